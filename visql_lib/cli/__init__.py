@@ -1,0 +1,99 @@
+"""The ``visql`` command: one subcommand per step; read, call, write, and nothing else.
+
+Each subcommand lives in a module of its own, imported only when it runs, and
+imports the rooms it needs inside its function: ``visql --version`` is instant.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import click
+
+from visql_lib import __version__
+from visql_lib.errors import VisqlError
+
+# Subcommand -> (module, one line of help), in the order of the data's way.
+COMMANDS: dict[str, tuple[str, str]] = {
+    "simulate": ("simulate", "Make raw exposures with known truth."),
+    "index": ("index", "List raw frames in the exposure sheets."),
+    "catalog": ("catalog", "Detect and measure the sources of one exposure."),
+    "preview": ("preview", "Thumbnail, zooms and levels of one frame of any type."),
+    "stars": ("stars", "Select the stars of a catalogue."),
+    "moments": ("moments", "Measure the PSF moments of the selected stars."),
+    "pictures": ("pictures", "Draw the pictures of one exposure."),
+    "quality": ("quality", "Median moments, scores and status of a month."),
+    "quality-pictures": ("quality_pictures", "Draw the pictures of a month's image quality."),
+    "legacy": ("legacy", "Write the text tables of the original system."),
+    "import-legacy": ("import_legacy", "Read text tables of the original system into the results."),
+    "status": ("status", "Say what failed in a month; exit 1 if anything did."),
+    "schema": ("schema", "Write the schema and the documentation of settings, tables and flags."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose subcommands are imported when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of all subcommands."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import and return one subcommand."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"visql_lib.cli.{COMMANDS[cmd_name][0]}")
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the subcommands without importing them."""
+        with formatter.section("Steps, in the order of the data"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find a subcommand; suggest the nearest name for an unknown one."""
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            from difflib import get_close_matches
+
+            close = get_close_matches(args[0], COMMANDS, n=1)
+            hint = f"; did you mean {close[0]!r}?" if close else "; see visql --help"
+            raise click.UsageError(f"no step {args[0]!r}{hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="visql")
+def cli() -> None:
+    """Quality numbers, pictures and trends from raw frames.
+
+    Each step reads the files named, in the order of the data's way, and writes
+    its result to -o. `visql STEP --help` tells units and gives an example.
+
+    Exit codes: 0 done, 1 failed on this input, 2 wrong usage or settings.
+    """
+
+
+def main() -> None:
+    """Run the command line; our own errors become one line and an exit code."""
+    try:
+        code = cli(standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        sys.exit(stop.exit_code)
+    except click.Abort:
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except VisqlError as error:
+        click.echo(f"visql: {error}", err=True)
+        sys.exit(error.exit_code)
+    except OSError as error:  # a full disk, a folder that may not be written
+        click.echo(f"visql: {error.filename or ''}: {error.strerror or error}", err=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    sys.exit(code if isinstance(code, int) else 0)

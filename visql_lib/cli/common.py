@@ -1,0 +1,92 @@
+"""What the subcommands share: arguments, options, logging, progress."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from visql_lib.config import Settings
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+INPUT = click.Path(exists=True, dir_okay=False, path_type=Path)
+OUTPUT = click.Path(dir_okay=False, path_type=Path)
+FOLDER = click.Path(file_okay=False, path_type=Path)
+PREFIX = click.Path(path_type=Path)
+
+
+def step(name: str, help_text: str, example: str) -> Callable[[F], click.Command]:
+    """Make a function a subcommand: help with an example, ``--config`` and ``--verbose``."""
+
+    def decorate(function: F) -> click.Command:
+        command = click.command(name, help=help_text, epilog=f"\b\nExample:\n  {example}")
+        return command(config_option(verbose_option(function)))
+
+    return decorate
+
+
+def config_option(function: F) -> F:
+    """Add ``--config FILE``."""
+    return click.option(
+        "--config",
+        "config",
+        type=INPUT,
+        metavar="FILE",
+        help="Settings (YAML); defaults where it is silent. See docs/configuration.md.",
+    )(function)
+
+
+def verbose_option(function: F) -> F:
+    """Add ``-v``, which sets up logging."""
+    return click.option(
+        "-v",
+        "--verbose",
+        is_flag=True,
+        expose_value=False,
+        is_eager=True,
+        callback=lambda _ctx, _param, value: set_up_logging(value),
+        help="Say more.",
+    )(function)
+
+
+def output_option(help_text: str, kind: click.Path = OUTPUT, metavar: str = "FILE") -> Callable[[F], F]:
+    """Add the result's ``-o``."""
+    return click.option(
+        "-o", "--output", "output", type=kind, metavar=metavar, required=True, help=help_text
+    )
+
+
+def set_up_logging(verbose: bool) -> None:
+    """Log to the standard error stream; warnings only, or all of ours."""
+    logging.basicConfig(
+        level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S", force=True
+    )
+    logging.getLogger("visql_lib").setLevel(logging.DEBUG if verbose else logging.INFO)
+
+
+def settings_of(config: Path | None) -> Settings:
+    """Read the settings of ``--config``."""
+    from visql_lib.config import load_settings
+
+    return load_settings(config)
+
+
+@contextmanager
+def progress(label: str, total: int) -> Iterator[Callable[[], None]]:
+    """Show a bar on a terminal; yields a function that moves it by one."""
+    if not sys.stderr.isatty():
+        yield lambda: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(label, total=total)
+        yield lambda: bar.advance(task)

@@ -1,0 +1,18 @@
+"""The version of every stage.
+
+Raise a stage's version whenever its numbers or its pictures change: the rules
+carry it in ``params``, so that exactly the products of that stage and what
+hangs on them are made again.
+"""
+
+STAGES: dict[str, int] = {
+    "catalog": 1,
+    "preview": 1,
+    "stars": 1,
+    "moments": 1,
+    "pictures": 1,
+    "quality": 1,
+    "quality_pictures": 1,
+    "legacy": 1,
+    "status": 1,
+}

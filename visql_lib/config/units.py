@@ -1,0 +1,58 @@
+"""Settings and facts with units: how a field declares one, and how a value is checked against it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+def setting(default: Any, unit: str | None, doc: str, **checks: Any) -> Any:
+    """Declare one setting: its default, unit (None: a pure number or a word), meaning and checks."""
+    return Field(default, description=doc, json_schema_extra={"unit": unit}, **checks)
+
+
+def unit_of(model: type[BaseModel], name: str) -> str | None:
+    """Return the declared unit of a field, None if it has none."""
+    extra = model.model_fields[name].json_schema_extra
+    unit = extra.get("unit") if isinstance(extra, dict) else None
+    return unit if isinstance(unit, str) else None
+
+
+class Section(BaseModel):
+    """A group of settings: unknown keys are refused, values may carry a unit (``"2 min"``)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _convert_quantities(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        converted = dict(values)
+        for name, value in values.items():
+            if isinstance(value, str) and name in cls.model_fields and (unit := unit_of(cls, name)):
+                converted[name] = to_unit(name, value, unit)
+        return converted
+
+
+def to_unit(name: str, text: str, unit: str) -> float | str:
+    """Convert a text such as ``"2 min"`` to a number in `unit`; a bare number is returned as it is.
+
+    Raises
+    ------
+    ValueError
+        If the text is no quantity, or one of another dimension.
+    """
+    from astropy import units as u
+
+    try:
+        float(text)
+    except ValueError:
+        pass
+    else:
+        return text
+    try:
+        return float(u.Quantity(text).to_value(u.Unit(unit)))
+    except (TypeError, ValueError, u.UnitConversionError) as error:
+        raise ValueError(f"{name}: {text!r} is not a value in {unit}") from error

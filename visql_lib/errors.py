@@ -1,0 +1,41 @@
+"""The exceptions of VISQL.
+
+A message names the file, the value that was wrong and what to do about it; the
+command line prints it as one line and ends with the exit code of its class.
+"""
+
+
+class VisqlError(Exception):
+    """Base of every error VISQL raises on purpose: this input failed (exit code 1)."""
+
+    exit_code = 1
+
+
+class ConfigError(VisqlError):
+    """A setting, an instrument file or a threshold file is wrong (exit code 2)."""
+
+    exit_code = 2
+
+
+class FrameError(VisqlError):
+    """A raw frame cannot be read: missing, cut short, or not of this instrument."""
+
+
+class NameFormatError(VisqlError):
+    """A file or archive name does not follow the instrument's pattern."""
+
+
+class DetectionError(VisqlError):
+    """Source detection could not be carried out on an image."""
+
+
+class TableError(VisqlError):
+    """A table cannot be read or does not hold the columns its product must have."""
+
+
+class LegacyFormatError(TableError):
+    """A text table of the original system cannot be understood."""
+
+
+class SimulationError(VisqlError):
+    """A simulation plan cannot be carried out."""

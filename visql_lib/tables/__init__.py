@@ -1,0 +1,28 @@
+"""Reading and writing tables: ours (Parquet with units), the exposure sheet, the original's text."""
+
+from visql_lib.tables.products import (
+    CATALOGUE,
+    MOMENTS,
+    PSFMOMENTS,
+    QUADRANTS,
+    STAMPS,
+    STARS,
+)
+from visql_lib.tables.schema import Column, TableSchema
+from visql_lib.tables.store import Table, atomic_path, read_meta, read_table, write_table
+
+__all__ = [
+    "CATALOGUE",
+    "MOMENTS",
+    "PSFMOMENTS",
+    "QUADRANTS",
+    "STAMPS",
+    "STARS",
+    "Column",
+    "Table",
+    "TableSchema",
+    "atomic_path",
+    "read_meta",
+    "read_table",
+    "write_table",
+]

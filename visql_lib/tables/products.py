@@ -1,0 +1,132 @@
+"""The tables VISQL writes. Names of columns are those the users know (docs/products.md)."""
+
+from __future__ import annotations
+
+from visql_lib.tables.schema import Column, TableSchema
+
+_POSITION = (
+    Column("X_WORLD", "float64", "deg", "focal-plane position", decimals=8),
+    Column("Y_WORLD", "float64", "deg", "focal-plane position", decimals=8),
+)
+_SHAPE = (
+    Column("FLUX_AUTO", "float32", "adu", "flux in the Kron aperture"),
+    Column("FLUXERR_AUTO", "float32", "adu", "its error from the background noise, no Poisson term"),
+    Column("FLUX_RADIUS", "float32", "pix", "radius of half of FLUX_AUTO"),
+    Column("A_IMAGE", "float32", "pix", "rms along the major axis"),
+    Column("B_IMAGE", "float32", "pix", "rms along the minor axis"),
+    Column("THETA_IMAGE", "float32", "deg", "position angle of the major axis, from +x to +y"),
+    Column("FLAGS", "int16", "", "SourceFlag bits"),
+    Column("FIELDRAD", "float32", "deg", "distance from the focal plane's origin"),
+)
+_DETECTION = (
+    Column("EXT", "str", "", "quadrant"),
+    Column("X_IMAGE", "float32", "pix", "one-based position in the full quadrant array", decimals=4),
+    Column("Y_IMAGE", "float32", "pix", "one-based position in the full quadrant array", decimals=4),
+    *_POSITION,
+    *_SHAPE,
+)
+
+CATALOGUE = TableSchema("catalogue", "Source catalogue of one exposure, all quadrants.", _DETECTION)
+
+STARS = TableSchema("stars", "Stars selected in the radius-flux diagram.", _DETECTION)
+
+QUADRANTS = TableSchema(
+    "quadrants",
+    "Bias level, noise and background of every quadrant of one exposure.",
+    (
+        Column("EXT", "str", "", "quadrant"),
+        Column("BIAS", "float32", "adu", "median of the serial overscan"),
+        Column("BIAS_PRESCAN", "float32", "adu", "median of the serial prescan"),
+        Column("BIAS_PARALLEL", "float32", "adu", "median of the parallel overscan"),
+        Column("READ_NOISE", "float32", "adu", "robust rms of the serial overscan"),
+        Column("LEVEL", "float32", "adu", "median of the image section, bias included"),
+        Column("NOISE", "float32", "adu", "robust rms of the image section"),
+        Column("BACKGROUND", "float32", "adu", "median of the fitted background; NaN where none was fitted"),
+        Column("BACKGROUND_RMS", "float32", "adu", "its rms, the unit of the threshold"),
+        Column("N_DETECTIONS", "int32", "", "rows of the catalogue"),
+        Column("FLAGS", "int16", "", "QuadrantFlag bits"),
+    ),
+)
+
+_MOMENT = (
+    Column("R2", "float64", "pix2", "Q20 + Q02"),
+    Column("e1", "float64", "", "(Q20 - Q02) / R2"),
+    Column("e2", "float64", "", "2 Q11 / R2"),
+    Column("tr1", "float64", "", "trefoil, (Q30 - 3 Q12) / R2^1.5"),
+    Column("tr2", "float64", "", "trefoil, (3 Q21 - Q03) / R2^1.5"),
+    Column("com1", "float64", "", "coma, (Q30 + Q12) / R2^1.5"),
+    Column("com2", "float64", "", "coma, (Q21 + Q03) / R2^1.5"),
+)
+
+MOMENTS = TableSchema(
+    "moments",
+    "Weighted moments of the selected stars.",
+    (
+        Column("EXT", "str", "", "quadrant"),
+        Column("XWORLD", "float64", "deg", "focal-plane position from the catalogue"),
+        Column("YWORLD", "float64", "deg", "focal-plane position from the catalogue"),
+        Column("FLUX", "float64", "adu", "FLUX_AUTO"),
+        Column("FLUXERR", "float64", "adu", "FLUXERR_AUTO"),
+        Column("FLUXRAD", "float64", "pix", "FLUX_RADIUS"),
+        Column("FIELDRAD", "float64", "deg", "distance from the focal plane's origin"),
+        Column("XIMAGE", "float64", "pix", "one-based centroid in the full quadrant array"),
+        Column("YIMAGE", "float64", "pix", "one-based centroid in the full quadrant array"),
+        Column("DX", "float64", "pix", "centroid from the nearest pixel"),
+        Column("DY", "float64", "pix", "centroid from the nearest pixel"),
+        Column("WTFLUX", "float64", "adu", "weighted flux"),
+        *_MOMENT,
+        Column("FLAGS", "int16", "", "MomentFlag bits; the moments of a flagged star are NaN"),
+    ),
+)
+
+STAMPS = TableSchema(
+    "stamps",
+    "Cut-outs of stars spread over the focal plane, for the picture of stars.",
+    (
+        Column("EXT", "str", "", "quadrant"),
+        Column("XWORLD", "float64", "deg", "focal-plane position"),
+        Column("YWORLD", "float64", "deg", "focal-plane position"),
+        Column("STAMP", "float32", "adu", "pixels less the sky, row after row", size=-1, decimals=1),
+    ),
+)
+
+_MEDIANS = tuple(
+    column
+    for moment in _MOMENT
+    for column in (
+        Column(moment.name, "float64", moment.unit, f"median {moment.name} of the exposure's stars"),
+        Column(f"{moment.name}_ERR", "float64", moment.unit, f"standard error of the median {moment.name}"),
+    )
+)
+
+PSFMOMENTS = TableSchema(
+    "psfmoments",
+    "Image quality of every SCIENCE exposure of a month.",
+    (
+        Column("EXPOSURE", "str", "", "exposure"),
+        Column("DATE_OBS", "time", "", "start, UTC"),
+        Column("EXPTIME", "float64", "s", "exposure time"),
+        Column("CLASS", "str", "", "exposure class"),
+        Column("N_STARS", "int32", "", "stars with valid moments; -1 where not known (imported medians)"),
+        *_MEDIANS,
+        Column("SCORE", "float64", "", "image-quality score; NaN without stars"),
+        Column("STATUS", "str", "", "ok, warn, error or failed, against the thresholds in force that day"),
+        Column("REASON", "str", "", "what raised the status"),
+        Column("ARCHIVE_NAME", "str", "", "name in the archive, empty where not known"),
+        Column("SOURCE", "str", "", "measured, imported moments or imported medians"),
+        Column("FLAGS", "int16", "", "ExposureFlag bits"),
+    ),
+)
+
+ALL: tuple[TableSchema, ...] = (CATALOGUE, QUADRANTS, STARS, MOMENTS, STAMPS, PSFMOMENTS)
+
+
+def markdown() -> str:
+    """Return the documentation's page of tables."""
+    lines = ["# Tables", "", "<!-- made by `visql schema`; do not edit -->", ""]
+    for schema in ALL:
+        lines += [f"## {schema.product}", "", schema.doc, "", "| column | type | unit | meaning |"]
+        lines.append("|---|---|---|---|")
+        lines += [f"| {c.name} | {c.dtype} | {c.unit or '–'} | {c.doc} |" for c in schema.columns]
+        lines.append("")
+    return "\n".join(lines)

@@ -1,0 +1,79 @@
+"""What a table holds: its columns with types, units and meaning."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visql_lib.errors import TableError
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column.
+
+    ``dtype`` is a NumPy type name, ``str`` or ``time`` (UTC, microseconds);
+    ``size`` is the length of a fixed-size list, 0 for a plain number, -1 for any
+    length (the same in all rows);
+    ``decimals`` rounds what is written to what the measurement is worth.
+    """
+
+    name: str
+    dtype: str
+    unit: str
+    doc: str
+    size: int = 0
+    decimals: int | None = None
+
+    def cast(self, values: Any) -> NDArray:
+        """Return `values` in this column's type, rounded as declared."""
+        if self.dtype == "str":
+            return np.asarray(values, dtype=np.str_)
+        if self.dtype == "time":
+            return np.asarray(values, dtype="datetime64[us]")
+        array = np.asarray(values)
+        if self.decimals is not None:
+            array = np.round(array.astype(float), self.decimals)
+        return array.astype(self.dtype)
+
+
+@dataclass(frozen=True)
+class TableSchema:
+    """A product's table: its name, meaning and columns in order."""
+
+    product: str
+    doc: str
+    columns: tuple[Column, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Column names in order."""
+        return tuple(c.name for c in self.columns)
+
+    def cast(self, values: Mapping[str, Any]) -> dict[str, NDArray]:
+        """Return the columns of this schema from `values`, each in its type.
+
+        Raises
+        ------
+        TableError
+            If a column is missing or the lengths differ.
+        """
+        missing = [n for n in self.names if n not in values]
+        if missing:
+            raise TableError(f"{self.product}: columns missing: {', '.join(missing)}")
+        cast = {c.name: c.cast(values[c.name]) for c in self.columns}
+        lengths = {len(a) for a in cast.values()}
+        if len(lengths) > 1:
+            raise TableError(f"{self.product}: columns of different lengths {sorted(lengths)}")
+        return cast
+
+    def empty(self) -> dict[str, NDArray]:
+        """Return the columns of a table without rows."""
+        return {
+            c.name: c.cast(np.empty((0, abs(c.size)) if c.size else 0, dtype="U1" if c.dtype == "str" else None))
+            for c in self.columns
+        }

@@ -1,0 +1,236 @@
+"""Our tables on disk: Parquet with units, descriptions and provenance.
+
+astropy's ``Table.read``, pandas and pyarrow all read them. This module avoids
+importing astropy, so that a small step starts quickly.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+
+from visql_lib import __version__
+from visql_lib.errors import TableError
+from visql_lib.tables.schema import Column, TableSchema
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_META = b"visql"
+_ASTROPY_META = b"table_meta_yaml"
+
+
+class Table(dict[str, NDArray]):
+    """Columns by name, with what the table says of itself in ``meta``."""
+
+    def __init__(self, columns: Mapping[str, NDArray], meta: Mapping[str, Any]) -> None:
+        super().__init__(columns)
+        self.meta = dict(meta)
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows."""
+        return len(next(iter(self.values()))) if self else 0
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside `path`, renamed to it at the end, removed on failure.
+
+    Nothing half-written is ever seen under the final name. The temporary name
+    ends like the final one, so that writers that look at endings are happy.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=".part-", suffix=f"-{path.name}", dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def write_table(
+    path: Path,
+    columns: Mapping[str, Any],
+    schema: TableSchema,
+    *,
+    stage: str = "",
+    stage_version: int = 0,
+    inputs: Sequence[Path] = (),
+    settings_hash: str = "",
+    meta: Mapping[str, Any] | None = None,
+) -> None:
+    """Write a table with its provenance.
+
+    Parameters
+    ----------
+    path : Path
+        Where to; written under a temporary name and renamed.
+    columns : mapping of arrays
+        At least the columns of `schema`; others are left out.
+    schema : TableSchema
+        Types, units, rounding and descriptions.
+    stage, stage_version, inputs, settings_hash : optional
+        Provenance: what made the table, from which files, with which settings.
+    meta : mapping, optional
+        More to keep with the table; values JSON can hold.
+
+    Raises
+    ------
+    TableError
+        If a column is missing or of the wrong length.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    cast = schema.cast(columns)
+    fields = [_field(c, cast[c.name]) for c in schema.columns]
+    kept = {
+        "product": schema.product,
+        "visql_version": __version__,
+        "stage": stage,
+        "stage_version": stage_version,
+        "inputs": [p.name for p in inputs],
+        "settings": settings_hash,
+        **(meta or {}),
+    }
+    metadata = {
+        _META: json.dumps(kept, default=_plain).encode(),
+        _ASTROPY_META: _astropy_yaml(schema, cast, kept).encode(),
+        **{f"table::len::{n}": str(max(1, a.dtype.itemsize // 4)) for n, a in cast.items() if a.dtype.kind == "U"},
+    }
+    arrays = [_to_arrow(c, cast[c.name], f.type) for c, f in zip(schema.columns, fields, strict=True)]
+    table = pa.Table.from_arrays(arrays, schema=pa.schema(fields, metadata=metadata))
+    with atomic_path(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd", compression_level=3)
+
+
+def read_table(path: Path, columns: Sequence[str] | None = None) -> Table:
+    """Read one of our tables, all columns or only some.
+
+    Raises
+    ------
+    TableError
+        If the file is no Parquet table or lacks a wanted column.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(path) as file:
+            missing = [c for c in columns or () if c not in file.schema_arrow.names]
+            if missing:
+                raise TableError(f"{path}: has no column {', '.join(missing)}")
+            texts = [f.name for f in file.schema_arrow if pa.types.is_string(f.type)]
+        with pq.ParquetFile(path, read_dictionary=texts) as file:
+            table = file.read(columns=list(columns) if columns is not None else None)
+    except OSError as error:
+        raise TableError(f"{path}: cannot be read ({error.strerror or 'not a Parquet file'})") from error
+    except pa.ArrowInvalid as error:
+        raise TableError(f"{path}: not a Parquet table; make it again") from error
+    return Table({n: _to_numpy(table.column(n)) for n in table.column_names}, _meta_of(table.schema))
+
+
+def read_meta(path: Path) -> dict[str, Any]:
+    """Read what a table says of itself, without its rows."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return _meta_of(pq.read_schema(path))
+    except OSError as error:
+        raise TableError(f"{path}: cannot be read ({error.strerror or 'not a Parquet file'})") from error
+    except pa.ArrowInvalid as error:
+        raise TableError(f"{path}: not a Parquet table; make it again") from error
+
+
+def _meta_of(schema: pa.Schema) -> dict[str, Any]:
+    meta: dict[str, Any] = json.loads((schema.metadata or {}).get(_META, b"{}"))
+    return meta
+
+
+def _plain(value: Any) -> Any:
+    """Turn NumPy numbers and other odd values into what JSON can hold."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    return str(value)
+
+
+def _arrow_type(column: Column) -> pa.DataType:
+    import pyarrow as pa
+
+    if column.dtype == "str":
+        return pa.string()  # Parquet keeps it as a dictionary; astropy refuses Arrow's own
+    if column.dtype == "time":
+        return pa.timestamp("us")
+    return pa.from_numpy_dtype(np.dtype(column.dtype))
+
+
+def _field(column: Column, values: NDArray) -> pa.Field:
+    import pyarrow as pa
+
+    kind = _arrow_type(column)
+    if column.size:
+        kind = pa.list_(kind, values.shape[1])
+    return pa.field(column.name, kind, metadata={"unit": column.unit, "description": column.doc})
+
+
+def _to_arrow(column: Column, values: NDArray, kind: pa.DataType) -> pa.Array:
+    import pyarrow as pa
+
+    if column.size:
+        return pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), type=kind)
+    if column.dtype == "str":
+        names, codes = np.unique(values, return_inverse=True)
+        return pa.DictionaryArray.from_arrays(
+            pa.array(codes.astype(np.int32)), pa.array(names.tolist(), pa.string())
+        ).dictionary_decode()
+    return pa.array(values, type=kind)
+
+
+def _to_numpy(column: pa.ChunkedArray) -> NDArray:
+    import pyarrow as pa
+
+    kind = column.type
+    array = column.combine_chunks()
+    if isinstance(array, pa.ChunkedArray):  # no chunk or several
+        array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], kind)
+    if pa.types.is_fixed_size_list(kind):
+        return array.flatten().to_numpy(zero_copy_only=False).reshape(-1, kind.list_size)
+    if pa.types.is_dictionary(kind):
+        names = np.asarray(array.dictionary.to_pylist() or [""], dtype=np.str_)
+        return names[array.indices.to_numpy(zero_copy_only=False)]
+    return array.to_numpy(zero_copy_only=False)
+
+
+def _astropy_yaml(schema: TableSchema, cast: Mapping[str, NDArray], meta: Mapping[str, Any]) -> str:
+    """Return the header astropy looks for, so that ``Table.read`` gives columns with units."""
+    columns = []
+    for c in schema.columns:
+        kind = {"str": "string", "time": "datetime64[us]"}.get(c.dtype, c.dtype)
+        entry = {"name": c.name, "unit": c.unit, "datatype": kind, "description": c.doc}
+        if c.size:
+            entry.update(datatype="string", subtype=f"{c.dtype}[{cast[c.name].shape[1]}]")
+        columns.append({k: v for k, v in entry.items() if v})
+    plain = json.loads(json.dumps(dict(meta), default=_plain))
+    return yaml.safe_dump({"datatype": columns, "meta": plain}, sort_keys=False)
