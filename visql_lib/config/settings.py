@@ -26,6 +26,9 @@ class IndexSettings(Section):
         None,
         "Endings of raw files; of two files of one exposure the earlier ending wins.",
     )
+    detectors: tuple[str, ...] = setting(
+        (), None, "Detectors a complete frame holds; empty: all of the instrument."
+    )
 
 
 class CatalogSettings(Section):

@@ -1,0 +1,324 @@
+"""The exposure sheet: one row per raw file of a month, and how it is kept up to date.
+
+Headers are read only for files that are new or changed (name, size and time
+of change), so that a look at two thousand known exposures takes well below a
+second. The sheet is written only if a row changed.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import logging
+import math
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+
+from visql_lib.config import IndexSettings, Settings
+from visql_lib.errors import FrameError, NameFormatError, TableError
+from visql_lib.frames.header import ExposureHeader
+from visql_lib.frames.instrument import Instrument
+from visql_lib.frames.names import RawName, stem_of
+from visql_lib.tables.store import atomic_path
+
+log = logging.getLogger(__name__)
+
+OK, INCOMPLETE, UNREADABLE, GROWING, KNOWN_BAD, IMPORTED = (
+    "ok",
+    "incomplete",
+    "unreadable",
+    "growing",
+    "known_bad",
+    "imported",
+)
+USABLE = (OK, INCOMPLETE)  # a raw frame that is worth processing
+
+
+@dataclass(frozen=True)
+class SheetRow:
+    """One exposure. Angles in deg, times in s, NaN or "" where not known."""
+
+    exposure: str
+    file: str  # path of the raw frame, "" for an imported exposure
+    frame_type: str
+    date_obs: str  # ISO 8601, UTC
+    date_source: str  # "DATE-OBS" or "name"
+    exptime: float
+    ra: float
+    dec: float
+    pa: float
+    saa: float
+    alpha: float
+    obs_id: str
+    calblkid: str
+    calblkvr: str
+    dithobs: str
+    img_t1: str
+    img_t2: str
+    status: str
+    reason: str
+    size: int  # bytes
+    mtime: int  # ns
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes when the raw file is replaced."""
+        return f"{self.size}-{self.mtime}"
+
+
+_COLUMNS = tuple(f.name for f in fields(SheetRow))
+_NUMBERS = {f.name for f in fields(SheetRow) if f.type == "float"}
+_INTEGERS = {f.name for f in fields(SheetRow) if f.type == "int"}
+
+
+def read_sheet(path: Path) -> list[SheetRow]:
+    """Read a sheet.
+
+    Raises
+    ------
+    TableError
+        If it is missing or not a sheet of this version.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise TableError(f"{path}: cannot be read ({error.strerror}); run `visql index`") from error
+    lines = csv.DictReader(io.StringIO(text), delimiter="\t")
+    if tuple(lines.fieldnames or ()) != _COLUMNS:
+        raise TableError(f"{path}: not an exposure sheet of this version; remove it and run `visql index`")
+    try:
+        return [_parse(line) for line in lines]
+    except (TypeError, ValueError) as error:
+        raise TableError(f"{path}: {error}; remove it and run `visql index`") from error
+
+
+def _parse(line: dict[str, str]) -> SheetRow:
+    values: dict[str, object] = dict(line)
+    for name in _NUMBERS:
+        values[name] = float(line[name] or "nan")
+    for name in _INTEGERS:
+        values[name] = int(line[name])
+    return SheetRow(**values)  # type: ignore[arg-type]
+
+
+def write_sheet(path: Path, rows: Iterable[SheetRow]) -> bool:
+    """Write a sheet, unless it stands like that already; say whether it was written."""
+    out = io.StringIO()
+    writer = csv.writer(out, delimiter="\t", lineterminator="\n")
+    writer.writerow(_COLUMNS)
+    for row in sorted(rows, key=lambda r: r.exposure):
+        values = asdict(row)
+        for name in _NUMBERS:
+            values[name] = "" if math.isnan(values[name]) else repr(values[name])
+        writer.writerow(str(v).replace("\t", " ").replace("\n", " ") for v in values.values())
+    text = out.getvalue()
+    if path.is_file() and path.read_text(encoding="utf-8") == text:
+        return False
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    return True
+
+
+def sheet_path(results: Path, month: str) -> Path:
+    """Return where the sheet of a month is."""
+    return results / "exposures" / f"{month}.tsv"
+
+
+def refresh_sheets(
+    settings: Settings,
+    instrument: Instrument,
+    months: Sequence[str],
+    *,
+    now: float | None = None,
+    on_read: Callable[[], None] = lambda: None,
+) -> dict[str, list[SheetRow]]:
+    """Bring the sheets of `months` up to date and return their rows.
+
+    Parameters
+    ----------
+    settings : Settings
+        Where raw frames and results are, and how old a file must be.
+    instrument : Instrument
+        Interprets headers.
+    months : sequence of str
+        Months to list, YYYYMM.
+    now : float, optional
+        Seconds since 1970, for the age of files.
+    on_read : callable, optional
+        Called for every file whose header was read.
+
+    Raises
+    ------
+    TableError
+        If an existing sheet cannot be read.
+    """
+    from filelock import FileLock
+
+    results = Path(settings.results)
+    found = _find_frames(settings, set(months))
+    (results / "exposures").mkdir(parents=True, exist_ok=True)
+    sheets = {}
+    with FileLock(results / "exposures" / ".lock"):
+        for month in months:
+            path = sheet_path(results, month)
+            known = {r.exposure: r for r in read_sheet(path)} if path.is_file() else {}
+            rows = {
+                stem: _refresh(
+                    file, stat, known.get(stem), settings, instrument, time.time() if now is None else now, on_read
+                )
+                for stem, (file, stat) in found[month].items()
+            }
+            for row in _imported_rows(results, month):
+                rows.setdefault(row.exposure, row)
+            write_sheet(path, rows.values())
+            sheets[month] = sorted(rows.values(), key=lambda r: r.exposure)
+    return sheets
+
+
+def _find_frames(settings: Settings, months: set[str]) -> dict[str, dict[str, tuple[Path, os.stat_result]]]:
+    """Return month -> exposure -> (file, stat) of all raw files of `months`."""
+    suffixes = settings.index.suffixes
+    found: dict[str, dict[str, tuple[Path, os.stat_result]]] = {month: {} for month in months}
+    odd = 0
+    for folder in settings.raw:
+        for entry in _walk(Path(folder)):
+            suffix = next((s for s in suffixes if entry.name.endswith(s)), None)
+            if suffix is None or entry.name.startswith("."):
+                continue
+            try:
+                month = RawName.parse(entry.name).month
+            except NameFormatError:
+                odd += 1
+                continue
+            if month not in months:
+                continue
+            stem, path = stem_of(entry.name), Path(entry.path)
+            other = found[month].get(stem)
+            if other is not None:
+                log.warning("%s: found twice, %s and %s", stem, other[0], path)
+                if _rank(other[0], suffixes) <= _rank(path, suffixes):
+                    continue
+            found[month][stem] = (path, entry.stat())
+    if odd:
+        log.warning("%d FITS files in %s are not named like raw frames and are left alone", odd, settings.raw)
+    return found
+
+
+def _walk(folder: Path) -> Iterator[os.DirEntry[str]]:
+    """Yield the files below a folder in order of name; a missing folder is empty."""
+    try:
+        entries = sorted(os.scandir(folder), key=lambda e: e.name)
+    except FileNotFoundError:
+        return
+    for entry in entries:
+        if entry.is_dir():
+            yield from _walk(Path(entry.path))
+        elif entry.is_file():
+            yield entry
+
+
+def _rank(path: Path, suffixes: Sequence[str]) -> int:
+    return next(i for i, s in enumerate(suffixes) if path.name.endswith(s))
+
+
+def _refresh(
+    file: Path,
+    stat: os.stat_result,
+    known: SheetRow | None,
+    settings: Settings,
+    instrument: Instrument,
+    now: float,
+    on_read: Callable[[], None],
+) -> SheetRow:
+    """Return the row of one raw file, from the old row where the file did not change."""
+    stem = stem_of(file.name)
+    seen = (str(file), stat.st_size, stat.st_mtime_ns)
+    if (
+        known is not None
+        and (known.file, known.size, known.mtime) == seen
+        and known.status in (OK, INCOMPLETE, UNREADABLE)
+        and stem not in settings.known_bad
+    ):
+        return known
+    blank = _blank(stem, file, stat)
+    if stem in settings.known_bad:
+        return replace(blank, status=KNOWN_BAD, reason="listed in known_bad")
+    if now - stat.st_mtime < settings.index.growing_age:
+        return replace(blank, status=GROWING, reason=f"changed less than {settings.index.growing_age:g} s ago")
+    on_read()
+    return _inspect(blank, file, settings.index, instrument)
+
+
+def _blank(stem: str, file: Path, stat: os.stat_result) -> SheetRow:
+    start = RawName.parse(stem).start
+    empty = dict.fromkeys(_COLUMNS, "") | dict.fromkeys(_NUMBERS, math.nan)
+    values = empty | {
+        "exposure": stem,
+        "file": str(file),
+        "frame_type": "UNKNOWN",
+        "date_obs": start.strftime("%Y-%m-%dT%H:%M:%S.000"),
+        "date_source": "name",
+        "size": stat.st_size,
+        "mtime": stat.st_mtime_ns,
+    }
+    return SheetRow(**values)  # type: ignore[arg-type]
+
+
+def _inspect(blank: SheetRow, file: Path, settings: IndexSettings, instrument: Instrument) -> SheetRow:
+    from visql_lib.frames.exposure import inspect  # imports astropy: only where a header is read
+
+    try:
+        structure = inspect(file, instrument)
+    except FrameError as error:
+        log.warning("%s", error)
+        return replace(blank, status=UNREADABLE, reason=str(error))
+    row = replace(blank, status=OK, **header_values(structure.header))
+    expected = [
+        q.name for q in instrument.quadrants.values() if not settings.detectors or q.ccd in settings.detectors
+    ]
+    missing = [] if structure.quadrants is None else [q for q in expected if q not in structure.quadrants]
+    if len(missing) == len(expected):
+        reason = f"{file}: holds none of the quadrants of {instrument.name}"
+        log.warning("%s", reason)
+        return replace(row, status=UNREADABLE, reason=reason)
+    if missing:
+        reason = f"{len(missing)} of {len(expected)} quadrants missing: {' '.join(missing[:8])}"
+        log.warning("%s: %s", blank.exposure, reason)
+        return replace(row, status=INCOMPLETE, reason=reason)
+    return row
+
+
+def header_values(header: ExposureHeader) -> dict[str, object]:
+    """Return the columns of a sheet row that come from a header."""
+    values = asdict(header)
+    start = values.pop("start")
+    values["date_source"] = values.pop("start_source")
+    if start is not None:
+        values["date_obs"] = start.strftime("%Y-%m-%dT%H:%M:%S.") + f"{start.microsecond // 1000:03d}"
+    return values
+
+
+def _imported_rows(results: Path, month: str) -> Iterator[SheetRow]:
+    """Yield rows of exposures that are known from imported tables only."""
+    if not (results / "imported" / f"{month}.parquet").is_file():
+        return
+    from visql_lib.tables.imported import read_imported
+
+    table = read_imported(results, month)
+    if table is None:
+        return
+    empty = dict.fromkeys(_COLUMNS, "") | dict.fromkeys(_NUMBERS, math.nan) | dict.fromkeys(_INTEGERS, 0)
+    for i, stem in enumerate(table["EXPOSURE"]):
+        values = empty | {
+            "exposure": str(stem),
+            "frame_type": str(table["FRAME_TYPE"][i]),
+            "date_obs": str(table["DATE_OBS"][i])[:23],
+            "date_source": "name",
+            "exptime": float(table["EXPTIME"][i]),
+            "status": IMPORTED,
+            "reason": "from text tables of the original system",
+        }
+        yield SheetRow(**values)  # type: ignore[arg-type]
