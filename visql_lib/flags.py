@@ -16,6 +16,7 @@ class NamedFlag(IntFlag):
     doc: str
 
     def __new__(cls, value: int, doc: str = "") -> Self:
+        """Make a bit of `value`, meaning `doc`."""
         member = int.__new__(cls, value)
         member._value_ = value
         member.doc = doc

@@ -58,9 +58,7 @@ def verbose_option(function: F) -> F:
 
 def output_option(help_text: str, kind: click.Path = OUTPUT, metavar: str = "FILE") -> Callable[[F], F]:
     """Add the result's ``-o``."""
-    return click.option(
-        "-o", "--output", "output", type=kind, metavar=metavar, required=True, help=help_text
-    )
+    return click.option("-o", "--output", "output", type=kind, metavar=metavar, required=True, help=help_text)
 
 
 def set_up_logging(verbose: bool) -> None:
@@ -89,4 +87,19 @@ def progress(label: str, total: int) -> Iterator[Callable[[], None]]:
 
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(label, total=total)
+        yield lambda: bar.advance(task)
+
+
+@contextmanager
+def progress_count(label: str) -> Iterator[Callable[[], None]]:
+    """Like `progress`, where nobody knows how many there will be."""
+    if not sys.stderr.isatty():
+        yield lambda: None
+        return
+    from rich.console import Console
+    from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
+
+    columns = (SpinnerColumn(), TextColumn(label), MofNCompleteColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(label, total=None)
         yield lambda: bar.advance(task)

@@ -155,7 +155,7 @@ class Settings(Section):
     months: Annotated[tuple[str, ...], BeforeValidator(_months)] = setting(
         ("auto",),
         None,
-        "Months to process: YYYYMM, a list, or auto (this month, and last month during its first three days).",
+        "Months to process: YYYYMM, a list, or auto (this month, and last month in its first three days).",
     )
     raw: Annotated[tuple[str, ...], BeforeValidator(_folders)] = setting(
         ("raw",), None, "Folder of raw frames, or a list of folders; searched with their subfolders."

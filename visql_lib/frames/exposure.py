@@ -129,6 +129,16 @@ class Exposure:
         """Quadrants the file holds, in its order."""
         return tuple(hdu.name for hdu in self._image_hdus())
 
+    @property
+    def layouts(self) -> tuple[QuadrantLayout, ...]:
+        """Nominal layouts of the quadrants the file holds.
+
+        Of a gzipped file: of all the instrument has, since looking means unpacking it twice.
+        """
+        known = self.instrument.quadrants
+        names = () if self.path.name.endswith(".gz") else self.names
+        return tuple(known[name] for name in names or known)
+
     def _image_hdus(self) -> Iterator[Any]:
         number = 1
         while True:
@@ -140,7 +150,9 @@ class Exposure:
             if hdu.name in self.instrument.quadrants:
                 yield hdu
             else:
-                log.warning("%s: extension %r is no quadrant of %s", self.stem, hdu.name, self.instrument.name)
+                log.warning(
+                    "%s: extension %r is no quadrant of %s", self.stem, hdu.name, self.instrument.name
+                )
             number += 1
 
     def _quadrant(self, hdu: Any) -> Quadrant:
@@ -256,5 +268,5 @@ def _linear_wcs(cards: fits.Header, default: LinearWCS) -> LinearWCS:
     values = [cards.get(key) for key in ("CRPIX1", "CRPIX2", "CRVAL1", "CRVAL2", "CD1_1")]
     if not all(isinstance(v, int | float) and np.isfinite(v) for v in values):
         return default
-    x, y, a, d, scale = map(float, values)  # type: ignore[arg-type]
+    x, y, a, d, scale = map(float, values)
     return LinearWCS((x, y), (a, d), scale)

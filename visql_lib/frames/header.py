@@ -56,14 +56,19 @@ class ExposureHeader:
             exptime=exptime,
             img_t1=img_t1,
             img_t2=img_t2,
-            **{key.lower(): _text(cards.get(key)) for key in ("OBS_ID", "CALBLKID", "CALBLKVR", "DITHOBS")},
-            **{key.lower(): _number(cards.get(key)) for key in ("RA", "DEC", "PA", "SAA", "ALPHA")},
+            obs_id=_text(cards.get("OBS_ID")),
+            calblkid=_text(cards.get("CALBLKID")),
+            calblkvr=_text(cards.get("CALBLKVR")),
+            dithobs=_text(cards.get("DITHOBS")),
+            ra=_number(cards.get("RA")),
+            dec=_number(cards.get("DEC")),
+            pa=_number(cards.get("PA")),
+            saa=_number(cards.get("SAA")),
+            alpha=_number(cards.get("ALPHA")),
         )
 
 
-def _start(
-    value: Any, instrument: Instrument, named_start: datetime | None
-) -> tuple[datetime | None, str]:
+def _start(value: Any, instrument: Instrument, named_start: datetime | None) -> tuple[datetime | None, str]:
     try:
         date = datetime.fromisoformat(_text(value))
     except ValueError:

@@ -116,6 +116,33 @@ class ScoreReference(Facts):
     var_e2: float = fact("")
 
 
+class SkyDistortion(Facts):
+    """Tangent-plane coordinates as cubics of focal-plane coordinates (deg).
+
+    Ten coefficients each, of the terms ``x^i y^j`` in the order
+    (i, j) = 00 01 02 03 10 11 12 20 21 30.
+    """
+
+    x: tuple[float, ...] = fact("deg")
+    y: tuple[float, ...] = fact("deg")
+
+
+class Wavefront(Facts):
+    """Zernike amplitudes over the focal plane.
+
+    Each is a quadratic of the focal-plane position (x, y in deg): coefficients of 1, x, y, x^2, xy, y^2.
+    """
+
+    defocus: tuple[float, ...] = fact("nm")
+    astigmatism1: tuple[float, ...] = fact("nm")
+    astigmatism2: tuple[float, ...] = fact("nm")
+    coma1: tuple[float, ...] = fact("nm")
+    coma2: tuple[float, ...] = fact("nm")
+    trefoil1: tuple[float, ...] = fact("nm")
+    trefoil2: tuple[float, ...] = fact("nm")
+    spherical: tuple[float, ...] = fact("nm")
+
+
 class SimulationFacts(Facts):
     """What only the simulator needs to know."""
 
@@ -125,6 +152,17 @@ class SimulationFacts(Facts):
     wavelength: float = fact("nm")
     mirror_diameter: float = fact("m")
     cosmic_rate: float = fact("1/s/Mpx")
+    cosmic_extra_time: float = fact("s")
+    cosmic_thickness: float = fact("um")
+    cosmic_charge: float = fact("electron/um")
+    ccd_shift: float = fact("px")
+    bandwidth: float = fact("nm")
+    obscuration: float = fact("")
+    struts: int = fact("")
+    strut_thickness: float = fact("")
+    strut_angle: float = fact("deg")
+    diffusion: float = fact("px")
+    wavefront: Wavefront
 
 
 class FrameTypeRule(Facts):
@@ -160,6 +198,7 @@ class Instrument(Facts):
     earliest_date: datetime = fact("")
     score: ScoreReference
     simulation: SimulationFacts
+    sky_distortion: SkyDistortion | None = None
     gain_models: dict[str, dict[str, float]] = {}
 
     @field_validator("exposure_classes", mode="before")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import numpy as np
+from numpy.typing import NDArray
 
 from visql_lib.frames.layout import LinearWCS, QuadrantLayout
 
@@ -30,3 +31,91 @@ def bounding_box(layouts: Iterable[QuadrantLayout]) -> tuple[int, int, int, int]
         corners.append((x, y, x + columns, y + rows))
     x0, y0, x1, y1 = np.array(corners).T
     return int(x0.min()), int(y0.min()), int(x1.max()), int(y1.max())
+
+
+ZOOM_POSITIONS = tuple(v + h for v in "tcl" for h in "lcr")  # top, centre, lower x left, centre, right
+
+
+class Preview:
+    """Thumbnail and zooms of a frame, filled quadrant by quadrant.
+
+    The zooms are windows of full resolution at the corners, edges and the
+    centre of the box around `layouts`; the thumbnail shows block means, the
+    blocks aligned with the mosaic, not with the quadrants. NaN where no pixel.
+
+    Attributes
+    ----------
+    zooms : dict of arrays, shape (size, size)
+        By name: t, c, l (top, centre, lower) and l, c, r (left, centre, right);
+        axis order (y, x), y upwards [ADU].
+    """
+
+    def __init__(self, layouts: Iterable[QuadrantLayout], binning: int, zoom_size: int) -> None:
+        x0, y0, x1, y1 = bounding_box(layouts)
+        self.binning = binning
+        self.origin = (x0 // binning * binning, y0 // binning * binning)
+        shape = (-(-(y1 - self.origin[1]) // binning), -(-(x1 - self.origin[0]) // binning))
+        self._sum = np.zeros(shape)
+        self._count = np.zeros(shape)
+        places = {
+            "l": x0,
+            "c": (x0 + x1 - zoom_size) // 2,
+            "r": x1 - zoom_size,
+        }
+        heights = {"l": y0, "c": (y0 + y1 - zoom_size) // 2, "t": y1 - zoom_size}
+        self._corners = {name: (places[name[1]], heights[name[0]]) for name in ZOOM_POSITIONS}
+        self.zooms = {
+            name: np.full((zoom_size, zoom_size), np.nan, dtype=np.float32) for name in self._corners
+        }
+
+    @property
+    def thumbnail(self) -> NDArray[np.float64]:
+        """Block means of what was added so far [ADU], axis order (y, x), y upwards."""
+        return np.divide(self._sum, self._count, out=np.full_like(self._sum, np.nan), where=self._count > 0)
+
+    def add(self, image: NDArray, layout: QuadrantLayout) -> None:
+        """Add the image section of one quadrant, array of shape (ny, nx) [ADU]."""
+        corner = image_corner(layout)
+        self._add_blocks(image, corner)
+        for name, zoom in self.zooms.items():
+            _paste(image, corner, zoom, self._corners[name])
+
+    def _add_blocks(self, image: NDArray, corner: tuple[int, int]) -> None:
+        starts, first, sizes = zip(
+            *(
+                _blocks(corner[axis] - self.origin[axis], image.shape[1 - axis], self.binning)
+                for axis in (1, 0)
+            ),
+            strict=True,
+        )
+        sums = np.add.reduceat(image, starts[0], axis=0, dtype=np.uint32)
+        sums = np.add.reduceat(sums, starts[1], axis=1)
+        where = tuple(slice(f, f + len(s)) for f, s in zip(first, starts, strict=True))
+        self._sum[where] += sums
+        self._count[where] += np.outer(*sizes)
+
+
+def _blocks(offset: int, length: int, binning: int) -> tuple[NDArray, int, NDArray]:
+    """Cut pixels `offset` .. `offset + length` at multiples of `binning`.
+
+    Returns the first pixel of each block, the number of the first block, and
+    the sizes of the blocks.
+    """
+    first = offset // binning
+    edges = np.arange(first, -(-(offset + length) // binning) + 1) * binning - offset
+    edges = np.clip(edges, 0, length)
+    return edges[:-1], first, np.diff(edges)
+
+
+def _paste(image: NDArray, corner: tuple[int, int], window: NDArray, window_corner: tuple[int, int]) -> None:
+    """Copy the part of `image` that falls into `window`; corners (x, y) are mosaic positions."""
+    source, target = [], []
+    for axis in (1, 0):  # rows, columns
+        shift = window_corner[axis] - corner[axis]
+        low = max(0, shift)
+        high = min(image.shape[1 - axis], shift + window.shape[1 - axis])
+        if low >= high:
+            return
+        source.append(slice(low, high))
+        target.append(slice(low - shift, high - shift))
+    window[tuple(target)] = image[tuple(source)]

@@ -13,12 +13,11 @@ from numpy.typing import NDArray
 from visql_lib.config import MomentSettings
 from visql_lib.flags import MomentFlag
 
+DEFAULTS = MomentSettings()
 MOMENTS = ("WTFLUX", "R2", "e1", "e2", "tr1", "tr2", "com1", "com2")
 
 
-def measure_moments(
-    stamps: NDArray[np.floating], settings: MomentSettings = MomentSettings()
-) -> dict[str, NDArray]:
+def measure_moments(stamps: NDArray[np.floating], settings: MomentSettings = DEFAULTS) -> dict[str, NDArray]:
     """Measure the weighted moments of a stack of star stamps.
 
     Parameters

@@ -64,9 +64,7 @@ def chimney_region(
     below_wall = flux < (radius / r_c) ** 4 * f_c
     plume = (flux > onset / settings.plume_width) & (flux < onset * settings.plume_width) & (radius > inner)
     stack = (
-        (radius > inner)
-        & (radius < r_c * settings.stack_width)
-        & (flux > settings.stack_flux_min * inner**2)
+        (radius > inner) & (radius < r_c * settings.stack_width) & (flux > settings.stack_flux_min * inner**2)
     )
     return (plume | stack) & below_wall
 

@@ -32,7 +32,7 @@ class Column:
     def cast(self, values: Any) -> NDArray:
         """Return `values` in this column's type, rounded as declared."""
         if self.dtype == "str":
-            return np.asarray(values, dtype=np.str_)
+            return np.asarray(values).astype(np.str_)
         if self.dtype == "time":
             return np.asarray(values, dtype="datetime64[us]")
         array = np.asarray(values)
@@ -73,7 +73,4 @@ class TableSchema:
 
     def empty(self) -> dict[str, NDArray]:
         """Return the columns of a table without rows."""
-        return {
-            c.name: c.cast(np.empty((0, abs(c.size)) if c.size else 0, dtype="U1" if c.dtype == "str" else None))
-            for c in self.columns
-        }
+        return {c.name: c.cast(np.empty((0, abs(c.size)) if c.size else 0)) for c in self.columns}

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 from visql_lib.config import IndexSettings, Settings
 from visql_lib.errors import FrameError, NameFormatError, TableError
@@ -96,12 +97,12 @@ def read_sheet(path: Path) -> list[SheetRow]:
 
 
 def _parse(line: dict[str, str]) -> SheetRow:
-    values: dict[str, object] = dict(line)
+    values: dict[str, Any] = dict(line)
     for name in _NUMBERS:
         values[name] = float(line[name] or "nan")
     for name in _INTEGERS:
         values[name] = int(line[name])
-    return SheetRow(**values)  # type: ignore[arg-type]
+    return SheetRow(**values)
 
 
 def write_sheet(path: Path, rows: Iterable[SheetRow]) -> bool:
@@ -165,12 +166,8 @@ def refresh_sheets(
         for month in months:
             path = sheet_path(results, month)
             known = {r.exposure: r for r in read_sheet(path)} if path.is_file() else {}
-            rows = {
-                stem: _refresh(
-                    file, stat, known.get(stem), settings, instrument, time.time() if now is None else now, on_read
-                )
-                for stem, (file, stat) in found[month].items()
-            }
+            look = _Look(settings, instrument, time.time() if now is None else now, on_read)
+            rows = {stem: look.row(*frame, known.get(stem)) for stem, frame in found[month].items()}
             for row in _imported_rows(results, month):
                 rows.setdefault(row.exposure, row)
             write_sheet(path, rows.values())
@@ -224,37 +221,35 @@ def _rank(path: Path, suffixes: Sequence[str]) -> int:
     return next(i for i, s in enumerate(suffixes) if path.name.endswith(s))
 
 
-def _refresh(
-    file: Path,
-    stat: os.stat_result,
-    known: SheetRow | None,
-    settings: Settings,
-    instrument: Instrument,
-    now: float,
-    on_read: Callable[[], None],
-) -> SheetRow:
-    """Return the row of one raw file, from the old row where the file did not change."""
-    stem = stem_of(file.name)
-    seen = (str(file), stat.st_size, stat.st_mtime_ns)
-    if (
-        known is not None
-        and (known.file, known.size, known.mtime) == seen
-        and known.status in (OK, INCOMPLETE, UNREADABLE)
-        and stem not in settings.known_bad
-    ):
-        return known
-    blank = _blank(stem, file, stat)
-    if stem in settings.known_bad:
-        return replace(blank, status=KNOWN_BAD, reason="listed in known_bad")
-    if now - stat.st_mtime < settings.index.growing_age:
-        return replace(blank, status=GROWING, reason=f"changed less than {settings.index.growing_age:g} s ago")
-    on_read()
-    return _inspect(blank, file, settings.index, instrument)
+@dataclass(frozen=True)
+class _Look:
+    """One look at raw files: what their rows are now."""
+
+    settings: Settings
+    instrument: Instrument
+    now: float  # seconds since 1970
+    on_read: Callable[[], None]
+
+    def row(self, file: Path, stat: os.stat_result, known: SheetRow | None) -> SheetRow:
+        """Return the row of one raw file: the old one where the file did not change."""
+        stem = stem_of(file.name)
+        bad = stem in self.settings.known_bad
+        if known is not None and not bad and known.status in (OK, INCOMPLETE, UNREADABLE):
+            seen = (str(file), stat.st_size, stat.st_mtime_ns)
+            if (known.file, known.size, known.mtime) == seen:
+                return known
+        blank = _blank(stem, file, stat)
+        if bad:
+            return replace(blank, status=KNOWN_BAD, reason="listed in known_bad")
+        if self.now - stat.st_mtime < self.settings.index.growing_age:
+            return replace(blank, status=GROWING, reason="changed a moment ago; left for later")
+        self.on_read()
+        return _inspect(blank, file, self.settings.index, self.instrument)
 
 
 def _blank(stem: str, file: Path, stat: os.stat_result) -> SheetRow:
     start = RawName.parse(stem).start
-    empty = dict.fromkeys(_COLUMNS, "") | dict.fromkeys(_NUMBERS, math.nan)
+    empty: dict[str, Any] = dict.fromkeys(_COLUMNS, "") | dict.fromkeys(_NUMBERS, math.nan)
     values = empty | {
         "exposure": stem,
         "file": str(file),
@@ -264,7 +259,7 @@ def _blank(stem: str, file: Path, stat: os.stat_result) -> SheetRow:
         "size": stat.st_size,
         "mtime": stat.st_mtime_ns,
     }
-    return SheetRow(**values)  # type: ignore[arg-type]
+    return SheetRow(**values)
 
 
 def _inspect(blank: SheetRow, file: Path, settings: IndexSettings, instrument: Instrument) -> SheetRow:
@@ -291,7 +286,7 @@ def _inspect(blank: SheetRow, file: Path, settings: IndexSettings, instrument: I
     return row
 
 
-def header_values(header: ExposureHeader) -> dict[str, object]:
+def header_values(header: ExposureHeader) -> dict[str, Any]:
     """Return the columns of a sheet row that come from a header."""
     values = asdict(header)
     start = values.pop("start")
@@ -310,7 +305,9 @@ def _imported_rows(results: Path, month: str) -> Iterator[SheetRow]:
     table = read_imported(results, month)
     if table is None:
         return
-    empty = dict.fromkeys(_COLUMNS, "") | dict.fromkeys(_NUMBERS, math.nan) | dict.fromkeys(_INTEGERS, 0)
+    empty: dict[str, Any] = (
+        dict.fromkeys(_COLUMNS, "") | dict.fromkeys(_NUMBERS, math.nan) | dict.fromkeys(_INTEGERS, 0)
+    )
     for i, stem in enumerate(table["EXPOSURE"]):
         values = empty | {
             "exposure": str(stem),
@@ -321,4 +318,4 @@ def _imported_rows(results: Path, month: str) -> Iterator[SheetRow]:
             "status": IMPORTED,
             "reason": "from text tables of the original system",
         }
-        yield SheetRow(**values)  # type: ignore[arg-type]
+        yield SheetRow(**values)

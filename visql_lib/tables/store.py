@@ -104,18 +104,18 @@ def write_table(
     cast = schema.cast(columns)
     fields = [_field(c, cast[c.name]) for c in schema.columns]
     kept = {
+        **(meta or {}),
         "product": schema.product,
         "visql_version": __version__,
         "stage": stage,
         "stage_version": stage_version,
         "inputs": [p.name for p in inputs],
         "settings": settings_hash,
-        **(meta or {}),
     }
     metadata = {
         _META: json.dumps(kept, default=_plain).encode(),
         _ASTROPY_META: _astropy_yaml(schema, cast, kept).encode(),
-        **{f"table::len::{n}": str(max(1, a.dtype.itemsize // 4)) for n, a in cast.items() if a.dtype.kind == "U"},
+        **_string_lengths(cast),
     }
     arrays = [_to_arrow(c, cast[c.name], f.type) for c, f in zip(schema.columns, fields, strict=True)]
     table = pa.Table.from_arrays(arrays, schema=pa.schema(fields, metadata=metadata))
@@ -165,6 +165,14 @@ def read_meta(path: Path) -> dict[str, Any]:
 def _meta_of(schema: pa.Schema) -> dict[str, Any]:
     meta: dict[str, Any] = json.loads((schema.metadata or {}).get(_META, b"{}"))
     return meta
+
+
+def _string_lengths(cast: Mapping[str, NDArray]) -> dict[bytes, bytes]:
+    """Return the longest length of each text column, where astropy looks for it."""
+    texts = {name: values.dtype for name, values in cast.items() if values.dtype.kind == "U"}
+    return {
+        f"table::len::{name}".encode(): str(max(1, t.itemsize // 4)).encode() for name, t in texts.items()
+    }
 
 
 def _plain(value: Any) -> Any:

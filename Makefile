@@ -1,0 +1,57 @@
+# make demo: a simulated month from raw frames to pictures.  make test: all tests.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+CORES ?= all
+STAMP := $(VENV)/.installed
+
+.PHONY: install demo test quick check format bench lock clean
+.DEFAULT_GOAL := demo
+
+install: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "VISQL needs Python 3.11 or newer; set PYTHON=..."; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+demo: install
+	$(BIN)/visql simulate config/demo_plan.yaml -o demo/raw --jobs 2
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --cores $(CORES) --configfile config/demo.yaml --quiet rules -- month timeline
+	@echo
+	@echo "Done. Look at:"
+	@echo "  demo/results/months/202407/IQ_timeline_202407.png        the month at a glance"
+	@echo "  demo/results/months/202407/psfmoments_202407.png         sizes and shapes of its exposures"
+	@echo "  demo/results/months/202407/status.tsv                    what became of every frame"
+	@echo "  demo/results/exposures/202407/                           one folder per exposure; *_iq.png first"
+
+test: install
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pytest -n 2 --dist loadgroup
+
+quick: install
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pytest -n 2 --dist loadgroup -m "not slow"
+
+check: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/snakefmt --check Snakefile workflow
+	$(BIN)/visql schema --check
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --lint --configfile tests/data/lint.yaml
+
+format: install
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/snakefmt Snakefile workflow
+	$(BIN)/visql schema
+
+bench: install
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python benchmarks/run.py
+
+lock: install
+	$(BIN)/python -m pip freeze --exclude-editable | grep -v '^visql' > constraints.txt
+
+clean:
+	rm -rf demo $(VENV) .snakemake

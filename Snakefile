@@ -1,0 +1,48 @@
+# VISQL: raw frames -> catalogue -> stars -> moments -> the month.
+# The way of the data: docs/architecture.md. Targets: month (default), quality, timeline, legacy.
+
+
+configfile: "config/config.yaml"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/frames.smk"
+include: "workflow/rules/psf.smk"
+include: "workflow/rules/pictures.smk"
+include: "workflow/rules/quality.smk"
+include: "workflow/rules/legacy.smk"
+
+
+localrules:
+    month,
+    quality,
+    timeline,
+    legacy,
+
+
+rule month:
+    default_target: True
+    input:
+        [PLAN.levels(month) for month in PLAN.months],
+        [PLAN.pictures(month) for month in PLAN.months],
+        rules.quality.input,
+        expand(f"{MONTHS}/status.tsv", month=PLAN.months),
+
+
+rule quality:
+    input:
+        expand(
+            f"{MONTHS}/{{product}}",
+            month=PLAN.months,
+            product=["psfmoments_{month}.parquet", "psfmoments_{month}.png", "IQ_timeline_{month}.png"],
+        ),
+
+
+rule timeline:
+    input:
+        f"{RESULTS}/timeline/IQ_timeline_lastmonth.png",
+
+
+rule legacy:
+    input:
+        [PLAN.legacy(month) for month in PLAN.months],

@@ -1,0 +1,64 @@
+"""`visql catalog`: raw frame -> source catalogue, levels, previews."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from visql_lib.cli.common import INPUT, OUTPUT, PREFIX, output_option, settings_of, step
+
+RECORD_FAILURE = click.option(
+    "--record-failure",
+    is_flag=True,
+    help="Of a frame that cannot be read, write empty tables that carry the reason, and exit 0.",
+)
+PREVIEWS = click.option(
+    "--previews",
+    type=PREFIX,
+    metavar="PREFIX",
+    help="Also draw PREFIX.png (thumbnail) and PREFIX_{tl,tc,tr,cl,cc,cr,ll,lc,lr}.png (zooms).",
+)
+QUADRANTS = click.option(
+    "--quadrants",
+    type=OUTPUT,
+    metavar="FILE",
+    help="Also write bias level, noise and background of every quadrant [ADU].",
+)
+
+
+@step(
+    "catalog",
+    """Detect and measure the sources of the raw frame RAW.
+
+    Fluxes are in ADU, sizes in px, positions one-based in the full quadrant
+    array [px] and in the focal plane [deg]. RAW may be .fits, .fits.gz or
+    .fits.fz. Columns: docs/tables.md, definitions: docs/measurements.md.""",
+    "visql catalog raw/E.fits -o E.cat.parquet --previews E",
+)
+@click.argument("raw", type=INPUT)
+@output_option("Catalogue (Parquet).")
+@QUADRANTS
+@PREVIEWS
+@RECORD_FAILURE
+def command(
+    raw: Path,
+    output: Path,
+    quadrants: Path | None,
+    previews: Path | None,
+    record_failure: bool,
+    config: Path | None,
+) -> None:
+    """Read, measure, write."""
+    from visql_lib.cli import frame_pass
+    from visql_lib.tables import CATALOGUE, write_table
+
+    settings = settings_of(config)
+    found, meta = frame_pass.pass_over(raw, settings, settings.catalog, record_failure)
+    origin = frame_pass.provenance("catalog", [raw], settings.catalog, settings.instrument)
+    columns = found.catalogue if found is not None and found.catalogue else CATALOGUE.empty()
+    write_table(output, columns, CATALOGUE, meta=meta, **origin)
+    if quadrants is not None:
+        frame_pass.write_quadrants(found, quadrants, meta, **origin)
+    if previews is not None:
+        frame_pass.write_previews(found, previews, meta["exposure"], settings)

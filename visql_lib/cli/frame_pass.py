@@ -1,0 +1,127 @@
+"""What `visql catalog` and `visql preview` share: one pass over a frame and its products."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visql_lib.cli.common import progress
+from visql_lib.errors import FrameError
+
+if TYPE_CHECKING:
+    from visql_lib.config import CatalogSettings, PreviewSettings, Settings
+    from visql_lib.frames import Exposure, Instrument
+    from visql_lib.steps.catalog import FramePass
+
+log = logging.getLogger(__name__)
+
+
+def pass_over(
+    raw: Path, settings: Settings, catalog: CatalogSettings | None, record_failure: bool
+) -> tuple[FramePass | None, dict[str, Any]]:
+    """Measure one frame; return what it gave (None: unreadable, and that is wanted) and the metadata.
+
+    Raises
+    ------
+    FrameError
+        If the frame cannot be read and `record_failure` is not set.
+    """
+    from visql_lib.frames import load_instrument, open_exposure
+    from visql_lib.frames.names import stem_of
+    from visql_lib.steps.catalog import measure_frame
+
+    instrument = load_instrument(settings.instrument)
+    meta = {"exposure": stem_of(raw.name), "instrument": instrument.name}
+    try:
+        with open_exposure(raw, instrument) as exposure:
+            meta |= header_meta(exposure)
+            with progress(exposure.stem, len(exposure.layouts)) as advance:
+                return measure_frame(exposure, catalog, settings.preview, advance), meta
+    except FrameError as error:
+        if not record_failure:
+            raise
+        log.error("%s", error)
+        return None, meta | {"failed": str(error)}
+
+
+def header_meta(exposure: Exposure) -> dict[str, Any]:
+    """Return the facts of an exposure that travel with its tables."""
+    header = exposure.header
+    return {
+        "frame_type": header.frame_type,
+        "exptime": None if np.isnan(header.exptime) else header.exptime,
+        "date_obs": header.start.isoformat(timespec="milliseconds") if header.start else None,
+    }
+
+
+def write_previews(found: FramePass | None, prefix: Path, title: str, settings: Settings) -> None:
+    """Draw and write thumbnail and zooms; of an unreadable frame, pictures that say so."""
+    from visql_lib.frames.mosaic import ZOOM_POSITIONS
+    from visql_lib.pictures.preview import thumbnail, zoom
+
+    if found is None:
+        nothing = np.full((8, 8), np.nan)
+        pictures: Mapping[str, NDArray] = dict.fromkeys(ZOOM_POSITIONS, nothing)
+        small, limits = nothing, (0.0, 1.0)
+    else:
+        pictures, small = found.preview.zooms, found.preview.thumbnail
+        limits = display_limits(pictures, small, settings.preview)
+    dpi = settings.pictures.dpi
+    write_figure(thumbnail(small, title, limits), prefix.with_name(f"{prefix.name}.png"), dpi)
+    for name, image in pictures.items():
+        write_figure(zoom(image, title, limits, name), prefix.with_name(f"{prefix.name}_{name}.png"), dpi)
+
+
+def display_limits(
+    zooms: Mapping[str, NDArray], thumbnail: NDArray, settings: PreviewSettings
+) -> tuple[float, float]:
+    """Return one zscale stretch [ADU] for all previews of a frame, so that they compare."""
+    from astropy.visualization import ZScaleInterval
+
+    values = np.concatenate([z[::8, ::8].ravel() for z in zooms.values()])
+    values = values[np.isfinite(values)]
+    if not len(values):
+        values = thumbnail[np.isfinite(thumbnail)]
+    low, high = ZScaleInterval(contrast=settings.zscale_contrast).get_limits(values)
+    return float(low), float(high) if high > low else float(low) + 1.0
+
+
+def write_figure(figure: Any, path: Path, dpi: int) -> None:
+    """Write a figure as PNG, under a temporary name first."""
+    from visql_lib.tables import atomic_path
+
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=dpi, format="png")
+
+
+def write_quadrants(found: FramePass | None, path: Path, meta: dict[str, Any], **provenance: Any) -> None:
+    """Write the table of quadrants."""
+    from visql_lib.tables import QUADRANTS, write_table
+
+    columns = found.quadrants if found is not None and found.quadrants else QUADRANTS.empty()
+    write_table(path, columns, QUADRANTS, meta=meta, **provenance)
+
+
+def provenance(stage: str, inputs: list[Path], *settings: Any) -> dict[str, Any]:
+    """Return the arguments of `write_table` that say where a table comes from."""
+    from visql_lib.config import STAGES
+    from visql_lib.config.load import digest
+
+    return {
+        "stage": stage,
+        "stage_version": STAGES[stage],
+        "inputs": inputs,
+        "settings_hash": digest(*settings),
+    }
+
+
+def instrument_of(settings: Settings) -> Instrument:
+    """Load the configured instrument."""
+    from visql_lib.frames import load_instrument
+
+    return load_instrument(settings.instrument)

@@ -1,0 +1,42 @@
+"""`visql index`: folders of raw frames -> exposure sheets."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import click
+
+from visql_lib.cli.common import FOLDER, settings_of, step
+
+
+@step(
+    "index",
+    """List the raw frames in the folders RAW (default: those of the settings).
+
+    Writes {results}/exposures/{month}.tsv, one row per raw file: type, DATE-OBS
+    (UTC), EXPTIME [s], angles [deg], status. Headers are read only for files
+    that are new or changed. The workflow does this itself whenever it starts.""",
+    "visql index raw --results results --months 202407",
+)
+@click.argument("raw", nargs=-1, type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--results", type=FOLDER, metavar="DIR", help="Folder of all products.")
+@click.option("--months", metavar="YYYYMM[,YYYYMM...]|auto", help="Months to list.")
+def command(raw: tuple[Path, ...], results: Path | None, months: str | None, config: Path | None) -> None:
+    """Look, read headers where needed, write."""
+    from visql_lib.cli.common import progress_count
+    from visql_lib.config import settings_from_mapping
+    from visql_lib.frames import load_instrument
+    from visql_lib.plan import month_list
+    from visql_lib.tables.sheet import refresh_sheets, sheet_path
+
+    given = {"raw": [str(r) for r in raw], "results": results and str(results), "months": months}
+    settings = settings_from_mapping(settings_of(config).model_dump() | {k: v for k, v in given.items() if v})
+    with progress_count("headers read") as advance:
+        sheets = refresh_sheets(
+            settings, load_instrument(settings.instrument), month_list(settings.months), on_read=advance
+        )
+    for month, rows in sheets.items():
+        kinds = Counter(f"{r.frame_type} {r.status}" for r in rows)
+        text = ", ".join(f"{n} {kind}" for kind, n in sorted(kinds.items())) or "no exposures"
+        click.echo(f"{sheet_path(Path(settings.results), month)}: {text}")

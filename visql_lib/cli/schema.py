@@ -1,0 +1,48 @@
+"""`visql schema`: settings, tables and flags -> schema and documentation."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from visql_lib.cli.common import FOLDER
+
+
+def generated() -> dict[str, str]:
+    """Return the text of every generated file, by its path in the project."""
+    from visql_lib import flags
+    from visql_lib.config.document import markdown
+    from visql_lib.config.settings import Settings
+    from visql_lib.tables import products
+
+    return {
+        "workflow/schemas/config.schema.json": json.dumps(Settings.model_json_schema(), indent=1) + "\n",
+        "docs/configuration.md": markdown(Settings),
+        "docs/tables.md": products.markdown(),
+        "docs/flags.md": flags.markdown(),
+    }
+
+
+@click.command(
+    "schema",
+    help="Write the schema and the documentation of settings, tables and flags of the project in FOLDER.",
+)
+@click.argument("folder", type=FOLDER, default=".")
+@click.option("--check", is_flag=True, help="Write nothing; exit 1 if a file is not as it should be.")
+def command(folder: Path, check: bool) -> None:
+    """Generate, then compare or write."""
+    stale = []
+    for name, text in generated().items():
+        path = folder / name
+        if path.is_file() and path.read_text(encoding="utf-8") == text:
+            continue
+        stale.append(name)
+        if not check:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+    for name in stale:
+        click.echo(f"{name}: {'out of date; run `visql schema`' if check else 'written'}")
+    if check and stale:
+        raise click.exceptions.Exit(1)

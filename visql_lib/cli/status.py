@@ -1,0 +1,38 @@
+"""`visql status`: what failed in a month."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from visql_lib.cli.common import INPUT, output_option, step
+
+
+@step(
+    "status",
+    """Say what became of every frame of the month whose exposure sheet is SHEET.
+
+    Writes one line per exposure: type, status, reason. Exit code 1, naming
+    every file, if a frame could not be read or a step failed on it; list a
+    frame as known_bad in the settings to accept that.""",
+    "visql status results/exposures/202407.tsv -o status.tsv",
+)
+@click.argument("sheet", type=INPUT)
+@output_option("Status of every exposure (text, tab-separated).")
+def command(sheet: Path, output: Path, config: Path | None) -> None:
+    """Read the sheet and what the products say, write, complain."""
+    from visql_lib.errors import FrameError
+    from visql_lib.plan import exposure_states
+    from visql_lib.tables import atomic_path
+
+    states = exposure_states(sheet)
+    bad = [state for state in states if state.failed]
+    lines = ["exposure\ttype\tstatus\treason"]
+    lines += [f"{s.exposure}\t{s.frame_type}\t{s.status}\t{s.reason}" for s in states]
+    with atomic_path(output) as temporary:
+        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    if bad:
+        heads = [f"{len(bad)} of {len(states)} exposures failed; the others are complete."]
+        advice = "Fetch or mend the file, or list the exposure in known_bad."
+        raise FrameError("\n  ".join([*heads, *(f"{s.exposure}: {s.reason}" for s in bad), advice]))

@@ -1,0 +1,62 @@
+"""The documentation's page of settings, made from their declarations."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
+
+from visql_lib.config.units import unit_of
+
+
+def markdown(model: type[BaseModel]) -> str:
+    """Return a page with one table per section: key, default, unit, check, meaning."""
+    lines = [
+        "# Configuration",
+        "",
+        "<!-- made by `visql schema`; do not edit -->",
+        "",
+        "Settings live in `config/config.yaml`; `snakemake --config key=value` overrides the keys of the",
+        "first table, and every `visql` command reads a file with `--config FILE`. A key that does not exist",
+        "is refused. A value may carry a unit: `growing_age: 2 min`.",
+        "",
+        *_table(model),
+    ]
+    for name, field in model.model_fields.items():
+        section = field.annotation
+        if isinstance(section, type) and issubclass(section, BaseModel):
+            lines += [f"## {name}", "", (section.__doc__ or "").strip(), "", *_table(section)]
+    return "\n".join(lines)
+
+
+def _table(model: type[BaseModel]) -> list[str]:
+    rows = []
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            continue
+        checks = ", ".join(_check(item) for item in field.metadata if _check(item))
+        unit = unit_of(model, name) or "–"
+        rows.append(
+            f"| `{name}` | {_default(field.default)} | {unit} | {checks or '–'} | {field.description} |"
+        )
+    return ["| key | default | unit | check | meaning |", "|---|---|---|---|---|", *rows, ""]
+
+
+def _default(value: Any) -> str:
+    if value is PydanticUndefined:
+        return "required"
+    if isinstance(value, tuple):
+        value = list(value)
+    return f"`{value}`" if value not in ("", []) else "empty"
+
+
+_SYMBOLS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
+
+
+def _check(item: Any) -> str:
+    for name, symbol in _SYMBOLS.items():
+        if (limit := getattr(item, name, None)) is not None:
+            return f"{symbol} {limit}"
+    pattern = getattr(item, "pattern", None)
+    return "one of " + pattern.strip("^$()").replace("|", ", ") if pattern else ""

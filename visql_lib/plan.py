@@ -1,0 +1,185 @@
+"""What there is to make: months, exposures and their products, as the workflow needs to know them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from visql_lib.config import Settings, find_data_file
+from visql_lib.config.load import digest
+from visql_lib.errors import ConfigError, TableError
+from visql_lib.frames.instrument import Instrument, load_instrument
+from visql_lib.tables.sheet import (
+    IMPORTED,
+    UNREADABLE,
+    USABLE,
+    SheetRow,
+    read_sheet,
+    refresh_sheets,
+    sheet_path,
+)
+from visql_lib.tables.store import atomic_path, read_meta
+
+CATALOGUED = ("SCIENCE", "DARK", "FLAT")  # frame types that get a catalogue
+AUTO_DAYS = 3  # last month is still worked on during the first days of this one
+
+SCIENCE_PICTURES = ("chimney", "chimney2", "chimney4", "stars2", "stars2_mom", "stars2_mom_map3", "iq")
+MOMENT_PICTURES = ("stars2_mom", "stars2_mom_map3")  # all that moments alone can show
+
+
+def month_list(months: Sequence[str], today: datetime | None = None) -> list[str]:
+    """Return months YYYYMM, sorted; ``auto`` is this month, and last month during its first three days."""
+    today = today or datetime.now(UTC)
+    found = set()
+    for month in months:
+        if month == "auto":
+            found |= {f"{day:%Y%m}" for day in (today, today - timedelta(days=AUTO_DAYS))}
+        else:
+            found.add(month)
+    return sorted(found)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The exposures of the configured months and where their products go."""
+
+    settings: Settings
+    instrument: Instrument
+    sheets: dict[str, list[SheetRow]]
+
+    @classmethod
+    def make(cls, settings: Settings, *, refresh: bool) -> Plan:
+        """Look at the raw folders (`refresh`), or take the sheets as they are, as a job does.
+
+        Raises
+        ------
+        ConfigError
+            If a raw folder does not exist.
+        """
+        instrument = load_instrument(settings.instrument)
+        months = month_list(settings.months)
+        if not refresh:
+            paths = {month: sheet_path(Path(settings.results), month) for month in months}
+            return cls(
+                settings, instrument, {m: read_sheet(p) if p.is_file() else [] for m, p in paths.items()}
+            )
+        for folder in settings.raw:
+            if not Path(folder).is_dir():
+                raise ConfigError(f"raw: folder {folder!r} does not exist; create it, or set raw=FOLDER")
+        return cls(settings, instrument, refresh_sheets(settings, instrument, months))
+
+    @property
+    def months(self) -> list[str]:
+        """The months, YYYYMM."""
+        return list(self.sheets)
+
+    @cached_property
+    def _rows(self) -> dict[tuple[str, str], SheetRow]:
+        return {(month, row.exposure): row for month, rows in self.sheets.items() for row in rows}
+
+    def row(self, month: str, exposure: str) -> SheetRow | None:
+        """Return the sheet's row of an exposure, None if it has none."""
+        return self._rows.get((month, exposure))
+
+    def exposures(self, month: str, *types: str, imported: bool = False) -> list[str]:
+        """Return the exposures of a month worth processing, of some types (none named: of all)."""
+        wanted = (*USABLE, IMPORTED) if imported else USABLE
+        rows = self.sheets.get(month, [])
+        return [r.exposure for r in rows if r.status in wanted and (not types or r.frame_type in types)]
+
+    def stem(self, month: str, exposure: str) -> str:
+        """Return the path of an exposure's products, without their endings."""
+        return f"{self.settings.results}/exposures/{month}/{exposure}/{exposure}"
+
+    def moments(self, month: str) -> list[str]:
+        """Return the moments tables of a month, measured and imported."""
+        found = [f"{self.stem(month, e)}_stars2_mom.parquet" for e in self.exposures(month, "SCIENCE")]
+        return found + [f"{stem}_stars2_mom.parquet" for stem in self.imported_stems(month)]
+
+    def imported_stems(self, month: str) -> list[str]:
+        """Return the stems of exposures without raw frame whose moments were imported."""
+        rows = [r for r in self.sheets.get(month, []) if r.status == IMPORTED]
+        stems = [self.stem(month, r.exposure) for r in rows]
+        return [stem for stem in stems if Path(f"{stem}_stars2_mom.parquet").is_file()]
+
+    def levels(self, month: str) -> list[str]:
+        """Return the tables of quadrants of a month: what every readable frame has."""
+        return [f"{self.stem(month, e)}_quadrants.parquet" for e in self.exposures(month)]
+
+    def pictures(self, month: str) -> list[str]:
+        """Return all pictures of single exposures of a month."""
+        found = [f"{self.stem(month, e)}.png" for e in self.exposures(month)]
+        found += [
+            f"{self.stem(month, e)}_{name}.png"
+            for e in self.exposures(month, "SCIENCE")
+            for name in SCIENCE_PICTURES
+        ]
+        found += [f"{self.stem(month, e)}_chimney2.png" for e in self.exposures(month, "FLAT")]
+        found += [f"{s}_{name}.png" for s in self.imported_stems(month) for name in MOMENT_PICTURES]
+        return found
+
+    def write_config(self) -> str:
+        """Write the settings in force to a file the jobs read; its name changes with its content."""
+        import yaml
+
+        path = Path(self.config_path)
+        if not path.is_file():
+            with atomic_path(path) as temporary:
+                temporary.write_text(yaml.safe_dump(self.settings.model_dump(mode="json")), encoding="utf-8")
+        return str(path)
+
+    @property
+    def config_path(self) -> str:
+        """Where `write_config` writes."""
+        return f"{self.settings.results}/config/{digest(self.settings)}.yaml"
+
+    @cached_property
+    def instrument_digest(self) -> str:
+        """Changes with the facts that measurement depends on."""
+        return digest(self.instrument.geometry, self.instrument.detector)
+
+    @property
+    def threshold_file(self) -> str:
+        """The file of dated limits."""
+        return str(find_data_file("thresholds", self.settings.quality.thresholds))
+
+    def section(self, name: str) -> dict[str, Any]:
+        """Return one section of the settings as plain values: what a rule depends on."""
+        values: dict[str, Any] = getattr(self.settings, name).model_dump(mode="json")
+        return values
+
+
+@dataclass(frozen=True)
+class ExposureState:
+    """What became of one frame."""
+
+    exposure: str
+    frame_type: str
+    status: str
+    reason: str
+
+    @property
+    def failed(self) -> bool:
+        """Whether somebody should look at it."""
+        return self.status in (UNREADABLE, "failed")
+
+
+def exposure_states(sheet: Path) -> list[ExposureState]:
+    """Return what became of every exposure of a sheet, from it and from what the products say."""
+    states = []
+    for row in read_sheet(sheet):
+        status, reason = row.status, row.reason
+        if status in USABLE:
+            table = sheet.with_suffix("") / row.exposure / f"{row.exposure}_quadrants.parquet"
+            try:
+                failure = read_meta(table).get("failed")
+            except TableError:
+                failure = f"{table}: missing; run the workflow"
+            if failure:
+                status, reason = "failed", str(failure)
+        states.append(ExposureState(row.exposure, row.frame_type, status, reason))
+    return states

@@ -1,0 +1,1 @@
+"""The steps over one exposure: the rooms' functions run over its quadrants, one at a time."""
