@@ -1,0 +1,285 @@
+"""`visql import-legacy`: text tables of the original system -> our tables."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+import click
+
+from visql_lib.cli.common import FOLDER, progress, settings_of, step
+from visql_lib.errors import NameFormatError, TableError
+
+if TYPE_CHECKING:
+    from visql_lib.frames.instrument import Instrument
+    from visql_lib.tables.imported import ImportedRow
+
+T = TypeVar("T")
+
+
+class Kind(NamedTuple):
+    """A kind of file of the original: how it is called, and why it is not imported ("": it is)."""
+
+    name: str
+    pattern: str
+    skipped: str = ""
+
+
+_LATER = "known, but not imported yet"
+_AGAIN = "VISQL makes its own from the tables"
+
+# Searched in this order; the first that matches the whole name counts.
+KINDS = (
+    Kind("stars (*_stars2.cat)", r"(?P<exposure>C_.+)_stars2\.cat"),
+    Kind("moments (*_stars2_mom.cat)", r"(?P<exposure>C_.+)_stars2_mom\.cat"),
+    Kind("medians (psfmoments_YYYYMM.txt)", r"psfmoments_\d{6}\.txt"),
+    Kind("scores (psfmoments_YYYYMM*_score.*)", r"psfmoments_\d{6}(_le1)?_score\.(txt|csv)"),
+    Kind(
+        "exposure times (vis-over-gaia-YYYYMM_*.txt, *_x_gaia_dxdy.txt)",
+        r"vis-over-gaia-\d{6}(-3x3)?_(long|short)\.txt|C_.+_x_gaia_dxdy\.txt",
+    ),
+    Kind("moments with colours (*_stars2_mom_col.cat)", r"C_.+_stars2_mom_col\.cat", _LATER),
+    Kind("flux ratios (*_frat.txt)", r"C_.+_frat\.txt", _LATER),
+    Kind("Gaia stars (*_gaia.cat)", r"C_.+_gaia\.cat", _LATER),
+    Kind("plate solutions (*.wcs)", r"C_.+\.wcs", _LATER),
+    Kind("ratios per CCD (vis-over-gaia-YYYYMMDD-ccd_*.txt)", r"vis-over-gaia-\d{8}-ccd_\w+\.txt", _LATER),
+    Kind("colour fits (visgaiacolour_*.txt)", r"visgaiacolour_\w+\.txt", _LATER),
+    Kind("angles (All_Angles_and_GOES_*.txt)", r"All_Angles_and_GOES_\d{6}\.txt", _LATER),
+    Kind("catalogues (*.cat.gz)", r"C_.+\.cat\.gz", _LATER),
+    Kind("header lists (fitslist*.txt)", r"fitslist\d{6}\.txt", _AGAIN),
+    Kind("pictures and movies", r".+\.(png|jpg|mp4)", _AGAIN),
+)
+STARS, MOMENTS, MEDIANS, SCORES, TIMES = (kind.name for kind in KINDS[:5])
+
+
+@dataclass
+class Report:
+    """What became of the files."""
+
+    counts: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    notes: list[str] = field(default_factory=list)
+    broken: list[str] = field(default_factory=list)
+
+    def read(self, reader: Callable[[], T]) -> T | None:
+        """Read a table; a broken one is noted, and the rest goes on."""
+        try:
+            return reader()
+        except TableError as error:  # a text table, or the one of ours that stands in its place
+            self.broken.append(f"broken: {error}")
+        except OSError as error:
+            self.broken.append(f"broken: {error.filename}: cannot be read ({error.strerror})")
+        return None
+
+    def lines(self) -> Iterator[str]:
+        """Yield one line per kind, note and broken table."""
+        for kind, counter in self.counts.items():
+            yield f"{kind}: " + ", ".join(f"{number} {what}" for what, number in counter.items())
+        yield from self.notes
+        yield from self.broken
+
+
+@step(
+    "import-legacy",
+    """Import the text tables of the original system found in FOLDER and below.
+
+    Tables of stars and moments become tables of their exposures, medians and
+    archive names rows of the imported table of their month: a month can then
+    run without raw files. What VISQL measured itself is never overwritten, and
+    importing a folder again changes nothing. Exit code 1 if a table was broken;
+    the others are imported all the same.""",
+    "visql import-legacy old/products --results results",
+)
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option(
+    "--results", type=FOLDER, metavar="DIR", help="Folder of all products [default: as configured]."
+)
+def command(folder: Path, results: Path | None, config: Path | None) -> None:
+    """Read, convert, write, tell."""
+    from visql_lib.frames.instrument import load_instrument
+
+    settings = settings_of(config)
+    results = results or Path(settings.results)
+    report = Report()
+    files = find_files(folder, results, report)
+    rows = read_month_tables(files, report)
+    convert_exposures(files, rows, results, load_instrument(settings.instrument), report)
+    merge_rows(rows, results, report)
+    for line in report.lines():
+        click.echo(line)
+    if not report.counts:
+        click.echo(f"{folder}: holds no table of the original system")
+    if report.broken:
+        click.get_current_context().exit(1)
+
+
+def find_files(folder: Path, results: Path, report: Report) -> dict[str, list[Path]]:
+    """Return the files to import by kind, in order of name; note what is skipped."""
+    found: dict[str, list[Path]] = defaultdict(list)
+    skipped: Counter[Kind] = Counter()
+    own = results.resolve()
+    for path in sorted(folder.rglob("*")):
+        if not path.is_file() or path.resolve().is_relative_to(own):
+            continue
+        kind = next((k for k in KINDS if re.fullmatch(k.pattern, path.name)), None)
+        if kind is None:
+            report.notes.append(f"skipped: {path}: unknown file")
+        elif kind.skipped:
+            skipped[kind] += 1
+        else:
+            found[kind.name].append(path)
+    report.notes += [f"skipped: {kind.name}, {n} files: {kind.skipped}" for kind, n in skipped.items()]
+    return found
+
+
+def read_month_tables(files: dict[str, list[Path]], report: Report) -> dict[str, ImportedRow]:
+    """Return what the tables of many exposures say, by exposure."""
+    from visql_lib.tables import legacy_read as legacy
+    from visql_lib.tables.imported import ImportedRow
+
+    rows: dict[str, ImportedRow] = {}
+
+    def add(exposure: str, **facts: Any) -> None:
+        rows[exposure] = rows.get(exposure, ImportedRow(exposure)).merged(ImportedRow(exposure, **facts))
+
+    for path in files.get(SCORES, ()):
+        scores = report.read(lambda path=path: legacy.read_scores(path)) or {}
+        report.counts[SCORES].update({"files": 1, "rows": len(scores)})
+        for exposure, score in scores.items():
+            medians = {"R2": score.R2, "e1": score.e1, "e2": score.e2}
+            add(exposure, medians=medians, archive_name=score.archive_name or None)
+    for path in files.get(MEDIANS, ()):  # after the scores: these medians are complete
+        medians_of = report.read(lambda path=path: legacy.read_psfmoments(path)) or {}
+        report.counts[MEDIANS].update({"files": 1, "rows": len(medians_of)})
+        for exposure, medians in medians_of.items():
+            add(exposure, medians=medians)
+    for path in files.get(TIMES, ()):
+        times = report.read(lambda path=path: legacy.read_exposure_times(path)) or {}
+        report.counts[TIMES].update({"files": 1, "rows": len(times)})
+        for exposure, exptime in times.items():
+            add(exposure, exptime=exptime)
+    return rows
+
+
+def convert_exposures(
+    files: dict[str, list[Path]],
+    rows: dict[str, ImportedRow],
+    results: Path,
+    instrument: Instrument,
+    report: Report,
+) -> None:
+    """Write the tables of stars and moments; mark their exposures in `rows`."""
+    from visql_lib.tables.imported import ImportedRow
+
+    wanted = [(kind, path) for kind in (STARS, MOMENTS) for path in files.get(kind, ())]
+    known = _KnownTimes(results)
+    seen: dict[tuple[str, str], Path] = {}
+    with progress("importing", len(wanted)) as advance:
+        for kind, path in wanted:
+            advance()
+            exposure = _exposure_of(kind, path, report)
+            if exposure is None:
+                continue
+            first = seen.setdefault((kind, exposure), path)
+            if first != path:
+                report.notes.append(f"skipped: {path}: {first} is the same table of the same exposure")
+                continue
+            row = rows.get(exposure, ImportedRow(exposure))
+            exptime = row.exptime if row.exptime is not None else known.exptime(row)
+            if _convert(kind, path, exposure, exptime, results, instrument, report):
+                have = "has_stars" if kind == STARS else "has_moments"
+                rows[exposure] = row.merged(ImportedRow(exposure, **{have: True}))
+
+
+def _exposure_of(kind: str, path: Path, report: Report) -> str | None:
+    from visql_lib.frames.names import RawName
+
+    pattern = next(k.pattern for k in KINDS if k.name == kind)
+    match = re.fullmatch(pattern, path.name)
+    assert match is not None  # it was found by this pattern
+    try:
+        return RawName.parse(match["exposure"]).stem
+    except NameFormatError as error:
+        report.notes.append(f"skipped: {path}: {error}")
+        return None
+
+
+class _KnownTimes:
+    """Exposure times of earlier imports, read once per month."""
+
+    def __init__(self, results: Path) -> None:
+        self._results = results
+        self._months: dict[str, dict[str, ImportedRow]] = {}
+
+    def exptime(self, row: ImportedRow) -> float | None:
+        from visql_lib.tables.imported import imported_rows
+
+        if row.month not in self._months:
+            self._months[row.month] = imported_rows(self._results, row.month)
+        known = self._months[row.month].get(row.exposure)
+        return known.exptime if known else None
+
+
+def _convert(
+    kind: str,
+    path: Path,
+    exposure: str,
+    exptime: float | None,
+    results: Path,
+    instrument: Instrument,
+    report: Report,
+) -> bool:
+    """Convert one table; say whether the imported table of the exposure stands now."""
+    from visql_lib.frames.names import RawName
+    from visql_lib.tables import MOMENTS as MOMENTS_TABLE
+    from visql_lib.tables import STARS as STARS_TABLE
+    from visql_lib.tables import legacy_read as legacy
+    from visql_lib.tables.imported import store_imported
+
+    if kind == STARS:
+        columns = report.read(lambda: legacy.read_stars2(path, instrument))
+        schema, ending = STARS_TABLE, "_stars2.parquet"
+    else:
+        columns = report.read(lambda: legacy.flagged(legacy.read_moments(path)))
+        schema, ending = MOMENTS_TABLE, "_stars2_mom.parquet"
+    if columns is None:
+        return False
+    meta = {
+        "exposure": exposure,
+        "frame_type": "SCIENCE",
+        "exptime": exptime,
+        "instrument": instrument.name,
+    }
+    folder = results / "exposures" / RawName.parse(exposure).month / exposure
+    outcome = report.read(lambda: store_imported(folder / f"{exposure}{ending}", columns, schema, meta))
+    if outcome is None:
+        return False
+    if outcome == "measured":
+        report.notes.append(f"skipped: {path}: VISQL measured this exposure itself")
+        return False
+    report.counts[kind][outcome] += 1
+    return True
+
+
+def merge_rows(rows: dict[str, ImportedRow], results: Path, report: Report) -> None:
+    """Add the rows to the imported tables of their months."""
+    from visql_lib.tables.imported import imported_rows, merge_imported
+
+    by_month: dict[str, list[ImportedRow]] = defaultdict(list)
+    for row in rows.values():
+        by_month[row.month].append(row)
+    for month, found in sorted(by_month.items()):
+        known = imported_rows(results, month)
+        useful = [r for r in found if r.medians or r.has_stars or r.has_moments or r.exposure in known]
+        if len(useful) < len(found):
+            report.notes.append(
+                f"skipped: {len(found) - len(useful)} exposures of {month}: only their exposure time is known"
+            )
+        if useful:
+            merge = merge_imported(results, month, useful)
+            report.counts[f"month {month}, exposures"].update(
+                {"new": merge.new, "changed": merge.changed, "unchanged": merge.unchanged}
+            )

@@ -1,0 +1,212 @@
+"""What was imported from text tables of the original system: one table per month, one row per exposure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visql_lib.errors import NameFormatError, TableError
+from visql_lib.frames.names import RawName
+from visql_lib.tables.products import PSFMOMENTS
+from visql_lib.tables.schema import Column, TableSchema
+from visql_lib.tables.store import Table, read_table, write_table
+
+MEDIANS = ("R2", "com1", "com2", "e1", "e2", "tr1", "tr2")
+_UNITS = {c.name: c.unit for c in PSFMOMENTS.columns}
+
+IMPORTED = TableSchema(
+    "imported",
+    "Exposures of a month that are known from text tables of the original system.",
+    (
+        Column("EXPOSURE", "str", "", "exposure"),
+        Column("DATE_OBS", "time", "", "start, UTC, from the exposure's name (whole seconds)"),
+        Column("EXPTIME", "float64", "s", "exposure time; NaN where not known"),
+        Column("FRAME_TYPE", "str", "", "frame type: SCIENCE, the only one these tables were made of"),
+        Column("ARCHIVE_NAME", "str", "", "name in the archive, empty where not known"),
+        *(Column(n, "float64", _UNITS[n], f"median {n}; NaN without stars or not imported") for n in MEDIANS),
+        Column("HAS_STARS", "int8", "", "1: its table of stars was imported"),
+        Column("HAS_MOMENTS", "int8", "", "1: its table of moments was imported"),
+        Column("HAS_MEDIANS", "int8", "", "1: its medians were imported; NaN then means no stars"),
+    ),
+)
+
+
+@dataclass(frozen=True)
+class ImportedRow:
+    """What an import found out about one exposure; None and False: nothing new."""
+
+    exposure: str
+    exptime: float | None = None  # s
+    archive_name: str | None = None
+    medians: dict[str, float] = field(default_factory=dict)  # some or all of MEDIANS; NaN: no stars
+    has_stars: bool = False
+    has_moments: bool = False
+
+    def merged(self, newer: ImportedRow) -> ImportedRow:
+        """Return this row with what `newer` knows; nothing known is ever lost."""
+        return replace(
+            self,
+            exptime=self.exptime if newer.exptime is None else newer.exptime,
+            archive_name=self.archive_name if newer.archive_name is None else newer.archive_name,
+            medians=self.medians | newer.medians,
+            has_stars=self.has_stars or newer.has_stars,
+            has_moments=self.has_moments or newer.has_moments,
+        )
+
+    @property
+    def month(self) -> str:
+        """Month of the exposure's start, YYYYMM, from its name."""
+        return RawName.parse(self.exposure).month
+
+
+@dataclass(frozen=True)
+class Merge:
+    """What a merge did, in numbers of exposures."""
+
+    new: int
+    changed: int
+    unchanged: int
+
+
+def imported_path(results: Path, month: str) -> Path:
+    """Return where the imported table of a month is."""
+    return results / "imported" / f"{month}.parquet"
+
+
+def read_imported(results: Path, month: str) -> Table | None:
+    """Read the imported table of a month, sorted by exposure; None if nothing was imported.
+
+    Raises
+    ------
+    TableError
+        If there is one that cannot be read.
+    """
+    path = imported_path(results, month)
+    if not path.is_file():
+        return None
+    return read_table(path, IMPORTED.names)
+
+
+def imported_rows(results: Path, month: str) -> dict[str, ImportedRow]:
+    """Return what was imported of a month, by exposure."""
+    table = read_imported(results, month)
+    return {} if table is None else {row.exposure: row for row in _rows(table)}
+
+
+def merge_imported(results: Path, month: str, rows: Iterable[ImportedRow]) -> Merge:
+    """Add `rows` to the imported table of their month; nothing is written if nothing changes.
+
+    Raises
+    ------
+    TableError
+        If a row is of another month, or the table cannot be read.
+    """
+    from filelock import FileLock
+
+    path = imported_path(results, month)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.parent / ".lock"):  # two imports at once must not lose each other's rows
+        known = imported_rows(results, month)
+        merged = dict(known)
+        named = set()
+        for row in rows:
+            if row.month != month:
+                raise TableError(f"{row.exposure}: belongs to {row.month}, not into {path}")
+            merged[row.exposure] = merged.get(row.exposure, ImportedRow(row.exposure)).merged(row)
+            named.add(row.exposure)
+        same = {e for e in named if e in known and _same(known[e], merged[e])}
+        if len(same) < len(named):
+            write_table(
+                path,
+                _columns(merged),
+                IMPORTED,
+                stage="import",
+                meta={"month": month, "origin": IMPORTED_ORIGIN},
+            )
+    changed = len(named & known.keys() - same)
+    return Merge(new=len(named - known.keys()), changed=changed, unchanged=len(same))
+
+
+IMPORTED_ORIGIN = "imported"
+
+
+def store_imported(
+    path: Path, columns: Mapping[str, NDArray], schema: TableSchema, meta: Mapping[str, Any]
+) -> str:
+    """Keep a table that was imported, unless what stands there is the same or our own.
+
+    Returns
+    -------
+    str
+        ``imported``; ``unchanged`` if the same table stands there already, which is
+        not touched then; ``measured`` if VISQL measured the one that stands there.
+
+    Raises
+    ------
+    TableError
+        If there is a table that cannot be read.
+    """
+    meta = {**meta, "origin": IMPORTED_ORIGIN}
+    if path.is_file():
+        found = read_table(path)
+        if found.meta.get("origin") != IMPORTED_ORIGIN:
+            return "measured"
+        cast = schema.cast(columns)
+        if tuple(found) == schema.names and all(found.meta.get(k) == v for k, v in meta.items()):
+            pairs = ((found[c.name], cast[c.name], c.dtype.startswith("float")) for c in schema.columns)
+            if all(np.array_equal(old, new, equal_nan=is_float) for old, new, is_float in pairs):
+                return "unchanged"
+    write_table(path, columns, schema, stage="import", meta=meta)
+    return "imported"
+
+
+def _rows(table: Table) -> Iterable[ImportedRow]:
+    columns = {name: table[name].tolist() for name in IMPORTED.names}
+    for i, exposure in enumerate(columns["EXPOSURE"]):
+        medians = {n: columns[n][i] for n in MEDIANS} if columns["HAS_MEDIANS"][i] else {}
+        exptime = columns["EXPTIME"][i]
+        yield ImportedRow(
+            exposure,
+            None if np.isnan(exptime) else exptime,
+            columns["ARCHIVE_NAME"][i] or None,
+            medians,
+            bool(columns["HAS_STARS"][i]),
+            bool(columns["HAS_MOMENTS"][i]),
+        )
+
+
+def _same(a: ImportedRow, b: ImportedRow) -> bool:
+    """Compare two rows; NaN equals NaN."""
+    plain = all(getattr(a, f.name) == getattr(b, f.name) for f in fields(a) if f.name != "medians")
+    if not plain or bool(a.medians) != bool(b.medians):
+        return False
+    values = [[row.medians.get(n, np.nan) for n in MEDIANS] for row in (a, b)]
+    return np.array_equal(values[0], values[1], equal_nan=True)
+
+
+def _columns(by_exposure: dict[str, ImportedRow]) -> dict[str, NDArray]:
+    rows = [by_exposure[exposure] for exposure in sorted(by_exposure)]
+    columns = {
+        "EXPOSURE": np.array([r.exposure for r in rows]),
+        "DATE_OBS": np.array([start_of(r.exposure) for r in rows], dtype="datetime64[us]"),
+        "EXPTIME": np.array([np.nan if r.exptime is None else r.exptime for r in rows]),
+        "FRAME_TYPE": np.array(["SCIENCE"] * len(rows)),
+        "ARCHIVE_NAME": np.array([r.archive_name or "" for r in rows]),
+        "HAS_STARS": np.array([r.has_stars for r in rows]),
+        "HAS_MOMENTS": np.array([r.has_moments for r in rows]),
+        "HAS_MEDIANS": np.array([bool(r.medians) for r in rows]),
+    }
+    return columns | {n: np.array([r.medians.get(n, np.nan) for r in rows]) for n in MEDIANS}
+
+
+def start_of(exposure: str) -> np.datetime64:
+    """Return the start of an exposure [UTC, whole seconds] from its name, NaT if that holds none."""
+    try:
+        return np.datetime64(RawName.parse(exposure).start.replace(tzinfo=None), "us")
+    except NameFormatError:
+        return np.datetime64("NaT", "us")
