@@ -30,6 +30,7 @@ _VECTORS: dict[str, tuple[tuple[str, str], float, float, Colormap]] = {
     "ellipticity": (("e1", "e2"), 0.07, 0.0875, style.ELLIPTICITY),
     "trefoil": (("tr1", "tr2"), 0.4, 0.0625, style.TREFOIL),
 }
+_LONGEST = 2.0  # longer symbols are cut to this many lengths of the key, or they would cover the map
 _SHAPES = tuple(column for pair, *_ in _VECTORS.values() for column in pair)
 
 
@@ -50,11 +51,11 @@ def moment_maps(
         Of what the medians are.
     title : str, optional
     """
-    figure = style.canvas(1200, 1120)
+    figure = style.canvas(1200, 1140)
     style.heading(figure, title)
     field = field_of(instrument, moments["XWORLD"], moments["YWORLD"])
     medians = bin_medians(moments, ("R2", *_SHAPES), instrument, space)
-    boxes = [(70, 580), (655, 580), (70, 62), (655, 62)]
+    boxes = [(70, 588), (655, 588), (70, 62), (655, 62)]
     for (left, bottom), what in zip(boxes, ("R2", *_VECTORS), strict=True):
         axes = style.panel(figure, (left, bottom, 435, 490))
         if what == "R2":
@@ -64,7 +65,7 @@ def moment_maps(
             colours = draw_vectors(axes, what, medians, instrument, field)
             label = what
         axes.set_title(_panel_title(what, space, medians))
-        show_field(axes, _with_room(field), x_label=bottom < 100, y_label=left < 100)
+        show_field(axes, with_room(field), x_label=bottom < 100, y_label=left < 100)
         extend = "max" if what != "R2" else "both"
         style.colour_bar(figure, colours, (left + 448, bottom, 16, 490), label, extend=extend)
     return figure
@@ -78,7 +79,7 @@ def _panel_title(what: str, space: str, medians: BinMedians) -> str:
     return name
 
 
-def _with_room(field: Field) -> Field:
+def with_room(field: Field) -> Field:
     """Return the field with a margin and room for the key at the top."""
     return field.grown(0.05, top=0.12)
 
@@ -104,7 +105,7 @@ def draw_sizes(
         medians.values["XWORLD"],
         medians.values["YWORLD"],
         c=sizes,
-        s=95,
+        s=95 if len(sizes) <= 50 else 45,
         cmap=style.SIZES,
         norm=Normalize(low, high),
         edgecolors=style.MUTED,
@@ -138,18 +139,23 @@ def draw_vectors(
     (one, two), usual, share, cmap = _VECTORS[what]
     first, second = medians.values[one], medians.values[two]
     size = np.hypot(first, second)
-    key = usual if not (size > 1.25 * usual).any() else nice_above(float(np.percentile(size, 90)))
+    key = usual
+    if len(size) and np.percentile(size, 80) > 1.25 * usual:  # another camera, or a very bad image
+        key = nice_above(float(np.percentile(size, 80)))
+    cut = size > _LONGEST * key
     length = share * field.width / key
     norm = Normalize(0, key)
     draw_outlines(axes, instrument)
-    shown = _with_room(field)
+    shown = with_room(field)
     key_x, key_y = field.x1 - 0.55 * share * field.width, 0.5 * (field.y1 + shown.y1)
     # The key is one more symbol, so that it cannot differ from the others.
     x = np.append(medians.values["XWORLD"], key_x)
     y = np.append(medians.values["YWORLD"], key_y)
     angle = np.append(np.arctan2(second, first), 0.0)
-    value = np.append(size, key)
+    value = np.append(np.minimum(size, _LONGEST * key), key)
     _SYMBOLS[what](axes, x, y, value, angle, length, cmap, norm)
+    if cut.any():
+        style.remark(axes, f"{cut.sum()} above {_LONGEST * key:g} drawn shorter, up to {size.max():.2g}")
     gap = (0.6 if what != "trefoil" else 1.1) * share * field.width
     axes.text(key_x - gap - 0.01 * field.width, key_y, f"{what} {key:g}", ha="right", va="center", fontsize=10)
     if len(size) == 0:
