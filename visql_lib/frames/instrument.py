@@ -155,6 +155,8 @@ class SimulationFacts(Facts):
     cosmic_extra_time: float = fact("s")
     cosmic_thickness: float = fact("um")
     cosmic_charge: float = fact("electron/um")
+    flux_ratio_colours: tuple[float, float, float] = fact("mag")
+    flux_ratios: tuple[float, float, float] = fact("")
     ccd_shift: float = fact("px")
     bandwidth: float = fact("nm")
     obscuration: float = fact("")

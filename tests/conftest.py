@@ -1,0 +1,61 @@
+"""Instruments and simulated frames shared by all tests, and the folder of real reference data."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from visql_lib.cli.simulate import make_frames
+from visql_lib.frames import Instrument, load_instrument
+from visql_lib.simulate.plan import exposures_of
+
+TESTS = Path(__file__).parent
+
+# A calm toy sky with more stars than a real one, so that small quadrants hold enough of them.
+_TOY = {"seed": 7, "sky": {"stars": 6.0}, "radiation": {"cosmics": 0.3}}
+_TOY_EXPOSURES = [
+    {"type": "BIAS", "date": "2024-07-12T01:00:00"},
+    {"type": "DARK", "date": "2024-07-12T01:10:00"},
+    {"type": "FLAT", "date": "2024-07-12T01:30:00"},
+    {"type": "long", "date": "2024-07-12T02:00:00", "dithobs": 1},
+    {"type": "short", "date": "2024-07-12T02:12:00", "dithobs": 2},
+    {"type": "long", "date": "2024-07-13T02:00:00", "dithobs": 3, "optics": {"jitter": 0.3}},
+]
+
+
+@pytest.fixture(scope="session")
+def vis() -> Instrument:
+    """Euclid VIS."""
+    return load_instrument("euclid_vis")
+
+
+@pytest.fixture(scope="session")
+def toy() -> Instrument:
+    """A camera of 2 x 2 CCDs with small quadrants; its facts are in tests/toy_camera.yaml."""
+    return load_instrument(str(TESTS / "toy_camera.yaml"))
+
+
+@pytest.fixture(scope="session")
+def toy_raw(toy: Instrument, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder with six frames of the toy camera and their truth: BIAS, DARK, FLAT, long, short, long (blurred)."""
+    folder = tmp_path_factory.mktemp("toy_raw")
+    make_frames(exposures_of({"common": _TOY, "exposures": _TOY_EXPOSURES}, "toy"), toy, folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def vis_ccd(vis: Instrument, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One long VIS exposure that holds the four quadrants of CCD 3-3 only, truth beside it."""
+    plan = {"exposures": [{"type": "long", "ccds": ["3-3"], "seed": 1}]}
+    return make_frames(exposures_of(plan, "vis_ccd"), vis, tmp_path_factory.mktemp("vis_ccd"))[0]
+
+
+@pytest.fixture(scope="session")
+def reference() -> Path:
+    """Folder of real products to compare with; its tests are skipped where it is absent."""
+    folder = Path(os.environ.get("VISQL_REFERENCE", TESTS.parent.parent / "shared" / "reference"))
+    if not folder.is_dir():
+        pytest.skip("no reference data: set VISQL_REFERENCE to their folder")
+    return folder

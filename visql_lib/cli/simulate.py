@@ -1,0 +1,210 @@
+"""``visql simulate``: raw exposures with known truth."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from visql_lib.cli.common import FOLDER, INPUT, output_option, progress, settings_of, step
+
+if TYPE_CHECKING:
+    from visql_lib.frames import Instrument
+    from visql_lib.simulate.plan import ExposureOptions
+
+# Options of one exposure -> where they stand in a plan, how many values, unit and meaning.
+_OPTIONS: tuple[tuple[str, str, Any, str], ...] = (
+    ("--type", "type", str, "long, short, DARK, FLAT, BIAS or CHARGE."),
+    ("--date", "date", str, "Start, UTC, such as 2024-07-13T03:28:40."),
+    ("--ccds", "ccds", str, "CCDs, separated by commas, such as 3-3,3-4. [default: all]"),
+    ("--seed", "seed", int, "Seed of sky, instrument and exposure."),
+    ("--exptime", "exptime", float, "Exposure time [s], where the type does not say."),
+    ("--ra", "ra", float, "Right ascension of the boresight [deg]."),
+    ("--dec", "dec", float, "Declination of the boresight [deg]."),
+    ("--pa", "pa", float, "Position angle [deg]."),
+    ("--suffix", "suffix", str, "Ending of the file: .fits, .fits.gz or .fits.fz."),
+    ("--ice", "sky.ice", float, "Flux lost at BP-RP 1.75 [mag]."),
+    ("--jitter", "optics.jitter", float, "Gaussian added to the PSF [px]."),
+    ("--cosmics", "radiation.cosmics", float, "Rate of particles, in units of the real one."),
+    ("--xrays", "radiation.xrays", float, "Rate of X-rays in the lit region [1/s/Mpx]."),
+    ("--truncate", "damage.truncate", float, "Keep only this fraction of the file."),
+    ("--drop", "damage.drop", str, "Quadrants to leave out, separated by commas."),
+    ("--blank", "damage.blank", str, "Primary keywords to leave blank, separated by commas."),
+    ("--date-obs", "damage.date_obs", str, "A wrong DATE-OBS."),
+)
+_LISTS = ("ccds", "damage.drop", "damage.blank")
+
+
+def _exposure_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    for flag, _, kind, text in reversed(_OPTIONS):
+        function = click.option(flag, type=kind, default=None, help=text)(function)
+    return function
+
+
+@step(
+    "simulate",
+    "Make raw exposures with known truth: those of a PLAN (YAML), or one given by options. Frames that "
+    "were made with the same options before are kept. Truth tables go to the subfolder truth.",
+    "visql simulate -o raw --type long --date 2024-07-13T03:28:40 --ccds 3-3,3-4 --seed 1",
+)
+@click.argument("plan", type=INPUT, required=False)
+@output_option("Folder of the frames.", FOLDER, "FOLDER")
+@_exposure_options
+@click.option("--shuffle", is_flag=True, default=None, help="Write the quadrants in random order.")
+@click.option(
+    "--set",
+    "more",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Any other option of a plan's exposure, such as sky.stars=2 or detector.noise=false.",
+)
+@click.option("--instrument", help="Instrument; default: the plan's, else the settings'.")
+@click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Processes.")
+@click.option("--overwrite", is_flag=True, help="Make frames again that exist, whoever made them.")
+def command(
+    plan: Path | None,
+    output: Path,
+    shuffle: bool | None,
+    more: tuple[str, ...],
+    instrument: str | None,
+    jobs: int,
+    overwrite: bool,
+    config: Path | None,
+    **given: Any,
+) -> None:
+    """Read a plan or options, simulate, write frames and truth."""
+    from visql_lib.config.load import read_yaml
+    from visql_lib.frames import load_instrument
+    from visql_lib.simulate.plan import exposures_of
+
+    own = _nested({**given, "shuffle": shuffle}, more)
+    if plan is not None and own:
+        raise click.UsageError("give either a plan or the options of one exposure, not both")
+    content = read_yaml(plan) if plan is not None else {"exposures": [own]}
+    exposures = exposures_of(content, str(plan) if plan is not None else "options")
+    name = instrument or content.get("instrument") or settings_of(config).instrument
+    made = make_frames(exposures, load_instrument(str(name)), output, jobs=jobs, overwrite=overwrite)
+    click.echo(f"{output}: {len(made)} frames made, {len(exposures) - len(made)} kept")
+
+
+def _nested(given: Mapping[str, Any], more: tuple[str, ...]) -> dict[str, Any]:
+    """Turn options into the mapping a plan would hold."""
+    import yaml
+
+    paths = {flag.removeprefix("--").replace("-", "_"): path for flag, path, _, _ in _OPTIONS}
+    flat = {paths.get(key, key): value for key, value in given.items() if value is not None}
+    for item in more:
+        key, equals, text = item.partition("=")
+        if not equals:
+            raise click.UsageError(f"--set {item}: write KEY=VALUE")
+        flat[key] = yaml.safe_load(text)
+    nested: dict[str, Any] = {}
+    for key, value in flat.items():
+        if key in _LISTS and isinstance(value, str):
+            value = [part.strip() for part in value.split(",")]
+        section, dot, name = key.partition(".")
+        if dot:
+            nested.setdefault(section, {})[name] = value
+        else:
+            nested[key] = value
+    return nested
+
+
+def make_frames(
+    exposures: list[ExposureOptions],
+    instrument: Instrument,
+    folder: Path,
+    *,
+    jobs: int = 1,
+    overwrite: bool = False,
+) -> list[Path]:
+    """Simulate exposures into a folder, each with its truth; return the frames made, not those kept.
+
+    Raises
+    ------
+    SimulationError
+        If a file of the same name is there that the simulator did not make.
+    """
+    wanted = [e for e in exposures if overwrite or not _is_made(e, instrument, folder)]
+    for options in wanted:
+        _refuse_foreign(options, folder, overwrite)
+    paths = []
+    with progress("Simulating", len(wanted)) as advance:
+        for path in _run(wanted, instrument, folder, jobs):
+            paths.append(path)
+            advance()
+    return paths
+
+
+def _run(exposures: list[ExposureOptions], instrument: Instrument, folder: Path, jobs: int) -> Any:
+    if jobs == 1 or len(exposures) < 2:
+        yield from (_make_frame(e, instrument, folder) for e in exposures)
+        return
+    from concurrent.futures import ProcessPoolExecutor
+    from itertools import repeat
+    from multiprocessing import get_context
+
+    with ProcessPoolExecutor(min(jobs, len(exposures)), mp_context=get_context("spawn")) as pool:
+        yield from pool.map(_make_frame, exposures, repeat(instrument), repeat(folder))
+
+
+def _make_frame(options: ExposureOptions, instrument: Instrument, folder: Path) -> Path:
+    """Write one frame and its truth; the frame last, so that it never stands without."""
+    import json
+
+    from visql_lib.simulate.exposure import simulate_exposure
+    from visql_lib.tables import atomic_path, write_table
+    from visql_lib.tables.truth import TRUE_CCDS, TRUE_QUADRANTS, TRUE_STARS
+
+    frame = _frame_path(options, folder)
+    stem = options.name.stem
+    with atomic_path(frame) as temporary:
+        truth = simulate_exposure(options, instrument, temporary)
+        tables = ((TRUE_STARS, truth.stars), (TRUE_QUADRANTS, truth.quadrants), (TRUE_CCDS, truth.ccds))
+        for schema, columns in tables:
+            path = folder / "truth" / f"{stem}_{schema.product.removeprefix('truth_')}.parquet"
+            write_table(path, columns or schema.empty(), schema, stage="simulate", meta={"exposure": stem})
+        with atomic_path(_facts_path(options, folder)) as facts:
+            content = {**truth.facts, "digest": _digest(options, instrument)}
+            facts.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    return frame
+
+
+def _frame_path(options: ExposureOptions, folder: Path) -> Path:
+    return folder / f"{options.name.stem}{options.suffix}"
+
+
+def _facts_path(options: ExposureOptions, folder: Path) -> Path:
+    return folder / "truth" / f"{options.name.stem}.json"
+
+
+def _digest(options: ExposureOptions, instrument: Instrument) -> str:
+    from visql_lib.config.load import digest
+    from visql_lib.config.stages import STAGES
+
+    return digest(options, instrument, str(STAGES.get("simulate", 1)))
+
+
+def _is_made(options: ExposureOptions, instrument: Instrument, folder: Path) -> bool:
+    """Say whether the frame is there, made with the same options."""
+    import json
+
+    facts = _facts_path(options, folder)
+    if not (_frame_path(options, folder).is_file() and facts.is_file()):
+        return False
+    try:
+        return bool(
+            json.loads(facts.read_text(encoding="utf-8")).get("digest") == _digest(options, instrument)
+        )
+    except (ValueError, AttributeError):
+        return False
+
+
+def _refuse_foreign(options: ExposureOptions, folder: Path, overwrite: bool) -> None:
+    from visql_lib.errors import SimulationError
+
+    frame = _frame_path(options, folder)
+    if frame.exists() and not overwrite and not _facts_path(options, folder).is_file():
+        raise SimulationError(f"{frame}: is there, and not made by the simulator; --overwrite replaces it")
