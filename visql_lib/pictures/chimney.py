@@ -57,7 +57,10 @@ def chimney(catalogue: Mapping[str, NDArray], *, title: str = "") -> Figure:
     image = dense.draw_points(axes, log_r, log_f, style.INK, style.COUNTS)
     if image is not None:
         style.colour_bar(figure, image, (690, 62, 22, 490), "detections per bin")
-    _say_how_many(axes, log_r, log_f)
+    if len(log_r) == 0:
+        style.message(axes, "no detections")
+    else:
+        _say_outside(axes, log_r, log_f, count_all=True)
     return figure
 
 
@@ -114,7 +117,10 @@ def draw_chimney2(
         axes.plot([], [], "o", color=style.VERMILION, markersize=4, label=f"chimney and plume: {n:,}")
     _draw_selection(axes, radius, flux, box, found["r_median"])
     axes.legend(loc="lower right" if not len(log_r) else "best" if len(log_r) < 500 else "upper left")
-    _say_how_many(axes, log_r, log_f)
+    if len(log_r) == 0:
+        style.message(axes, "no detections")
+    else:
+        _say_outside(axes, log_r, log_f)
     return image
 
 
@@ -162,7 +168,8 @@ def chimney4(
     style.heading(figure, f"{title} – inner {INNER_FIELD:.2f} deg".lstrip(" –"))
     inner = np.asarray(catalogue["FIELDRAD"]) < INNER_FIELD
     radius, flux, a, b = (
-        np.asarray(catalogue[n], dtype=float)[inner] for n in ("FLUX_RADIUS", "FLUX_AUTO", "A_IMAGE", "B_IMAGE")
+        np.asarray(catalogue[n], dtype=float)[inner]
+        for n in ("FLUX_RADIUS", "FLUX_AUTO", "A_IMAGE", "B_IMAGE")
     )
     time = _number(exptime)
     magnitude, ellipticity = np.full(len(flux), np.nan), np.full(len(flux), np.nan)
@@ -179,7 +186,7 @@ def chimney4(
     elif not np.isfinite(magnitude).any():
         style.message(axes, "no detections")
     else:
-        _say_outside(axes, radius, magnitude)
+        _say_outside(axes, radius, magnitude, count_all=True)
     return figure
 
 
@@ -235,18 +242,13 @@ def _log_axes(axes: Axes, log_r: NDArray, log_f: NDArray, box: tuple[float, ...]
     axes.set_ylabel(style.LABELS["FLUX_AUTO"])
 
 
-def _say_how_many(axes: Axes, x: NDArray, y: NDArray) -> None:
-    if len(x) == 0:
-        style.message(axes, "no detections")
-    else:
-        _say_outside(axes, x, y)
-
-
-def _say_outside(axes: Axes, x: NDArray, y: NDArray) -> None:
-    """Tell how many detections are not within the panel."""
+def _say_outside(axes: Axes, x: NDArray, y: NDArray, count_all: bool = False) -> None:
+    """Tell how many detections are not within the panel, and if wanted how many there are."""
     (left, right), (low, high) = sorted(axes.get_xlim()), sorted(axes.get_ylim())
     known = np.isfinite(x) & np.isfinite(y)
     seen = known & (x >= left) & (x <= right) & (y >= low) & (y <= high)
     total, outside = int(known.sum()), int(known.sum() - seen.sum())
-    text = style.count(total, "detection") + (f", {outside:,} outside this range" if outside else "")
-    style.remark(axes, text)
+    parts = [style.count(total, "detection")] if count_all else []
+    parts += [f"{outside:,} outside this range"] if outside else []
+    if parts:
+        style.remark(axes, ", ".join(parts))

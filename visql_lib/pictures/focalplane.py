@@ -99,9 +99,7 @@ def draw_outlines(axes: Axes, instrument: Instrument | None, quadrants: bool = F
     if instrument is None:
         return
     fields = quadrant_outlines(instrument) if quadrants else ccd_outlines(instrument)
-    loops = [
-        [(f.x0, f.y0), (f.x1, f.y0), (f.x1, f.y1), (f.x0, f.y1), (f.x0, f.y0)] for f in fields.values()
-    ]
+    loops = [[(f.x0, f.y0), (f.x1, f.y0), (f.x1, f.y1), (f.x0, f.y1), (f.x0, f.y0)] for f in fields.values()]
     axes.add_collection(LineCollection(loops, colors=style.LIGHT, linewidths=0.8, zorder=0.5), autolim=False)
 
 

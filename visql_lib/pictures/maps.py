@@ -157,7 +157,9 @@ def draw_vectors(
     if cut.any():
         style.remark(axes, f"{cut.sum()} above {_LONGEST * key:g} drawn shorter, up to {size.max():.2g}")
     gap = (0.6 if what != "trefoil" else 1.1) * share * field.width
-    axes.text(key_x - gap - 0.01 * field.width, key_y, f"{what} {key:g}", ha="right", va="center", fontsize=10)
+    axes.text(
+        key_x - gap - 0.01 * field.width, key_y, f"{what} {key:g}", ha="right", va="center", fontsize=10
+    )
     if len(size) == 0:
         style.message(axes, "no stars")
     return ScalarMappable(norm, cmap)

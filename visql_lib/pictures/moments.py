@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from visql_lib.pictures import style
@@ -35,10 +36,11 @@ def moments_against_position(moments: Mapping[str, NDArray], *, title: str = "")
         values = np.asarray(moments[name], dtype=float)
         shown = robust_range(values, KNOWN_OF_STARS[name], share=0.1)
         for column, (axis_name, position) in enumerate(positions.items()):
-            box = (80 + 560 * column, 1400 - 45 - 183 * (row + 1) + 8, 540, 175)
+            box = (80 + 560 * column, 1400 - 35 - 186 * (row + 1), 540, 166)
             axes = style.panel(figure, box)
             axes.set_xlim(*_position_range(position))
             axes.set_ylim(*shown)
+            axes.yaxis.set_major_locator(MaxNLocator(5, prune="both"))
             _draw(axes, position, values)
             if column == 0:
                 axes.set_ylabel(style.LABELS[name])
@@ -87,9 +89,9 @@ def _draw(axes: Axes, position: NDArray, values: NDArray) -> None:
     if number == 0:
         style.message(axes, "no stars")
     else:
-        spread = f"median {np.median(values[np.isfinite(position) & np.isfinite(values)]):.4g}"
-        outside = f", {beyond} outside" if beyond else ""
-        style.remark(axes, f"{style.count(number, 'star')}, {spread}{outside}")
+        median = f"median {np.median(values[np.isfinite(position) & np.isfinite(values)]):.4g}"
+        outside = f", {beyond} beyond the edges" if beyond else ""
+        style.remark_above(axes, f"{style.count(number, 'star')}, {median}{outside}")
 
 
 def running_median(position: NDArray, values: NDArray, span: Range) -> tuple[NDArray, NDArray]:

@@ -76,7 +76,7 @@ def _draw_sizes(axes: Axes, table: Mapping[str, NDArray], status: NDArray[np.str
         axes.plot([], [], "o", color=colour, markersize=6, label=name)
     axes.set_xlabel(style.LABELS["R2"])
     axes.set_ylabel("ellipticity e1, e2")
-    axes.legend(loc="upper right")
+    axes.legend(loc="upper left")
     _remark_number(axes, np.isfinite(size), outside)
 
 
@@ -90,7 +90,7 @@ def _set_ranges(axes: Axes, x: NDArray, y: NDArray, x_range: Range, y_range: Ran
 def _draw_status(axes: Axes, x: NDArray, y: NDArray, name: str, colour: str) -> int:
     """Draw the exposures of one status, filled if good, hollow if not; return how many lie outside."""
     good = name == "ok"
-    points = to_edges(x, y, axes.get_xlim(), axes.get_ylim())
+    points = to_edges(x, y, axes.get_xlim(), axes.get_ylim(), inset=0.02)
     marker = style.STATUS[name].marker
     look = {"color": colour, "markersize": 4.5, "linestyle": "none"}
     if good:
@@ -110,7 +110,7 @@ def _remark_number(axes: Axes, known: NDArray[np.bool_], outside: int) -> None:
     if not known.any():
         style.message(axes, "no stars" if len(known) else "no exposures")
     elif outside:
-        style.remark(axes, f"{outside} beyond the edges", "lower left")
+        style.remark_above(axes, f"{outside} beyond the edges")
 
 
 def _status_legend(figure: Figure, table: Mapping[str, NDArray], status: NDArray[np.str_]) -> None:

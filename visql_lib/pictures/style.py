@@ -179,6 +179,12 @@ def message(axes: Axes, text: str) -> None:
     )
 
 
+def remark_above(axes: Axes, text: str) -> None:
+    """Write a small remark above the right corner of a panel, where it hides no point."""
+    text = text.replace("-", "−")
+    axes.text(1, 1.008, text, transform=axes.transAxes, ha="right", va="bottom", fontsize=9, color=MUTED)
+
+
 def remark(axes: Axes, text: str, where: str = "lower right") -> None:
     """Write a small remark in a corner of a panel."""
     vertical, horizontal = where.split()
@@ -256,5 +262,6 @@ def render_png(figure: Figure, dpi: float | None = None, software: str = "VISQL"
     info.add_text("Software", software)
     buffer = io.BytesIO()
     picture = Image.fromarray(np.ascontiguousarray(pixels[..., 0] if grey else pixels))
-    picture.save(buffer, "PNG", pnginfo=info, dpi=(dpi or own, dpi or own))
+    # Level 3 is twice as fast as the default, and noise comes out smaller.
+    picture.save(buffer, "PNG", pnginfo=info, dpi=(dpi or own, dpi or own), compress_level=3)
     return buffer.getvalue()

@@ -107,7 +107,9 @@ def _draw(
     seen = points.inside
     sure = seen & np.isfinite(error) & (error > 0)
     ends = np.stack([np.stack([day, value - error], -1), np.stack([day, value + error], -1)], 1)[sure]
-    axes.add_collection(LineCollection(list(ends), colors="#9a9a9a", linewidths=0.6, zorder=1.5), autolim=False)
+    axes.add_collection(
+        LineCollection(list(ends), colors="#9a9a9a", linewidths=0.6, zorder=1.5), autolim=False
+    )
     size = 9 if len(day) <= 3000 else 4
     axes.scatter(day[seen], value[seen], c=exptime[seen], s=size, linewidths=0, zorder=2, **look)
     for caret, chosen in points.outside.items():
@@ -125,6 +127,7 @@ def _draw(
 def _calendar(axes: Axes, epoch: np.datetime64) -> None:
     """Add calendar dates along the top."""
     top = axes.twiny()
+    top.set_frame_on(False)
     start = float(mdates.date2num(epoch))
     low, high = axes.get_xlim()
     top.set_xlim(start + low, start + high)

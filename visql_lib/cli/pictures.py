@@ -1,0 +1,244 @@
+"""``visql pictures``: the pictures of one exposure, from its tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from visql_lib.cli.common import INPUT, PREFIX, output_option, settings_of, step
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from numpy.typing import NDArray
+
+    from visql_lib.config import Settings
+    from visql_lib.frames.instrument import Instrument
+    from visql_lib.tables.store import Table
+
+# Picture -> tables it is made from.
+NEEDS: dict[str, tuple[str, ...]] = {
+    "chimney": ("catalogue",),
+    "chimney2": ("catalogue", "stars"),
+    "chimney4": ("catalogue",),
+    "stars2": ("stamps",),
+    "stars2_mom": ("moments",),
+    "stars2_mom_map3": ("moments",),
+    "iq": ("catalogue", "stars", "moments"),
+}
+_MOMENT_COLUMNS = ("XWORLD", "YWORLD", "R2", "e1", "e2", "tr1", "tr2", "com1", "com2")
+_COLUMNS: dict[tuple[str, str], tuple[str, ...]] = {
+    ("chimney", "catalogue"): ("FLUX_AUTO", "FLUX_RADIUS"),
+    ("chimney2", "catalogue"): ("FLUX_AUTO", "FLUX_RADIUS", "B_IMAGE"),
+    ("chimney4", "catalogue"): ("FLUX_AUTO", "FLUX_RADIUS", "A_IMAGE", "B_IMAGE", "FIELDRAD"),
+    ("iq", "catalogue"): ("FLUX_AUTO", "FLUX_RADIUS", "B_IMAGE"),
+    ("stars2", "stamps"): ("XWORLD", "YWORLD", "STAMP"),
+    ("stars2_mom", "moments"): _MOMENT_COLUMNS,
+    ("stars2_mom_map3", "moments"): ("EXT", *_MOMENT_COLUMNS),
+    ("iq", "moments"): ("EXT", *_MOMENT_COLUMNS),
+}
+
+
+@step(
+    "pictures",
+    "Draw the pictures of one exposure from its TABLES, in any order: catalogue, stars, moments, stamps."
+    " Each table says itself what it is. Drawn is what the given tables allow, or what --only asks for:"
+    " radius-flux diagrams [px, ADU], star cut-outs, moments and their maps over the focal plane [deg].",
+    "visql pictures E.cat.parquet E_stars2.parquet E_stars2_mom.parquet -o E\n"
+    "  visql pictures E_stars2_mom.parquet -o E\n"
+    "  visql pictures FLAT.cat.parquet FLAT_stars2.parquet --only chimney2 -o FLAT",
+)
+@click.argument("tables", type=INPUT, nargs=-1, required=True)
+@click.option("--stamps", type=INPUT, metavar="TABLE", help="Cut-outs of stars; may also be one of TABLES.")
+@click.option("--cutout", type=INPUT, metavar="PNG", help="A zoom of this exposure, shown in the iq picture.")
+@click.option(
+    "--only",
+    type=click.Choice(list(NEEDS)),
+    multiple=True,
+    help="Draw this picture; may be given several times. Default: all the tables allow.",
+)
+@output_option("Beginning of the pictures' names: PREFIX_chimney.png and so on.", PREFIX, "PREFIX")
+def command(
+    tables: tuple[Path, ...],
+    stamps: Path | None,
+    cutout: Path | None,
+    only: tuple[str, ...],
+    output: Path,
+    config: Path | None,
+) -> None:
+    """Draw the pictures of one exposure."""
+    paths = _by_product([*tables, *([stamps] if stamps else [])])
+    wanted = _wanted(only, paths)
+    settings = settings_of(config)
+    sources = _Sources(paths, wanted, settings, cutout, output.name)
+    for name in wanted:
+        save(_DRAW[name](sources), output.with_name(f"{output.name}_{name}.png"), settings.pictures.dpi)
+
+
+def save(figure: Figure, path: Path, dpi: float | None) -> None:
+    """Write a figure as PNG; `dpi` None keeps its own resolution, as for zooms."""
+    from visql_lib import __version__
+    from visql_lib.pictures.style import render_png
+    from visql_lib.tables.store import atomic_path
+
+    content = render_png(figure, dpi, software=f"VISQL {__version__}")
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def _by_product(files: list[Path]) -> dict[str, Path]:
+    """Find out which table each file is."""
+    from visql_lib.tables.store import read_meta
+
+    known = sorted({product for needed in NEEDS.values() for product in needed})
+    paths: dict[str, Path] = {}
+    for path in files:
+        product = str(read_meta(path).get("product", ""))
+        if product not in known:
+            raise click.UsageError(f"{path}: is no table of {', '.join(known)}")
+        if paths.get(product, path) != path:
+            raise click.UsageError(f"{path} and {paths[product]} are both tables of {product}: give one")
+        paths[product] = path
+    return paths
+
+
+def _wanted(only: tuple[str, ...], paths: Mapping[str, Path]) -> list[str]:
+    """Return the pictures to draw, in a fixed order."""
+    wanted = [name for name, needed in NEEDS.items() if set(needed) <= set(paths) and name in (only or NEEDS)]
+    for name in only:
+        missing = [product for product in NEEDS[name] if product not in paths]
+        if missing:
+            raise click.UsageError(f"{name} needs the table of {' and of '.join(missing)} as well")
+    if not wanted:
+        raise click.UsageError(f"no picture can be drawn from the table of {', '.join(paths)} alone")
+    return wanted
+
+
+class _Sources:
+    """What pictures are made from; every table is read once, and only the columns needed."""
+
+    def __init__(
+        self, paths: Mapping[str, Path], wanted: list[str], settings: Settings, cutout: Path | None, stem: str
+    ) -> None:
+        self.paths, self.wanted, self.settings = paths, wanted, settings
+        self._cutout, self._stem = cutout, stem
+        self._tables: dict[str, Table] = {}
+
+    def table(self, product: str) -> Table:
+        """Return a table with the columns the wanted pictures need."""
+        from visql_lib.tables.store import read_table
+
+        if product not in self._tables:
+            columns = [c for name in self.wanted for c in _COLUMNS.get((name, product), ())]
+            self._tables[product] = read_table(self.paths[product], list(dict.fromkeys(columns)))
+        return self._tables[product]
+
+    @cached_property
+    def selection(self) -> Mapping[str, Any]:
+        """What the star selection found; empty if the table does not say."""
+        from visql_lib.tables.store import read_meta
+
+        return read_meta(self.paths["stars"]).get("selection") or {}
+
+    @cached_property
+    def instrument(self) -> Instrument:
+        """The instrument of the settings."""
+        from visql_lib.frames.instrument import load_instrument
+
+        return load_instrument(self.settings.instrument)
+
+    @cached_property
+    def title(self) -> str:
+        """Exposure and frame type, as a table tells them; else the name of the pictures."""
+        from visql_lib.tables.store import read_meta
+
+        metas = [read_meta(path) for path in self.paths.values()]
+        exposure = next((m["exposure"] for m in metas if m.get("exposure")), self._stem)
+        kind = next((m["frame_type"] for m in metas if m.get("frame_type")), "SCIENCE")
+        return str(exposure) if kind == "SCIENCE" else f"{exposure} ({kind})"
+
+    @cached_property
+    def cutout(self) -> NDArray | None:
+        """The picture shown in a corner, shape (ny, nx, 3), rows downwards."""
+        if self._cutout is None:
+            return None
+        import numpy as np
+        from PIL import Image, UnidentifiedImageError
+
+        from visql_lib.errors import TableError
+
+        try:
+            with Image.open(self._cutout) as picture:
+                return np.asarray(picture.convert("RGB"))
+        except (UnidentifiedImageError, SyntaxError) as error:  # Pillow's word for a broken PNG
+            raise TableError(f"{self._cutout}: not a picture; make it again") from error
+
+
+def _chimney(sources: _Sources) -> Figure:
+    from visql_lib.pictures.chimney import chimney
+
+    return chimney(sources.table("catalogue"), title=sources.title)
+
+
+def _chimney2(sources: _Sources) -> Figure:
+    from visql_lib.pictures.chimney import chimney2
+
+    catalogue, settings = sources.table("catalogue"), sources.settings.stars
+    return chimney2(catalogue, sources.selection, settings, title=sources.title)
+
+
+def _chimney4(sources: _Sources) -> Figure:
+    from visql_lib.pictures.chimney import chimney4
+
+    catalogue = sources.table("catalogue")
+    exptime, facts = catalogue.meta.get("exptime"), sources.instrument.photometry
+    return chimney4(catalogue, exptime, facts, title=sources.title)
+
+
+def _stars2(sources: _Sources) -> Figure:
+    from visql_lib.pictures.cutouts import star_cutouts
+
+    cell = sources.settings.moments.layout_cell
+    return star_cutouts(sources.table("stamps"), sources.instrument, cell=cell, title=sources.title)
+
+
+def _stars2_mom(sources: _Sources) -> Figure:
+    from visql_lib.pictures.moments import moments_against_position
+
+    return moments_against_position(sources.table("moments"), title=sources.title)
+
+
+def _stars2_mom_map3(sources: _Sources) -> Figure:
+    from visql_lib.pictures.maps import moment_maps
+
+    space = sources.settings.pictures.map_space
+    return moment_maps(sources.table("moments"), sources.instrument, space, title=sources.title)
+
+
+def _iq(sources: _Sources) -> Figure:
+    from visql_lib.pictures.iq import image_quality
+
+    return image_quality(
+        sources.table("moments"),
+        sources.table("catalogue"),
+        sources.selection,
+        sources.settings.stars,
+        sources.cutout,
+        instrument=sources.instrument,
+        space=sources.settings.pictures.map_space,
+        title=sources.title,
+    )
+
+
+_DRAW: dict[str, Callable[[_Sources], Figure]] = {
+    "chimney": _chimney,
+    "chimney2": _chimney2,
+    "chimney4": _chimney4,
+    "stars2": _stars2,
+    "stars2_mom": _stars2_mom,
+    "stars2_mom_map3": _stars2_mom_map3,
+    "iq": _iq,
+}
