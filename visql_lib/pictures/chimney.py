@@ -135,7 +135,13 @@ def _draw_selection(
     stars = int(((radius > r_min) & (radius < r_max) & (flux > f_min) & (flux < f_max)).sum())
     left, right, low, high = np.log10(box)
     label = f"selection: {style.count(stars, 'star')}"
-    outline = {"fill": False, "edgecolor": style.BLUE, "linewidth": 2.0, "zorder": 4, "label": label}
+    outline: dict[str, Any] = {
+        "fill": False,
+        "edgecolor": style.BLUE,
+        "linewidth": 2.0,
+        "zorder": 4,
+        "label": label,
+    }
     axes.add_patch(Rectangle((left, low), right - left, high - low, **outline))
     if np.isfinite(r_median) and r_median > 0:
         at = float(np.log10(r_median))

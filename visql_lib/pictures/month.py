@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -92,7 +93,7 @@ def _draw_status(axes: Axes, x: NDArray, y: NDArray, name: str, colour: str) -> 
     good = name == "ok"
     points = to_edges(x, y, axes.get_xlim(), axes.get_ylim(), inset=0.02)
     marker = style.STATUS[name].marker
-    look = {"color": colour, "markersize": 4.5, "linestyle": "none"}
+    look: dict[str, Any] = {"color": colour, "markersize": 4.5, "linestyle": "none"}
     if good:
         look |= {"alpha": 0.55, "markeredgewidth": 0}
     else:

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import functools
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple, ParamSpec
 
 import matplotlib as mpl
@@ -21,9 +22,9 @@ from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.colorbar import Colorbar
-from matplotlib.colors import Colormap, ListedColormap
+from matplotlib.colors import Colormap, ListedColormap, LogNorm
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedFormatter, FixedLocator, NullFormatter
+from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter, NullFormatter
 
 P = ParamSpec("P")
 
@@ -103,12 +104,19 @@ def styled(function: Callable[P, Figure]) -> Callable[P, Figure]:
 
     @functools.wraps(function)
     def drawn(*args: P.args, **kwargs: P.kwargs) -> Figure:
-        with mpl.rc_context():
-            mpl.rcdefaults()
-            mpl.rcParams.update(_PARAMETERS)
+        with _parameters():
             return function(*args, **kwargs)
 
     return drawn
+
+
+@contextmanager
+def _parameters() -> Iterator[None]:
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        for name, value in _PARAMETERS.items():
+            mpl.rcParams[name] = value  # type: ignore[index]
+        yield
 
 
 def part_of(name: str, low: float, high: float, bad: str = GAP) -> Colormap:
@@ -168,7 +176,8 @@ def colour_bar(
         mappable, cax=panel(figure, box), orientation="horizontal" if lying else "vertical", **options
     )
     bar.set_label(label)
-    bar.outline.set_linewidth(0.8)  # type: ignore[operator]
+    if isinstance(bar.norm, LogNorm):
+        bar.formatter = FuncFormatter(lambda value, _: power_of_ten(round(float(np.log10(value)))))
     return bar
 
 
@@ -212,6 +221,11 @@ def count(number: int, what: str) -> str:
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
+def power_of_ten(exponent: int) -> str:
+    """Return for example ``10⁴``; plain characters draw much faster than a formula."""
+    return "10" + str(exponent).translate(_SUPERSCRIPTS)
+
+
 def log_ticks(axis: Axis, low: float, high: float, plain: bool = False) -> None:
     """Mark an axis that holds decimal logarithms by the numbers themselves.
 
@@ -227,7 +241,7 @@ def log_ticks(axis: Axis, low: float, high: float, plain: bool = False) -> None:
     decades = range(int(np.floor(low)), int(np.ceil(high)) + 1)
     steps = [(d, m) for d in decades for m in range(1, 10) if low - 1e-9 <= d + np.log10(m) <= high + 1e-9]
     major = [(d, m) for d, m in steps if m in ((1, 2, 5) if plain else (1,))]
-    texts = [f"{m * 10.0**d:g}" if plain else "10" + str(d).translate(_SUPERSCRIPTS) for d, m in major]
+    texts = [f"{m * 10.0**d:g}" if plain else power_of_ten(d) for d, m in major]
     axis.set_major_locator(FixedLocator([d + float(np.log10(m)) for d, m in major]))
     axis.set_major_formatter(FixedFormatter(texts))
     axis.set_minor_locator(FixedLocator([d + float(np.log10(m)) for d, m in steps]))
@@ -253,7 +267,8 @@ def render_png(figure: Figure, dpi: float | None = None, software: str = "VISQL"
     agg = FigureCanvasAgg(figure)
     try:
         figure.set_dpi(dpi or own)
-        agg.draw()
+        with _parameters():  # ticks are only made now
+            agg.draw()
         pixels = np.asarray(agg.buffer_rgba())[:, :, :3]
     finally:
         figure.set_dpi(own)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from matplotlib import dates as mdates
@@ -103,7 +104,7 @@ def _draw(
     axes.set_axisbelow(True)
     x_range, y_range = axes.get_xlim(), axes.get_ylim()
     points = to_edges(day, value, x_range, y_range, inset=0.03)
-    look = {"cmap": style.TIMES, "norm": norm, "plotnonfinite": True}
+    look: dict[str, Any] = {"cmap": style.TIMES, "norm": norm, "plotnonfinite": True}
     seen = points.inside
     sure = seen & np.isfinite(error) & (error > 0)
     ends = np.stack([np.stack([day, value - error], -1), np.stack([day, value + error], -1)], 1)[sure]
