@@ -34,8 +34,8 @@ _AGAIN = "VISQL makes its own from the tables"
 
 # Searched in this order; the first that matches the whole name counts.
 KINDS = (
-    Kind("stars (*_stars2.cat)", r"(?P<exposure>C_.+)_stars2\.cat"),
-    Kind("moments (*_stars2_mom.cat)", r"(?P<exposure>C_.+)_stars2_mom\.cat"),
+    Kind("stars (*_stars2.cat)", r"C_.+_stars2\.cat"),
+    Kind("moments (*_stars2_mom.cat)", r"C_.+_stars2_mom\.cat"),
     Kind("medians (psfmoments_YYYYMM.txt)", r"psfmoments_\d{6}\.txt"),
     Kind("scores (psfmoments_YYYYMM*_score.*)", r"psfmoments_\d{6}(_le1)?_score\.(txt|csv)"),
     Kind(
@@ -64,10 +64,10 @@ class Report:
     notes: list[str] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
 
-    def read(self, reader: Callable[[], T]) -> T | None:
-        """Read a table; a broken one is noted, and the rest goes on."""
+    def attempt(self, function: Callable[..., T], *arguments: Any) -> T | None:
+        """Read or store a table; a broken one is noted, and the rest goes on."""
         try:
-            return reader()
+            return function(*arguments)
         except TableError as error:  # a text table, or the one of ours that stands in its place
             self.broken.append(f"broken: {error}")
         except OSError as error:
@@ -146,18 +146,18 @@ def read_month_tables(files: dict[str, list[Path]], report: Report) -> dict[str,
         rows[exposure] = rows.get(exposure, ImportedRow(exposure)).merged(ImportedRow(exposure, **facts))
 
     for path in files.get(SCORES, ()):
-        scores = report.read(lambda path=path: legacy.read_scores(path)) or {}
+        scores = report.attempt(legacy.read_scores, path) or {}
         report.counts[SCORES].update({"files": 1, "rows": len(scores)})
         for exposure, score in scores.items():
             medians = {"R2": score.R2, "e1": score.e1, "e2": score.e2}
             add(exposure, medians=medians, archive_name=score.archive_name or None)
     for path in files.get(MEDIANS, ()):  # after the scores: these medians are complete
-        medians_of = report.read(lambda path=path: legacy.read_psfmoments(path)) or {}
+        medians_of = report.attempt(legacy.read_psfmoments, path) or {}
         report.counts[MEDIANS].update({"files": 1, "rows": len(medians_of)})
         for exposure, medians in medians_of.items():
             add(exposure, medians=medians)
     for path in files.get(TIMES, ()):
-        times = report.read(lambda path=path: legacy.read_exposure_times(path)) or {}
+        times = report.attempt(legacy.read_exposure_times, path) or {}
         report.counts[TIMES].update({"files": 1, "rows": len(times)})
         for exposure, exptime in times.items():
             add(exposure, exptime=exptime)
@@ -190,18 +190,16 @@ def convert_exposures(
             row = rows.get(exposure, ImportedRow(exposure))
             exptime = row.exptime if row.exptime is not None else known.exptime(row)
             if _convert(kind, path, exposure, exptime, results, instrument, report):
-                have = "has_stars" if kind == STARS else "has_moments"
-                rows[exposure] = row.merged(ImportedRow(exposure, **{have: True}))
+                found = ImportedRow(exposure, has_stars=kind == STARS, has_moments=kind == MOMENTS)
+                rows[exposure] = row.merged(found)
 
 
 def _exposure_of(kind: str, path: Path, report: Report) -> str | None:
     from visql_lib.frames.names import RawName
 
-    pattern = next(k.pattern for k in KINDS if k.name == kind)
-    match = re.fullmatch(pattern, path.name)
-    assert match is not None  # it was found by this pattern
+    ending = "_stars2.cat" if kind == STARS else "_stars2_mom.cat"
     try:
-        return RawName.parse(match["exposure"]).stem
+        return RawName.parse(path.name.removesuffix(ending)).stem
     except NameFormatError as error:
         report.notes.append(f"skipped: {path}: {error}")
         return None
@@ -240,10 +238,10 @@ def _convert(
     from visql_lib.tables.imported import store_imported
 
     if kind == STARS:
-        columns = report.read(lambda: legacy.read_stars2(path, instrument))
+        columns = report.attempt(legacy.read_stars2, path, instrument)
         schema, ending = STARS_TABLE, "_stars2.parquet"
     else:
-        columns = report.read(lambda: legacy.flagged(legacy.read_moments(path)))
+        columns = report.attempt(legacy.read_flagged_moments, path)
         schema, ending = MOMENTS_TABLE, "_stars2_mom.parquet"
     if columns is None:
         return False
@@ -254,7 +252,7 @@ def _convert(
         "instrument": instrument.name,
     }
     folder = results / "exposures" / RawName.parse(exposure).month / exposure
-    outcome = report.read(lambda: store_imported(folder / f"{exposure}{ending}", columns, schema, meta))
+    outcome = report.attempt(store_imported, folder / f"{exposure}{ending}", columns, schema, meta)
     if outcome is None:
         return False
     if outcome == "measured":

@@ -104,8 +104,12 @@ def read_moments(path: Path) -> dict[str, NDArray]:
     return _read_columns(path, MOMENTS_COLUMNS, header=True)
 
 
-def flagged(moments: dict[str, NDArray]) -> dict[str, NDArray]:
-    """Add the FLAGS our moments table has: ``NO_FLUX`` and NaN where a printed moment is not finite."""
+def read_flagged_moments(path: Path) -> dict[str, NDArray]:
+    """Read ``E_stars2_mom.cat`` with the FLAGS our table has; see `read_moments`.
+
+    A star with a printed moment that is not finite has NaN and ``MomentFlag.NO_FLUX``.
+    """
+    moments = read_moments(path)
     good = np.isfinite([moments[name] for name in MEDIANS]).all(axis=0)
     cleaned = {name: np.where(good, moments[name], np.nan) for name in MEDIANS}
     return moments | cleaned | {"FLAGS": np.where(good, 0, MomentFlag.NO_FLUX.value)}
@@ -246,11 +250,8 @@ def _column(path: Path, name: str, words: tuple[str, ...], numbers: list[int]) -
         return np.array(words, dtype=np.str_)
     try:
         return np.array(list(map(float, words)), dtype=float)
-    except ValueError:
-        pass
-    for number, word in zip(numbers, words, strict=True):
-        _floats(path, number, [word], f"{name} ")
-    raise AssertionError  # one of the words was no number
+    except ValueError:  # once more, slowly: the message names the line
+        return np.array([_floats(path, n, [w], f"{name} ")[0] for n, w in zip(numbers, words, strict=True)])
 
 
 def _integers(path: Path, name: str, values: NDArray) -> NDArray:
