@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
 
-_SIGMA_QUANTILES = (0.15865525393145707, 0.5, 0.8413447460685429)
+_GAUSSIAN = NormalDist()
 
 
 def integer_median(values: NDArray[np.unsignedinteger]) -> float:
@@ -35,18 +36,22 @@ def level_and_noise(values: NDArray[np.unsignedinteger]) -> tuple[float, float]:
     -------
     level, noise : float
         Median, and half the distance of the 15.9 and 84.1 percentiles [ADU];
-        interpolated within the unit-wide bins of the histogram, as if the
-        values had not been rounded. NaN of no values.
+        interpolated between the edges of the histogram's unit-wide bins as a
+        Gaussian's, so that rounding to whole units biases neither. NaN of no
+        values, noise 0 of values that are all the same.
     """
     if values.size == 0:
         return float("nan"), float("nan")
-    counts = np.bincount(values.ravel())
-    edges = np.concatenate(([0], np.cumsum(counts))) / values.size
-    low, middle, high = (_invert(edges, q) for q in _SIGMA_QUANTILES)
+    below = np.cumsum(np.bincount(values.ravel())) / values.size
+    low, middle, high = (_quantile(below, z) for z in (-1.0, 0.0, 1.0))
     return middle, (high - low) / 2
 
 
-def _invert(edges: NDArray, quantile: float) -> float:
-    """Return where the cumulated histogram reaches `quantile`; bin i spans i - 1/2 to i + 1/2."""
-    i = int(np.searchsorted(edges, quantile, side="left")) - 1
-    return i - 0.5 + (quantile - edges[i]) / (edges[i + 1] - edges[i])
+def _quantile(below: NDArray, z: float) -> float:
+    """Return where a Gaussian's `z` falls; bin i spans i - 1/2 to i + 1/2, `below[i]` ends it."""
+    i = int(np.searchsorted(below, _GAUSSIAN.cdf(z), side="left"))
+    left, right = (below[i - 1] if i else 0.0), below[i]
+    if left <= 0 or right >= 1:  # no Gaussian to interpolate with: take the middle of the bin
+        return float(i)
+    z0, z1 = _GAUSSIAN.inv_cdf(float(left)), _GAUSSIAN.inv_cdf(float(right))
+    return i - 0.5 + (z - z0) / (z1 - z0)

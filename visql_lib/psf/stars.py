@@ -81,7 +81,7 @@ def select_stars(
     settings : StarSettings
         The search and its limits.
     fixed : bool, optional
-        Use the fixed limits of FLAT frames instead of the search.
+        Use the fixed limits of FLAT frames on radius and flux instead of the search.
 
     Returns
     -------
@@ -101,12 +101,10 @@ def select_stars(
             f_min=settings.flat_flux_min,
             f_max=settings.flat_flux_max,
         )
-        candidates = np.ones(len(radius), dtype=bool)
     else:
         selection = _search(radius[thick], flux[thick], settings)
-        candidates = thick
     chosen = (
-        candidates
+        thick
         & (radius > selection.r_min)
         & (radius < selection.r_max)
         & (flux > selection.f_min)

@@ -80,14 +80,15 @@ def detect_sources(image: NDArray, settings: CatalogSettings, saturation: float)
     data = np.ascontiguousarray(image, dtype=np.float32)
     if data.base is not None or data is image:
         data = data.copy()  # the background is subtracted in place
-    if not np.isfinite(data[::16, ::16]).all() or not np.isfinite(data.sum()):
+    lowest, highest = float(data.min()), float(data.max())
+    if not np.isfinite(highest - lowest):
         raise ValueError("image must hold finite pixels only")
+    if lowest == highest:
+        return Detections(_no_sources(), lowest, 0.0)
     background = sep.Background(
         data, bw=settings.mesh, bh=settings.mesh, fw=settings.mesh_filter, fh=settings.mesh_filter
     )
     rms = float(background.globalrms)
-    if not rms > 0:
-        return Detections(_no_sources(), float(background.globalback), 0.0)
     background.subfrom(data)
     objects, segments = _extract(data, rms, settings)
     columns = _measure(data, objects, segments, rms, settings)
@@ -132,7 +133,7 @@ def _measure(
     x, y, a, b, theta = (objects[name] for name in ("x", "y", "a", "b", "theta"))
     ids = np.arange(1, len(objects) + 1, dtype=np.int32)
     masks = {"seg_id": ids, "segmap": segments} if len(objects) else {}
-    kron, _ = sep.kron_radius(data, x, y, a, b, theta, KRON_SEARCH_RADIUS, **masks)
+    kron, search = sep.kron_radius(data, x, y, a, b, theta, KRON_SEARCH_RADIUS, **masks)
     scale = np.fmax(settings.kron_factor * kron, settings.kron_min_radius)
     flux, error, aperture = sep.sum_ellipse(data, x, y, a, b, theta, scale, err=rms, subpix=1, **masks)
     radius, _ = sep.flux_radius(data, x, y, KRON_SEARCH_RADIUS * a, 0.5, normflux=flux, subpix=5, **masks)
@@ -146,7 +147,7 @@ def _measure(
         "B_IMAGE": b,
         "THETA_IMAGE": np.degrees(theta),
         "KRON": scale,
-        "APERTURE": aperture,
+        "APERTURE": aperture | search,
     }
 
 
@@ -167,11 +168,11 @@ def _flags(
     flags[detection & sep.OBJ_TRUNC != 0] |= SourceFlag.TRUNCATED
     flags[columns["APERTURE"] & sep.APER_TRUNC != 0] |= SourceFlag.APERTURE_INCOMPLETE
     flags[image[objects["ypeak"], objects["xpeak"]] >= saturation] |= SourceFlag.SATURATED
-    # Pixels of any object in the aperture, less those of the object itself, which all lie within it.
-    a, b, scale = columns["A_IMAGE"], columns["B_IMAGE"], columns["KRON"]
+    # Pixels of any object in the search ellipse, less those of the object itself, which all lie within it.
+    x, y, a, b, theta = (objects[name] for name in ("x", "y", "a", "b", "theta"))
     occupied, _, _ = sep.sum_ellipse(
-        (segments > 0).astype(np.float32), objects["x"], objects["y"], a, b, objects["theta"], scale, subpix=1
+        (segments > 0).astype(np.float32), x, y, a, b, theta, KRON_SEARCH_RADIUS, subpix=1
     )
-    others = occupied - objects["npix"]
-    flags[others > CROWDED_FRACTION * np.pi * a * b * scale**2] |= SourceFlag.NEIGHBOURS
+    area = np.pi * a * b * KRON_SEARCH_RADIUS**2
+    flags[occupied - objects["npix"] > CROWDED_FRACTION * area] |= SourceFlag.NEIGHBOURS
     return flags
