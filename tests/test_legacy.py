@@ -341,7 +341,7 @@ def test_what_is_skipped_is_told(old, tmp_path):
     (old / "again" / f"{E1}_stars2.cat").write_text("")
     told = import_folder(old, tmp_path / "results").output
     assert "skipped: flux ratios (*_frat.txt), 2 files: known, but not imported yet" in told
-    assert "skipped: Gaia stars (*_gaia.cat), 1 files" in told
+    assert "skipped: Gaia stars (*_gaia.cat), 1 file:" in told
     assert "notes.md: unknown file" in told
     assert "C_x_stars2.cat: C_x: not a raw file's name" in told
     assert "is the same table of the same exposure" in told

@@ -131,7 +131,9 @@ def find_files(folder: Path, results: Path, report: Report) -> dict[str, list[Pa
             skipped[kind] += 1
         else:
             found[kind.name].append(path)
-    report.notes += [f"skipped: {kind.name}, {n} files: {kind.skipped}" for kind, n in skipped.items()]
+    report.notes += [
+        f"skipped: {kind.name}, {n} file{'s' * (n > 1)}: {kind.skipped}" for kind, n in skipped.items()
+    ]
     return found
 
 

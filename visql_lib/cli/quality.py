@@ -94,16 +94,15 @@ def quality_row(
     settings : QualitySettings
         How few stars are flagged.
     """
+    exptime = imported.get("EXPTIME", math.nan) if math.isnan(row.exptime) else row.exptime
     values = {
         "EXPOSURE": row.exposure,
         "DATE_OBS": _start(row),
-        "EXPTIME": row.exptime,
+        "EXPTIME": exptime,
         "REASON": "",
         "FLAGS": int(ExposureFlag.INCOMPLETE) if row.status == "incomplete" else 0,
         **_no_medians(),
     }
-    if math.isnan(row.exptime):
-        values["EXPTIME"] = imported.get("EXPTIME", math.nan)
     path = folder / row.exposure / f"{row.exposure}_stars2_mom.parquet"
     if path.is_file():
         found = _from_moments(path)
