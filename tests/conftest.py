@@ -39,7 +39,7 @@ def toy() -> Instrument:
 
 @pytest.fixture(scope="session")
 def toy_raw(toy: Instrument, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder with six frames of the toy camera and their truth: BIAS, DARK, FLAT, long, short, long (blurred)."""
+    """Folder with BIAS, DARK, FLAT, long, short, blurred long of the toy camera, and their truth."""
     folder = tmp_path_factory.mktemp("toy_raw")
     make_frames(exposures_of({"common": _TOY, "exposures": _TOY_EXPOSURES}, "toy"), toy, folder)
     return folder

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from visql_lib.frames import Instrument
     from visql_lib.simulate.plan import ExposureOptions
 
-# Options of one exposure -> where they stand in a plan, how many values, unit and meaning.
+# Options of one exposure: flag, where it stands in a plan, type, meaning with unit.
 _OPTIONS: tuple[tuple[str, str, Any, str], ...] = (
     ("--type", "type", str, "long, short, DARK, FLAT, BIAS or CHARGE."),
     ("--date", "date", str, "Start, UTC, such as 2024-07-13T03:28:40."),
@@ -138,7 +138,7 @@ def make_frames(
     return paths
 
 
-def _run(exposures: list[ExposureOptions], instrument: Instrument, folder: Path, jobs: int) -> Any:
+def _run(exposures: list[ExposureOptions], instrument: Instrument, folder: Path, jobs: int) -> Iterator[Path]:
     if jobs == 1 or len(exposures) < 2:
         yield from (_make_frame(e, instrument, folder) for e in exposures)
         return
@@ -155,6 +155,7 @@ def _make_frame(options: ExposureOptions, instrument: Instrument, folder: Path) 
     import json
 
     from visql_lib.simulate.exposure import simulate_exposure
+    from visql_lib.simulate.plan import VERSION
     from visql_lib.tables import atomic_path, write_table
     from visql_lib.tables.truth import TRUE_CCDS, TRUE_QUADRANTS, TRUE_STARS
 
@@ -165,7 +166,7 @@ def _make_frame(options: ExposureOptions, instrument: Instrument, folder: Path) 
         tables = ((TRUE_STARS, truth.stars), (TRUE_QUADRANTS, truth.quadrants), (TRUE_CCDS, truth.ccds))
         for schema, columns in tables:
             path = folder / "truth" / f"{stem}_{schema.product.removeprefix('truth_')}.parquet"
-            write_table(path, columns or schema.empty(), schema, stage="simulate", meta={"exposure": stem})
+            write_table(path, columns or schema.empty(), schema, stage="simulate", stage_version=VERSION)
         with atomic_path(_facts_path(options, folder)) as facts:
             content = {**truth.facts, "digest": _digest(options, instrument)}
             facts.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
@@ -182,9 +183,9 @@ def _facts_path(options: ExposureOptions, folder: Path) -> Path:
 
 def _digest(options: ExposureOptions, instrument: Instrument) -> str:
     from visql_lib.config.load import digest
-    from visql_lib.config.stages import STAGES
+    from visql_lib.simulate.plan import VERSION
 
-    return digest(options, instrument, str(STAGES.get("simulate", 1)))
+    return digest(options, instrument, str(VERSION))
 
 
 def _is_made(options: ExposureOptions, instrument: Instrument, folder: Path) -> bool:

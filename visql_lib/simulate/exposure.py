@@ -19,7 +19,7 @@ from visql_lib.simulate import radiation
 from visql_lib.simulate.detector import Electronics, electronics, read_out
 from visql_lib.simulate.field import EPOCH, Columns, galaxy_field, star_field
 from visql_lib.simulate.lamps import flat_signal, injected_signal
-from visql_lib.simulate.optics import PsfModel
+from visql_lib.simulate.optics import PsfModel, psf_model
 from visql_lib.simulate.photometry import expected_flux
 from visql_lib.simulate.plan import ExposureOptions, exposure_time, image_types
 from visql_lib.simulate.render import GalaxyLibrary, Patch, add_stars
@@ -66,7 +66,17 @@ class SimulatedExposure:
         self.geometry = FocalPlaneGeometry.of(instrument, shifts)
         self.psf = psf_model(instrument, options.optics.jitter, options.optics.defocus)
         self.layouts = self._chosen()
-        _check_damage(options, instrument)
+        self._check_damage()
+
+    def _check_damage(self) -> None:
+        damage = self.options.damage
+        unknown = sorted(set(damage.drop) - set(self.instrument.quadrants))
+        if unknown:
+            raise SimulationError(f"drop: {self.instrument.name} has no quadrant {', '.join(unknown)}")
+        header = self.header()
+        unknown = sorted(set(damage.blank) - set(header))
+        if unknown:
+            raise SimulationError(f"blank: no keyword {', '.join(unknown)}; there are {', '.join(header)}")
 
     def _chosen(self) -> tuple[QuadrantLayout, ...]:
         wanted = self.options.ccds or self.instrument.ccds
@@ -78,13 +88,16 @@ class SimulatedExposure:
             )
         layouts = [q for q in self.instrument.quadrants.values() if q.ccd in wanted]
         if self.options.shuffle:
-            self._rng(5).shuffle(layouts)  # type: ignore[arg-type]
+            self._rng(5).shuffle(layouts)
         return tuple(layouts)
 
     def _rng(self, *purpose: int) -> np.random.Generator:
         start = int(self.options.date.timestamp())
         key = [self.options.seed, start & 0xFFFFFFFF, self.options.number, *purpose]
         return np.random.Generator(np.random.SFC64(key))
+
+    def _number(self, layout: QuadrantLayout) -> int:
+        return list(self.instrument.quadrants).index(layout.name)
 
     def electronics(self, layout: QuadrantLayout) -> Electronics:
         """Return gain, noise and bias level of a quadrant."""
@@ -131,7 +144,7 @@ class SimulatedExposure:
         """Return the expected signal of an image section [ADU above bias], and its number of particles."""
         rows = layout.image_rows.stop - layout.image_rows.start
         columns = layout.image_columns.stop - layout.image_columns.start
-        number = list(self.instrument.quadrants).index(layout.name)
+        number = self._number(layout)
         rng = self._rng(1, number)
         parts = self.electronics(layout)
         facts = self.instrument.simulation
@@ -180,8 +193,7 @@ class SimulatedExposure:
         """Return the full array of a quadrant [ADU, uint16], its number of particles, and the saturated
         pixels of its image section."""
         signal, n = self.signal(layout)
-        number = list(self.instrument.quadrants).index(layout.name)
-        rng = self._rng(2, number) if self.options.detector.noise else None
+        rng = self._rng(2, self._number(layout)) if self.options.detector.noise else None
         full_scale = self.instrument.detector.full_scale
         pixels = read_out(signal, layout, self.electronics(layout), full_scale, rng)
         return pixels, n, pixels[layout.image_rows, layout.image_columns] >= full_scale
@@ -245,31 +257,10 @@ def ccd_shifts(instrument: Instrument, seed: int) -> dict[str, tuple[float, floa
     return {ccd: (float(dx), float(dy)) for ccd, (dx, dy) in zip(instrument.ccds, shifts, strict=True)}
 
 
-# Drawing the PSF takes longer than a quadrant: exposures in one process share it. Keyed by what it
-# depends on; instruments are cached by `load_instrument`, so their identity will do.
-_PSFS: dict[tuple[int, float, float], tuple[Instrument, PsfModel]] = {}
-
-
-def psf_model(instrument: Instrument, jitter: float = 0.0, defocus: float = 0.0) -> PsfModel:
-    """Return the PSF of an instrument and how it is degraded; see `PsfModel`."""
-    key = (id(instrument), jitter, defocus)
-    if key not in _PSFS:
-        if len(_PSFS) > 3:
-            _PSFS.clear()
-        _PSFS[key] = (instrument, PsfModel(instrument, jitter, defocus))
-    return _PSFS[key][1]
-
-
 @lru_cache(maxsize=4)
 def galaxy_library(psf: PsfModel, x_world: float, y_world: float, seed: int) -> GalaxyLibrary:
     """Return galaxies convolved with the PSF of one place; see `GalaxyLibrary`."""
     return GalaxyLibrary(psf, x_world, y_world, seed)
-
-
-def _check_damage(options: ExposureOptions, instrument: Instrument) -> None:
-    unknown = sorted(set(options.damage.drop) - set(instrument.quadrants))
-    if unknown:
-        raise SimulationError(f"damage.drop: {instrument.name} has no quadrant {', '.join(unknown)}")
 
 
 def _corners(layout: QuadrantLayout) -> list[tuple[float, float]]:

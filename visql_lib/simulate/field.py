@@ -18,7 +18,7 @@ BRIGHTEST = 8.0  # G
 # Counts per deg^2 and magnitude are 10^(a + b (G - 20)), flatter beyond the turn-over, as in a real
 # field at galactic latitude -47 deg (docs/measurements.md, section 4, names it).
 _STARS = (3.00, 0.19, 21.0, 0.10)
-_GALAXIES = (3.08, 0.38, 24.0, 0.26)
+_GALAXIES = (3.18, 0.38, 24.0, 0.26)
 _GALAXY_RANGE = (17.0, 25.6)  # magnitudes on the scale of G
 
 Columns = dict[str, NDArray]
@@ -72,7 +72,7 @@ def _collect(
     parts = []
     for number, (ra0, ra1, dec0, dec1) in _cells(ra, dec, radius):
         rng = np.random.Generator(np.random.SFC64([seed, kind, number]))
-        sine = np.sin(np.radians([dec0, dec1]))
+        sine = float(np.sin(np.radians(dec0))), float(np.sin(np.radians(dec1)))
         part = make(rng, float(np.degrees(ra1 - ra0) * (sine[1] - sine[0])))
         n = len(next(iter(part.values())))
         part["RA"] = rng.uniform(ra0, ra1, n)
@@ -88,19 +88,17 @@ def _cells(ra: float, dec: float, radius: float) -> Iterator[tuple[int, tuple[fl
     rows = round(180 / CELL)
     first = max(0, int(np.floor((dec - radius + 90) / CELL)))
     last = min(rows - 1, int(np.floor((dec + radius + 90) / CELL)))
+    farthest = abs(dec) + radius  # from the equator
+    reach = radius / np.cos(np.radians(farthest)) if farthest < 89 else 360.0  # deg of RA
     for row in range(first, last + 1):
         dec0 = -90 + row * CELL
-        narrow = np.cos(np.radians(max(abs(dec0), abs(dec0 + CELL))))
         columns = max(1, round(360 * np.cos(np.radians(dec0 + CELL / 2)) / CELL))
         width = 360 / columns
-        if abs(dec) + radius >= 89 or narrow < radius / 90:
+        if reach >= 180:
             chosen = np.arange(columns)
         else:
-            reach = radius / narrow + width
-            chosen = (
-                np.arange(int(np.floor((ra - reach) / width)), int(np.ceil((ra + reach) / width))) % columns
-            )
-            chosen = np.unique(chosen)
+            span = np.arange(np.floor((ra - reach) / width), np.floor((ra + reach) / width) + 1)
+            chosen = np.unique(span.astype(int) % columns)
         for column in chosen:
             yield row * 3700 + int(column), (column * width, (column + 1) * width, dec0, dec0 + CELL)
 
@@ -140,5 +138,5 @@ def _stars(rng: np.random.Generator, area: float, faintest: float) -> Columns:
 def _galaxies(rng: np.random.Generator, area: float) -> Columns:
     mag = _magnitudes(rng, area, _GALAXIES, _GALAXY_RANGE)
     n = len(mag)
-    size = 0.30 * 10 ** (-0.12 * (mag - 23.5) + 0.20 * rng.standard_normal(n))
+    size = 0.25 * 10 ** (-0.12 * (mag - 23.5) + 0.20 * rng.standard_normal(n))
     return {"MAG": mag, "SIZE": size, "DRAW": rng.random((n, 4))}

@@ -42,7 +42,7 @@ def injected_signal(
     caught by traps come out in the first lines after a block.
     """
     rows, columns = image.shape
-    pattern = options.injection * (1 + 0.08 * rng.standard_normal(columns))
+    pattern = options.injection * np.asarray(1 + 0.08 * rng.standard_normal(columns))
     height = rows // (2 * _BLOCKS)
     decay = np.exp(-np.arange(12) / 4.0)[:, None]
     ordered = image if layout.lower else image[::-1]  # first line read first

@@ -15,15 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visql_lib.frames.instrument import Instrument, SimulationFacts
+from visql_lib.simulate.wings import WING_SIZE, diffraction_image
 
 OVERSAMPLING = 4  # samples per pixel of the core
 CORE_HALF = 34  # px from the centre to the edge of the core's image
 NODE_STEP = 0.15  # deg between the positions where the core is drawn
-WING_SIZE = 1024  # px, side of the image of the wings
-_BLEND = (18.0, 30.0)  # px: the core alone inside, the wings alone outside
+_BLEND = (18, 30)  # px: the core alone inside, the wings alone outside
+# Zernike amplitudes 4 to 11 in Noll's order.
 _AMPLITUDES = (
     "defocus",
-    "astigmatism2",  # Noll's order: oblique before straight
+    "astigmatism2",
     "astigmatism1",
     "coma2",
     "coma1",
@@ -38,18 +39,22 @@ class PsfModel:
 
     Parameters
     ----------
-    instrument : Instrument
-        Telescope, wavefront and pixel scale.
+    facts : SimulationFacts
+        Telescope and wavefront.
+    scale : float
+        Pixel scale [arcsec/px].
     jitter : float, optional
         Gaussian added to the instrument's own [px].
     defocus : float, optional
         Added to the wavefront everywhere [nm].
     """
 
-    def __init__(self, instrument: Instrument, jitter: float = 0.0, defocus: float = 0.0) -> None:
-        self.facts = instrument.simulation
-        self.scale = instrument.geometry.pixel_scale  # arcsec/px
-        self.sigma = float(np.hypot(self.facts.diffusion, jitter))  # px
+    def __init__(
+        self, facts: SimulationFacts, scale: float, jitter: float = 0.0, defocus: float = 0.0
+    ) -> None:
+        self.facts = facts
+        self.scale = scale
+        self.sigma = float(np.hypot(facts.diffusion, jitter))  # px
         self.defocus = defocus
         self._nodes: dict[tuple[int, int], NDArray] = {}
 
@@ -61,77 +66,70 @@ class PsfModel:
         Parameters
         ----------
         x_world, y_world : float
-            Focal-plane position [deg].
+            True focal-plane position [deg].
         phase : (float, float), optional
-            Position (x, y) of the star relative to the centre of the central pixel [px].
+            Position (x, y) of the star relative to the centre of the central pixel [px],
+            from -0.5 to 0.5.
         half : int, optional
-            The image has 2 half + 1 pixels a side.
+            The image has 2 half + 1 pixels a side; at most WING_SIZE / 2.
 
         Returns
         -------
         array, shape (2 half + 1, 2 half + 1)
             Fraction of the star's flux in each pixel, axis order (y, x).
         """
-        core_half = min(half, int(_BLEND[1]))
+        core_half = min(half, _BLEND[1])
         core = _sample(self._coefficients(x_world, y_world, core_half), phase, core_half)
         if half <= _BLEND[0]:
             return core
-        core *= _taper(core_half)
-        if half == core_half:
-            return core + self.wings[_centre(WING_SIZE, half)]
-        image = self.wings[_centre(WING_SIZE, half)].copy()
-        image[_centre(2 * half + 1, core_half)] += core
+        image = self._wings[_centre(WING_SIZE, half)].copy()
+        image[_centre(2 * half, core_half)] += core * _taper(core_half)
         return image
 
     def profile(self, radius: int) -> float:
-        """Return the brightest value of a star of unit flux at a distance from its centre [px]."""
+        """Return the brightest value of a star of unit flux on a square's sides, `radius` px from it."""
         if radius <= _BLEND[0]:
-            image = self.image(0.0, 0.0, half=radius)
-            return float(max(image[0].max(), image[:, 0].max()))
+            image = self._central_core(radius)
+            return float(max(image[0].max(), image[:, 0].max(), image[-1].max(), image[:, -1].max()))
         middle = WING_SIZE // 2
-        edge = self._all_wings[middle - radius, middle - radius : middle + radius + 1]
-        return float(edge.max())
+        return float(self._all_wings[middle - radius, middle - radius : middle + radius + 1].max())
 
     def node_profile(self, x_world: float, y_world: float) -> Any:
         """Return the PSF of the node nearest to a position, pixel included, as a GalSim profile."""
         import galsim
 
         core = self._draw(*(int(np.rint(w / NODE_STEP)) for w in (x_world, y_world)))
-        image = galsim.Image(core, scale=self.scale / OVERSAMPLING)
-        return galsim.InterpolatedImage(image, flux=1.0)
+        return galsim.InterpolatedImage(galsim.Image(core, scale=self.scale / OVERSAMPLING), flux=1.0)
 
     @cached_property
     def _all_wings(self) -> NDArray:
-        """Wings of the PSF with their centre, shape (WING_SIZE + 1, WING_SIZE + 1), at the core's level."""
-        wings = _wings(self.facts, self.scale)
-        half = WING_SIZE // 2
-        axis = np.arange(-half, half + 1)
-        radius = np.hypot(axis[:, None], axis[None, :])
+        """The wings, centre included, at the level at which the core ends."""
+        wings = diffraction_image(self.facts, self.scale)
+        radius = _radii(WING_SIZE // 2)
         ring = (radius > _BLEND[0]) & (radius < _BLEND[1])
-        core = int(_BLEND[1])
-        core_image = _sample(self._coefficients(0.0, 0.0, core), (0.0, 0.0), core)
-        level = core_image[ring[_centre(WING_SIZE, core)]].sum() / wings[ring].sum()
+        core = self._central_core(_BLEND[1])
+        level = core[ring[_centre(WING_SIZE, _BLEND[1])]].sum() / wings[ring].sum()
         return np.asarray(wings * level, dtype=np.float32)
 
     @cached_property
-    def wings(self) -> NDArray:
+    def _wings(self) -> NDArray:
         """The wings less what the core accounts for."""
         wings = self._all_wings.copy()
-        core = int(_BLEND[1])
-        wings[_centre(WING_SIZE, core)] *= 1 - _taper(core)
+        wings[_centre(WING_SIZE, _BLEND[1])] *= 1 - _taper(_BLEND[1])
         return wings
+
+    def _central_core(self, half: int) -> NDArray:
+        """Return the core of the central node alone, star in the middle of a pixel."""
+        return _sample(self._spline(0, 0)[_centre(2 * OVERSAMPLING * CORE_HALF, _reach(half))], (0, 0), half)
 
     def _coefficients(self, x_world: float, y_world: float, half: int) -> NDArray:
         """Return spline coefficients of the core at a position: bilinear between the four nodes."""
         u, v = x_world / NODE_STEP, y_world / NODE_STEP
         i, j = int(np.floor(u)), int(np.floor(v))
         a, b = np.float32(u - i), np.float32(v - j)
-        n = OVERSAMPLING * (half + 1) + 2
-        middle = OVERSAMPLING * CORE_HALF
-        cut = slice(middle - n, middle + n + 1)
-        corners = [self._spline(i + p, j + q)[cut, cut] for q in (0, 1) for p in (0, 1)]
-        lower = corners[0] * (1 - a) + corners[1] * a
-        upper = corners[2] * (1 - a) + corners[3] * a
+        cut = _centre(2 * OVERSAMPLING * CORE_HALF, _reach(half))
+        lower = self._spline(i, j)[cut] * (1 - a) + self._spline(i + 1, j)[cut] * a
+        upper = self._spline(i, j + 1)[cut] * (1 - a) + self._spline(i + 1, j + 1)[cut] * a
         return np.asarray(lower * (1 - b) + upper * b)
 
     def _spline(self, i: int, j: int) -> NDArray:
@@ -142,7 +140,6 @@ class PsfModel:
         return self._nodes[i, j]
 
     def _draw(self, i: int, j: int) -> NDArray:
-        """Return the oversampled core of node (i, j): flux per pixel if one were centred on each sample."""
         x, y = i * NODE_STEP, j * NODE_STEP
         terms = np.array([1.0, x, y, x * x, x * y, y * y])
         amplitudes = [float(np.dot(terms, getattr(self.facts.wavefront, name))) for name in _AMPLITUDES]
@@ -197,62 +194,32 @@ def _aperture(facts: SimulationFacts) -> Any:
     )
 
 
-@lru_cache(maxsize=2)
-def _wings(facts: SimulationFacts, scale: float) -> NDArray:
-    """Return the diffraction image of the empty aperture, mean of three wavelengths of the band.
+@lru_cache(maxsize=4)
+def _model(facts: SimulationFacts, scale: float, jitter: float, defocus: float) -> PsfModel:
+    return PsfModel(facts, scale, jitter, defocus)
 
-    The pupil's sampling is chosen so that the Fourier transform comes out at two
-    samples per pixel; its centre falls on the central pixel of an odd image.
-    """
-    import galsim
-    from scipy import fft
 
-    n = 2 * WING_SIZE
-    total = np.zeros((n, n), dtype=np.float32)
-    for offset in (-0.35, 0.0, 0.35):
-        wavelength = facts.wavelength + offset * facts.bandwidth  # nm
-        span = wavelength * 1e-9 / np.radians(scale / 2 / 3600)  # m, of the pupil's array
-        aperture = galsim.Aperture(
-            diam=facts.mirror_diameter,
-            lam=wavelength,
-            obscuration=facts.obscuration,
-            nstruts=facts.struts,
-            strut_thick=facts.strut_thickness,
-            strut_angle=facts.strut_angle * galsim.degrees,
-            pupil_plane_scale=span / n,
-            pupil_plane_size=span,
-        )
-        pupil = aperture.illuminated.astype(np.complex64)
-        start = (n - pupil.shape[0]) // 2
-        array = np.zeros((n, n), dtype=np.complex64)
-        array[start : start + pupil.shape[0], start : start + pupil.shape[1]] = pupil
-        amplitude = np.fft.fftshift(fft.fft2(array))
-        intensity = amplitude.real**2 + amplitude.imag**2
-        total += intensity / intensity.sum()
-    # A pixel spans half, one and half a sample, so that the star stays in the middle of the central one.
-    padded = np.pad(total / 3, 1)
-    columns = padded[:, 1:-1:2] + 0.5 * (padded[:, :-2:2] + padded[:, 2::2])
-    pixels = columns[1:-1:2] + 0.5 * (columns[:-2:2] + columns[2::2])
-    return np.pad(pixels, ((0, 1), (0, 1)))  # the far edge lies beyond the transform
+def psf_model(instrument: Instrument, jitter: float = 0.0, defocus: float = 0.0) -> PsfModel:
+    """Return the PSF of an instrument, shared by the exposures of a process; see `PsfModel`."""
+    return _model(instrument.simulation, instrument.geometry.pixel_scale, jitter, defocus)
 
 
 def _sample(coefficients: NDArray, phase: tuple[float, float], half: int) -> NDArray:
     """Evaluate a cubic spline at the pixels of a star's image, axis order (y, x)."""
     middle = coefficients.shape[0] // 2
-    rows = coefficients
+    values = coefficients
     for axis, shift in ((0, phase[1]), (1, phase[0])):
         start = middle + OVERSAMPLING * (-half - shift)
         base = int(np.floor(start))
-        weights = _cubic_weights(start - base)
         span = OVERSAMPLING * 2 * half + 1
         parts = []
-        for k, weight in enumerate(weights):
+        for k, weight in enumerate(_cubic_weights(start - base)):
             first = base - 1 + k
             cut: list[slice] = [slice(None), slice(None)]
             cut[axis] = slice(first, first + span, OVERSAMPLING)
-            parts.append(rows[tuple(cut)] * np.float32(weight))
-        rows = parts[0] + parts[1] + parts[2] + parts[3]
-    return rows
+            parts.append(values[tuple(cut)] * np.float32(weight))
+        values = parts[0] + parts[1] + parts[2] + parts[3]
+    return values
 
 
 def _cubic_weights(t: float) -> tuple[float, float, float, float]:
@@ -265,15 +232,24 @@ def _cubic_weights(t: float) -> tuple[float, float, float, float]:
     )
 
 
-@lru_cache(maxsize=4)
+def _reach(half: int) -> int:
+    """Samples from the centre that the spline of a stamp needs, at any phase."""
+    return OVERSAMPLING * (half + 1) + 2
+
+
+@lru_cache(maxsize=8)
 def _taper(half: int) -> NDArray:
     """Weight of the core: 1 inside, falling smoothly to 0 where the wings take over."""
-    axis = np.arange(-half, half + 1)
-    radius = np.hypot(axis[:, None], axis[None, :])
-    t = np.clip((radius - _BLEND[0]) / (_BLEND[1] - _BLEND[0]), 0, 1)
+    t = np.clip((_radii(half) - _BLEND[0]) / (_BLEND[1] - _BLEND[0]), 0, 1)
     return (0.5 + 0.5 * np.cos(np.pi * t)).astype(np.float32)
 
 
+def _radii(half: int) -> NDArray:
+    axis = np.arange(-half, half + 1)
+    return np.asarray(np.hypot(axis[:, None], axis[None, :]))
+
+
 def _centre(size: int, half: int) -> tuple[slice, slice]:
+    """Return the slices that cut 2 half + 1 pixels from the middle of size + 1 pixels."""
     cut = slice(size // 2 - half, size // 2 + half + 1)
     return cut, cut

@@ -15,6 +15,9 @@ from visql_lib.errors import SimulationError
 from visql_lib.frames.instrument import Instrument
 from visql_lib.frames.names import RawName
 
+# Raise it whenever the same options give another frame: frames of an older version are made again.
+VERSION = 1
+
 TYPES = ("long", "short", "DARK", "FLAT", "BIAS", "CHARGE")
 
 

@@ -15,17 +15,17 @@ from numpy.typing import NDArray
 from visql_lib.frames.instrument import Instrument
 
 STEP = 0.3  # px between the points of a track
-_CLOUD = 0.5  # px, side of the square a point's charge falls on
+_CLOUD = 0.65  # px, side of the square a point's charge falls on
 _LONGEST = 150.0  # px
 # Shares of what arrives besides fast particles.
 _SOFT = 0.27  # X-rays and slow secondary electrons, stopped at once
 _HEAVY = 0.13  # nuclei and slow protons, ten times the charge
-_CURLY = 0.08  # electrons, scattered along their way
+_CURLY = 0.15  # electrons, scattered along their way
 
 
 @dataclass(frozen=True)
 class Hits:
-    """Points of charge: one-dimensional arrays x, y [px, zero-based, may lie outside] and charge [electron]."""
+    """Points of charge, one-dimensional arrays: x, y [px, zero-based, may lie outside], charge [electron]."""
 
     x: NDArray
     y: NDArray
@@ -43,14 +43,20 @@ def particles(rng: np.random.Generator, n: int, shape: tuple[int, int], instrume
     cosine = np.sqrt(rng.random(n))  # isotropic flux through a plane
     tangent = np.minimum(np.sqrt(1 - cosine**2) / np.maximum(cosine, 1e-6), _LONGEST / depth)
     length = np.where(soft, 0.0, depth * tangent)
-    length[heavy] = np.minimum(length[heavy], 3.0)
+    length[heavy] = np.minimum(length[heavy], rng.uniform(0, 7.0, int(heavy.sum())))
     path = np.hypot(depth, length) * instrument.geometry.pixel_size  # um
-    # The most probable charge has a long tail to the right (Landau), here that of a Moyal variate.
-    straggling = np.maximum(1 + 0.10 * -np.log(np.maximum(rng.standard_normal(n) ** 2, 1e-4)), 0.5)
-    charge = facts.cosmic_charge * path * straggling
-    charge[heavy] *= rng.uniform(1.0, 6.0, int(heavy.sum()))
-    charge[soft] = 1500 * np.exp(rng.exponential(0.55, int(soft.sum())) ** 1.2)
-    return _tracks(rng, shape, length, charge, np.where(curly, 0.35, 0.0))
+    # The charge has a long tail to the right (Landau): -ln of a squared normal variate is Moyal's.
+    moyal = -np.log(np.maximum(rng.standard_normal(n) ** 2, 1e-4))
+    charge = facts.cosmic_charge * path * np.maximum(1 + 0.20 * moyal, 0.8)
+    charge[heavy] *= rng.uniform(1.0, 5.0, int(heavy.sum()))
+    charge[soft] = _soft_charges(rng, int(soft.sum()))
+    return _tracks(rng, shape, length, charge, np.where(curly, 0.5, 0.0))
+
+
+def _soft_charges(rng: np.random.Generator, n: int) -> NDArray:
+    """Draw charges [electron] of what is stopped at once: a line at 6 keV on a continuum."""
+    continuum = 1500 * np.exp(rng.exponential(0.65, n))
+    return np.where(rng.random(n) < 0.28, rng.normal(1750, 60, n), np.minimum(continuum, 25000))
 
 
 def xrays(

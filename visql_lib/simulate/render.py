@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from visql_lib.simulate.optics import WING_SIZE, PsfModel
+from visql_lib.simulate.optics import PsfModel
+from visql_lib.simulate.wings import WING_SIZE
 
 # Half sides [px] of stars' stamps; the smallest is taken outside which no pixel gets more than _FAINT.
 _HALVES = (12, 18, 30, 64, 128, 256, WING_SIZE // 2)
@@ -19,8 +20,10 @@ _GALAXY_HALF = 8.0  # half side of a template, in half-light radii beyond the PS
 
 @dataclass(frozen=True)
 class Patch:
-    """An image [ADU, axis order (y, x)] whose pixel (0, 0) is pixel `origin` (x, y) of its quadrant's
-    full array, zero-based, and where the quadrant lies in the focal plane."""
+    """An image section [ADU, axis order (y, x)].
+
+    ``origin`` is the zero-based position (x, y) of its first pixel in the quadrant's full array.
+    """
 
     pixels: NDArray
     origin: tuple[int, int]
