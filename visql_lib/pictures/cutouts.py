@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from math import isqrt
 
 import numpy as np
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -48,18 +50,14 @@ def star_cutouts(
     axes = style.panel(figure, (80, 65, wide, high))
     image, drawn = lay_out(x, y, pixels, field, cell)
     top = float(np.nanmax(image)) if np.isfinite(image).any() else 90.0
-    shown = axes.imshow(
-        image,
-        cmap=style.STARS,
-        vmin=0,
-        vmax=max(top, 10.0),
-        extent=(field.x0, field.x1, field.y0, field.y1),
-        zorder=1,
-    )
+    colours = ScalarMappable(Normalize(0, max(top, 10.0)), style.STARS)
+    # Coloured before it is enlarged to the picture's pixels, which takes a third of the time.
+    extent = (field.x0, field.x1, field.y0, field.y1)
+    axes.imshow(colours.to_rgba(np.ma.masked_invalid(image), bytes=True)[..., :3], extent=extent, zorder=1)
     draw_outlines(axes, instrument)
     show_field(axes, field)
     box = (80 + wide + 18, 65, 24, high)
-    style.colour_bar(figure, shown, box, f"{_UNIT:g} asinh(flux / {_UNIT:g} ADU per px)")
+    style.colour_bar(figure, colours, box, f"{_UNIT:g} asinh(flux / {_UNIT:g} ADU per px)")
     side = isqrt(pixels.shape[1]) if pixels.ndim == 2 else 0
     if len(drawn) == 0:
         style.message(axes, "no stars")

@@ -20,6 +20,7 @@ from visql_lib.pictures.preview import grey_levels
 from visql_lib.pictures.ranges import finite
 
 _WIDTH, _HEIGHT = 2080, 1060
+_COARSE = np.rint(np.rint(np.arange(256) / 255 * 31) * (255 / 31)).astype(np.uint8)
 _CUTOUT = (1120, 10, 945, 1000)  # px, where the cut-out lies
 
 
@@ -120,7 +121,7 @@ def _draw_cutout(figure: Figure, cutout: NDArray | None) -> None:
     else:
         picture = cutout
     # 32 levels: the eye sees no difference in a noisy picture, and the file is a third smaller.
-    picture = np.rint(np.rint(picture / 255 * 31) * (255 / 31)).astype(np.uint8)
+    picture = _COARSE[picture]
     ny, nx = picture.shape[:2]
     scale = min(1.0, width / nx, height / ny)  # pixel by pixel where it fits
     axes = style.panel(

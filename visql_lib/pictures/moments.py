@@ -40,6 +40,7 @@ def moments_against_position(moments: Mapping[str, NDArray], *, title: str = "")
             axes = style.panel(figure, box)
             axes.set_xlim(*_position_range(position))
             axes.set_ylim(*shown)
+            axes.xaxis.set_major_locator(MaxNLocator(6))
             axes.yaxis.set_major_locator(MaxNLocator(5, prune="both"))
             _draw(axes, position, values)
             if column == 0:
