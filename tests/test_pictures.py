@@ -65,15 +65,13 @@ def some_moments(instrument, per_quadrant=3, seed=4):
     names = np.repeat(list(instrument.quadrants), per_quadrant)
     centres = np.array([instrument.quadrants[n].centre_world for n in names])
     n = len(names)
+    means = {"e1": -0.02, "e2": 0.006, "tr1": -0.23, "tr2": 0.03, "com1": 0.03, "com2": -0.02}
     return {
         "EXT": names,
         "XWORLD": centres[:, 0] + rng.uniform(-0.02, 0.02, n),
         "YWORLD": centres[:, 1] + rng.uniform(-0.02, 0.02, n),
         "R2": rng.normal(1.98, 0.05, n),
-        **{
-            m: rng.normal(mean, 0.02, n)
-            for m, mean in zip(MOMENTS[1:], (-0.02, 0.006, -0.23, 0.03, 0.03, -0.02))
-        },
+        **{name: rng.normal(mean, 0.02, n) for name, mean in means.items()},
     }
 
 
@@ -115,11 +113,11 @@ def pixels(figure, dpi=None):
 
 def inner_axes(figure):
     """Return the panels without the colour bars."""
-    return [axes for axes in figure.axes if axes.get_label() != "<colorbar>"]
+    return [axes for axes in figure.axes if axes.get_label() != "colour bar"]
 
 
 def bar_labels(figure):
-    bars = [axes for axes in figure.axes if axes.get_label() == "<colorbar>"]
+    bars = [axes for axes in figure.axes if axes.get_label() == "colour bar"]
     return [axes.get_ylabel() or axes.get_xlabel() for axes in bars]
 
 
@@ -225,9 +223,8 @@ def test_many_detections_become_an_image_that_counts_every_one():
     figure = chimneys.chimney(catalogue)
     image = figure.axes[0].images[0]
     assert bar_labels(figure) == ["detections per bin"]
-    seen = np.nansum(image.get_array().filled(0))
-    assert seen == pytest.approx(60_000, rel=0.05)
-    assert any("outside this range" in t for t in texts(figure)) == (seen < 60_000)
+    seen = int(image.get_array().filled(0).sum())
+    assert f"60,000 detections, {60_000 - seen:,} outside this range" in texts(figure)
 
 
 def test_chimney2_shows_region_box_and_number_of_stars():
@@ -246,11 +243,10 @@ def test_chimney2_shows_region_box_and_number_of_stars():
     assert f"detections with B_IMAGE > 1.3 px: {thick:,}" in said
 
 
-def test_flat_frames_show_all_detections_and_the_fixed_box():
+def test_flat_frames_show_the_fixed_box_and_no_chimney():
     catalogue = a_catalogue()
     chosen, selection = select_stars(catalogue, SETTINGS, fixed=True)
     said = texts(chimneys.chimney2(catalogue, selection.as_dict(), SETTINGS))
-    assert "all detections: 3,000" in said
     assert f"selection: {style.count(int(chosen.sum()), 'star')}" in said
     assert not any("plume" in t for t in said)
 
@@ -317,7 +313,7 @@ def test_moments_are_drawn_against_both_positions(instrument):
 
 
 def test_a_running_median_needs_three_stars():
-    x = np.array([0.1, 0.11, 0.12, 0.9, np.nan])
+    x = np.array([0.12, 0.13, 0.14, 0.9, np.nan])
     centres, medians = running_median(x, np.array([1.0, 5.0, 2.0, 7.0, 8.0]), (0, 1))
     assert np.isfinite(centres).sum() == 1
     assert np.nanmax(medians) == 2.0
@@ -375,7 +371,7 @@ def test_huge_moments_change_the_scale_and_stay_on_the_map(instrument):
     figure = moment_maps(moments, instrument, "ccd")
     assert "ellipticity 1" in texts(figure)
     low, high = inner_axes(figure)[0].collections[-1].get_clim()
-    assert low < 5.9 < high
+    assert low < 5.98 < high
 
 
 def test_a_few_detectors_fill_the_picture(instrument):
@@ -435,7 +431,7 @@ def test_the_timeline_marks_outliers_starless_and_undated_exposures():
     table["DATE_OBS"][2] = np.datetime64("NaT")
     figure = timeline(table)
     panels = inner_axes(figure)
-    assert [axes.get_ylabel() for axes in panels[:5] if axes.get_ylabel()][0] == "R2 [px²]"
+    assert panels[0].get_ylabel() == "R2 [px²]"
     assert bar_labels(figure) == ["exposure time [s]"]
     said = texts(figure)
     assert "no stars (1)" in said
@@ -511,7 +507,7 @@ def test_a_name_with_dollar_signs_is_drawn_as_it_is():
 # --- how it looks ---------------------------------------------------------------------------------
 
 
-def assert_looks_like(figure, name, request):
+def assert_looks_like(figure, name):
     """Compare with a stored picture, both averaged to a quarter: letters may differ by a shade."""
     got = Image.fromarray(pixels(figure, 40)).reduce(2)
     path = BASELINE / f"{name}.png"
@@ -525,12 +521,12 @@ def assert_looks_like(figure, name, request):
     assert rms < 6, f"rms {rms:.1f} of 255"
 
 
-def test_the_maps_look_as_they_did(instrument, request):
-    assert_looks_like(moment_maps(some_moments(instrument), instrument, "ccd", title="E"), "maps", request)
+def test_the_maps_look_as_they_did(instrument):
+    assert_looks_like(moment_maps(some_moments(instrument), instrument, "ccd", title="E"), "maps")
 
 
-def test_the_timeline_looks_as_it_did(request):
-    assert_looks_like(timeline(a_month(), title="E"), "timeline", request)
+def test_the_timeline_looks_as_it_did():
+    assert_looks_like(timeline(a_month(), title="E"), "timeline")
 
 
 # --- commands -------------------------------------------------------------------------------------

@@ -100,13 +100,11 @@ def draw_chimney2(
     """Draw the content of `chimney2` into a panel; return the image of the dense part, if any."""
     found = {name: _number(selection.get(name)) for name in ("r_c", "f_c", "r_median")}
     box = tuple(_number(selection.get(name)) for name in ("r_min", "r_max", "f_min", "f_max"))
-    fixed = selection.get("kind") == "fixed"
-    limit = -np.inf if fixed else settings.min_b_image
-    thick = np.asarray(catalogue["B_IMAGE"]) > limit
+    thick = np.asarray(catalogue["B_IMAGE"]) > settings.min_b_image
     radius, flux = (np.asarray(catalogue[n], dtype=float)[thick] for n in ("FLUX_RADIUS", "FLUX_AUTO"))
     log_r, log_f = _logarithms(radius, flux)
     _log_axes(axes, log_r, log_f, box)
-    what = "all detections" if fixed else f"detections with B_IMAGE > {limit:g} px"
+    what = f"detections with B_IMAGE > {settings.min_b_image:g} px"
     image = dense.draw_points(axes, log_r, log_f, style.MUTED, style.GREY_COUNTS, zorder=1)
     axes.plot([], [], "o", color=style.MUTED, markersize=4, label=f"{what}: {len(radius):,}")
     if np.isfinite([found["r_c"], found["f_c"]]).all():

@@ -173,7 +173,10 @@ def colour_bar(
     """Add a colour bar at left, bottom, width, height [px], with a label that tells the unit."""
     lying = box[2] > box[3]
     bar = figure.colorbar(
-        mappable, cax=panel(figure, box), orientation="horizontal" if lying else "vertical", **options
+        mappable,
+        cax=panel(figure, box, label="colour bar"),
+        orientation="horizontal" if lying else "vertical",
+        **options,
     )
     bar.set_label(label)
     if isinstance(bar.norm, LogNorm):
