@@ -25,17 +25,13 @@ rule month:
     input:
         [PLAN.levels(month) for month in PLAN.months],
         [PLAN.pictures(month) for month in PLAN.months],
-        rules.quality.input,
+        [PLAN.quality(month) for month in PLAN.months],
         expand(f"{MONTHS}/status.tsv", month=PLAN.months),
 
 
 rule quality:
     input:
-        expand(
-            f"{MONTHS}/{{product}}",
-            month=PLAN.months,
-            product=["psfmoments_{month}.parquet", "psfmoments_{month}.png", "IQ_timeline_{month}.png"],
-        ),
+        [PLAN.quality(month) for month in PLAN.months],
 
 
 rule timeline:

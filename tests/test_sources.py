@@ -132,6 +132,15 @@ def test_flags():
     assert flags(100, 230) == 0
 
 
+def test_an_upright_line_is_measured():
+    """Its angle, pi/2 in single precision, is more than pi/2 in double."""
+    image = 2700.0 + 5 * (-1) ** np.indices((256, 256)).sum(axis=0)  # the filter removes this noise
+    image[100:108, 60] += 20
+    columns, _ = found(image)
+    assert_allclose(columns["X_IMAGE"], [61])
+    assert_allclose(columns["THETA_IMAGE"], [90], atol=1e-4)
+
+
 def test_limits_of_the_catalogue():
     image = sky()
     add_gaussian(image, 128, 128, 5e6, sigma=20)

@@ -28,6 +28,8 @@ CATALOGUED = ("SCIENCE", "DARK", "FLAT")  # frame types that get a catalogue
 AUTO_DAYS = 3  # last month is still worked on during the first days of this one
 
 SCIENCE_PICTURES = ("chimney", "chimney2", "chimney4", "stars2", "stars2_mom", "stars2_mom_map3", "iq")
+# The original's text tables of a month's image quality, and of an exposure.
+QUALITY_TEXTS = (".txt", "_score.txt", "_score.csv", "_le1_score.txt", "_le1_score.csv")
 MOMENT_PICTURES = ("stars2_mom", "stars2_mom_map3")  # all that moments alone can show
 
 
@@ -91,6 +93,20 @@ class Plan:
         rows = self.sheets.get(month, [])
         return [r.exposure for r in rows if r.status in wanted and (not types or r.frame_type in types)]
 
+    def of_type(self, *types: str) -> list[str]:
+        """Return the exposures of all months that have a raw frame of some types."""
+        return [r.exposure for rows in self.sheets.values() for r in rows if r.file and r.frame_type in types]
+
+    def others(self, *types: str) -> list[str]:
+        """Return the exposures of all months that have a raw frame of none of some types."""
+        return [
+            r.exposure for rows in self.sheets.values() for r in rows if r.file and r.frame_type not in types
+        ]
+
+    def imported_exposures(self) -> list[str]:
+        """Return the exposures of all months that are known from imported tables only."""
+        return [r.exposure for rows in self.sheets.values() for r in rows if r.status == IMPORTED]
+
     def stem(self, month: str, exposure: str) -> str:
         """Return the path of an exposure's products, without their endings."""
         return f"{self.settings.results}/exposures/{month}/{exposure}/{exposure}"
@@ -122,6 +138,24 @@ class Plan:
         found += [f"{s}_{name}.png" for s in self.imported_stems(month) for name in MOMENT_PICTURES]
         return found
 
+    def imported(self, month: str) -> list[str]:
+        """Return the table of what was imported for a month, if there is one."""
+        path = Path(self.settings.results) / "imported" / f"{month}.parquet"
+        return [str(path)] if path.is_file() else []
+
+    def quality(self, month: str) -> list[str]:
+        """Return the products of a month's image quality."""
+        names = (f"psfmoments_{month}.parquet", f"psfmoments_{month}.png", f"IQ_timeline_{month}.png")
+        return [f"{self.settings.results}/months/{month}/{name}" for name in names]
+
+    def legacy(self, month: str) -> list[str]:
+        """Return all text tables of the original for a month and its exposures."""
+        root = self.quality(month)[0].removesuffix(".parquet")
+        found = [f"{root}{ending}" for ending in QUALITY_TEXTS]
+        found += [f"{self.stem(month, e)}.cat.gz" for e in self.exposures(month, *CATALOGUED)]
+        found += [f"{self.stem(month, e)}_stars2.cat" for e in self.exposures(month, "SCIENCE", "FLAT")]
+        return found + [path.replace(".parquet", ".cat") for path in self.moments(month)]
+
     def write_config(self) -> str:
         """Write the settings in force to a file the jobs read; its name changes with its content."""
         import yaml
@@ -141,6 +175,11 @@ class Plan:
     def instrument_digest(self) -> str:
         """Changes with the facts that measurement depends on."""
         return digest(self.instrument.geometry, self.instrument.detector)
+
+    @cached_property
+    def score_digest(self) -> str:
+        """Changes with the calibration of the score and the exposure classes."""
+        return digest(self.instrument.score, self.instrument.exposure_classes)
 
     @property
     def threshold_file(self) -> str:

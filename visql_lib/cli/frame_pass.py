@@ -92,11 +92,20 @@ def display_limits(
 
 
 def write_figure(figure: Any, path: Path, dpi: int) -> None:
-    """Write a figure as PNG, under a temporary name first."""
+    """Write a figure as PNG, under a temporary name first; a grey one with one channel only."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from PIL import Image
+
     from visql_lib.tables import atomic_path
 
+    figure.set_dpi(dpi)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    pixels = np.asarray(canvas.buffer_rgba())[..., :3]
+    grey = (pixels[..., 0] == pixels[..., 1]).all() and (pixels[..., 0] == pixels[..., 2]).all()
     with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=dpi, format="png")
+        image = Image.fromarray(np.ascontiguousarray(pixels[..., 0] if grey else pixels))
+        image.save(temporary, format="PNG", dpi=(dpi, dpi))
 
 
 def write_quadrants(found: FramePass | None, path: Path, meta: dict[str, Any], **provenance: Any) -> None:

@@ -1,10 +1,20 @@
-"""A raw exposure as quadrants, and the instrument it comes from."""
+"""A raw exposure as quadrants, and the instrument it comes from.
 
-from visql_lib.frames.exposure import Exposure, Quadrant, open_exposure
+What opens files imports astropy, so it is imported only when it is asked for:
+most steps need the instrument alone.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from visql_lib.frames.header import ExposureHeader
 from visql_lib.frames.instrument import Instrument, load_instrument
 from visql_lib.frames.layout import QuadrantLayout
 from visql_lib.frames.names import ArchiveName, RawName
+
+if TYPE_CHECKING:
+    from visql_lib.frames.exposure import Exposure, Quadrant, open_exposure
 
 __all__ = [
     "ArchiveName",
@@ -17,3 +27,11 @@ __all__ = [
     "load_instrument",
     "open_exposure",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("Exposure", "Quadrant", "open_exposure"):
+        from visql_lib.frames import exposure
+
+        return getattr(exposure, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -19,6 +19,7 @@ from visql_lib.flags import SourceFlag
 KERNEL = np.array([[1, 2, 1], [2, 4, 2], [1, 2, 1]], dtype=np.float32)
 KRON_SEARCH_RADIUS = 6.0  # in units of A and B; fixed in SExtractor
 CROWDED_FRACTION = 0.1  # of the aperture's area; fixed in SExtractor
+_UPRIGHT = np.nextafter(np.float32(np.pi / 2), np.float32(0))  # rad
 _PIXEL_STACK = 2_000_000  # px above the threshold that may be open at once
 _SUB_OBJECTS = 8192  # branches of one deblended object
 
@@ -123,6 +124,8 @@ def _extract(data: NDArray, rms: float, settings: CatalogSettings) -> tuple[NDAr
         if type(error) is not Exception:
             raise
         raise DetectionError(f"too many pixels above {settings.threshold:g} sigma ({error})") from error
+    # An upright object has theta = float32(pi/2), a little more than pi/2, which sep's apertures refuse.
+    objects["theta"] = np.clip(objects["theta"], -_UPRIGHT, _UPRIGHT)
     return objects, segments
 
 

@@ -207,13 +207,30 @@ def _to_arrow(column: Column, values: NDArray, kind: pa.DataType) -> pa.Array:
     import pyarrow as pa
 
     if column.size:
-        return pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), type=kind)
+        return pa.FixedSizeListArray.from_arrays(_buffer(values.ravel()), type=kind)
     if column.dtype == "str":
         names, codes = np.unique(values, return_inverse=True)
-        return pa.DictionaryArray.from_arrays(
-            pa.array(codes.astype(np.int32)), pa.array(names.tolist(), pa.string())
-        ).dictionary_decode()
-    return pa.array(values, type=kind)
+        return pa.DictionaryArray.from_arrays(_buffer(codes.astype(np.int32)), _texts(names)).dictionary_decode()
+    return _buffer(values, kind)
+
+
+def _buffer(values: NDArray, kind: pa.DataType | None = None) -> pa.Array:
+    """Wrap numbers as they are; `pyarrow.array` would import pandas, which takes longer than many a step."""
+    import pyarrow as pa
+
+    values = np.ascontiguousarray(values)
+    kind = kind or pa.from_numpy_dtype(values.dtype)
+    return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(values.view(np.uint8))])
+
+
+def _texts(names: NDArray) -> pa.Array:
+    """Wrap texts; see `_buffer`."""
+    import pyarrow as pa
+
+    encoded = [str(name).encode() for name in names]
+    offsets = np.cumsum([0, *map(len, encoded)], dtype=np.int32)
+    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(b"".join(encoded))]
+    return pa.Array.from_buffers(pa.string(), len(encoded), buffers)
 
 
 def _to_numpy(column: pa.ChunkedArray) -> NDArray:
@@ -222,13 +239,21 @@ def _to_numpy(column: pa.ChunkedArray) -> NDArray:
     kind = column.type
     array = column.combine_chunks()
     if isinstance(array, pa.ChunkedArray):  # no chunk or several
-        array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], kind)
+        array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.nulls(0, kind)
     if pa.types.is_fixed_size_list(kind):
-        return array.flatten().to_numpy(zero_copy_only=False).reshape(-1, kind.list_size)
+        return _numbers(array.flatten()).reshape(-1, kind.list_size)
     if pa.types.is_dictionary(kind):
         names = np.asarray(array.dictionary.to_pylist() or [""], dtype=np.str_)
-        return names[array.indices.to_numpy(zero_copy_only=False)]
-    return array.to_numpy(zero_copy_only=False)
+        return names[_numbers(array.indices)]
+    return _numbers(array)
+
+
+def _numbers(array: pa.Array) -> NDArray:
+    """Return the numbers of an array, read-only; `to_numpy` would import pandas, see `_buffer`."""
+    if array.null_count or not len(array):  # somebody else's table; or nothing to look at
+        return array.to_numpy(zero_copy_only=False)
+    dtype = np.dtype(array.type.to_pandas_dtype())
+    return np.frombuffer(array.buffers()[1], dtype, len(array), array.offset * dtype.itemsize)
 
 
 def _astropy_yaml(schema: TableSchema, cast: Mapping[str, NDArray], meta: Mapping[str, Any]) -> str:

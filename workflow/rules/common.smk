@@ -1,8 +1,17 @@
+import os
+import re
+
 from snakemake.exceptions import WorkflowError
 
 from visql_lib.config import STAGES, settings_from_mapping
 from visql_lib.errors import VisqlError
-from visql_lib.plan import Plan
+from visql_lib.plan import (
+    CATALOGUED,
+    MOMENT_PICTURES,
+    QUALITY_TEXTS,
+    SCIENCE_PICTURES,
+    Plan,
+)
 
 
 def make_plan():
@@ -11,7 +20,10 @@ def make_plan():
     Only the main process looks; jobs take the exposure sheets as they are.
     """
     try:
-        return Plan.make(settings_from_mapping(config, "configuration"), refresh=workflow.is_main_process)
+        return Plan.make(
+            settings_from_mapping(config, "configuration"),
+            refresh=workflow.is_main_process,
+        )
     except VisqlError as error:
         raise WorkflowError(str(error)) from None
 
@@ -31,21 +43,27 @@ wildcard_constraints:
     exposure=r"[^/]+",
 
 
-def raw_frame(*types):
-    """Return an input function: the raw frame of an exposure, refused for other frame types."""
+def raw_frame(wildcards):
+    """Return the raw frame of an exposure."""
+    return PLAN.row(wildcards.month, wildcards.exposure).file
 
-    def path_of(wildcards):
-        row = PLAN.row(wildcards.month, wildcards.exposure)
-        if row is None or not row.file:
-            raise WorkflowError(f"{wildcards.exposure}: no raw frame in the exposure sheet")
-        if types and row.frame_type not in types:
-            raise WorkflowError(f"{wildcards.exposure}: a {row.frame_type} frame")
-        return row.file
 
-    return path_of
+def only(*exposures):
+    """Return a wildcard constraint: these exposures."""
+    return "|".join(map(re.escape, exposures)) or "(?!)"
+
+
+def all_but(*exposures):
+    """Return a wildcard constraint: all exposures but these, which should be few."""
+    return f"(?!(?:{only(*exposures)})/)[^/]+"
+
+
+NOT_CATALOGUED = PLAN.others(*CATALOGUED)
+FLATS = PLAN.of_type("FLAT")
+IMPORTED = PLAN.imported_exposures()
 
 
 def fingerprint(wildcards):
-    """Return what changes when a raw frame is replaced (its time alone does not count)."""
+    """Return what changes when a raw frame is replaced (ancient() hides that from Snakemake)."""
     row = PLAN.row(wildcards.month, wildcards.exposure)
     return row.fingerprint if row is not None else ""

@@ -1,30 +1,29 @@
 # Raw frame -> catalogue, levels, previews: one pass over the pixels.
 
 
-ruleorder: catalog > preview
-
-
 rule catalog:
     input:
-        raw=ancient(raw_frame("SCIENCE", "DARK", "FLAT")),
+        raw=ancient(raw_frame),
     output:
         catalogue=f"{EXPOSURE}.cat.parquet",
         quadrants=f"{EXPOSURE}_quadrants.parquet",
         thumbnail=f"{EXPOSURE}.png",
         zooms=expand(f"{EXPOSURE}_{{zoom}}.png", zoom=ZOOMS, allow_missing=True),
+    log:
+        f"{LOG}/catalog/{{month}}/{{exposure}}.log",
+    benchmark:
+        f"{BENCHMARK}/catalog/{{month}}/{{exposure}}.tsv"
+    wildcard_constraints:
+        exposure=all_but(*NOT_CATALOGUED, *IMPORTED),
+    resources:
+        mem_mb=1000,
+        runtime=20,
     params:
         version=[STAGES["catalog"], STAGES["preview"]],
         settings=[PLAN.section("catalog"), PLAN.section("preview")],
         instrument=PLAN.instrument_digest,
         raw=fingerprint,
         prefix=EXPOSURE,
-    resources:
-        mem_mb=1000,
-        runtime=20,
-    log:
-        f"{LOG}/catalog/{{month}}/{{exposure}}.log",
-    benchmark:
-        f"{BENCHMARK}/catalog/{{month}}/{{exposure}}.tsv"
     shell:
         "visql catalog {input.raw:q} -o {output.catalogue:q} --quadrants {output.quadrants:q}"
         " --previews {params.prefix:q} --record-failure --config {CONFIG:q} >{log:q} 2>&1"
@@ -32,24 +31,26 @@ rule catalog:
 
 rule preview:
     input:
-        raw=ancient(raw_frame()),
+        raw=ancient(raw_frame),
     output:
         quadrants=f"{EXPOSURE}_quadrants.parquet",
         thumbnail=f"{EXPOSURE}.png",
         zooms=expand(f"{EXPOSURE}_{{zoom}}.png", zoom=ZOOMS, allow_missing=True),
+    log:
+        f"{LOG}/preview/{{month}}/{{exposure}}.log",
+    benchmark:
+        f"{BENCHMARK}/preview/{{month}}/{{exposure}}.tsv"
+    wildcard_constraints:
+        exposure=only(*NOT_CATALOGUED),
+    resources:
+        mem_mb=1000,
+        runtime=10,
     params:
         version=STAGES["preview"],
         settings=PLAN.section("preview"),
         instrument=PLAN.instrument_digest,
         raw=fingerprint,
         prefix=EXPOSURE,
-    resources:
-        mem_mb=1000,
-        runtime=10,
-    log:
-        f"{LOG}/preview/{{month}}/{{exposure}}.log",
-    benchmark:
-        f"{BENCHMARK}/preview/{{month}}/{{exposure}}.tsv"
     shell:
         "visql preview {input.raw:q} -o {params.prefix:q} --quadrants {output.quadrants:q}"
         " --record-failure --config {CONFIG:q} >{log:q} 2>&1"

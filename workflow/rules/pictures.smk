@@ -1,12 +1,8 @@
 # Tables -> pictures of one exposure.
 
 
-ruleorder: pictures > pictures_flat > pictures_imported
-
-
 rule pictures:
     input:
-        raw=ancient(raw_frame("SCIENCE")),  # not read: only SCIENCE frames have all these pictures
         catalogue=f"{EXPOSURE}.cat.parquet",
         stars=f"{EXPOSURE}_stars2.parquet",
         moments=f"{EXPOSURE}_stars2_mom.parquet",
@@ -14,17 +10,65 @@ rule pictures:
         cutout=f"{EXPOSURE}_lr.png",
     output:
         expand(f"{EXPOSURE}_{{name}}.png", name=SCIENCE_PICTURES, allow_missing=True),
-    params:
-        version=STAGES["pictures"],
-        settings=[PLAN.section("pictures"), PLAN.section("stars")],
-        prefix=EXPOSURE,
-    resources:
-        mem_mb=800,
-        runtime=5,
     log:
         f"{LOG}/pictures/{{month}}/{{exposure}}.log",
     benchmark:
         f"{BENCHMARK}/pictures/{{month}}/{{exposure}}.tsv"
+    wildcard_constraints:
+        exposure=all_but(*FLATS, *IMPORTED),
+    resources:
+        mem_mb=800,
+        runtime=5,
+    params:
+        version=STAGES["pictures"],
+        settings=[PLAN.section("pictures"), PLAN.section("stars")],
+        prefix=EXPOSURE,
     shell:
         "visql pictures {input.catalogue:q} {input.stars:q} {input.moments:q} -o {params.prefix:q}"
         " --stamps {input.stamps:q} --cutout {input.cutout:q} --config {CONFIG:q} >{log:q} 2>&1"
+
+
+rule pictures_flat:
+    input:
+        catalogue=f"{EXPOSURE}.cat.parquet",
+        stars=f"{EXPOSURE}_stars2.parquet",
+    output:
+        f"{EXPOSURE}_chimney2.png",
+    log:
+        f"{LOG}/pictures/{{month}}/{{exposure}}.log",
+    benchmark:
+        f"{BENCHMARK}/pictures/{{month}}/{{exposure}}.tsv"
+    wildcard_constraints:
+        exposure=only(*FLATS),
+    resources:
+        mem_mb=800,
+        runtime=5,
+    params:
+        version=STAGES["pictures"],
+        settings=[PLAN.section("pictures"), PLAN.section("stars")],
+        prefix=EXPOSURE,
+    shell:
+        "visql pictures {input.catalogue:q} {input.stars:q} --only chimney2 -o {params.prefix:q}"
+        " --config {CONFIG:q} >{log:q} 2>&1"
+
+
+rule pictures_imported:
+    input:
+        f"{EXPOSURE}_stars2_mom.parquet",
+    output:
+        expand(f"{EXPOSURE}_{{name}}.png", name=MOMENT_PICTURES, allow_missing=True),
+    log:
+        f"{LOG}/pictures/{{month}}/{{exposure}}.log",
+    benchmark:
+        f"{BENCHMARK}/pictures/{{month}}/{{exposure}}.tsv"
+    wildcard_constraints:
+        exposure=only(*IMPORTED),
+    resources:
+        mem_mb=500,
+        runtime=5,
+    params:
+        version=STAGES["pictures"],
+        settings=PLAN.section("pictures"),
+        prefix=EXPOSURE,
+    shell:
+        "visql pictures {input:q} -o {params.prefix:q} --config {CONFIG:q} >{log:q} 2>&1"

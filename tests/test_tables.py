@@ -1,0 +1,152 @@
+"""Our tables on disk: what is written comes back, for us, astropy and pandas."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from astropy.table import Table as AstropyTable
+from hypothesis import given
+from hypothesis import strategies as st
+
+from visql_lib.errors import TableError
+from visql_lib.tables import CATALOGUE, PSFMOMENTS, STAMPS, atomic_path, read_meta, read_table, write_table
+from visql_lib.tables.products import ALL
+from visql_lib.tables.schema import Column, TableSchema
+
+
+def rows(schema, n=7, seed=1):
+    rng = np.random.default_rng(seed)
+    made = {}
+    for column in schema.columns:
+        shape = (n, 9) if column.size else n
+        if column.dtype == "str":
+            made[column.name] = np.array([f"{i % 3}-äö" * (i % 2) for i in range(n)])
+        elif column.dtype == "time":
+            made[column.name] = np.datetime64("2024-07-13T03:28:40.123456") + np.arange(n).astype("m8[s]")
+        elif np.dtype(column.dtype).kind == "i":
+            made[column.name] = rng.integers(0, 100, shape)
+        else:
+            made[column.name] = rng.normal(size=shape)
+    return made
+
+
+@pytest.mark.parametrize("n", [0, 1, 7])
+@pytest.mark.parametrize("schema", ALL, ids=lambda s: s.product)
+def test_what_is_written_comes_back(tmp_path, schema, n):
+    path = tmp_path / "t.parquet"
+    written = rows(schema, n)
+    write_table(path, written, schema, stage="x", stage_version=3, meta={"deep": {"a": np.float64(1.5)}})
+    table = read_table(path)
+    assert tuple(table) == schema.names
+    assert table.n_rows == n
+    for name, values in schema.cast(written).items():
+        assert table[name].dtype.kind == values.dtype.kind
+        np.testing.assert_array_equal(table[name], values)
+    assert table.meta["deep"] == {"a": 1.5}
+    assert (table.meta["product"], table.meta["stage_version"]) == (schema.product, 3)
+    assert read_meta(path) == table.meta
+
+
+@pytest.mark.parametrize("schema", ALL, ids=lambda s: s.product)
+def test_astropy_and_pandas_read_them(tmp_path, schema):
+    path = tmp_path / "t.parquet"
+    written = rows(schema)
+    write_table(path, written, schema)
+    theirs = AstropyTable.read(path)
+    frame = pd.read_parquet(path)
+    for column in schema.columns:
+        assert str(theirs[column.name].unit or "") == column.unit
+        assert theirs[column.name].description == column.doc
+        assert len(frame[column.name]) == 7
+    first = schema.columns[0].name
+    assert list(theirs[first]) == list(frame[first]) == list(written[first])
+    assert theirs.meta["product"] == schema.product
+
+
+def test_units_are_ones_astropy_knows():
+    from astropy import units as u
+
+    for schema in ALL:
+        for column in schema.columns:
+            u.Unit(column.unit)
+
+
+def test_only_the_wanted_columns_are_read(tmp_path):
+    path = tmp_path / "t.parquet"
+    write_table(path, rows(CATALOGUE), CATALOGUE)
+    assert tuple(read_table(path, ("FLUX_AUTO", "EXT"))) == ("FLUX_AUTO", "EXT")
+    with pytest.raises(TableError, match="has no column R2"):
+        read_table(path, ("R2",))
+
+
+def test_wrong_columns_are_refused(tmp_path):
+    good = rows(STAMPS)
+    with pytest.raises(TableError, match="columns missing: STAMP"):
+        write_table(tmp_path / "t", {k: v for k, v in good.items() if k != "STAMP"}, STAMPS)
+    with pytest.raises(TableError, match="different lengths"):
+        write_table(tmp_path / "t", good | {"XWORLD": np.zeros(3)}, STAMPS)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1", b"text" * 100])
+def test_a_broken_table_is_named(tmp_path, content):
+    path = tmp_path / "broken.parquet"
+    path.write_bytes(content)
+    for read in (read_table, read_meta):
+        with pytest.raises(TableError, match=r"broken\.parquet"):
+            read(path)
+        with pytest.raises(TableError, match="cannot be read"):
+            read(tmp_path / "missing.parquet")
+
+
+def test_a_cut_table_is_refused(tmp_path):
+    path = tmp_path / "t.parquet"
+    write_table(path, rows(PSFMOMENTS, 500), PSFMOMENTS)
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(TableError, match="t.parquet"):
+        read_table(path)
+
+
+def test_nothing_half_written_is_seen(tmp_path):
+    path = tmp_path / "new" / "t.txt"
+    with pytest.raises(ZeroDivisionError), atomic_path(path) as temporary:
+        temporary.write_text("half")
+        assert not path.exists()
+        raise ZeroDivisionError
+    assert list(path.parent.iterdir()) == []
+    path.write_text("old")
+    with atomic_path(path) as temporary:
+        temporary.write_text("new")
+        assert path.read_text() == "old"
+    assert path.read_text() == "new"
+
+
+def test_files_have_the_rights_the_user_gives_new_files(tmp_path):
+    old = os.umask(0o027)
+    try:
+        with atomic_path(tmp_path / "t") as temporary:
+            temporary.write_text("")
+    finally:
+        os.umask(old)
+    assert (tmp_path / "t").stat().st_mode & 0o777 == 0o640
+
+
+@given(st.lists(st.floats(-180, 180), min_size=1, max_size=20), st.integers(0, 8))
+def test_rounding_is_as_declared(values, decimals):
+    schema = TableSchema("t", "", (Column("A", "float64", "deg", "", decimals=decimals),))
+    np.testing.assert_allclose(schema.cast({"A": values})["A"], values, atol=0.5000001 * 10.0**-decimals)
+
+
+def test_tables_do_not_import_pandas(tmp_path):
+    """Importing it takes longer than many a step."""
+    path = tmp_path / "t.parquet"
+    write_table(path, rows(CATALOGUE), CATALOGUE)
+    code = (
+        "import sys; from pathlib import Path; from visql_lib.tables import *;"
+        f"t = read_table(Path({str(path)!r})); write_table(Path({str(path)!r}), t, CATALOGUE);"
+        "sys.exit('pandas' in sys.modules or 'astropy' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

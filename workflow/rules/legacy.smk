@@ -1,0 +1,64 @@
+# Our tables -> the original's text tables, for those who still read them.
+
+
+rule legacy_month:
+    input:
+        f"{MONTHS}/psfmoments_{{month}}.parquet",
+    output:
+        expand(
+            f"{MONTHS}/psfmoments_{{month}}{{ending}}",
+            ending=QUALITY_TEXTS,
+            allow_missing=True,
+        ),
+    log:
+        f"{LOG}/legacy/{{month}}.log",
+    benchmark:
+        f"{BENCHMARK}/legacy/{{month}}.tsv"
+    resources:
+        mem_mb=300,
+        runtime=5,
+    params:
+        version=STAGES["legacy"],
+        folder=MONTHS,
+    shell:
+        "visql legacy {input:q} -o {params.folder:q} --config {CONFIG:q} >{log:q} 2>&1"
+
+
+rule legacy_catalogue:
+    input:
+        f"{EXPOSURE}.cat.parquet",
+    output:
+        f"{EXPOSURE}.cat.gz",
+    log:
+        f"{LOG}/legacy_catalogue/{{month}}/{{exposure}}.log",
+    benchmark:
+        f"{BENCHMARK}/legacy_catalogue/{{month}}/{{exposure}}.tsv"
+    resources:
+        mem_mb=800,
+        runtime=5,
+    params:
+        version=STAGES["legacy"],
+        folder=lambda wildcards, output: os.path.dirname(output[0]),
+    shell:
+        "visql legacy {input:q} -o {params.folder:q} --config {CONFIG:q} >{log:q} 2>&1"
+
+
+rule legacy_stars:
+    input:
+        f"{EXPOSURE}_{{table}}.parquet",
+    output:
+        f"{EXPOSURE}_{{table}}.cat",
+    log:
+        f"{LOG}/legacy_{{table}}/{{month}}/{{exposure}}.log",
+    benchmark:
+        f"{BENCHMARK}/legacy_{{table}}/{{month}}/{{exposure}}.tsv"
+    wildcard_constraints:
+        table="stars2|stars2_mom",
+    resources:
+        mem_mb=300,
+        runtime=5,
+    params:
+        version=STAGES["legacy"],
+        folder=lambda wildcards, output: os.path.dirname(output[0]),
+    shell:
+        "visql legacy {input:q} -o {params.folder:q} --config {CONFIG:q} >{log:q} 2>&1"

@@ -1,0 +1,84 @@
+# Moments of a month -> image quality, its pictures, and what became of every frame.
+
+
+rule image_quality:
+    input:
+        lambda wildcards: PLAN.moments(wildcards.month),
+        lambda wildcards: PLAN.imported(wildcards.month),
+        sheet=f"{RESULTS}/exposures/{{month}}.tsv",
+        thresholds=PLAN.threshold_file,
+    output:
+        f"{MONTHS}/psfmoments_{{month}}.parquet",
+    log:
+        f"{LOG}/quality/{{month}}.log",
+    benchmark:
+        f"{BENCHMARK}/quality/{{month}}.tsv"
+    resources:
+        mem_mb=500,
+        runtime=10,
+    params:
+        version=STAGES["quality"],
+        settings=[PLAN.section("quality"), PLAN.section("legacy")],
+        score=PLAN.score_digest,
+    shell:
+        "visql quality {input.sheet:q} -o {output:q} --config {CONFIG:q} >{log:q} 2>&1"
+
+
+rule quality_pictures:
+    input:
+        f"{MONTHS}/psfmoments_{{month}}.parquet",
+    output:
+        diagrams=f"{MONTHS}/psfmoments_{{month}}.png",
+        timeline=f"{MONTHS}/IQ_timeline_{{month}}.png",
+    log:
+        f"{LOG}/quality_pictures/{{month}}.log",
+    benchmark:
+        f"{BENCHMARK}/quality_pictures/{{month}}.tsv"
+    resources:
+        mem_mb=500,
+        runtime=5,
+    params:
+        version=STAGES["quality_pictures"],
+        settings=PLAN.section("pictures"),
+    shell:
+        "visql quality-pictures {input:q} --diagrams {output.diagrams:q} --timeline {output.timeline:q}"
+        " --config {CONFIG:q} >{log:q} 2>&1"
+
+
+rule last_month:
+    input:
+        expand(f"{MONTHS}/psfmoments_{{month}}.parquet", month=PLAN.months),
+    output:
+        f"{RESULTS}/timeline/IQ_timeline_lastmonth.png",
+    log:
+        f"{LOG}/quality_pictures/lastmonth.log",
+    benchmark:
+        f"{BENCHMARK}/quality_pictures/lastmonth.tsv"
+    resources:
+        mem_mb=500,
+        runtime=5,
+    params:
+        version=STAGES["quality_pictures"],
+        settings=PLAN.section("pictures"),
+    shell:
+        "visql quality-pictures {input:q} --last-days 31 --timeline {output:q}"
+        " --config {CONFIG:q} >{log:q} 2>&1"
+
+
+rule month_status:
+    input:
+        lambda wildcards: PLAN.levels(wildcards.month),
+        sheet=f"{RESULTS}/exposures/{{month}}.tsv",
+    output:
+        f"{MONTHS}/status.tsv",
+    log:
+        f"{LOG}/status/{{month}}.log",
+    benchmark:
+        f"{BENCHMARK}/status/{{month}}.tsv"
+    resources:
+        mem_mb=300,
+        runtime=5,
+    params:
+        version=STAGES["status"],
+    shell:
+        "visql status {input.sheet:q} -o {output:q} --config {CONFIG:q} >{log:q} 2>&1"
