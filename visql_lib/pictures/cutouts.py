@@ -53,8 +53,8 @@ def star_cutouts(
     colours = ScalarMappable(Normalize(0, max(top, 10.0)), style.STARS)
     # Coloured before it is enlarged to the picture's pixels, which takes a third of the time.
     extent = (field.x0, field.x1, field.y0, field.y1)
-    axes.imshow(colours.to_rgba(np.ma.masked_invalid(image), bytes=True)[..., :3], extent=extent, zorder=1)
-    draw_outlines(axes, instrument)
+    axes.imshow(colours.to_rgba(np.ma.masked_invalid(image), bytes=True)[..., :3], extent=extent, zorder=0.2)
+    draw_outlines(axes, instrument, field)
     show_field(axes, field)
     box = (80 + wide + 18, 65, 24, high)
     style.colour_bar(figure, colours, box, f"{_UNIT:g} asinh(flux / {_UNIT:g} ADU per px)")

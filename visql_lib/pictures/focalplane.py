@@ -94,12 +94,15 @@ def field_of(instrument: Instrument | None, x: NDArray, y: NDArray) -> Field:
     return part if small and len(hit) > 1 and not off.any() else whole
 
 
-def draw_outlines(axes: Axes, instrument: Instrument | None, quadrants: bool = False) -> None:
-    """Draw the edges of detectors, or of quadrants, lightly."""
+def draw_outlines(axes: Axes, instrument: Instrument | None, field: Field) -> None:
+    """Draw the edges of the detectors in a field, lightly."""
     if instrument is None:
         return
-    fields = quadrant_outlines(instrument) if quadrants else ccd_outlines(instrument)
-    loops = [[(f.x0, f.y0), (f.x1, f.y0), (f.x1, f.y1), (f.x0, f.y1), (f.x0, f.y0)] for f in fields.values()]
+    loops = [
+        [(f.x0, f.y0), (f.x1, f.y0), (f.x1, f.y1), (f.x0, f.y1), (f.x0, f.y0)]
+        for f in ccd_outlines(instrument).values()
+        if field.x0 < (f.x0 + f.x1) / 2 < field.x1 and field.y0 < (f.y0 + f.y1) / 2 < field.y1
+    ]
     axes.add_collection(LineCollection(loops, colors=style.LIGHT, linewidths=0.8, zorder=0.5), autolim=False)
 
 

@@ -59,7 +59,7 @@ def image_quality(
     figure = style.canvas(_WIDTH, _HEIGHT)
     style.heading(figure, title, x=560)
     _draw_maps(figure, moments, instrument, space)
-    chimney = style.panel(figure, (640, 520, 440, 480))
+    chimney = style.panel(figure, (650, 520, 440, 480))
     chimney.set_title("radius and flux of detections, selected stars")
     draw_chimney2(chimney, catalogue, selection, settings)
     _write_numbers(figure, moments)
@@ -73,21 +73,21 @@ def _draw_maps(
     field = field_of(instrument, moments["XWORLD"], moments["YWORLD"])
     medians = bin_medians(moments, ("R2", "e1", "e2"), instrument, space)
     per = {"ccd": "CCD"}.get(space, space)
-    upper = style.panel(figure, (70, 550, 395, 450))
+    upper = style.panel(figure, (84, 550, 388, 450))
     colours = draw_sizes(upper, moments, medians, instrument, field)
     upper.set_title(f"size R2, median per {per}")
     show_field(upper, with_room(field), x_label=False)
-    style.colour_bar(figure, colours, (478, 550, 14, 450), style.LABELS["R2"], extend="both")
-    lower = style.panel(figure, (70, 58, 395, 450))
+    style.colour_bar(figure, colours, (484, 550, 14, 450), style.LABELS["R2"], extend="both")
+    lower = style.panel(figure, (84, 58, 388, 450))
     colours = draw_vectors(lower, "ellipticity", medians, instrument, field)
     lower.set_title("ellipticity")
     show_field(lower, with_room(field))
-    style.colour_bar(figure, colours, (478, 58, 14, 450), "ellipticity", extend="max")
+    style.colour_bar(figure, colours, (484, 58, 14, 450), "ellipticity", extend="max")
 
 
 def _write_numbers(figure: Figure, moments: Mapping[str, NDArray]) -> None:
     """Write the exposure's median moments and the scatter of its stars."""
-    axes = style.panel(figure, (640, 58, 440, 395))
+    axes = style.panel(figure, (650, 58, 440, 395))
     axes.set_axis_off()
     usable = np.all([np.isfinite(np.asarray(moments[n], dtype=float)) for n in MOMENTS], axis=0)
     number = int(usable.sum())
@@ -103,8 +103,9 @@ def _write_numbers(figure: Figure, moments: Mapping[str, NDArray]) -> None:
         y = 0.77 - 0.095 * row
         axes.text(0, y, style.LABELS[name], va="center", fontsize=12)
         digits = 3 if name == "R2" else 4
-        for x, value in ((0.52, median), (0.8, scatter)):
-            axes.text(x, y, f"{value:.{digits}f}".replace("-", "−"), ha="right", va="center", fontsize=12)
+        axes.text(0.52, y, f"{median:.{digits}f}".replace("-", "−"), ha="right", va="center", fontsize=12)
+        spread = f"{scatter:.{digits}f}" if number > 1 else "–"
+        axes.text(0.8, y, spread, ha="right", va="center", fontsize=12)
     axes.text(0, 0.03, "scatter: 1.48 × median absolute deviation", fontsize=9, color=style.MUTED)
 
 

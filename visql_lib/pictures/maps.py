@@ -55,9 +55,9 @@ def moment_maps(
     style.heading(figure, title)
     field = field_of(instrument, moments["XWORLD"], moments["YWORLD"])
     medians = bin_medians(moments, ("R2", *_SHAPES), instrument, space)
-    boxes = [(70, 588), (655, 588), (70, 62), (655, 62)]
+    boxes = [(84, 588), (668, 588), (84, 62), (668, 62)]
     for (left, bottom), what in zip(boxes, ("R2", *_VECTORS), strict=True):
-        axes = style.panel(figure, (left, bottom, 435, 490))
+        axes = style.panel(figure, (left, bottom, 428, 490))
         if what == "R2":
             colours = draw_sizes(axes, moments, medians, instrument, field)
             label = style.LABELS["R2"]
@@ -67,7 +67,7 @@ def moment_maps(
         axes.set_title(_panel_title(what, space, medians))
         show_field(axes, with_room(field), x_label=bottom < 100, y_label=left < 100)
         extend = "max" if what != "R2" else "both"
-        style.colour_bar(figure, colours, (left + 448, bottom, 16, 490), label, extend=extend)
+        style.colour_bar(figure, colours, (left + 440, bottom, 16, 490), label, extend=extend)
     return figure
 
 
@@ -92,7 +92,7 @@ def draw_sizes(
     field: Field,
 ) -> ScalarMappable:
     """Draw single stars as small points and the median R2 [px^2] of each bin as a coloured dot."""
-    draw_outlines(axes, instrument)
+    draw_outlines(axes, instrument, field)
     low, high = KNOWN["R2"]
     sizes = medians.values["R2"]
     if len(sizes) and np.mean((sizes < low) | (sizes > high)) > 0.2:  # another camera, or a very bad image
@@ -145,7 +145,7 @@ def draw_vectors(
     cut = size > _LONGEST * key
     length = share * field.width / key
     norm = Normalize(0, key)
-    draw_outlines(axes, instrument)
+    draw_outlines(axes, instrument, field)
     shown = with_room(field)
     key_x, key_y = field.x1 - 0.55 * share * field.width, 0.5 * (field.y1 + shown.y1)
     # The key is one more symbol, so that it cannot differ from the others.

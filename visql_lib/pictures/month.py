@@ -125,5 +125,6 @@ def _status_legend(figure: Figure, table: Mapping[str, NDArray], status: NDArray
             Line2D([], [], ls="none", marker=look.marker, color=look.colour, mfc=face, ms=8, label=text)
         )
     missing = int((~np.isfinite(np.asarray(table["R2"], dtype=float))).sum())
-    caption = f"{style.count(len(status), 'exposure')}, {missing} of them without stars (not drawn)"
+    caption = style.count(len(status), "exposure")
+    caption += f", {missing} of them without stars (not drawn)" if missing else ""
     figure.legend(handles=handles, loc="lower center", ncols=4, frameon=False, fontsize=11, title=caption)
