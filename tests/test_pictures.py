@@ -300,6 +300,15 @@ def test_star_cutouts_say_how_many_and_have_units(instrument):
     assert "X, focal plane [deg]" in texts(figure)
 
 
+def test_a_star_at_the_edge_of_a_small_field_is_drawn(instrument):
+    outlines = ccd_outlines(instrument)
+    x = np.array([outlines["3-3"].x0, outlines["4-4"].x1])
+    y = np.array([outlines["3-3"].y0, outlines["4-4"].y1])
+    stamps = {"XWORLD": x, "YWORLD": y, "STAMP": np.ones((2, 81))}
+    for known in (instrument, None):
+        assert any("2 stars" in t for t in texts(star_cutouts(stamps, known)))
+
+
 def test_moments_are_drawn_against_both_positions(instrument):
     moments = some_moments(instrument)
     figure = moments_against_position(moments)

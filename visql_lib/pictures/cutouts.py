@@ -43,7 +43,8 @@ def star_cutouts(
     """
     x, y = (np.asarray(stamps[n], dtype=float) for n in ("XWORLD", "YWORLD"))
     pixels = np.asarray(stamps["STAMP"], dtype=float)
-    field = field_of(instrument, x, y).grown(0.03)
+    part = field_of(instrument, x, y)
+    field = part.grown(max(0.03, 0.55 * cell / max(part.width, part.height)))  # no star at the edge is lost
     scale = min(1330 / field.width, 1400 / field.height)  # px/deg
     wide, high = scale * field.width, scale * field.height
     figure = style.canvas(wide + 210, high + 110)
