@@ -14,7 +14,7 @@ from visql_lib.simulate.plan import exposures_of
 TESTS = Path(__file__).parent
 
 # A calm toy sky with more stars than a real one, so that small quadrants hold enough of them.
-_TOY = {"seed": 7, "sky": {"stars": 6.0}, "radiation": {"cosmics": 0.3}}
+_TOY = {"seed": 7, "sky": {"stars": 12.0}, "radiation": {"cosmics": 0.3}}
 _TOY_EXPOSURES = [
     {"type": "BIAS", "date": "2024-07-12T01:00:00"},
     {"type": "DARK", "date": "2024-07-12T01:10:00"},

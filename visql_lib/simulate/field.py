@@ -17,7 +17,7 @@ BRIGHTEST = 8.0  # G
 
 # Counts per deg^2 and magnitude are 10^(a + b (G - 20)), flatter beyond the turn-over, as in a real
 # field at galactic latitude -47 deg (docs/measurements.md, section 4, names it).
-_STARS = (3.00, 0.19, 21.0, 0.10)
+_STARS = (3.03, 0.147, 21.0, 0.10)
 _GALAXIES = (3.18, 0.38, 24.0, 0.26)
 _GALAXY_RANGE = (17.0, 25.6)  # magnitudes on the scale of G
 

@@ -21,7 +21,7 @@ TRUE_STARS = TableSchema(
         Column("X_WORLD", "float64", "deg", "focal-plane position as the frame's linear WCS gives it"),
         Column("Y_WORLD", "float64", "deg", "focal-plane position as the frame's linear WCS gives it"),
         Column("FLUX", "float64", "adu", "total flux"),
-        Column("SATURATED", "bool", "", "the central pixel is at full scale"),
+        Column("SATURATED", "int8", "", "1 where the central pixel is at full scale, else 0"),
     ),
 )
 
