@@ -39,7 +39,7 @@ check: install
 	$(BIN)/lint-imports
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/visql schema --check
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --lint --configfile tests/data/lint.yaml
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --lint --config raw=config results=$$(mktemp -d) months=202407
 
 format: install
 	$(BIN)/ruff check --fix .
@@ -51,7 +51,8 @@ bench: install
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python benchmarks/run.py
 
 lock: install
-	$(BIN)/python -m pip freeze --exclude-editable | grep -v '^visql' > constraints.txt
+	{ sed -n '/^#/p' constraints.txt; $(BIN)/python -m pip freeze --exclude-editable | grep -iv '^visql'; } > constraints.new
+	mv constraints.new constraints.txt
 
 clean:
 	rm -rf demo $(VENV) .snakemake

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from visql_lib.config import Settings, find_data_file
 from visql_lib.config.load import digest
@@ -156,20 +155,22 @@ class Plan:
         found += [f"{self.stem(month, e)}_stars2.cat" for e in self.exposures(month, "SCIENCE", "FLAT")]
         return found + [path.replace(".parquet", ".cat") for path in self.moments(month)]
 
-    def write_config(self) -> str:
-        """Write the settings in force to a file the jobs read; its name changes with its content."""
+    def config_of(self, *sections: str) -> str:
+        """Return a file with the settings of some sections, which is all that a rule's command sees.
+
+        The name changes with the content, so that a rule that carries it in its
+        ``params`` runs again exactly when one of its own settings changed.
+        """
         import yaml
 
-        path = Path(self.config_path)
+        kept = {"instrument", *sections}
+        values = self.settings.model_dump(mode="json", include=kept)
+        name = "-".join((*sections, digest(values)))
+        path = Path(self.settings.results) / "config" / f"{name}.yaml"
         if not path.is_file():
             with atomic_path(path) as temporary:
-                temporary.write_text(yaml.safe_dump(self.settings.model_dump(mode="json")), encoding="utf-8")
+                temporary.write_text(yaml.safe_dump(values), encoding="utf-8")
         return str(path)
-
-    @property
-    def config_path(self) -> str:
-        """Where `write_config` writes."""
-        return f"{self.settings.results}/config/{digest(self.settings)}.yaml"
 
     @cached_property
     def instrument_digest(self) -> str:
@@ -185,11 +186,6 @@ class Plan:
     def threshold_file(self) -> str:
         """The file of dated limits."""
         return str(find_data_file("thresholds", self.settings.quality.thresholds))
-
-    def section(self, name: str) -> dict[str, Any]:
-        """Return one section of the settings as plain values: what a rule depends on."""
-        values: dict[str, Any] = getattr(self.settings, name).model_dump(mode="json")
-        return values
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,6 @@ def make_plan():
 
 PLAN = make_plan()
 RESULTS = PLAN.settings.results
-CONFIG = PLAN.write_config()
 EXPOSURE = f"{RESULTS}/exposures/{{month}}/{{exposure}}/{{exposure}}"
 MONTHS = f"{RESULTS}/months/{{month}}"
 LOG = f"{RESULTS}/logs"

@@ -15,18 +15,20 @@ rule catalog:
         f"{BENCHMARK}/catalog/{{month}}/{{exposure}}.tsv"
     wildcard_constraints:
         exposure=all_but(*NOT_CATALOGUED, *IMPORTED),
+    conda:
+        "../../envs/visql.yaml"
     resources:
         mem_mb=1000,
         runtime=20,
     params:
         version=[STAGES["catalog"], STAGES["preview"]],
-        settings=[PLAN.section("catalog"), PLAN.section("preview")],
+        config=PLAN.config_of("catalog", "preview"),
         instrument=PLAN.instrument_digest,
         raw=fingerprint,
-        prefix=EXPOSURE,
+        prefix=lambda wildcards, output: output.thumbnail.removesuffix(".png"),
     shell:
         "visql catalog {input.raw:q} -o {output.catalogue:q} --quadrants {output.quadrants:q}"
-        " --previews {params.prefix:q} --record-failure --config {CONFIG:q} >{log:q} 2>&1"
+        " --previews {params.prefix:q} --record-failure --config {params.config:q} >{log:q} 2>&1"
 
 
 rule preview:
@@ -42,15 +44,17 @@ rule preview:
         f"{BENCHMARK}/preview/{{month}}/{{exposure}}.tsv"
     wildcard_constraints:
         exposure=only(*NOT_CATALOGUED),
+    conda:
+        "../../envs/visql.yaml"
     resources:
         mem_mb=1000,
         runtime=10,
     params:
         version=STAGES["preview"],
-        settings=PLAN.section("preview"),
+        config=PLAN.config_of("preview"),
         instrument=PLAN.instrument_digest,
         raw=fingerprint,
-        prefix=EXPOSURE,
+        prefix=lambda wildcards, output: output.thumbnail.removesuffix(".png"),
     shell:
         "visql preview {input.raw:q} -o {params.prefix:q} --quadrants {output.quadrants:q}"
-        " --record-failure --config {CONFIG:q} >{log:q} 2>&1"
+        " --record-failure --config {params.config:q} >{log:q} 2>&1"

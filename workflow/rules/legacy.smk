@@ -14,14 +14,17 @@ rule legacy_month:
         f"{LOG}/legacy/{{month}}.log",
     benchmark:
         f"{BENCHMARK}/legacy/{{month}}.tsv"
+    conda:
+        "../../envs/visql.yaml"
     resources:
         mem_mb=300,
         runtime=5,
     params:
         version=STAGES["legacy"],
-        folder=MONTHS,
+        config=PLAN.config_of(),
+        folder=lambda wildcards, output: os.path.dirname(output[0]),
     shell:
-        "visql legacy {input:q} -o {params.folder:q} --config {CONFIG:q} >{log:q} 2>&1"
+        "visql legacy {input:q} -o {params.folder:q} --config {params.config:q} >{log:q} 2>&1"
 
 
 rule legacy_catalogue:
@@ -33,14 +36,17 @@ rule legacy_catalogue:
         f"{LOG}/legacy_catalogue/{{month}}/{{exposure}}.log",
     benchmark:
         f"{BENCHMARK}/legacy_catalogue/{{month}}/{{exposure}}.tsv"
+    conda:
+        "../../envs/visql.yaml"
     resources:
         mem_mb=800,
         runtime=5,
     params:
         version=STAGES["legacy"],
+        config=PLAN.config_of(),
         folder=lambda wildcards, output: os.path.dirname(output[0]),
     shell:
-        "visql legacy {input:q} -o {params.folder:q} --config {CONFIG:q} >{log:q} 2>&1"
+        "visql legacy {input:q} -o {params.folder:q} --config {params.config:q} >{log:q} 2>&1"
 
 
 rule legacy_stars:
@@ -54,11 +60,14 @@ rule legacy_stars:
         f"{BENCHMARK}/legacy_{{table}}/{{month}}/{{exposure}}.tsv"
     wildcard_constraints:
         table="stars2|stars2_mom",
+    conda:
+        "../../envs/visql.yaml"
     resources:
         mem_mb=300,
         runtime=5,
     params:
         version=STAGES["legacy"],
+        config=PLAN.config_of(),
         folder=lambda wildcards, output: os.path.dirname(output[0]),
     shell:
-        "visql legacy {input:q} -o {params.folder:q} --config {CONFIG:q} >{log:q} 2>&1"
+        "visql legacy {input:q} -o {params.folder:q} --config {params.config:q} >{log:q} 2>&1"

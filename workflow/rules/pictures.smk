@@ -16,16 +16,18 @@ rule pictures:
         f"{BENCHMARK}/pictures/{{month}}/{{exposure}}.tsv"
     wildcard_constraints:
         exposure=all_but(*FLATS, *IMPORTED),
+    conda:
+        "../../envs/visql.yaml"
     resources:
         mem_mb=800,
         runtime=5,
     params:
         version=STAGES["pictures"],
-        settings=[PLAN.section("pictures"), PLAN.section("stars")],
-        prefix=EXPOSURE,
+        config=PLAN.config_of("pictures", "stars"),
+        prefix=lambda wildcards, output: output[0].removesuffix("_chimney.png"),
     shell:
         "visql pictures {input.catalogue:q} {input.stars:q} {input.moments:q} -o {params.prefix:q}"
-        " --stamps {input.stamps:q} --cutout {input.cutout:q} --config {CONFIG:q} >{log:q} 2>&1"
+        " --stamps {input.stamps:q} --cutout {input.cutout:q} --config {params.config:q} >{log:q} 2>&1"
 
 
 rule pictures_flat:
@@ -40,16 +42,18 @@ rule pictures_flat:
         f"{BENCHMARK}/pictures/{{month}}/{{exposure}}.tsv"
     wildcard_constraints:
         exposure=only(*FLATS),
+    conda:
+        "../../envs/visql.yaml"
     resources:
         mem_mb=800,
         runtime=5,
     params:
         version=STAGES["pictures"],
-        settings=[PLAN.section("pictures"), PLAN.section("stars")],
-        prefix=EXPOSURE,
+        config=PLAN.config_of("pictures", "stars"),
+        prefix=lambda wildcards, output: output[0].removesuffix("_chimney2.png"),
     shell:
         "visql pictures {input.catalogue:q} {input.stars:q} --only chimney2 -o {params.prefix:q}"
-        " --config {CONFIG:q} >{log:q} 2>&1"
+        " --config {params.config:q} >{log:q} 2>&1"
 
 
 rule pictures_imported:
@@ -63,12 +67,14 @@ rule pictures_imported:
         f"{BENCHMARK}/pictures/{{month}}/{{exposure}}.tsv"
     wildcard_constraints:
         exposure=only(*IMPORTED),
+    conda:
+        "../../envs/visql.yaml"
     resources:
         mem_mb=500,
         runtime=5,
     params:
         version=STAGES["pictures"],
-        settings=PLAN.section("pictures"),
-        prefix=EXPOSURE,
+        config=PLAN.config_of("pictures"),
+        prefix=lambda wildcards, output: output[0].removesuffix("_stars2_mom.png"),
     shell:
-        "visql pictures {input:q} -o {params.prefix:q} --config {CONFIG:q} >{log:q} 2>&1"
+        "visql pictures {input:q} -o {params.prefix:q} --config {params.config:q} >{log:q} 2>&1"

@@ -12,14 +12,16 @@ rule stars:
         f"{BENCHMARK}/stars/{{month}}/{{exposure}}.tsv"
     wildcard_constraints:
         exposure=all_but(*IMPORTED),
+    conda:
+        "../../envs/visql.yaml"
     resources:
         mem_mb=500,
         runtime=5,
     params:
         version=STAGES["stars"],
-        settings=PLAN.section("stars"),
+        config=PLAN.config_of("stars"),
     shell:
-        "visql stars {input:q} -o {output:q} --config {CONFIG:q} >{log:q} 2>&1"
+        "visql stars {input:q} -o {output:q} --config {params.config:q} >{log:q} 2>&1"
 
 
 rule moments:
@@ -35,12 +37,14 @@ rule moments:
         f"{BENCHMARK}/moments/{{month}}/{{exposure}}.tsv"
     wildcard_constraints:
         exposure=all_but(*IMPORTED),
+    conda:
+        "../../envs/visql.yaml"
     resources:
         mem_mb=500,
         runtime=5,
     params:
         version=STAGES["moments"],
-        settings=PLAN.section("moments"),
+        config=PLAN.config_of("moments"),
     shell:
         "visql moments {input.raw:q} {input.stars:q} -o {output.moments:q} --stamps {output.stamps:q}"
-        " --config {CONFIG:q} >{log:q} 2>&1"
+        " --config {params.config:q} >{log:q} 2>&1"

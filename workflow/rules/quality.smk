@@ -13,15 +13,17 @@ rule image_quality:
         f"{LOG}/quality/{{month}}.log",
     benchmark:
         f"{BENCHMARK}/quality/{{month}}.tsv"
+    conda:
+        "../../envs/visql.yaml"
     resources:
         mem_mb=500,
         runtime=10,
     params:
         version=STAGES["quality"],
-        settings=[PLAN.section("quality"), PLAN.section("legacy")],
+        config=PLAN.config_of("quality", "legacy"),
         score=PLAN.score_digest,
     shell:
-        "visql quality {input.sheet:q} -o {output:q} --config {CONFIG:q} >{log:q} 2>&1"
+        "visql quality {input.sheet:q} -o {output:q} --config {params.config:q} >{log:q} 2>&1"
 
 
 rule quality_pictures:
@@ -34,15 +36,17 @@ rule quality_pictures:
         f"{LOG}/quality_pictures/{{month}}.log",
     benchmark:
         f"{BENCHMARK}/quality_pictures/{{month}}.tsv"
+    conda:
+        "../../envs/visql.yaml"
     resources:
         mem_mb=500,
         runtime=5,
     params:
         version=STAGES["quality_pictures"],
-        settings=PLAN.section("pictures"),
+        config=PLAN.config_of("pictures"),
     shell:
         "visql quality-pictures {input:q} --diagrams {output.diagrams:q} --timeline {output.timeline:q}"
-        " --config {CONFIG:q} >{log:q} 2>&1"
+        " --config {params.config:q} >{log:q} 2>&1"
 
 
 rule last_month:
@@ -54,15 +58,17 @@ rule last_month:
         f"{LOG}/quality_pictures/lastmonth.log",
     benchmark:
         f"{BENCHMARK}/quality_pictures/lastmonth.tsv"
+    conda:
+        "../../envs/visql.yaml"
     resources:
         mem_mb=500,
         runtime=5,
     params:
         version=STAGES["quality_pictures"],
-        settings=PLAN.section("pictures"),
+        config=PLAN.config_of("pictures"),
     shell:
         "visql quality-pictures {input:q} --last-days 31 --timeline {output:q}"
-        " --config {CONFIG:q} >{log:q} 2>&1"
+        " --config {params.config:q} >{log:q} 2>&1"
 
 
 rule month_status:
@@ -75,10 +81,13 @@ rule month_status:
         f"{LOG}/status/{{month}}.log",
     benchmark:
         f"{BENCHMARK}/status/{{month}}.tsv"
+    conda:
+        "../../envs/visql.yaml"
     resources:
         mem_mb=300,
         runtime=5,
     params:
         version=STAGES["status"],
+        config=PLAN.config_of(),
     shell:
-        "visql status {input.sheet:q} -o {output:q} --config {CONFIG:q} >{log:q} 2>&1"
+        "visql status {input.sheet:q} -o {output:q} --config {params.config:q} >{log:q} 2>&1"
