@@ -590,3 +590,15 @@ def test_galaxies_grow_fainter_and_smaller():
     bright, faint = galaxies["MAG"] < 22, galaxies["MAG"] > 24
     assert faint.sum() > 3 * bright.sum()
     assert np.median(galaxies["SIZE"][bright]) > 1.3 * np.median(galaxies["SIZE"][faint])
+
+
+def test_galaxies_have_their_flux_and_size(vis):
+    """Templates hold nearly all of their unit flux; larger classes are larger."""
+    from visql_lib.simulate.render import GalaxyLibrary
+
+    library = GalaxyLibrary(psf_model(vis), 0.0, 0.0, 1)
+    widths = []
+    for shapes in library.templates:
+        assert all(0.85 < image.sum() < 1.01 for image in shapes)
+        widths.append(np.mean([np.sqrt(image.sum() ** 2 / np.sum(image**2)) for image in shapes]))
+    assert np.all(np.diff(widths) > 0)

@@ -54,7 +54,7 @@ def read_out(
     full_scale : float
         Largest number that can be written.
     rng : Generator or None
-        Of the noise; None: no noise.
+        None: no noise.
 
     Returns
     -------
@@ -67,10 +67,8 @@ def read_out(
     else:
         full = rng.standard_normal(layout.shape, dtype=np.float32)
         full *= np.float32(parts.read_noise)
-        # The sum of read and photon noise is one Gaussian; its photon part scales what is there already.
-        ratio = np.maximum(signal, 0)
-        ratio *= np.float32(1 / (parts.gain * parts.read_noise**2))
-        ratio += 1
+        # Read and photon noise add up to one Gaussian: scale what is there already.
+        ratio = np.maximum(signal, 0) * np.float32(1 / (parts.gain * parts.read_noise**2)) + 1
         full[image] *= np.sqrt(ratio, out=ratio)
         full += np.float32(parts.bias)
     full[image] += signal

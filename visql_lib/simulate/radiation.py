@@ -55,8 +55,10 @@ def particles(rng: np.random.Generator, n: int, shape: tuple[int, int], instrume
 
 def _soft_charges(rng: np.random.Generator, n: int) -> NDArray:
     """Draw charges [electron] of what is stopped at once: a line at 6 keV on a continuum."""
-    continuum = 1500 * np.exp(rng.exponential(0.65, n))
-    return np.where(rng.random(n) < 0.28, rng.normal(1750, 60, n), np.minimum(continuum, 25000))
+    faintest, brightest, slope = 1500.0, 25000.0, 1 / 0.65  # counts fall as charge^-(1 + slope)
+    cut = 1 - (brightest / faintest) ** -slope
+    continuum = faintest * (1 - cut * rng.random(n)) ** (-1 / slope)
+    return np.where(rng.random(n) < 0.28, rng.normal(1750, 60, n), continuum)
 
 
 def xrays(

@@ -13,8 +13,9 @@ from visql_lib.simulate.wings import WING_SIZE
 # Half sides [px] of stars' stamps; the smallest is taken outside which no pixel gets more than _FAINT.
 _HALVES = (12, 18, 30, 64, 128, 256, WING_SIZE // 2)
 _FAINT = 0.4  # ADU
-_GALAXY_SIZES = (0.08, 0.13, 0.2, 0.3, 0.45, 0.7, 1.1)  # arcsec, half-light radii of the templates
-_SHAPES = 8  # templates of each size
+_GALAXY_SIZES = (0.08, 0.13, 0.2, 0.3, 0.45, 0.7, 1.1)  # arcsec, middle half-light radii of the templates
+_SIZE_SPREAD = 0.22  # half the distance of the middles, in ln: the templates of a class fill the gap
+_SHAPES = 12  # templates of each class
 _GALAXY_HALF = 8.0  # half side of a template, in half-light radii beyond the PSF's 8 px
 
 
@@ -90,7 +91,8 @@ class GalaxyLibrary:
             for number in range(_SHAPES):
                 index = 1.0 if number < _SHAPES * 3 // 4 else 2.5
                 ellipticity = min(abs(rng.normal(0, 0.3)), 0.75)
-                galaxy = galsim.Sersic(index, half_light_radius=size, trunc=0).shear(
+                radius = size * np.exp(rng.uniform(-_SIZE_SPREAD, _SIZE_SPREAD))
+                galaxy = galsim.Sersic(index, half_light_radius=radius).shear(
                     e=ellipticity, beta=rng.uniform(0, 180) * galsim.degrees
                 )
                 image = galsim.Convolve(galaxy, blur).drawImage(
