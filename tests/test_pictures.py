@@ -236,18 +236,18 @@ def test_chimney2_shows_region_box_and_number_of_stars():
     assert_allclose(10 ** box.get_x(), selection.r_min, rtol=1e-6)
     assert_allclose(10 ** (box.get_y() + box.get_height()), selection.f_max, rtol=1e-6)
     said = texts(figure)
-    assert f"selection: {chosen.sum()} stars" in said
-    assert f"chimney and plume: {selection.n_region}" in said
-    assert f"median radius {selection.r_median:.3f} px" in said
+    assert f"{chosen.sum()} stars" in said
+    assert f"{selection.n_region} in chimney" in said
+    assert f"radius {selection.r_median:.3f} px" in said
     thick = int((catalogue["B_IMAGE"] > 1.3).sum())
-    assert f"detections with B_IMAGE > 1.3 px: {thick:,}" in said
+    assert f"{thick:,} thick" in said
 
 
 def test_flat_frames_show_the_fixed_box_and_no_chimney():
     catalogue = a_catalogue()
     chosen, selection = select_stars(catalogue, SETTINGS, fixed=True)
     said = texts(chimneys.chimney2(catalogue, selection.as_dict(), SETTINGS))
-    assert f"selection: {style.count(int(chosen.sum()), 'star')}" in said
+    assert style.count(int(chosen.sum()), "star") in said
     assert not any("plume" in t for t in said)
 
 

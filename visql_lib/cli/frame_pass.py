@@ -61,6 +61,7 @@ def header_meta(exposure: Exposure) -> dict[str, Any]:
 
 def write_previews(found: FramePass | None, prefix: Path, title: str, settings: Settings) -> None:
     """Draw and write thumbnail and zooms; of an unreadable frame, pictures that say so."""
+    from visql_lib.cli.pictures import save
     from visql_lib.frames.mosaic import ZOOM_POSITIONS
     from visql_lib.pictures.preview import thumbnail, zoom
 
@@ -71,10 +72,9 @@ def write_previews(found: FramePass | None, prefix: Path, title: str, settings: 
     else:
         pictures, small = found.preview.zooms, found.preview.thumbnail
         limits = display_limits(pictures, small, settings.preview)
-    dpi = settings.pictures.dpi
-    write_figure(thumbnail(small, title, limits), prefix.with_name(f"{prefix.name}.png"), dpi)
-    for name, image in pictures.items():
-        write_figure(zoom(image, title, limits, name), prefix.with_name(f"{prefix.name}_{name}.png"), dpi)
+    save(thumbnail(small, title, limits), prefix.with_name(f"{prefix.name}.png"), None)
+    for name, image in pictures.items():  # None: one pixel of the picture is one of the detector
+        save(zoom(image, title, limits, name), prefix.with_name(f"{prefix.name}_{name}.png"), None)
 
 
 def display_limits(
@@ -89,23 +89,6 @@ def display_limits(
         values = thumbnail[np.isfinite(thumbnail)]
     low, high = ZScaleInterval(contrast=settings.zscale_contrast).get_limits(values)
     return float(low), float(high) if high > low else float(low) + 1.0
-
-
-def write_figure(figure: Any, path: Path, dpi: int) -> None:
-    """Write a figure as PNG, under a temporary name first; a grey one with one channel only."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from PIL import Image
-
-    from visql_lib.tables import atomic_path
-
-    figure.set_dpi(dpi)
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    pixels = np.asarray(canvas.buffer_rgba())[..., :3]
-    grey = (pixels[..., 0] == pixels[..., 1]).all() and (pixels[..., 0] == pixels[..., 2]).all()
-    with atomic_path(path) as temporary:
-        image = Image.fromarray(np.ascontiguousarray(pixels[..., 0] if grey else pixels))
-        image.save(temporary, format="PNG", dpi=(dpi, dpi))
 
 
 def write_quadrants(found: FramePass | None, path: Path, meta: dict[str, Any], **provenance: Any) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,18 +21,21 @@ def image_corner(layout: QuadrantLayout, wcs: LinearWCS | None = None) -> tuple[
     return int(np.rint(x / wcs.scale)), int(np.rint(y / wcs.scale))
 
 
+def _box(layout: QuadrantLayout) -> tuple[int, int, int, int]:
+    """Return x0, y0, x1, y1 [px] of the mosaic that holds the image section of a quadrant."""
+    x, y = image_corner(layout)
+    rows = layout.image_rows.stop - layout.image_rows.start
+    columns = layout.image_columns.stop - layout.image_columns.start
+    return x, y, x + columns, y + rows
+
+
 def bounding_box(layouts: Iterable[QuadrantLayout]) -> tuple[int, int, int, int]:
     """Return x0, y0, x1, y1 [px] of the mosaic that holds the image sections of all `layouts`."""
-    corners = []
-    for layout in layouts:
-        x, y = image_corner(layout)
-        rows = layout.image_rows.stop - layout.image_rows.start
-        columns = layout.image_columns.stop - layout.image_columns.start
-        corners.append((x, y, x + columns, y + rows))
-    x0, y0, x1, y1 = np.array(corners).T
+    x0, y0, x1, y1 = np.array([_box(layout) for layout in layouts]).T
     return int(x0.min()), int(y0.min()), int(x1.max()), int(y1.max())
 
 
+_COVERED = 0.8  # of a zoom should be pixels, not gaps
 ZOOM_POSITIONS = tuple(v + h for v in "tcl" for h in "lcr")  # top, centre, lower x left, centre, right
 
 
@@ -40,7 +43,7 @@ class Preview:
     """Thumbnail and zooms of a frame, filled quadrant by quadrant.
 
     The zooms are windows of full resolution at the corners, edges and the
-    centre of the box around `layouts`; the thumbnail shows block means, the
+    centre of the box around `layouts`, moved off gaps between detectors; the thumbnail shows block means, the
     blocks aligned with the mosaic, not with the quadrants. NaN where no pixel.
 
     Attributes
@@ -50,20 +53,24 @@ class Preview:
         axis order (y, x), y upwards [ADU].
     """
 
-    def __init__(self, layouts: Iterable[QuadrantLayout], binning: int, zoom_size: int) -> None:
+    def __init__(self, layouts: Sequence[QuadrantLayout], binning: int, zoom_size: int) -> None:
         x0, y0, x1, y1 = bounding_box(layouts)
         self.binning = binning
         self.origin = (x0 // binning * binning, y0 // binning * binning)
         shape = (-(-(y1 - self.origin[1]) // binning), -(-(x1 - self.origin[0]) // binning))
         self._sum = np.zeros(shape)
         self._count = np.zeros(shape)
-        places = {
-            "l": x0,
-            "c": (x0 + x1 - zoom_size) // 2,
-            "r": x1 - zoom_size,
+        corners = {
+            "l": (x0, y0),
+            "c": ((x0 + x1 - zoom_size) // 2, (y0 + y1 - zoom_size) // 2),
+            "r": (x1 - zoom_size, 0),
+            "t": (0, y1 - zoom_size),
         }
-        heights = {"l": y0, "c": (y0 + y1 - zoom_size) // 2, "t": y1 - zoom_size}
-        self._corners = {name: (places[name[1]], heights[name[0]]) for name in ZOOM_POSITIONS}
+        boxes = [_box(layout) for layout in layouts]
+        self._corners = {
+            name: _nearest_covered(corners[name[1]][0], corners[name[0]][1], zoom_size, boxes)
+            for name in ZOOM_POSITIONS
+        }
         self.zooms = {
             name: np.full((zoom_size, zoom_size), np.nan, dtype=np.float32) for name in self._corners
         }
@@ -93,6 +100,28 @@ class Preview:
         where = tuple(slice(f, f + len(s)) for f, s in zip(first, starts, strict=True))
         self._sum[where] += sums
         self._count[where] += np.outer(*sizes)
+
+
+def _nearest_covered(
+    x: int, y: int, size: int, boxes: Sequence[tuple[int, int, int, int]]
+) -> tuple[int, int]:
+    """Shift a window off the gaps between detectors: as little as needed to cover most of it with pixels.
+
+    Returns the corner (x, y) [px] of the window of side `size`.
+    """
+    steps = np.arange(-4, 5) * (size // 4)
+    shifts = sorted(((int(dx), int(dy)) for dx in steps for dy in steps), key=lambda s: (np.hypot(*s), s))
+
+    def covered(shift: tuple[int, int]) -> float:
+        left, low = x + shift[0], y + shift[1]
+        return sum(
+            max(0, min(x1, left + size) - max(x0, left)) * max(0, min(y1, low + size) - max(y0, low))
+            for x0, y0, x1, y1 in boxes
+        )
+
+    enough = next((s for s in shifts if covered(s) >= _COVERED * size**2), None)
+    best = enough or max(shifts, key=covered)
+    return x + best[0], y + best[1]
 
 
 def _blocks(offset: int, length: int, binning: int) -> tuple[NDArray, int, NDArray]:

@@ -104,17 +104,23 @@ def draw_chimney2(
     radius, flux = (np.asarray(catalogue[n], dtype=float)[thick] for n in ("FLUX_RADIUS", "FLUX_AUTO"))
     log_r, log_f = _logarithms(radius, flux)
     _log_axes(axes, log_r, log_f, box)
-    what = f"detections with B_IMAGE > {settings.min_b_image:g} px"
     image = dense.draw_points(axes, log_r, log_f, style.MUTED, style.GREY_COUNTS, zorder=1)
-    axes.plot([], [], "o", color=style.MUTED, markersize=4, label=f"{what}: {len(radius):,}")
+    axes.plot([], [], "o", color=style.MUTED, markersize=4, label=f"{len(radius):,} thick")
     if np.isfinite([found["r_c"], found["f_c"]]).all():
         region = chimney_region(radius, flux, found["r_c"], found["f_c"], settings)
         region_r, region_f = _logarithms(radius[region], flux[region])
         dense.draw_points(axes, region_r, region_f, style.VERMILION, style.RED_COUNTS, zorder=2)
         n = int(region.sum())
-        axes.plot([], [], "o", color=style.VERMILION, markersize=4, label=f"chimney and plume: {n:,}")
+        axes.plot([], [], "o", color=style.VERMILION, markersize=4, label=f"{n:,} in chimney")
     _draw_selection(axes, radius, flux, box, found["r_median"])
-    axes.legend(loc="lower right" if not len(log_r) else "best" if len(log_r) < 500 else "upper left")
+    # The plume of saturated stars leaves only this corner free.
+    axes.legend(
+        loc="upper right",
+        fontsize=9,
+        handlelength=1.2,
+        title=f"B_IMAGE > {settings.min_b_image:g} px",
+        title_fontsize=9,
+    )
     if len(log_r) == 0:
         style.message(axes, "no detections")
     else:
@@ -132,7 +138,7 @@ def _draw_selection(
     r_min, r_max, f_min, f_max = box
     stars = int(((radius > r_min) & (radius < r_max) & (flux > f_min) & (flux < f_max)).sum())
     left, right, low, high = np.log10(box)
-    label = f"selection: {style.count(stars, 'star')}"
+    label = style.count(stars, "star")
     outline: dict[str, Any] = {
         "fill": False,
         "edgecolor": style.BLUE,
@@ -143,7 +149,7 @@ def _draw_selection(
     axes.add_patch(Rectangle((left, low), right - left, high - low, **outline))
     if np.isfinite(r_median) and r_median > 0:
         at = float(np.log10(r_median))
-        text = f"median radius {r_median:.3f} px"
+        text = f"radius {r_median:.3f} px"
         axes.plot([at, at], [low - 0.25, high + 0.25], "--", color=style.BLUE, lw=1.2, zorder=3, label=text)
 
 

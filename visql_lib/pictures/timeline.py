@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from visql_lib.pictures import style
 from visql_lib.pictures.ranges import KNOWN, Range, finite, robust_range, to_edges
 
+_LONG_SPAN = 4.0  # days, from which ticks are whole days
 MISSION_EPOCH = np.datetime64("2023-07-01", "us")
 _COLUMNS = ("R2", "e1", "e2", "tr1", "tr2")
 _LEFT, _WIDTH, _PANEL, _STEP, _BOTTOM = 95, 1120, 195, 212, 105
@@ -111,7 +112,7 @@ def _draw(
     axes.add_collection(
         LineCollection(list(ends), colors="#9a9a9a", linewidths=0.6, zorder=1.5), autolim=False
     )
-    size = 9 if len(day) <= 3000 else 4
+    size = 20 if len(day) <= 100 else 9 if len(day) <= 3000 else 4
     axes.scatter(day[seen], value[seen], c=exptime[seen], s=size, linewidths=0, zorder=2, **look)
     for caret, chosen in points.outside.items():
         if chosen.any():
@@ -134,9 +135,10 @@ def _calendar(axes: Axes, epoch: np.datetime64) -> None:
     top.set_xlim(start + low, start + high)
     locator = mdates.AutoDateLocator(minticks=4, maxticks=10)
     top.xaxis.set_major_locator(locator)
-    top.xaxis.set_major_formatter(mdates.AutoDateFormatter(locator, defaultfmt="%Y-%m-%d"))
-    if high - low > 1.5:
+    if high - low > _LONG_SPAN:
         top.xaxis.set_major_formatter(mdates.DateFormatter("%Y-%m-%d"))
+    else:
+        top.xaxis.set_major_formatter(mdates.DateFormatter("%m-%d %Hh"))
     top.set_xlabel("date (UTC)")
 
 
