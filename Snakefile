@@ -2,7 +2,7 @@
 # The way of the data: docs/architecture.md. Targets: month (default), quality, timeline, legacy.
 
 
-configfile: "config/config.yaml"
+configfile: f"{workflow.basedir}/config/config.yaml"
 
 
 include: "workflow/rules/common.smk"

@@ -20,7 +20,7 @@ def gaussian(sx, sy, x0=0.0, y0=0.0, size=29, flux=1e5):
     return flux * image / image.sum()
 
 
-@pytest.mark.parametrize("sx, sy", [(1.0, 1.0), (1.2, 0.9), (2.0, 2.5)])
+@pytest.mark.parametrize(("sx", "sy"), [(1.0, 1.0), (1.2, 0.9), (2.0, 2.5)])
 def test_size_and_ellipticity_of_a_gaussian(sx, sy):
     """A Gaussian under a Gaussian weight has variance s^2 w^2 / (s^2 + w^2) on each axis.
 

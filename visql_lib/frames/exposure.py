@@ -231,7 +231,9 @@ def _reading(path: Path, quadrant: str = "") -> Iterator[None]:
             yield
     except FrameError:
         raise
-    except (AstropyUserWarning, gzip.BadGzipFile, *_READ_ERRORS) as error:
+    except AstropyUserWarning as error:  # the only one that was made an error
+        raise FrameError(f"{path}: cut short; fetch it again") from error
+    except (gzip.BadGzipFile, *_READ_ERRORS) as error:
         where = f", quadrant {quadrant}" if quadrant else ""
         raise FrameError(f"{path}{where}: not a readable FITS file ({_first_line(error)})") from error
 

@@ -241,7 +241,7 @@ class _Look:
         blank = _blank(stem, file, stat)
         if bad:
             return replace(blank, status=KNOWN_BAD, reason="listed in known_bad")
-        if self.now - stat.st_mtime < self.settings.index.growing_age:
+        if abs(self.now - stat.st_mtime) < self.settings.index.growing_age:  # clocks differ a little
             return replace(blank, status=GROWING, reason="changed a moment ago; left for later")
         self.on_read()
         return _inspect(blank, file, self.settings.index, self.instrument)

@@ -250,7 +250,7 @@ def _to_numpy(column: pa.ChunkedArray) -> NDArray:
 
 def _numbers(array: pa.Array) -> NDArray:
     """Return the numbers of an array, read-only; `to_numpy` would import pandas, see `_buffer`."""
-    if array.null_count or not len(array):  # somebody else's table; or nothing to look at
+    if array.null_count or not len(array) or array.type.bit_width < 8:  # no plain row of numbers
         return array.to_numpy(zero_copy_only=False)
     dtype = np.dtype(array.type.to_pandas_dtype())
     return np.frombuffer(array.buffers()[1], dtype, len(array), array.offset * dtype.itemsize)

@@ -1,0 +1,332 @@
+"""The workflow as users run it: real Snakemake on a small month of the toy camera."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from visql_lib.plan import SCIENCE_PICTURES
+from visql_lib.tables import read_meta, read_table
+
+ROOT = Path(__file__).parents[1]
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("workflow")]
+
+ZOOMS = [a + b for a in "tcl" for b in "lcr"]
+
+
+class Month:
+    """A folder with raw frames of July 2024 and the results of their workflow."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.raw, self.results = folder / "raw", folder / "results"
+        self.config = folder / "month.yaml"
+
+    def configure(self, **changes):
+        """Write the configuration file."""
+        values = {"months": "202407", "raw": "raw", "results": "results", "index": {"growing_age": 0}}
+        values["instrument"] = str(ROOT / "tests" / "toy_camera.yaml")
+        self.config.write_text(yaml.safe_dump(values | changes))
+
+    def run(self, *arguments, cores=2):
+        """Run snakemake; return its exit code and what it said."""
+        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+        command = [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile", "--configfile", self.config]
+        done = subprocess.run(
+            [*map(str, command), "--cores", str(cores), *map(str, arguments)],
+            cwd=self.folder,
+            env=os.environ | {"PATH": path, "PYTHONWARNINGS": ""},
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            check=False,
+        )
+        return done.returncode, done.stdout
+
+    def missing(self, *arguments):
+        """Return the jobs a dry-run lists, as rule -> number."""
+        code, said = self.run("--dry-run", "--quiet", "rules", *arguments)
+        assert code == 0, said
+        if "Nothing to be done" in said:
+            return {}
+        table = said.split("Job stats:")[-1].split("Reasons:")[0]
+        jobs = {name: int(n) for name, n in re.findall(r"^(\w+) +(\d+)$", table, re.M)}
+        assert jobs.pop("total") == sum(jobs.values())
+        return jobs
+
+    def exposure(self, stem):
+        """Return the folder of an exposure's products."""
+        return self.results / "exposures" / "202407" / stem
+
+    def copy(self, folder):
+        """Return a copy of all, times kept, to do harm to."""
+        shutil.copytree(self.folder, folder, dirs_exist_ok=True, symlinks=True)
+        return Month(folder)
+
+
+@pytest.fixture(scope="module")
+def month(toy_raw, tmp_path_factory):
+    """The six toy frames, run through once."""
+    made = Month(tmp_path_factory.mktemp("month"))
+    shutil.copytree(toy_raw, made.raw)
+    made.configure()
+    assert made.missing() == ALL_JOBS
+    code, said = made.run("--quiet", "rules")
+    assert code == 0, said
+    return made
+
+
+ALL_JOBS = {
+    "catalog": 5,
+    "preview": 1,
+    "stars": 4,
+    "moments": 3,
+    "pictures": 3,
+    "pictures_flat": 1,
+    "image_quality": 1,
+    "quality_pictures": 1,
+    "month_status": 1,
+    "month": 1,
+}
+
+
+def stems(month, *types):
+    rows = [line.split("\t") for line in (month.results / "exposures" / "202407.tsv").read_text().splitlines()]
+    return [r[0] for r in rows[1:] if r[2] in types]
+
+
+def test_a_run_makes_exactly_the_products_of_each_type(month):
+    expected = {
+        "SCIENCE": [".cat.parquet", "_quadrants.parquet", "_stars2.parquet", "_stars2_mom.parquet"]
+        + ["_stars2_stamps.parquet", ".png"]
+        + [f"_{name}.png" for name in (*ZOOMS, *SCIENCE_PICTURES)],
+        "DARK": [".cat.parquet", "_quadrants.parquet", ".png", *(f"_{z}.png" for z in ZOOMS)],
+        "BIAS": ["_quadrants.parquet", ".png", *(f"_{z}.png" for z in ZOOMS)],
+    }
+    expected["FLAT"] = [*expected["DARK"], "_stars2.parquet", "_chimney2.png"]
+    for kind, endings in expected.items():
+        for stem in stems(month, kind):
+            found = {p.name.removeprefix(stem): p.stat().st_size for p in month.exposure(stem).iterdir()}
+            assert set(found) == set(endings), kind
+            assert min(found.values()) > 500
+    found = {p.name: p.stat().st_size for p in (month.results / "months" / "202407").iterdir()}
+    names = {"psfmoments_202407.parquet", "psfmoments_202407.png", "IQ_timeline_202407.png", "status.tsv"}
+    assert set(found) == names
+
+
+def test_a_second_run_has_nothing_to_do(month):
+    assert month.missing() == {}
+
+
+def test_tables_carry_their_origin(month):
+    for stem in stems(month, "SCIENCE"):
+        meta = read_meta(month.exposure(stem) / f"{stem}_stars2_mom.parquet")
+        assert meta["inputs"] == [f"{stem}.fits", f"{stem}_stars2.parquet"]
+        assert meta["exposure"] == stem
+        assert (meta["stage"], meta["frame_type"]) == ("moments", "SCIENCE")
+
+
+def test_image_quality_of_the_month(month):
+    table = read_table(month.results / "months" / "202407" / "psfmoments_202407.parquet")
+    assert list(table["EXPOSURE"]) == stems(month, "SCIENCE")
+    assert (table["N_STARS"] >= 10).all()
+    assert list(table["CLASS"]) == ["long", "short", "long"]
+    # The third was simulated with a blurred PSF.
+    assert table["R2"][2] > table["R2"][:2].max() + 0.05
+    assert table["SCORE"][2] > table["SCORE"][:2].max()
+
+
+def test_every_job_has_its_log_and_benchmark(month):
+    for kind in ("catalog", "moments", "pictures"):
+        for stem in stems(month, "SCIENCE"):
+            assert (month.results / "logs" / kind / "202407" / f"{stem}.log").is_file()
+            assert (month.results / "benchmarks" / kind / "202407" / f"{stem}.tsv").is_file()
+
+
+@pytest.mark.parametrize(
+    ("changes", "jobs"),
+    [
+        ({"stars": {"min_stars": 11}}, {"stars": 4, "moments": 3, "pictures": 3, "pictures_flat": 1}),
+        ({"moments": {"iterations": 6}}, {"moments": 3, "pictures": 3}),
+        ({"quality": {"min_stars": 11}}, {}),
+        ({"index": {"growing_age": 1}}, None),
+    ],
+    ids=["stars", "moments", "quality", "index"],
+)
+def test_a_changed_setting_reruns_what_depends_on_it(month, tmp_path, changes, jobs):
+    other = month.copy(tmp_path / "m")
+    other.configure(**changes)
+    common = {"image_quality": 1, "quality_pictures": 1, "month": 1}
+    assert other.missing() == ({} if jobs is None else jobs | common)
+
+
+def test_a_changed_limit_reruns_only_the_month(month, tmp_path):
+    other = month.copy(tmp_path / "m")
+    limits = tmp_path / "limits.yaml"
+    limits.write_text((ROOT / "config" / "thresholds" / "euclid_vis.yaml").read_text())
+    other.configure(quality={"thresholds": str(limits)})
+    jobs = {"image_quality": 1, "quality_pictures": 1, "month": 1}
+    assert other.missing() == jobs
+    assert other.run("--quiet", "rules")[0] == 0
+    limits.write_text(limits.read_text().replace("27", "0.001"))
+    assert other.missing() == jobs
+    assert other.run("--quiet", "rules")[0] == 0
+    table = read_table(other.results / "months" / "202407" / "psfmoments_202407.parquet")
+    assert set(table["STATUS"]) <= {"warn", "error"}
+
+
+def test_a_raised_stage_version_reruns_that_stage(month, tmp_path, monkeypatch):
+    other = month.copy(tmp_path / "m")
+    (tmp_path / "sitecustomize.py").write_text("import visql_lib.config as c; c.STAGES['quality'] += 1")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    assert other.missing() == {"image_quality": 1, "quality_pictures": 1, "month": 1}
+
+
+def new_frame(month, source, date):
+    """Put a copy of a raw frame into a month under another date."""
+    start = re.sub("[-:]", "", date).replace("T", "_")
+    target = month.raw / re.sub(r"^C_\d{8}_\d{6}", f"C_{start}", source.name)
+    shutil.copy(source, target)
+    return target
+
+
+def science_frame(month):
+    return month.raw / f"{stems(month, 'SCIENCE')[0]}.fits"
+
+
+MONTH_JOBS = {"image_quality": 1, "quality_pictures": 1, "month_status": 1, "month": 1}
+
+
+def test_a_new_frame_adds_only_its_own_jobs(month, tmp_path):
+    other = month.copy(tmp_path / "m")
+    new_frame(other, science_frame(other), "2024-07-20T00:00:00")
+    assert other.missing() == {"catalog": 1, "stars": 1, "moments": 1, "pictures": 1} | MONTH_JOBS
+
+
+def test_a_replaced_frame_is_done_again(month, tmp_path):
+    other = month.copy(tmp_path / "m")
+    frame = science_frame(other)
+    os.utime(frame, (1.8e9, 1.8e9))
+    assert other.missing() == {"catalog": 1, "stars": 1, "moments": 1, "pictures": 1} | MONTH_JOBS
+
+
+def test_broken_frames_cost_themselves_only(month, tmp_path):
+    """One frame cut short, one that breaks only when its pixels are read, one that is fine."""
+    other = month.copy(tmp_path / "m")
+    cut = new_frame(other, science_frame(other), "2024-07-21T00:00:00")
+    cut.write_bytes(cut.read_bytes()[:100_000])
+    sly = new_frame(other, science_frame(other), "2024-07-22T00:00:00")
+    data = sly.read_bytes().replace(b"NAXIS1  =                  640", b"NAXIS1  =                  600", 1)
+    sly.write_bytes(data)
+    fine = new_frame(other, science_frame(other), "2024-07-23T00:00:00")
+    code, said = other.run("--quiet", "rules")
+    assert code != 0
+    for frame in (cut, sly):
+        assert frame.name in said
+    status = (other.results / "months" / "202407").glob("status.tsv")
+    assert list(status) == []  # somebody should look
+    table = read_table(other.results / "months" / "202407" / "psfmoments_202407.parquet")
+    rows = dict(zip(table["EXPOSURE"], zip(table["STATUS"], table["REASON"], strict=True), strict=True))
+    assert fine.stem in rows
+    assert rows[fine.stem][0] != "failed"
+    if sly.stem in rows:
+        assert rows[sly.stem][0] == "failed"
+        assert "600" in rows[sly.stem][1]
+    assert cut.stem not in rows
+    assert (other.exposure(fine.stem) / f"{fine.stem}_iq.png").is_file()
+    other.configure(known_bad=[cut.stem, sly.stem])
+    code, said = other.run("--quiet", "rules")
+    assert code == 0, said
+    assert other.missing() == {}
+
+
+def test_an_interrupted_run_goes_on(month, tmp_path):
+    """A half-written product is never taken for one."""
+    other = month.copy(tmp_path / "m")
+    frame = new_frame(other, science_frame(other), "2024-07-24T00:00:00")
+    folder = other.exposure(frame.stem)
+    folder.mkdir(parents=True)
+    (folder / f".part-x-{frame.stem}.cat.parquet").write_bytes(b"half")
+    code, said = other.run("--quiet", "rules")
+    assert code == 0, said
+    assert read_table(folder / f"{frame.stem}.cat.parquet").n_rows > 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"mnth": 1}, "configuration: unknown key 'mnth'; did you mean 'months'?"),
+        ({"raw": "nowhere"}, "raw: folder 'nowhere' does not exist; create it, or set raw=FOLDER"),
+        ({"index": {"growing_age": "3 km"}}, "growing_age: '3 km' is not a value in s"),
+        ({"instrument": "hubble"}, "instruments: no 'hubble'; there are: euclid_vis"),
+    ],
+)
+def test_a_wrong_setting_is_told_before_anything_runs(month, tmp_path, changes, line):
+    other = Month(tmp_path)
+    other.raw.mkdir()
+    other.configure(**changes)
+    code, said = other.run("--dry-run")
+    assert code == 1
+    assert line in said
+    assert "Traceback" not in said
+    assert not other.results.exists()
+
+
+def test_command_line_keys_override_the_file(month, tmp_path):
+    code, said = month.run("--dry-run", "--quiet", "rules", "--config", "months=202301", f"results={tmp_path}")
+    assert code == 0
+    assert "catalog" not in said
+    assert (tmp_path / "exposures" / "202301.tsv").is_file()
+
+
+def test_legacy_and_timeline_targets(month, tmp_path):
+    other = month.copy(tmp_path / "m")
+    code, said = other.run("--quiet", "rules", "legacy", "timeline")
+    assert code == 0, said
+    texts = sorted(p.name for p in (other.results / "months" / "202407").glob("*.[tc][xs][tv]"))
+    assert [t for t in texts if t.startswith("psf")] == [
+        "psfmoments_202407.txt",
+        "psfmoments_202407_le1_score.csv",
+        "psfmoments_202407_le1_score.txt",
+        "psfmoments_202407_score.csv",
+        "psfmoments_202407_score.txt",
+    ]
+    stem = stems(other, "SCIENCE")[0]
+    for ending in (".cat.gz", "_stars2.cat", "_stars2_mom.cat"):
+        assert (other.exposure(stem) / f"{stem}{ending}").stat().st_size > 100
+    assert (other.results / "timeline" / "IQ_timeline_lastmonth.png").is_file()
+
+
+def test_a_month_of_imported_tables_runs_without_raw_frames(month, tmp_path):
+    """The text tables of one month, read back into empty results, give the same image quality."""
+    source = month.copy(tmp_path / "source")
+    assert source.run("--quiet", "rules", "legacy")[0] == 0
+    texts = tmp_path / "texts"
+    texts.mkdir()
+    for path in source.results.rglob("*.cat"):
+        shutil.copy(path, texts)
+    for path in source.results.rglob("psfmoments*.[tc][xs][tv]"):
+        shutil.copy(path, texts)
+    other = Month(tmp_path / "other")
+    other.raw.mkdir(parents=True)
+    other.configure()
+    command = [sys.executable, "-c", "from visql_lib.cli import main; main()", "import-legacy", str(texts)]
+    config = ["--results", str(other.results), "--config", str(other.config)]
+    first = subprocess.run([*command, *config], check=True, capture_output=True, text=True)
+    assert "imported" in first.stdout
+    assert other.missing() == {"image_quality": 1, "quality_pictures": 1, "pictures_imported": 3, "month_status": 1, "month": 1}
+    code, said = other.run("--quiet", "rules")
+    assert code == 0, said
+    assert other.missing() == {}
+    ours, theirs = (
+        read_table(m.results / "months" / "202407" / "psfmoments_202407.parquet") for m in (source, other)
+    )
+    assert list(theirs["EXPOSURE"]) == list(ours["EXPOSURE"])
+    assert set(theirs["SOURCE"]) == {"imported moments"}
+    for name in ("R2", "e1", "e2", "tr1"):
+        assert abs(theirs[name] - ours[name]).max() < 2e-5
