@@ -13,6 +13,10 @@ include: "workflow/rules/quality.smk"
 include: "workflow/rules/legacy.smk"
 
 
+onerror:
+    logger.error(PLAN.complaint())
+
+
 localrules:
     month,
     quality,

@@ -172,6 +172,11 @@ class Plan:
                 temporary.write_text(yaml.safe_dump(values), encoding="utf-8")
         return str(path)
 
+    def complaint(self) -> str:
+        """Return what failed in the configured months, one exposure a line; "" if nothing did."""
+        paths = [sheet_path(Path(self.settings.results), month) for month in self.months]
+        return complaint([state for path in paths if path.is_file() for state in exposure_states(path)])
+
     @cached_property
     def instrument_digest(self) -> str:
         """Changes with the facts that measurement depends on."""
@@ -201,6 +206,16 @@ class ExposureState:
     def failed(self) -> bool:
         """Whether somebody should look at it."""
         return self.status in (UNREADABLE, "failed")
+
+
+def complaint(states: Sequence[ExposureState]) -> str:
+    """Return the failed exposures with their reasons, one a line, and advice; "" if none failed."""
+    bad = [state for state in states if state.failed]
+    if not bad:
+        return ""
+    head = f"{len(bad)} of {len(states)} exposures failed:"
+    advice = "Fetch or mend the file, or list the exposure in known_bad."
+    return "\n  ".join([head, *(f"{s.exposure}: {s.reason}" for s in bad), advice])
 
 
 def exposure_states(sheet: Path) -> list[ExposureState]:

@@ -249,7 +249,7 @@ def _convert(
         return False
     meta = {
         "exposure": exposure,
-        "frame_type": "SCIENCE",
+        "frame_type": "SCIENCE" if kind == MOMENTS else "UNKNOWN",  # FLATs have stars, too
         "exptime": exptime,
         "instrument": instrument.name,
     }

@@ -56,7 +56,7 @@ def _write_month(path: Path, output: Path, meta: dict[str, Any], settings: Setti
     known = (quality["FLAGS"] & ExposureFlag.FAILED) == 0
     if not known.all():
         click.echo(f"{path}: {(~known).sum()} failed exposures left out: the original had no way to say so")
-    instrument = load_instrument(meta.get("instrument", settings.instrument))
+    instrument = load_instrument(settings.instrument)
     write_month(output, month, {name: column[known] for name, column in quality.items()}, instrument.score)
 
 

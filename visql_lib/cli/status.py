@@ -23,16 +23,13 @@ from visql_lib.cli.common import INPUT, output_option, step
 def command(sheet: Path, output: Path, config: Path | None) -> None:
     """Read the sheet and what the products say, write, complain."""
     from visql_lib.errors import FrameError
-    from visql_lib.plan import exposure_states
+    from visql_lib.plan import complaint, exposure_states
     from visql_lib.tables import atomic_path
 
     states = exposure_states(sheet)
-    bad = [state for state in states if state.failed]
     lines = ["exposure\ttype\tstatus\treason"]
     lines += [f"{s.exposure}\t{s.frame_type}\t{s.status}\t{s.reason}" for s in states]
     with atomic_path(output) as temporary:
         temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    if bad:
-        heads = [f"{len(bad)} of {len(states)} exposures failed; the others are complete."]
-        advice = "Fetch or mend the file, or list the exposure in known_bad."
-        raise FrameError("\n  ".join([*heads, *(f"{s.exposure}: {s.reason}" for s in bad), advice]))
+    if failures := complaint(states):
+        raise FrameError(failures)

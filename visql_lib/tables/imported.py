@@ -26,7 +26,7 @@ IMPORTED = TableSchema(
         Column("EXPOSURE", "str", "", "exposure"),
         Column("DATE_OBS", "time", "", "start, UTC, from the exposure's name (whole seconds)"),
         Column("EXPTIME", "float64", "s", "exposure time; NaN where not known"),
-        Column("FRAME_TYPE", "str", "", "frame type: SCIENCE, the only one these tables were made of"),
+        Column("FRAME_TYPE", "str", "", "SCIENCE where moments say so; UNKNOWN where only stars are known, which FLATs have, too"),
         Column("ARCHIVE_NAME", "str", "", "name in the archive, empty where not known"),
         *(Column(n, "float64", _UNITS[n], f"median {n}; NaN without stars or not imported") for n in MEDIANS),
         Column("HAS_STARS", "int8", "", "1: its table of stars was imported"),
@@ -57,6 +57,11 @@ class ImportedRow:
             has_stars=self.has_stars or newer.has_stars,
             has_moments=self.has_moments or newer.has_moments,
         )
+
+    @property
+    def frame_type(self) -> str:
+        """SCIENCE if it has moments or medians of them, else UNKNOWN."""
+        return "SCIENCE" if self.has_moments or self.medians else "UNKNOWN"
 
     @property
     def month(self) -> str:
@@ -195,7 +200,7 @@ def _columns(by_exposure: dict[str, ImportedRow]) -> dict[str, NDArray]:
         "EXPOSURE": np.array([r.exposure for r in rows]),
         "DATE_OBS": np.array([start_of(r.exposure) for r in rows], dtype="datetime64[us]"),
         "EXPTIME": np.array([np.nan if r.exptime is None else r.exptime for r in rows]),
-        "FRAME_TYPE": np.array(["SCIENCE"] * len(rows)),
+        "FRAME_TYPE": np.array([row.frame_type for row in rows]),
         "ARCHIVE_NAME": np.array([r.archive_name or "" for r in rows]),
         "HAS_STARS": np.array([r.has_stars for r in rows]),
         "HAS_MOMENTS": np.array([r.has_moments for r in rows]),
