@@ -36,7 +36,15 @@ class Month:
     def run(self, *arguments, cores=2):
         """Run snakemake; return its exit code and what it said."""
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-        command = [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile", "--configfile", self.config]
+        command = [
+            sys.executable,
+            "-m",
+            "snakemake",
+            "--snakefile",
+            ROOT / "Snakefile",
+            "--configfile",
+            self.config,
+        ]
         done = subprocess.run(
             [*map(str, command), "--cores", str(cores), *map(str, arguments)],
             cwd=self.folder,
@@ -96,7 +104,9 @@ ALL_JOBS = {
 
 
 def stems(month, *types):
-    rows = [line.split("\t") for line in (month.results / "exposures" / "202407.tsv").read_text().splitlines()]
+    rows = [
+        line.split("\t") for line in (month.results / "exposures" / "202407.tsv").read_text().splitlines()
+    ]
     return [r[0] for r in rows[1:] if r[2] in types]
 
 
@@ -278,7 +288,9 @@ def test_a_wrong_setting_is_told_before_anything_runs(month, tmp_path, changes, 
 
 
 def test_command_line_keys_override_the_file(month, tmp_path):
-    code, said = month.run("--dry-run", "--quiet", "rules", "--config", "months=202301", f"results={tmp_path}")
+    code, said = month.run(
+        "--dry-run", "--quiet", "rules", "--config", "months=202301", f"results={tmp_path}"
+    )
     assert code == 0
     assert "catalog" not in said
     assert (tmp_path / "exposures" / "202301.tsv").is_file()
@@ -319,14 +331,22 @@ def test_a_month_of_imported_tables_runs_without_raw_frames(month, tmp_path):
     config = ["--results", str(other.results), "--config", str(other.config)]
     first = subprocess.run([*command, *config], check=True, capture_output=True, text=True)
     assert "imported" in first.stdout
-    assert other.missing() == {"image_quality": 1, "quality_pictures": 1, "pictures_imported": 3, "month_status": 1, "month": 1}
+    assert other.missing() == {
+        "image_quality": 1,
+        "quality_pictures": 1,
+        "pictures_imported": 3,
+        "month_status": 1,
+        "month": 1,
+    }
     code, said = other.run("--quiet", "rules")
     assert code == 0, said
     assert other.missing() == {}
     ours, theirs = (
         read_table(m.results / "months" / "202407" / "psfmoments_202407.parquet") for m in (source, other)
     )
-    assert list(theirs["EXPOSURE"]) == list(ours["EXPOSURE"])  # the FLAT, of which stars were imported, is none
+    assert list(theirs["EXPOSURE"]) == list(
+        ours["EXPOSURE"]
+    )  # the FLAT, of which stars were imported, is none
     assert set(theirs["SOURCE"]) == {"imported moments"}
     for name in ("R2", "e1", "e2", "tr1"):
         assert abs(theirs[name] - ours[name]).max() < 2e-5

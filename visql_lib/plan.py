@@ -142,6 +142,10 @@ class Plan:
         path = Path(self.settings.results) / "imported" / f"{month}.parquet"
         return [str(path)] if path.is_file() else []
 
+    def archive_names(self) -> list[str]:
+        """Return the configured table of archive names, if there is one."""
+        return [self.settings.legacy.archive_names] if self.settings.legacy.archive_names else []
+
     def quality(self, month: str) -> list[str]:
         """Return the products of a month's image quality."""
         names = (f"psfmoments_{month}.parquet", f"psfmoments_{month}.png", f"IQ_timeline_{month}.png")

@@ -10,8 +10,6 @@ import click
 from visql_lib.cli.common import INPUT, OUTPUT, settings_of, step
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from numpy.typing import NDArray
 
 _MOMENTS = ("R2", "e1", "e2", "tr1", "tr2", "com1", "com2")
@@ -34,19 +32,11 @@ _COLUMNS = ("DATE_OBS", "EXPTIME", "STATUS", *_MOMENTS, *(f"{m}_ERR" for m in _M
     metavar="DAYS",
     help="Only exposures of the last DAYS days before the newest one.",
 )
-@click.option(
-    "--epoch",
-    type=click.DateTime(["%Y-%m-%d"]),
-    default="2023-07-01",
-    show_default="2023-07-01",
-    help="Start of mission day 0, UTC.",
-)
 def command(
     psfmoments: tuple[Path, ...],
     diagrams: Path | None,
     timeline: Path | None,
     last_days: float | None,
-    epoch: datetime,
     config: Path | None,
 ) -> None:
     """Draw the pictures of a month."""
@@ -55,15 +45,18 @@ def command(
     import numpy as np
 
     from visql_lib.cli.pictures import save
+    from visql_lib.frames import load_instrument
     from visql_lib.pictures.month import quality_diagrams
     from visql_lib.pictures.timeline import timeline as draw_timeline
 
     table = _last(_read(psfmoments), last_days)
-    dpi, title = settings_of(config).pictures.dpi, _title(table)
+    settings = settings_of(config)
+    dpi, title = settings.pictures.dpi, _title(table)
     if diagrams is not None:
         save(quality_diagrams(table, title=title), diagrams, dpi)
     if timeline is not None:
-        save(draw_timeline(table, np.datetime64(epoch, "us"), title=title), timeline, dpi)
+        start = load_instrument(settings.instrument).mission_epoch.replace(tzinfo=None)
+        save(draw_timeline(table, np.datetime64(start, "us"), title=title), timeline, dpi)
 
 
 def _read(paths: tuple[Path, ...]) -> dict[str, NDArray]:

@@ -198,6 +198,7 @@ class Instrument(Facts):
     class_tolerance: float = fact("s")
     frame_types: tuple[FrameTypeRule, ...]
     earliest_date: datetime = fact("")
+    mission_epoch: datetime = fact("")
     score: ScoreReference
     simulation: SimulationFacts
     sky_distortion: SkyDistortion | None = None
@@ -208,7 +209,7 @@ class Instrument(Facts):
     def _unwrap_classes(cls, classes: Any) -> Any:
         return {name: _unwrap_fact(name, entry, "s") for name, entry in dict(classes).items()}
 
-    @field_validator("earliest_date")
+    @field_validator("earliest_date", "mission_epoch")
     @classmethod
     def _utc(cls, value: datetime) -> datetime:
         return value.replace(tzinfo=UTC)

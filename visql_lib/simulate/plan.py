@@ -55,7 +55,7 @@ class DetectorOptions(Section):
     """What the detectors do."""
 
     noise: bool = setting(True, None, "Photon and read noise.")
-    bias_scatter: float = setting(3.0, "adu", "Scatter of the quadrants' bias levels.", ge=0)
+    bias_scatter: float = setting(0.5, "adu", "Scatter of the quadrants' bias levels.", ge=0)
     flat_level: float = setting(20000.0, "adu", "Level of a FLAT.", ge=0)
     prnu: float = setting(0.005, None, "Scatter of the pixels' response, seen in a FLAT.", ge=0, le=0.1)
     injection: float = setting(15000.0, "adu", "Level of the injected lines of a CHARGE frame.", ge=0)

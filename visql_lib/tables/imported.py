@@ -26,7 +26,7 @@ IMPORTED = TableSchema(
         Column("EXPOSURE", "str", "", "exposure"),
         Column("DATE_OBS", "time", "", "start, UTC, from the exposure's name (whole seconds)"),
         Column("EXPTIME", "float64", "s", "exposure time; NaN where not known"),
-        Column("FRAME_TYPE", "str", "", "SCIENCE where moments say so; UNKNOWN where only stars are known, which FLATs have, too"),
+        Column("FRAME_TYPE", "str", "", "SCIENCE where moments say so, else UNKNOWN: FLATs have stars, too"),
         Column("ARCHIVE_NAME", "str", "", "name in the archive, empty where not known"),
         *(Column(n, "float64", _UNITS[n], f"median {n}; NaN without stars or not imported") for n in MEDIANS),
         Column("HAS_STARS", "int8", "", "1: its table of stars was imported"),

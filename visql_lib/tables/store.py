@@ -210,7 +210,8 @@ def _to_arrow(column: Column, values: NDArray, kind: pa.DataType) -> pa.Array:
         return pa.FixedSizeListArray.from_arrays(_buffer(values.ravel()), type=kind)
     if column.dtype == "str":
         names, codes = np.unique(values, return_inverse=True)
-        return pa.DictionaryArray.from_arrays(_buffer(codes.astype(np.int32)), _texts(names)).dictionary_decode()
+        coded = pa.DictionaryArray.from_arrays(_buffer(codes.astype(np.int32)), _texts(names))
+        return coded.dictionary_decode()
     return _buffer(values, kind)
 
 

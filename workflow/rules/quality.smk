@@ -5,6 +5,7 @@ rule image_quality:
     input:
         lambda wildcards: PLAN.moments(wildcards.month),
         lambda wildcards: PLAN.imported(wildcards.month),
+        PLAN.archive_names(),
         sheet=f"{RESULTS}/exposures/{{month}}.tsv",
         thresholds=PLAN.threshold_file,
     output:
@@ -30,8 +31,16 @@ rule quality_pictures:
     input:
         f"{MONTHS}/psfmoments_{{month}}.parquet",
     output:
-        diagrams=f"{MONTHS}/psfmoments_{{month}}.png",
-        timeline=f"{MONTHS}/IQ_timeline_{{month}}.png",
+        diagrams=report(
+            f"{MONTHS}/psfmoments_{{month}}.png",
+            category="Image quality",
+            caption="../report/psfmoments.rst",
+        ),
+        timeline=report(
+            f"{MONTHS}/IQ_timeline_{{month}}.png",
+            category="Image quality",
+            caption="../report/timeline.rst",
+        ),
     log:
         f"{LOG}/quality_pictures/{{month}}.log",
     benchmark:

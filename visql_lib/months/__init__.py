@@ -1,0 +1,1 @@
+"""Tables of exposures in, tables of months out."""
