@@ -136,7 +136,8 @@ def toy_moments(toy_raw, toy):
 def test_moments_of_the_simulated_psf_are_recovered(toy_moments, name, systematic):
     """The median difference is zero within three of its standard errors.
 
-    Only R2 has a systematic part: neighbours and faint hits in the stamps make stars a little larger.
+    Only R2 has a systematic part: the sky is the median of the whole quadrant, and in this field with
+    twelve times the real number of stars it holds some of their light, so that stars look a little smaller.
     """
     measured, expected = toy_moments
     difference = measured[name] - expected[name]

@@ -1,0 +1,101 @@
+"""The project's own files agree with each other."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+
+from visql_lib.cli import COMMANDS
+from visql_lib.config import STAGES
+from visql_lib.plan import Plan, month_list
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+def requirements(*groups):
+    texts = list(PROJECT["dependencies"])
+    for group in groups:
+        texts += PROJECT["optional-dependencies"][group]
+    return {Requirement(t).name.lower(): Requirement(t) for t in texts}
+
+
+def test_conda_environment_is_in_sync():
+    env = yaml.safe_load((ROOT / "envs" / "visql.yaml").read_text())
+    conda = {r.name.lower(): str(r.specifier) for r in (Requirement(t) for t in env["dependencies"])}
+    for name, wanted in requirements().items():
+        assert conda.get(name) == str(wanted.specifier), name
+    assert conda["python"] == PROJECT["requires-python"]
+
+
+def test_every_requirement_has_an_exact_version():
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    pinned = dict(line.lower().split("==") for line in lines if line and not line.startswith("#"))
+    for name, wanted in requirements("dev").items():
+        assert name in pinned
+        assert wanted.specifier.contains(pinned[name]), name
+
+
+def test_every_rule_has_log_benchmark_resources_and_a_stage_version():
+    text = "".join(p.read_text() for p in (ROOT / "workflow" / "rules").glob("*.smk"))
+    rules = re.split(r"(?m)^rule ", text)[1:]
+    assert len(rules) >= 10
+    for rule in rules:
+        name = rule.split(":")[0]
+        for part in (
+            "log:",
+            "benchmark:",
+            "mem_mb=",
+            "runtime=",
+            "version=",
+            "config=PLAN.config_of(",
+            "conda:",
+        ):
+            assert part in rule, f"{name}: {part}"
+        command = rule.split("shell:")[1]
+        assert re.findall(r"visql ([a-z-]+)", command)[0] in COMMANDS, name
+        assert command.count("visql ") == 1, name
+        for stage in re.findall(r'STAGES\["(\w+)"\]', rule):
+            assert stage in STAGES
+
+
+def test_raw_frames_are_never_compared_by_time():
+    for path in (ROOT / "workflow" / "rules").glob("*.smk"):
+        for line in re.findall(r".*raw_frame.*", path.read_text()):
+            assert "ancient(raw_frame)" in line or "def raw_frame" in line
+
+
+@pytest.mark.parametrize(
+    ("today", "expected"),
+    [
+        ("2024-07-15", ["202407"]),
+        ("2024-07-01", ["202406", "202407"]),
+        ("2024-07-03", ["202406", "202407"]),
+        ("2024-07-04", ["202407"]),
+        ("2024-01-02", ["202312", "202401"]),
+    ],
+)
+def test_auto_is_this_month_and_for_three_days_the_last(today, expected):
+    from datetime import datetime
+
+    assert month_list(("auto",), datetime.fromisoformat(today)) == expected
+    assert month_list(("202301", "auto"), datetime.fromisoformat(today)) == ["202301", *expected]
+
+
+def test_a_job_does_not_look_at_raw_folders(tmp_path):
+    from visql_lib.config import settings_from_mapping
+
+    settings = settings_from_mapping({"months": "202407", "raw": "nowhere", "results": str(tmp_path)})
+    assert Plan.make(settings, refresh=False).sheets == {"202407": []}
+
+
+def test_the_project_speaks_of_itself_alone():
+    """No absolute path of somebody's machine in code, rules or documentation."""
+    pattern = re.compile(r"(?<![\w.])/(home|root|work|Users|mnt)/")
+    for folder in ("visql_lib", "workflow", "docs", "config", "benchmarks", "envs"):
+        for path in (ROOT / folder).rglob("*"):
+            if path.suffix in (".py", ".smk", ".md", ".yaml", ".rst", ".json"):
+                assert not pattern.search(path.read_text(encoding="utf-8")), path
