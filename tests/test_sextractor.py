@@ -34,36 +34,38 @@ PARAMETERS = [
 ]
 
 
+OPTIONS = {
+    "CATALOG_NAME": "out.fits",
+    "CATALOG_TYPE": "FITS_1.0",
+    "PARAMETERS_NAME": "out.param",
+    "DETECT_MINAREA": 5,
+    "DETECT_THRESH": 1.5,
+    "ANALYSIS_THRESH": 1.5,
+    "FILTER": "Y",
+    "FILTER_NAME": "pyramid.conv",
+    "DEBLEND_NTHRESH": 32,
+    "DEBLEND_MINCONT": 0.005,
+    "CLEAN": "Y",
+    "CLEAN_PARAM": 1.0,
+    "MASK_TYPE": "CORRECT",
+    "PHOT_FLUXFRAC": 0.5,
+    "PHOT_AUTOPARAMS": "2.5,3.5",
+    "SATUR_LEVEL": 50000,
+    "GAIN": 0,
+    "BACK_SIZE": 64,
+    "BACK_FILTERSIZE": 3,
+    "BACKPHOTO_TYPE": "GLOBAL",
+    "MEMORY_PIXSTACK": 3000000,
+    "VERBOSE_TYPE": "QUIET",
+}
+
+
 def run_sextractor(image, folder):
     """Return SExtractor's catalogue of an image [ADU] as a dict of columns, cut like ours."""
     fits.PrimaryHDU(image.astype(np.float32)).writeto(folder / "image.fits")
     (folder / "out.param").write_text("\n".join(PARAMETERS))
     (folder / "pyramid.conv").write_text("CONV NORM\n1 2 1\n2 4 2\n1 2 1\n")
-    options = {
-        "CATALOG_NAME": "out.fits",
-        "CATALOG_TYPE": "FITS_1.0",
-        "PARAMETERS_NAME": "out.param",
-        "DETECT_MINAREA": 5,
-        "DETECT_THRESH": 1.5,
-        "ANALYSIS_THRESH": 1.5,
-        "FILTER": "Y",
-        "FILTER_NAME": "pyramid.conv",
-        "DEBLEND_NTHRESH": 32,
-        "DEBLEND_MINCONT": 0.005,
-        "CLEAN": "Y",
-        "CLEAN_PARAM": 1.0,
-        "MASK_TYPE": "CORRECT",
-        "PHOT_FLUXFRAC": 0.5,
-        "PHOT_AUTOPARAMS": "2.5,3.5",
-        "SATUR_LEVEL": 50000,
-        "GAIN": 0,
-        "BACK_SIZE": 64,
-        "BACK_FILTERSIZE": 3,
-        "BACKPHOTO_TYPE": "GLOBAL",
-        "MEMORY_PIXSTACK": 3000000,
-        "VERBOSE_TYPE": "QUIET",
-    }
-    arguments = [str(word) for key, value in options.items() for word in (f"-{key}", value)]
+    arguments = [str(word) for key, value in OPTIONS.items() for word in (f"-{key}", value)]
     (folder / "default.sex").write_text("")
     subprocess.run([SEXTRACTOR, "image.fits", "-c", "default.sex", *arguments], cwd=folder, check=True)
     table = fits.getdata(folder / "out.fits", 1)

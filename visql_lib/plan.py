@@ -12,6 +12,7 @@ from visql_lib.config import Settings, find_data_file
 from visql_lib.config.load import digest
 from visql_lib.errors import ConfigError, TableError
 from visql_lib.frames.instrument import Instrument, load_instrument
+from visql_lib.frames.mosaic import ZOOM_POSITIONS
 from visql_lib.tables.sheet import (
     IMPORTED,
     UNREADABLE,
@@ -42,6 +43,12 @@ def month_list(months: Sequence[str], today: datetime | None = None) -> list[str
         else:
             found.add(month)
     return sorted(found)
+
+
+def _with_missing(stem: str, first: str, others: Sequence[str]) -> list[str]:
+    """Return the first file, and those of the others that are missing although the first is there."""
+    lost = [o for o in others if not Path(stem + o).is_file()] if Path(stem + first).is_file() else []
+    return [stem + ending for ending in (first, *lost)]
 
 
 @dataclass(frozen=True)
@@ -126,15 +133,22 @@ class Plan:
         return [f"{self.stem(month, e)}_quadrants.parquet" for e in self.exposures(month)]
 
     def pictures(self, month: str) -> list[str]:
-        """Return all pictures of single exposures of a month."""
-        found = [f"{self.stem(month, e)}.png" for e in self.exposures(month)]
-        found += [
-            f"{self.stem(month, e)}_{name}.png"
-            for e in self.exposures(month, "SCIENCE")
-            for name in SCIENCE_PICTURES
-        ]
-        found += [f"{self.stem(month, e)}_chimney2.png" for e in self.exposures(month, "FLAT")]
-        found += [f"{s}_{name}.png" for s in self.imported_stems(month) for name in MOMENT_PICTURES]
+        """Return pictures to ask for, so that all pictures of single exposures of a month are made.
+
+        One picture stands for all that are made with it: asking for every one
+        would double the time of planning. A missing companion is asked for.
+        """
+        groups: tuple[tuple[list[str], str, list[str]], ...] = (
+            (self.exposures(month), ".png", [f"_{zoom}.png" for zoom in ZOOM_POSITIONS]),
+            (self.exposures(month, "SCIENCE"), "_iq.png", [f"_{name}.png" for name in SCIENCE_PICTURES]),
+            (self.exposures(month, "FLAT"), "_chimney2.png", []),
+        )
+        found = []
+        for exposures, first, others in groups:
+            for exposure in exposures:
+                found += _with_missing(self.stem(month, exposure), first, others)
+        for stem in self.imported_stems(month):
+            found += _with_missing(stem, "_stars2_mom.png", [f"_{name}.png" for name in MOMENT_PICTURES])
         return found
 
     def imported(self, month: str) -> list[str]:

@@ -171,8 +171,22 @@ def refresh_sheets(
             for row in _imported_rows(results, month):
                 rows.setdefault(row.exposure, row)
             write_sheet(path, rows.values())
+            _warn(path, [row for stem, row in rows.items() if row != known.get(stem)])
             sheets[month] = sorted(rows.values(), key=lambda r: r.exposure)
     return sheets
+
+
+_SHOWN = 3  # frames named in a warning; the sheet has all
+
+
+def _warn(path: Path, changed: Sequence[SheetRow]) -> None:
+    """Say which of the frames that are new or changed are not as they should be."""
+    for status in (UNREADABLE, INCOMPLETE):
+        rows = [row for row in changed if row.status == status]
+        for row in rows[:_SHOWN]:
+            log.warning("%s: %s: %s", row.exposure, status, row.reason)
+        if len(rows) > _SHOWN:
+            log.warning("%s: and %d more %s frames", path, len(rows) - _SHOWN, status)
 
 
 def _find_frames(settings: Settings, months: set[str]) -> dict[str, dict[str, tuple[Path, os.stat_result]]]:
@@ -268,7 +282,7 @@ def _inspect(blank: SheetRow, file: Path, settings: IndexSettings, instrument: I
     try:
         structure = inspect(file, instrument)
     except FrameError as error:
-        log.warning("%s", error)
+        log.info("%s", error)
         return replace(blank, status=UNREADABLE, reason=str(error))
     row = replace(blank, status=OK, **header_values(structure.header))
     expected = [
@@ -277,11 +291,11 @@ def _inspect(blank: SheetRow, file: Path, settings: IndexSettings, instrument: I
     missing = [] if structure.quadrants is None else [q for q in expected if q not in structure.quadrants]
     if len(missing) == len(expected):
         reason = f"{file}: holds none of the quadrants of {instrument.name}"
-        log.warning("%s", reason)
+        log.info("%s", reason)
         return replace(row, status=UNREADABLE, reason=reason)
     if missing:
         reason = f"{len(missing)} of {len(expected)} quadrants missing: {' '.join(missing[:8])}"
-        log.warning("%s: %s", blank.exposure, reason)
+        log.info("%s: %s", blank.exposure, reason)
         return replace(row, status=INCOMPLETE, reason=reason)
     return row
 
