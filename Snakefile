@@ -30,7 +30,7 @@ rule month:
         [PLAN.levels(month) for month in PLAN.months],
         [PLAN.pictures(month) for month in PLAN.months],
         [PLAN.quality(month) for month in PLAN.months],
-        expand(f"{MONTHS}/status.tsv", month=PLAN.months),
+        expand(f"{MONTHS}/complete.tsv", month=PLAN.months),
 
 
 rule quality:

@@ -105,7 +105,7 @@ def agreement(catalogues, name, tolerance, which):
     chosen = {
         "all": np.ones(len(flags), bool),
         "alone": flags & (SourceFlag.NEIGHBOURS | SourceFlag.BLENDED) == 0,
-        "stars": (theirs["B_IMAGE"] > 1.3) & (theirs["FLUX_AUTO"] > 1e4) & (theirs["FLUX_RADIUS"] < 1.6),
+        "stars": (theirs["B_IMAGE"] > 1.3) & (theirs["FLUX_AUTO"] > 4e3) & (theirs["FLUX_RADIUS"] < 1.6),
     }[which]
     assert chosen.sum() > 15
     return (ratio[chosen] < tolerance).mean()
@@ -129,13 +129,13 @@ def test_background_and_threshold_agree(catalogues):
 @pytest.mark.parametrize(
     ("name", "which", "fraction"),
     [
-        ("FLUX_AUTO", "all", 0.92),
+        ("FLUX_AUTO", "all", 0.91),
         ("FLUX_AUTO", "alone", 0.98),
-        ("FLUX_AUTO", "stars", 0.97),
+        ("FLUX_AUTO", "stars", 0.96),
         ("FLUXERR_AUTO", "alone", 0.975),
         ("FLUX_RADIUS", "all", 0.92),
         ("FLUX_RADIUS", "alone", 0.98),
-        ("FLUX_RADIUS", "stars", 0.97),
+        ("FLUX_RADIUS", "stars", 0.96),
         ("A_IMAGE", "all", 0.95),
         ("A_IMAGE", "alone", 0.999),
         ("B_IMAGE", "all", 0.95),

@@ -75,8 +75,17 @@ def test_known_frames_are_not_read_again(raw, tmp_path, toy):
 def test_a_frame_that_goes_leaves_the_sheet(raw, tmp_path, toy):
     look = Look(raw, tmp_path, toy)
     assert len(look()) == 2
-    sorted(raw.iterdir())[0].unlink()
+    first, second = sorted(raw.iterdir())
+    first.unlink()
     assert len(look()) == 1
+    made = tmp_path / "exposures" / "202407" / second.stem / f"{second.stem}_quadrants.parquet"
+    made.parent.mkdir(parents=True)
+    made.write_bytes(b"")
+    second.unlink()
+    for _ in range(2):  # what was made of a frame keeps its row
+        rows = look()
+        assert [(r.exposure, r.status, r.file) for r in rows] == [(second.stem, "gone", "")]
+        assert rows[0].exptime == 560.52
 
 
 def test_growing_files_are_left_for_later(raw, tmp_path, toy):

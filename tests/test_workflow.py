@@ -99,6 +99,7 @@ ALL_JOBS = {
     "image_quality": 1,
     "quality_pictures": 1,
     "month_status": 1,
+    "month_complete": 1,
     "month": 1,
 }
 
@@ -126,6 +127,7 @@ def test_a_run_makes_exactly_the_products_of_each_type(month):
             assert min(found.values()) > 500
     found = {p.name: p.stat().st_size for p in (month.results / "months" / "202407").iterdir()}
     names = {"psfmoments_202407.parquet", "psfmoments_202407.png", "IQ_timeline_202407.png", "status.tsv"}
+    names |= {"complete.tsv"}
     assert set(found) == names
 
 
@@ -209,7 +211,7 @@ def science_frame(month):
     return month.raw / f"{stems(month, 'SCIENCE')[0]}.fits"
 
 
-MONTH_JOBS = {"image_quality": 1, "quality_pictures": 1, "month_status": 1, "month": 1}
+MONTH_JOBS = {"image_quality": 1, "quality_pictures": 1, "month_status": 1, "month_complete": 1, "month": 1}
 
 
 def test_a_new_frame_adds_only_its_own_jobs(month, tmp_path):
@@ -225,6 +227,19 @@ def test_a_replaced_frame_is_done_again(month, tmp_path):
     assert other.missing() == {"catalog": 1, "stars": 1, "moments": 1, "pictures": 1} | MONTH_JOBS
 
 
+def test_a_frame_that_goes_leaves_its_products(month, tmp_path):
+    """Raw frames are archived; the month's numbers stay."""
+    other = month.copy(tmp_path / "m")
+    science_frame(other).unlink()
+    code, said = other.run("--quiet", "rules")
+    assert code == 0, said
+    assert other.missing() == {}
+    ours, theirs = (
+        read_table(m.results / "months" / "202407" / "psfmoments_202407.parquet") for m in (month, other)
+    )
+    assert list(theirs["R2"]) == list(ours["R2"])
+
+
 def test_broken_frames_cost_themselves_only(month, tmp_path):
     """One frame cut short, one that breaks only when its pixels are read, one that is fine."""
     other = month.copy(tmp_path / "m")
@@ -238,8 +253,11 @@ def test_broken_frames_cost_themselves_only(month, tmp_path):
     assert code != 0
     for frame in (cut, sly):
         assert frame.name in said
-    status = (other.results / "months" / "202407").glob("status.tsv")
-    assert list(status) == []  # somebody should look
+    text = (other.results / "months" / "202407" / "status.tsv").read_text()
+    assert f"{cut.stem}\tUNKNOWN\tunreadable\t" in text
+    assert f"{sly.stem}\tSCIENCE\tfailed\t" in text
+    assert f"{fine.stem}\tSCIENCE\tok\t" in text
+    assert not (other.results / "months" / "202407" / "complete.tsv").exists()
     table = read_table(other.results / "months" / "202407" / "psfmoments_202407.parquet")
     rows = dict(zip(table["EXPOSURE"], zip(table["STATUS"], table["REASON"], strict=True), strict=True))
     assert fine.stem in rows
@@ -334,8 +352,9 @@ def test_a_month_of_imported_tables_runs_without_raw_frames(month, tmp_path):
     assert other.missing() == {
         "image_quality": 1,
         "quality_pictures": 1,
-        "pictures_imported": 3,
+        "pictures_without_raw": 3,
         "month_status": 1,
+        "month_complete": 1,
         "month": 1,
     }
     code, said = other.run("--quiet", "rules")

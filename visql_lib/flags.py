@@ -39,7 +39,6 @@ class SourceFlag(NamedFlag):
 class QuadrantFlag(NamedFlag):
     """FLAGS of the table of quadrants: what happened to one quadrant of a frame."""
 
-    MISSING = 1, "the frame does not hold this quadrant"
     CONSTANT = 2, "all pixels have one value; nothing was detected"
     OVERFLOW = 4, "too many pixels above the threshold; nothing was detected"
     NO_OVERSCAN = 8, "bias level and noise could not be measured"

@@ -14,9 +14,9 @@ from visql_lib.errors import ConfigError, TableError
 from visql_lib.frames.instrument import Instrument, load_instrument
 from visql_lib.frames.mosaic import ZOOM_POSITIONS
 from visql_lib.tables.sheet import (
-    IMPORTED,
     UNREADABLE,
     USABLE,
+    WITHOUT_RAW,
     SheetRow,
     read_sheet,
     refresh_sheets,
@@ -93,11 +93,10 @@ class Plan:
         """Return the sheet's row of an exposure, None if it has none."""
         return self._rows.get((month, exposure))
 
-    def exposures(self, month: str, *types: str, imported: bool = False) -> list[str]:
+    def exposures(self, month: str, *types: str) -> list[str]:
         """Return the exposures of a month worth processing, of some types (none named: of all)."""
-        wanted = (*USABLE, IMPORTED) if imported else USABLE
         rows = self.sheets.get(month, [])
-        return [r.exposure for r in rows if r.status in wanted and (not types or r.frame_type in types)]
+        return [r.exposure for r in rows if r.status in USABLE and (not types or r.frame_type in types)]
 
     def of_type(self, *types: str) -> list[str]:
         """Return the exposures of all months that have a raw frame of some types."""
@@ -109,24 +108,24 @@ class Plan:
             r.exposure for rows in self.sheets.values() for r in rows if r.file and r.frame_type not in types
         ]
 
-    def imported_exposures(self) -> list[str]:
-        """Return the exposures of all months that are known from imported tables only."""
-        return [r.exposure for rows in self.sheets.values() for r in rows if r.status == IMPORTED]
+    def without_raw(self) -> list[str]:
+        """Return the exposures of all months of which there are tables but no raw frame."""
+        return [r.exposure for rows in self.sheets.values() for r in rows if r.status in WITHOUT_RAW]
 
     def stem(self, month: str, exposure: str) -> str:
         """Return the path of an exposure's products, without their endings."""
         return f"{self.settings.results}/exposures/{month}/{exposure}/{exposure}"
 
     def moments(self, month: str) -> list[str]:
-        """Return the moments tables of a month, measured and imported."""
+        """Return the moments tables of a month, measured now, before, and imported."""
         found = [f"{self.stem(month, e)}_stars2_mom.parquet" for e in self.exposures(month, "SCIENCE")]
-        return found + [f"{stem}_stars2_mom.parquet" for stem in self.imported_stems(month)]
+        return found + self.kept(month, "_stars2_mom.parquet")
 
-    def imported_stems(self, month: str) -> list[str]:
-        """Return the stems of exposures without raw frame whose moments were imported."""
-        rows = [r for r in self.sheets.get(month, []) if r.status == IMPORTED]
-        stems = [self.stem(month, r.exposure) for r in rows]
-        return [stem for stem in stems if Path(f"{stem}_stars2_mom.parquet").is_file()]
+    def kept(self, month: str, ending: str) -> list[str]:
+        """Return the tables of one kind that exposures without raw frame have."""
+        rows = [r for r in self.sheets.get(month, []) if r.status in WITHOUT_RAW]
+        paths = [self.stem(month, r.exposure) + ending for r in rows]
+        return [path for path in paths if Path(path).is_file()]
 
     def levels(self, month: str) -> list[str]:
         """Return the tables of quadrants of a month: what every readable frame has."""
@@ -147,7 +146,8 @@ class Plan:
         for exposures, first, others in groups:
             for exposure in exposures:
                 found += _with_missing(self.stem(month, exposure), first, others)
-        for stem in self.imported_stems(month):
+        for table in self.kept(month, "_stars2_mom.parquet"):
+            stem = table.removesuffix("_stars2_mom.parquet")
             found += _with_missing(stem, "_stars2_mom.png", [f"_{name}.png" for name in MOMENT_PICTURES])
         return found
 
@@ -171,7 +171,8 @@ class Plan:
         found = [f"{root}{ending}" for ending in QUALITY_TEXTS]
         found += [f"{self.stem(month, e)}.cat.gz" for e in self.exposures(month, *CATALOGUED)]
         found += [f"{self.stem(month, e)}_stars2.cat" for e in self.exposures(month, "SCIENCE", "FLAT")]
-        return found + [path.replace(".parquet", ".cat") for path in self.moments(month)]
+        found += [path.replace(".parquet", ".cat") for path in self.moments(month)]
+        return found + [path.replace(".parquet", ".cat") for path in self.kept(month, "_stars2.parquet")]
 
     def config_of(self, *sections: str) -> str:
         """Return a file with the settings of some sections, which is all that a rule's command sees.

@@ -14,13 +14,14 @@ from visql_lib.cli.common import INPUT, output_option, step
     """Say what became of every frame of the month whose exposure sheet is SHEET.
 
     Writes one line per exposure: type, status, reason. Exit code 1, naming
-    every file, if a frame could not be read or a step failed on it; list a
-    frame as known_bad in the settings to accept that.""",
+    every file, if a frame could not be read or a step failed on it, unless
+    --tolerate is given; list a frame as known_bad in the settings to accept that.""",
     "visql status results/exposures/202407.tsv -o status.tsv",
 )
 @click.argument("sheet", type=INPUT)
 @output_option("Status of every exposure (text, tab-separated).")
-def command(sheet: Path, output: Path, config: Path | None) -> None:
+@click.option("--tolerate", is_flag=True, help="Exit with 0 whatever failed.")
+def command(sheet: Path, output: Path, tolerate: bool, config: Path | None) -> None:
     """Read the sheet and what the products say, write, complain."""
     from visql_lib.errors import FrameError
     from visql_lib.plan import complaint, exposure_states
@@ -31,5 +32,5 @@ def command(sheet: Path, output: Path, config: Path | None) -> None:
     lines += [f"{s.exposure}\t{s.frame_type}\t{s.status}\t{s.reason}" for s in states]
     with atomic_path(output) as temporary:
         temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    if failures := complaint(states):
+    if (failures := complaint(states)) and not tolerate:
         raise FrameError(failures)

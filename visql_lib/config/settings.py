@@ -145,7 +145,7 @@ def _months(value: Any) -> Any:
     return [str(item) for item in value] if isinstance(value, list | tuple) else value
 
 
-def _folders(value: Any) -> Any:
+def _one_or_more(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
@@ -157,14 +157,14 @@ class Settings(Section):
         None,
         "Months to process: YYYYMM, a list, or auto (this month, and last month in its first three days).",
     )
-    raw: Annotated[tuple[str, ...], BeforeValidator(_folders)] = setting(
+    raw: Annotated[tuple[str, ...], BeforeValidator(_one_or_more)] = setting(
         ("raw",), None, "Folder of raw frames, or a list of folders; searched with their subfolders."
     )
     results: str = setting("results", None, "Folder of all products.")
     instrument: str = setting(
         "euclid_vis", None, "Instrument: a name in config/instruments or the path of an instrument file."
     )
-    known_bad: tuple[str, ...] = setting(
+    known_bad: Annotated[tuple[str, ...], BeforeValidator(_one_or_more)] = setting(
         (), None, "Exposures known to be unusable: listed in the sheet, never processed, never an error."
     )
     index: IndexSettings = Field(default=IndexSettings(), description=IndexSettings.__doc__)

@@ -21,7 +21,7 @@ from visql_lib.psf.summary import SUMMARY, summarise_moments
 from visql_lib.tables import PSFMOMENTS, Table, read_table
 from visql_lib.tables.imported import read_imported, start_of
 from visql_lib.tables.legacy_read import read_archive_names
-from visql_lib.tables.sheet import IMPORTED, USABLE, SheetRow, read_sheet
+from visql_lib.tables.sheet import USABLE, WITHOUT_RAW, SheetRow, read_sheet
 
 MEASURED, IMPORTED_MOMENTS, IMPORTED_MEDIANS = "measured", "imported moments", "imported medians"
 _UNKNOWN = -1  # N_STARS where only medians were imported
@@ -30,7 +30,7 @@ _UNKNOWN = -1  # N_STARS where only medians were imported
 def month_exposures(sheet: Path) -> list[SheetRow]:
     """Return the SCIENCE exposures of a sheet (an unreadable frame is of unknown type)."""
     rows = read_sheet(sheet)
-    return [r for r in rows if r.frame_type == "SCIENCE" and r.status in (*USABLE, IMPORTED)]
+    return [r for r in rows if r.frame_type == "SCIENCE" and r.status in (*USABLE, *WITHOUT_RAW)]
 
 
 def month_quality(

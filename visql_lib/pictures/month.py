@@ -18,7 +18,7 @@ from visql_lib.pictures.ranges import Range, robust_range, to_edges
 _PANELS: tuple[tuple[str, str, Range, Range], ...] = (
     ("e1", "e2", (-0.05, 0.0), (-0.025, 0.025)),
     ("com1", "com2", (0.0, 0.05), (-0.05, 0.0)),
-    ("tr1", "tr2", (-0.30, -0.20), (-0.05, 0.05)),
+    ("tr1", "tr2", (-0.30, -0.20), (-0.05, 0.06)),
 )
 _SIZE_RANGE: Range = (1.8, 2.1)
 _ELLIPTICITY_RANGE: Range = (-0.05, 0.025)

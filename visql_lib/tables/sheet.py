@@ -27,15 +27,17 @@ from visql_lib.tables.store import atomic_path
 
 log = logging.getLogger(__name__)
 
-OK, INCOMPLETE, UNREADABLE, GROWING, KNOWN_BAD, IMPORTED = (
+OK, INCOMPLETE, UNREADABLE, GROWING, KNOWN_BAD, IMPORTED, GONE = (
     "ok",
     "incomplete",
     "unreadable",
     "growing",
     "known_bad",
     "imported",
+    "gone",
 )
 USABLE = (OK, INCOMPLETE)  # a raw frame that is worth processing
+WITHOUT_RAW = (IMPORTED, GONE)  # no raw frame, but tables
 
 
 @dataclass(frozen=True)
@@ -168,12 +170,23 @@ def refresh_sheets(
             known = {r.exposure: r for r in read_sheet(path)} if path.is_file() else {}
             look = _Look(settings, instrument, time.time() if now is None else now, on_read)
             rows = {stem: look.row(*frame, known.get(stem)) for stem, frame in found[month].items()}
+            for stem, row in known.items():
+                if stem not in rows and (kept := _without_raw(row, path)) is not None:
+                    rows[stem] = kept
             for row in _imported_rows(results, month):
                 rows.setdefault(row.exposure, row)
             write_sheet(path, rows.values())
             _warn(path, [row for stem, row in rows.items() if row != known.get(stem)])
             sheets[month] = sorted(rows.values(), key=lambda r: r.exposure)
     return sheets
+
+
+def _without_raw(row: SheetRow, sheet: Path) -> SheetRow | None:
+    """Return the row of an exposure whose raw frame is gone, None if nothing was made of it."""
+    made = sheet.with_suffix("") / row.exposure / f"{row.exposure}_quadrants.parquet"
+    if row.status not in (*USABLE, GONE) or not made.is_file():
+        return None
+    return replace(row, file="", status=GONE, reason="the raw frame is gone; its products are kept")
 
 
 _SHOWN = 3  # frames named in a warning; the sheet has all

@@ -59,7 +59,7 @@ def all_but(*exposures):
 
 NOT_CATALOGUED = PLAN.others(*CATALOGUED)
 FLATS = PLAN.of_type("FLAT")
-IMPORTED = PLAN.imported_exposures()
+WITHOUT_RAW = PLAN.without_raw()
 
 
 def fingerprint(wildcards):

@@ -14,7 +14,7 @@ rule catalog:
     benchmark:
         f"{BENCHMARK}/catalog/{{month}}/{{exposure}}.tsv"
     wildcard_constraints:
-        exposure=all_but(*NOT_CATALOGUED, *IMPORTED),
+        exposure=all_but(*NOT_CATALOGUED, *WITHOUT_RAW),
     conda:
         "../../envs/visql.yaml"
     resources:

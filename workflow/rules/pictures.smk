@@ -15,7 +15,7 @@ rule pictures:
     benchmark:
         f"{BENCHMARK}/pictures/{{month}}/{{exposure}}.tsv"
     wildcard_constraints:
-        exposure=all_but(*FLATS, *IMPORTED),
+        exposure=all_but(*FLATS, *WITHOUT_RAW),
     conda:
         "../../envs/visql.yaml"
     resources:
@@ -56,7 +56,7 @@ rule pictures_flat:
         " --config {params.config:q} >{log:q} 2>&1"
 
 
-rule pictures_imported:
+rule pictures_without_raw:
     input:
         f"{EXPOSURE}_stars2_mom.parquet",
     output:
@@ -66,7 +66,7 @@ rule pictures_imported:
     benchmark:
         f"{BENCHMARK}/pictures/{{month}}/{{exposure}}.tsv"
     wildcard_constraints:
-        exposure=only(*IMPORTED),
+        exposure=only(*WITHOUT_RAW),
     conda:
         "../../envs/visql.yaml"
     resources:

@@ -11,7 +11,7 @@ rule stars:
     benchmark:
         f"{BENCHMARK}/stars/{{month}}/{{exposure}}.tsv"
     wildcard_constraints:
-        exposure=all_but(*IMPORTED),
+        exposure=all_but(*WITHOUT_RAW),
     conda:
         "../../envs/visql.yaml"
     resources:
@@ -36,7 +36,7 @@ rule moments:
     benchmark:
         f"{BENCHMARK}/moments/{{month}}/{{exposure}}.tsv"
     wildcard_constraints:
-        exposure=all_but(*IMPORTED),
+        exposure=all_but(*WITHOUT_RAW),
     conda:
         "../../envs/visql.yaml"
     resources:

@@ -99,4 +99,27 @@ rule month_status:
         version=STAGES["status"],
         config=PLAN.config_of(),
     shell:
+        "visql status {input.sheet:q} -o {output:q} --tolerate --config {params.config:q} >{log:q} 2>&1"
+
+
+# Fails, naming the files, as long as a frame of the month failed: the month itself is finished by then.
+rule month_complete:
+    input:
+        f"{MONTHS}/status.tsv",
+        sheet=f"{RESULTS}/exposures/{{month}}.tsv",
+    output:
+        f"{MONTHS}/complete.tsv",
+    log:
+        f"{LOG}/complete/{{month}}.log",
+    benchmark:
+        f"{BENCHMARK}/complete/{{month}}.tsv"
+    conda:
+        "../../envs/visql.yaml"
+    resources:
+        mem_mb=300,
+        runtime=5,
+    params:
+        version=STAGES["status"],
+        config=PLAN.config_of(),
+    shell:
         "visql status {input.sheet:q} -o {output:q} --config {params.config:q} >{log:q} 2>&1"
