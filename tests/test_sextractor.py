@@ -105,7 +105,7 @@ def agreement(catalogues, name, tolerance, which):
     chosen = {
         "all": np.ones(len(flags), bool),
         "alone": flags & (SourceFlag.NEIGHBOURS | SourceFlag.BLENDED) == 0,
-        "stars": (theirs["B_IMAGE"] > 1.3) & (theirs["FLUX_AUTO"] > 4e3) & (theirs["FLUX_RADIUS"] < 1.6),
+        "stars": (theirs["B_IMAGE"] > 1.3) & (theirs["FLUX_AUTO"] > 1e4) & (theirs["FLUX_RADIUS"] < 1.6),
     }[which]
     assert chosen.sum() > 15
     return (ratio[chosen] < tolerance).mean()
