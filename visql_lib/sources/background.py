@@ -10,8 +10,9 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from visql_lib.sources.compiled import compiled
 
 _CLIP = 2.0  # sigma, before the histogram is made
 _HALF_RANGE = 5.0  # sigma, of the histogram
@@ -39,7 +40,7 @@ class Background(NamedTuple):
     finite: bool
 
 
-@njit(nogil=True, cache=True, fastmath=True)
+@compiled(fastmath=True)
 def _sums(values, low, high):
     """Return number, sum and sum of squares of the values between two limits."""
     n = 0
@@ -54,7 +55,7 @@ def _sums(values, low, high):
     return n, total, squares
 
 
-@njit(nogil=True, cache=True, fastmath=True)
+@compiled(fastmath=True)
 def _gather_mesh(raw, y0, y1, x0, x1, out):
     """Copy a mesh into `out`; return sum, sum of squares, least and greatest pixel."""
     total = 0.0
@@ -76,13 +77,12 @@ def _gather_mesh(raw, y0, y1, x0, x1, out):
     return total, squares, low, high
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _fill_histogram(values, scale, offset, levels, histogram, bins, counts):
     """Count values in bins; return the number of occupied ones, listed in `bins` and `counts`."""
     histogram[:levels] = 0
-    inverse = np.float32(1.0) / scale
     for v in values:
-        k = int(v * inverse + offset)
+        k = int(v / scale + offset)
         if 0 <= k < levels:
             histogram[k] += 1
     n = 0
@@ -94,7 +94,7 @@ def _fill_histogram(values, scale, offset, levels, histogram, bins, counts):
     return n
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _median_bin(bins, counts, low, high):
     """Return the median of the occupied bins low..high-1, as a place on the axis of bins.
 
@@ -122,7 +122,7 @@ def _median_bin(bins, counts, low, high):
     return edge + 0.5 + (above - below) / (2.0 * max(left, right, 1))
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _mode(bins, counts, n, levels):
     """Return mode and sigma of a histogram in units of bins, clipped at 3 sigma about the median."""
     low, high = 0, n
@@ -158,7 +158,7 @@ def _mode(bins, counts, n, levels):
     return median, sigma
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _meshes(raw, mesh):
     """Return level and noise of every mesh, the extreme pixels and the sum of all."""
     ny, nx = raw.shape
@@ -202,7 +202,7 @@ def _meshes(raw, mesh):
     return level, noise, lowest, highest, everything
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _filtered(values, width):
     """Return the running median of a map; near an edge the window shrinks and stays centred."""
     ny, nx = values.shape
@@ -216,23 +216,29 @@ def _filtered(values, width):
     return out
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def spline_curvature(values, out, work):
-    """Write a sixth of the second derivative of the natural cubic spline through equidistant values."""
+    """Write SExtractor's curvature of the cubic through equidistant values.
+
+    A natural spline has d[i-1] + 4 d[i] + d[i+1] equal to the second difference,
+    d being a sixth of the second derivative. SExtractor divides by six inside
+    its back substitution, so that the coupling to the next node is a sixth of
+    the spline's; this was found by comparison and is kept for parity.
+    """
     n = len(values)
     out[0] = out[n - 1] = 0
     if n < 3:
         return
     work[0] = 0.0
-    for i in range(1, n - 1):  # Thomas' algorithm for d[i-1] + 4 d[i] + d[i+1] = second difference
+    for i in range(1, n - 1):  # Thomas' algorithm
         pivot = 1.0 / (4.0 - work[i - 1])
         work[i] = pivot
         out[i] = (values[i + 1] - 2 * values[i] + values[i - 1] - out[i - 1]) * pivot
     for i in range(n - 2, 0, -1):
-        out[i] -= work[i] * out[i + 1]
+        out[i] -= work[i] * out[i + 1] / 6
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _curvature_y(nodes):
     my, mx = nodes.shape
     out = np.empty_like(nodes)
@@ -244,7 +250,7 @@ def _curvature_y(nodes):
     return out
 
 
-@njit(nogil=True, cache=True, fastmath=True)
+@compiled(fastmath=True)
 def subtract_row(row, y, nodes, curvature, mesh, values, second, work):
     """Subtract the background of row `y` from it in place.
 
@@ -306,6 +312,4 @@ def fit_background(raw: NDArray[np.float32], mesh: int, filter_width: int) -> Ba
     if rms <= 0 and (noise > 0).any():
         rms = float(np.median(noise[noise > 0]))
     curvature = _curvature_y(level)
-    return Background(
-        level, curvature, float(np.median(level)), rms, float(lowest), float(highest), finite
-    )
+    return Background(level, curvature, float(np.median(level)), rms, float(lowest), float(highest), finite)
