@@ -64,7 +64,7 @@ def timeline(
     height = _PANEL + (len(_COLUMNS) - 1) * _STEP
     colours = ScalarMappable(norm, style.TIMES)
     style.colour_bar(figure, colours, (1240, _BOTTOM, 22, height), style.LABELS["EXPTIME"])
-    _legend(figure, days, table["R2"], int((~dated).sum()))
+    _legend(figure, table["R2"], table["EXPTIME"], int((~dated).sum()))
     return figure
 
 
@@ -142,15 +142,16 @@ def _calendar(axes: Axes, epoch: np.datetime64) -> None:
     top.set_xlabel("date (UTC)")
 
 
-def _legend(figure: Figure, day: NDArray, size: NDArray, undated: int) -> None:
+def _legend(figure: Figure, size: NDArray, exptime: NDArray, undated: int) -> None:
     """Explain the symbols, and count."""
-    starless = int((~np.isfinite(size)).sum())
+    starless, timeless = (int((~np.isfinite(values)).sum()) for values in (size, exptime))
+    median = "median of an exposure" + (f" (grey: {timeless} of unknown exposure time)" if timeless else "")
     handles = [
-        Line2D([], [], ls="none", marker="o", color=style.MUTED, ms=4, label="median of an exposure"),
+        Line2D([], [], ls="none", marker="o", color=style.MUTED, ms=4, label=median),
         Line2D([], [], ls="none", marker="^", color=style.MUTED, ms=6, label="beyond the range"),
         Line2D([], [], ls="none", marker="x", color=style.INK, ms=6, label=f"no stars ({starless})"),
     ]
-    text = style.count(len(day), "exposure") + (f"; {undated} without a date not drawn" if undated else "")
+    text = style.count(len(size), "exposure") + (f"; {undated} without a date not drawn" if undated else "")
     legend = figure.legend(
         handles=handles, loc="lower left", ncols=3, frameon=False, bbox_to_anchor=(0.06, 0.002), title=None
     )

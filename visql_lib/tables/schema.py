@@ -18,8 +18,10 @@ class Column:
 
     ``dtype`` is a NumPy type name, ``str`` or ``time`` (UTC, microseconds);
     ``size`` is the length of a fixed-size list, 0 for a plain number, -1 for any
-    length (the same in all rows);
-    ``decimals`` rounds what is written to what the measurement is worth.
+    length (the same in all rows). What is written is rounded to what the
+    measurement is worth: to multiples of ``step`` (a power of two: the rest of
+    the number is zeros, which pack well), or to ``bits`` significant bits.
+    ``split`` stores the bytes of the numbers apart, which packs dense ones better.
     """
 
     name: str
@@ -27,7 +29,9 @@ class Column:
     unit: str
     doc: str
     size: int = 0
-    decimals: int | None = None
+    step: float = 0.0
+    bits: int = 0
+    split: bool = False
 
     def cast(self, values: Any) -> NDArray:
         """Return `values` in this column's type, rounded as declared."""
@@ -36,8 +40,11 @@ class Column:
         if self.dtype == "time":
             return np.asarray(values, dtype="datetime64[us]")
         array = np.asarray(values)
-        if self.decimals is not None:
-            array = np.round(array.astype(float), self.decimals)
+        if self.step:
+            array = np.round(array.astype(float) / self.step) * self.step
+        if self.bits:
+            mantissa, exponent = np.frexp(array.astype(float))
+            array = np.ldexp(np.round(np.ldexp(mantissa, self.bits)), exponent - self.bits)
         return array.astype(self.dtype)
 
 

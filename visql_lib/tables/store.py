@@ -120,7 +120,16 @@ def write_table(
     arrays = [_to_arrow(c, cast[c.name], f.type) for c, f in zip(schema.columns, fields, strict=True)]
     table = pa.Table.from_arrays(arrays, schema=pa.schema(fields, metadata=metadata))
     with atomic_path(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd", compression_level=3)
+        split = [c.name for c in schema.columns if c.split]
+        packed = [name for name in schema.names if name not in split]
+        pq.write_table(
+            table,
+            temporary,
+            compression="zstd",
+            compression_level=5,
+            use_dictionary=packed,
+            use_byte_stream_split=split,
+        )
 
 
 def read_table(path: Path, columns: Sequence[str] | None = None) -> Table:
