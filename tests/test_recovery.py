@@ -50,6 +50,15 @@ def matched(truth, ext, x, y, radius):
     return index
 
 
+def test_threads_change_nothing(measured, vis_ccd, vis):
+    with open_exposure(vis_ccd, vis) as exposure:
+        found = measure_frame(exposure, SETTINGS.catalog, SETTINGS.preview, threads=2)
+    for one, two in ((measured[0].catalogue, found.catalogue), (measured[0].quadrants, found.quadrants)):
+        assert list(one) == list(two)
+        for name in one:
+            np.testing.assert_array_equal(one[name], two[name])
+
+
 def test_bias_and_noise_of_every_quadrant(measured, truth, vis):
     quadrants = measured[0].quadrants
     order = np.argsort(truth["quadrants"]["EXT"])

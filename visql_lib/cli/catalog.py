@@ -41,12 +41,20 @@ QUADRANTS = click.option(
 @QUADRANTS
 @PREVIEWS
 @RECORD_FAILURE
+@click.option(
+    "--threads",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Quadrants to detect in at once; each more takes some 60 MB.",
+)
 def command(
     raw: Path,
     output: Path,
     quadrants: Path | None,
     previews: Path | None,
     record_failure: bool,
+    threads: int,
     config: Path | None,
 ) -> None:
     """Read, measure, write."""
@@ -54,7 +62,7 @@ def command(
     from visql_lib.tables import CATALOGUE, write_table
 
     settings = settings_of(config)
-    found, meta = frame_pass.pass_over(raw, settings, settings.catalog, record_failure)
+    found, meta = frame_pass.pass_over(raw, settings, settings.catalog, record_failure, threads)
     origin = frame_pass.provenance("catalog", [raw], settings.catalog, settings.instrument)
     columns = found.catalogue if found is not None and found.catalogue else CATALOGUE.empty()
     write_table(output, columns, CATALOGUE, meta=meta, **origin)

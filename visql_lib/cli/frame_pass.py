@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 
 def pass_over(
-    raw: Path, settings: Settings, catalog: CatalogSettings | None, record_failure: bool
+    raw: Path, settings: Settings, catalog: CatalogSettings | None, record_failure: bool, threads: int = 1
 ) -> tuple[FramePass | None, dict[str, Any]]:
     """Measure one frame; return what it gave (None: unreadable, and that is wanted) and the metadata.
 
@@ -41,7 +41,7 @@ def pass_over(
         with open_exposure(raw, instrument) as exposure:
             meta |= header_meta(exposure)
             with progress(exposure.stem, len(exposure.layouts)) as advance:
-                return measure_frame(exposure, catalog, settings.preview, advance), meta
+                return measure_frame(exposure, catalog, settings.preview, advance, threads), meta
     except FrameError as error:
         if not record_failure:
             raise

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +44,7 @@ def measure_frame(
     catalog: CatalogSettings | None,
     preview: PreviewSettings,
     on_quadrant: Callable[[], None] = lambda: None,
+    threads: int = 1,
 ) -> FramePass:
     """Measure a frame quadrant by quadrant.
 
@@ -55,26 +58,75 @@ def measure_frame(
         Binning of the thumbnail and size of the zooms.
     on_quadrant : callable, optional
         Called after each quadrant.
+    threads : int, optional
+        Quadrants whose sources are detected at once; as many are in memory.
+        The result does not depend on it.
 
     Raises
     ------
     FrameError
         If the frame cannot be read.
     """
-    instrument = exposure.instrument
-    detections: dict[str, dict[str, NDArray]] = {}
+    saturation = exposure.instrument.detector.saturation
     levels: dict[str, dict[str, Any]] = {}
+    detections: dict[str, dict[str, NDArray]] = {}
     pictures = Preview(exposure.layouts, preview.thumbnail_binning, preview.zoom_size)
-    for quadrant in exposure:
-        levels[quadrant.name] = _levels(quadrant)
-        pictures.add(quadrant.image, quadrant.layout)
-        if catalog is not None:
-            found = _detect(exposure, quadrant, catalog, levels[quadrant.name])
-            if found is not None:
-                detections[quadrant.name] = _place(quadrant, found)
+
+    def finish(quadrant: Quadrant, found: Detections | DetectionError) -> None:
+        if isinstance(found, Detections):
+            detections[quadrant.name] = _place(quadrant, found)
+        _record(exposure.stem, quadrant.name, found, levels[quadrant.name])
         on_quadrant()
-    order = [name for name in instrument.quadrants if name in levels]
+
+    with _Workers(threads, finish) as workers:
+        for quadrant in exposure:
+            levels[quadrant.name] = _levels(quadrant)
+            pictures.add(quadrant.image, quadrant.layout)
+            if catalog is None:
+                on_quadrant()
+            else:
+                workers.run(quadrant, catalog, saturation)
+    order = [name for name in exposure.instrument.quadrants if name in levels]
     return FramePass(_join(detections, order), _quadrant_rows(levels, order), pictures)
+
+
+class _Workers:
+    """Detects the sources of some quadrants at once; hands the results on in order."""
+
+    def __init__(self, threads: int, finish: Callable[[Quadrant, Detections | DetectionError], None]) -> None:
+        self._threads, self._finish = threads, finish
+        self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
+        self._waiting: deque[tuple[Quadrant, Future[Detections | DetectionError]]] = deque()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if self._pool is not None:
+            if kind is None:
+                while self._waiting:
+                    self._collect()
+            self._pool.shutdown(cancel_futures=True)
+
+    def run(self, quadrant: Quadrant, settings: CatalogSettings, saturation: float) -> None:
+        """Detect the sources of a quadrant, now or soon; waits while too many are on the way."""
+        if self._pool is None:
+            self._finish(quadrant, _detect(quadrant, settings, saturation))
+            return
+        if len(self._waiting) >= self._threads:
+            self._collect()
+        self._waiting.append((quadrant, self._pool.submit(_detect, quadrant, settings, saturation)))
+
+    def _collect(self) -> None:
+        quadrant, future = self._waiting.popleft()
+        self._finish(quadrant, future.result())
+
+
+def _detect(quadrant: Quadrant, settings: CatalogSettings, saturation: float) -> Detections | DetectionError:
+    try:
+        return detect_sources(quadrant.image, settings, saturation)
+    except DetectionError as error:  # costs this quadrant, not the exposure
+        return error
 
 
 def _levels(quadrant: Quadrant) -> dict[str, Any]:
@@ -94,22 +146,18 @@ def _levels(quadrant: Quadrant) -> dict[str, Any]:
     }
 
 
-def _detect(
-    exposure: Exposure, quadrant: Quadrant, settings: CatalogSettings, levels: dict[str, Any]
-) -> Detections | None:
-    try:
-        found = detect_sources(quadrant.image, settings, exposure.instrument.detector.saturation)
-    except DetectionError as error:
-        log.warning("%s: quadrant %s: %s", exposure.stem, quadrant.name, error)
+def _record(stem: str, name: str, found: Detections | DetectionError, levels: dict[str, Any]) -> None:
+    """Complete the row of a quadrant with what its detection said."""
+    if isinstance(found, DetectionError):
+        log.warning("%s: quadrant %s: %s", stem, name, found)
         levels["FLAGS"] |= int(QuadrantFlag.OVERFLOW)
-        return None
+        return
     if found.rms == 0:
-        log.warning("%s: quadrant %s: all pixels have one value", exposure.stem, quadrant.name)
+        log.warning("%s: quadrant %s: all pixels have one value", stem, name)
         levels["FLAGS"] |= int(QuadrantFlag.CONSTANT)
     levels.update(
         BACKGROUND=found.background, BACKGROUND_RMS=found.rms, N_DETECTIONS=len(found.columns["X_IMAGE"])
     )
-    return found
 
 
 def _place(quadrant: Quadrant, found: Detections) -> dict[str, NDArray]:

@@ -17,6 +17,7 @@ rule catalog:
         exposure=all_but(*NOT_CATALOGUED, *WITHOUT_RAW),
     conda:
         "../../envs/visql.yaml"
+    threads: 1
     resources:
         mem_mb=1000,
         runtime=20,
@@ -28,7 +29,8 @@ rule catalog:
         prefix=lambda wildcards, output: output.thumbnail.removesuffix(".png"),
     shell:
         "visql catalog {input.raw:q} -o {output.catalogue:q} --quadrants {output.quadrants:q}"
-        " --previews {params.prefix:q} --record-failure --config {params.config:q} >{log:q} 2>&1"
+        " --previews {params.prefix:q} --record-failure --threads {threads}"
+        " --config {params.config:q} >{log:q} 2>&1"
 
 
 rule preview:
