@@ -31,6 +31,7 @@ rule month:
         [PLAN.pictures(month) for month in PLAN.months],
         [PLAN.quality(month) for month in PLAN.months],
         expand(f"{MONTHS}/complete.tsv", month=PLAN.months),
+        PLAN.last_month(),
 
 
 rule quality:
@@ -40,7 +41,7 @@ rule quality:
 
 rule timeline:
     input:
-        f"{RESULTS}/timeline/IQ_timeline_lastmonth.png",
+        PLAN.last_month(),
 
 
 rule legacy:

@@ -265,7 +265,7 @@ def test_status_names_what_failed(toy_raw, config, tmp_path):
     done = visql("status", tmp_path / "exposures" / "202407.tsv", "-o", tmp_path / "s.tsv")
     assert done.returncode == 1
     assert "6 of 6 exposures failed" in done.stderr
-    assert "missing; run the workflow" in done.stderr
+    assert "is missing: run the workflow" in done.stderr
     assert len((tmp_path / "s.tsv").read_text().splitlines()) == 7
     done = visql("status", tmp_path / "exposures" / "202407.tsv", "-o", tmp_path / "s.tsv", "--tolerate")
     assert (done.returncode, done.stderr) == (0, "")

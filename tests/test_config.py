@@ -29,6 +29,8 @@ ROOT = Path(__file__).parents[1]
         ({"index": {"growing_age": "soon"}}, "growing_age: 'soon' is not a value in s"),
         ({"moments": {"stamp": 28}}, "moments.stamp: the side of a stamp must be odd"),
         ({"stars": 3}, "stars: "),
+        ({"stars": {"radius_min": 20}}, "stars: radius_min must be smaller than radius_max"),
+        ({"months": []}, "months: name at least one month, or auto"),
     ],
 )
 def test_a_wrong_setting_is_one_clear_line(values, message):

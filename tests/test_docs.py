@@ -130,6 +130,7 @@ def test_the_readme_can_be_followed(readme_folder):
         "psfmoments_202407.parquet",
         "psfmoments_202407.png",
         "IQ_timeline_202407.png",
+        "complete.tsv",
         "status.tsv",
     }
     by_hand = {p.name.removeprefix(folder.name) for p in (readme_folder / "one").iterdir()}

@@ -60,8 +60,9 @@ def test_a_real_archive_name_gives_the_local_name():
     assert name.download_stem == ARCHIVE[:57]
     local = name.local_stem("C_20240701_001045_W_52148000.VIS.fits")
     assert local == "C_20240701_001045_W_52148000.VIS.bin_" + ARCHIVE[46:51]
-    with pytest.raises(NameFormatError, match="not an archive name"):
-        ArchiveName.parse(ARCHIVE[:-1])
+    for wrong in (ARCHIVE[:-1], ARCHIVE.replace("20240701", "20240631")):
+        with pytest.raises(NameFormatError, match="not an archive name"):
+            ArchiveName.parse(wrong)
 
 
 def test_all_archive_names_of_a_real_month(reference):

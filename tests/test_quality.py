@@ -206,8 +206,9 @@ def test_who_is_in_the_table(month):
     ):
         month.add(second, moments(20), **facts)
     _, rows = month.run()
-    assert [r["EXPOSURE"] for r in rows] == [name(0), name(1), name(2)]
-    assert [r["FLAGS"] for r in rows] == [0, ExposureFlag.INCOMPLETE, 0]
+    # The fourth was measured before its file broke.
+    assert [r["EXPOSURE"] for r in rows] == [name(0), name(1), name(2), name(3)]
+    assert [r["FLAGS"] for r in rows] == [0, ExposureFlag.INCOMPLETE, 0, 0]
 
 
 def test_rows_are_sorted_by_start(month):
@@ -234,7 +235,7 @@ def test_our_moments_before_imported_ones_before_medians(month):
     ]
     assert own["R2"] == imported["R2"] < 2
     assert only_medians["R2"] == 2.2
-    assert only_medians["N_STARS"] == -1
+    assert np.isnan(only_medians["N_STARS"])
     assert only_medians["FLAGS"] == ExposureFlag.IMPORTED
     assert only_medians["STATUS"] == "warn"
     assert "N_STARS" not in only_medians["REASON"]
@@ -279,7 +280,7 @@ def test_the_text_of_a_month_leaves_failures_out(month, tmp_path):
     month.run()
     out = tmp_path / "text"
     done = CliRunner().invoke(cli, ["legacy", str(month.results / "q.parquet"), "-o", str(out)])
-    assert "1 failed exposures left out" in done.output
+    assert "1 exposures left out: failed" in done.output
     medians = legacy.read_psfmoments(out / "psfmoments_202304.txt")
     assert list(medians) == [name(1), name(3)]
     assert medians[name(1)]["R2"] == pytest.approx(1.95, abs=0.01)
@@ -296,7 +297,7 @@ def imported_month(folder, results, tmp_path):
     runner = CliRunner()
     done = runner.invoke(cli, ["import-legacy", str(folder), "--results", str(results)])
     assert done.exit_code == 0, done.output
-    settings = settings_from_mapping({"raw": [str(tmp_path / "no_raw")], "results": str(results)})
+    settings = settings_from_mapping({"raw": [str(tmp_path)], "results": str(results)})
     refresh_sheets(settings, VIS, ["202407"])
     out = results / "psfmoments_202407.parquet"
     done = runner.invoke(cli, ["quality", str(results / "exposures" / "202407.tsv"), "-o", str(out)])

@@ -48,6 +48,19 @@ def test_the_chimney_is_found_whatever_the_image_quality(r_star):
     assert selection.flags == 0
 
 
+@pytest.mark.parametrize("foot", [3e4, 1e5, 3e5])
+def test_the_search_counts_what_the_region_holds(foot):
+    """Leaving out what can be in no region at all changes no count."""
+    settings = StarSettings(stack_flux_min=foot)
+    catalogue = chimney(1.0, 3.1e5)
+    _, selection = select_stars(catalogue, settings)
+    thick = catalogue["B_IMAGE"] > settings.min_b_image
+    inside = chimney_region(
+        catalogue["FLUX_RADIUS"][thick], catalogue["FLUX_AUTO"][thick], selection.r_c, selection.f_c, settings
+    )
+    assert selection.n_region == inside.sum() > 0
+
+
 def test_thin_detections_are_never_stars():
     catalogue = chimney()
     catalogue["B_IMAGE"][:] = 1.3

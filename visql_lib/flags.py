@@ -63,7 +63,7 @@ class ExposureFlag(NamedFlag):
     """FLAGS of the monthly quality table: why an exposure's numbers are missing or doubtful."""
 
     NO_STARS = 1, "no star with valid moments"
-    FEW_STARS = 2, "fewer stars than the configured minimum"
+    FEW_STARS = 2, "fewer stars than the limits in force ask for"
     FAILED = 4, "a step failed on this exposure; REASON says which and why"
     IMPORTED = 8, "medians imported from text tables of the original system"
     INCOMPLETE = 16, "quadrants are missing from the raw frame"

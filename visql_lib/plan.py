@@ -10,7 +10,7 @@ from pathlib import Path
 
 from visql_lib.config import Settings, find_data_file
 from visql_lib.config.load import digest
-from visql_lib.errors import ConfigError, TableError
+from visql_lib.errors import TableError
 from visql_lib.frames.instrument import Instrument, load_instrument
 from visql_lib.frames.mosaic import ZOOM_POSITIONS
 from visql_lib.tables.sheet import (
@@ -75,9 +75,6 @@ class Plan:
             return cls(
                 settings, instrument, {m: read_sheet(p) if p.is_file() else [] for m, p in paths.items()}
             )
-        for folder in settings.raw:
-            if not Path(folder).is_dir():
-                raise ConfigError(f"raw: folder {folder!r} does not exist; create it, or set raw=FOLDER")
         return cls(settings, instrument, refresh_sheets(settings, instrument, months))
 
     @property
@@ -147,14 +144,30 @@ class Plan:
             for exposure in exposures:
                 found += _with_missing(self.stem(month, exposure), first, others)
         for table in self.kept(month, "_stars2_mom.parquet"):
-            stem = table.removesuffix("_stars2_mom.parquet")
-            found += _with_missing(stem, "_stars2_mom.png", [f"_{name}.png" for name in MOMENT_PICTURES])
+            wanted = [f"{table.removesuffix('_stars2_mom.parquet')}_{name}.png" for name in MOMENT_PICTURES]
+            found += [path for path in wanted if not Path(path).is_file()]
         return found
 
     def imported(self, month: str) -> list[str]:
         """Return the table of what was imported for a month, if there is one."""
         path = Path(self.settings.results) / "imported" / f"{month}.parquet"
         return [str(path)] if path.is_file() else []
+
+    @cached_property
+    def newest_months(self) -> list[str]:
+        """The newest two months that were ever worked on or are configured."""
+        folder = Path(self.settings.results) / "months"
+        made = {p.parent.name for p in folder.glob("*/psfmoments_*.parquet")}
+        return sorted(made | set(self.months))[-2:]
+
+    def newest_tables(self, *, configured: bool) -> list[str]:
+        """Return the image-quality tables of the newest months: those of configured months, or the others."""
+        return [self.quality(m)[0] for m in self.newest_months if (m in self.months) == configured]
+
+    def last_month(self) -> list[str]:
+        """Return the timeline of the last month, where a configured month has a part in it."""
+        path = f"{self.settings.results}/timeline/IQ_timeline_lastmonth.png"
+        return [path] if self.newest_tables(configured=True) else []
 
     def archive_names(self) -> list[str]:
         """Return the configured table of archive names, if there is one."""
@@ -196,15 +209,9 @@ class Plan:
         paths = [sheet_path(Path(self.settings.results), month) for month in self.months]
         return complaint([state for path in paths if path.is_file() for state in exposure_states(path)])
 
-    @cached_property
-    def instrument_digest(self) -> str:
-        """Changes with the facts that measurement depends on."""
-        return digest(self.instrument.geometry, self.instrument.detector)
-
-    @cached_property
-    def score_digest(self) -> str:
-        """Changes with the calibration of the score and the exposure classes."""
-        return digest(self.instrument.score, self.instrument.exposure_classes)
+    def facts(self, *names: str) -> str:
+        """Return a hash that changes with some of the instrument's facts."""
+        return digest(self.instrument.model_dump(mode="json", include=set(names)))
 
     @property
     def threshold_file(self) -> str:
@@ -243,12 +250,22 @@ def exposure_states(sheet: Path) -> list[ExposureState]:
     for row in read_sheet(sheet):
         status, reason = row.status, row.reason
         if status in USABLE:
-            table = sheet.with_suffix("") / row.exposure / f"{row.exposure}_quadrants.parquet"
-            try:
-                failure = read_meta(table).get("failed")
-            except TableError:
-                failure = f"{table}: missing; run the workflow"
+            failure = _failure(sheet.with_suffix("") / row.exposure / row.exposure, row.frame_type)
             if failure:
-                status, reason = "failed", str(failure)
+                status, reason = "failed", failure
         states.append(ExposureState(row.exposure, row.frame_type, status, reason))
     return states
+
+
+def _failure(stem: Path, frame_type: str) -> str:
+    """Return why a frame is not done, from what its last table says; "" if it is."""
+    last = "_stars2_mom.parquet" if frame_type == "SCIENCE" else "_quadrants.parquet"
+    for ending in dict.fromkeys(("_quadrants.parquet", last)):
+        table = stem.with_name(stem.name + ending)
+        try:
+            failure = read_meta(table).get("failed")
+        except TableError:
+            return f"{table.name} is missing: run the workflow; if a step fails, its log says why"
+        if failure:
+            return str(failure)
+    return ""

@@ -6,13 +6,8 @@ from pathlib import Path
 
 import click
 
-from visql_lib.cli.common import INPUT, OUTPUT, PREFIX, output_option, settings_of, step
+from visql_lib.cli.common import INPUT, OUTPUT, PREFIX, RECORD_FAILURE, output_option, settings_of, step
 
-RECORD_FAILURE = click.option(
-    "--record-failure",
-    is_flag=True,
-    help="Of a frame that cannot be read, write empty tables that carry the reason, and exit 0.",
-)
 PREVIEWS = click.option(
     "--previews",
     type=PREFIX,
@@ -59,11 +54,14 @@ def command(
 ) -> None:
     """Read, measure, write."""
     from visql_lib.cli import frame_pass
+    from visql_lib.frames import load_instrument
     from visql_lib.tables import CATALOGUE, write_table
 
     settings = settings_of(config)
     found, meta = frame_pass.pass_over(raw, settings, settings.catalog, record_failure, threads)
-    origin = frame_pass.provenance("catalog", [raw], settings.catalog, settings.instrument)
+    instrument = load_instrument(settings.instrument)
+    facts = (instrument.geometry, instrument.detector)
+    origin = frame_pass.provenance("catalog", [raw], settings.catalog, *facts)
     columns = found.catalogue if found is not None and found.catalogue else CATALOGUE.empty()
     write_table(output, columns, CATALOGUE, meta=meta, **origin)
     if quadrants is not None:

@@ -11,8 +11,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from visql_lib.errors import VisqlError
+
 if TYPE_CHECKING:
     from visql_lib.config import Settings
+
+log = logging.getLogger(__name__)
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -74,6 +78,35 @@ def settings_of(config: Path | None) -> Settings:
     from visql_lib.config import load_settings
 
     return load_settings(config)
+
+
+RECORD_FAILURE = click.option(
+    "--record-failure",
+    is_flag=True,
+    help="If this exposure fails, write empty tables that carry the reason, and exit 0.",
+)
+
+
+@contextmanager
+def recorded(wanted: bool, meta: dict[str, Any]) -> Iterator[None]:
+    """Note in a table's metadata why an exposure failed, if that is wanted; else let the error through.
+
+    One exposure must not cost the month, so this is the one place that catches
+    everything; the log holds the traceback of what nobody expected. Kills and
+    interruptions are not caught: those jobs run again.
+    """
+    try:
+        yield
+    except VisqlError as error:
+        if not wanted:
+            raise
+        log.error("%s", error)
+        meta["failed"] = str(error)
+    except Exception as error:
+        if not wanted:
+            raise
+        log.exception("%s", meta.get("exposure", ""))
+        meta["failed"] = f"{type(error).__name__}: {error} (unexpected; its log has the traceback)"
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,15 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from visql_lib.cli.common import progress
-from visql_lib.errors import FrameError
+from visql_lib.cli.common import progress, recorded
 
 if TYPE_CHECKING:
     from visql_lib.config import CatalogSettings, PreviewSettings, Settings
-    from visql_lib.frames import Exposure, Instrument
+    from visql_lib.frames import Exposure
     from visql_lib.steps.catalog import FramePass
-
-log = logging.getLogger(__name__)
 
 
 def pass_over(
@@ -28,25 +24,21 @@ def pass_over(
 
     Raises
     ------
-    FrameError
-        If the frame cannot be read and `record_failure` is not set.
+    VisqlError
+        If the frame fails and `record_failure` is not set.
     """
     from visql_lib.frames import load_instrument, open_exposure
     from visql_lib.frames.names import stem_of
     from visql_lib.steps.catalog import measure_frame
 
     instrument = load_instrument(settings.instrument)
-    meta = {"exposure": stem_of(raw.name), "instrument": instrument.name}
-    try:
-        with open_exposure(raw, instrument) as exposure:
-            meta |= header_meta(exposure)
-            with progress(exposure.stem, len(exposure.layouts)) as advance:
-                return measure_frame(exposure, catalog, settings.preview, advance, threads), meta
-    except FrameError as error:
-        if not record_failure:
-            raise
-        log.error("%s", error)
-        return None, meta | {"failed": str(error)}
+    meta: dict[str, Any] = {"exposure": stem_of(raw.name), "instrument": instrument.name}
+    found = None
+    with recorded(record_failure, meta), open_exposure(raw, instrument) as exposure:
+        meta |= header_meta(exposure)
+        with progress(exposure.stem, len(exposure.layouts)) as advance:
+            found = measure_frame(exposure, catalog, settings.preview, advance, threads)
+    return found, meta
 
 
 def header_meta(exposure: Exposure) -> dict[str, Any]:
@@ -110,10 +102,3 @@ def provenance(stage: str, inputs: list[Path], *settings: Any) -> dict[str, Any]
         "inputs": inputs,
         "settings_hash": digest(*settings),
     }
-
-
-def instrument_of(settings: Settings) -> Instrument:
-    """Load the configured instrument."""
-    from visql_lib.frames import load_instrument
-
-    return load_instrument(settings.instrument)

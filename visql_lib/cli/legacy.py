@@ -45,6 +45,8 @@ def command(tables: tuple[Path, ...], output: Path, config: Path | None) -> None
 
 
 def _write_month(path: Path, output: Path, meta: dict[str, Any], settings: Settings) -> None:
+    import numpy as np
+
     from visql_lib.flags import ExposureFlag
     from visql_lib.frames.instrument import load_instrument
     from visql_lib.tables import read_table
@@ -53,9 +55,12 @@ def _write_month(path: Path, output: Path, meta: dict[str, Any], settings: Setti
 
     month = _wanted(path, meta, "month")
     quality = read_table(path, ["EXPOSURE", "ARCHIVE_NAME", "FLAGS", *MEDIANS])
-    known = (quality["FLAGS"] & ExposureFlag.FAILED) == 0
+    unknown = np.isnan([quality[name] for name in MEDIANS])
+    # Without stars the original printed numbers of its own; of half-known medians it had no way to tell.
+    half = unknown.any(axis=0) & ~unknown.all(axis=0)
+    known = ((quality["FLAGS"] & ExposureFlag.FAILED) == 0) & ~half
     if not known.all():
-        click.echo(f"{path}: {(~known).sum()} failed exposures left out: the original had no way to say so")
+        click.echo(f"{path}: {(~known).sum()} exposures left out: failed, or not all medians known")
     instrument = load_instrument(settings.instrument)
     write_month(output, month, {name: column[known] for name, column in quality.items()}, instrument.score)
 

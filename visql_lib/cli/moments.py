@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from visql_lib.cli.common import INPUT, OUTPUT, output_option, progress, settings_of, step
+from visql_lib.cli.common import (
+    INPUT,
+    OUTPUT,
+    RECORD_FAILURE,
+    output_option,
+    progress,
+    recorded,
+    settings_of,
+    step,
+)
 
 if TYPE_CHECKING:
     from visql_lib.config import Settings
+    from visql_lib.frames import Instrument
     from visql_lib.steps.moments import ExposureMoments
     from visql_lib.tables import Table
 
@@ -29,29 +39,39 @@ if TYPE_CHECKING:
 @click.option(
     "--stamps", type=OUTPUT, metavar="FILE", help="Also write cut-outs of stars spread over the field."
 )
-def command(raw: Path, stars: Path, output: Path, stamps: Path | None, config: Path | None) -> None:
+@RECORD_FAILURE
+def command(
+    raw: Path, stars: Path, output: Path, stamps: Path | None, record_failure: bool, config: Path | None
+) -> None:
     """Read, measure, write."""
     from visql_lib.cli.frame_pass import provenance
+    from visql_lib.frames import load_instrument
     from visql_lib.steps.moments import STAR_COLUMNS
     from visql_lib.tables import MOMENTS, STAMPS, read_table, write_table
 
     settings = settings_of(config)
-    table = read_table(stars, STAR_COLUMNS)
-    found = _measure(raw, table, settings)
-    origin = provenance("moments", [raw, stars], settings.moments)
-    write_table(output, found.moments or MOMENTS.empty(), MOMENTS, meta=table.meta, **origin)
+    instrument = load_instrument(settings.instrument)
+    meta: dict[str, Any] = {"exposure": stars.name.removesuffix("_stars2.parquet")}
+    found = None
+    with recorded(record_failure, meta):
+        table = read_table(stars, STAR_COLUMNS)
+        meta |= table.meta
+        if table.n_rows:  # else there is nothing to open the frame for
+            found = _measure(raw, table, instrument, settings)
+    origin = provenance("moments", [raw, stars], settings.moments, instrument.geometry)
+    write_table(output, found.moments if found else MOMENTS.empty(), MOMENTS, meta=meta, **origin)
     if stamps is not None:
-        write_table(stamps, found.stamps or STAMPS.empty(), STAMPS, meta=table.meta, **origin)
+        write_table(stamps, found.stamps if found else STAMPS.empty(), STAMPS, meta=meta, **origin)
 
 
-def _measure(raw: Path, table: Table, settings: Settings) -> ExposureMoments:
-    from visql_lib.frames import load_instrument, open_exposure
-    from visql_lib.steps.moments import ExposureMoments, measure_exposure_moments
+def _measure(raw: Path, table: Table, instrument: Instrument, settings: Settings) -> ExposureMoments | None:
+    """Measure, None where no star is far enough from the edges."""
+    from visql_lib.frames import open_exposure
+    from visql_lib.steps.moments import measure_exposure_moments
 
-    if not table.n_rows:  # no stars, or a frame that could not be read: nothing to open it for
-        return ExposureMoments({}, {})
     with (
-        open_exposure(raw, load_instrument(settings.instrument)) as exposure,
+        open_exposure(raw, instrument) as exposure,
         progress(exposure.stem, len(exposure.layouts)) as advance,
     ):
-        return measure_exposure_moments(exposure, table, settings.moments, advance)
+        found = measure_exposure_moments(exposure, table, settings.moments, advance)
+    return found if found.moments else None

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from visql_lib.cli.catalog import QUADRANTS, RECORD_FAILURE
-from visql_lib.cli.common import INPUT, PREFIX, output_option, settings_of, step
+from visql_lib.cli.catalog import QUADRANTS
+from visql_lib.cli.common import INPUT, PREFIX, RECORD_FAILURE, output_option, settings_of, step
 
 
 @step(
@@ -27,10 +27,13 @@ def command(
 ) -> None:
     """Read, bin, draw."""
     from visql_lib.cli import frame_pass
+    from visql_lib.frames import load_instrument
 
     settings = settings_of(config)
     found, meta = frame_pass.pass_over(raw, settings, None, record_failure)
     if quadrants is not None:
-        origin = frame_pass.provenance("preview", [raw], settings.instrument)
+        instrument = load_instrument(settings.instrument)
+        facts = (instrument.geometry, instrument.detector)
+        origin = frame_pass.provenance("preview", [raw], settings.preview, *facts)
         frame_pass.write_quadrants(found, quadrants, meta, **origin)
     frame_pass.write_previews(found, output, meta["exposure"], settings)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
-from visql_lib.cli.common import INPUT, output_option, settings_of, step
+from visql_lib.cli.common import INPUT, RECORD_FAILURE, output_option, recorded, settings_of, step
 
 
 @step(
@@ -20,21 +22,20 @@ from visql_lib.cli.common import INPUT, output_option, settings_of, step
 )
 @click.argument("cat", type=INPUT)
 @output_option("Stars (Parquet).")
-def command(cat: Path, output: Path, config: Path | None) -> None:
+@RECORD_FAILURE
+def command(cat: Path, output: Path, record_failure: bool, config: Path | None) -> None:
     """Read, select, write."""
     from visql_lib.cli.frame_pass import provenance
     from visql_lib.psf.stars import select_stars
     from visql_lib.tables import STARS, read_table, write_table
 
     settings = settings_of(config)
-    catalogue = read_table(cat)
-    chosen, selection = select_stars(
-        catalogue, settings.stars, fixed=catalogue.meta.get("frame_type") == "FLAT"
-    )
-    write_table(
-        output,
-        {name: column[chosen] for name, column in catalogue.items()},
-        STARS,
-        meta=catalogue.meta | {"selection": selection.as_dict()},
-        **provenance("stars", [cat], settings.stars),
-    )
+    meta: dict[str, Any] = {"exposure": cat.name.removesuffix(".cat.parquet")}
+    stars: Mapping[str, Any] = STARS.empty()
+    with recorded(record_failure, meta):
+        catalogue = read_table(cat)
+        meta |= catalogue.meta
+        chosen, selection = select_stars(catalogue, settings.stars, fixed=meta.get("frame_type") == "FLAT")
+        meta["selection"] = selection.as_dict()
+        stars = {name: column[chosen] for name, column in catalogue.items()}
+    write_table(output, stars, STARS, meta=meta, **provenance("stars", [cat], settings.stars))

@@ -8,9 +8,9 @@ Facts of an instrument are not settings: they live in ``config/instruments/``.
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import BeforeValidator, Field, field_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from visql_lib.config.units import Section, setting
 
@@ -86,6 +86,14 @@ class StarSettings(Section):
     flat_flux_min: float = setting(1e4, "adu", "FLAT frames: smallest FLUX_AUTO.", gt=0)
     flat_flux_max: float = setting(3e5, "adu", "FLAT frames: largest FLUX_AUTO.", gt=0)
 
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        pairs = (("radius_min", "radius_max"), ("flat_radius_min", "flat_radius_max"))
+        for low, high in (*pairs, ("flat_flux_min", "flat_flux_max")):
+            if getattr(self, low) >= getattr(self, high):
+                raise ValueError(f"{low} must be smaller than {high}")
+        return self
+
 
 class MomentSettings(Section):
     """How moments are weighted and centred."""
@@ -120,7 +128,6 @@ class PictureSettings(Section):
 class QualitySettings(Section):
     """Median moments, score and status of an exposure."""
 
-    min_stars: int = setting(10, None, "Exposures with fewer stars are flagged FEW_STARS.", ge=1)
     thresholds: str = setting(
         "euclid_vis",
         None,
@@ -179,6 +186,8 @@ class Settings(Section):
     @field_validator("months")
     @classmethod
     def _known_months(cls, months: tuple[str, ...]) -> tuple[str, ...]:
+        if not months:
+            raise ValueError("name at least one month, or auto")
         for month in months:
             if month != "auto" and not re.fullmatch(r"(19|20)\d\d(0[1-9]|1[0-2])", month):
                 raise ValueError(f"{month!r} is not a month: write YYYYMM, such as 202407, or auto")

@@ -141,13 +141,17 @@ class Exposure:
 
     def _image_hdus(self) -> Iterator[Any]:
         number = 1
+        seen: set[str] = set()
         while True:
             with _reading(self.path):
                 try:
                     hdu = self._hdus[number]
                 except IndexError:
                     return
+            if hdu.name in seen:
+                raise FrameError(f"{self.path}: holds quadrant {hdu.name} twice")
             if hdu.name in self.instrument.quadrants:
+                seen.add(hdu.name)
                 yield hdu
             else:
                 log.warning(
@@ -161,6 +165,10 @@ class Exposure:
             pixels = np.asarray(hdu.data)
             layout = replace(layout, wcs=_linear_wcs(hdu.header, layout.wcs))
             del hdu.data  # or astropy keeps every quadrant until the file is closed
+        if pixels.dtype.kind != "u":
+            raise FrameError(
+                f"{self.path}: quadrant {hdu.name} has pixels of {pixels.dtype}, not unsigned integers"
+            )
         if pixels.shape != layout.shape:
             raise FrameError(
                 f"{self.path}: quadrant {hdu.name} has {pixels.shape} pixels, not {layout.shape}; "
@@ -196,7 +204,10 @@ def inspect(path: Path, instrument: Instrument) -> FrameStructure:
     size = path.stat().st_size
     if end > size:
         raise FrameError(f"{path}: cut short, {size} of {end} bytes; fetch it again")
-    return FrameStructure(header, tuple(n for n in names if n in instrument.quadrants))
+    found = [name for name in names if name in instrument.quadrants]
+    if twice := {name for name in found if found.count(name) > 1}:
+        raise FrameError(f"{path}: holds quadrant {min(twice)} twice")
+    return FrameStructure(header, tuple(found))
 
 
 def check_complete(path: Path) -> None:

@@ -74,7 +74,7 @@ def _start(value: Any, instrument: Instrument, named_start: datetime | None) -> 
     except ValueError:
         return named_start, "name"
     date = date.replace(tzinfo=UTC) if date.tzinfo is None else date.astimezone(UTC)
-    if date >= instrument.earliest_date or named_start is None:
+    if date >= instrument.earliest_date:
         return date, "DATE-OBS"
     return named_start, "name"
 

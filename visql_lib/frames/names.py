@@ -86,13 +86,17 @@ class ArchiveName:
             If it is none.
         """
         match = _ARCHIVE.fullmatch(_SUFFIXES.sub("", name))
-        if not match:
+        try:
+            start = datetime.strptime(match["start"], "%Y%m%dT%H%M%S.%f") if match else None
+        except ValueError:  # 31 June
+            start = None
+        if not match or not start:
             raise NameFormatError(f"{name}: not an archive name (EUC_LE1_VIS-...-_EUCLIDSOC)")
         return cls(
             int(match["obs_id"]),
             int(match["dither"]),
             match["mode"],
-            datetime.strptime(match["start"], "%Y%m%dT%H%M%S.%f").replace(tzinfo=UTC),
+            start.replace(tzinfo=UTC),
             int(match["exposure"]),
             int(match["version"]),
             match["processing"],

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from visql_lib.config import QualitySettings, Settings
+from visql_lib.config import Settings
 from visql_lib.config.thresholds import ERROR, QUANTITIES, Thresholds
 from visql_lib.errors import ConfigError, TableError
 from visql_lib.flags import ExposureFlag
@@ -24,7 +24,6 @@ from visql_lib.tables.legacy_read import read_archive_names
 from visql_lib.tables.sheet import USABLE, WITHOUT_RAW, SheetRow, read_sheet
 
 MEASURED, IMPORTED_MOMENTS, IMPORTED_MEDIANS = "measured", "imported moments", "imported medians"
-_UNKNOWN = -1  # N_STARS where only medians were imported
 
 
 def month_exposures(sheet: Path) -> list[SheetRow]:
@@ -50,7 +49,7 @@ def month_quality(
         The exposure sheet; moments are looked for beside it, imported medians in
         the folder ``imported`` of the results.
     settings : Settings
-        How few stars are flagged; where archive names are.
+        Where archive names are.
     instrument : Instrument
         Calibration of the score, exposure classes.
     thresholds : Thresholds
@@ -75,14 +74,12 @@ def month_quality(
     for row in month_exposures(sheet):
         known = imported.get(row.exposure, {})
         name = known.get("ARCHIVE_NAME") or names.get(row.exposure, "")
-        rows.append(quality_row(row, sheet.parent / month, known, settings.quality) | {"ARCHIVE_NAME": name})
+        rows.append(quality_row(row, sheet.parent / month, known) | {"ARCHIVE_NAME": name})
         on_exposure()
     return quality_table(rows, instrument, thresholds)
 
 
-def quality_row(
-    row: SheetRow, folder: Path, imported: dict[str, Any], settings: QualitySettings
-) -> dict[str, Any]:
+def quality_row(row: SheetRow, folder: Path, imported: dict[str, Any]) -> dict[str, Any]:
     """Return one exposure's row, without score and status.
 
     Parameters
@@ -93,8 +90,6 @@ def quality_row(
         Holds the month's folders of exposures.
     imported : mapping
         The exposure's row of the imported table, empty if it has none.
-    settings : QualitySettings
-        How few stars are flagged.
     """
     exptime = imported.get("EXPTIME", math.nan) if math.isnan(row.exptime) else row.exptime
     values = {
@@ -114,11 +109,8 @@ def quality_row(
         found = _failed(f"{path.name}: no moments, neither measured nor imported", MEASURED)
     flags = values["FLAGS"] | found.pop("FLAGS", 0)
     values |= found
-    if not flags & ExposureFlag.FAILED:
-        if values["N_STARS"] == 0:
-            flags |= ExposureFlag.NO_STARS
-        elif values["N_STARS"] != _UNKNOWN and values["N_STARS"] < settings.min_stars:
-            flags |= ExposureFlag.FEW_STARS
+    if values["N_STARS"] == 0:
+        flags |= ExposureFlag.NO_STARS
     return values | {"FLAGS": int(flags)}
 
 
@@ -135,7 +127,7 @@ def _from_moments(path: Path) -> dict[str, Any]:
 
 def _from_medians(imported: dict[str, Any]) -> dict[str, Any]:
     medians = {name: imported[name] for name in SUMMARY}
-    n_stars = 0 if math.isnan(medians["R2"]) else _UNKNOWN
+    n_stars = 0 if math.isnan(medians["R2"]) else math.nan
     flags = int(ExposureFlag.IMPORTED)
     return {**medians, "N_STARS": n_stars, "SOURCE": IMPORTED_MEDIANS, "FLAGS": flags}
 
@@ -145,7 +137,7 @@ def _failed(reason: str, source: str) -> dict[str, Any]:
 
 
 def _no_medians() -> dict[str, Any]:
-    return {"N_STARS": 0} | {n + end: math.nan for n in SUMMARY for end in ("", "_ERR")}
+    return {"N_STARS": math.nan} | {n + end: math.nan for n in SUMMARY for end in ("", "_ERR")}
 
 
 def quality_table(
@@ -171,9 +163,9 @@ def _status(row: dict[str, Any], thresholds: Thresholds) -> tuple[str, str]:
     if row["FLAGS"] & ExposureFlag.NO_STARS:
         return ERROR, ExposureFlag.NO_STARS.doc
     values = {name: float(row[name]) for name in QUANTITIES}
-    if row["N_STARS"] == _UNKNOWN:
-        values["N_STARS"] = math.nan
     judgement = thresholds.judge(values, _day(row["DATE_OBS"]))
+    if any(finding.name == "N_STARS" and finding.side == "below" for finding in judgement.findings):
+        row["FLAGS"] |= int(ExposureFlag.FEW_STARS)
     return judgement.status, judgement.reason
 
 

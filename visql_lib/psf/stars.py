@@ -128,8 +128,8 @@ def _flags(n_detections: int, n_stars: int, settings: StarSettings) -> int:
 def _search(radius: NDArray, flux: NDArray, settings: StarSettings) -> StarSelection:
     """Find the pair (r_c, f_c) whose region holds most detections, and the box around its stars."""
     # Nothing below the foot of the narrowest stack can ever be in a region.
-    foot = settings.stack_flux_min * (settings.radius_min / settings.stack_width) ** 2
-    keep = flux > min(foot, settings.flux_unit * settings.radius_min**2 / settings.plume_width)
+    lowest = (settings.radius_min / settings.stack_width) ** 2
+    keep = flux > lowest * min(settings.stack_flux_min, settings.flux_unit / settings.plume_width)
     bright_r, bright_f = radius[keep], flux[keep]
     best = (0, np.nan, np.nan)
     for r_c in np.geomspace(settings.radius_min, settings.radius_max, settings.radius_steps):

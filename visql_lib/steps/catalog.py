@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visql_lib.config import CatalogSettings, PreviewSettings
-from visql_lib.errors import DetectionError
+from visql_lib.errors import DetectionError, FrameError
 from visql_lib.flags import QuadrantFlag
 from visql_lib.frames import Exposure, Quadrant
 from visql_lib.frames.mosaic import Preview
@@ -86,6 +86,8 @@ def measure_frame(
                 on_quadrant()
             else:
                 workers.run(quadrant, catalog, saturation)
+    if not levels:
+        raise FrameError(f"{exposure.path}: holds none of the quadrants of {exposure.instrument.name}")
     order = [name for name in exposure.instrument.quadrants if name in levels]
     return FramePass(_join(detections, order), _quadrant_rows(levels, order), pictures)
 

@@ -126,7 +126,7 @@ PSFMOMENTS = TableSchema(
         Column("DATE_OBS", "time", "", "start, UTC"),
         Column("EXPTIME", "float64", "s", "exposure time"),
         Column("CLASS", "str", "", "exposure class"),
-        Column("N_STARS", "int32", "", "stars with valid moments; -1 where not known (imported medians)"),
+        Column("N_STARS", "float32", "", "stars with valid moments; NaN where not known"),
         *_MEDIANS,
         Column("SCORE", "float64", "", "image-quality score; NaN without stars"),
         Column("STATUS", "str", "", "ok, warn, error or failed, against the thresholds in force that day"),

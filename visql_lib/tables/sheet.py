@@ -15,11 +15,13 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from visql_lib.config import IndexSettings, Settings
-from visql_lib.errors import FrameError, NameFormatError, TableError
+from visql_lib.config.load import digest
+from visql_lib.errors import ConfigError, FrameError, NameFormatError, TableError
 from visql_lib.frames.header import ExposureHeader
 from visql_lib.frames.instrument import Instrument
 from visql_lib.frames.names import RawName, stem_of
@@ -37,7 +39,7 @@ OK, INCOMPLETE, UNREADABLE, GROWING, KNOWN_BAD, IMPORTED, GONE = (
     "gone",
 )
 USABLE = (OK, INCOMPLETE)  # a raw frame that is worth processing
-WITHOUT_RAW = (IMPORTED, GONE)  # no raw frame, but tables
+WITHOUT_RAW = (IMPORTED, GONE, UNREADABLE)  # no raw frame to work with, but perhaps tables
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,7 @@ class SheetRow:
     reason: str
     size: int  # bytes
     mtime: int  # ns
+    context: str  # changes with the settings and facts that decide type and status
 
     @property
     def fingerprint(self) -> str:
@@ -72,6 +75,10 @@ class SheetRow:
         return f"{self.size}-{self.mtime}"
 
 
+_FROM_HEADER = (
+    *("frame_type", "date_obs", "date_source", "exptime", "ra", "dec", "pa", "saa", "alpha"),
+    *("obs_id", "calblkid", "calblkvr", "dithobs", "img_t1", "img_t2"),
+)
 _COLUMNS = tuple(f.name for f in fields(SheetRow))
 _NUMBERS = {f.name for f in fields(SheetRow) if f.type == "float"}
 _INTEGERS = {f.name for f in fields(SheetRow) if f.type == "int"}
@@ -155,11 +162,16 @@ def refresh_sheets(
 
     Raises
     ------
+    ConfigError
+        If a raw folder does not exist.
     TableError
         If an existing sheet cannot be read.
     """
     from filelock import FileLock
 
+    for folder in settings.raw:
+        if not Path(folder).is_dir():
+            raise ConfigError(f"raw: folder {folder!r} does not exist; create it, or set raw=FOLDER")
     results = Path(settings.results)
     found = _find_frames(settings, set(months))
     (results / "exposures").mkdir(parents=True, exist_ok=True)
@@ -208,7 +220,7 @@ def _find_frames(settings: Settings, months: set[str]) -> dict[str, dict[str, tu
     found: dict[str, dict[str, tuple[Path, os.stat_result]]] = {month: {} for month in months}
     odd = 0
     for folder in settings.raw:
-        for entry in _walk(Path(folder)):
+        for entry, stat in _walk(Path(folder)):
             suffix = next((s for s in suffixes if entry.name.endswith(s)), None)
             if suffix is None or entry.name.startswith("."):
                 continue
@@ -225,23 +237,30 @@ def _find_frames(settings: Settings, months: set[str]) -> dict[str, dict[str, tu
                 log.warning("%s: found twice, %s and %s", stem, other[0], path)
                 if _rank(other[0], suffixes) <= _rank(path, suffixes):
                     continue
-            found[month][stem] = (path, entry.stat())
+            found[month][stem] = (path, stat)
     if odd:
         log.warning("%d FITS files in %s are not named like raw frames and are left alone", odd, settings.raw)
     return found
 
 
-def _walk(folder: Path) -> Iterator[os.DirEntry[str]]:
-    """Yield the files below a folder in order of name; a missing folder is empty."""
+def _walk(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[tuple[os.DirEntry[str], os.stat_result]]:
+    """Yield the files below a folder in order of name; what may not be read is skipped with a warning."""
+    real = folder.resolve()
+    if real in above:  # a link that leads back
+        return
     try:
         entries = sorted(os.scandir(folder), key=lambda e: e.name)
-    except FileNotFoundError:
+    except PermissionError as error:
+        log.warning("%s: cannot be looked into (%s)", folder, error.strerror)
         return
     for entry in entries:
-        if entry.is_dir():
-            yield from _walk(Path(entry.path))
-        elif entry.is_file():
-            yield entry
+        try:
+            if entry.is_dir():
+                yield from _walk(Path(entry.path), (*above, real))
+            elif entry.is_file():
+                yield entry, entry.stat()
+        except FileNotFoundError:  # gone since it was listed
+            continue
 
 
 def _rank(path: Path, suffixes: Sequence[str]) -> int:
@@ -257,21 +276,31 @@ class _Look:
     now: float  # seconds since 1970
     on_read: Callable[[], None]
 
+    @cached_property
+    def context(self) -> str:
+        """Changes with what decides how a header is read."""
+        facts = self.instrument.model_dump(mode="json", include={"geometry", "frame_types", "earliest_date"})
+        return digest(facts, {"detectors": self.settings.index.detectors})
+
     def row(self, file: Path, stat: os.stat_result, known: SheetRow | None) -> SheetRow:
         """Return the row of one raw file: the old one where the file did not change."""
         stem = stem_of(file.name)
         bad = stem in self.settings.known_bad
         if known is not None and not bad and known.status in (OK, INCOMPLETE, UNREADABLE):
-            seen = (str(file), stat.st_size, stat.st_mtime_ns)
-            if (known.file, known.size, known.mtime) == seen:
+            seen = (str(file), stat.st_size, stat.st_mtime_ns, self.context)
+            if (known.file, known.size, known.mtime, known.context) == seen:
                 return known
-        blank = _blank(stem, file, stat)
+        blank = replace(_blank(stem, file, stat), context=self.context)
         if bad:
             return replace(blank, status=KNOWN_BAD, reason="listed in known_bad")
         if abs(self.now - stat.st_mtime) < self.settings.index.growing_age:  # clocks differ a little
             return replace(blank, status=GROWING, reason="changed a moment ago; left for later")
         self.on_read()
-        return _inspect(blank, file, self.settings.index, self.instrument)
+        row = _inspect(blank, file, self.settings.index, self.instrument)
+        if row.status == UNREADABLE and known is not None and known.frame_type != "UNKNOWN":
+            # What is known of the exposure stays known; only its file has been broken since.
+            return replace(row, **{name: getattr(known, name) for name in _FROM_HEADER})
+        return row
 
 
 def _blank(stem: str, file: Path, stat: os.stat_result) -> SheetRow:

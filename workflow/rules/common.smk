@@ -5,6 +5,7 @@ from snakemake.exceptions import WorkflowError
 
 from visql_lib.config import STAGES, settings_from_mapping
 from visql_lib.errors import VisqlError
+from visql_lib.frames.mosaic import ZOOM_POSITIONS as ZOOMS
 from visql_lib.plan import (
     CATALOGUED,
     MOMENT_PICTURES,
@@ -34,7 +35,6 @@ EXPOSURE = f"{RESULTS}/exposures/{{month}}/{{exposure}}/{{exposure}}"
 MONTHS = f"{RESULTS}/months/{{month}}"
 LOG = f"{RESULTS}/logs"
 BENCHMARK = f"{RESULTS}/benchmarks"
-ZOOMS = ["tl", "tc", "tr", "cl", "cc", "cr", "ll", "lc", "lr"]
 
 
 wildcard_constraints:
@@ -44,7 +44,12 @@ wildcard_constraints:
 
 def raw_frame(wildcards):
     """Return the raw frame of an exposure."""
-    return PLAN.row(wildcards.month, wildcards.exposure).file
+    row = PLAN.row(wildcards.month, wildcards.exposure)
+    if row is None:
+        raise WorkflowError(
+            f"{wildcards.exposure}: not in the exposure sheet of {wildcards.month}"
+        )
+    return row.file
 
 
 def only(*exposures):

@@ -24,7 +24,7 @@ rule catalog:
     params:
         version=[STAGES["catalog"], STAGES["preview"]],
         config=PLAN.config_of("catalog", "preview"),
-        instrument=PLAN.instrument_digest,
+        facts=PLAN.facts("geometry", "detector"),
         raw=fingerprint,
         prefix=lambda wildcards, output: output.thumbnail.removesuffix(".png"),
     shell:
@@ -54,7 +54,7 @@ rule preview:
     params:
         version=STAGES["preview"],
         config=PLAN.config_of("preview"),
-        instrument=PLAN.instrument_digest,
+        facts=PLAN.facts("geometry", "detector"),
         raw=fingerprint,
         prefix=lambda wildcards, output: output.thumbnail.removesuffix(".png"),
     shell:

@@ -23,7 +23,8 @@ rule pictures:
         runtime=5,
     params:
         version=STAGES["pictures"],
-        config=PLAN.config_of("pictures", "stars"),
+        config=PLAN.config_of("pictures", "stars", "moments"),
+        facts=PLAN.facts("geometry", "photometry"),
         prefix=lambda wildcards, output: output[0].removesuffix("_chimney.png"),
     shell:
         "visql pictures {input.catalogue:q} {input.stars:q} {input.moments:q} -o {params.prefix:q}"
@@ -49,7 +50,8 @@ rule pictures_flat:
         runtime=5,
     params:
         version=STAGES["pictures"],
-        config=PLAN.config_of("pictures", "stars"),
+        config=PLAN.config_of("pictures", "stars", "moments"),
+        facts=PLAN.facts("geometry", "photometry"),
         prefix=lambda wildcards, output: output[0].removesuffix("_chimney2.png"),
     shell:
         "visql pictures {input.catalogue:q} {input.stars:q} --only chimney2 -o {params.prefix:q}"
@@ -75,6 +77,7 @@ rule pictures_without_raw:
     params:
         version=STAGES["pictures"],
         config=PLAN.config_of("pictures"),
+        facts=PLAN.facts("geometry", "photometry"),
         prefix=lambda wildcards, output: output[0].removesuffix("_stars2_mom.png"),
     shell:
         "visql pictures {input:q} -o {params.prefix:q} --config {params.config:q} >{log:q} 2>&1"

@@ -21,7 +21,7 @@ rule stars:
         version=STAGES["stars"],
         config=PLAN.config_of("stars"),
     shell:
-        "visql stars {input:q} -o {output:q} --config {params.config:q} >{log:q} 2>&1"
+        "visql stars {input:q} -o {output:q} --record-failure --config {params.config:q} >{log:q} 2>&1"
 
 
 rule moments:
@@ -47,4 +47,4 @@ rule moments:
         config=PLAN.config_of("moments"),
     shell:
         "visql moments {input.raw:q} {input.stars:q} -o {output.moments:q} --stamps {output.stamps:q}"
-        " --config {params.config:q} >{log:q} 2>&1"
+        " --record-failure --config {params.config:q} >{log:q} 2>&1"

@@ -22,7 +22,7 @@ rule image_quality:
     params:
         version=STAGES["quality"],
         config=PLAN.config_of("quality", "legacy"),
-        score=PLAN.score_digest,
+        facts=PLAN.facts("score", "exposure_classes", "class_tolerance"),
     shell:
         "visql quality {input.sheet:q} -o {output:q} --config {params.config:q} >{log:q} 2>&1"
 
@@ -53,6 +53,7 @@ rule quality_pictures:
     params:
         version=STAGES["quality_pictures"],
         config=PLAN.config_of("pictures"),
+        facts=PLAN.facts("mission_epoch"),
     shell:
         "visql quality-pictures {input:q} --diagrams {output.diagrams:q} --timeline {output.timeline:q}"
         " --config {params.config:q} >{log:q} 2>&1"
@@ -60,7 +61,7 @@ rule quality_pictures:
 
 rule last_month:
     input:
-        expand(f"{MONTHS}/psfmoments_{{month}}.parquet", month=PLAN.months),
+        PLAN.newest_tables(configured=True),
     output:
         f"{RESULTS}/timeline/IQ_timeline_lastmonth.png",
     log:
@@ -75,8 +76,10 @@ rule last_month:
     params:
         version=STAGES["quality_pictures"],
         config=PLAN.config_of("pictures"),
+        facts=PLAN.facts("mission_epoch"),
+        others=PLAN.newest_tables(configured=False),
     shell:
-        "visql quality-pictures {input:q} --last-days 31 --timeline {output:q}"
+        "visql quality-pictures {input:q} {params.others:q} --last-days 31 --timeline {output:q}"
         " --config {params.config:q} >{log:q} 2>&1"
 
 
