@@ -50,7 +50,7 @@ rule pictures_flat:
         runtime=5,
     params:
         version=STAGES["pictures"],
-        config=PLAN.config_of("pictures", "stars", "moments"),
+        config=PLAN.config_of("pictures", "stars"),
         facts=PLAN.facts("geometry", "photometry"),
         prefix=lambda wildcards, output: output[0].removesuffix("_chimney2.png"),
     shell:
