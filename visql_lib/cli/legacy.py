@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from visql_lib.cli.common import FOLDER, INPUT, output_option, settings_of, step
+from visql_lib.cli.common import FOLDER, INPUT, output_option, progress, settings_of, step
 from visql_lib.errors import TableError
 
 if TYPE_CHECKING:
@@ -69,12 +69,14 @@ def _write_exposure(path: Path, output: Path, meta: dict[str, Any]) -> None:
     from visql_lib.tables import legacy_write, read_table
 
     exposure = _wanted(path, meta, "exposure")
-    writer, ending = {
-        "stars": (legacy_write.write_stars2, "_stars2.cat"),
-        "moments": (legacy_write.write_moments, "_stars2_mom.cat"),
-        "catalogue": (legacy_write.write_catalogue, ".cat.gz"),
-    }[meta["product"]]
-    writer(output / f"{exposure}{ending}", read_table(path))
+    table = read_table(path)
+    if meta["product"] == "stars":
+        legacy_write.write_stars2(output / f"{exposure}_stars2.cat", table)
+    elif meta["product"] == "moments":
+        legacy_write.write_moments(output / f"{exposure}_stars2_mom.cat", table)
+    else:
+        with progress(exposure, legacy_write.chunks(table.n_rows)) as advance:
+            legacy_write.write_catalogue(output / f"{exposure}.cat.gz", table, advance)
 
 
 def _wanted(path: Path, meta: dict[str, Any], key: str) -> str:

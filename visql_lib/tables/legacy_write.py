@@ -8,7 +8,7 @@ are flagged is left out, and an exposure without stars is printed as R2 9.9 and
 from __future__ import annotations
 
 import gzip
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -71,10 +71,13 @@ def write_moments(path: Path, moments: Mapping[str, NDArray]) -> None:
     _write_lines(path, [_MOMENTS_HEADER, *_formatted(_MOMENTS_ROW, columns, MOMENTS_COLUMNS)])
 
 
-def write_catalogue(path: Path, catalogue: Mapping[str, NDArray]) -> None:
+def write_catalogue(
+    path: Path, catalogue: Mapping[str, NDArray], on_chunk: Callable[[], None] = lambda: None
+) -> None:
     """Write ``E.cat.gz`` from our catalogue: one header line, then one line per detection.
 
-    The same catalogue always gives the same bytes.
+    The same catalogue always gives the same bytes. `on_chunk` is called after
+    each of the `chunks` of the catalogue.
     """
     with (
         atomic_path(path) as temporary,
@@ -84,6 +87,12 @@ def write_catalogue(path: Path, catalogue: Mapping[str, NDArray]) -> None:
         packed.write(f"# {' '.join(CATALOGUE_COLUMNS)}\n".encode())
         for text in _formatted(_CATALOGUE_ROW, catalogue, CATALOGUE_COLUMNS):
             packed.write(text.encode())
+            on_chunk()
+
+
+def chunks(n_rows: int) -> int:
+    """Return into how many pieces a table of `n_rows` is cut for writing."""
+    return -(-n_rows // _CHUNK)
 
 
 def write_month(
