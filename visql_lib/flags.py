@@ -78,11 +78,6 @@ REGISTRY: tuple[type[NamedFlag], ...] = (
 )
 
 
-def describe(flag: type[NamedFlag], value: int) -> str:
-    """Return the names of the bits set in `value`, joined by ``|`` (empty if none)."""
-    return "|".join(member.name or "" for member in flag if value & member.value)
-
-
 def markdown() -> str:
     """Return the documentation's page of flags."""
     lines = ["# Flags", "", "<!-- made by `visql schema`; do not edit -->", ""]

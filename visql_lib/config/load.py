@@ -19,7 +19,7 @@ Model = TypeVar("Model", bound=BaseModel)
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 
-def load_settings(path: Path | None = None, overrides: Mapping[str, Any] | None = None) -> Settings:
+def load_settings(path: Path | None = None) -> Settings:
     """Read settings from a YAML file (defaults where it is silent, or for no file at all).
 
     Raises
@@ -28,7 +28,7 @@ def load_settings(path: Path | None = None, overrides: Mapping[str, Any] | None 
         If the file cannot be read, or with one line per wrong setting.
     """
     values = read_yaml(path) if path is not None else {}
-    return settings_from_mapping({**values, **(overrides or {})}, source=str(path or "settings"))
+    return settings_from_mapping(values, source=str(path or "settings"))
 
 
 def settings_from_mapping(values: Mapping[str, Any], source: str = "settings") -> Settings:

@@ -35,7 +35,6 @@ MUTED = "#6b6b6b"
 LIGHT = "#c9ced6"
 GAP = "#ffffff"
 BLUE = "#0072b2"
-SKY = "#56b4e9"
 GREEN = "#009e73"
 ORANGE = "#e69f00"
 VERMILION = "#d55e00"
@@ -135,7 +134,6 @@ TREFOIL = part_of("Reds", 0.3, 1.0)
 SHAPES = part_of("viridis", 0.0, 0.97)
 STARS = part_of("viridis", 0.0, 1.0, bad="#f4f5f7")
 TIMES = part_of("plasma", 0.0, 0.88, bad=MUTED)
-GREY = part_of("gray", 0.0, 1.0)
 
 
 def canvas(width: float, height: float) -> Figure:
