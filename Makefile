@@ -17,8 +17,8 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $@
 
 demo: install
-	$(BIN)/visql simulate config/demo_plan.yaml -o demo/raw --jobs 2
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --cores $(CORES) --configfile config/demo.yaml --quiet rules -- month timeline
+	$(BIN)/visql simulate config/demo_plan.yaml -o demo/raw --jobs $$(getconf _NPROCESSORS_ONLN || echo 2)
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --cores $(CORES) --configfile config/demo.yaml
 	@echo
 	@echo "Done. Look at:"
 	@echo "  demo/results/months/202407/IQ_timeline_202407.png        the month at a glance"
