@@ -264,8 +264,7 @@ def test_status_names_what_failed(toy_raw, config, tmp_path):
     visql("index", toy_raw, "--results", tmp_path, "--months", "202407", "--config", settings)
     done = visql("status", tmp_path / "exposures" / "202407.tsv", "-o", tmp_path / "s.tsv")
     assert done.returncode == 1
-    assert "6 of 6 exposures failed" in done.stderr
-    assert "is missing: run the workflow" in done.stderr
+    assert "6 of 6 exposures are not finished: run again" in done.stderr
     assert len((tmp_path / "s.tsv").read_text().splitlines()) == 7
     done = visql("status", tmp_path / "exposures" / "202407.tsv", "-o", tmp_path / "s.tsv", "--tolerate")
     assert (done.returncode, done.stderr) == (0, "")
@@ -276,6 +275,17 @@ def test_a_full_disk_or_a_forbidden_folder_is_one_line(chain):
     assert done.returncode == 1
     assert done.stderr.startswith("visql: ")
     assert "Traceback" not in done.stderr
+
+
+def test_tables_of_another_step_or_exposure_are_refused(chain, toy_raw, config, tmp_path):
+    done = visql("stars", chain / "E_stars2_mom.parquet", "-o", tmp_path / "s.parquet")
+    assert done.returncode == 1
+    assert "has no column X_IMAGE" in done.stderr
+    other = sorted(toy_raw.glob("*.fits"))[4]
+    done = visql("moments", other, chain / "E_stars2.parquet", "-o", tmp_path / "m", "--config", config)
+    assert done.returncode == 1
+    assert f"not of {other.name}" in done.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_foreign_table_is_refused(chain, tmp_path):

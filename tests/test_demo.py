@@ -31,8 +31,10 @@ def test_a_dry_run_of_the_demo_lists_the_expected_jobs(vis, tmp_path):
     assert len(frames) == 11
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     done = subprocess.run(
-        [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile", "--dry-run"]
-        + ["--configfile", ROOT / "config" / "demo.yaml", "--config", "raw=raw", "results=results"],
+        [
+            *(sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile", "--dry-run"),
+            *("--configfile", ROOT / "config" / "demo.yaml", "--config", "raw=raw", "results=results"),
+        ],
         cwd=tmp_path,
         env=os.environ | {"PATH": path, "PYTHONWARNINGS": ""},
         capture_output=True,

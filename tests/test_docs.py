@@ -68,7 +68,14 @@ def run_block(block: Block, folder: Path) -> None:
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     command = {
         "sh": ["bash", "-euo", "pipefail", "-c", block.text],
-        "python": [sys.executable, "-W", "error", "-c", block.text],
+        # Arrow's threads sometimes abort a short process at its very end: leave before that.
+        "python": [
+            sys.executable,
+            "-W",
+            "error",
+            "-c",
+            f"{block.text}\nimport os\nprint(flush=True)\nos._exit(0)",
+        ],
     }[block.language]
     done = subprocess.run(
         command,

@@ -331,10 +331,12 @@ def test_a_damaged_file_is_named_with_its_fault(long_frame, toy, tmp_path, how):
         list(exposure)
 
 
-def test_a_cut_gzip_file_is_refused(long_frame, toy, tmp_path):
+@pytest.mark.parametrize("ending", [b"", (2880 * 9).to_bytes(4, "little")])
+def test_a_cut_gzip_file_is_refused(long_frame, toy, tmp_path, ending):
+    """Even one whose last bytes happen to be a size that could be right."""
     path = tmp_path / f"{long_frame.name}.gz"
     data = gzip.compress(long_frame.read_bytes(), 1)
-    path.write_bytes(data[: len(data) // 2])
+    path.write_bytes(data[: len(data) // 2] + ending)
     with pytest.raises(FrameError, match=r"cut short|not a readable"), open_exposure(path, toy) as exposure:
         list(exposure)
 

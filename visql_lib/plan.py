@@ -28,6 +28,9 @@ CATALOGUED = ("SCIENCE", "DARK", "FLAT")  # frame types that get a catalogue
 AUTO_DAYS = 3  # last month is still worked on during the first days of this one
 
 SCIENCE_PICTURES = ("chimney", "chimney2", "chimney4", "stars2", "stars2_mom", "stars2_mom_map3", "iq")
+UNFINISHED = "unfinished"
+_NAMED = 5  # exposures of a message; status.tsv has all
+
 # The original's text tables of a month's image quality, and of an exposure.
 QUALITY_TEXTS = (".txt", "_score.txt", "_score.csv", "_le1_score.txt", "_le1_score.csv")
 MOMENT_PICTURES = ("stars2_mom", "stars2_mom_map3")  # all that moments alone can show
@@ -231,17 +234,23 @@ class ExposureState:
     @property
     def failed(self) -> bool:
         """Whether somebody should look at it."""
-        return self.status in (UNREADABLE, "failed")
+        return self.status in (UNREADABLE, "failed", UNFINISHED)
 
 
 def complaint(states: Sequence[ExposureState]) -> str:
     """Return the failed exposures with their reasons, one a line, and advice; "" if none failed."""
-    bad = [state for state in states if state.failed]
-    if not bad:
-        return ""
-    head = f"{len(bad)} of {len(states)} exposures failed:"
-    advice = "Fetch or mend the file, or list the exposure in known_bad."
-    return "\n  ".join([head, *(f"{s.exposure}: {s.reason}" for s in bad), advice])
+    bad = [state for state in states if state.failed and state.status != UNFINISHED]
+    unfinished = [state for state in states if state.status == UNFINISHED]
+    said = []
+    if bad:
+        head = f"{len(bad)} of {len(states)} exposures failed:"
+        advice = "Fetch or mend the file, or list the exposure in known_bad."
+        said.append("\n  ".join([head, *(f"{s.exposure}: {s.reason}" for s in bad), advice]))
+    if unfinished:
+        head = f"{len(unfinished)} of {len(states)} exposures are not finished: run again."
+        names = [s.exposure for s in unfinished[:_NAMED]] + ["..."] * (len(unfinished) > _NAMED)
+        said.append("\n  ".join([head, *names, "If a step failed on one, its log in results/logs says why."]))
+    return "\n".join(said)
 
 
 def exposure_states(sheet: Path) -> list[ExposureState]:
@@ -251,21 +260,23 @@ def exposure_states(sheet: Path) -> list[ExposureState]:
         status, reason = row.status, row.reason
         if status in USABLE:
             failure = _failure(sheet.with_suffix("") / row.exposure / row.exposure, row.frame_type)
-            if failure:
+            if failure is None:
+                status, reason = UNFINISHED, "steps are missing; run the workflow"
+            elif failure:
                 status, reason = "failed", failure
         states.append(ExposureState(row.exposure, row.frame_type, status, reason))
     return states
 
 
-def _failure(stem: Path, frame_type: str) -> str:
-    """Return why a frame is not done, from what its last table says; "" if it is."""
+def _failure(stem: Path, frame_type: str) -> str | None:
+    """Return why a frame failed, as its tables say; "" if it did not, None if there are none yet."""
     last = "_stars2_mom.parquet" if frame_type == "SCIENCE" else "_quadrants.parquet"
     for ending in dict.fromkeys(("_quadrants.parquet", last)):
         table = stem.with_name(stem.name + ending)
         try:
             failure = read_meta(table).get("failed")
         except TableError:
-            return f"{table.name} is missing: run the workflow; if a step fails, its log says why"
+            return None
         if failure:
             return str(failure)
     return ""

@@ -17,6 +17,7 @@ from visql_lib.cli.common import (
     settings_of,
     step,
 )
+from visql_lib.errors import TableError
 
 if TYPE_CHECKING:
     from visql_lib.config import Settings
@@ -46,6 +47,7 @@ def command(
     """Read, measure, write."""
     from visql_lib.cli.frame_pass import provenance
     from visql_lib.frames import load_instrument
+    from visql_lib.frames.names import stem_of
     from visql_lib.steps.moments import STAR_COLUMNS
     from visql_lib.tables import MOMENTS, STAMPS, read_table, write_table
 
@@ -56,6 +58,8 @@ def command(
     with recorded(record_failure, meta):
         table = read_table(stars, STAR_COLUMNS)
         meta |= table.meta
+        if meta["exposure"] != stem_of(raw.name):
+            raise TableError(f"{stars}: stars of {meta['exposure']}, not of {raw.name}")
         if table.n_rows:  # else there is nothing to open the frame for
             found = _measure(raw, table, instrument, settings)
     origin = provenance("moments", [raw, stars], settings.moments, instrument.geometry)

@@ -27,13 +27,13 @@ def command(cat: Path, output: Path, record_failure: bool, config: Path | None) 
     """Read, select, write."""
     from visql_lib.cli.frame_pass import provenance
     from visql_lib.psf.stars import select_stars
-    from visql_lib.tables import STARS, read_table, write_table
+    from visql_lib.tables import CATALOGUE, STARS, read_table, write_table
 
     settings = settings_of(config)
     meta: dict[str, Any] = {"exposure": cat.name.removesuffix(".cat.parquet")}
     stars: Mapping[str, Any] = STARS.empty()
     with recorded(record_failure, meta):
-        catalogue = read_table(cat)
+        catalogue = read_table(cat, CATALOGUE.names)
         meta |= catalogue.meta
         chosen, selection = select_stars(catalogue, settings.stars, fixed=meta.get("frame_type") == "FLAT")
         meta["selection"] = selection.as_dict()

@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 
 _READ_ERRORS = (OSError, EOFError, ValueError, TypeError, IndexError, zlib.error, VerifyError)
 _FITS_BLOCK = 2880  # bytes
+_CHUNK = 1 << 20  # bytes
 
 
 @dataclass(frozen=True)
@@ -97,8 +98,9 @@ class Exposure:
         self.instrument = instrument
         self.stem = stem_of(path.name)
         check_complete(path)
+        self._packed = gzip.GzipFile(path) if path.name.endswith(".gz") else None
         with _reading(path):
-            self._hdus = fits.open(path, memmap=False, lazy_load_hdus=True, uint=True)
+            self._hdus = fits.open(self._packed or path, memmap=False, lazy_load_hdus=True, uint=True)
 
     def __enter__(self) -> Self:
         return self
@@ -107,6 +109,8 @@ class Exposure:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._hdus.close()
+        if self._packed is not None:
+            self._packed.close()
 
     @cached_property
     def header(self) -> ExposureHeader:
@@ -147,6 +151,7 @@ class Exposure:
                 try:
                     hdu = self._hdus[number]
                 except IndexError:
+                    self._check_end()
                     return
             if hdu.name in seen:
                 raise FrameError(f"{self.path}: holds quadrant {hdu.name} twice")
@@ -158,6 +163,11 @@ class Exposure:
                     "%s: extension %r is no quadrant of %s", self.stem, hdu.name, self.instrument.name
                 )
             number += 1
+
+    def _check_end(self) -> None:
+        """Read a gzipped file to its end, where its checksum stands: astropy stops at the last whole part."""
+        while self._packed is not None and self._packed.read(_CHUNK):
+            pass
 
     def _quadrant(self, hdu: Any) -> Quadrant:
         layout = self.instrument.quadrants[hdu.name]

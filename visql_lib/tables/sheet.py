@@ -13,7 +13,7 @@ import logging
 import math
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
@@ -189,6 +189,7 @@ def refresh_sheets(
                 rows.setdefault(row.exposure, row)
             write_sheet(path, rows.values())
             _warn(path, [row for stem, row in rows.items() if row != known.get(stem)])
+            _say_what_is_left(month, rows.values(), settings)
             sheets[month] = sorted(rows.values(), key=lambda r: r.exposure)
     return sheets
 
@@ -201,6 +202,16 @@ def _without_raw(row: SheetRow, sheet: Path) -> SheetRow | None:
     return replace(row, file="", status=GONE, reason="the raw frame is gone; its products are kept")
 
 
+def _say_what_is_left(month: str, rows: Collection[SheetRow], settings: Settings) -> None:
+    """Say that a month has no frames, or that some are left for later: else that looks like success."""
+    if not rows:
+        log.warning("%s: no exposures in %s", month, ", ".join(settings.raw))
+    if growing := sum(row.status == GROWING for row in rows):
+        age = settings.index.growing_age
+        log.warning("%s: %d frames changed less than %g s ago are left for a later run", month, growing, age)
+
+
+_NAMED = 8  # missing quadrants
 _SHOWN = 3  # frames named in a warning; the sheet has all
 
 
@@ -239,7 +250,8 @@ def _find_frames(settings: Settings, months: set[str]) -> dict[str, dict[str, tu
                     continue
             found[month][stem] = (path, stat)
     if odd:
-        log.warning("%d FITS files in %s are not named like raw frames and are left alone", odd, settings.raw)
+        folders = ", ".join(settings.raw)
+        log.warning("%d FITS files in %s are not named like raw frames and are left alone", odd, folders)
     return found
 
 
@@ -336,7 +348,8 @@ def _inspect(blank: SheetRow, file: Path, settings: IndexSettings, instrument: I
         log.info("%s", reason)
         return replace(row, status=UNREADABLE, reason=reason)
     if missing:
-        reason = f"{len(missing)} of {len(expected)} quadrants missing: {' '.join(missing[:8])}"
+        named = " ".join(missing[:_NAMED]) + " ..." * (len(missing) > _NAMED)
+        reason = f"{len(missing)} of {len(expected)} quadrants missing: {named}"
         log.info("%s: %s", blank.exposure, reason)
         return replace(row, status=INCOMPLETE, reason=reason)
     return row
