@@ -30,6 +30,7 @@ ROOT = Path(__file__).parents[1]
         ({"moments": {"stamp": 28}}, "moments.stamp: the side of a stamp must be odd"),
         ({"stars": 3}, "stars: "),
         ({"stars": {"radius_min": 20}}, "stars: radius_min must be smaller than radius_max"),
+        ({"catalog": {"engine": "faster"}}, "catalog.engine: "),
         ({"months": []}, "months: name at least one month, or auto"),
     ],
 )

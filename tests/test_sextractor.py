@@ -74,15 +74,15 @@ def run_sextractor(image, folder):
     return {name: column[keep] for name, column in columns.items()}
 
 
-@pytest.fixture(scope="module")
-def catalogues(vis_ccd, vis, tmp_path_factory):
+@pytest.fixture(scope="module", params=["sep", "fast"])
+def catalogues(vis_ccd, vis, tmp_path_factory, request):
     """SExtractor's columns of the objects both found in two full quadrants, ours of the same, and counts."""
     theirs, ours, counts = [], [], []
     for name in ("3-3.E", "3-3.G"):
         with open_exposure(vis_ccd, vis) as exposure:
             image = exposure[name].image
         reference = run_sextractor(image, tmp_path_factory.mktemp("sextractor"))
-        found = detect_sources(image, CatalogSettings(), vis.detector.saturation)
+        found = detect_sources(image, CatalogSettings(engine=request.param), vis.detector.saturation)
         tree = cKDTree(np.c_[found.columns["X_IMAGE"], found.columns["Y_IMAGE"]])
         distance, index = tree.query(np.c_[reference["X_IMAGE"], reference["Y_IMAGE"]])
         matched = distance < 1
@@ -94,12 +94,12 @@ def catalogues(vis_ccd, vis, tmp_path_factory):
         ours[-1]["BACKGROUND"] = np.full(matched.sum(), found.background)
         ours[-1]["THRESHOLD"] = np.full(matched.sum(), 1.5 * found.rms)
     join = lambda parts: {n: np.concatenate([p[n] for p in parts]) for n in parts[0]}  # noqa: E731
-    return join(theirs), join(ours), np.sum(counts, axis=0)
+    return join(theirs), join(ours), np.sum(counts, axis=0), request.param
 
 
 def agreement(catalogues, name, tolerance, which):
     """Return the fraction of objects of some kind whose values agree within a tolerance."""
-    theirs, ours, _ = catalogues
+    theirs, ours, *_ = catalogues
     ratio = np.abs(ours[name] / theirs[name] - 1)
     flags = theirs["FLAGS"].astype(int)
     chosen = {
@@ -119,7 +119,7 @@ def test_the_same_objects_are_found(catalogues):
 
 
 def test_background_and_threshold_agree(catalogues):
-    theirs, ours, _ = catalogues
+    theirs, ours, *_ = catalogues
     assert abs(np.median(theirs["BACKGROUND"] - ours["BACKGROUND"])) < 0.2
     assert abs(np.median(theirs["THRESHOLD"] / ours["THRESHOLD"]) - 1) < 1e-3
 
@@ -143,17 +143,18 @@ def test_background_and_threshold_agree(catalogues):
     ],
 )
 def test_values_agree_within_a_percent(catalogues, name, which, fraction):
-    assert agreement(catalogues, name, 0.01, which) > fraction
+    # The fast engine shares the pixels of blended objects out as SExtractor does.
+    assert agreement(catalogues, name, 0.01, which) > (0.999 if catalogues[3] == "fast" else fraction)
 
 
 def test_medians_agree(catalogues):
-    theirs, ours, _ = catalogues
+    theirs, ours, *_ = catalogues
     for name in ("FLUX_AUTO", "FLUXERR_AUTO", "FLUX_RADIUS", "A_IMAGE", "B_IMAGE"):
         assert abs(np.median(ours[name] / theirs[name]) - 1) < 1e-4, name
 
 
 def test_angles_agree(catalogues):
-    theirs, ours, _ = catalogues
+    theirs, ours, *_ = catalogues
     long = theirs["A_IMAGE"] > 1.2 * theirs["B_IMAGE"]
     difference = (ours["THETA_IMAGE"] - theirs["THETA_IMAGE"] + 90) % 180 - 90
     assert (np.abs(difference[long]) < 1).mean() > 0.95
@@ -170,6 +171,6 @@ def test_angles_agree(catalogues):
     ],
 )
 def test_flags_agree(catalogues, flag, fraction):
-    theirs, ours, _ = catalogues
+    theirs, ours, *_ = catalogues
     same = (ours["FLAGS"].astype(int) & flag > 0) == (theirs["FLAGS"].astype(int) & flag > 0)
-    assert same.mean() > fraction
+    assert same.mean() > (0.998 if catalogues[3] == "fast" else fraction)

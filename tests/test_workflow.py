@@ -173,8 +173,7 @@ def test_every_job_has_its_log_and_benchmark(month):
 def test_a_changed_setting_reruns_what_depends_on_it(month, tmp_path, changes, jobs):
     other = month.copy(tmp_path / "m")
     other.configure(**changes)
-    common = {"image_quality": 1, "quality_pictures": 1, "last_month": 1, "month": 1}
-    assert other.missing() == ({} if jobs is None else jobs | common)
+    assert other.missing() == ({} if jobs is None else jobs | MONTH_JOBS)
 
 
 def test_a_changed_limit_reruns_only_the_month(month, tmp_path):

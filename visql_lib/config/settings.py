@@ -34,7 +34,12 @@ class IndexSettings(Section):
 class CatalogSettings(Section):
     """Detection and measurement of sources; the names in brackets are SExtractor's."""
 
-    engine: str = setting("sep", None, "Detection engine.", pattern="^sep$")
+    engine: str = setting(
+        "sep",
+        None,
+        "Detection engine: sep, or fast (our own, compiled; nearer to SExtractor).",
+        pattern="^(sep|fast)$",
+    )
     mesh: int = setting(64, "px", "Side of a background mesh (BACK_SIZE).", ge=8)
     mesh_filter: int = setting(3, None, "Width of the median filter, in meshes (BACK_FILTERSIZE).", ge=1)
     threshold: float = setting(

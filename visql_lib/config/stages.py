@@ -6,7 +6,7 @@ hangs on them are made again.
 """
 
 STAGES: dict[str, int] = {
-    "catalog": 1,
+    "catalog": 2,
     "preview": 1,
     "stars": 1,
     "moments": 1,
