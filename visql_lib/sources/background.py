@@ -41,7 +41,8 @@ class Background(NamedTuple):
 def _sums(values, low, high):
     """Return number, sum and sum of squares of the values between two limits."""
     number = total = squares = 0.0
-    for v in values:
+    for i in range(len(values)):
+        v = values[i]
         inside = (v >= low) & (v <= high)
         w = np.float64(v) if inside else 0.0
         number += 1.0 if inside else 0.0
@@ -54,8 +55,8 @@ def _sums(values, low, high):
 def _sums_of_all(values):
     """Return sum and sum of squares."""
     total = squares = 0.0
-    for v in values:
-        w = np.float64(v)
+    for i in range(len(values)):
+        w = np.float64(values[i])
         total += w
         squares += w * w
     return total, squares

@@ -15,18 +15,10 @@ import numpy as np
 from visql_lib.sources.compiled import compiled
 
 _ZONE = 10.0  # sigmas of both sources together within which they are compared
-_CELL = 64  # px, of the grid
-_CLASSES = 6  # of size; a source is looked for no farther than its class reaches
-_CLASS_FACTOR = 3.0
-
-
-@compiled()
-def _class_of(a):
-    size, limit = 0, 1.5
-    while size < _CLASSES - 1 and a > limit:
-        size += 1
-        limit *= _CLASS_FACTOR
-    return size
+# Sources are kept in grids by size, so that a small one is looked for only nearby: greatest A of
+# each class [px], and side of its cells, about as far as that class reaches [px]
+_SIZES = (1.5, 4.5, 13.5, 40.0, np.inf)
+_CELLS = (32, 64, 128, 512, 2048)
 
 
 @compiled()
@@ -40,11 +32,60 @@ def _profile(source, threshold, beta):
 
 @compiled()
 def _eats(eater, amplitude, slope, beta, victim):
+    """Whether the profile of a source hides another one."""
     dx, dy = eater.x - victim.x, eater.y - victim.y
     base = 1 + slope * (eater.cxx * dx * dx + eater.cyy * dy * dy + eater.cxy * dx * dy)
     if not 1 < base < 1e10:
         return False
     return amplitude * math.pow(base, -beta) > victim.faintest
+
+
+@compiled()
+def _class_of(a):
+    """Return the class of size."""
+    size = 0
+    while a > _SIZES[size]:
+        size += 1
+    return size
+
+
+@compiled()
+def _compare(i, j, sources, amplitude, slope, beta):
+    """Return 1 if source `i` eats `j`, -1 if `j` eats `i`, 0 if both stay."""
+    new, old = sources[i], sources[j]
+    dx, dy = new.x - old.x, new.y - old.y
+    near = _ZONE * (new.a + old.a)
+    if dx * dx + dy * dy > near * near:
+        return 0
+    if old.flux < new.flux:
+        return 1 if _eats(new, amplitude[i], slope[i], beta, old) else 0
+    return -1 if _eats(old, amplitude[j], slope[j], beta, new) else 0
+
+
+@compiled()
+def _look_around(i, sources, into, amplitude, slope, beta, heads, following, widest, victims):
+    """Return the first older source that eats source `i`, or -1, and the number of those it would eat."""
+    new = sources[i]
+    eater, eaten = len(sources), 0
+    for size in range(len(_SIZES)):
+        if widest[size] == 0:
+            continue
+        cell = _CELLS[size]
+        reach = _ZONE * (new.a + widest[size])
+        y0, y1 = max(int((new.y - reach) / cell), 0), int((new.y + reach) / cell)
+        x0, x1 = max(int((new.x - reach) / cell), 0), int((new.x + reach) / cell)
+        for row in range(y0, min(y1 + 1, heads.shape[1])):
+            for column in range(x0, min(x1 + 1, heads.shape[2])):
+                j = heads[size, row, column]
+                while j >= 0:
+                    verdict = _compare(i, j, sources, amplitude, slope, beta) if into[j] == j else 0
+                    if verdict > 0:
+                        victims[eaten] = j
+                        eaten += 1
+                    elif verdict < 0:
+                        eater = min(eater, j)
+                    j = following[j]
+    return (eater if eater < len(sources) else -1), eaten
 
 
 @compiled()
@@ -54,7 +95,7 @@ def clean(sources, threshold, beta, shape, inherited):
     Parameters
     ----------
     sources : records of `shapes.SOURCE`
-        In the order of the scan. The flags, fluxes and areas of those that eat are updated.
+        In the order of the scan. Flags, fluxes and areas of those that eat are updated.
     threshold : float
         Threshold of detection [ADU].
     beta : float
@@ -66,49 +107,29 @@ def clean(sources, threshold, beta, shape, inherited):
 
     Returns
     -------
-    int32 array
+    into : int32 array
         For each source the index of the one it was merged into, its own if it stays.
+    at_once : bool array
+        Whether a source was eaten as soon as the scan had completed it.
     """
     count = len(sources)
     into = np.arange(count).astype(np.int32)
-    rows, columns = shape[0] // _CELL + 1, shape[1] // _CELL + 1
-    heads = np.full((_CLASSES, rows, columns), -1, np.int32)
-    following = np.full(count, -1, np.int32)
+    at_once = np.zeros(count, np.bool_)
+    heads = np.full((len(_SIZES), shape[0] // _CELLS[0] + 1, shape[1] // _CELLS[0] + 1), -1, np.int32)
+    following = np.empty(count, np.int32)
     amplitude, slope = np.empty(count), np.empty(count)
-    widest = np.zeros(_CLASSES)
+    widest = np.zeros(len(_SIZES))
     victims = np.empty(count, np.int32)
     for i in range(count):
         new = sources[i]
         amplitude[i], slope[i] = _profile(new, threshold, beta)
-        eater, eaten = -1, 0
-        for size in range(_CLASSES):
-            if widest[size] == 0:
-                continue
-            reach = _ZONE * (new.a + widest[size])
-            y0, y1 = max(int((new.y - reach) // _CELL), 0), min(int((new.y + reach) // _CELL), rows - 1)
-            x0, x1 = max(int((new.x - reach) // _CELL), 0), min(int((new.x + reach) // _CELL), columns - 1)
-            for row in range(y0, y1 + 1):
-                for column in range(x0, x1 + 1):
-                    j = heads[size, row, column]
-                    while j >= 0:
-                        old = sources[j]
-                        if into[j] == j:
-                            dx, dy = new.x - old.x, new.y - old.y
-                            near = _ZONE * (new.a + old.a)
-                            if dx * dx + dy * dy <= near * near:
-                                if old.flux < new.flux:
-                                    if _eats(new, amplitude[i], slope[i], beta, old):
-                                        victims[eaten] = j
-                                        eaten += 1
-                                elif (eater < 0 or j < eater) and _eats(
-                                    old, amplitude[j], slope[j], beta, new
-                                ):
-                                    eater = j
-                        j = following[j]
+        eater, eaten = _look_around(
+            i, sources, into, amplitude, slope, beta, heads, following, widest, victims
+        )
         if eater >= 0:
             _swallow(sources[eater], new, inherited)
-            into[i] = eater
             amplitude[eater], slope[eater] = _profile(sources[eater], threshold, beta)
+            into[i], at_once[i] = eater, True
             continue
         for k in range(eaten):
             _swallow(new, sources[victims[k]], inherited)
@@ -117,18 +138,18 @@ def clean(sources, threshold, beta, shape, inherited):
             amplitude[i], slope[i] = _profile(new, threshold, beta)
         size = _class_of(new.a)
         widest[size] = max(widest[size], new.a)
-        row = min(max(int(new.y // _CELL), 0), rows - 1)
-        column = min(max(int(new.x // _CELL), 0), columns - 1)
+        row, column = int(new.y / _CELLS[size]), int(new.x / _CELLS[size])
         following[i] = heads[size, row, column]
         heads[size, row, column] = i
     for i in range(count):
         while into[into[i]] != into[i]:
             into[i] = into[into[i]]
-    return into
+    return into, at_once
 
 
 @compiled()
 def _swallow(eater, victim, inherited):
+    """Add a source to the one that eats it."""
     eater.flux += victim.flux
     eater.area += victim.area
     eater.flags |= victim.flags & inherited

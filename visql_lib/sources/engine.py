@@ -51,7 +51,7 @@ def _flag_pixels(sources, place, hot, stride, saturated, truncated):
 
 
 @compiled()
-def _give_pixels(first, last, rows, sources, into, pixel, place, stride):
+def _give_pixels(first, last, rows, sources, into, at_once, pixel, place, stride):
     """Turn `place` into the owner of each pixel: a source's number from 1, 0 for none, -1 for masked.
 
     SExtractor masks what exceeds the threshold and belongs to no detection, and
@@ -67,7 +67,7 @@ def _give_pixels(first, last, rows, sources, into, pixel, place, stride):
         for k in range(source.first, source.last):
             if into[i] == i:
                 place[pixel[k]] = i + 1
-            elif into[i] > i or pixel[k] // stride != source.line:
+            elif not at_once[i] or pixel[k] // stride != source.line:
                 place[pixel[k]] = 0
 
 
@@ -109,8 +109,8 @@ def _detect(
     )
     _flag_pixels(sources, place, hot, stride, _SATURATED, _TRUNCATED)
     shape = (data.shape[0] - 2, stride - 2)
-    into = clean(sources, threshold, settings.clean, shape, ~(_BLENDED | _NEIGHBOURS))
-    _give_pixels(first, last, rows, sources, into, pixel, place, stride)
+    into, at_once = clean(sources, threshold, settings.clean, shape, ~(_BLENDED | _NEIGHBOURS))
+    _give_pixels(first, last, rows, sources, into, at_once, pixel, place, stride)
     return sources, into, place
 
 

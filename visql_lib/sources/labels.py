@@ -58,19 +58,32 @@ def _filter_row(above, row, below, out):
 def _greatest(row):
     """Return the greatest value."""
     top = row[0]
-    for v in row:
-        top = max(top, v)
+    for i in range(1, len(row)):
+        top = max(top, row[i])
     return top
 
 
+@compiled(fastmath=True)
+def _block_maxima(row, out):
+    """Write the greatest value of every whole block of `_BLOCK` pixels."""
+    for b in range(len(row) // _BLOCK):
+        top = row[b * _BLOCK]
+        for i in range(b * _BLOCK + 1, (b + 1) * _BLOCK):
+            top = max(top, row[i])
+        out[b] = top
+
+
 @compiled()
-def _runs_of_row(row, threshold, first, last, place, value, n, k):
+def _runs_of_row(row, threshold, tops, first, last, place, value, n, k):
     """Append the runs of a filtered row, from run `n` and value `k` on; return the new `n` and `k`."""
     nx = len(row)
+    blocks = nx // _BLOCK
+    _block_maxima(row, tops)
     x = 0
     while x < nx:
-        if x % _BLOCK == 0 and x + _BLOCK <= nx and not _greatest(row[x : x + _BLOCK]) > threshold:
-            x += _BLOCK
+        block = x // _BLOCK
+        if block < blocks and not tops[block] > threshold:
+            x = (block + 1) * _BLOCK
         elif not row[x] > threshold:
             x += 1
         else:
@@ -113,7 +126,7 @@ def find_runs(data, nodes, curvature, mesh, threshold, saturation):
     ny, stride = data.shape[0] - 2, data.shape[1]
     nx = stride - 2
     buffers = np.empty((3, nodes.shape[1]), np.float32)
-    row = np.empty(nx, np.float32)
+    row, tops = np.empty(nx, np.float32), np.empty(nx // _BLOCK + 1, np.float32)
     first, last = np.empty(nx + 1024, np.int32), np.empty(nx + 1024, np.int32)
     place = np.empty(nx + 1025, np.int64)
     value = np.empty(8 * nx + 1024, np.float32)
@@ -139,7 +152,7 @@ def find_runs(data, nodes, curvature, mesh, threshold, saturation):
             first, last, place = grown(first, size), grown(last, size), grown(place, size + 1)
         if k + nx > len(value):
             value = grown(value, 2 * len(value) + nx)
-        n, k = _runs_of_row(row, threshold, first, last, place, value, n, k)
+        n, k = _runs_of_row(row, threshold, tops, first, last, place, value, n, k)
         rows[y + 1] = n
     place[n] = k
     return first[:n], last[:n], rows, place[: n + 1], value[:k], hot[:hots]

@@ -23,7 +23,7 @@ _SUBPIXELS = 5
 _AHEAD = 24  # px, of the rows whose pixels are brought into the cache
 _CACHE_LINE = 16  # px
 _LARGE = 2.0  # px, of half-light radius
-_HALF_DIAGONAL = 0.7072  # px
+_PART_REACH = 0.566  # px, from the centre of a pixel to that of its outermost part
 # Centres of the parts of a pixel [px]
 _PART_X = np.tile((np.arange(_SUBPIXELS) - _SUBPIXELS // 2) / _SUBPIXELS, _SUBPIXELS).astype(np.float32)
 _PART_Y = np.repeat((np.arange(_SUBPIXELS) - _SUBPIXELS // 2) / _SUBPIXELS, _SUBPIXELS).astype(np.float32)
@@ -135,7 +135,7 @@ def _rings_of_parts(dx, dy, inverse, begin, end, ring):
     for i in range(_SUBPIXELS * _SUBPIXELS):
         x, y = dx + _PART_X[i], dy + _PART_Y[i]
         k = np.int32(math.sqrt(x * x + y * y) * inverse)
-        ring[i] = min(max(k, begin - 1), end) + 1
+        ring[i] = np.uint32(min(max(k, begin - np.int32(1)), end) + np.int32(1))
 
 
 @compiled()
@@ -145,9 +145,9 @@ def _fill_rings(flat, owner, stride, size, source, me, inverse, whole, begin, en
     Pixels wholly within the rings before `whole` are left out. Returns the flux
     within the rings `whole` to `begin` - 1.
     """
-    inner = max(whole / inverse - _HALF_DIAGONAL, 0.0)
-    within = max(begin / inverse - _HALF_DIAGONAL, 0.0)
-    outer = end / inverse + _HALF_DIAGONAL
+    inner = max(whole / inverse - _PART_REACH, 0.0)
+    within = max(begin / inverse - _PART_REACH, 0.0)
+    outer = end / inverse + _PART_REACH
     inner *= inner
     within *= within
     rings[begin : end + 2] = 0
@@ -172,8 +172,8 @@ def _fill_rings(flat, owner, stride, size, source, me, inverse, whole, begin, en
                 continue
             part = np.float64(v) / (_SUBPIXELS * _SUBPIXELS)
             _rings_of_parts(np.float32(dx), np.float32(dy), single, first, last, ring)
-            for k in ring:
-                rings[k] += part
+            for i in range(_SUBPIXELS * _SUBPIXELS):
+                rings[ring[i]] += part
     return before + rings[begin]
 
 
@@ -256,7 +256,7 @@ def measure_sources(flat, owner, stride, size, sources, numbers, factor, least, 
     out : float64 array, shape (n, 4)
         Kron radius, flux [ADU], area of the aperture [px], half-light radius [px].
     """
-    rings, ring = np.empty(_RINGS + 2), np.empty(_SUBPIXELS * _SUBPIXELS, np.int32)
+    rings, ring = np.empty(_RINGS + 2), np.empty(_SUBPIXELS * _SUBPIXELS, np.uint32)
     rows, touched = 0, 0.0
     for n in range(len(numbers)):
         source = sources[numbers[n]]

@@ -14,6 +14,10 @@ import numpy as np
 
 from visql_lib.sources.compiled import compiled
 
+# Neighbours: below, above, left, right, then the corners; and which of the first four touch each corner
+_STEP_X = (0, 0, -1, 1, -1, 1, -1, 1)
+_STEP_Y = (-1, 1, 0, 0, -1, -1, 1, 1)
+_ASIDE = (0, 0, 0, 0, 1 + 4, 1 + 8, 2 + 4, 2 + 8)
 # A branch under construction, kept at the pixel that is its root
 BRANCH = np.dtype(
     [
@@ -153,19 +157,21 @@ def _add_pixel(k, q, first, value, p, place, stride, foot_above, least, enough, 
     new.node, new.whole = -1, True
     _open(new, nodes, q, foot_above, least, enough)
     root = np.int64(k)
-    joined = 0
-    for dy in range(-stride, stride + 1, stride):
-        for other in range(p + dy - 1, p + dy + 2):
-            i = place[other] - first
-            if i < 0 or i == k or branches[i].parent < 0:
-                continue
-            r = _find(branches, np.int64(i))
-            if r == root:
-                continue
-            if branches[r].step != q:
-                _open(branches[r], nodes, q, foot_above, least, enough)
-            root = _merge(branches, nodes, root, r)
-            joined += 1
+    joined = met = 0
+    for i in range(8):  # the four sides, then the corners
+        if met & _ASIDE[i]:
+            continue  # this corner, if it is in the tree, is in it with the side
+        other = np.int64(place[p + _STEP_X[i] + _STEP_Y[i] * stride] - first)
+        if other < 0 or branches[other].parent < 0:
+            continue
+        met |= 1 << i
+        r = _find(branches, other)
+        if r == root:
+            continue
+        if branches[r].step != q:
+            _open(branches[r], nodes, q, foot_above, least, enough)
+        root = _merge(branches, nodes, root, r)
+        joined += 1
     return joined
 
 
