@@ -323,13 +323,14 @@ def subtract_row(row, y, nodes, curvature, mesh, values, second, work):
             values[i] = (
                 lo * nodes[j, i] + hi * nodes[j + 1, i] + lo3 * curvature[j, i] + hi3 * curvature[j + 1, i]
             )
-    else:
+        spline_curvature(values, second, work)
+    else:  # a single row of meshes is joined by straight lines
         values[:] = nodes[0]
+        second[:] = 0
     if mx == 1:
         for x in range(len(row)):
             row[x] -= values[0]
         return
-    spline_curvature(values, second, work)
     nx = len(row)
     step = one / np.float32(mesh)
     for i in range(mx - 1):
