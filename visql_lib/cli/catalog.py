@@ -64,6 +64,7 @@ def command(
     origin = frame_pass.provenance("catalog", [raw], settings.catalog, *facts)
     columns = found.catalogue if found is not None and found.catalogue else CATALOGUE.empty()
     write_table(output, columns, CATALOGUE, meta=meta, **origin)
+    columns.clear()  # a million rows that the previews need no more
     if quadrants is not None:
         frame_pass.write_quadrants(found, quadrants, meta, **origin)
     if previews is not None:

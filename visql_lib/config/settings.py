@@ -35,9 +35,9 @@ class CatalogSettings(Section):
     """Detection and measurement of sources; the names in brackets are SExtractor's."""
 
     engine: str = setting(
-        "sep",
+        "fast",
         None,
-        "Detection engine: sep, or fast (our own, compiled; nearer to SExtractor).",
+        "Detection engine: fast (our own, compiled, SExtractor's numbers), or sep (the reference; slower).",
         pattern="^(sep|fast)$",
     )
     mesh: int = setting(64, "px", "Side of a background mesh (BACK_SIZE).", ge=8)

@@ -6,7 +6,7 @@ hangs on them are made again.
 """
 
 STAGES: dict[str, int] = {
-    "catalog": 2,
+    "catalog": 3,
     "preview": 1,
     "stars": 1,
     "moments": 1,

@@ -79,10 +79,13 @@ def zoom(image: NDArray[np.floating], title: str, limits: Sequence[float | None]
     """
     ny, nx = image.shape
     figure = style.canvas(nx + 2 * _SIDE, ny + _HEAD + _FOOT)
-    axes = _picture(figure, grey_levels(image, limits, hatched=True), (_SIDE, _FOOT, nx, ny))
+    # Pasted as it is: a panel would resample it, which takes longer than all the rest.
+    figure.figimage(_colours(grey_levels(image, limits, hatched=True)), _SIDE, _FOOT)
     style.heading(figure, f"{title} – {POSITIONS.get(position, position)}".lstrip(" –"))
     _grey_bar(figure, limits, nx)
     if not np.isfinite(image).any():
+        axes = style.panel(figure, (_SIDE, _FOOT, nx, ny))
+        axes.set_axis_off()
         style.message(axes, "no quadrant here")
     return figure
 
@@ -114,10 +117,16 @@ def _ends(limits: Sequence[float | None]) -> tuple[float, float]:
 
 def _picture(figure: Figure, grey: NDArray[np.uint8], box: Sequence[float]) -> Axes:
     axes = style.panel(figure, box)
-    # As colours, not through a colour map: every level comes out as it went in.
-    axes.imshow(np.repeat(grey[:, :, None], 3, axis=2), aspect="auto", interpolation="nearest")
+    axes.imshow(_colours(grey), aspect="auto", interpolation="nearest")
     axes.set_axis_off()
     return axes
+
+
+def _colours(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return grey as red, green, blue and opaque: not through a colour map every level stays what it was."""
+    colours = np.full((*grey.shape, 4), 255, np.uint8)
+    colours[..., :3] = grey[..., None]
+    return colours
 
 
 def _grey_bar(figure: Figure, limits: Sequence[float | None], wide: float) -> None:

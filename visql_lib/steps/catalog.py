@@ -31,7 +31,9 @@ class FramePass:
 
     ``catalogue`` and ``quadrants`` are columns of the tables of those names
     (docs/tables.md); rows in the instrument's order of quadrants, whatever the
-    order in the file. Without detection the catalogue is empty.
+    order in the file. The numbers of a catalogue, which may have ten million
+    rows, are in single precision but for focal-plane positions. Without
+    detection the catalogue is empty.
     """
 
     catalogue: dict[str, NDArray]
@@ -168,16 +170,20 @@ def _place(quadrant: Quadrant, found: Detections) -> dict[str, NDArray]:
     columns["X_IMAGE"] = columns["X_IMAGE"] + quadrant.layout.origin[0]
     columns["Y_IMAGE"] = columns["Y_IMAGE"] + quadrant.layout.origin[1]
     x, y = quadrant.wcs.to_world(columns["X_IMAGE"], columns["Y_IMAGE"])
-    return columns | {"X_WORLD": x, "Y_WORLD": y, "FIELDRAD": np.hypot(x, y)}
+    columns["FIELDRAD"] = np.hypot(x, y)
+    flags = columns.pop("FLAGS")
+    single = {key: column.astype(np.float32) for key, column in columns.items()}
+    return single | {"FLAGS": flags, "X_WORLD": x, "Y_WORLD": y}
 
 
 def _join(parts: dict[str, dict[str, NDArray]], order: list[str]) -> dict[str, NDArray]:
     names = [name for name in order if name in parts]
     if not names:
         return {}
-    columns = {key: np.concatenate([parts[name][key] for name in names]) for key in parts[names[0]]}
-    columns["EXT"] = np.repeat(names, [len(parts[name]["X_IMAGE"]) for name in names])
-    return columns
+    numbers = [len(parts[name]["X_IMAGE"]) for name in names]
+    # Column by column, so that never two copies of all are in memory.
+    columns = {key: np.concatenate([parts[name].pop(key) for name in names]) for key in [*parts[names[0]]]}
+    return columns | {"EXT": np.repeat(names, numbers)}
 
 
 def _quadrant_rows(levels: dict[str, dict[str, Any]], order: list[str]) -> dict[str, NDArray]:

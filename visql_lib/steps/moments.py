@@ -146,8 +146,10 @@ def spread(x: NDArray, y: NDArray, flux: NDArray, cell: float) -> NDArray[np.int
     array of int
         Indices of the chosen stars, increasing.
     """
-    chosen: list[int] = []
+    free = np.ones(len(x), dtype=bool)
+    chosen = np.zeros(len(x), dtype=bool)
     for i in np.argsort(-flux, kind="stable"):
-        if all(max(abs(x[i] - x[j]), abs(y[i] - y[j])) >= cell for j in chosen):
-            chosen.append(int(i))
-    return np.array(sorted(chosen), dtype=np.intp)
+        if free[i]:
+            chosen[i] = True
+            free &= (np.abs(x - x[i]) >= cell) | (np.abs(y - y[i]) >= cell)
+    return np.flatnonzero(chosen)

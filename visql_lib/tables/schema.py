@@ -61,8 +61,8 @@ class TableSchema:
         """Column names in order."""
         return tuple(c.name for c in self.columns)
 
-    def cast(self, values: Mapping[str, Any]) -> dict[str, NDArray]:
-        """Return the columns of this schema from `values`, each in its type.
+    def length(self, values: Mapping[str, Any]) -> int:
+        """Return the number of rows of the columns of this schema in `values`.
 
         Raises
         ------
@@ -72,11 +72,21 @@ class TableSchema:
         missing = [n for n in self.names if n not in values]
         if missing:
             raise TableError(f"{self.product}: columns missing: {', '.join(missing)}")
-        cast = {c.name: c.cast(values[c.name]) for c in self.columns}
-        lengths = {len(a) for a in cast.values()}
+        lengths = {len(values[n]) for n in self.names}
         if len(lengths) > 1:
             raise TableError(f"{self.product}: columns of different lengths {sorted(lengths)}")
-        return cast
+        return lengths.pop()
+
+    def cast(self, values: Mapping[str, Any]) -> dict[str, NDArray]:
+        """Return the columns of this schema from `values`, each in its type.
+
+        Raises
+        ------
+        TableError
+            If a column is missing or the lengths differ.
+        """
+        self.length(values)
+        return {c.name: c.cast(values[c.name]) for c in self.columns}
 
     def empty(self) -> dict[str, NDArray]:
         """Return the columns of a table without rows."""

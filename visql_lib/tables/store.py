@@ -25,6 +25,7 @@ from visql_lib.tables.schema import Column, TableSchema
 if TYPE_CHECKING:
     import pyarrow as pa
 
+_GROUP = 1 << 17  # rows that are rounded and packed at once: a million would double the memory of a step
 _META = b"visql"
 _ASTROPY_META = b"table_meta_yaml"
 
@@ -101,8 +102,9 @@ def write_table(
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    cast = schema.cast(columns)
-    fields = [_field(c, cast[c.name]) for c in schema.columns]
+    n_rows = schema.length(columns)
+    first = schema.cast(_rows(columns, schema, 0))
+    fields = [_field(c, first[c.name]) for c in schema.columns]
     kept = {
         **(meta or {}),
         "product": schema.product,
@@ -114,22 +116,27 @@ def write_table(
     }
     metadata = {
         _META: json.dumps(kept, default=_plain).encode(),
-        _ASTROPY_META: _astropy_yaml(schema, cast, kept).encode(),
-        **_string_lengths(cast),
+        _ASTROPY_META: _astropy_yaml(schema, first, kept).encode(),
+        **_string_lengths(schema, columns),
     }
-    arrays = [_to_arrow(c, cast[c.name], f.type) for c, f in zip(schema.columns, fields, strict=True)]
-    table = pa.Table.from_arrays(arrays, schema=pa.schema(fields, metadata=metadata))
-    with atomic_path(path) as temporary:
-        split = [c.name for c in schema.columns if c.split]
-        packed = [name for name in schema.names if name not in split]
-        pq.write_table(
-            table,
-            temporary,
-            compression="zstd",
-            compression_level=5,
-            use_dictionary=packed,
-            use_byte_stream_split=split,
-        )
+    arrow_schema = pa.schema(fields, metadata=metadata)
+    split = [c.name for c in schema.columns if c.split]
+    options: dict[str, Any] = {
+        "compression": "zstd",
+        "compression_level": 5,
+        "use_dictionary": [name for name in schema.names if name not in split],
+        "use_byte_stream_split": split,
+    }
+    with atomic_path(path) as temporary, pq.ParquetWriter(temporary, arrow_schema, **options) as writer:
+        for start in range(0, max(n_rows, 1), _GROUP):
+            cast = first if start == 0 else schema.cast(_rows(columns, schema, start))
+            arrays = [_to_arrow(c, cast[c.name], f.type) for c, f in zip(schema.columns, fields, strict=True)]
+            writer.write_table(pa.Table.from_arrays(arrays, schema=arrow_schema))
+
+
+def _rows(columns: Mapping[str, Any], schema: TableSchema, start: int) -> dict[str, Any]:
+    """Return one group of rows."""
+    return {name: columns[name][start : start + _GROUP] for name in schema.names}
 
 
 def read_table(path: Path, columns: Sequence[str] | None = None) -> Table:
@@ -176,9 +183,11 @@ def _meta_of(schema: pa.Schema) -> dict[str, Any]:
     return meta
 
 
-def _string_lengths(cast: Mapping[str, NDArray]) -> dict[bytes, bytes]:
+def _string_lengths(schema: TableSchema, columns: Mapping[str, Any]) -> dict[bytes, bytes]:
     """Return the longest length of each text column, where astropy looks for it."""
-    texts = {name: values.dtype for name, values in cast.items() if values.dtype.kind == "U"}
+    texts = {
+        c.name: np.asarray(columns[c.name], dtype=np.str_).dtype for c in schema.columns if c.dtype == "str"
+    }
     return {
         f"table::len::{name}".encode(): str(max(1, t.itemsize // 4)).encode() for name, t in texts.items()
     }
@@ -218,8 +227,10 @@ def _to_arrow(column: Column, values: NDArray, kind: pa.DataType) -> pa.Array:
     if column.size:
         return pa.FixedSizeListArray.from_arrays(_buffer(values.ravel()), type=kind)
     if column.dtype == "str":
-        names, codes = np.unique(values, return_inverse=True)
-        coded = pa.DictionaryArray.from_arrays(_buffer(codes.astype(np.int32)), _texts(names))
+        starts = np.flatnonzero(np.r_[True, values[1:] != values[:-1]][: len(values)])  # names come in runs
+        names, codes = np.unique(values[starts], return_inverse=True)
+        codes = np.repeat(codes.astype(np.int32), np.diff(starts, append=len(values)))
+        coded = pa.DictionaryArray.from_arrays(_buffer(codes), _texts(names))
         return coded.dictionary_decode()
     return _buffer(values, kind)
 
