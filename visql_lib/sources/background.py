@@ -88,13 +88,25 @@ def _offsets(values, base, width, out):
 
 
 @compiled()
-def _count_integers(values, low, high, histogram, places):
-    """Count the whole numbers from `low` to `high`; number `low` + j goes to histogram[j + 1]."""
+def _count_integers(values, low, high, histogram, aside, places):
+    """Count the whole numbers from `low` to `high`; number `low` + j goes to histogram[j + 1].
+
+    Equal neighbours are counted apart, in `aside`, so that one count need not wait for the other.
+    """
     width = high - low + 1
     histogram[: width + 2] = 0
+    aside[:, : width + 2] = 0
     _offsets(values, np.float32(low), width, places)
-    for i in range(len(values)):
+    quarter = len(values) // 4
+    for i in range(quarter):
+        histogram[places[4 * i]] += 1
+        aside[0, places[4 * i + 1]] += 1
+        aside[1, places[4 * i + 2]] += 1
+        aside[2, places[4 * i + 3]] += 1
+    for i in range(4 * quarter, len(values)):
         histogram[places[i]] += 1
+    for j in range(width + 2):
+        histogram[j] += aside[0, j] + aside[1, j] + aside[2, j]
 
 
 @compiled(fastmath=True)
@@ -193,7 +205,7 @@ def _mode(bins, counts, n, levels):
 
 
 @compiled()
-def _mesh_statistics(pixels, total, squares, whole, histogram, places, bins, counts):
+def _mesh_statistics(pixels, total, squares, whole, histogram, aside, places, bins, counts):
     """Return level and noise of a mesh from its pixels, their sum and their sum of squares.
 
     Of whole numbers few occur many times: they are counted once, for all that follows.
@@ -206,7 +218,7 @@ def _mesh_statistics(pixels, total, squares, whole, histogram, places, bins, cou
     low, high = math.floor(mean - spread), math.ceil(mean + spread)
     counted = whole and high - low + 3 < len(histogram)
     if counted:
-        _count_integers(pixels, low, high, histogram, places)
+        _count_integers(pixels, low, high, histogram, aside, places)
         number, total, squares = _sums_of_integers(histogram, low, math.ceil(least), math.floor(most))
     else:
         number, total, squares = _sums(pixels, least, most)
@@ -236,7 +248,7 @@ def _meshes(raw, mesh, whole):
     my, mx = (ny + mesh - 1) // mesh, (nx + mesh - 1) // mesh
     level, noise = np.empty((my, mx), np.float32), np.empty((my, mx), np.float32)
     buffer = np.empty(mesh * mesh, np.float32)
-    histogram = np.empty(4 * _MOST_LEVELS, np.int32)
+    histogram, aside = np.empty(4 * _MOST_LEVELS, np.int32), np.empty((3, 4 * _MOST_LEVELS), np.int32)
     places = np.empty(mesh * mesh, np.uint16)
     bins, counts = np.empty(_MOST_LEVELS, np.int32), np.empty(_MOST_LEVELS, np.int32)
     for j in range(my):
@@ -244,16 +256,30 @@ def _meshes(raw, mesh, whole):
         for i in range(mx):
             x0, x1 = i * mesh, min(nx, (i + 1) * mesh)
             pixels = buffer[: (y1 - y0) * (x1 - x0)]
-            k = 0
             for y in range(y0, y1):
-                for x in range(x0, x1):
-                    pixels[k] = raw[y, x]
-                    k += 1
+                line, target = raw[y, x0:x1], pixels[(y - y0) * (x1 - x0) :]
+                for x in range(len(line)):
+                    target[x] = line[x]
             total, squares = _sums_of_all(pixels)
             level[j, i], noise[j, i] = _mesh_statistics(
-                pixels, total, squares, whole, histogram, places, bins, counts
+                pixels, total, squares, whole, histogram, aside, places, bins, counts
             )
     return level, noise
+
+
+@compiled()
+def _median(values, ordered):
+    """Return the median of an odd number of values, which are sorted into the buffer `ordered`."""
+    n = 0
+    for row in values:
+        for v in row:
+            i = n
+            while i > 0 and ordered[i - 1] > v:
+                ordered[i] = ordered[i - 1]
+                i -= 1
+            ordered[i] = v
+            n += 1
+    return ordered[n // 2]
 
 
 @compiled()
@@ -262,11 +288,12 @@ def _filtered(values, width):
     ny, nx = values.shape
     out = np.empty_like(values)
     half = width // 2
+    ordered = np.empty((2 * half + 1) ** 2, values.dtype)
     for j in range(ny):
         hy = min(half, j, ny - 1 - j)
         for i in range(nx):
             hx = min(half, i, nx - 1 - i)
-            out[j, i] = np.median(values[j - hy : j + hy + 1, i - hx : i + hx + 1].copy())
+            out[j, i] = _median(values[j - hy : j + hy + 1, i - hx : i + hx + 1], ordered)
     return out
 
 
@@ -304,12 +331,13 @@ def _curvature_y(nodes):
 
 
 @compiled()
-def subtract_row(row, y, nodes, curvature, mesh, values, second, work):
-    """Subtract the background of row `y` from it in place.
+def subtract_row(row, y, nodes, curvature, mesh, values, second, work, out):
+    """Subtract the background of row `y` from it.
 
     In y the place of a row is that of its lower edge, in x that of the pixel's
     centre, as in SExtractor. ``values``, ``second`` and ``work`` are float32
-    buffers of as many numbers as there are meshes in a row.
+    buffers of as many numbers as there are meshes in a row; ``out`` receives the
+    difference.
     """
     my, mx = nodes.shape
     one = np.float32(1)
@@ -329,7 +357,7 @@ def subtract_row(row, y, nodes, curvature, mesh, values, second, work):
         second[:] = 0
     if mx == 1:
         for x in range(len(row)):
-            row[x] -= values[0]
+            out[x] = np.float32(row[x]) - values[0]
         return
     nx = len(row)
     step = one / np.float32(mesh)
@@ -338,14 +366,15 @@ def subtract_row(row, y, nodes, curvature, mesh, values, second, work):
         x1 = nx if i == mx - 2 else min((i + 1) * mesh + mesh // 2, nx)
         start = np.float32((x0 + 0.5) / mesh - 0.5 - i)
         v0, v1, d0, d1 = values[i], values[i + 1], second[i], second[i + 1]
-        line = row[x0:x1]
+        line, difference = row[x0:x1], out[x0:x1]
         for k in range(x1 - x0):
             hi = start + np.float32(k) * step
             lo = one - hi
-            line[k] -= lo * (v0 + (lo * lo - one) * d0) + hi * (v1 + (hi * hi - one) * d1)
+            sky = lo * (v0 + (lo * lo - one) * d0) + hi * (v1 + (hi * hi - one) * d1)
+            difference[k] = np.float32(line[k]) - sky
 
 
-def fit_background(raw: NDArray[np.float32], mesh: int, filter_width: int, whole: bool) -> Background:
+def fit_background(raw: NDArray, mesh: int, filter_width: int, whole: bool) -> Background:
     """Fit the background of an image.
 
     Parameters

@@ -113,15 +113,17 @@ def clean(sources, threshold, beta, shape, inherited):
         Whether a source was eaten as soon as the scan had completed it.
     """
     count = len(sources)
-    into = np.arange(count).astype(np.int32)
+    into = np.empty(count, np.int32)
     at_once = np.zeros(count, np.bool_)
-    heads = np.full((len(_SIZES), shape[0] // _CELLS[0] + 1, shape[1] // _CELLS[0] + 1), -1, np.int32)
+    heads = np.empty((len(_SIZES), shape[0] // _CELLS[0] + 1, shape[1] // _CELLS[0] + 1), np.int32)
+    heads[:] = -1
     following = np.empty(count, np.int32)
     amplitude, slope = np.empty(count), np.empty(count)
     widest = np.zeros(len(_SIZES))
     victims = np.empty(count, np.int32)
     for i in range(count):
         new = sources[i]
+        into[i] = i
         amplitude[i], slope[i] = _profile(new, threshold, beta)
         eater, eaten = _look_around(
             i, sources, into, amplitude, slope, beta, heads, following, widest, victims

@@ -4,6 +4,14 @@ They are compiled at their first call and kept on disk beside the source, so tha
 only the first process on a machine waits. Numba looks for changes in the file of
 the function only, although functions of other files are compiled into it. The
 kept code is therefore tied to all files of the room.
+
+Before it looks for kept code, numba loads all that it needs to compile anything,
+even SciPy for the linear algebra: half a second in every process, where the code
+itself is loaded in a tenth. `compiled` spares that; numba loads the same by
+itself when it does compile. It means to reach into numba, which is done with the
+versions it was tested with only. For it to help, the functions must not use those
+of ``numba.np.arraymath`` (np.median, np.searchsorted, np.argmin, ...), which bring
+all of it in again.
 """
 
 from __future__ import annotations
@@ -13,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numba
+from numba.core.runtime import rtsys
 
 
 def room_stamp() -> tuple[tuple[str, int, int], ...]:
@@ -22,6 +31,20 @@ def room_stamp() -> tuple[tuple[str, int, int], ...]:
 
 
 _STAMP = room_stamp()
+_TESTED = ((0, 68),)  # versions of numba
+
+
+def _load_quickly(cache: Any) -> None:
+    """Let a function's store of kept code be read without all that numba needs to compile."""
+    load = getattr(cache, "_load_overload", None)
+    if load is None or numba.version_info.short not in _TESTED:
+        return
+
+    def load_overload(signature: Any, target: Any) -> Any:
+        rtsys.initialize(target)  # what compiled code itself calls
+        return load(signature, target)
+
+    cache.load_overload = load_overload
 
 
 def compiled(fastmath: bool = False) -> Callable[[Callable], Any]:
@@ -35,9 +58,11 @@ def compiled(fastmath: bool = False) -> Callable[[Callable], Any]:
 
     def decorate(function: Callable) -> Any:
         dispatcher = numba.njit(nogil=True, cache=True, fastmath=fastmath)(function)
-        kept = getattr(getattr(dispatcher, "_cache", None), "_cache_file", None)
+        cache = getattr(dispatcher, "_cache", None)
+        kept = getattr(cache, "_cache_file", None)
         if kept is not None and hasattr(kept, "_source_stamp"):  # absent where nothing is compiled or kept
             kept._source_stamp = _STAMP
+            _load_quickly(cache)
         return dispatcher
 
     return decorate

@@ -13,7 +13,7 @@ import numpy as np
 from visql_lib.sources.compiled import compiled
 from visql_lib.sources.labels import grown, scan_groups
 from visql_lib.sources.shapes import SOURCE, faintest_needed, measure_shape
-from visql_lib.sources.tree import BRANCH, NODE, PIXEL, count_peaks, find_cores
+from visql_lib.sources.tree import BRANCH, NODE, find_cores
 
 _LEAST_BRANCH = 3  # px; SExtractor's least area of a branch, if the least of a detection is not less
 _FAR = 70.0  # half squared radii beyond which a Gaussian is 0
@@ -81,16 +81,16 @@ def _order_core(pixel, level, place, first, last, stride, new_pixel, new_level, 
 
 
 @compiled()
-def collect_cores(pixel, level, place, first, n, count, stride, pixels, sorted_pixel, core_pixel, core_level):
+def collect_cores(pixel, level, place, first, n, count, stride, owner, sorted_pixel, core_pixel, core_level):
     """List the pixels of the cores, each in the order of Lutz's scan; return where each begins."""
     begin = np.zeros(count + 2, np.int64)
     for k in range(n):
-        if pixels[k].owner >= 0:
-            begin[pixels[k].owner + 2] += 1
+        if owner[k] >= 0:
+            begin[owner[k] + 2] += 1
     for c in range(count):
         begin[c + 2] += begin[c + 1]
     for k in range(n):
-        c = pixels[k].owner
+        c = owner[k]
         if c >= 0:
             sorted_pixel[begin[c + 1]] = pixel[first + k]
             begin[c + 1] += 1
@@ -125,7 +125,17 @@ def _distances(gauss, count, x, y, out):
 
 
 @compiled()
-def share_out(pixel, first, n, stride, count, pixels, cores, power, state):
+def _least(values):
+    """Return the index of the least value, the first of equals."""
+    best = 0
+    for i in range(1, len(values)):
+        if values[i] < values[best]:
+            best = i
+    return best
+
+
+@compiled()
+def share_out(pixel, first, n, stride, count, owner, cores, power, state):
     """Give the pixels of no core to one of the cores, by chance; they get -2 less the core's number."""
     gauss = np.empty((5, count))
     odds, distance = np.empty(count, np.float32), np.empty(count)
@@ -134,7 +144,7 @@ def share_out(pixel, first, n, stride, count, pixels, cores, power, state):
         gauss[0, c], gauss[1, c] = core.x, core.y
         gauss[2, c], gauss[3, c], gauss[4, c] = core.cxx * half, core.cyy * half, core.cxy * half
     for k in range(n):
-        if pixels[k].owner >= 0:
+        if owner[k] >= 0:
             continue
         row = pixel[first + k] // stride
         _distances(gauss, count, float(pixel[first + k] - row * stride - 1), float(row - 1), distance)
@@ -150,18 +160,18 @@ def share_out(pixel, first, n, stride, count, pixels, cores, power, state):
             while best < count and odds[best] < chance:
                 best += 1
         if best == count:
-            best = np.argmin(distance)
-        pixels[k].owner = -2 - best
+            best = _least(distance)
+        owner[k] = -2 - best
 
 
 @compiled()
 def _regroup(
-    pixel, level, place, first, n, count, pixels, begin, core_pixel, core_level, new_pixel, new_level
+    pixel, level, place, first, n, count, owner, begin, core_pixel, core_level, new_pixel, new_level
 ):
     """Order the pixels of a group source by source, cores first; return where each source's begin."""
     start = np.zeros(count + 1, np.int64)
     for k in range(n):
-        c = pixels[k].owner if pixels[k].owner >= 0 else -2 - pixels[k].owner
+        c = owner[k] if owner[k] >= 0 else -2 - owner[k]
         start[c + 1] += 1
     for c in range(count):
         start[c + 1] += start[c]
@@ -171,8 +181,8 @@ def _regroup(
             new_pixel[at[c]], new_level[at[c]] = core_pixel[k], core_level[k]
             at[c] += 1
     for k in range(n):
-        if pixels[k].owner < 0:
-            c = -2 - pixels[k].owner
+        if owner[k] < 0:
+            c = -2 - owner[k]
             new_pixel[at[c]], new_level[at[c]] = pixel[first + k], level[first + k]
             at[c] += 1
     for k in range(n):
@@ -182,13 +192,13 @@ def _regroup(
 
 
 @compiled()
-def deblend(offset, pixel, level, place, flat, stride, threshold, min_area, levels, contrast, blended):
+def deblend(offset, pixel, level, peak, place, flat, stride, threshold, min_area, levels, contrast, blended):
     """Split all groups into sources and measure the sources' shapes.
 
     Parameters
     ----------
-    offset, pixel, level : arrays
-        The groups, as `labels.list_pixels` gives them; reordered source by source.
+    offset, pixel, level, peak : arrays
+        The groups, as `labels.list_pixels` gives them; `pixel` and `level` are reordered source by source.
     place : int32 array, shape ((ny + 2) * stride,)
         Index in `pixel` of each pixel of the bordered image, 0 outside all groups.
     flat : float32 array, of the same shape
@@ -214,7 +224,15 @@ def deblend(offset, pixel, level, place, flat, stride, threshold, min_area, leve
     largest = 1
     for g in range(groups):
         largest = max(largest, offset[g + 1] - offset[g])
-    work = (np.empty(largest, BRANCH), np.empty(largest, NODE), np.empty(largest, PIXEL))
+    owner = np.empty(largest, np.int32)
+    work = (
+        np.empty(largest, BRANCH),
+        np.empty(largest, NODE),
+        np.empty(largest, np.int32),
+        np.empty(largest, np.int16),
+        owner,
+        np.empty(levels, np.int64),
+    )
     nodes, depth = np.empty(largest, np.int32), np.empty(largest, np.int32)
     some_pixel, some_level = np.empty(largest, np.int32), np.empty(largest, np.float32)
     core_pixel, core_level = np.empty(largest, np.int32), np.empty(largest, np.float32)
@@ -229,19 +247,19 @@ def deblend(offset, pixel, level, place, flat, stride, threshold, min_area, leve
         first, last = offset[g], offset[g + 1]
         n = last - first
         found = 0
-        total, peak, line = 0.0, level[first], pixel[first]
+        total, top, line, peaks = 0.0, level[first], pixel[first], 0
         for k in range(first, last):
             total += level[k]
-            peak = max(peak, level[k])
+            top = max(top, level[k])
             line = max(line, pixel[k])
+            peaks += 1 if peak[k] else 0
         line //= stride
-        peaks = count_peaks(pixel, level, place, first, last, stride, work[2]) if n >= 2 * least else 0
-        if peaks > 1:
+        if peaks > 1 and n >= 2 * least:
             for q in range(levels):
-                feet[q] = threshold * math.pow(peak / threshold, q / levels)
+                feet[q] = threshold * math.pow(top / threshold, q / levels)
             enough = contrast * np.float32(total)
             found = find_cores(
-                pixel, level, place, first, last, stride, feet, least, enough, peaks, work, nodes, depth
+                pixel, level, peak, place, first, last, stride, feet, least, enough, peaks, work, nodes, depth
             )
         if count + max(found, 1) > len(sources):
             sources = grown(sources, 2 * len(sources) + found)
@@ -254,12 +272,11 @@ def deblend(offset, pixel, level, place, flat, stride, threshold, min_area, leve
             continue
         if found > len(cores):
             cores, power = np.empty(2 * found, SOURCE), np.empty(2 * found, np.float32)
-        pixels = work[2]
         begin = collect_cores(
-            pixel, level, place, first, n, found, stride, pixels, some_pixel, core_pixel, core_level
+            pixel, level, place, first, n, found, stride, owner, some_pixel, core_pixel, core_level
         )
         measure_cores(begin, flat, stride, feet, depth, core_pixel, core_level, cores, power)
-        share_out(pixel, first, n, stride, found, pixels, cores, power, state)
+        share_out(pixel, first, n, stride, found, owner, cores, power, state)
         start = _regroup(
             pixel,
             level,
@@ -267,7 +284,7 @@ def deblend(offset, pixel, level, place, flat, stride, threshold, min_area, leve
             first,
             n,
             found,
-            pixels,
+            owner,
             begin,
             core_pixel,
             core_level,

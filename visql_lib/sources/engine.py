@@ -29,7 +29,12 @@ def _number_places(pixel, place):
 
 @compiled()
 def _source_at(k, starts):
-    return np.searchsorted(starts, k, side="right") - 1
+    """Return the source whose pixels include index `k`: the last that begins before it."""
+    low, high = 0, len(starts)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if starts[middle] <= k else (low, middle)
+    return low
 
 
 @compiled()
@@ -71,33 +76,38 @@ def _give_pixels(first, last, rows, sources, into, at_once, pixel, place, stride
                 place[pixel[k]] = 0
 
 
-def _bordered(image: NDArray) -> NDArray[np.float32]:
-    """Return the image in single precision with a border of one pixel of zeros."""
-    data = np.zeros((image.shape[0] + 2, image.shape[1] + 2), np.float32)
-    data[1:-1, 1:-1] = image
-    return data
+def _plain(image: NDArray) -> NDArray:
+    """Return the image in one of two types, so that not more are compiled: uint16 as it is, or float32."""
+    if image.dtype == np.uint16 and image.flags.carray:
+        return image
+    return np.ascontiguousarray(image, dtype=np.float32)
 
 
 def _detect(
+    raw: NDArray,
     data: NDArray[np.float32],
     background: Background,
     threshold: np.float32,
     settings: CatalogSettings,
     saturation: float,
 ) -> tuple[NDArray, NDArray, NDArray]:
-    """Return all sources, the source each one was merged into, and the owner of each pixel."""
+    """Return all sources, the source each one was merged into, and the owner of each pixel.
+
+    ``data`` receives the bordered image less its background.
+    """
     stride = data.shape[1]
-    first, last, rows, at, value, hot = find_runs(
-        data, background.nodes, background.curvature, settings.mesh, threshold, np.float32(saturation)
+    first, last, rows, at, value, peak, hot = find_runs(
+        raw, data, background.nodes, background.curvature, settings.mesh, threshold, np.float32(saturation)
     )
     pieces, following, heads = scan_groups(first, last, rows, settings.min_area)
-    offset, pixel, level = list_pixels(first, at, value, pieces, following, heads, stride)
+    offset, pixel, level, top = list_pixels(first, at, value, peak, pieces, following, heads, stride)
     place = np.zeros(data.size, np.int32)
     _number_places(pixel, place)
     sources = deblend(
         offset,
         pixel,
         level,
+        top,
         place,
         data.reshape(-1),
         stride,
@@ -108,8 +118,7 @@ def _detect(
         _BLENDED,
     )
     _flag_pixels(sources, place, hot, stride, _SATURATED, _TRUNCATED)
-    shape = (data.shape[0] - 2, stride - 2)
-    into, at_once = clean(sources, threshold, settings.clean, shape, ~(_BLENDED | _NEIGHBOURS))
+    into, at_once = clean(sources, threshold, settings.clean, raw.shape, ~(_BLENDED | _NEIGHBOURS))
     _give_pixels(first, last, rows, sources, into, at_once, pixel, place, stride)
     return sources, into, place
 
@@ -119,12 +128,13 @@ def measure(image: NDArray, settings: CatalogSettings, saturation: float) -> Det
     whole = image.dtype.kind in "bui"
     if not whole and not np.isfinite(image).all():
         raise ValueError("image must hold finite pixels only")
-    data = _bordered(image)
-    background = fit_background(data[1:-1, 1:-1], settings.mesh, settings.mesh_filter, whole)
+    raw = _plain(image)
+    background = fit_background(raw, settings.mesh, settings.mesh_filter, whole)
     if background.noise <= 0:
         return Detections(_no_sources(), background.level, 0.0)
     threshold = np.float32(settings.threshold * background.noise)
-    sources, into, owner = _detect(data, background, threshold, settings, saturation)
+    data = np.empty((image.shape[0] + 2, image.shape[1] + 2), np.float32)
+    sources, into, owner = _detect(raw, data, background, threshold, settings, saturation)
     numbers = np.flatnonzero(into == np.arange(len(into)))
     out = np.empty((len(numbers), 4))
     measure_sources(

@@ -25,7 +25,7 @@ _COMPLETE, _INCOMPLETE, _OPEN = 0, 1, 2
 # Columns of a group under construction: first and last piece, pixels, events that began and paused it
 _HEAD, _TAIL, _AREA, _BEGIN, _END = range(5)
 _UNKNOWN = -1
-_BLOCK = 16  # px, looked at together where most are below the threshold
+_BEYOND = np.int32(2147483647)  # a column after all others
 
 
 @compiled()
@@ -63,48 +63,73 @@ def _greatest(row):
     return top
 
 
-@compiled(fastmath=True)
-def _block_maxima(row, out):
-    """Write the greatest value of every whole block of `_BLOCK` pixels."""
-    for b in range(len(row) // _BLOCK):
-        top = row[b * _BLOCK]
-        for i in range(b * _BLOCK + 1, (b + 1) * _BLOCK):
-            top = max(top, row[i])
-        out[b] = top
-
-
 @compiled()
-def _runs_of_row(row, threshold, tops, first, last, place, value, n, k):
-    """Append the runs of a filtered row, from run `n` and value `k` on; return the new `n` and `k`."""
-    nx = len(row)
-    blocks = nx // _BLOCK
-    _block_maxima(row, tops)
-    x = 0
-    while x < nx:
-        block = x // _BLOCK
-        if block < blocks and not tops[block] > threshold:
-            x = (block + 1) * _BLOCK
-        elif not row[x] > threshold:
-            x += 1
-        else:
+def _runs_of_row(row, threshold, above, first, last, place, value, n, k):
+    """Append the runs of a filtered row, from run `n` and value `k` on; return the new `n` and `k`.
+
+    ``above`` is a uint8 buffer of more elements than the row, a multiple of 8;
+    those beyond the row are 0. Most pixels are below the threshold: they are
+    passed over eight at a time.
+    """
+    for x in range(len(row)):
+        above[x] = row[x] > threshold
+    eights = above.view(np.uint64)
+    for eight in range(len(eights)):
+        if eights[eight] == 0:
+            continue
+        for x in range(8 * eight, 8 * eight + 8):
+            if above[x] == 0 or (x > 0 and above[x - 1] != 0):
+                continue  # no run begins here
             first[n], place[n] = x, k
-            while x < nx and row[x] > threshold:
-                value[k] = row[x]
+            end = x
+            while above[end] != 0:
+                value[k] = row[end]
                 k += 1
-                x += 1
-            last[n] = x
+                end += 1
+            last[n] = end
             n += 1
     return n, k
 
 
 @compiled()
-def find_runs(data, nodes, curvature, mesh, threshold, saturation):
-    """Subtract the background in place, filter, and list the runs of pixels above the threshold.
+def _mark_peaks(above, row, below, first, last, at, begin, end, peak):
+    """Mark the local maxima in the runs `begin` to `end` - 1 of a filtered row, bordered like its neighbours.
+
+    Of equal neighbours the first in the order of rows may be one, so that no
+    maximum is missed; some that are marked may be none.
+    """
+    for run in range(begin, end):
+        x0, x2 = first[run], last[run] + 2
+        a, m, b = above[x0:x2], row[x0:x2], below[x0:x2]  # slices, whose indices need no check of their sign
+        out = peak[at[run] : at[run] + x2 - x0 - 2]
+        for x in range(len(out)):
+            w = m[x + 1]
+            along = (w > m[x]) & (w >= m[x + 2])
+            before = (w > a[x]) & (w > a[x + 1]) & (w > a[x + 2])
+            after = (w >= b[x]) & (w >= b[x + 1]) & (w >= b[x + 2])
+            out[x] = along & before & after
+
+
+@compiled()
+def _list_saturated(line, saturation, begin, hot, hots):
+    """Append the places of saturated pixels of a row that begins at place `begin`; return the new `hots`."""
+    for x in range(len(line)):
+        if line[x] >= saturation:
+            hot[hots] = begin + x
+            hots += 1
+    return hots
+
+
+@compiled()
+def find_runs(raw, data, nodes, curvature, mesh, threshold, saturation):
+    """Subtract the background, filter, and list the runs of pixels above the threshold.
 
     Parameters
     ----------
+    raw : array, shape (ny, nx)
+        Pixels [ADU].
     data : float32 array, shape (ny + 2, nx + 2)
-        Pixels [ADU] with a border of zeros.
+        Receives the pixels less their background [ADU], with a border of zeros.
     nodes, curvature, mesh
         The background, as `background.Background` describes it.
     threshold, saturation : float
@@ -120,42 +145,51 @@ def find_runs(data, nodes, curvature, mesh, threshold, saturation):
         Where the filtered pixels of each run begin in `value`.
     value : float32 array
         Filtered pixels of all runs [ADU].
+    peak : bool array
+        Which of them are local maxima.
     hot : int32 array
         Places of saturated pixels.
     """
-    ny, stride = data.shape[0] - 2, data.shape[1]
-    nx = stride - 2
+    ny, nx = raw.shape
+    stride = nx + 2
+    data[0] = data[ny + 1] = 0
     buffers = np.empty((3, nodes.shape[1]), np.float32)
-    row, tops = np.empty(nx, np.float32), np.empty(nx // _BLOCK + 1, np.float32)
+    filtered, above = np.zeros((3, stride), np.float32), np.zeros(nx // 8 * 8 + 8, np.uint8)
     first, last = np.empty(nx + 1024, np.int32), np.empty(nx + 1024, np.int32)
     place = np.empty(nx + 1025, np.int64)
-    value = np.empty(8 * nx + 1024, np.float32)
+    value, peak = np.empty(8 * nx + 1024, np.float32), np.empty(8 * nx + 1024, np.bool_)
     hot = np.empty(nx + 1024, np.int32)
     rows = np.zeros(ny + 1, np.int64)
     n = k = hots = 0
-    for y in range(-1, ny):
+    for y in range(-1, ny + 1):
         if y + 1 < ny:
-            line = data[y + 2, 1 : nx + 1]
+            line = raw[y + 1]
             if _greatest(line) >= saturation:
                 if hots + nx > len(hot):
                     hot = grown(hot, 2 * len(hot) + nx)
-                for x in range(nx):
-                    if line[x] >= saturation:
-                        hot[hots] = (y + 2) * stride + x + 1
-                        hots += 1
-            subtract_row(line, y + 1, nodes, curvature, mesh, buffers[0], buffers[1], buffers[2])
-        if y < 0:
+                hots = _list_saturated(line, saturation, (y + 2) * stride + 1, hot, hots)
+            data[y + 2, 0] = data[y + 2, nx + 1] = 0
+            difference = data[y + 2, 1 : nx + 1]
+            subtract_row(line, y + 1, nodes, curvature, mesh, buffers[0], buffers[1], buffers[2], difference)
+        before, middle, after = filtered[(y + 1) % 3], filtered[(y + 2) % 3], filtered[(y + 3) % 3]
+        if y == ny:
+            after[:] = 0
+        elif y >= 0:
+            _filter_row(data[y], data[y + 1], data[y + 2], after[1:-1])
+        if y > 0:
+            _mark_peaks(before, middle, after, first, last, place, rows[y - 1], rows[y], peak)
+        if y < 0 or y == ny:  # before the first row and after the last
             continue
-        _filter_row(data[y], data[y + 1], data[y + 2], row)
         if n + nx > len(first):
             size = 2 * len(first) + nx
             first, last, place = grown(first, size), grown(last, size), grown(place, size + 1)
         if k + nx > len(value):
-            value = grown(value, 2 * len(value) + nx)
-        n, k = _runs_of_row(row, threshold, tops, first, last, place, value, n, k)
+            size = 2 * len(value) + nx
+            value, peak = grown(value, size), grown(peak, size)
+        n, k = _runs_of_row(after[1:-1], threshold, above, first, last, place, value, n, k)
         rows[y + 1] = n
     place[n] = k
-    return first[:n], last[:n], rows, place[: n + 1], value[:k], hot[:hots]
+    return first[:n], last[:n], rows, place[: n + 1], value[:k], peak[:k], hot[:hots]
 
 
 @compiled()
@@ -253,12 +287,6 @@ def _pass_mark(event, inside, status, stack, height, groups, co, mark, kept, fol
 
 
 @compiled()
-def _column(event, first, last):
-    """Return the column of a run's first pixel (even events) or after its last (odd ones)."""
-    return last[event // 2] if event % 2 else first[event // 2]
-
-
-@compiled()
 def scan_groups(first, last, rows, min_area):
     """Join runs to 8-connected groups.
 
@@ -274,7 +302,11 @@ def scan_groups(first, last, rows, min_area):
     """
     runs, ny = len(first), len(rows) - 1
     pieces = np.empty((3 * runs + 1, 4), np.int32)  # a run is cut by at most two ends of each run above
-    following = np.full(3 * runs + 1, -1, np.int32)
+    following = np.empty(3 * runs + 1, np.int32)
+    following[:] = -1
+    edges = np.empty(2 * runs, np.int32)  # column of each event
+    for run in range(runs):
+        edges[2 * run], edges[2 * run + 1] = first[run], last[run]
     mark = np.zeros(2 * runs, np.int8)
     kept = np.empty((2 * runs, 3), np.int32)
     widest = 0
@@ -290,10 +322,10 @@ def scan_groups(first, last, rows, min_area):
         inside = False
         status, height, co = _COMPLETE, 0, 0
         while old < old_end or new < new_end:
-            old_x = _column(old, first, last) if old < old_end else np.int32(2147483647)
-            new_x = _column(new, first, last) if new < new_end else np.int32(2147483647)
+            old_x = edges[old] if old < old_end else _BEYOND
+            new_x = edges[new] if new < new_end else _BEYOND
             x = min(old_x, new_x)
-            if new_x == x and new % 2 == 0:
+            if new_x == x and new & 1 == 0:
                 inside = True
                 status, height, co = _start_run(new, status, stack, height, groups, co, mark)
             if old_x == x:
@@ -305,16 +337,16 @@ def scan_groups(first, last, rows, min_area):
                     found += 1
                 old += 1
             if new_x == x:
-                if new % 2 == 1:
+                if new & 1 == 1:
                     inside = False
                     status, height, co = _end_run(new, status, stack, height, groups, co, mark, kept)
                 new += 1
             if inside:  # the pixels up to the next event make a piece
-                stop = last[new // 2]
+                stop = edges[new]
                 if old < old_end:
-                    stop = min(stop, _column(old, first, last))
+                    stop = min(stop, edges[old])
                 if stop > x:
-                    pieces[n, 0], pieces[n, 1], pieces[n, 2], pieces[n, 3] = x, stop - x, y, new // 2
+                    pieces[n, 0], pieces[n, 1], pieces[n, 2], pieces[n, 3] = x, stop - x, y, new >> 1
                     if groups[co, _HEAD] < 0:
                         groups[co, _HEAD] = n
                     else:
@@ -326,7 +358,7 @@ def scan_groups(first, last, rows, min_area):
 
 
 @compiled()
-def list_pixels(first, at, value, pieces, following, heads, stride):
+def list_pixels(first, at, value, peak, pieces, following, heads, stride):
     """List the pixels of all groups, group after group, in the order of the scan.
 
     Returns
@@ -337,6 +369,8 @@ def list_pixels(first, at, value, pieces, following, heads, stride):
         Places of the pixels. Index 0 is no pixel.
     level : float32 array
         Filtered pixels [ADU]; that of index 0 is below all.
+    top : bool array
+        Which of them are local maxima.
     """
     groups = len(heads)
     offset = np.empty(groups + 1, np.int64)
@@ -344,8 +378,8 @@ def list_pixels(first, at, value, pieces, following, heads, stride):
     for g in range(groups):
         offset[g + 1] = offset[g] + heads[g, 1]
     pixel = np.empty(offset[groups], np.int32)
-    level = np.empty(offset[groups], np.float32)
-    pixel[0], level[0] = 0, -np.inf
+    level, top = np.empty(offset[groups], np.float32), np.empty(offset[groups], np.bool_)
+    pixel[0], level[0], top[0] = 0, -np.inf, False
     k = 1
     for g in range(groups):
         piece = heads[g, 0]
@@ -355,7 +389,7 @@ def list_pixels(first, at, value, pieces, following, heads, stride):
             target = (pieces[piece, 2] + 1) * stride + pieces[piece, 0] + 1
             for i in range(pieces[piece, 1]):
                 pixel[k] = target + i
-                level[k] = value[source + i]
+                level[k], top[k] = value[source + i], peak[source + i]
                 k += 1
             piece = following[piece]
-    return offset, pixel, level
+    return offset, pixel, level, top

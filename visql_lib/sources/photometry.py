@@ -72,6 +72,21 @@ def _span(center, half_squared, x0, x1):
     return low, max(min(math.floor(center + half) + 1, x1), low)
 
 
+@compiled(fastmath=True)
+def _kron_row(values, owners, me, dx, cxx, b, rest):
+    """Return first moment and sum of a row's pixels from `dx` on, and how many are others'."""
+    moment = total = 0.0
+    others = 0
+    for i in range(len(values)):
+        free = (owners[i] == 0) | (owners[i] == me)
+        x = dx + i
+        v = np.float64(values[i]) if free else 0.0
+        moment += math.sqrt(max(x * (cxx * x + b) + rest, 0.0)) * v
+        total += v
+        others += 0 if free else 1
+    return moment, total, others
+
+
 @compiled()
 def _kron_moment(flat, owner, stride, size, source, me, shape):
     """Return first moment and sum of the pixels within 6 A and B, and whether it is crowded and cut."""
@@ -90,17 +105,24 @@ def _kron_moment(flat, owner, stride, size, source, me, shape):
         b, rest = cxy * dy, cyy * dy * dy
         area += high - low
         p = (y + 1) * stride + 1
-        for i in range(p + low, p + high):
-            who = owner[i]
-            if who == 0 or who == me:
-                dx = i - p - cx
-                v = np.float64(flat[i])
-                moment += math.sqrt(dx * (cxx * dx + b) + rest) * v
-                total += v
-            else:
-                others += 1
+        m, t, n = _kron_row(flat[p + low : p + high], owner[p + low : p + high], me, low - cx, cxx, b, rest)
+        moment += m
+        total += t
+        others += n
     crowded = others > 0 and others >= _CROWDED * area  # not only more than a tenth, as for the flux
     return moment, total, crowded, cut_x or cut_y
+
+
+@compiled(fastmath=True)
+def _row_flux(values, owners, me):
+    """Return the sum of a row's pixels and how many are others', which count as 0."""
+    total = 0.0
+    others = 0
+    for i in range(len(values)):
+        free = (owners[i] == 0) | (owners[i] == me)
+        total += np.float64(values[i]) if free else 0.0
+        others += 0 if free else 1
+    return total, others
 
 
 @compiled()
@@ -119,13 +141,13 @@ def _ellipse_flux(flat, owner, stride, size, source, me, radius, shape):
         low, high = _span(cx - shift * dy, (limit - steep * dy * dy) * scale, x0, x1)
         area += high - low
         p = (y + 1) * stride + 1
-        for i in range(p + low, p + high):
-            who = owner[i]
-            if who == 0 or who == me:
-                total += flat[i]
-            else:
-                others += 1
-                total += _mirror(flat, owner, stride, size, i - p, y, cx, cy, me)
+        t, n = _row_flux(flat[p + low : p + high], owner[p + low : p + high], me)
+        total += t
+        others += n
+        if n > 0:
+            for i in range(p + low, p + high):
+                if owner[i] != 0 and owner[i] != me:
+                    total += _mirror(flat, owner, stride, size, i - p, y, cx, cy, me)
     return total, area, others > _CROWDED * area, cut_x or cut_y
 
 
@@ -143,14 +165,16 @@ def _fill_rings(flat, owner, stride, size, source, me, inverse, whole, begin, en
     """Fill the rings `begin` to `end` - 1 of the curve of growth, which are elements begin + 1 to `end`.
 
     Pixels wholly within the rings before `whole` are left out. Returns the flux
-    within the rings `whole` to `begin` - 1.
+    within the rings `whole` to `begin` - 1. Each column of parts has rings of its
+    own, joined in the end: neighbouring parts fall into the same ring, and one
+    would have to wait for the other.
     """
     inner = max(whole / inverse - _PART_REACH, 0.0)
     within = max(begin / inverse - _PART_REACH, 0.0)
     outer = end / inverse + _PART_REACH
     inner *= inner
     within *= within
-    rings[begin : end + 2] = 0
+    rings[:, begin : end + 2] = 0
     before = 0.0
     single, first, last = np.float32(inverse), np.int32(begin), np.int32(end)
     y0, y1 = max(math.ceil(source.y - outer), 0), min(math.floor(source.y + outer) + 1, size[0])
@@ -172,9 +196,13 @@ def _fill_rings(flat, owner, stride, size, source, me, inverse, whole, begin, en
                 continue
             part = np.float64(v) / (_SUBPIXELS * _SUBPIXELS)
             _rings_of_parts(np.float32(dx), np.float32(dy), single, first, last, ring)
-            for i in range(_SUBPIXELS * _SUBPIXELS):
-                rings[ring[i]] += part
-    return before + rings[begin]
+            for i in range(_SUBPIXELS):
+                for j in range(_SUBPIXELS):
+                    rings[j, ring[_SUBPIXELS * i + j]] += part
+    for k in range(begin, end + 1):
+        for j in range(1, _SUBPIXELS):
+            rings[0, k] += rings[j, k]
+    return before + rings[0, begin]
 
 
 @compiled()
@@ -201,9 +229,9 @@ def _half_light_radius(flat, owner, stride, size, source, me, flux, rings, ring)
         _fill_rings(flat, owner, stride, size, source, me, inverse, 0, begin, end, rings, ring)
     while True:
         for k in range(begin, end):
-            if total + rings[k + 1] > wanted:
-                return (k + (wanted - total) / rings[k + 1]) / inverse
-            total += rings[k + 1]
+            if total + rings[0, k + 1] > wanted:
+                return (k + (wanted - total) / rings[0, k + 1]) / inverse
+            total += rings[0, k + 1]
         if end == _RINGS:
             return limit
         begin, end = end, min(end + end // 2 + 1, _RINGS)
@@ -256,7 +284,8 @@ def measure_sources(flat, owner, stride, size, sources, numbers, factor, least, 
     out : float64 array, shape (n, 4)
         Kron radius, flux [ADU], area of the aperture [px], half-light radius [px].
     """
-    rings, ring = np.empty(_RINGS + 2), np.empty(_SUBPIXELS * _SUBPIXELS, np.uint32)
+    rings = np.empty((_SUBPIXELS, _RINGS + 2))
+    ring = np.empty(_SUBPIXELS * _SUBPIXELS, np.uint32)
     rows, touched = 0, 0.0
     for n in range(len(numbers)):
         source = sources[numbers[n]]

@@ -40,23 +40,27 @@ _PIXEL_VARIANCE = 0.0833333
 
 
 @compiled()
-def _moments(pixel, level, first, last, stride, row0, column0):
-    """Return sums of f, f x, f y, f x^2, f y^2, f x y and the greatest f; x, y from an origin."""
+def _moments(pixel, level, flat, first, last, stride, row0, column0):
+    """Return sums of f, f x, f y, f x^2, f y^2, f x y; x, y from an origin.
+
+    After them the greatest f, and the greatest pixel of the image.
+    """
     total = sx = sy = sxx = syy = sxy = 0.0
-    peak = level[first]
+    peak, top = level[first], flat[pixel[first]]
     inverse = 1.0 / stride
     for k in range(first, last):
         row = int((pixel[k] + 0.5) * inverse)
         w = np.float64(level[k])
         x, y = float(pixel[k] - row * stride - column0), float(row - row0)
-        peak = max(peak, level[k])
+        peak = level[k] if level[k] > peak else peak
+        top = flat[pixel[k]] if flat[pixel[k]] > top else top
         total += w
         sx += w * x
         sy += w * y
         sxx += w * x * x
         syy += w * y * y
         sxy += w * x * y
-    return total, sx, sy, sxx, syy, sxy, peak
+    return total, sx, sy, sxx, syy, sxy, peak, top
 
 
 @compiled()
@@ -78,7 +82,7 @@ def measure_shape(pixel, level, flat, first, last, stride, threshold, fixed, sou
     """
     row0 = pixel[first] // stride
     column0 = pixel[first] - row0 * stride
-    total, sx, sy, sxx, syy, sxy, peak = _moments(pixel, level, first, last, stride, row0, column0)
+    total, sx, sy, sxx, syy, sxy, peak, top = _moments(pixel, level, flat, first, last, stride, row0, column0)
     mean_x, mean_y = sx / total, sy / total
     x, y = mean_x, mean_y
     if fixed:
@@ -100,20 +104,17 @@ def measure_shape(pixel, level, flat, first, last, stride, threshold, fixed, sou
     source.x, source.y = x + column0 - 1, y + row0 - 1
     source.flux, source.peak, source.area = total, peak, last - first
     source.first, source.core, source.last = first, last, last
-    source.compact = _compactness(pixel, flat, first, last, threshold, np.float64(source.a) * source.b)
+    source.compact = _compactness(pixel, flat, first, last, threshold, top, np.float64(source.a) * source.b)
 
 
 @compiled()
-def _compactness(pixel, flat, first, last, threshold, ab):
+def _compactness(pixel, flat, first, last, threshold, top, ab):
     """Return a b of the Gaussian that fits both isophotes, in units of the source's; at most 1.
 
     A Gaussian has an area of 2 pi a b ln(upper / lower) between two isophotes;
-    the upper one is half way to the peak of the image.
+    the upper one is half way to the peak of the image, ``top``.
     """
-    peak = flat[pixel[first]]
-    for k in range(first, last):
-        peak = max(peak, flat[pixel[k]])
-    upper = 0.5 * (threshold + peak)
+    upper = 0.5 * (threshold + top)
     between = 0
     for k in range(first, last):
         v = flat[pixel[k]]

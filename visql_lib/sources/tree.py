@@ -8,20 +8,48 @@ more branches that count meet, each becomes a source.
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
+from numpy.typing import NDArray
 
 from visql_lib.sources.compiled import compiled
 
-# Neighbours: below, above, left, right, then the corners; and which of the first four touch each corner
+# Neighbours: below, above, left, right, then the corners
 _STEP_X = (0, 0, -1, 1, -1, 1, -1, 1)
 _STEP_Y = (-1, 1, 0, 0, -1, -1, 1, 1)
-_ASIDE = (0, 0, 0, 0, 1 + 4, 1 + 8, 2 + 4, 2 + 8)
-# A branch under construction, kept at the pixel that is its root
+_NOBODY = 8
+
+
+def _touch(i: int, j: int) -> bool:
+    return max(abs(_STEP_X[i] - _STEP_X[j]), abs(_STEP_Y[i] - _STEP_Y[j])) < 2
+
+
+def _who_speaks() -> NDArray[np.int8]:
+    """Return, for each set of neighbours, the first one of each part of it that hangs together.
+
+    Neighbours that touch are of the same branch, so that one of them is enough.
+    Bit i of the row's number stands for neighbour i; `_NOBODY` ends the row.
+    """
+    table = np.full((256, 5), _NOBODY, np.int8)
+    for members in range(256):
+        left = {i for i in range(8) if members >> i & 1}
+        parts = 0
+        while left:
+            table[members, parts] = min(left)
+            parts += 1
+            part = {min(left)}
+            while part:
+                left -= part
+                part = {j for j in left if any(_touch(i, j) for i in part)}
+    return table
+
+
+_SPEAKERS = _who_speaks()
+_MANTISSA = 23  # bits of a single-precision number
+_BEND = 0.3466  # of the parabola that makes log2(1 + m) of m, to 0.01
+# A branch under construction
 BRANCH = np.dtype(
     [
-        ("parent", np.int32),  # another pixel of the branch, the root's own number; -1: not yet in the tree
+        ("parent", np.int32),  # the branch it was joined to; its own number: none
         ("number", np.int32),  # px
         ("flux", np.float32),  # ADU
         ("step", np.int16),  # level at which it was last touched; less than 0: and closed
@@ -45,39 +73,11 @@ NODE = np.dtype(
         ),  # number of the source it belongs to; -1: none; -2: becomes one if it meets another
     ]
 )
-# What is known of a pixel of the group
-PIXEL = np.dtype([("order", np.int32), ("level", np.int16), ("peak", np.bool_), ("owner", np.int32)])
-
-
-@compiled()
-def count_peaks(pixel, level, place, first, last, stride, pixels):
-    """Mark the local maxima of a group in the `PIXEL` records and return their number.
-
-    Of equal neighbours the first in the order of rows may be one, so that no
-    maximum is missed; some that are marked may be none.
-    """
-    peaks = 0
-    for k in range(first, last):
-        w = level[k]
-        p = np.int64(pixel[k])
-        peak = (
-            w >= level[place[p + 1]]
-            and w > level[place[p - 1]]
-            and w >= level[place[p + stride]]
-            and w > level[place[p - stride]]
-            and w >= level[place[p + stride + 1]]
-            and w > level[place[p - stride - 1]]
-            and w >= level[place[p + stride - 1]]
-            and w > level[place[p - stride + 1]]
-        )
-        pixels[k - first].peak = peak
-        peaks += 1 if peak else 0
-    return peaks
 
 
 @compiled()
 def _find(branches, i):
-    """Return the root of a pixel's branch."""
+    """Return the branch that branch `i` is part of by now."""
     while branches[i].parent != i:
         branches[i].parent = branches[branches[i].parent].parent
         i = branches[i].parent
@@ -85,29 +85,47 @@ def _find(branches, i):
 
 
 @compiled()
-def _sort_by_level(level, first, n, feet, pixels):
-    """Order the pixels from the highest level to the lowest."""
+def _logarithm(bits):
+    """Return the binary logarithm to 0.01, and a constant, of a positive number by its bits."""
+    mantissa = np.float32(bits & ((1 << _MANTISSA) - 1)) * np.float32(2.0**-_MANTISSA)
+    bend = np.float32(_BEND) * mantissa * (np.float32(1) - mantissa)
+    return np.float32(bits >> _MANTISSA) + mantissa + bend
+
+
+@compiled()
+def _guess_levels(bits, feet_bits, step):
+    """Write about the level of each pixel."""
+    top = np.float32(len(feet_bits) - 1)
+    low, high = _logarithm(feet_bits[0]), _logarithm(feet_bits[len(feet_bits) - 1])
+    scale = top / max(high - low, np.float32(1e-6))
+    for k in range(len(bits)):
+        guess = (_logarithm(bits[k]) - low) * scale
+        step[k] = np.int16(min(max(guess, np.float32(0)), top))
+
+
+@compiled()
+def _sort_by_level(level, first, n, feet, order, step, ends):
+    """Order the pixels from the highest level to the lowest; write the level of each and where levels end."""
     steps = len(feet)
-    inverse = (steps - 1) / max(math.log(feet[steps - 1] / feet[0]), 1e-9)
-    counts = np.zeros(steps + 1, np.int64)
+    ends[:] = 0
+    _guess_levels(level[first : first + n].view(np.int32), feet.view(np.int32), step)
     for k in range(n):
-        w = level[first + k]
-        q = min(max(int(math.log(w / feet[0]) * inverse), 0), steps - 1)
+        w, q = level[first + k], np.int64(step[k])
         while q > 0 and not w > feet[q]:
             q -= 1
         while q + 1 < steps and w > feet[q + 1]:
             q += 1
-        pixels[k].level = q
-        counts[q] += 1
+        step[k] = q
+        ends[q] += 1
     at = 0
     for q in range(steps - 1, -1, -1):
-        number = counts[q]
-        counts[q] = at
+        number = ends[q]
+        ends[q] = at
         at += number
     for k in range(n):
-        q = pixels[k].level
-        pixels[counts[q]].order = k
-        counts[q] += 1
+        q = step[k]
+        order[ends[q]] = k
+        ends[q] += 1
 
 
 @compiled()
@@ -150,29 +168,40 @@ def _merge(branches, nodes, a, b):
 
 
 @compiled()
-def _add_pixel(k, q, first, value, p, place, stride, foot_above, least, enough, branches, nodes):
-    """Add pixel `k` of the group, at place `p`, to the tree at level `q`; return the branches it joins."""
-    new = branches[k]
-    new.parent, new.number, new.flux = k, 1, value
-    new.node, new.whole = -1, True
-    _open(new, nodes, q, foot_above, least, enough)
-    root = np.int64(k)
-    joined = met = 0
-    for i in range(8):  # the four sides, then the corners
-        if met & _ASIDE[i]:
-            continue  # this corner, if it is in the tree, is in it with the side
-        other = np.int64(place[p + _STEP_X[i] + _STEP_Y[i] * stride] - first)
-        if other < 0 or branches[other].parent < 0:
-            continue
-        met |= 1 << i
-        r = _find(branches, other)
+def _add_pixel(p, value, q, new, place, stride, foot_above, least, enough, branches, nodes):
+    """Add the pixel at place `p` to the tree at level `q`.
+
+    It becomes branch `new` if it touches none. Returns its branch and how many
+    it joins.
+    """
+    root = np.int64(-1)
+    members = joined = 0
+    for i in range(8):
+        members |= (place[p + _STEP_X[i] + _STEP_Y[i] * stride] < 0) << i
+    for j in range(5):
+        i = _SPEAKERS[members, j]
+        if i == _NOBODY:
+            break
+        r = _find(branches, np.int64(-1 - place[p + _STEP_X[i] + _STEP_Y[i] * stride]))
         if r == root:
             continue
         if branches[r].step != q:
             _open(branches[r], nodes, q, foot_above, least, enough)
-        root = _merge(branches, nodes, root, r)
+        if root < 0:
+            root = r
+            branches[r].number += 1
+            branches[r].flux += value
+        else:
+            root = _merge(branches, nodes, root, r)
         joined += 1
-    return joined
+    if root < 0:
+        root = np.int64(new)
+        branch = branches[new]
+        branch.parent, branch.number, branch.flux = new, 1, value
+        branch.node, branch.whole = -1, True
+        _open(branch, nodes, q, foot_above, least, enough)
+    place[p] = -1 - root
+    return root, joined
 
 
 @compiled()
@@ -227,7 +256,9 @@ def _sort_cores(nodes, cores, depth, found):
 
 
 @compiled()
-def find_cores(pixel, level, place, first, last, stride, feet, least, enough, peaks, work, cores, depth):
+def find_cores(
+    pixel, level, peak, place, first, last, stride, feet, least, enough, peaks, work, cores, depth
+):
     """Find the branches of a group that become sources.
 
     The tree grows from the highest level down; every branch that gains pixels at
@@ -235,8 +266,9 @@ def find_cores(pixel, level, place, first, last, stride, feet, least, enough, pe
 
     Parameters
     ----------
-    pixel, level, place
-        As for `deblend.deblend`.
+    pixel, level, peak, place
+        As for `deblend.deblend`. While the tree grows, `place` holds -1 less the
+        branch for its pixels; the pixels' numbers are restored in the end.
     first, last : int
         The group's pixels are pixel[first:last].
     stride : int
@@ -248,46 +280,47 @@ def find_cores(pixel, level, place, first, last, stride, feet, least, enough, pe
     enough : float
         Flux above its foot from which a branch counts [ADU].
     peaks : int
-        Number of local maxima, marked by `count_peaks`.
-    work : tuple of records
-        Work space: at least as many of `BRANCH`, `NODE` and `PIXEL` as the group has pixels.
+        Number of local maxima, as `peak` marks them.
+    work : tuple of arrays
+        Work space: at least as many `BRANCH` and `NODE` records, int32, int16 and
+        int32 numbers as the group has pixels, and an int64 number per level.
     cores, depth : int32 arrays
         Node of each core, and level at which it meets others.
 
     Returns
     -------
     int
-        Number of cores. ``owner`` of the `PIXEL` records says which core a pixel belongs to (-1: none).
+        Number of cores. ``work[4]`` says which core each pixel belongs to (-1: none).
     """
-    branches, nodes, pixels = work
+    branches, nodes, order, step, owner, ends = work
     n, steps = last - first, len(feet)
-    _sort_by_level(level, first, n, feet, pixels)
-    for k in range(n):
-        branches[k].parent = -1
-    count = found = at = separate = 0
+    _sort_by_level(level, first, n, feet, order, step, ends)
+    begun = count = found = at = separate = 0
     for q in range(steps - 1, -1, -1):
         foot_above = feet[q + 1] if q + 1 < steps else np.float32(np.inf)
-        begin = at
-        while at < n and pixels[pixels[at].order].level == q:
-            k = pixels[at].order
-            p = np.int64(pixel[first + k])
-            value = level[first + k]
-            separate += 1 - _add_pixel(
-                k, q, first, value, p, place, stride, foot_above, least, enough, branches, nodes
-            )
-            peaks -= 1 if pixels[k].peak else 0
-            at += 1
+        begin, at = at, ends[q]
         for i in range(begin, at):
-            k = pixels[i].order
-            r = _find(branches, np.int64(k))
+            k = order[i]
+            p, value = np.int64(pixel[first + k]), level[first + k]
+            owner[k], joined = _add_pixel(
+                p, value, q, begun, place, stride, foot_above, least, enough, branches, nodes
+            )
+            begun += 1 if joined == 0 else 0
+            separate += 1 - joined
+            peaks -= 1 if peak[first + k] else 0
+        for i in range(begin, at):
+            k = order[i]
+            r = _find(branches, np.int64(owner[k]))
             if branches[r].step != -1 - q:
                 found = _close(branches[r], nodes, count, q, cores, depth, found)
                 count += 1
             node = branches[r].node
-            pixels[k].owner = node
+            owner[k] = node
             nodes[node].key = max(nodes[node].key, pixel[first + k])
         if peaks == 0 and separate == 1:
             break  # what is left can neither begin a branch nor join two
+    for k in range(first, last):
+        place[pixel[k]] = k
     if found == 0:
         return 0
     _sort_cores(nodes, cores, depth, found)
@@ -297,6 +330,6 @@ def find_cores(pixel, level, place, first, last, stride, feet, least, enough, pe
         if nodes[node].core < 0:
             nodes[node].core = nodes[nodes[node].up].core
     for i in range(n):
-        k = pixels[i].order
-        pixels[k].owner = nodes[pixels[k].owner].core if i < at else -1
+        k = order[i]
+        owner[k] = nodes[owner[k]].core if i < at else -1
     return found
