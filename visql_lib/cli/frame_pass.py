@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from visql_lib.cli.common import progress, recorded
 
 if TYPE_CHECKING:
     from visql_lib.config import CatalogSettings, PreviewSettings, Settings
     from visql_lib.frames import Exposure
+    from visql_lib.frames.mosaic import Preview
     from visql_lib.steps.catalog import FramePass
+
+_NOTHING = np.full((8, 8), np.nan)  # what is drawn of an unreadable frame
 
 
 def pass_over(
@@ -58,27 +59,26 @@ def write_previews(found: FramePass | None, prefix: Path, title: str, settings: 
     from visql_lib.pictures.preview import thumbnail, zoom
 
     if found is None:
-        nothing = np.full((8, 8), np.nan)
-        pictures: Mapping[str, NDArray] = dict.fromkeys(ZOOM_POSITIONS, nothing)
-        small, limits = nothing, (0.0, 1.0)
+        small, limits = _NOTHING, (0.0, 1.0)
     else:
-        pictures, small = found.preview.zooms, found.preview.thumbnail
-        limits = display_limits(pictures, small, settings.preview)
+        small, limits = found.preview.thumbnail, display_limits(found.preview, settings.preview)
     save(thumbnail(small, title, limits), prefix.with_name(f"{prefix.name}.png"), None)
-    for name, image in pictures.items():  # None: one pixel of the picture is one of the detector
+    for name in ZOOM_POSITIONS:
+        image = found.preview.zoom(name) if found is not None else _NOTHING
+        # None: one pixel of the picture is one of the detector
         save(zoom(image, title, limits, name), prefix.with_name(f"{prefix.name}_{name}.png"), None)
 
 
-def display_limits(
-    zooms: Mapping[str, NDArray], thumbnail: NDArray, settings: PreviewSettings
-) -> tuple[float, float]:
+def display_limits(preview: Preview, settings: PreviewSettings) -> tuple[float, float]:
     """Return one zscale stretch [ADU] for all previews of a frame, so that they compare."""
     from astropy.visualization import ZScaleInterval
 
-    values = np.concatenate([z[::8, ::8].ravel() for z in zooms.values()])
+    from visql_lib.frames.mosaic import ZOOM_POSITIONS
+
+    values = np.concatenate([preview.zoom(name)[::8, ::8].ravel() for name in ZOOM_POSITIONS])
     values = values[np.isfinite(values)]
     if not len(values):
-        values = thumbnail[np.isfinite(thumbnail)]
+        values = preview.thumbnail[np.isfinite(preview.thumbnail)]
     low, high = ZScaleInterval(contrast=settings.zscale_contrast).get_limits(values)
     return float(low), float(high) if high > low else float(low) + 1.0
 

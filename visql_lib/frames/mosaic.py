@@ -46,11 +46,6 @@ class Preview:
     centre of the box around `layouts`, moved off gaps between detectors; the thumbnail shows block means, the
     blocks aligned with the mosaic, not with the quadrants. NaN where no pixel.
 
-    Attributes
-    ----------
-    zooms : dict of arrays, shape (size, size)
-        By name: t, c, l (top, centre, lower) and l, c, r (left, centre, right);
-        axis order (y, x), y upwards [ADU].
     """
 
     def __init__(self, layouts: Sequence[QuadrantLayout], binning: int, zoom_size: int) -> None:
@@ -71,21 +66,37 @@ class Preview:
             name: _nearest_covered(corners[name[1]][0], corners[name[0]][1], zoom_size, boxes)
             for name in ZOOM_POSITIONS
         }
-        self.zooms = {
-            name: np.full((zoom_size, zoom_size), np.nan, dtype=np.float32) for name in self._corners
-        }
+        # As the pixels come, with the sections that were filled: floats with NaN would take twice the memory.
+        self._size = zoom_size
+        self._windows: dict[str, NDArray] = {}
+        self._filled: dict[str, list[tuple[slice, slice]]] = {name: [] for name in self._corners}
 
     @property
     def thumbnail(self) -> NDArray[np.float64]:
         """Block means of what was added so far [ADU], axis order (y, x), y upwards."""
         return np.divide(self._sum, self._count, out=np.full_like(self._sum, np.nan), where=self._count > 0)
 
+    def zoom(self, name: str) -> NDArray[np.float32]:
+        """Return one zoom [ADU], shape (size, size), axis order (y, x), y upwards; NaN where no pixel.
+
+        `name` is one of `ZOOM_POSITIONS`: t, c, l (top, centre, lower) and l, c, r
+        (left, centre, right).
+        """
+        image = np.full((self._size, self._size), np.nan, np.float32)
+        for section in self._filled[name]:
+            image[section] = self._windows[name][section]
+        return image
+
     def add(self, image: NDArray, layout: QuadrantLayout) -> None:
         """Add the image section of one quadrant, array of shape (ny, nx) [ADU]."""
         corner = image_corner(layout)
         self._add_blocks(image, corner)
-        for name, zoom in self.zooms.items():
-            _paste(image, corner, zoom, self._corners[name])
+        for name, window_corner in self._corners.items():
+            if name not in self._windows:
+                self._windows[name] = np.zeros((self._size, self._size), image.dtype)
+            section = _paste(image, corner, self._windows[name], window_corner)
+            if section is not None:
+                self._filled[name].append(section)
 
     def _add_blocks(self, image: NDArray, corner: tuple[int, int]) -> None:
         starts, first, sizes = zip(
@@ -147,15 +158,18 @@ def _row_sums(image: NDArray, starts: NDArray, sizes: NDArray) -> NDArray[np.uin
     return sums
 
 
-def _paste(image: NDArray, corner: tuple[int, int], window: NDArray, window_corner: tuple[int, int]) -> None:
-    """Copy the part of `image` that falls into `window`; corners (x, y) are mosaic positions."""
+def _paste(
+    image: NDArray, corner: tuple[int, int], window: NDArray, window_corner: tuple[int, int]
+) -> tuple[slice, slice] | None:
+    """Copy the part of `image` that falls into `window` and return where; corners are (x, y) in the mosaic."""
     source, target = [], []
     for axis in (1, 0):  # rows, columns
         shift = window_corner[axis] - corner[axis]
         low = max(0, shift)
         high = min(image.shape[1 - axis], shift + window.shape[1 - axis])
         if low >= high:
-            return
+            return None
         source.append(slice(low, high))
         target.append(slice(low - shift, high - shift))
-    window[tuple(target)] = image[tuple(source)]
+    window[target[0], target[1]] = image[source[0], source[1]]
+    return target[0], target[1]
