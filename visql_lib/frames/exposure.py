@@ -100,7 +100,9 @@ class Exposure:
         check_complete(path)
         self._packed = gzip.GzipFile(path) if path.name.endswith(".gz") else None
         with _reading(path):
-            self._hdus = fits.open(self._packed or path, memmap=False, lazy_load_hdus=True, uint=True)
+            self._hdus = fits.open(
+                self._packed or path, memmap=False, lazy_load_hdus=True, do_not_scale_image_data=True
+            )
 
     def __enter__(self) -> Self:
         return self
@@ -172,7 +174,7 @@ class Exposure:
     def _quadrant(self, hdu: Any) -> Quadrant:
         layout = self.instrument.quadrants[hdu.name]
         with _reading(self.path, hdu.name):
-            pixels = np.asarray(hdu.data)
+            pixels = _unsigned(np.asarray(hdu.data), hdu.header)
             layout = replace(layout, wcs=_linear_wcs(hdu.header, layout.wcs))
             del hdu.data  # or astropy keeps every quadrant until the file is closed
         if pixels.dtype.kind != "u":
@@ -185,6 +187,20 @@ class Exposure:
                 f"is this a frame of {self.instrument.name}?"
             )
         return Quadrant(hdu.name, layout, pixels)
+
+
+def _unsigned(stored: NDArray, cards: fits.Header) -> NDArray:
+    """Return stored pixels as FITS means them, if these are unsigned integers; others as they are stored.
+
+    FITS has no unsigned integers but of 8 bits: others are stored as signed ones,
+    less half their range. Astropy would add that in twice the time.
+    """
+    half = 1 << (8 * stored.dtype.itemsize - 1)
+    if stored.dtype.kind != "i" or cards.get("BZERO", 0) != half or cards.get("BSCALE", 1) != 1:
+        return stored
+    native = stored.astype(stored.dtype.newbyteorder("="))
+    pixels = native.view(native.dtype.str.replace("i", "u"))
+    return np.bitwise_xor(pixels, pixels.dtype.type(half), out=pixels)
 
 
 def open_exposure(path: Path, instrument: Instrument) -> Exposure:

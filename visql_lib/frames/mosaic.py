@@ -161,7 +161,7 @@ def _row_sums(image: NDArray, starts: NDArray, sizes: NDArray) -> NDArray[np.uin
 def _paste(
     image: NDArray, corner: tuple[int, int], window: NDArray, window_corner: tuple[int, int]
 ) -> tuple[slice, slice] | None:
-    """Copy the part of `image` that falls into `window` and return where; corners are (x, y) in the mosaic."""
+    """Copy the part of `image` that falls into `window` and return where; corners: (x, y) in the mosaic."""
     source, target = [], []
     for axis in (1, 0):  # rows, columns
         shift = window_corner[axis] - corner[axis]

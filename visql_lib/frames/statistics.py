@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from statistics import NormalDist
 
 import numpy as np
@@ -15,13 +14,26 @@ def integer_median(values: NDArray[np.unsignedinteger]) -> float:
     """Return the median of non-negative integers, as `numpy.median` does; NaN of no values."""
     if values.size == 0:
         return float("nan")
-    below = np.cumsum(np.bincount(values.ravel()))
-    middle = [int(np.searchsorted(below, rank, side="right")) for rank in _middle_ranks(values.size)]
-    return sum(middle) / len(middle)
+    lower, upper = _middle_ranks(values.size)
+    first = _of_rank(values, lower)
+    return first if lower == upper else (first + _of_rank(values, upper)) / 2
 
 
-def _middle_ranks(n: int) -> Sequence[int]:
-    return (n // 2,) if n % 2 else (n // 2 - 1, n // 2)
+def _of_rank(values: NDArray[np.unsignedinteger], rank: int) -> float:
+    """Return the value of a rank, from 0: counted near a guess, which is faster than a histogram."""
+    guess = int(np.median(values.flat[:: max(1, values.size >> 14)]))
+    below = int(np.count_nonzero(values < guess))
+    while below > rank:
+        guess -= 1
+        below -= int(np.count_nonzero(values == guess))
+    while below + (here := int(np.count_nonzero(values == guess))) <= rank:
+        below += here
+        guess += 1
+    return float(guess)
+
+
+def _middle_ranks(n: int) -> tuple[int, int]:
+    return (n - 1) // 2, n // 2
 
 
 def level_and_noise(values: NDArray[np.unsignedinteger]) -> tuple[float, float]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import logging
 from collections import deque
 from collections.abc import Callable
@@ -23,7 +22,6 @@ from visql_lib.sources import Detections, detect_sources
 
 log = logging.getLogger(__name__)
 
-_M_ARENA_MAX = -8  # of malloc.h
 _LEVEL_ROWS = 4  # every fourth row is enough for a level to 0.01 ADU
 
 
@@ -101,8 +99,6 @@ class _Workers:
 
     def __init__(self, threads: int, finish: Callable[[Quadrant, Detections | DetectionError], None]) -> None:
         self._threads, self._finish = threads, finish
-        if threads > 1:
-            _share_memory()
         self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
         self._waiting: deque[tuple[Quadrant, Future[Detections | DetectionError]]] = deque()
 
@@ -128,13 +124,6 @@ class _Workers:
     def _collect(self) -> None:
         quadrant, future = self._waiting.popleft()
         self._finish(quadrant, future.result())
-
-
-def _share_memory() -> None:
-    """Let all threads take memory from one place: glibc else keeps 100 MB for each thread's own."""
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:  # no other C library has it, or needs it
-        mallopt(_M_ARENA_MAX, 1)
 
 
 def _detect(quadrant: Quadrant, settings: CatalogSettings, saturation: float) -> Detections | DetectionError:
