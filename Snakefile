@@ -1,5 +1,5 @@
 # VISQL: raw frames -> catalogue -> stars -> moments -> the month.
-# The way of the data: docs/architecture.md. Targets: month (default), quality, timeline, legacy.
+# The way of the data: docs/architecture.md. Targets: month (default), quality, gaia, timeline, legacy.
 
 
 configfile: f"{workflow.basedir}/config/config.yaml"
@@ -10,6 +10,8 @@ include: "workflow/rules/frames.smk"
 include: "workflow/rules/psf.smk"
 include: "workflow/rules/pictures.smk"
 include: "workflow/rules/quality.smk"
+include: "workflow/rules/gaia.smk"
+include: "workflow/rules/ratios.smk"
 include: "workflow/rules/legacy.smk"
 
 
@@ -20,6 +22,7 @@ onerror:
 localrules:
     month,
     quality,
+    gaia,
     timeline,
     legacy,
 
@@ -31,7 +34,9 @@ rule month:
         [PLAN.pictures(month) for month in PLAN.months],
         [PLAN.quality(month) for month in PLAN.months],
         expand(f"{MONTHS}/complete.tsv", month=PLAN.months),
+        [PLAN.gaia(month) for month in PLAN.months],
         PLAN.last_month(),
+        PLAN.trend(),
 
 
 rule quality:
@@ -39,9 +44,15 @@ rule quality:
         [PLAN.quality(month) for month in PLAN.months],
 
 
+rule gaia:
+    input:
+        [PLAN.gaia(month) for month in PLAN.months],
+
+
 rule timeline:
     input:
         PLAN.last_month(),
+        PLAN.trend(),
 
 
 rule legacy:

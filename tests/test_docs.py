@@ -20,7 +20,7 @@ from visql_lib.cli import COMMANDS, cli
 from visql_lib.cli.simulate import make_frames
 from visql_lib.config import Settings, settings_from_mapping
 from visql_lib.errors import ConfigError
-from visql_lib.plan import MOMENT_PICTURES, QUALITY_TEXTS, SCIENCE_PICTURES
+from visql_lib.plan import GAIA_PICTURES, MOMENT_PICTURES, QUALITY_TEXTS, SCIENCE_PICTURES
 from visql_lib.simulate.plan import ExposureOptions, exposures_of
 
 ROOT = Path(__file__).parents[1]
@@ -106,6 +106,8 @@ def make_clone(folder: Path) -> Path:
         source = ROOT / name
         (shutil.copytree if source.is_dir() else shutil.copy)(source, folder / name)
     (folder / "profiles").symlink_to("workflow/profiles")
+    with (folder / "config" / "config.yaml").open("a") as settings:  # no test asks a service of the world
+        settings.write("gaia: {sources: folder, folder: raw/truth}\n")
     return folder
 
 
@@ -139,9 +141,17 @@ def test_the_readme_can_be_followed(readme_folder):
         "IQ_timeline_202407.png",
         "complete.tsv",
         "status.tsv",
+        "astrometry_202407.parquet",
+        "geometry_202407.parquet",
+        "ratios_202407.parquet",
+        "ratios_ccd_202407.parquet",
+        "iceplots",
+        *(f"iceplot_FPA_202407_{exptime}.png" for exptime in ("560.52", "89.52")),
+        *(f"VISGaia_FPA_{cls}_202407.png" for cls in ("LONG", "SHORT")),
     }
     by_hand = {p.name.removeprefix(folder.name) for p in (readme_folder / "one").iterdir()}
     assert {".cat.parquet", "_stars2.parquet", "_stars2_mom.parquet", "_iq.png", ".png"} <= by_hand
+    assert {"_frat.parquet", "_x_gaia_dxdy.txt"} <= by_hand
 
 
 @pytest.mark.slow
@@ -205,7 +215,7 @@ def unknown_keys(text: str) -> Iterator[str]:
         models = [m[section] for m in (SECTIONS, OPTIONS) if section in m]
         if (
             models
-            and key not in {"md", "py", "smk", "png"}
+            and key not in {"md", "py", "smk", "png", "parquet"}
             and not any(key in m.model_fields for m in models)
         ):
             yield f"{section}.{key}"
@@ -228,7 +238,11 @@ def wrong_commands(text: str) -> Iterator[str]:
                 yield f"visql {words[1]}"
                 continue
             known = {o for p in command.params for o in (*p.opts, *p.secondary_opts)} | {"--help"}
-            yield from (f"visql {words[1]} {w}" for w in words[2:] if w.startswith("-") and w not in known)
+            yield from (
+                f"visql {words[1]} {w}"
+                for w in words[2:]
+                if w.startswith("-") and w.partition("=")[0] not in known
+            )
         if words[:1] == ["snakemake"]:
             keys = (w.partition("=")[0] for w in words[1:] if re.match(r"\w+=", w))
             yield from (f"--config {key}" for key in keys if key not in Settings.model_fields)
@@ -282,7 +296,7 @@ def test_every_command_is_mentioned():
 
 def test_every_product_of_the_plan_is_described():
     text = (ROOT / "docs" / "products.md").read_text(encoding="utf-8")
-    for name in {*SCIENCE_PICTURES, *MOMENT_PICTURES}:
+    for name in {*SCIENCE_PICTURES, *MOMENT_PICTURES, *GAIA_PICTURES}:
         assert f"`E_{name}.png`" in text, name
     for root in {ending.rpartition(".")[0] for ending in QUALITY_TEXTS}:
         assert f"psfmoments_YYYYMM{root}.txt" in text

@@ -329,8 +329,8 @@ def test_a_broken_table_is_named_and_the_rest_imported(old, tmp_path):
 def test_what_is_skipped_is_told(old, tmp_path):
     folder = next(old.rglob("*_mom.cat")).parent
     for name in (
-        f"{E1}_frat.txt",
-        f"{E2}_frat.txt",
+        f"{E1}.wcs",
+        f"{E2}.wcs",
         f"{E1}_stars2_gaia.cat",
         f"{E1}.png",
         "notes.md",
@@ -340,7 +340,7 @@ def test_what_is_skipped_is_told(old, tmp_path):
     (old / "again").mkdir()
     (old / "again" / f"{E1}_stars2.cat").write_text("")
     told = import_folder(old, tmp_path / "results").output
-    assert "skipped: flux ratios (*_frat.txt), 2 files: known, but not imported yet" in told
+    assert "skipped: plate solutions (*.wcs), 2 files: known, but not imported yet" in told
     assert "skipped: Gaia stars (*_gaia.cat), 1 file:" in told
     assert "notes.md: unknown file" in told
     assert "C_x_stars2.cat: C_x: not a raw file's name" in told

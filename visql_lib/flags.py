@@ -69,12 +69,40 @@ class ExposureFlag(NamedFlag):
     INCOMPLETE = 16, "quadrants are missing from the raw frame"
 
 
+class SolutionFlag(NamedFlag):
+    """FLAGS of an astrometric solution, and of each CCD in it."""
+
+    NO_REFERENCE = 1, "no reference star in the field"
+    NO_STARS = 2, "the exposure has no star"
+    FEW_MATCHES = 4, "fewer matched stars than the configured minimum; no solution"
+    NOT_FOUND = 8, "stars and reference do not match anywhere near the boresight"
+    BORESIGHT_WRONG = 16, "the boresight of the header was off by more than 10 arcsec; found and corrected"
+    ROLL_WRONG = 32, "the roll of the header was off by more than 0.1 deg, or missing; found and corrected"
+    REFERENCE_FAILED = 64, "the reference stars could not be had; asked again at the next run"
+    FEW_STARS = 128, "too few stars for terms of this CCD's own"
+    NO_PROPER_MOTION = 256, "the reference has no proper motions; its positions are those of 2016.0"
+    NOT_TRIED = 512, "there was nothing to match, or a step before failed; REASON says which"
+
+
+class RatioFlag(NamedFlag):
+    """FLAGS of flux ratios: of a star, of an exposure, or of a cell of the matrix."""
+
+    NO_COLOUR = 1, "the star has no colour; it enters no relation"
+    CLIPPED = 2, "the star was clipped from the colour relation"
+    FAINT = 4, "the star is fainter than the limit of the colour relation"
+    FEW_STARS = 8, "too few stars for a colour relation"
+    NOT_ACCEPTED = 16, "the exposure does not meet the cuts of the trends"
+    NO_SOLUTION = 32, "no astrometric solution, so no match"
+
+
 REGISTRY: tuple[type[NamedFlag], ...] = (
     SourceFlag,
     QuadrantFlag,
     MomentFlag,
     SelectionFlag,
     ExposureFlag,
+    SolutionFlag,
+    RatioFlag,
 )
 
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
+from typing import Any
 
 from visql_lib.config import Settings, find_data_file
 from visql_lib.config.load import digest
 from visql_lib.errors import TableError
 from visql_lib.frames.instrument import Instrument, load_instrument
 from visql_lib.frames.mosaic import ZOOM_POSITIONS
+from visql_lib.photometry.ratios import gain_table
+from visql_lib.tables.gaia_store import is_filled, tile_path
+from visql_lib.tables.imported import imported_ratios_path
 from visql_lib.tables.sheet import (
     UNREADABLE,
     USABLE,
@@ -33,6 +38,7 @@ _NAMED = 5  # exposures of a message; status.tsv has all
 
 # The original's text tables of a month's image quality, and of an exposure.
 QUALITY_TEXTS = (".txt", "_score.txt", "_score.csv", "_le1_score.txt", "_le1_score.csv")
+GAIA_PICTURES = ("stars2_gaia", "stars2_x_gaia_dxdy", "stars2_fluxrat_bprp")
 MOMENT_PICTURES = ("stars2_mom", "stars2_mom_map3")  # all that moments alone can show
 
 
@@ -69,16 +75,20 @@ class Plan:
         Raises
         ------
         ConfigError
-            If a raw folder does not exist.
+            If a raw folder does not exist, or the instrument has not the gain model.
         """
         instrument = load_instrument(settings.instrument)
+        if settings.gaia.sources:
+            gain_table(instrument, settings.ratios.gain)  # a wrong name is told before anything runs
         months = month_list(settings.months)
         if not refresh:
             paths = {month: sheet_path(Path(settings.results), month) for month in months}
             return cls(
                 settings, instrument, {m: read_sheet(p) if p.is_file() else [] for m, p in paths.items()}
             )
-        return cls(settings, instrument, refresh_sheets(settings, instrument, months))
+        plan = cls(settings, instrument, refresh_sheets(settings, instrument, months))
+        plan.ask_again()
+        return plan
 
     @property
     def months(self) -> list[str]:
@@ -151,6 +161,92 @@ class Plan:
             found += [path for path in wanted if not Path(path).is_file()]
         return found
 
+    def pointed(self, month: str) -> list[str]:
+        """Return the SCIENCE exposures of a month that are matched: the header says where they point."""
+        if not self.settings.gaia.sources:
+            return []
+        rows = self.sheets.get(month, [])
+        return [
+            r.exposure
+            for r in rows
+            if r.status in USABLE and r.frame_type == "SCIENCE" and math.isfinite(r.ra + r.dec)
+        ]
+
+    def tiles(self, month: str, exposure: str) -> list[str]:
+        """Return the tiles of reference stars an exposure needs."""
+        row = self.row(month, exposure)
+        if row is None or not math.isfinite(row.ra + row.dec):
+            return []
+        gaia = self.settings.gaia
+        tiles = _tiles_around(row.ra, row.dec, gaia.radius, gaia.nside)
+        return [str(tile_path(self.settings, tile)) for tile in tiles]
+
+    @property
+    def tile_pattern(self) -> str:
+        """The path of a tile, with the wildcard ``tile`` in place of its number."""
+        return str(tile_path(self.settings, 0).with_name("{tile}.parquet"))
+
+    def ask_again(self) -> None:
+        """Remove tiles whose query failed, or that answer another question: they are asked for again."""
+        folder = tile_path(self.settings, 0).parent
+        for path in sorted(folder.glob("*.parquet")) if folder.is_dir() else ():
+            if path.stem.isdecimal() and not is_filled(path, int(path.stem), self.settings):
+                path.unlink()
+
+    def matched(self, month: str, ending: str = "_frat.parquet") -> list[str]:
+        """Return the tables of one kind that the match with reference stars gives, made now and before."""
+        found = [f"{self.stem(month, e)}{ending}" for e in self.pointed(month)]
+        return found + self.kept(month, ending)
+
+    def gaia_pictures(self, month: str) -> list[str]:
+        """Return pictures of the match to ask for; see `pictures`."""
+        others = [f"_{name}.png" for name in GAIA_PICTURES[1:]]
+        first = f"_{GAIA_PICTURES[0]}.png"
+        return [p for e in self.pointed(month) for p in _with_missing(self.stem(month, e), first, others)]
+
+    def imported_ratios(self, month: str) -> list[str]:
+        """Return the table of flux ratios imported for a month, if there is one."""
+        path = imported_ratios_path(Path(self.settings.results), month)
+        return [str(path)] if path.is_file() else []
+
+    def ratio_table(self, month: str) -> str:
+        """Return the table of a month's flux ratios."""
+        return f"{self.settings.results}/months/{month}/ratios_{month}.parquet"
+
+    def ratio_tables(self, *, configured: bool) -> list[str]:
+        """Return the tables of flux ratios of the configured months, or of the others that have one."""
+        folder = Path(self.settings.results) / "months"
+        made = {p.parent.name for p in folder.glob("*/ratios_*.parquet")}
+        wanted = {m for m in self.months if self.gaia(m)} if configured else made - set(self.months)
+        return [self.ratio_table(month) for month in sorted(wanted)]
+
+    def ratio_pictures(self, month: str) -> list[str]:
+        """Return the pictures of a month's flux ratios."""
+        classes = self.instrument.exposure_classes
+        names = [f"iceplot_FPA_{month}_{exptime:g}.png" for exptime in classes.values()]
+        names += [f"VISGaia_FPA_{cls.upper()}_{month}.png" for cls in classes]
+        return [f"{self.settings.results}/months/{month}/{name}" for name in names]
+
+    def gaia(self, month: str) -> list[str]:
+        """Return the products of a month's match with the reference stars."""
+        if not self.matched(month) and not self.imported_ratios(month):
+            return []
+        folder = f"{self.settings.results}/months/{month}"
+        tables = [f"{folder}/geometry_{month}.parquet"] if self.matched(month) else []
+        return [*self.gaia_pictures(month), *tables, self.ratio_pictures(month)[0]]
+
+    def trend(self) -> list[str]:
+        """Return one product of the trend, where a configured month has a part in it."""
+        has_ratios = any(self.gaia(month) for month in self.months)
+        return [f"{self.settings.results}/timeline/trend.parquet"] if has_ratios else []
+
+    def trend_pictures(self) -> list[str]:
+        """Return the pictures of the flux ratios of all months."""
+        names = [
+            f"{name}.png" for cls in self.instrument.exposure_classes for name in trend_picture_names(cls)
+        ]
+        return [f"{self.settings.results}/timeline/{name}" for name in names]
+
     def imported(self, month: str) -> list[str]:
         """Return the table of what was imported for a month, if there is one."""
         path = Path(self.settings.results) / "imported" / f"{month}.parquet"
@@ -188,6 +284,11 @@ class Plan:
         found += [f"{self.stem(month, e)}.cat.gz" for e in self.exposures(month, *CATALOGUED)]
         found += [f"{self.stem(month, e)}_stars2.cat" for e in self.exposures(month, "SCIENCE", "FLAT")]
         found += [path.replace(".parquet", ".cat") for path in self.moments(month)]
+        for ending, text in (("_stars2_gaia", ".cat"), ("_stars2_mom_col", ".cat"), ("_frat", ".txt")):
+            tables = self.matched(month, f"{ending}.parquet")
+            found += [path.replace(".parquet", text) for path in tables]
+        if self.gaia(month):
+            found.append(f"{self.settings.results}/months/{month}/vis-over-gaia")
         return found + [path.replace(".parquet", ".cat") for path in self.kept(month, "_stars2.parquet")]
 
     def config_of(self, *sections: str) -> str:
@@ -196,15 +297,24 @@ class Plan:
         The name changes with the content, so that a rule that carries it in its
         ``params`` runs again exactly when one of its own settings changed.
         """
+        values = self._values(*sections)
+        return self._written("-".join((*sections, digest(values))), values)
+
+    def standing_config(self, name: str, *sections: str) -> str:
+        """Return a file as `config_of` does, but of one name: no change of settings reruns its rule."""
+        return self._written(name, self._values(*sections))
+
+    def _values(self, *sections: str) -> dict[str, Any]:
+        return self.settings.model_dump(mode="json", include={"instrument", *sections})
+
+    def _written(self, name: str, values: dict[str, Any]) -> str:
         import yaml
 
-        kept = {"instrument", *sections}
-        values = self.settings.model_dump(mode="json", include=kept)
-        name = "-".join((*sections, digest(values)))
         path = Path(self.settings.results) / "config" / f"{name}.yaml"
-        if not path.is_file():
+        content = yaml.safe_dump(values)
+        if not path.is_file() or path.read_text(encoding="utf-8") != content:
             with atomic_path(path) as temporary:
-                temporary.write_text(yaml.safe_dump(values), encoding="utf-8")
+                temporary.write_text(content, encoding="utf-8")
         return str(path)
 
     def complaint(self) -> str:
@@ -220,6 +330,19 @@ class Plan:
     def threshold_file(self) -> str:
         """The file of dated limits."""
         return str(find_data_file("thresholds", self.settings.quality.thresholds))
+
+
+@cache
+def _tiles_around(ra: float, dec: float, radius: float, nside: int) -> tuple[int, ...]:
+    from visql_lib.archives.tiles import tiles_of
+
+    return tiles_of(ra, dec, radius, nside)
+
+
+def trend_picture_names(cls: str) -> list[str]:
+    """Return the names of the pictures of the trend of a class of exposures, without their ending."""
+    timelines = [f"iceplot_{field}{cls}{end}" for field in ("", "selfcal_") for end in ("", "2", "3")]
+    return [*timelines, f"iceplot_diag_{cls}", f"iceplot_xdiag_{cls}", f"loss_{cls}", f"loss_map_{cls}"]
 
 
 @dataclass(frozen=True)

@@ -39,21 +39,22 @@ KINDS = (
     Kind("medians (psfmoments_YYYYMM.txt)", r"psfmoments_\d{6}\.txt"),
     Kind("scores (psfmoments_YYYYMM*_score.*)", r"psfmoments_\d{6}(_le1)?_score\.(txt|csv)"),
     Kind(
-        "exposure times (vis-over-gaia-YYYYMM_*.txt, *_x_gaia_dxdy.txt)",
+        "exposure times and ratios (vis-over-gaia-YYYYMM_*.txt, *_x_gaia_dxdy.txt)",
         r"vis-over-gaia-\d{6}(-3x3)?_(long|short)\.txt|C_.+_x_gaia_dxdy\.txt",
     ),
-    Kind("moments with colours (*_stars2_mom_col.cat)", r"C_.+_stars2_mom_col\.cat", _LATER),
-    Kind("flux ratios (*_frat.txt)", r"C_.+_frat\.txt", _LATER),
-    Kind("Gaia stars (*_gaia.cat)", r"C_.+_gaia\.cat", _LATER),
+    Kind("ratios per CCD (vis-over-gaia-YYYYMMDD-ccd_*.txt)", r"vis-over-gaia-\d{8}-ccd_\w+\.txt"),
+    Kind("moments with colours (*_stars2_mom_col.cat)", r"C_.+_stars2_mom_col\.cat", _AGAIN),
+    Kind("flux ratios (*_frat.txt)", r"C_.+_frat\.txt"),
+    Kind("Gaia stars (*_gaia.cat)", r"C_.+_gaia\.cat", _AGAIN),
     Kind("plate solutions (*.wcs)", r"C_.+\.wcs", _LATER),
-    Kind("ratios per CCD (vis-over-gaia-YYYYMMDD-ccd_*.txt)", r"vis-over-gaia-\d{8}-ccd_\w+\.txt", _LATER),
-    Kind("colour fits (visgaiacolour_*.txt)", r"visgaiacolour_\w+\.txt", _LATER),
+    Kind("colour fits (visgaiacolour_*.txt)", r"visgaiacolour_\w+\.txt", _AGAIN),
     Kind("angles (All_Angles_and_GOES_*.txt)", r"All_Angles_and_GOES_\d{6}\.txt", _LATER),
     Kind("catalogues (*.cat.gz)", r"C_.+\.cat\.gz", _LATER),
     Kind("header lists (fitslist*.txt)", r"fitslist\d{6}\.txt", _AGAIN),
     Kind("pictures and movies", r".+\.(png|jpg|mp4)", _AGAIN),
 )
-STARS, MOMENTS, MEDIANS, SCORES, TIMES = (kind.name for kind in KINDS[:5])
+STARS, MOMENTS, MEDIANS, SCORES, TIMES, DAYS = (kind.name for kind in KINDS[:6])
+FRATS = next(kind.name for kind in KINDS if "_frat" in kind.pattern)
 
 
 @dataclass
@@ -86,11 +87,11 @@ class Report:
     "import-legacy",
     """Import the text tables of the original system found in FOLDER and below.
 
-    Tables of stars and moments become tables of their exposures, medians and
-    archive names rows of the imported table of their month: a month can then
-    run without raw files. What VISQL measured itself is never overwritten, and
-    importing a folder again changes nothing. Exit code 1 if a table was broken;
-    the others are imported all the same.""",
+    Tables of stars, moments and flux ratios become tables of their exposures,
+    medians, archive names and ratios per exposure or CCD rows of the imported
+    tables of their month: a month can then run without raw files. What VISQL
+    measured itself is never overwritten, and importing a folder again changes
+    nothing. Exit code 1 if a table was broken; the others are imported all the same.""",
     "visql import-legacy old/products --results results",
 )
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
@@ -106,8 +107,13 @@ def command(folder: Path, results: Path | None, config: Path | None) -> None:
     report = Report()
     files = find_files(folder, results, report)
     rows = read_month_tables(files, report)
-    convert_exposures(files, rows, results, load_instrument(settings.instrument), report)
+    instrument = load_instrument(settings.instrument)
+    convert_exposures(files, rows, results, instrument, report)
     merge_rows(rows, results, report)
+    from visql_lib.cli.import_ratios import import_frats, import_ratios
+
+    import_ratios([*files.get(TIMES, ()), *files.get(DAYS, ())], results, instrument, report)
+    import_frats(files.get(FRATS, []), files.get(TIMES, []), results, settings, report)
     for line in report.lines():
         click.echo(line)
     if not report.counts:

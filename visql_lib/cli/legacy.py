@@ -13,14 +13,18 @@ from visql_lib.errors import TableError
 if TYPE_CHECKING:
     from visql_lib.config import Settings
 
+_EXPOSURES = ("stars", "moments", "catalogue", "gaia_stars", "moments_colours", "frat")
+
 
 @step(
     "legacy",
     """Write the text tables of the original system from our TABLEs.
 
     Columns, units and formats are the original's: psfmoments_YYYYMM.txt and the
-    score tables from a month's image quality; E_stars2.cat, E_stars2_mom.cat and
-    E.cat.gz from an exposure's stars, moments and catalogue.""",
+    score tables from a month's image quality, vis-over-gaia-*.txt and
+    visgaiacolour_*.txt from its flux ratios; E_stars2.cat, E_stars2_mom.cat,
+    E.cat.gz, E_stars2_gaia.cat, E_stars2_mom_col.cat and E_frat.txt from an
+    exposure's stars, moments, catalogue, reference stars, colours and flux ratios.""",
     "visql legacy psfmoments_202407.parquet E_stars2.parquet -o legacy/",
 )
 @click.argument("tables", metavar="TABLE...", nargs=-1, required=True, type=INPUT)
@@ -35,12 +39,14 @@ def command(tables: tuple[Path, ...], output: Path, config: Path | None) -> None
         product = meta.get("product")
         if product == "psfmoments":
             _write_month(path, output, meta, settings)
-        elif product in ("stars", "moments", "catalogue"):
+        elif product == "ratios":
+            _write_ratios(path, output, meta, settings)
+        elif product in _EXPOSURES:
             _write_exposure(path, output, meta)
         else:
+            wanted = ", ".join(("psfmoments", "ratios", *_EXPOSURES))
             raise TableError(
-                f"{path}: the original has no text table of product {product!r}; "
-                "wants psfmoments, stars, moments or catalogue"
+                f"{path}: the original has no text table of product {product!r}; wants one of {wanted}"
             )
 
 
@@ -65,8 +71,21 @@ def _write_month(path: Path, output: Path, meta: dict[str, Any], settings: Setti
     write_month(output, month, {name: column[known] for name, column in quality.items()}, instrument.score)
 
 
+def _write_ratios(path: Path, output: Path, meta: dict[str, Any], settings: Settings) -> None:
+    from visql_lib.frames.instrument import load_instrument
+    from visql_lib.tables import read_table
+    from visql_lib.tables.gaia import RATIOS
+    from visql_lib.tables.legacy_gaia import write_colour_fits, write_month_of_ratios
+
+    month = _wanted(path, meta, "month")
+    write = write_colour_fits if meta.get("rule") == "sheet" else write_month_of_ratios
+    output.mkdir(parents=True, exist_ok=True)
+    exptimes = load_instrument(settings.instrument).exposure_classes
+    write(output, month, read_table(path, RATIOS.names), exptimes)
+
+
 def _write_exposure(path: Path, output: Path, meta: dict[str, Any]) -> None:
-    from visql_lib.tables import legacy_write, read_table
+    from visql_lib.tables import legacy_gaia, legacy_write, read_table
 
     exposure = _wanted(path, meta, "exposure")
     table = read_table(path)
@@ -74,6 +93,12 @@ def _write_exposure(path: Path, output: Path, meta: dict[str, Any]) -> None:
         legacy_write.write_stars2(output / f"{exposure}_stars2.cat", table)
     elif meta["product"] == "moments":
         legacy_write.write_moments(output / f"{exposure}_stars2_mom.cat", table)
+    elif meta["product"] == "gaia_stars":
+        legacy_gaia.write_gaia_stars(output / f"{exposure}_stars2_gaia.cat", table)
+    elif meta["product"] == "moments_colours":
+        legacy_gaia.write_moments_with_colours(output / f"{exposure}_stars2_mom_col.cat", table)
+    elif meta["product"] == "frat":
+        legacy_gaia.write_frat(output / f"{exposure}_frat.txt", table)
     else:
         with progress(exposure, legacy_write.chunks(table.n_rows)) as advance:
             legacy_write.write_catalogue(output / f"{exposure}.cat.gz", table, advance)

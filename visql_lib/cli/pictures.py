@@ -28,6 +28,9 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "stars2_mom": ("moments",),
     "stars2_mom_map3": ("moments",),
     "iq": ("catalogue", "stars", "moments"),
+    "stars2_gaia": ("gaia_stars",),
+    "stars2_x_gaia_dxdy": ("frat", "solution"),
+    "stars2_fluxrat_bprp": ("frat", "moments_colours"),
 }
 _MOMENT_COLUMNS = ("XWORLD", "YWORLD", "R2", "e1", "e2", "tr1", "tr2", "com1", "com2")
 _COLUMNS: dict[tuple[str, str], tuple[str, ...]] = {
@@ -39,14 +42,21 @@ _COLUMNS: dict[tuple[str, str], tuple[str, ...]] = {
     ("stars2_mom", "moments"): _MOMENT_COLUMNS,
     ("stars2_mom_map3", "moments"): ("EXT", *_MOMENT_COLUMNS),
     ("iq", "moments"): ("EXT", *_MOMENT_COLUMNS),
+    ("stars2_gaia", "gaia_stars"): ("RAV", "DECV", "G"),
+    ("stars2_x_gaia_dxdy", "frat"): ("EXT", "XWORLD", "YWORLD", "DX", "DY", "VFLUX", "GFLUX", "BpRp"),
+    ("stars2_x_gaia_dxdy", "solution"): ("CCD", "N", "N_OUTLIERS", "SCATTER"),
+    ("stars2_fluxrat_bprp", "frat"): ("BpRp", "G", "VFLUX", "GFLUX", "FLAGS"),
+    ("stars2_fluxrat_bprp", "moments_colours"): ("XWORLD", "YWORLD", "R2", "BpRp", "G"),
 }
 
 
 @step(
     "pictures",
-    "Draw the pictures of one exposure from its TABLES, in any order: catalogue, stars, moments, stamps."
+    "Draw the pictures of one exposure from its TABLES, in any order: catalogue, stars, moments, stamps,"
+    " reference stars, flux ratios, solution, colours."
     " Each table says itself what it is. Drawn is what the given tables allow, or what --only asks for:"
-    " radius-flux diagrams [px, ADU], star cut-outs, moments and their maps over the focal plane [deg].",
+    " radius-flux diagrams [px, ADU], star cut-outs, moments and their maps over the focal plane [deg],"
+    " reference stars [deg], astrometric residuals [px], VIS/Gaia flux ratios against BP-RP [mag].",
     "visql pictures E.cat.parquet E_stars2.parquet E_stars2_mom.parquet -o E\n"
     "  visql pictures E_stars2_mom.parquet -o E\n"
     "  visql pictures FLAT.cat.parquet FLAT_stars2.parquet --only chimney2 -o FLAT",
@@ -233,6 +243,38 @@ def _iq(sources: _Sources) -> Figure:
     )
 
 
+def _gaia_field(sources: _Sources) -> Figure:
+    from visql_lib.pictures.gaia import gaia_field
+    from visql_lib.sky.projection import Boresight
+
+    stars = sources.table("gaia_stars")
+    known = {name: float(stars.meta[name]) for name in ("ra", "dec", "pa") if name in stars.meta}
+    boresight = Boresight(**known) if len(known) == 3 else None
+    return gaia_field(stars, sources.instrument, boresight, title=sources.title)
+
+
+def _residuals(sources: _Sources) -> Figure:
+    from visql_lib.pictures.residuals import astrometric_residuals
+
+    frat, solution = sources.table("frat"), sources.table("solution")
+    facts = {"flags": frat.meta.get("flags", 0)} | dict(frat.meta.get("solution") or {})
+    return astrometric_residuals(frat, solution, sources.instrument, facts, title=sources.title)
+
+
+def _flux_ratios(sources: _Sources) -> Figure:
+    from visql_lib.pictures.gaia import flux_ratio_colour
+
+    frat, colours = sources.table("frat"), sources.table("moments_colours")
+    return flux_ratio_colour(
+        frat,
+        frat.meta.get("relation"),
+        colours,
+        frat.meta.get("sizes"),
+        gain=sources.settings.ratios.gain,
+        title=sources.title,
+    )
+
+
 _DRAW: dict[str, Callable[[_Sources], Figure]] = {
     "chimney": _chimney,
     "chimney2": _chimney2,
@@ -241,4 +283,7 @@ _DRAW: dict[str, Callable[[_Sources], Figure]] = {
     "stars2_mom": _stars2_mom,
     "stars2_mom_map3": _stars2_mom_map3,
     "iq": _iq,
+    "stars2_gaia": _gaia_field,
+    "stars2_x_gaia_dxdy": _residuals,
+    "stars2_fluxrat_bprp": _flux_ratios,
 }

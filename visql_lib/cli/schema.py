@@ -15,12 +15,12 @@ def generated() -> dict[str, str]:
     from visql_lib import flags
     from visql_lib.config.document import markdown
     from visql_lib.config.settings import Settings
-    from visql_lib.tables import products
+    from visql_lib.tables import all as all_tables
 
     return {
         "workflow/schemas/config.schema.json": json.dumps(Settings.model_json_schema(), indent=1) + "\n",
         "docs/configuration.md": markdown(Settings),
-        "docs/tables.md": products.markdown(),
+        "docs/tables.md": all_tables.markdown(),
         "docs/flags.md": flags.markdown(),
     }
 

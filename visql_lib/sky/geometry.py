@@ -46,7 +46,7 @@ class CubicDistortion:
         x, y = (t.copy() for t in target)
         for _ in range(rounds):
             now = self.apply(x, y)
-            jxx, jxy, jyx, jyy = self._jacobian(x, y)
+            jxx, jxy, jyx, jyy = self.jacobian(x, y)
             dx, dy = target[0] - now[0], target[1] - now[1]
             det = jxx * jyy - jxy * jyx
             step_x, step_y = (jyy * dx - jxy * dy) / det, (jxx * dy - jyx * dx) / det
@@ -55,9 +55,12 @@ class CubicDistortion:
                 break
         return x, y
 
-    def _jacobian(self, x: NDArray, y: NDArray) -> tuple[NDArray, NDArray, NDArray, NDArray]:
-        by_x = [i * x ** max(i - 1, 0) * y**j for i, j in CUBIC_TERMS]
-        by_y = [j * x**i * y ** max(j - 1, 0) for i, j in CUBIC_TERMS]
+    def jacobian(self, x: NDArray, y: NDArray) -> tuple[NDArray, NDArray, NDArray, NDArray]:
+        """Return dX/dx, dX/dy, dY/dx, dY/dy of `apply`, dimensionless, at positions [deg]."""
+        powers = dict(zip(CUBIC_TERMS, _powers(x, y), strict=True))
+        nil = np.zeros_like(x)
+        by_x = [i * powers[i - 1, j] if i else nil for i, j in CUBIC_TERMS]
+        by_y = [j * powers[i, j - 1] if j else nil for i, j in CUBIC_TERMS]
         return (
             _combine(self.x, by_x),
             _combine(self.x, by_y),
@@ -67,7 +70,9 @@ class CubicDistortion:
 
 
 def _powers(x: NDArray, y: NDArray) -> list[NDArray]:
-    return [x**i * y**j for i, j in CUBIC_TERMS]
+    # Products, because numpy's third power takes ten times as long.
+    xs, ys = ((np.ones_like(v), v, v * v, v * v * v) for v in (x, y))
+    return [xs[i] * ys[j] for i, j in CUBIC_TERMS]
 
 
 def _combine(coefficients: tuple[float, ...], terms: list[NDArray]) -> NDArray:
@@ -75,16 +80,47 @@ def _combine(coefficients: tuple[float, ...], terms: list[NDArray]) -> NDArray:
 
 
 @dataclass(frozen=True)
+class CcdAffine:
+    """How a CCD is turned, stretched and sheared about a point (x, y) [deg] of its nominal place.
+
+    ``xx`` ... ``yy`` are the derivatives of (dx, dy), true minus nominal, by x
+    and y, dimensionless.
+    """
+
+    x: float
+    y: float
+    xx: float
+    xy: float
+    yx: float
+    yy: float
+
+    def offset(self, x: NDArray, y: NDArray) -> tuple[NDArray, NDArray]:
+        """Return what it adds [deg] at nominal positions [deg]."""
+        u, v = x - self.x, y - self.y
+        return self.xx * u + self.xy * v, self.yx * u + self.yy * v
+
+    def undo(self, x: NDArray, y: NDArray) -> tuple[NDArray, NDArray]:
+        """Return the nominal positions [deg] of positions [deg] that hold the offset."""
+        u, v = x - self.x, y - self.y
+        det = (1 + self.xx) * (1 + self.yy) - self.xy * self.yx
+        return (
+            self.x + ((1 + self.yy) * u - self.xy * v) / det,
+            self.y + ((1 + self.xx) * v - self.yx * u) / det,
+        )
+
+
+@dataclass(frozen=True)
 class FocalPlaneGeometry:
     """How the focal plane looks at the sky.
 
     ``shifts`` says, per CCD, how far its true place lies from the nominal one of
-    its frame's linear WCS: (dx, dy) [deg], true minus nominal. CCDs not listed
-    stand where they should.
+    its frame's linear WCS: (dx, dy) [deg], true minus nominal. ``affines`` adds,
+    per CCD, terms linear in the position. CCDs not listed stand where they should.
     """
 
     distortion: CubicDistortion = CubicDistortion()
     shifts: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    affines: Mapping[str, CcdAffine] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -98,12 +134,27 @@ class FocalPlaneGeometry:
     def nominal(self, ccd: str, x_true: ArrayLike, y_true: ArrayLike) -> tuple[NDArray, NDArray]:
         """Return X_WORLD, Y_WORLD [deg] as a frame of this CCD calls true focal-plane positions [deg]."""
         dx, dy = self.shifts.get(ccd, (0.0, 0.0))
-        return np.asarray(x_true, dtype=float) - dx, np.asarray(y_true, dtype=float) - dy
+        x, y = np.asarray(x_true, dtype=float) - dx, np.asarray(y_true, dtype=float) - dy
+        affine = self.affines.get(ccd)
+        return affine.undo(x, y) if affine else (x, y)
 
     def true(self, ccd: str, x_world: ArrayLike, y_world: ArrayLike) -> tuple[NDArray, NDArray]:
         """Return true focal-plane positions [deg] of X_WORLD, Y_WORLD [deg] of one CCD."""
         dx, dy = self.shifts.get(ccd, (0.0, 0.0))
-        return np.asarray(x_world, dtype=float) + dx, np.asarray(y_world, dtype=float) + dy
+        x, y = np.asarray(x_world, dtype=float), np.asarray(y_world, dtype=float)
+        affine = self.affines.get(ccd)
+        more = affine.offset(x, y) if affine else (0.0, 0.0)
+        return x + dx + more[0], y + dy + more[1]
+
+    def true_of(self, ccd: ArrayLike, x_world: ArrayLike, y_world: ArrayLike) -> tuple[NDArray, NDArray]:
+        """Return true focal-plane positions [deg] of X_WORLD, Y_WORLD [deg] on CCDs named one by one."""
+        names = np.asarray(ccd)
+        x, y = np.array(x_world, dtype=float), np.array(y_world, dtype=float)
+        for name in {*self.shifts, *self.affines}:
+            on = names == name
+            if on.any():
+                x[on], y[on] = self.true(name, x[on], y[on])
+        return x, y
 
     def focal_plane_of(self, ra: ArrayLike, dec: ArrayLike, boresight: Boresight) -> tuple[NDArray, NDArray]:
         """Return true focal-plane positions [deg] of RA, Dec [deg]."""

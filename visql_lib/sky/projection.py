@@ -72,3 +72,59 @@ def propagate(
     step = years / 3.6e6  # mas to deg
     moved = np.asarray(ra, dtype=float) + np.asarray(pm_ra, dtype=float) * step / np.cos(np.radians(dec))
     return moved, dec + np.asarray(pm_dec, dtype=float) * step
+
+
+def moved_boresight(boresight: Boresight, x: float, y: float, turn: float) -> Boresight:
+    """Return the boresight that lies at (x, y) on the tangent plane of another, turned against it.
+
+    Parameters
+    ----------
+    boresight : Boresight
+        The one the tangent plane belongs to.
+    x, y : float
+        Tangent-plane coordinates [deg] of the new tangent point.
+    turn : float
+        Angle [rad] on this plane from the old X axis to the new one.
+
+    Returns
+    -------
+    Boresight
+        PA in [0, 360). Near a pole its change differs from `turn`, because north does.
+    """
+    step = 1e-3  # deg along the new X axis: far above rounding, small against the sphere
+    ra, dec = deproject(
+        np.array([x, x + step * np.cos(turn)]), np.array([y, y + step * np.sin(turn)]), boresight
+    )
+    centre = Boresight(float(ra[0]), float(dec[0]), 0.0)
+    along = project(ra[1], dec[1], centre)
+    return Boresight(centre.ra, centre.dec, float(np.degrees(np.arctan2(along[1], along[0])) % 360.0))
+
+
+def reference_projection(ra: ArrayLike, dec: ArrayLike, boresight: Boresight) -> tuple[NDArray, NDArray]:
+    """Project the sky to focal-plane coordinates as the original system does.
+
+    Longitude and latitude about the boresight in the axes of the focal plane,
+    bent by quadratics that were fitted by hand (docs/measurements.md, section 4).
+
+    Parameters
+    ----------
+    ra, dec : array_like
+        Positions [deg].
+    boresight : Boresight
+        Where the instrument points.
+
+    Returns
+    -------
+    RAV, DECV : arrays
+        Focal-plane coordinates [deg]; only those within 0.4 deg on both axes mean anything.
+    """
+    a = np.radians(np.asarray(ra, dtype=float) - boresight.ra)
+    d, d0 = np.radians(np.asarray(dec, dtype=float)), np.radians(boresight.dec)
+    c, s = np.cos(boresight.roll), np.sin(boresight.roll)
+    east = np.sin(a) * np.cos(d)
+    south = np.cos(a) * np.cos(d) * np.sin(d0) - np.sin(d) * np.cos(d0)
+    depth = np.cos(a) * np.cos(d) * np.cos(d0) + np.sin(d) * np.sin(d0)
+    rav = -np.degrees(np.arctan2(east * c + south * s, depth))
+    decv = np.degrees(np.arcsin(np.clip(east * s - south * c, -1.0, 1.0)))
+    rav = rav + (rav - 0.05) ** 2 * 550 / 36000 + (decv + 0.05) ** 2 * 200 / 36000
+    return rav, decv + (-decv * 450 / 36000 + decv * rav * 350 / 36000)

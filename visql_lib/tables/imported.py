@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from visql_lib.errors import NameFormatError, TableError
 from visql_lib.frames.names import RawName
+from visql_lib.tables.gaia import RATIOS
 from visql_lib.tables.products import PSFMOMENTS
 from visql_lib.tables.schema import Column, TableSchema
 from visql_lib.tables.store import Table, read_table, write_table
@@ -215,3 +216,62 @@ def start_of(exposure: str) -> np.datetime64:
         return np.datetime64(RawName.parse(exposure).start.replace(tzinfo=None), "us")
     except NameFormatError:
         return np.datetime64("NaT", "us")
+
+
+def imported_ratios_path(results: Path, month: str) -> Path:
+    """Return where the imported flux ratios of a month are."""
+    return results / "imported" / f"ratios_{month}.parquet"
+
+
+def imported_ratios(results: Path, month: str) -> Table | None:
+    """Read the flux ratios imported for a month, columns of RATIOS; None if there are none.
+
+    Raises
+    ------
+    TableError
+        If there is a table that cannot be read.
+    """
+    path = imported_ratios_path(results, month)
+    return read_table(path, RATIOS.names) if path.is_file() else None
+
+
+def merge_imported_ratios(results: Path, month: str, rows: Mapping[str, NDArray]) -> Merge:
+    """Add `rows`, columns of RATIOS, to the imported flux ratios of a month; a newer row of a cell counts.
+
+    Raises
+    ------
+    TableError
+        If the table cannot be read.
+    """
+    from filelock import FileLock
+
+    path = imported_ratios_path(results, month)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    found = RATIOS.cast(rows)
+    with FileLock(path.parent / ".lock"):
+        old = imported_ratios(results, month) or Table(RATIOS.empty(), {})
+        known, cells = _cells(old), _cells(found)
+        changed = sum(
+            not all(np.array_equal(old[n][known[c]], found[n][i], equal_nan=True) for n in _RATIO_VALUES)
+            for c, i in cells.items()
+            if c in known
+        )
+        new = len(cells.keys() - known.keys())
+        if new or changed:
+            kept = [i for c, i in known.items() if c not in cells]
+            columns = {n: np.concatenate([old[n][kept], found[n]]) for n in RATIOS.names}
+            order = np.lexsort([columns[name] for name in reversed(_RATIO_CELL)])
+            meta = {"month": month, "origin": IMPORTED_ORIGIN}
+            sorted_columns = {n: values[order] for n, values in columns.items()}
+            write_table(path, sorted_columns, RATIOS, stage="import", meta=meta)
+    return Merge(new=new, changed=changed, unchanged=len(cells) - new - changed)
+
+
+_RATIO_CELL = ("TIME", "TIME_BIN", "SPACE", "SPACE_BIN", "CLASS", "FIELD")
+_RATIO_VALUES = ("R1", "R2", "R3", "R1_ERR", "R2_ERR", "R3_ERR")
+
+
+def _cells(rows: Mapping[str, NDArray]) -> dict[tuple[str, ...], int]:
+    """Return the number of each row by its cell; of two rows of one cell the last."""
+    keys = zip(*(np.asarray(rows[name]).tolist() for name in _RATIO_CELL), strict=True)
+    return {key: number for number, key in enumerate(keys)}

@@ -136,16 +136,3 @@ PSFMOMENTS = TableSchema(
         Column("FLAGS", "int16", "", "ExposureFlag bits"),
     ),
 )
-
-ALL: tuple[TableSchema, ...] = (CATALOGUE, QUADRANTS, STARS, MOMENTS, STAMPS, PSFMOMENTS)
-
-
-def markdown() -> str:
-    """Return the documentation's page of tables."""
-    lines = ["# Tables", "", "<!-- made by `visql schema`; do not edit -->", ""]
-    for schema in ALL:
-        lines += [f"## {schema.product}", "", schema.doc, "", "| column | type | unit | meaning |"]
-        lines.append("|---|---|---|---|")
-        lines += [f"| {c.name} | {c.dtype} | {c.unit or '–'} | {c.doc} |" for c in schema.columns]
-        lines.append("")
-    return "\n".join(lines)

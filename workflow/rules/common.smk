@@ -8,6 +8,7 @@ from visql_lib.errors import VisqlError
 from visql_lib.frames.mosaic import ZOOM_POSITIONS as ZOOMS
 from visql_lib.plan import (
     CATALOGUED,
+    GAIA_PICTURES,
     MOMENT_PICTURES,
     QUALITY_TEXTS,
     SCIENCE_PICTURES,
@@ -33,6 +34,7 @@ PLAN = make_plan()
 RESULTS = PLAN.settings.results
 EXPOSURE = f"{RESULTS}/exposures/{{month}}/{{exposure}}/{{exposure}}"
 MONTHS = f"{RESULTS}/months/{{month}}"
+TIMELINE = f"{RESULTS}/timeline"
 LOG = f"{RESULTS}/logs"
 BENCHMARK = f"{RESULTS}/benchmarks"
 
@@ -65,6 +67,16 @@ def all_but(*exposures):
 NOT_CATALOGUED = PLAN.others(*CATALOGUED)
 FLATS = PLAN.of_type("FLAT")
 WITHOUT_RAW = PLAN.without_raw()
+
+
+def sheet_value(name):
+    """Return a function that gives one value of an exposure's row in the sheet."""
+
+    def value(wildcards):
+        row = PLAN.row(wildcards.month, wildcards.exposure)
+        return "" if row is None else getattr(row, name)
+
+    return value
 
 
 def fingerprint(wildcards):

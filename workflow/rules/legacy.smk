@@ -59,7 +59,7 @@ rule legacy_stars:
     benchmark:
         f"{BENCHMARK}/legacy_{{table}}/{{month}}/{{exposure}}.tsv"
     wildcard_constraints:
-        table="stars2|stars2_mom",
+        table="stars2|stars2_mom|stars2_gaia|stars2_mom_col",
     conda:
         "../../envs/visql.yaml"
     resources:
@@ -71,3 +71,47 @@ rule legacy_stars:
         folder=lambda wildcards, output: os.path.dirname(output[0]),
     shell:
         "visql legacy {input:q} -o {params.folder:q} --config {params.config:q} >{log:q} 2>&1"
+
+
+rule legacy_frat:
+    input:
+        f"{EXPOSURE}_frat.parquet",
+    output:
+        f"{EXPOSURE}_frat.txt",
+    log:
+        f"{LOG}/legacy_frat/{{month}}/{{exposure}}.log",
+    benchmark:
+        f"{BENCHMARK}/legacy_frat/{{month}}/{{exposure}}.tsv"
+    conda:
+        "../../envs/visql.yaml"
+    resources:
+        mem_mb=300,
+        runtime=5,
+    params:
+        version=STAGES["legacy"],
+        config=PLAN.config_of(),
+        folder=lambda wildcards, output: os.path.dirname(output[0]),
+    shell:
+        "visql legacy {input:q} -o {params.folder:q} --config {params.config:q} >{log:q} 2>&1"
+
+
+rule legacy_ratios:
+    input:
+        f"{MONTHS}/ratios_{{month}}.parquet",
+        f"{MONTHS}/ratios_ccd_{{month}}.parquet",
+    output:
+        directory(f"{MONTHS}/vis-over-gaia"),
+    log:
+        f"{LOG}/legacy_ratios/{{month}}.log",
+    benchmark:
+        f"{BENCHMARK}/legacy_ratios/{{month}}.tsv"
+    conda:
+        "../../envs/visql.yaml"
+    resources:
+        mem_mb=1000,
+        runtime=5,
+    params:
+        version=STAGES["legacy"],
+        config=PLAN.config_of(),
+    shell:
+        "visql legacy {input:q} -o {output:q} --config {params.config:q} >{log:q} 2>&1"

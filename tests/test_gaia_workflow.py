@@ -1,0 +1,110 @@
+"""The part of the workflow that matches stars with Gaia, on the toy camera's month."""
+
+import shutil
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+from test_workflow import ALL_JOBS, Month, stems
+
+from visql_lib.flags import SolutionFlag
+from visql_lib.plan import GAIA_PICTURES
+from visql_lib.tables import read_meta, read_table
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("gaia_workflow")]
+
+RATIOS = {"gain": "none"}  # the toy camera has no gain model
+TRUTH = {"sources": "folder", "folder": "raw/truth"}
+MATCH_JOBS = {"gaia_project": 3, "gaia_match": 3, "gaia_pictures": 3}
+GATHER_JOBS = {"geometry": 1, "ratios": 1, "ratio_pictures": 1, "trend": 1}
+
+
+@pytest.fixture(scope="module")
+def month(toy_raw, tmp_path_factory):
+    """The six toy frames, run through once, with the simulator's truth in place of Gaia."""
+    made = Month(tmp_path_factory.mktemp("gaia_month"))
+    shutil.copytree(toy_raw, made.raw)
+    made.configure(gaia=TRUTH, ratios=RATIOS)
+    jobs = made.missing()
+    assert jobs.pop("gaia_tile") >= 1
+    assert jobs == ALL_JOBS | MATCH_JOBS | GATHER_JOBS
+    code, said = made.run("--quiet", "rules")
+    assert code == 0, said
+    return made
+
+
+def month_table(month, name):
+    return read_table(month.results / "months" / "202407" / f"{name}_202407.parquet")
+
+
+def test_a_second_run_has_nothing_to_do(month):
+    assert month.missing() == {}
+
+
+def test_every_exposure_has_its_tables_and_pictures(month):
+    endings = ["_frat.parquet", "_x_gaia_dxdy.txt", "_x_gaia_dxdy.parquet", "_stars2_mom_col.parquet"]
+    endings += ["_stars2_gaia.parquet", *(f"_{name}.png" for name in GAIA_PICTURES)]
+    for stem in stems(month, "SCIENCE"):
+        for ending in endings:
+            assert (month.exposure(stem) / f"{stem}{ending}").stat().st_size > 200, ending
+        meta = read_meta(month.exposure(stem) / f"{stem}_frat.parquet")
+        assert meta["inputs"] == [f"{stem}_stars2_mom.parquet", f"{stem}_stars2_gaia.parquet"]
+
+
+def test_the_astrometry_is_that_of_the_simulator(month):
+    table = month_table(month, "astrometry")
+    assert list(table["EXPOSURE"]) == stems(month, "SCIENCE")
+    assert (table["N"] >= 20).all()
+    # The short one has too few stars for terms of every CCD: the geometry of the month serves it.
+    assert (table["SCATTER"][table["CLASS"] == "long"] < 0.1).all()
+    assert (table["SCATTER_MONTH"] < 0.1).all()
+    assert (table["FLAGS"] & (SolutionFlag.BORESIGHT_WRONG | SolutionFlag.ROLL_WRONG) == 0).all()
+    assert_allclose(table["RA"], table["RA_HEADER"], atol=2 / 3600)
+    assert_allclose(table["DEC"], table["DEC_HEADER"], atol=2 / 3600)
+
+
+def test_the_matrix_adds_up(month):
+    table = month_table(month, "ratios")
+    whole = (table["SPACE"] == "fpa") & (table["TIME"] == "exposure") & (table["FIELD"] == "all")
+    assert whole.sum() == 3
+    n = int(table["N"][whole].sum())
+    everything = (table["TIME"] == "month") & (table["FIELD"] == "all") & (table["CLASS"] != "other")
+    for space in ("ccd", "quadrant", "hexagon", "block"):
+        of_space = everything & (table["SPACE"] == space)
+        accepted = everything & (table["SPACE"] == "fpa")
+        assert table["N"][of_space].sum() == table["N"][accepted].sum() <= n
+
+
+def test_a_service_that_is_down_costs_only_the_match(month, tmp_path):
+    other = month.copy(tmp_path / "m")
+    shutil.rmtree(other.results / "gaia")
+    nobody = {"sources": "vizier", "vizier_url": "http://127.0.0.1:9/", "attempts": 1, "backoff": 0}
+    other.configure(gaia=nobody, ratios=RATIOS)
+    code, said = other.run("--quiet", "rules")
+    assert code == 0, said
+    table = month_table(other, "astrometry")
+    assert (table["FLAGS"] & SolutionFlag.REFERENCE_FAILED > 0).all()
+    assert all("vizier" in reason for reason in table["REASON"])
+    assert np.isnan(table["RA"]).all()
+    # It is asked again at the next run, and everything that waited is made.
+    other.configure(gaia=TRUTH, ratios=RATIOS)
+    jobs = other.missing()
+    assert jobs["gaia_tile"] >= 1
+    assert MATCH_JOBS.items() <= jobs.items()
+    assert "catalog" not in jobs
+    assert other.run("--quiet", "rules")[0] == 0
+    assert (month_table(other, "astrometry")["REASON"] == "").all()
+    assert other.missing() == {}
+
+
+def test_a_gain_model_the_instrument_does_not_have_is_told_at_once(month):
+    other = Month(month.folder)
+    code, said = other.run("--dry-run", "--config", "ratios={gain: '3'}")
+    assert code == 1
+    assert "gain model '3'" in said
+
+
+def test_no_source_means_no_match(month, tmp_path):
+    other = month.copy(tmp_path / "m")
+    other.configure()
+    assert other.missing() == {}

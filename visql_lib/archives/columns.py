@@ -1,0 +1,143 @@
+"""The columns of reference stars, under the names every archive has for them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visql_lib.archives.errors import PassingError, SourceError
+from visql_lib.archives.tiles import tile_of
+
+COLUMNS = ("SOURCE_ID", "RA", "DEC", "PMRA", "PMDEC", "G", "G_ERR", "BP_RP")
+EPOCH = 2016.0  # of the positions
+
+# Lower case: ours, the Gaia archive's, VizieR's (I/355). Positions VizieR moved to 2000 are not among them.
+_ALIASES = {
+    "SOURCE_ID": ("source_id", "source"),
+    "RA": ("ra", "ra_icrs"),
+    "DEC": ("dec", "de_icrs"),
+    "PMRA": ("pmra",),
+    "PMDEC": ("pmdec", "pmde"),
+    "G": ("g", "phot_g_mean_mag", "gmag"),
+    "G_ERR": ("g_err",),
+    "BP_RP": ("bp_rp", "bp-rp"),
+    "E_G": ("e_gmag",),  # at VizieR with the error of the zero point, so only where nothing else is
+    "FG": ("phot_g_mean_flux", "fg"),
+    "E_FG": ("phot_g_mean_flux_error", "e_fg"),
+    "FG_OVER_ERROR": ("phot_g_mean_flux_over_error",),
+    "BP": ("phot_bp_mean_mag", "bpmag"),
+    "RP": ("phot_rp_mean_mag", "rpmag"),
+    "EPOCH": ("ref_epoch",),
+}
+_NEEDED = ("SOURCE_ID", "RA", "DEC", "G")
+_MAGNITUDE = 2.5 / np.log(10)  # mag per relative error
+
+Columns = dict[str, NDArray]
+
+
+def known_columns(names: Iterable[str]) -> dict[str, str]:
+    """Return the name here of every column that is known, by its name among ours.
+
+    An empty answer means that this is no table of stars: number, position or
+    magnitude is missing.
+    """
+    by_lower = {name.lower(): name for name in reversed(list(names))}
+    found = {
+        ours: by_lower[alias]
+        for ours, aliases in _ALIASES.items()
+        for alias in reversed(aliases)
+        if alias in by_lower
+    }
+    return found if all(name in found for name in _NEEDED) else {}
+
+
+def star_columns(raw: Mapping[str, NDArray], where: str) -> Columns:
+    """Return `COLUMNS` from the columns of an answer or a file.
+
+    Parameters
+    ----------
+    raw : mapping of arrays
+        Columns by the names they have there; masked arrays or NaN where a value is missing.
+    where : str
+        Names the table in error messages.
+
+    Returns
+    -------
+    dict of arrays
+        Positions in deg, RA in [0, 360), at epoch 2016.0; motions in mas/yr;
+        magnitudes. NaN where not known. Rows without position are left out.
+
+    Raises
+    ------
+    SourceError
+        If a needed column is missing, a number of a star cannot be kept exactly, or the epoch is another.
+    """
+    names = known_columns(raw)
+    if not names:
+        raise PassingError(f"{where}: not a table of stars (columns {', '.join(list(raw)[:6]) or 'none'})")
+    values = {ours: _floats(raw[name]) for ours, name in names.items() if ours != "SOURCE_ID"}
+    if (np.abs(values.pop("EPOCH", np.array([EPOCH])) - EPOCH) > 0.01).any():
+        raise SourceError(f"{where}: positions are not at epoch {EPOCH}; take the tables of Gaia DR3")
+    numbers, known = _integers(raw[names["SOURCE_ID"]], where)
+    stars = {"SOURCE_ID": numbers, "RA": np.mod(values["RA"], 360.0), "DEC": values["DEC"], "G": values["G"]}
+    unknown = np.full(len(numbers), np.nan)
+    stars["PMRA"], stars["PMDEC"] = values.get("PMRA", unknown), values.get("PMDEC", unknown)
+    stars["G_ERR"] = _error(values, unknown)
+    stars["BP_RP"] = values["BP_RP"] if "BP_RP" in values else _colour(values, unknown)
+    kept = known & np.isfinite(stars["RA"]) & (np.abs(stars["DEC"]) <= 90)
+    return {name: stars[name][kept] for name in COLUMNS}
+
+
+def cut_tile(stars: Columns, tile: int, nside: int, faintest: float) -> Columns:
+    """Return the stars of one tile brighter than a limit in G, each once, in the order of their numbers."""
+    inside = (stars["G"] < faintest) & (tile_of(stars["RA"], stars["DEC"], nside) == tile)
+    rows = np.flatnonzero(inside)
+    _, first = np.unique(stars["SOURCE_ID"][rows], return_index=True)
+    return {name: stars[name][rows[first]] for name in COLUMNS}
+
+
+def no_stars() -> Columns:
+    """Return the columns without a row."""
+    return {name: np.empty(0, np.int64 if name == "SOURCE_ID" else float) for name in COLUMNS}
+
+
+def joined(parts: Iterable[Columns]) -> Columns:
+    """Return the rows of several tables in one."""
+    tables = [no_stars(), *parts]
+    return {name: np.concatenate([table[name] for table in tables]) for name in COLUMNS}
+
+
+def _error(values: Mapping[str, NDArray], unknown: NDArray) -> NDArray:
+    """Return the error of G from what there is; a ratio of zero is how some files say unknown."""
+    if "G_ERR" in values:
+        return values["G_ERR"]
+    if "FG_OVER_ERROR" in values:
+        ratio = values["FG_OVER_ERROR"]
+    elif "FG" in values and "E_FG" in values:
+        ratio = values["FG"] / np.where(values["E_FG"] > 0, values["E_FG"], np.nan)
+    else:
+        return values.get("E_G", unknown)
+    return _MAGNITUDE / np.where(ratio > 0, ratio, np.nan)
+
+
+def _colour(values: Mapping[str, NDArray], unknown: NDArray) -> NDArray:
+    """Return BP - RP; a magnitude of exactly zero is how some files say unknown."""
+    if "BP" not in values or "RP" not in values:
+        return unknown
+    bp, rp = values["BP"], values["RP"]
+    return np.where((bp == 0) | (rp == 0), np.nan, bp - rp)
+
+
+def _floats(column: NDArray) -> NDArray:
+    return np.asarray(np.ma.filled(column.astype(float), np.nan))
+
+
+def _integers(column: NDArray, where: str) -> tuple[NDArray, NDArray]:
+    """Return the numbers of the stars and which of them are known; they have more digits than a double."""
+    masked = np.ma.getmaskarray(column)
+    if column.dtype.kind not in "iu" and len(column):
+        kind = column.dtype.name
+        raise SourceError(f"{where}: numbers of stars are {kind}, which cannot hold them; use int64")
+    return np.ma.filled(column, 0).astype(np.int64), ~masked

@@ -1,0 +1,184 @@
+"""Answers of astronomical services: VOTable, JSON, CSV, ECSV."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import re
+import warnings
+import zlib
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visql_lib.archives.columns import Columns, known_columns, no_stars, star_columns
+from visql_lib.archives.errors import PassingError
+
+_END = re.compile(rb"</(\w+:)?VOTABLE\s*>")
+_START = re.compile(rb"<(\w+:)?VOTABLE[\s>]")
+
+
+def read_answer(body: bytes, where: str) -> tuple[Columns, bool]:
+    """Read the stars of an answer, whatever format it came in.
+
+    Parameters
+    ----------
+    body : bytes
+        The answer.
+    where : str
+        Names the service in error messages.
+
+    Returns
+    -------
+    stars : dict of arrays
+        See `visql_lib.archives.columns.star_columns`. No row is an answer.
+    overflow : bool
+        The service says that it has more rows than it gave.
+
+    Raises
+    ------
+    PassingError
+        If the answer is empty, cut short, an error message, or no table of stars.
+    """
+    body = _unpacked(body, where)
+    start = body.lstrip(b"\xef\xbb\xbf \r\n\t")[:4000]
+    if not start:
+        raise PassingError(f"{where}: the answer is empty")
+    if start.startswith(b"{"):
+        return star_columns(_read_json(body, where), where), False
+    if not start.startswith(b"<"):
+        return star_columns(read_text(body, where), where), False
+    if not _START.search(start):
+        raise PassingError(f"{where}: answered with a page, not with a table: {gist(body)}")
+    if not _END.search(body[-2000:]):
+        raise PassingError(f"{where}: the answer is cut short (no </VOTABLE> at its end)")
+    return _read_votable(body, where)
+
+
+def _unpacked(body: bytes, where: str) -> bytes:
+    """Undo gzip, where the service did not say that it used it."""
+    if not body.startswith(b"\x1f\x8b"):
+        return body
+    try:
+        return gzip.decompress(body)
+    except (OSError, EOFError, zlib.error) as error:
+        raise PassingError(f"{where}: the answer is cut short or damaged ({error})") from error
+
+
+def gist(body: bytes) -> str:
+    """Return the beginning of what a page or an XML document says to its reader."""
+    text = re.sub(
+        r"(?is)<(script|style|head)\b.*?</\1>|<[^>]*>", " ", body[:20000].decode("utf-8", "replace")
+    )
+    text = " ".join(text.split())
+    return text[:200] or "nothing that can be read"
+
+
+def _read_votable(body: bytes, where: str) -> tuple[Columns, bool]:
+    from astropy.io import votable
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # no service keeps to the standard's last letter
+            document = votable.parse(io.BytesIO(body), verify="ignore")
+    except Exception as error:
+        raise PassingError(f"{where}: the VOTable cannot be read ({gist(str(error).encode())})") from error
+    notes = list(_notes(document))
+    for name, text in notes:
+        if name == "error" or (name == "query_status" and text.upper().startswith("ERROR")):
+            raise PassingError(f"{where}: the service says: {gist(text.encode())}")
+    overflow = any(
+        (name == "query_status" and text.upper().startswith("OVERFLOW")) or "truncated result" in text.lower()
+        for name, text in notes
+    )
+    for table in document.iter_tables():
+        if known_columns(field.name for field in table.fields):
+            return _rows(table, where), overflow
+    if any((name == "matches" and text.split()[:1] == ["0"]) or _says_none(text) for name, text in notes):
+        return no_stars(), False
+    raise PassingError(f"{where}: the answer holds no table of stars, nor does it say that there are none")
+
+
+def _rows(table: Any, where: str) -> Columns:
+    if not len(table.array):
+        return no_stars()
+    return star_columns({field.name: table.array[field.ID] for field in table.fields}, where)
+
+
+def _notes(element: Any) -> Iterator[tuple[str, str]]:
+    """Yield name and text of every INFO of a VOTable, wherever it stands."""
+    for info in element.infos:
+        yield (info.name or "").lower(), " ".join(str(t) for t in (info.value, info.content) if t)
+    for child in (*getattr(element, "resources", ()), *getattr(element, "tables", ())):
+        yield from _notes(child)
+
+
+def _says_none(text: str) -> bool:
+    return "no object found" in text.lower()
+
+
+def _read_json(body: bytes, where: str) -> dict[str, NDArray]:
+    try:
+        document = json.loads(body)
+        names = [str(column["name"]) for column in document["metadata"]]
+        rows = document["data"]
+        if any(len(row) != len(names) for row in rows):
+            raise ValueError("rows of another length than the list of columns")
+        wanted = list(known_columns(names).values()) or names
+        return {
+            name: _json_column([row[i] for row in rows]) for i, name in enumerate(names) if name in wanted
+        }
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
+        raise PassingError(f"{where}: the JSON cannot be read ({error!r}): {gist(body)}") from error
+
+
+def _json_column(values: list[Any]) -> NDArray:
+    missing = np.array([value is None for value in values], dtype=bool)
+    kind = np.int64 if values and all(v is None or type(v) is int for v in values) else float
+    filled = np.array([0 if value is None else value for value in values], dtype=kind)
+    return np.ma.MaskedArray(filled, missing)
+
+
+def read_text(body: bytes, where: str) -> dict[str, NDArray]:
+    """Read the known columns of comma- or tab-separated text, also with ECSV's header.
+
+    Raises
+    ------
+    PassingError
+        If it is not such text, or cut short.
+    """
+    import pyarrow as pa
+    from pyarrow import csv
+
+    lines = body.lstrip(b"\xef\xbb\xbf")
+    while lines.startswith(b"#"):
+        lines = lines.partition(b"\n")[2]
+    header = lines.partition(b"\n")[0].decode("utf-8", "replace").strip()
+    delimiter = next((mark for mark in (",", "\t", ";", "|") if mark in header), " ")
+    names = known_columns(name.strip().strip('"') for name in header.split(delimiter))
+    if not names or not lines.endswith(b"\n"):
+        cause = "cut short (no end of line)" if names else "no table of stars"
+        raise PassingError(f"{where}: {cause}: {gist(body)}")
+    convert = csv.ConvertOptions(
+        include_columns=list(names.values()),
+        column_types={n: pa.int64() if ours == "SOURCE_ID" else pa.float64() for ours, n in names.items()},
+        null_values=["", "null", "NULL", "nan", "NaN", "--"],
+    )
+    try:
+        table = csv.read_csv(
+            io.BytesIO(lines),
+            parse_options=csv.ParseOptions(delimiter=delimiter),
+            convert_options=convert,
+        )
+    except (pa.ArrowInvalid, pa.ArrowKeyError) as error:
+        raise PassingError(f"{where}: the text cannot be read ({error})") from error
+    return {name: arrow_column(table.column(name)) for name in table.column_names}
+
+
+def arrow_column(column: Any) -> NDArray:
+    """Return a column of Arrow as a NumPy array, masked where it has no value."""
+    missing = column.is_null().to_numpy()
+    return np.ma.MaskedArray(column.fill_null(0).to_numpy(), missing)

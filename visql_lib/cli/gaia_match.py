@@ -1,0 +1,176 @@
+"""`visql gaia-match`: moments and Gaia stars -> astrometric solution and flux ratios."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from visql_lib.cli.common import INPUT, OUTPUT, RECORD_FAILURE, output_option, recorded, settings_of, step
+from visql_lib.errors import TableError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from visql_lib.config import Settings
+    from visql_lib.steps.gaia import ExposureMatch
+
+_MOMENTS_END, _GAIA_END = "_stars2_mom", "_stars2_gaia"
+
+
+@step(
+    "gaia-match",
+    """Match the stars of MOMENTS with the reference stars of GAIA.
+
+    Writes the VIS/Gaia flux ratio of every matched star; the astrometric solution
+    in the original's form [px of 0.1 arcsec], ours as a table with its errors.
+    MOMENTS and GAIA are our tables or the original's (.cat, .txt); a result whose
+    name ends in .txt or .cat is written in the original's form.""",
+    "visql gaia-match E_stars2_mom.parquet E_stars2_gaia.parquet -o E_frat.parquet"
+    " --solution E_x_gaia_dxdy.txt",
+)
+@click.argument("moments", type=INPUT)
+@click.argument("gaia", type=INPUT)
+@output_option("Flux ratios (Parquet, or .txt).")
+@click.option("--solution", type=OUTPUT, metavar="TXT", help="Also write the solution as the original did.")
+@click.option("--table", type=OUTPUT, metavar="FILE", help="Also write ours: a row per CCD (Parquet).")
+@click.option("--colours", type=OUTPUT, metavar="FILE", help="Also write the moments with G and BP-RP.")
+@click.option("--exptime", type=float, metavar="S", help="Exposure time; default: as MOMENTS says.")
+@click.option(
+    "--geometry",
+    type=click.Choice(["reference", "shift", "affine"]),
+    help="The original's method, or ours with a shift or an affine per CCD; default: astrometry.geometry.",
+)
+@RECORD_FAILURE
+def command(
+    moments: Path,
+    gaia: Path,
+    output: Path,
+    solution: Path | None,
+    table: Path | None,
+    colours: Path | None,
+    exptime: float | None,
+    geometry: str | None,
+    record_failure: bool,
+    config: Path | None,
+) -> None:
+    """Read, match, write."""
+    from visql_lib.cli.frame_pass import provenance
+    from visql_lib.frames import load_instrument
+    from visql_lib.photometry.ratios import gain_table
+    from visql_lib.tables.gaia import FRAT, MOMENTS_COLOURS, SOLUTION
+
+    settings = settings_of(config)
+    if geometry is not None:
+        changed = settings.astrometry.model_copy(update={"geometry": geometry})
+        settings = settings.model_copy(update={"astrometry": changed})
+    instrument = load_instrument(settings.instrument)
+    gain_table(instrument, settings.ratios.gain)  # a wrong setting is no failure of an exposure
+    meta: dict[str, Any] = {"exposure": moments.stem.removesuffix(_MOMENTS_END)}
+    found = None
+    with recorded(record_failure, meta):
+        meta["flags"] = _flags_of(gaia)
+        found = _match(moments, gaia, exptime, settings, meta)
+        flags = meta["flags"] | int(found.flags)
+        meta |= found.facts() | {"flags": flags}
+    facts = (instrument.gain_models, instrument.sky_distortion, instrument.photometry)
+    origin = provenance("gaia_match", [moments, gaia], settings.astrometry, settings.ratios, *facts)
+    _write(output, found.frat if found else {}, FRAT, meta, origin)
+    if colours is not None:
+        _write(colours, found.colours if found else {}, MOMENTS_COLOURS, meta, origin)
+    if table is not None:
+        _write(table, found.ccds if found else {}, SOLUTION, meta, origin)
+    if solution is not None:
+        _write_text(solution, found, meta)
+
+
+def _match(
+    moments: Path, gaia: Path, exptime: float | None, settings: Settings, meta: dict[str, Any]
+) -> ExposureMatch:
+    from visql_lib.frames import load_instrument
+    from visql_lib.sky.projection import Boresight
+    from visql_lib.steps.gaia import match_exposure
+
+    stars, about = read_moments(moments)
+    meta |= about
+    reference, boresight = read_gaia(gaia)
+    time = exptime if exptime is not None else about.get("exptime")
+    if not time:
+        raise TableError(f"{moments}: does not say the exposure time; give --exptime S")
+    meta["exptime"] = time
+    return match_exposure(
+        stars,
+        reference,
+        Boresight(**boresight),
+        float(time),
+        load_instrument(settings.instrument),
+        settings.astrometry,
+        settings.ratios,
+    )
+
+
+def _flags_of(gaia: Path) -> int:
+    """Return the flags of reference stars: what stands in the table if the match fails."""
+    from visql_lib.tables import read_meta
+
+    return int(read_meta(gaia).get("flags", 0)) if gaia.suffix == ".parquet" else 0
+
+
+def read_moments(path: Path) -> tuple[Mapping[str, NDArray], dict[str, Any]]:
+    """Read moments, ours or the original's, and what the table says of the exposure."""
+    from visql_lib.tables import MOMENTS, read_table
+    from visql_lib.tables.legacy_read import read_flagged_moments
+
+    if path.suffix != ".parquet":
+        return read_flagged_moments(path), {}
+    table = read_table(path, MOMENTS.names)
+    if cause := table.meta.get("failed"):
+        raise TableError(str(cause))
+    names = ("exposure", "instrument", "frame_type", "exptime", "date_obs")
+    return table, {name: table.meta[name] for name in names if name in table.meta}
+
+
+def read_gaia(path: Path) -> tuple[Mapping[str, NDArray], dict[str, float]]:
+    """Read reference stars, ours or the original's, and the boresight they were projected about."""
+    from visql_lib.tables import read_table
+    from visql_lib.tables.gaia import GAIA_STARS
+    from visql_lib.tables.legacy_gaia import read_gaia_stars
+
+    if path.suffix != ".parquet":
+        return read_gaia_stars(path), dict.fromkeys(("ra", "dec", "pa"), math.nan)
+    table = read_table(path, GAIA_STARS.names)
+    if cause := table.meta.get("failed"):
+        raise TableError(str(cause))
+    return table, {name: float(table.meta.get(name, math.nan)) for name in ("ra", "dec", "pa")}
+
+
+def _write(
+    path: Path, columns: Mapping[str, NDArray], schema: Any, meta: dict[str, Any], origin: dict[str, Any]
+) -> None:
+    """Write a table, in the original's form if its name asks for it."""
+    from visql_lib.tables import write_table
+    from visql_lib.tables.legacy_gaia import write_frat, write_moments_with_colours
+
+    if path.suffix in (".txt", ".cat"):
+        texts = {"frat": write_frat, "moments_colours": write_moments_with_colours}
+        if schema.product not in texts:
+            raise click.UsageError(f"{path}: {schema.product} has no text form; name it .parquet")
+        texts[schema.product](path, columns or schema.empty())
+    else:
+        write_table(path, columns or schema.empty(), schema, meta=meta, **origin)
+
+
+def _write_text(path: Path, found: ExposureMatch | None, meta: dict[str, Any]) -> None:
+    from visql_lib.tables.legacy_gaia import LegacySolution, RatioLine, write_solution
+
+    first, second = (f"{meta['exposure']}{end}.cat" for end in (_MOMENTS_END, _GAIA_END))
+    numbers = ("sigma", "dx", "dy", "ddx_dx", "ddy_dx", "ddx_dy", "ddy_dy")
+    if found is None:
+        write_solution(path, LegacySolution(first, second, 0, *(7 * [math.nan])))
+        return
+    m, r = found.reference, found.relation
+    line = RatioLine(first, "VIS/GaiaBpRp", r.colours, r.ratios, meta["exptime"])
+    write_solution(path, LegacySolution(first, second, m.n_kept, *(getattr(m, n) for n in numbers)), line)

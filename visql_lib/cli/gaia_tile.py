@@ -1,0 +1,55 @@
+"""`visql gaia-tile`: reference stars of one tile of the sky."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from visql_lib.cli.common import output_option, recorded, settings_of, step
+
+log = logging.getLogger(__name__)
+
+RECORD_FAILURE = click.option(
+    "--record-failure",
+    is_flag=True,
+    help="If no source answers, write an empty table that carries the reason, and exit 0.",
+)
+
+
+@step(
+    "gaia-tile",
+    """Fetch the Gaia stars of the sky tile PIXEL.
+
+    PIXEL is a HEALPix number, nested scheme, of the setting gaia.nside. The
+    sources of gaia.sources are asked in their order until one answers.
+    Positions are in deg at epoch 2016.0, proper motions in mas/yr. A tile
+    without stars is a result, too. A tile that is there already is kept;
+    one whose query failed is asked for again.""",
+    "visql gaia-tile 8123 -o results/gaia/8123.parquet",
+)
+@click.argument("pixel", type=click.IntRange(0))
+@output_option("Stars of the tile (Parquet).")
+@RECORD_FAILURE
+def command(pixel: int, output: Path, record_failure: bool, config: Path | None) -> None:
+    """Ask, cut, write."""
+    from visql_lib.archives.gaia import fetch_tile
+    from visql_lib.tables import write_table
+    from visql_lib.tables.gaia import GAIA_TILE
+    from visql_lib.tables.gaia_store import is_filled, question, store_folder
+
+    settings = settings_of(config)
+    gaia = settings.gaia
+    origin = question(settings)
+    if is_filled(output, pixel, settings):
+        log.info("%s: is there already", output)
+        return
+    meta: dict[str, Any] = {"tile": pixel, "nside": gaia.nside, "faintest": gaia.faintest}
+    stars: Mapping[str, Any] = GAIA_TILE.empty()
+    with recorded(record_failure, meta):
+        answer = fetch_tile(pixel, gaia, store_folder(settings))
+        stars, meta = answer.stars, answer.meta
+    write_table(output, stars, GAIA_TILE, meta=meta, **origin)

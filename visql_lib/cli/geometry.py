@@ -1,0 +1,49 @@
+"""`visql geometry`: the matched stars of a month -> geometry of the focal plane, boresights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from visql_lib.cli.common import INPUT, OUTPUT, output_option, progress, settings_of, step
+
+
+@step(
+    "geometry",
+    """Fit the geometry of the focal plane to all exposures of the month of SHEET.
+
+    A row per CCD: shift [px of 0.1 arcsec] and affine against its nominal place,
+    with standard errors; the common cubic is in the metadata. Matched stars are
+    looked for beside the sheet (YYYYMM/E/E_frat.parquet, E_stars2_gaia.parquet).""",
+    "visql geometry results/exposures/202407.tsv -o geometry_202407.parquet"
+    " --astrometry astrometry_202407.parquet",
+)
+@click.argument("sheet", type=INPUT)
+@output_option("Geometry (Parquet).")
+@click.option(
+    "--astrometry",
+    type=OUTPUT,
+    metavar="FILE",
+    help="Also write where each exposure pointed [deg], its scatter [px], ratios, and why it has none.",
+)
+def command(sheet: Path, output: Path, astrometry: Path | None, config: Path | None) -> None:
+    """Read, fit, write."""
+    from visql_lib.cli.frame_pass import provenance
+    from visql_lib.config import STAGES
+    from visql_lib.frames.instrument import load_instrument
+    from visql_lib.months.astrometry import month_astrometry
+    from visql_lib.months.quality import month_exposures
+    from visql_lib.tables import write_table
+    from visql_lib.tables.gaia import ASTROMETRY, GEOMETRY
+
+    settings = settings_of(config)
+    instrument = load_instrument(settings.instrument)
+    with progress(sheet.stem, len(month_exposures(sheet))) as advance:
+        found = month_astrometry(sheet, settings, instrument, advance)
+    origin = provenance("geometry", [sheet], settings.astrometry, instrument.sky_distortion)
+    meta = {"month": sheet.stem, "instrument": instrument.name}
+    facts = found.facts(f"{sheet.stem}-{STAGES['geometry']}-{origin['settings_hash']}")
+    write_table(output, found.geometry.columns, GEOMETRY, meta=meta | facts, **origin)
+    if astrometry is not None:
+        write_table(astrometry, found.exposures, ASTROMETRY, meta=meta, **origin)

@@ -1,0 +1,47 @@
+"""`visql ratios`: the flux ratios of a month's exposures -> the matrix of time x space."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from visql_lib.cli.common import INPUT, OUTPUT, output_option, progress, settings_of, step
+
+
+@step(
+    "ratios",
+    """Gather the VIS/Gaia flux ratios of a month from its exposure sheet SHEET, or of several.
+
+    One row per cell of time (exposure, day, Thursday week, month, all), space (hexagon,
+    quadrant, CCD, block, focal plane), class and field: ratios at three colours
+    BP-RP [mag] with standard errors, numbers of stars, means and scatter. Flux
+    ratios are looked for beside the sheet (YYYYMM/E/E_frat.parquet), imported
+    ones in ../imported/ratios_YYYYMM.parquet; our own count more.""",
+    "visql ratios results/exposures/202407.tsv -o ratios_202407.parquet",
+)
+@click.argument("sheets", metavar="SHEET...", type=INPUT, nargs=-1, required=True)
+@output_option("Flux ratios (Parquet).")
+@click.option(
+    "--by-ccd", type=OUTPUT, metavar="FILE", help="Also write the month's fits of CCDs without any gain."
+)
+def command(sheets: tuple[Path, ...], output: Path, by_ccd: Path | None, config: Path | None) -> None:
+    """Read, gather, write."""
+    from visql_lib.cli.frame_pass import provenance
+    from visql_lib.frames.instrument import load_instrument
+    from visql_lib.months.quality import month_exposures
+    from visql_lib.months.ratios import month_ratios
+    from visql_lib.tables import write_table
+    from visql_lib.tables.gaia import RATIOS
+
+    settings = settings_of(config)
+    instrument = load_instrument(settings.instrument)
+    months = ",".join(sheet.stem for sheet in sheets)
+    with progress(months, sum(len(month_exposures(sheet)) for sheet in sheets)) as advance:
+        found = month_ratios(sheets, settings, instrument, advance)
+    facts = (instrument.gain_models, instrument.geometry, instrument.exposure_classes)
+    origin = provenance("ratios", list(sheets), settings.ratios, *facts)
+    meta = {"month": months, "instrument": instrument.name, "gain": settings.ratios.gain}
+    write_table(output, found.matrix, RATIOS, meta=meta, **origin)
+    if by_ccd is not None:
+        write_table(by_ccd, found.sheet, RATIOS, meta=meta | {"gain": "none", "rule": "sheet"}, **origin)

@@ -1,0 +1,113 @@
+"""`visql trend`: the flux ratios of all months -> losses, rates, steps, forecast, and their pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from visql_lib.cli.common import FOLDER, INPUT, output_option, settings_of, step
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from visql_lib.config import Settings
+    from visql_lib.photometry.trend_records import Trends
+
+# Endings of the original's timelines -> the first day they show.
+SINCE = {"": None, "2": "2024-03", "3": "2024-06"}
+
+
+@step(
+    "trend",
+    """Follow the VIS/Gaia flux ratios of the tables RATIOS, one or more months, with time.
+
+    For the whole focal plane (by exposure) and every CCD (by day): flux loss [mmag]
+    against the clean epoch at three colours BP-RP [mag], rates [mmag/d], steps with
+    date and size, and when the configured loss is reached, with errors.
+    --pictures draws the timelines and trends.""",
+    "visql trend results/months/*/ratios_*.parquet -o trend.parquet --pictures timeline/",
+)
+@click.argument("ratios", type=INPUT, nargs=-1, required=True)
+@output_option("Trend (Parquet); steps and forecast in its metadata.")
+@click.option("--pictures", type=FOLDER, metavar="FOLDER", help="Also draw timelines and trends.")
+def command(ratios: tuple[Path, ...], output: Path, pictures: Path | None, config: Path | None) -> None:
+    """Read, follow, write, draw."""
+    import numpy as np
+
+    from visql_lib.cli.frame_pass import provenance
+    from visql_lib.photometry.trend import trends
+    from visql_lib.tables import read_table, write_table
+    from visql_lib.tables.gaia import RATIOS, TREND
+
+    settings = settings_of(config)
+    wanted = [_followed(read_table(path, RATIOS.names)) for path in ratios]
+    rows = {name: np.concatenate([part[name] for part in wanted]) for name in RATIOS.names}
+    found = trends(rows, settings.trend)
+    meta: dict[str, Any] = {"steps": found.steps, "forecast": found.forecast, "notes": found.notes}
+    origin = provenance("trend", list(ratios), settings.trend)
+    write_table(output, found.table, TREND, meta=meta, **origin)
+    if pictures is not None:
+        for cls in _classes(settings):
+            _draw(rows, found, cls, pictures, settings)
+
+
+def _followed(table: Mapping[str, NDArray]) -> dict[str, NDArray]:
+    """Return what is followed: the focal plane by exposure, CCDs by day; only what was accepted."""
+    from visql_lib.flags import RatioFlag
+
+    whole = (table["SPACE"] == "fpa") & (table["TIME"] == "exposure")
+    parts = (table["SPACE"] == "ccd") & (table["TIME"] == "day") & (table["FIELD"] == "all")
+    good = (table["FLAGS"] & RatioFlag.NOT_ACCEPTED) == 0
+    return {name: values[(whole | parts) & good] for name, values in table.items()}
+
+
+def _classes(settings: Settings) -> tuple[str, ...]:
+    from visql_lib.frames.instrument import load_instrument
+
+    return tuple(load_instrument(settings.instrument).exposure_classes)
+
+
+def _draw(rows: Mapping[str, NDArray], found: Trends, cls: str, folder: Path, settings: Settings) -> None:
+    """Draw all pictures of one class of exposures."""
+    from visql_lib.cli.pictures import save
+    from visql_lib.frames.instrument import load_instrument
+    from visql_lib.photometry.aggregate import select
+    from visql_lib.pictures.ice import diagonal_timeline, ratio_timeline
+    from visql_lib.pictures.ice_map import loss_map
+    from visql_lib.pictures.ice_trend import loss_trend
+
+    dpi, clean = settings.pictures.dpi, (settings.trend.clean_start, settings.trend.clean_end)
+    whole = {"": "all", "selfcal_": "selfcal"}
+    for name, field in whole.items():
+        part = select(rows, space="fpa", cls=cls, field=field)
+        what = f"VIS/Gaia, {cls} exposures" + (", self-calibration field" if field == "selfcal" else "")
+        for end, since in SINCE.items():
+            figure = ratio_timeline(part, since=since, title=what)
+            save(figure, folder / f"iceplot_{name}{cls}{end}.png", dpi)
+    ccds = select(rows, space="ccd", cls=cls)
+    for name, cross in (("diag", False), ("xdiag", True)):
+        figure = diagonal_timeline(ccds, cross=cross, clean=clean, title=f"VIS/Gaia, {cls} exposures, daily")
+        save(figure, folder / f"iceplot_{name}_{cls}.png", dpi)
+    trend = _part(found.table, SPACE="fpa", CLASS=cls, FIELD="all")
+    steps, forecast = (_records(records, cls) for records in (found.steps, found.forecast))
+    figure = loss_trend(trend, steps, forecast, settings.trend, title=f"flux loss, {cls} exposures")
+    save(figure, folder / f"loss_{cls}.png", dpi)
+    instrument = load_instrument(settings.instrument)
+    trend = _part(found.table, SPACE="ccd", CLASS=cls, FIELD="all")
+    figure = loss_map(trend, instrument, title=f"flux loss per CCD, {cls} exposures")
+    save(figure, folder / f"loss_map_{cls}.png", dpi)
+
+
+def _part(table: Mapping[str, NDArray], **values: str) -> dict[str, NDArray]:
+    import numpy as np
+
+    keep = np.all([np.asarray(table[name]) == value for name, value in values.items()], axis=0)
+    return {name: np.asarray(column)[keep] for name, column in table.items()}
+
+
+def _records(records: list[dict[str, Any]], cls: str) -> list[dict[str, Any]]:
+    wanted = {"SPACE": "fpa", "CLASS": cls, "FIELD": "all"}
+    return [r for r in records if all(r[name] == value for name, value in wanted.items())]

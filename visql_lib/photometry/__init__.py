@@ -1,0 +1,1 @@
+"""Fluxes against the reference: colour relations, ratios, their gathering, their trend."""

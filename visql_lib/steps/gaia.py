@@ -1,0 +1,195 @@
+"""Stars of one exposure against the reference: astrometry and flux ratios."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visql_lib.config import AstrometrySettings, RatioSettings
+from visql_lib.flags import RatioFlag, SolutionFlag
+from visql_lib.frames.instrument import Instrument
+from visql_lib.photometry.ratios import ColourRelation, frat_columns, gain_table, is_accepted
+from visql_lib.photometry.relation import SizeRelation, fit_size_relation
+from visql_lib.sky.astrometry import Solution, solve_exposure
+from visql_lib.sky.geometry import FocalPlaneGeometry
+from visql_lib.sky.matching import ReferenceMatch, match_reference, pairs_within
+from visql_lib.sky.projection import Boresight, deproject
+
+# Where only focal-plane positions are known (tables of the original), the sky is laid around this point.
+_ANYWHERE = Boresight(0.0, 0.0, 0.0)
+
+
+@dataclass(frozen=True)
+class ExposureMatch:
+    """Stars of one exposure matched with the reference.
+
+    ``frat``, ``colours`` and ``ccds`` are columns of the tables frat,
+    moments_colours and solution (docs/tables.md). ``reference`` is the match by
+    the original's method; ``solution`` ours, None where only the former was asked
+    for; ``relation`` the colour relation of the matched stars, ``sizes`` R2
+    against position and colour. ``accepted`` tells whether the exposure enters
+    the trends.
+    """
+
+    frat: dict[str, NDArray]
+    colours: dict[str, NDArray]
+    ccds: dict[str, NDArray]
+    reference: ReferenceMatch
+    solution: Solution | None
+    relation: ColourRelation
+    sizes: SizeRelation
+    accepted: bool
+    flags: SolutionFlag
+
+    def facts(self) -> dict[str, Any]:
+        """Return what a table's metadata keeps of the match: numbers, None for what is not known."""
+        known = {
+            "flags": int(self.flags),
+            "accepted": self.accepted,
+            "n_matched": len(self.frat["EXT"]),
+            "relation": self.relation.as_dict(),
+            "sizes": _plain(vars(self.sizes)),
+            "reference": _reference_facts(self.reference),
+        }
+        return known | ({"solution": _solution_facts(self.solution)} if self.solution else {})
+
+
+def match_exposure(
+    moments: Mapping[str, NDArray],
+    stars: Mapping[str, NDArray],
+    boresight: Boresight,
+    exptime: float,
+    instrument: Instrument,
+    astrometry: AstrometrySettings,
+    ratios: RatioSettings,
+    geometry: FocalPlaneGeometry | None = None,
+) -> ExposureMatch:
+    """Match the stars of an exposure with reference stars; derive its astrometry and flux ratios.
+
+    Parameters
+    ----------
+    moments : mapping of arrays, shape (n,)
+        The columns of MOMENTS; flagged stars take no part.
+    stars : mapping of arrays, shape (m,)
+        The columns of GAIA_STARS. Without RA and DEC (tables of the original) the
+        boresight stays unknown.
+    boresight : Boresight
+        As the header says [deg].
+    exptime : float
+        Exposure time [s].
+    instrument : Instrument
+        Gain models and distortion.
+    astrometry : AstrometrySettings
+        With the geometry ``reference`` everything is the original's method.
+    ratios : RatioSettings
+        Gain model and limits of the colour relation.
+    geometry : FocalPlaneGeometry, optional
+        If given, it is believed, and only boresight, roll and scale are fitted.
+
+    Returns
+    -------
+    ExposureMatch
+        Flagged, never an exception, where there is nothing to match.
+    """
+    good = np.asarray(moments["FLAGS"]) == 0
+    moments = {name: np.asarray(values)[good] for name, values in moments.items()}
+    # The cut to common fluxes wants both in one unit.
+    long = max(instrument.exposure_classes.values(), default=exptime) / exptime
+    gaia_flux = 10 ** (-0.4 * (np.asarray(stars["G"]) - 30))
+    x, y, flux = moments["XWORLD"], moments["YWORLD"], moments["FLUX"]
+    reference = match_reference(x, y, flux * long, stars["RAV"], stars["DECV"], gaia_flux)
+    solution = None
+    if astrometry.geometry == "reference":
+        first, second = pairs_within(
+            reference, x, y, stars["RAV"], stars["DECV"], radius=astrometry.match_radius
+        )
+        kept: NDArray | None = np.isin(first, reference.first[reference.kept])
+        residuals, ccds, flags = None, {}, _missing(moments, stars, reference, astrometry)
+    else:
+        solution = _solve(moments, stars, boresight, instrument, astrometry, geometry)
+        first, second, kept = solution.first, solution.second, None
+        residuals, ccds, flags = (solution.dx, solution.dy), solution.columns, solution.flags
+    frat, relation = frat_columns(
+        {name: values[first] for name, values in moments.items()},
+        {name: np.asarray(values)[second] for name, values in stars.items()},
+        exptime,
+        gain_table(instrument, ratios.gain),
+        ratios,
+        reference_exptime=instrument.photometry.reference_exptime,
+        in_fit=kept,
+        residuals=residuals,
+        robust=solution is not None,
+    )
+    sigma = reference.sigma if solution is None else solution.scatter
+    accepted = is_accepted(sigma, relation.ratios, ratios)
+    if not accepted:
+        frat["FLAGS"] = frat["FLAGS"] | RatioFlag.NOT_ACCEPTED.value
+    colours = {name: values[first] for name, values in moments.items()}
+    colours |= {"G": frat["G"], "BpRp": frat["BpRp"]}
+    sizes = fit_size_relation(colours["XWORLD"], colours["YWORLD"], colours["BpRp"], colours["R2"])
+    return ExposureMatch(frat, colours, ccds, reference, solution, relation, sizes, accepted, flags)
+
+
+def _missing(
+    moments: Mapping[str, NDArray],
+    stars: Mapping[str, NDArray],
+    reference: ReferenceMatch,
+    settings: AstrometrySettings,
+) -> SolutionFlag:
+    if not len(stars["G"]):
+        return SolutionFlag.NO_REFERENCE
+    if not len(moments["EXT"]):
+        return SolutionFlag.NO_STARS
+    return SolutionFlag.FEW_MATCHES if reference.n_kept < settings.min_stars else SolutionFlag(0)
+
+
+def _solve(
+    moments: Mapping[str, NDArray],
+    stars: Mapping[str, NDArray],
+    boresight: Boresight,
+    instrument: Instrument,
+    settings: AstrometrySettings,
+    geometry: FocalPlaneGeometry | None,
+) -> Solution:
+    """Solve by our method; of stars without places on the sky, but for the boresight."""
+    start = FocalPlaneGeometry.of(instrument)
+    if "RA" in stars:
+        return solve_exposure(moments, stars, boresight, settings, geometry, start)
+    ra, dec = deproject(stars["RAV"], stars["DECV"], _ANYWHERE)
+    # The original's projection contains its own idea of the distortion: none is left to start from.
+    found = solve_exposure(moments, {"RA": ra, "DEC": dec, "G": stars["G"]}, _ANYWHERE, settings)
+    unknown = Boresight(np.nan, np.nan, found.boresight.pa)
+    wrong = SolutionFlag.BORESIGHT_WRONG | SolutionFlag.ROLL_WRONG
+    return replace(found, header=boresight, boresight=unknown, flags=found.flags & ~wrong)
+
+
+def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values JSON can hold, None for NaN."""
+
+    def tidy(value: Any) -> Any:
+        if isinstance(value, tuple | list | np.ndarray):
+            return [tidy(v) for v in value]
+        if isinstance(value, float | np.floating):
+            return float(value) if np.isfinite(value) else None
+        return value.item() if isinstance(value, np.generic) else value
+
+    return {name: tidy(value) for name, value in values.items()}
+
+
+def _reference_facts(match: ReferenceMatch) -> dict[str, Any]:
+    names = ("sigma", "dx", "dy", "ddx_dx", "ddy_dx", "ddx_dy", "ddy_dy")
+    return {"n_kept": match.n_kept} | _plain({name: getattr(match, name) for name in names})
+
+
+def _solution_facts(s: Solution) -> dict[str, Any]:
+    names = ("ra_err", "dec_err", "pa_err", "scale", "scale_err", "scatter", "scatter_x", "scatter_y")
+    places = {"ra": s.boresight.ra, "dec": s.boresight.dec, "pa": s.boresight.pa}
+    headers = {"header_ra": s.header.ra, "header_dec": s.header.dec, "header_pa": s.header.pa}
+    cubic = {"cubic_x": s.geometry.distortion.x, "cubic_y": s.geometry.distortion.y}
+    numbers = {name: getattr(s, name) for name in (*names, "cross_validated")}
+    counts = {"n": s.n_kept, "n_outliers": int((~s.kept).sum()), "flags": int(s.flags)}
+    return counts | _plain({**places, **headers, **numbers, **cubic})

@@ -1,0 +1,20 @@
+"""All tables VISQL writes, for the documentation."""
+
+from __future__ import annotations
+
+from visql_lib.tables.gaia import GAIA_TABLES
+from visql_lib.tables.products import CATALOGUE, MOMENTS, PSFMOMENTS, QUADRANTS, STAMPS, STARS
+from visql_lib.tables.schema import TableSchema
+
+ALL: tuple[TableSchema, ...] = (CATALOGUE, QUADRANTS, STARS, MOMENTS, STAMPS, *GAIA_TABLES, PSFMOMENTS)
+
+
+def markdown() -> str:
+    """Return the documentation's page of tables."""
+    lines = ["# Tables", "", "<!-- made by `visql schema`; do not edit -->", ""]
+    for schema in ALL:
+        lines += [f"## {schema.product}", "", schema.doc, "", "| column | type | unit | meaning |"]
+        lines.append("|---|---|---|---|")
+        lines += [f"| {c.name} | {c.dtype} | {c.unit or '–'} | {c.doc} |" for c in schema.columns]
+        lines.append("")
+    return "\n".join(lines)

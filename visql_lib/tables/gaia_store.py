@@ -1,0 +1,51 @@
+"""The store of reference stars: one table per tile of the sky, shared by all exposures and months."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from visql_lib.config import STAGES, Settings
+from visql_lib.config.load import digest
+from visql_lib.errors import TableError
+from visql_lib.tables.gaia import GAIA_TILE
+from visql_lib.tables.store import read_meta
+
+
+def store_folder(settings: Settings) -> Path:
+    """Return the folder of the tiles."""
+    return Path(settings.gaia.store) if settings.gaia.store else Path(settings.results) / "gaia"
+
+
+def tile_path(settings: Settings, tile: int) -> Path:
+    """Return where a tile is kept."""
+    return store_folder(settings) / f"nside{settings.gaia.nside}" / f"{tile}.parquet"
+
+
+def is_filled(path: Path, tile: int, settings: Settings) -> bool:
+    """Tell whether a file holds an answer to the question these settings would ask."""
+    if not path.is_file():
+        return False
+    try:
+        meta = read_meta(path)
+    except TableError:
+        return False  # not ours, or of a disk that was full
+    origin = question(settings)
+    wanted = {
+        "product": GAIA_TILE.product,
+        "tile": tile,
+        "stage_version": origin["stage_version"],
+        "settings": origin["settings_hash"],
+    }
+    return "failed" not in meta and all(meta.get(key) == value for key, value in wanted.items())
+
+
+def question(settings: Settings) -> dict[str, Any]:
+    """Return the arguments of `write_table` that say which step made a tile, and by which question."""
+    names = {"nside", "faintest", "vizier_catalogue", "tap_table"}
+    asked = settings.gaia.model_dump(mode="json", include=names)  # not who is asked, nor how patiently
+    return {
+        "stage": "gaia_tile",
+        "stage_version": STAGES["gaia_tile"],
+        "settings_hash": digest(asked),
+    }

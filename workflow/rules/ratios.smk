@@ -1,0 +1,108 @@
+# Matched stars of a month -> geometry, the matrix of flux ratios, pictures; of all months -> the trend.
+
+
+rule geometry:
+    input:
+        lambda wildcards: PLAN.matched(wildcards.month),
+        lambda wildcards: PLAN.matched(wildcards.month, "_stars2_gaia.parquet"),
+        sheet=f"{RESULTS}/exposures/{{month}}.tsv",
+    output:
+        geometry=f"{MONTHS}/geometry_{{month}}.parquet",
+        astrometry=f"{MONTHS}/astrometry_{{month}}.parquet",
+    log:
+        f"{LOG}/geometry/{{month}}.log",
+    benchmark:
+        f"{BENCHMARK}/geometry/{{month}}.tsv"
+    conda:
+        "../../envs/visql.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=20,
+    params:
+        version=STAGES["geometry"],
+        config=PLAN.config_of("astrometry"),
+        facts=PLAN.facts("sky_distortion", "exposure_classes"),
+    shell:
+        "visql geometry {input.sheet:q} -o {output.geometry:q} --astrometry {output.astrometry:q}"
+        " --config {params.config:q} >{log:q} 2>&1"
+
+
+rule ratios:
+    input:
+        lambda wildcards: PLAN.matched(wildcards.month),
+        lambda wildcards: PLAN.imported_ratios(wildcards.month),
+        sheet=f"{RESULTS}/exposures/{{month}}.tsv",
+    output:
+        ratios=f"{MONTHS}/ratios_{{month}}.parquet",
+        by_ccd=f"{MONTHS}/ratios_ccd_{{month}}.parquet",
+    log:
+        f"{LOG}/ratios/{{month}}.log",
+    benchmark:
+        f"{BENCHMARK}/ratios/{{month}}.tsv"
+    conda:
+        "../../envs/visql.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=20,
+    params:
+        version=STAGES["ratios"],
+        config=PLAN.config_of("ratios"),
+        facts=PLAN.facts(
+            "gain_models", "geometry", "exposure_classes", "class_tolerance"
+        ),
+    shell:
+        "visql ratios {input.sheet:q} -o {output.ratios:q} --by-ccd {output.by_ccd:q}"
+        " --config {params.config:q} >{log:q} 2>&1"
+
+
+rule ratio_pictures:
+    input:
+        ratios=f"{MONTHS}/ratios_{{month}}.parquet",
+        by_ccd=f"{MONTHS}/ratios_ccd_{{month}}.parquet",
+        sheet=f"{RESULTS}/exposures/{{month}}.tsv",
+    output:
+        pictures=PLAN.ratio_pictures("{month}"),
+        days=directory(f"{MONTHS}/iceplots"),
+    log:
+        f"{LOG}/ratio_pictures/{{month}}.log",
+    benchmark:
+        f"{BENCHMARK}/ratio_pictures/{{month}}.tsv"
+    conda:
+        "../../envs/visql.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=20,
+    params:
+        version=STAGES["ratio_pictures"],
+        config=PLAN.config_of("pictures", "ratios"),
+        facts=PLAN.facts("geometry", "exposure_classes", "gain_models"),
+        folder=lambda wildcards, output: os.path.dirname(output.pictures[0]),
+    shell:
+        "visql ratio-pictures {input.ratios:q} -o {params.folder:q} --days {output.days:q}"
+        " --by-ccd {input.by_ccd:q} --sheet {input.sheet:q} --config {params.config:q} >{log:q} 2>&1"
+
+
+rule trend:
+    input:
+        PLAN.ratio_tables(configured=True),
+    output:
+        trend=f"{TIMELINE}/trend.parquet",
+        pictures=PLAN.trend_pictures(),
+    log:
+        f"{LOG}/trend.log",
+    benchmark:
+        f"{BENCHMARK}/trend.tsv"
+    conda:
+        "../../envs/visql.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=20,
+    params:
+        version=STAGES["trend"],
+        config=PLAN.config_of("pictures", "trend"),
+        facts=PLAN.facts("geometry", "exposure_classes"),
+        others=PLAN.ratio_tables(configured=False),
+        folder=lambda wildcards, output: os.path.dirname(output.trend),
+    shell:
+        "visql trend {input:q} {params.others:q} -o {output.trend:q} --pictures {params.folder:q}"
+        " --config {params.config:q} >{log:q} 2>&1"
