@@ -82,7 +82,7 @@ def machine() -> dict[str, str]:
     lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
     names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
     found = {"processor": names[0] if names else platform.processor(), "cores": str(os.cpu_count())}
-    found |= {"system": platform.platform(terse=True), "python": platform.python_version()}
+    found |= {"system": platform.system(), "python": platform.python_version()}
     found |= {name: version(name) for name in ("visql", *_PACKAGES)}
     commit = _said(["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"])
     return found | ({"commit": commit} if commit else {})
