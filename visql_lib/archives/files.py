@@ -10,6 +10,7 @@ import gzip
 import logging
 import re
 import warnings
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,8 @@ log = logging.getLogger(__name__)
 _FITS = (".fits", ".fit", ".fits.gz")
 _TEXT = (".csv", ".ecsv", ".csv.gz")
 _ENDINGS = (*_FITS, *_TEXT, ".parquet")
+# Arrow's errors are of ValueError, OSError and the like; astropy's of FITS too.
+_UNREADABLE = (OSError, ValueError, TypeError, LookupError, EOFError, zlib.error)
 _CHUNK = re.compile(r"(chunk|healpix)-(\d{5})\.fits(\.gz)?")
 _CHUNK_NSIDE = 32
 
@@ -148,9 +151,7 @@ def _read(path: Path, tile: int, nside: int, cut: bool = True) -> list[Columns]:
             raw = _read_fits(path, limits)
         else:
             raw = _read_csv(path)
-    except SourceError:
-        raise
-    except Exception as error:
+    except _UNREADABLE as error:
         raise SourceError(f"{path}: cannot be read ({type(error).__name__}: {error})") from error
     return [star_columns(raw, str(path))] if raw else []
 

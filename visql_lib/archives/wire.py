@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import re
+import struct
 import warnings
 import zlib
 from collections.abc import Iterator
@@ -77,6 +78,11 @@ def gist(body: bytes) -> str:
     return text[:200] or "nothing that can be read"
 
 
+# What astropy raises on what is no VOTable: broken XML and its own complaints (SyntaxError, ValueError),
+# broken binary streams (struct, EOFError), fields that do not fit their table.
+_BROKEN = (ValueError, SyntaxError, EOFError, OSError, TypeError, LookupError, AttributeError, struct.error)
+
+
 def _read_votable(body: bytes, where: str) -> tuple[Columns, bool]:
     from astropy.io import votable
 
@@ -84,7 +90,7 @@ def _read_votable(body: bytes, where: str) -> tuple[Columns, bool]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # no service keeps to the standard's last letter
             document = votable.parse(io.BytesIO(body), verify="ignore")
-    except Exception as error:
+    except _BROKEN as error:
         raise PassingError(f"{where}: the VOTable cannot be read ({gist(str(error).encode())})") from error
     notes = list(_notes(document))
     for name, text in notes:

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from visql_lib.config import Settings
 from visql_lib.frames.instrument import Instrument
-from visql_lib.months.quality import month_exposures
-from visql_lib.months.ratios import date_of, exposure_facts
+from visql_lib.months.quality import month_exposures, start_of_row
+from visql_lib.months.ratios import exposure_facts, number
 from visql_lib.sky.fit import CLIP, Pairs, offsets
 from visql_lib.sky.geometry import FocalPlaneGeometry
 from visql_lib.sky.geometry_fit import GeometryFit, fit_geometry
@@ -94,13 +94,14 @@ def month_astrometry(
         on_exposure()
     fit = fit_geometry(pairs, settings.astrometry, FocalPlaneGeometry.of(instrument))
     columns = _columns(rows)
-    for number, k, pointing in zip((numbers[k] for k in fit.used), fit.used, fit.pointings, strict=True):
+    for k, pointing in zip(fit.used, fit.pointings, strict=True):
+        line = numbers[k]
         dx, dy = offsets(pairs[k], fit.geometry, pointing)
         place = vars(pointing.boresight).values()
         for name, value in zip(("RA", "DEC", "PA"), place, strict=True):
-            columns[name][number] = value
-        columns["SCALE"][number] = pointing.scale
-        columns["SCATTER_MONTH"][number] = _scatter(dx, dy)
+            columns[name][line] = value
+        columns["SCALE"][line] = pointing.scale
+        columns["SCATTER_MONTH"][line] = _scatter(dx, dy)
     return MonthAstrometry(columns, fit)
 
 
@@ -129,28 +130,24 @@ def _row(row: SheetRow, facts: Mapping[str, Any], instrument: Instrument) -> dic
     ratios, errors = ((relation.get(kind) or [None] * 3) for kind in ("ratios", "errors"))
     return {
         "EXPOSURE": row.exposure,
-        "DATE_OBS": date_of(row),
+        "DATE_OBS": start_of_row(row),
         "EXPTIME": exptime,
         "CLASS": instrument.exposure_class(exptime),
         **{"RA_HEADER": row.ra, "DEC_HEADER": row.dec, "PA_HEADER": row.pa},
-        **{name: _number(solution.get(name.lower())) for name in names},
+        **{name: number(solution.get(name.lower())) for name in names},
         "SCATTER_MONTH": _NAN,
         "N": solution.get("n") or 0,
         "N_OUTLIERS": solution.get("n_outliers") or 0,
         "N_REFERENCE": reference.get("n_kept") or 0,
-        "SIGMA_REFERENCE": _number(reference.get("sigma")),
-        **{f"R{i + 1}": _number(value) for i, value in enumerate(ratios)},
-        **{f"R{i + 1}_ERR": _number(value) for i, value in enumerate(errors)},
+        "SIGMA_REFERENCE": number(reference.get("sigma")),
+        **{f"R{i + 1}": number(value) for i, value in enumerate(ratios)},
+        **{f"R{i + 1}_ERR": number(value) for i, value in enumerate(errors)},
         "N_FIT": relation.get("n_fit") or 0,
         "N_CLIPPED": relation.get("n_clipped") or 0,
         "ACCEPTED": bool(meta.get("accepted")),
         "REASON": facts["REASON"],
         "FLAGS": facts["FLAGS"],
     }
-
-
-def _number(value: Any) -> float:
-    return _NAN if value is None else float(value)
 
 
 def _columns(rows: list[dict[str, Any]]) -> dict[str, NDArray]:

@@ -94,7 +94,7 @@ def quality_row(row: SheetRow, folder: Path, imported: dict[str, Any]) -> dict[s
     exptime = imported.get("EXPTIME", math.nan) if math.isnan(row.exptime) else row.exptime
     values = {
         "EXPOSURE": row.exposure,
-        "DATE_OBS": _start(row),
+        "DATE_OBS": start_of_row(row),
         "EXPTIME": exptime,
         "REASON": "",
         "FLAGS": int(ExposureFlag.INCOMPLETE) if row.status == "incomplete" else 0,
@@ -169,7 +169,7 @@ def _status(row: dict[str, Any], thresholds: Thresholds) -> tuple[str, str]:
     return judgement.status, judgement.reason
 
 
-def _start(row: SheetRow) -> np.datetime64:
+def start_of_row(row: SheetRow) -> np.datetime64:
     """Return the start of an exposure, UTC; NaT if neither the sheet nor the name tells."""
     return np.datetime64(row.date_obs, "us") if row.date_obs else start_of(row.exposure)
 

@@ -15,12 +15,12 @@ from visql_lib.config import RatioSettings, Settings
 from visql_lib.errors import TableError
 from visql_lib.flags import SolutionFlag
 from visql_lib.frames.instrument import Instrument
-from visql_lib.months.quality import month_exposures
+from visql_lib.months.quality import month_exposures, start_of_row
 from visql_lib.photometry.aggregate import Stars, aggregate, gather_stars, reference_rule, sheet_rule
 from visql_lib.photometry.cells import FocalPlaneCells
 from visql_lib.photometry.ratios import gain_factors, gain_table
 from visql_lib.tables.gaia import FRAT, RATIOS
-from visql_lib.tables.imported import imported_ratios, start_of
+from visql_lib.tables.imported import imported_ratios
 from visql_lib.tables.sheet import SheetRow
 from visql_lib.tables.store import read_meta, read_table
 
@@ -163,7 +163,7 @@ def _exposures(used: list[tuple[SheetRow, dict[str, Any]]], instrument: Instrume
     relations = [meta.get("relation") or {} for meta in metas]
     columns: dict[str, NDArray] = {
         "EXPOSURE": np.array([row.exposure for row in rows], dtype=np.str_),
-        "DATE_OBS": np.array([date_of(row) for row in rows], dtype="datetime64[us]"),
+        "DATE_OBS": np.array([start_of_row(row) for row in rows], dtype="datetime64[us]"),
         "CLASS": np.array(
             [
                 instrument.exposure_class(float(meta.get("exptime") or row.exptime))
@@ -176,21 +176,17 @@ def _exposures(used: list[tuple[SheetRow, dict[str, Any]]], instrument: Instrume
         "ACCEPTED": np.array([bool(meta.get("accepted")) for meta in metas], dtype=bool),
         "N_FIT": np.array([r.get("n_fit") or 0 for r in relations], dtype=np.int32),
         "N_CLIPPED": np.array([r.get("n_clipped") or 0 for r in relations], dtype=np.int32),
-        "RMS": np.array([_number(r.get("rms")) for r in relations], dtype=float),
+        "RMS": np.array([number(r.get("rms")) for r in relations], dtype=float),
     }
     for kind, end in (("ratios", ""), ("errors", "_ERR")):
         for i in range(3):
-            values = [_number((r.get(kind) or [None] * 3)[i]) for r in relations]
+            values = [number((r.get(kind) or [None] * 3)[i]) for r in relations]
             columns[f"R{i + 1}{end}"] = np.array(values, dtype=float)
     return columns
 
 
-def date_of(row: SheetRow) -> np.datetime64:
-    """Return the start of an exposure, UTC; NaT if neither the sheet nor the name tells."""
-    return np.datetime64(row.date_obs, "us") if row.date_obs else start_of(row.exposure)
-
-
-def _number(value: Any) -> float:
+def number(value: Any) -> float:
+    """Return a number of a table's metadata, NaN for None."""
     return float("nan") if value is None else float(value)
 
 

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-COLOURS = (0.75, 1.75, 2.75)  # BP-RP [mag] of R1, R2, R3
+from visql_lib.photometry.ratios import QUOTED_COLOURS
+
+COLOURS = QUOTED_COLOURS  # BP-RP [mag] of R1, R2, R3
 
 
 @dataclass(frozen=True)

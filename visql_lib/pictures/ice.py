@@ -14,10 +14,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
+from visql_lib.photometry.ratios import QUOTED_COLOURS
 from visql_lib.pictures import style
 from visql_lib.pictures.ranges import Range, finite, to_edges
 
-COLOURS = (0.75, 1.75, 2.75)  # BP-RP [mag] of R1, R2, R3
+COLOURS = QUOTED_COLOURS  # BP-RP [mag] of R1, R2, R3
 TINTS = (style.BLUE, style.GREEN, style.VERMILION)  # of the three colours, blue to red
 MARKERS = ("o", "s", "^")
 CLEAN = ("2024-03-16", "2024-03-21")  # first and last day
