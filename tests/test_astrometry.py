@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from visql_lib.config.settings import AstrometrySettings
+from visql_lib.config.sky_settings import AstrometrySettings
 from visql_lib.flags import SolutionFlag
 from visql_lib.simulate.field import star_field
 from visql_lib.sky.astrometry import solve_exposure

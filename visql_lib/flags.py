@@ -95,6 +95,25 @@ class RatioFlag(NamedFlag):
     NO_SOLUTION = 32, "no astrometric solution, so no match"
 
 
+class RadiationFlag(NamedFlag):
+    """FLAGS of the particles of a quadrant or an exposure."""
+
+    NO_TIME = 1, "the exposure time is not known; no rates"
+    NO_DETECTION = 2, "nothing was detected in: a constant or overflowing quadrant, or a failed exposure"
+    STORM = 4, "a rate of particles beyond the thresholds in force: a storm"
+    LIT = 8, "part of the detectors is lit by X-rays"
+
+
+class SunFlag(NamedFlag):
+    """FLAGS of angles and X-ray flux of the Sun."""
+
+    NO_POINTING = 1, "neither header nor plate solution says where the exposure points"
+    NO_ANGLES = 2, "SAA or ALPHA could neither be read nor computed"
+    NO_GOES = 4, "no GOES sample near the exposure: there is no file, or it has a gap"
+    NEAREST = 8, "no good sample during the exposure; GOES_FLUX is the nearest good one"
+    PROVISIONAL = 16, "the GOES day is not final yet"
+
+
 REGISTRY: tuple[type[NamedFlag], ...] = (
     SourceFlag,
     QuadrantFlag,
@@ -103,6 +122,8 @@ REGISTRY: tuple[type[NamedFlag], ...] = (
     ExposureFlag,
     SolutionFlag,
     RatioFlag,
+    RadiationFlag,
+    SunFlag,
 )
 
 

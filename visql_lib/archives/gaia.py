@@ -14,7 +14,7 @@ from visql_lib.archives.files import read_folder
 from visql_lib.archives.services import ask_tap, ask_vizier
 
 if TYPE_CHECKING:
-    from visql_lib.config.settings import GaiaSettings
+    from visql_lib.config.sky_settings import GaiaSettings
 
 log = logging.getLogger(__name__)
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import requests
     from tenacity import RetryCallState
 
-    from visql_lib.config.settings import GaiaSettings
+    from visql_lib.config.sky_settings import GaiaSettings
 
     Call = Callable[[requests.Session, tuple[float, float]], requests.Response]
 

@@ -1,37 +1,48 @@
 """Typed settings, stage versions and where the configuration files are."""
 
 from visql_lib.config.load import find_data_file, load_settings, settings_from_mapping
+from visql_lib.config.radiation_settings import (
+    CalibrationSettings,
+    GoesSettings,
+    MovieSettings,
+    PlateSettings,
+    RadiationSettings,
+    SunSettings,
+)
 from visql_lib.config.settings import (
-    AstrometrySettings,
     CatalogSettings,
-    GaiaSettings,
     IndexSettings,
     LegacySettings,
     MomentSettings,
     PictureSettings,
     PreviewSettings,
     QualitySettings,
-    RatioSettings,
     Settings,
     StarSettings,
-    TrendSettings,
 )
+from visql_lib.config.sky_settings import AstrometrySettings, GaiaSettings, RatioSettings, TrendSettings
 from visql_lib.config.stages import STAGES
 
 __all__ = [
     "STAGES",
     "AstrometrySettings",
+    "CalibrationSettings",
     "CatalogSettings",
     "GaiaSettings",
+    "GoesSettings",
     "IndexSettings",
     "LegacySettings",
     "MomentSettings",
+    "MovieSettings",
     "PictureSettings",
+    "PlateSettings",
     "PreviewSettings",
     "QualitySettings",
+    "RadiationSettings",
     "RatioSettings",
     "Settings",
     "StarSettings",
+    "SunSettings",
     "TrendSettings",
     "find_data_file",
     "load_settings",

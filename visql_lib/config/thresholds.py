@@ -73,6 +73,15 @@ class Epoch(Section):
     e2: Limits = Limits()
     tr1: Limits = Limits()
     tr2: Limits = Limits()
+    XRAY_RATE: Limits = Limits()
+    COSMIC_RATE: Limits = Limits()
+    PROTON_RATE: Limits = Limits()
+    LIT_AREA: Limits = Limits()
+    BIAS: Limits = Limits()
+    READ_NOISE: Limits = Limits()
+    DARK_RATE: Limits = Limits()
+    N_HOT: Limits = Limits()
+    FLAT_SCATTER: Limits = Limits()
 
     @property
     def limits(self) -> dict[str, Limits]:

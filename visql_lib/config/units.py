@@ -12,6 +12,11 @@ def setting(default: Any, unit: str | None, doc: str, **checks: Any) -> Any:
     return Field(default, description=doc, json_schema_extra={"unit": unit}, **checks)
 
 
+def one_or_more(value: Any) -> Any:
+    """Make a list of a single text."""
+    return [value] if isinstance(value, str) else value
+
+
 def unit_of(model: type[BaseModel], name: str) -> str | None:
     """Return the declared unit of a field, None if it has none."""
     extra = model.model_fields[name].json_schema_extra

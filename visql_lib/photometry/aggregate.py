@@ -13,7 +13,7 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from visql_lib.config.settings import RatioSettings
+from visql_lib.config.sky_settings import RatioSettings
 from visql_lib.flags import RatioFlag
 from visql_lib.frames.instrument import Instrument
 from visql_lib.photometry.cells import FIELDS, SPACES, TIMES, Bins, FocalPlaneCells, SelfCalField, time_bins

@@ -33,7 +33,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import norm, t
 
-from visql_lib.config.settings import TrendSettings
+from visql_lib.config.sky_settings import TrendSettings
 from visql_lib.photometry.history import (
     Days,
     Rows,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from visql_lib.config.settings import AstrometrySettings
+from visql_lib.config.sky_settings import AstrometrySettings
 from visql_lib.flags import SolutionFlag
 from visql_lib.sky.fit import Fit, Model, Pairs, Pointing, fit_pairs
 from visql_lib.sky.geometry import CUBIC_TERMS, CcdAffine, CubicDistortion, FocalPlaneGeometry

@@ -4,9 +4,19 @@ from __future__ import annotations
 
 from visql_lib.tables.gaia import GAIA_TABLES
 from visql_lib.tables.products import CATALOGUE, MOMENTS, PSFMOMENTS, QUADRANTS, STAMPS, STARS
+from visql_lib.tables.radiation import RADIATION_TABLES
 from visql_lib.tables.schema import TableSchema
 
-ALL: tuple[TableSchema, ...] = (CATALOGUE, QUADRANTS, STARS, MOMENTS, STAMPS, *GAIA_TABLES, PSFMOMENTS)
+ALL: tuple[TableSchema, ...] = (
+    CATALOGUE,
+    QUADRANTS,
+    STARS,
+    MOMENTS,
+    STAMPS,
+    *GAIA_TABLES,
+    PSFMOMENTS,
+    *RADIATION_TABLES,
+)
 
 
 def markdown() -> str:

@@ -1,0 +1,1 @@
+"""Movies: frames drawn from tables, kept, and encoded."""
