@@ -76,6 +76,7 @@ def month(n_exposures=8, n_stars=400, seed=1, **how):
 
 
 def matrix(tables, exposures, **how):
+    how = {"selfcal": VIS.photometry.selfcal, **how}
     return ag.aggregate(ag.gather_stars(enumerate(tables)), exposures, SETTINGS, CELLS, RULE, **how)
 
 
@@ -424,14 +425,18 @@ def test_other_cameras_have_other_cells(toy):
 
 
 def test_the_self_calibration_field():
-    field = ce.SelfCalField()
+    field = VIS.photometry.selfcal
     assert_array_equal(
         field.contains(
             [268.75, 268.75, 269.14, 269.16, 628.75, np.nan], [65.3, 65.49, 65.3, 65.3, 65.3, 65.3]
         ),
         [True, True, True, False, True, False],
     )
-    assert ce.SelfCalField(ra=0.1).contains(359.9, 65.3)
+    assert field.model_copy(update={"ra": 0.1}).contains(359.9, 65.3)
+
+
+def test_a_camera_without_a_self_calibration_field_has_no_cells_of_it():
+    assert set(matrix(*month(3, 100), times=["all"], spaces=["fpa"], selfcal=None)["FIELD"]) == {"all"}
 
 
 # The matrix.

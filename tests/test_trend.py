@@ -10,6 +10,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from visql_lib.config.sky_settings import TrendSettings
 from visql_lib.photometry.history import MMAG, daily, losses
+from visql_lib.photometry.month_trend import month_trend
 from visql_lib.photometry.segments import (
     Series,
     find_breaks,
@@ -20,7 +21,7 @@ from visql_lib.photometry.segments import (
     vet,
 )
 from visql_lib.photometry.trend import COLOURS, place_trend, trends
-from visql_lib.tables.gaia import TREND
+from visql_lib.tables.gaia import MONTH_TREND, TREND
 
 SETTINGS = TrendSettings()
 LEVEL = np.array([0.886, 1.134, 1.260])
@@ -330,6 +331,42 @@ def test_an_empty_table_has_an_empty_trend():
     found = trends({name: values[:0] for name, values in table.items()}, SETTINGS)
     assert len(TREND.cast(found.table)["DATE"]) == 0
     assert not found.steps + found.forecast + found.notes
+
+
+def test_a_month_is_told_its_own_losses_steps_and_limits():
+    rng = np.random.default_rng(19)
+    table = a_table(rng, [("fpa", "fpa", "long"), ("ccd", "1-1", "long")], 50, steps=((25, (-20, -20, -20)),))
+    found = trends(table, SETTINGS)
+    april = month_trend(found.table, found.steps, found.forecast, "202404", SETTINGS)
+    columns = MONTH_TREND.cast(april)
+    assert set(april) == set(MONTH_TREND.names)
+    assert list(columns["N"]) == [30] * 6
+    # The step comes on 10 April: 14 days of 16 + 0.3 x, 16 less 20 (rates per colour: RATES).
+    truth = [np.mean(rate * np.arange(16, 46)) - 20 * 21 / 30 for rate in RATES]
+    assert np.all(np.abs(columns["LOSS"][:3] - truth) < 5 * columns["LOSS_ERR"][:3] + 0.5)
+    assert list(columns["N_STEPS"]) == [1] * 6
+    assert_allclose(columns["STEP"], -20, atol=2)
+    march = month_trend(found.table, found.steps, found.forecast, "202403", SETTINGS)
+    assert list(march["N_STEPS"]) == [0] * 6
+    assert list(march["STEP"]) == [0] * 6
+
+
+def test_a_month_says_which_limit_was_passed_and_one_without_data_is_empty():
+    table = a_table(np.random.default_rng(20), [("fpa", "fpa", "long")], 60, rates=(1.5, 0.1, 0.1), noise=0.2)
+    found = trends(table, SETTINGS)
+    may = month_trend(found.table, found.steps, found.forecast, "202405", SETTINGS)
+    assert may["STATUS"][0] == "error"
+    assert may["REASON"][0].startswith("loss 8") and may["REASON"][0].endswith("mmag reaches 40")
+    assert may["REASON"][1] == ""
+    none = month_trend(found.table, found.steps, found.forecast, "202301", SETTINGS)
+    assert len(MONTH_TREND.cast(none)["LOSS"]) == 0
+
+
+def test_two_days_make_no_forecast_however_sure_their_rate():
+    dates, ratios, _ = a_history(np.random.default_rng(21), n=2, rates=(20, 20, 20), noise=0.01)
+    found = place_trend(dates, ratios, ratios * 0.001, SETTINGS)
+    assert all(np.isnat(forecast.date) for forecast in found.forecasts)
+    assert "error" not in found.status
 
 
 # --- the parts ------------------------------------------------------------------------------------

@@ -236,9 +236,12 @@ class Plan:
         return [*self.gaia_pictures(month), *tables, self.ratio_pictures(month)[0]]
 
     def trend(self) -> list[str]:
-        """Return one product of the trend, where a configured month has a part in it."""
-        has_ratios = any(self.gaia(month) for month in self.months)
-        return [f"{self.settings.results}/timeline/trend.parquet"] if has_ratios else []
+        """Return the trend and what it says of the configured months, where one has a part in it."""
+        with_ratios = [month for month in self.months if self.gaia(month)]
+        root = self.settings.results
+        return [f"{root}/timeline/trend.parquet"] * bool(with_ratios) + [
+            f"{root}/months/{month}/trend_{month}.parquet" for month in with_ratios
+        ]
 
     def trend_pictures(self) -> list[str]:
         """Return the pictures of the flux ratios of all months."""

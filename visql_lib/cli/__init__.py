@@ -35,6 +35,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "geometry": ("geometry", "Geometry of the focal plane and boresights of a month."),
     "ratio-pictures": ("ratio_pictures", "Draw a month's flux ratios."),
     "trend": ("trend", "Flux loss over all months: rates, steps, forecast, pictures."),
+    "month-trend": ("month_trend", "What the trend says of one month."),
     "quality": ("quality", "Median moments, scores and status of a month."),
     "quality-pictures": ("quality_pictures", "Draw the pictures of a month's image quality."),
     "legacy": ("legacy", "Write the text tables of the original system."),

@@ -104,4 +104,7 @@ class TrendSettings(Section):
     error_loss: float = setting(40.0, "mmag", "Loss that is an error.", gt=0)
     warn_rate: float = setting(0.3, "mmag/d", "Rate of loss that warns.", gt=0)
     error_rate: float = setting(1.0, "mmag/d", "Rate of loss that is an error.", gt=0)
+    min_days: int = setting(
+        5, "d", "Days since the last step that a forecast, or a status from a rate, needs at least.", ge=2
+    )
     step_significance: float = setting(5.0, None, "A step is reported above this many sigma.", gt=0)

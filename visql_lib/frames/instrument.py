@@ -7,6 +7,8 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from visql_lib.config.load import find_data_file, read_yaml, validated
@@ -14,9 +16,9 @@ from visql_lib.config.units import unit_of
 from visql_lib.frames.layout import LinearWCS, QuadrantLayout
 
 
-def fact(unit: str) -> Any:
+def fact(unit: str, **default: Any) -> Any:
     """Declare a fact: in the file it is ``{value, unit, source}``, with exactly this unit."""
-    return Field(json_schema_extra={"unit": unit})
+    return Field(json_schema_extra={"unit": unit}, **default)
 
 
 class Facts(BaseModel):
@@ -96,12 +98,33 @@ class Detector(Facts):
     readout_time: float = fact("s")
 
 
+class SkyField(Facts):
+    """A field on the sky: an ellipse around (`ra`, `dec`), its half axes `ra_radius` (in RA) and `radius`."""
+
+    ra: float = fact("deg")
+    dec: float = fact("deg")
+    ra_radius: float = fact("deg")
+    radius: float = fact("deg")
+
+    def contains(self, ra: ArrayLike, dec: ArrayLike) -> NDArray[np.bool_]:
+        """Say which boresights [deg] are in the field; NaN is not."""
+        turn = np.mod(np.asarray(ra, dtype=float) - self.ra + 180.0, 360.0) - 180.0
+        north = (np.asarray(dec, dtype=float) - self.dec) / self.radius
+        return np.asarray((turn / self.ra_radius) ** 2 + north**2 < 1)
+
+
 class Photometry(Facts):
-    """Conventions of fluxes and magnitudes."""
+    """Conventions of fluxes and magnitudes.
+
+    Optional: where the focal plane is cut into blocks, and the self-calibration field.
+    """
 
     magnitude_zero: float = fact("mag")
     magnitude_gain: float = fact("electron/adu")
     reference_exptime: float = fact("s")
+    block_cuts_x: tuple[float, ...] | None = fact("deg", default=None)
+    block_cuts_y: tuple[float, ...] | None = fact("deg", default=None)
+    selfcal: SkyField | None = None
 
 
 class ScoreReference(Facts):

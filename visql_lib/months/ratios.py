@@ -132,6 +132,7 @@ def _aggregated(
         cells,
         reference_rule(settings.ratios, instrument),
         left_out=[("exposure", "hexagon")],
+        selfcal=instrument.photometry.selfcal,
     )
 
 

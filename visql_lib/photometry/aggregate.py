@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from visql_lib.config.sky_settings import RatioSettings
 from visql_lib.flags import RatioFlag
-from visql_lib.frames.instrument import Instrument
-from visql_lib.photometry.cells import FIELDS, SPACES, TIMES, Bins, FocalPlaneCells, SelfCalField, time_bins
+from visql_lib.frames.instrument import Instrument, SkyField
+from visql_lib.photometry.cells import FIELDS, SPACES, TIMES, Bins, FocalPlaneCells, time_bins
 from visql_lib.photometry.ratios import QUOTED_COLOURS, gain_table
 from visql_lib.photometry.relation import fit_groups
 
@@ -125,7 +125,7 @@ def aggregate(
     spaces: Collection[str] = SPACES,
     sky_fields: Collection[str] = FIELDS,
     left_out: Collection[tuple[str, str]] = (),
-    selfcal: SelfCalField | None = None,
+    selfcal: SkyField | None = None,
 ) -> dict[str, NDArray]:
     """Return the matrix of flux ratios: one row per cell that holds a star.
 
@@ -150,8 +150,8 @@ def aggregate(
     left_out : collection of (time, space), optional
         Combinations that are not gathered. Half of all cells are hexagons of single
         exposures, most of which hold one star: ``[("exposure", "hexagon")]`` saves them.
-    selfcal : SelfCalField, optional
-        Where the field ``selfcal`` is.
+    selfcal : SkyField, optional
+        Where the field ``selfcal`` is; without, no exposure is in it.
 
     Returns
     -------
@@ -162,10 +162,11 @@ def aggregate(
     """
     view = _View(stars, exposures, settings, not_mismatched(stars.frat))
     in_field = {"all": np.ones(len(exposures["EXPOSURE"]), dtype=bool)}
-    in_field["selfcal"] = (selfcal or SelfCalField()).contains(exposures["RA"], exposures["DEC"])
+    if selfcal is not None:
+        in_field["selfcal"] = selfcal.contains(exposures["RA"], exposures["DEC"])
     space_bins = {kind: _space_bins(kind, stars, cells) for kind in spaces}
     parts = []
-    for name, time in product(sky_fields, times):
+    for name, time in product([n for n in sky_fields if n in in_field], times):
         bins = time_bins(time, exposures["EXPOSURE"], exposures["DATE_OBS"])
         wanted = in_field[name] & (view.accepted | (time == "exposure"))
         chosen = Bins(np.where(wanted, bins.code, -1), bins.names)

@@ -19,10 +19,6 @@ TIMES = ("exposure", "day", "week", "month", "all")
 SPACES = ("hexagon", "quadrant", "ccd", "block", "fpa")
 FIELDS = ("all", "selfcal")
 
-# Where the original cuts the focal plane of Euclid VIS into 3 x 3 blocks.
-BLOCK_CUTS_X = (-0.11, 0.11)  # deg
-BLOCK_CUTS_Y = (-0.13, 0.13)  # deg
-
 _CCDS_PER_BLOCK = 2  # along each axis
 
 
@@ -161,17 +157,17 @@ class FocalPlaneCells:
         hexagons : int, optional
             Hexagons across the focal plane.
         cuts_x, cuts_y : tuple of float, optional
-            Cuts between blocks [deg]. By default those of the original for a focal
-            plane of 3 x 3 blocks, else at the edge of every third, fifth, ... CCD.
+            Cuts between blocks [deg]. By default the instrument's, else at the edge of
+            every third, fifth, ... CCD.
         """
         g = instrument.geometry
         edges_x = _edges(g.ccd_columns, g.origin_x, g.ccd_pitch_x)
         edges_y = _edges(g.ccd_rows, g.origin_y, g.ccd_pitch_y)
-        original = len(edges_x) == len(BLOCK_CUTS_X) and len(edges_y) == len(BLOCK_CUTS_Y)
+        facts = instrument.photometry
         return cls(
             {name: quadrant.ccd for name, quadrant in instrument.quadrants.items()},
-            cuts_x or (BLOCK_CUTS_X if original else edges_x),
-            cuts_y or (BLOCK_CUTS_Y if original else edges_y),
+            cuts_x or facts.block_cuts_x or edges_x,
+            cuts_y or facts.block_cuts_y or edges_y,
             HexagonGrid(g.ccd_columns * g.ccd_pitch_x / hexagons),
         )
 
@@ -224,19 +220,3 @@ def _edges(n_ccds: int, origin: float, pitch: float) -> tuple[float, ...]:
 def _digits(block: int) -> str:
     first = block * _CCDS_PER_BLOCK + 1
     return "".join(str(first + i) for i in range(_CCDS_PER_BLOCK))
-
-
-@dataclass(frozen=True)
-class SelfCalField:
-    """The self-calibration field: an ellipse around (`ra`, `dec`), all in deg."""
-
-    ra: float = 268.75
-    dec: float = 65.3
-    ra_stretch: float = 2.0  # 1 / cos(dec), rounded
-    radius2: float = 0.04  # deg^2
-
-    def contains(self, ra: ArrayLike, dec: ArrayLike) -> NDArray[np.bool_]:
-        """Say which boresights [deg] are in the field; NaN is not."""
-        turn = np.mod(np.asarray(ra, dtype=float) - self.ra + 180.0, 360.0) - 180.0
-        distance2 = (turn / self.ra_stretch) ** 2 + (np.asarray(dec, dtype=float) - self.dec) ** 2
-        return np.asarray(distance2 < self.radius2)

@@ -163,11 +163,13 @@ def place_trend(
         model=model,
         rate=rate,
         rate_err=rate_err,
-        status=_status(model, rate, rate_err * limits, settings),
+        status=_status(
+            model, rate, rate_err * limits, _lasting(days, fits, x) >= settings.min_days, settings
+        ),
         clean_err=clean_err,
         steps=_steps_of(found, fits),
         breaks=tuple(date_of(at) for at in found.times[~found.steps]),
-        forecasts=tuple(_forecast(days, c, fits[c], clean_err[c], settings.loss) for c in range(3)),
+        forecasts=tuple(_forecast(days, c, fits[c], clean_err[c], settings) for c in range(3)),
         odd_days=int(found.odd.sum()),
         notes=tuple(notes),
     )
@@ -317,9 +319,21 @@ def _limit(dof: float) -> float:
     return float(t.isf(norm.sf(SIGNIFICANT), dof)) if np.isfinite(dof) else SIGNIFICANT
 
 
-def _status(model: NDArray, rate: NDArray, least_rate: NDArray, settings: TrendSettings) -> NDArray[np.str_]:
-    """Judge losses and those rates that are significant."""
-    sure = np.where(rate > least_rate, rate, -np.inf)
+def _lasting(days: Days, fits: Sequence[_Fit], x: NDArray) -> NDArray:
+    """Return how many days the lines at the times `x` [d] rest on, per colour: shape (n, 3)."""
+    number = np.empty((len(x), len(fits)), dtype=int)
+    for c, fit in enumerate(fits):
+        of_day = np.searchsorted(fit.lines.breaks, days.series(c).x, side="right")
+        counts = np.bincount(of_day, minlength=len(fit.lines.breaks) + 1)
+        number[:, c] = counts[np.searchsorted(fit.lines.breaks, x, side="right")]
+    return number
+
+
+def _status(
+    model: NDArray, rate: NDArray, least_rate: NDArray, lasting: NDArray[np.bool_], settings: TrendSettings
+) -> NDArray[np.str_]:
+    """Judge losses, and those rates that are significant and rest on days enough."""
+    sure = np.where((rate > least_rate) & lasting, rate, -np.inf)
     status = np.full(model.shape, "unknown")
     status[np.isfinite(model)] = "ok"
     status[(model >= settings.warn_loss) | (sure >= settings.warn_rate)] = "warn"
@@ -327,14 +341,14 @@ def _status(model: NDArray, rate: NDArray, least_rate: NDArray, settings: TrendS
     return status
 
 
-def _forecast(days: Days, colour: int, fit: _Fit, clean_err: float, loss: float) -> Forecast:
-    """Return when the lines reach `loss`.
+def _forecast(days: Days, colour: int, fit: _Fit, clean_err: float, settings: TrendSettings) -> Forecast:
+    """Return when the lines reach the configured loss; no date from fewer days than a rate needs.
 
     The chance that it is reached at a time is that of the line, normal with
     the covariance of its level and rate, being above: for a quantile z,
     ``value - loss = z * error`` is a quadratic equation of the time.
     """
-    nat = np.datetime64("NaT", "us")
+    nat, loss = np.datetime64("NaT", "us"), settings.loss
     nothing = Forecast(COLOURS[colour], loss, False, nat, nat, nat)
     series = days.series(colour)
     if len(series.x) == 0:
@@ -343,7 +357,8 @@ def _forecast(days: Days, colour: int, fit: _Fit, clean_err: float, loss: float)
     terms = np.vstack([fit.lines.terms(now), fit.lines.rate_terms(now)])
     (level, rate), errors = fit.lines.evaluate(terms)
     reached = bool(level >= loss)
-    if not rate > _limit(fit.dof) * errors[1]:
+    few = _lasting(days, [fit], np.array([now]))[0, 0] < settings.min_days
+    if few or not rate > _limit(fit.dof) * errors[1]:
         return Forecast(COLOURS[colour], loss, reached, nat, nat, nat)
     (v, c), (_, w) = terms @ fit.lines.covariance @ terms.T
     v += clean_err**2 if np.isfinite(clean_err) else 0.0

@@ -61,7 +61,7 @@ class Forecast:
         Whether the model has it already.
     date, early, late : datetime64
         Median, 16 % and 84 % of the date (UTC); NaT where the rate is not
-        significantly positive.
+        significantly positive, or rests on fewer than the configured days.
     """
 
     colour: float

@@ -203,6 +203,37 @@ TREND = TableSchema(
     ),
 )
 
+MONTH_TREND = TableSchema(
+    "month_trend",
+    "The trend of the flux ratios in one month: loss, rate, steps and forecast per place and colour.",
+    (
+        Column("SPACE", "str", "", "kind of the space bin"),
+        Column("SPACE_BIN", "str", "", "name of the space bin"),
+        Column("CLASS", "str", "", "exposure class"),
+        Column("FIELD", "str", "", "all, or selfcal"),
+        Column("COLOUR", "float64", "mag", "BP-RP"),
+        Column("N", "int32", "", "time bins of the month that have a loss: exposures, or days of a CCD"),
+        Column(
+            "LOSS", "float64", "mmag", "their weighted mean loss against the clean epoch; NaN without any"
+        ),
+        Column("LOSS_ERR", "float64", "mmag", "its standard error, without that of the clean epoch"),
+        Column("LOSS_END", "float64", "mmag", "fitted loss at the last of them"),
+        Column("RATE", "float64", "mmag / d", "rate of loss there"),
+        Column("RATE_ERR", "float64", "mmag / d", "its standard error"),
+        Column("N_STEPS", "int32", "", "steps in the month"),
+        Column(
+            "STEP", "float64", "mmag", "sum of their sizes, negative where flux was gained; 0 without any"
+        ),
+        Column(
+            "FORECAST", "time", "", "when the configured loss is reached, as of the newest data; or no time"
+        ),
+        Column("EARLY", "time", "", "16 % quantile of FORECAST"),
+        Column("LATE", "time", "", "84 % quantile of FORECAST"),
+        Column("STATUS", "str", "", "ok, warn, error or unknown, of the last time bin"),
+        Column("REASON", "str", "", "the limit that was passed"),
+    ),
+)
+
 GAIA_TABLES = (
     GAIA_TILE,
     GAIA_STARS,
@@ -213,4 +244,5 @@ GAIA_TABLES = (
     GEOMETRY,
     RATIOS,
     TREND,
+    MONTH_TREND,
 )

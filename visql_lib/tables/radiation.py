@@ -37,7 +37,7 @@ RADIATION = TableSchema(
 
 RADIATION_MAPS = TableSchema(
     "radiation_maps",
-    "Maps of the particles of one exposure, and its diagram of FLUX_RADIUS against flux: bins that are not empty.",
+    "Maps of the particles of one exposure, and its diagram of FLUX_RADIUS against flux; bins with any.",
     (
         Column("MAP", "str", "", "xray, cosmic, proton or rf"),
         Column("IX", "int16", "", "bin along x (rf: FLUX_RADIUS), from 0; edges are in the metadata"),

@@ -48,7 +48,11 @@ rule ratios:
         version=STAGES["ratios"],
         config=PLAN.config_of("ratios"),
         facts=PLAN.facts(
-            "gain_models", "geometry", "exposure_classes", "class_tolerance"
+            "gain_models",
+            "geometry",
+            "photometry",
+            "exposure_classes",
+            "class_tolerance",
         ),
     shell:
         "visql ratios {input.sheet:q} -o {output.ratios:q} --by-ccd {output.by_ccd:q}"
@@ -105,4 +109,27 @@ rule trend:
         folder=lambda wildcards, output: os.path.dirname(output.trend),
     shell:
         "visql trend {input:q} {params.others:q} -o {output.trend:q} --pictures {params.folder:q}"
+        " --config {params.config:q} >{log:q} 2>&1"
+
+
+rule month_trend:
+    input:
+        f"{TIMELINE}/trend.parquet",
+    output:
+        table=f"{MONTHS}/trend_{{month}}.parquet",
+        text=f"{MONTHS}/trend_{{month}}.txt",
+    log:
+        f"{LOG}/month_trend/{{month}}.log",
+    benchmark:
+        f"{BENCHMARK}/month_trend/{{month}}.tsv"
+    conda:
+        "../../envs/visql.yaml"
+    resources:
+        mem_mb=500,
+        runtime=5,
+    params:
+        version=STAGES["month_trend"],
+        config=PLAN.config_of("trend"),
+    shell:
+        "visql month-trend {input:q} --month {wildcards.month} -o {output.table:q} --text {output.text:q}"
         " --config {params.config:q} >{log:q} 2>&1"
