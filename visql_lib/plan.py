@@ -60,6 +60,11 @@ def _with_missing(stem: str, first: str, others: Sequence[str]) -> list[str]:
     return [stem + ending for ending in (first, *lost)]
 
 
+def _on_sky(row: SheetRow) -> bool:
+    """Say whether the header gives a place on the sky."""
+    return math.isfinite(row.ra) and abs(row.ra) <= 360 and abs(row.dec) <= 90
+
+
 @dataclass(frozen=True)
 class Plan:
     """The exposures of the configured months and where their products go."""
@@ -166,16 +171,12 @@ class Plan:
         if not self.settings.gaia.sources:
             return []
         rows = self.sheets.get(month, [])
-        return [
-            r.exposure
-            for r in rows
-            if r.status in USABLE and r.frame_type == "SCIENCE" and math.isfinite(r.ra + r.dec)
-        ]
+        return [r.exposure for r in rows if r.status in USABLE and r.frame_type == "SCIENCE" and _on_sky(r)]
 
     def tiles(self, month: str, exposure: str) -> list[str]:
         """Return the tiles of reference stars an exposure needs."""
         row = self.row(month, exposure)
-        if row is None or not math.isfinite(row.ra + row.dec):
+        if row is None or not _on_sky(row):
             return []
         gaia = self.settings.gaia
         tiles = _tiles_around(row.ra, row.dec, gaia.radius, gaia.nside)

@@ -26,8 +26,12 @@ if TYPE_CHECKING:
     " --date 2024-07-13T03:28:40 -o E_stars2_gaia.parquet",
 )
 @click.argument("catalogue", type=INPUT, nargs=-1, required=True)
-@click.option("--ra", type=float, required=True, metavar="DEG", help="Right ascension of the boresight.")
-@click.option("--dec", type=float, required=True, metavar="DEG", help="Declination of the boresight.")
+@click.option(
+    "--ra", type=click.FloatRange(-360, 360), required=True, help="Right ascension of the boresight [deg]."
+)
+@click.option(
+    "--dec", type=click.FloatRange(-90, 90), required=True, help="Declination of the boresight [deg]."
+)
 @click.option("--pa", type=float, default=float("nan"), metavar="DEG", help="Position angle, if known.")
 @click.option(
     "--date", type=click.DateTime(["%Y-%m-%dT%H:%M:%S.%f", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d"]), help="UTC."

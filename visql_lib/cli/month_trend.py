@@ -57,8 +57,10 @@ def _table(rows: Mapping[str, NDArray]) -> str:
         if rows["SPACE"][i] != "fpa":
             continue
         values = [rows[name][i] for name in names]
-        words = [f"{v:.3f}" if isinstance(v, float) else str(v) for v in values]
-        lines.append([*words, str(rows["FORECAST"][i])[:10], str(rows["STATUS"][i]), str(rows["REASON"][i])])
+        # Adding zero makes -0.0 of rounding 0.0.
+        words = [f"{round(v, 3) + 0.0:.3f}" if isinstance(v, float) else str(v) for v in values]
+        date = str(rows["FORECAST"][i])[:10].replace("NaT", "-")
+        lines.append([*words, date, str(rows["STATUS"][i]), str(rows["REASON"][i])])
     widths = [max(len(line[k]) for line in lines) for k in range(len(head))]
     return "".join(
         "  ".join(w.ljust(n) for w, n in zip(line, widths, strict=True)).rstrip() + "\n" for line in lines
