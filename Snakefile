@@ -1,5 +1,6 @@
 # VISQL: raw frames -> catalogue -> stars -> moments -> the month.
-# The way of the data: docs/architecture.md. Targets: month (default), quality, gaia, timeline, legacy.
+# The way of the data: docs/architecture.md. Targets: month (default), quality,
+# gaia, radiation, movies, timeline, legacy.
 
 
 configfile: f"{workflow.basedir}/config/config.yaml"
@@ -12,6 +13,9 @@ include: "workflow/rules/pictures.smk"
 include: "workflow/rules/quality.smk"
 include: "workflow/rules/gaia.smk"
 include: "workflow/rules/ratios.smk"
+include: "workflow/rules/sun.smk"
+include: "workflow/rules/radiation.smk"
+include: "workflow/rules/movies.smk"
 include: "workflow/rules/legacy.smk"
 
 
@@ -23,6 +27,8 @@ localrules:
     month,
     quality,
     gaia,
+    radiation,
+    movies,
     timeline,
     legacy,
 
@@ -35,6 +41,10 @@ rule month:
         [PLAN.quality(month) for month in PLAN.months],
         expand(f"{MONTHS}/complete.tsv", month=PLAN.months),
         [PLAN.gaia(month) for month in PLAN.months],
+        [PLAN.radiation.month(month) for month in PLAN.months],
+        [PLAN.radiation.movies(month) for month in PLAN.months],
+        [PLAN.radiation.performance(month) for month in PLAN.months],
+        PLAN.radiation.last_movie(),
         PLAN.last_month(),
         PLAN.trend(),
 
@@ -47,6 +57,17 @@ rule quality:
 rule gaia:
     input:
         [PLAN.gaia(month) for month in PLAN.months],
+
+
+rule radiation:
+    input:
+        [PLAN.radiation.month(month) for month in PLAN.months],
+
+
+rule movies:
+    input:
+        [PLAN.radiation.movies(month) for month in PLAN.months],
+        PLAN.radiation.last_movie(),
 
 
 rule timeline:

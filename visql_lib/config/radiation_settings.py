@@ -118,10 +118,15 @@ class SunSettings(Section):
     horizons_id: str = setting("-680", None, "The spacecraft's number at Horizons.")
 
 
+def _word(value: object) -> object:
+    """Undo YAML, which reads yes and no as truth values."""
+    return {True: "yes", False: "no"}.get(value, value) if isinstance(value, bool) else value
+
+
 class PlateSettings(Section):
     """Plate solving with astrometry.net, where it is installed."""
 
-    solve: str = setting(
+    solve: Annotated[str, BeforeValidator(_word)] = setting(
         "auto",
         None,
         "Solve SCIENCE exposures: yes, no, or auto (where solve-field is installed).",

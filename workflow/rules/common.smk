@@ -11,9 +11,11 @@ from visql_lib.plan import (
     GAIA_PICTURES,
     MOMENT_PICTURES,
     QUALITY_TEXTS,
+    RADIATION_PICTURES,
     SCIENCE_PICTURES,
     Plan,
 )
+from visql_lib.plan.radiation import MOVIES
 
 
 def make_plan():

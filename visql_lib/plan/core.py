@@ -12,14 +12,14 @@ from typing import Any
 
 from visql_lib.config import Settings, find_data_file
 from visql_lib.config.load import digest
-from visql_lib.errors import TableError
 from visql_lib.frames.instrument import Instrument, load_instrument
 from visql_lib.frames.mosaic import ZOOM_POSITIONS
 from visql_lib.photometry.ratios import gain_table
+from visql_lib.plan.radiation import RadiationPlan
+from visql_lib.plan.states import complaint, exposure_states
 from visql_lib.tables.gaia_store import is_filled, tile_path
 from visql_lib.tables.imported import imported_ratios_path
 from visql_lib.tables.sheet import (
-    UNREADABLE,
     USABLE,
     WITHOUT_RAW,
     SheetRow,
@@ -27,14 +27,12 @@ from visql_lib.tables.sheet import (
     refresh_sheets,
     sheet_path,
 )
-from visql_lib.tables.store import atomic_path, read_meta
+from visql_lib.tables.store import atomic_path
 
 CATALOGUED = ("SCIENCE", "DARK", "FLAT")  # frame types that get a catalogue
 AUTO_DAYS = 3  # last month is still worked on during the first days of this one
 
 SCIENCE_PICTURES = ("chimney", "chimney2", "chimney4", "stars2", "stars2_mom", "stars2_mom_map3", "iq")
-UNFINISHED = "unfinished"
-_NAMED = 5  # exposures of a message; status.tsv has all
 
 # The original's text tables of a month's image quality, and of an exposure.
 QUALITY_TEXTS = (".txt", "_score.txt", "_score.csv", "_le1_score.txt", "_le1_score.csv")
@@ -93,7 +91,13 @@ class Plan:
             )
         plan = cls(settings, instrument, refresh_sheets(settings, instrument, months))
         plan.ask_again()
+        plan.radiation.ask_again()
         return plan
+
+    @cached_property
+    def radiation(self) -> RadiationPlan:
+        """What there is to make of particles, the Sun and the other frame types."""
+        return RadiationPlan(self)
 
     @property
     def months(self) -> list[str]:
@@ -347,63 +351,3 @@ def trend_picture_names(cls: str) -> list[str]:
     """Return the names of the pictures of the trend of a class of exposures, without their ending."""
     timelines = [f"iceplot_{field}{cls}{end}" for field in ("", "selfcal_") for end in ("", "2", "3")]
     return [*timelines, f"iceplot_diag_{cls}", f"iceplot_xdiag_{cls}", f"loss_{cls}", f"loss_map_{cls}"]
-
-
-@dataclass(frozen=True)
-class ExposureState:
-    """What became of one frame."""
-
-    exposure: str
-    frame_type: str
-    status: str
-    reason: str
-
-    @property
-    def failed(self) -> bool:
-        """Whether somebody should look at it."""
-        return self.status in (UNREADABLE, "failed", UNFINISHED)
-
-
-def complaint(states: Sequence[ExposureState]) -> str:
-    """Return the failed exposures with their reasons, one a line, and advice; "" if none failed."""
-    bad = [state for state in states if state.failed and state.status != UNFINISHED]
-    unfinished = [state for state in states if state.status == UNFINISHED]
-    said = []
-    if bad:
-        head = f"{len(bad)} of {len(states)} exposures failed:"
-        advice = "Fetch or mend the file, or list the exposure in known_bad."
-        said.append("\n  ".join([head, *(f"{s.exposure}: {s.reason}" for s in bad), advice]))
-    if unfinished:
-        head = f"{len(unfinished)} of {len(states)} exposures are not finished: run again."
-        names = [s.exposure for s in unfinished[:_NAMED]] + ["..."] * (len(unfinished) > _NAMED)
-        said.append("\n  ".join([head, *names, "If a step failed on one, its log in results/logs says why."]))
-    return "\n".join(said)
-
-
-def exposure_states(sheet: Path) -> list[ExposureState]:
-    """Return what became of every exposure of a sheet, from it and from what the products say."""
-    states = []
-    for row in read_sheet(sheet):
-        status, reason = row.status, row.reason
-        if status in USABLE:
-            failure = _failure(sheet.with_suffix("") / row.exposure / row.exposure, row.frame_type)
-            if failure is None:
-                status, reason = UNFINISHED, "steps are missing; run the workflow"
-            elif failure:
-                status, reason = "failed", failure
-        states.append(ExposureState(row.exposure, row.frame_type, status, reason))
-    return states
-
-
-def _failure(stem: Path, frame_type: str) -> str | None:
-    """Return why a frame failed, as its tables say; "" if it did not, None if there are none yet."""
-    last = "_stars2_mom.parquet" if frame_type == "SCIENCE" else "_quadrants.parquet"
-    for ending in dict.fromkeys(("_quadrants.parquet", last)):
-        table = stem.with_name(stem.name + ending)
-        try:
-            failure = read_meta(table).get("failed")
-        except TableError:
-            return None
-        if failure:
-            return str(failure)
-    return ""

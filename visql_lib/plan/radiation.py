@@ -1,0 +1,117 @@
+"""What there is to make of particles, the Sun, the other frame types, and movies."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from visql_lib.tables.goes_store import goes_path, must_ask
+from visql_lib.tables.sheet import USABLE, SheetRow
+
+if TYPE_CHECKING:
+    from visql_lib.plan.core import Plan
+
+RADIATED = ("SCIENCE", "DARK")  # frame types whose particles are counted
+RADIATION_PICTURES = ("cosmiX", "cosmics", "protons", "rf")
+MOVIES = {"XCOSMIX": "xcosmix", "PROTONS": "protons"}
+
+
+class RadiationPlan:
+    """The part of a `Plan` that is about radiation, the Sun and what is made of them."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._settings = plan.settings
+
+    def ask_again(self) -> None:
+        """Remove days of GOES that are not final and old enough: they are asked for again."""
+        folder = goes_path(self._settings, date(2000, 1, 1)).parent
+        for path in sorted(folder.glob("goes_*.parquet")) if folder.is_dir() else ():
+            if must_ask(path, self._settings):
+                path.unlink()
+
+    def tables(self, month: str, ending: str = "_radiation.parquet") -> list[str]:
+        """Return the tables of the particles of a month's exposures, made now and before."""
+        found = [f"{self._plan.stem(month, e)}{ending}" for e in self._plan.exposures(month, *RADIATED)]
+        return found + self._plan.kept(month, ending)
+
+    def goes_days(self, month: str, exposure: str) -> list[str]:
+        """Return the days of GOES that the picture of an exposure shows."""
+        row = self._plan.row(month, exposure)
+        return self._days([row] if row is not None else [])
+
+    def month_days(self, month: str) -> list[str]:
+        """Return the days of GOES of a month's exposures."""
+        rows = self._plan.sheets.get(month, [])
+        return self._days([r for r in rows if r.status in USABLE and r.frame_type in RADIATED])
+
+    def _days(self, rows: list[SheetRow]) -> list[str]:
+        if not self._settings.goes.sources:
+            return []
+        margin = timedelta(hours=self._settings.goes.hours)
+        days: set[date] = set()
+        for row in rows:
+            if row.date_obs:
+                start = datetime.fromisoformat(row.date_obs)
+                end = start + timedelta(seconds=row.exptime if math.isfinite(row.exptime) else 0.0)
+                first, last = (start - margin).date(), (end + margin).date()
+                days |= {first + timedelta(days=i) for i in range((last - first).days + 1)}
+        return [str(goes_path(self._settings, day)) for day in sorted(days)]
+
+    @property
+    def goes_pattern(self) -> str:
+        """The path of a day of GOES, with the wildcard ``day`` in place of its date."""
+        return str(goes_path(self._settings, date(2000, 1, 1)).with_name("goes_{day}.parquet"))
+
+    def pictures(self, month: str) -> list[str]:
+        """Return pictures to ask for, so that all of single exposures are made (see `Plan.pictures`)."""
+        found = []
+        for exposure in self._plan.exposures(month, *RADIATED):
+            stem = self._plan.stem(month, exposure)
+            lost = [f"{stem}_{n}.png" for n in RADIATION_PICTURES]
+            # Snakemake makes all outputs of a rule if one is missing; the table stands for them.
+            made = Path(f"{stem}_radiation.parquet").is_file()
+            found += [p for p in lost if made and not Path(p).is_file()]
+            found.append(f"{stem}_goes.png")
+        return found
+
+    @property
+    def solves(self) -> bool:
+        """Whether plates are solved."""
+        wanted = self._settings.plate.solve
+        return wanted == "yes" or (wanted == "auto" and shutil.which("solve-field") is not None)
+
+    def plates(self, month: str) -> list[str]:
+        """Return the plate solutions of a month."""
+        if not self.solves:
+            return self._plan.kept(month, ".wcs")
+        exposures = self._plan.exposures(month, "SCIENCE")
+        return [f"{self._plan.stem(month, e)}.wcs" for e in exposures] + self._plan.kept(month, ".wcs")
+
+    def month(self, month: str) -> list[str]:
+        """Return the products of a month's radiation, angles and other frames."""
+        folder = f"{self._plan.settings.results}/months/{month}"
+        found = [f"{folder}/detector_{month}.parquet"] if self._plan.exposures(month) else []
+        if self._plan.exposures(month):
+            found.append(f"{folder}/angles_{month}.parquet")
+        if self.tables(month):
+            found.append(f"{folder}/radiation_{month}.parquet")
+        return [*found, *self.pictures(month), *self.plates(month)]
+
+    def movies(self, month: str) -> list[str]:
+        """Return the movies of a month."""
+        folder = f"{self._plan.settings.results}/months/{month}"
+        return [f"{folder}/{name}{month}.mp4" for name in MOVIES] if self.tables(month) else []
+
+    def last_movie(self) -> list[str]:
+        """Return the movie of the last days, where a configured month has a part in it."""
+        newest = [m for m in self._plan.newest_months if m in self._plan.months and self.tables(m)]
+        return [f"{self._plan.settings.results}/timeline/XCOSMIX_LASTMONTH.mp4"] if newest else []
+
+    def performance(self, month: str) -> list[str]:
+        """Return the table of when the products of a month were made."""
+        folder = f"{self._plan.settings.results}/months/{month}"
+        return [f"{folder}/performance_{month}.parquet"] if self._plan.exposures(month) else []

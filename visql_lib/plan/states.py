@@ -1,0 +1,74 @@
+"""What became of every exposure, and how it is told."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from visql_lib.errors import TableError
+from visql_lib.tables.sheet import UNREADABLE, USABLE, read_sheet
+from visql_lib.tables.store import read_meta
+
+UNFINISHED = "unfinished"
+_NAMED = 5  # exposures of a message; status.tsv has all
+
+
+@dataclass(frozen=True)
+class ExposureState:
+    """What became of one frame."""
+
+    exposure: str
+    frame_type: str
+    status: str
+    reason: str
+
+    @property
+    def failed(self) -> bool:
+        """Whether somebody should look at it."""
+        return self.status in (UNREADABLE, "failed", UNFINISHED)
+
+
+def complaint(states: Sequence[ExposureState]) -> str:
+    """Return the failed exposures with their reasons, one a line, and advice; "" if none failed."""
+    bad = [state for state in states if state.failed and state.status != UNFINISHED]
+    unfinished = [state for state in states if state.status == UNFINISHED]
+    said = []
+    if bad:
+        head = f"{len(bad)} of {len(states)} exposures failed:"
+        advice = "Fetch or mend the file, or list the exposure in known_bad."
+        said.append("\n  ".join([head, *(f"{s.exposure}: {s.reason}" for s in bad), advice]))
+    if unfinished:
+        head = f"{len(unfinished)} of {len(states)} exposures are not finished: run again."
+        names = [s.exposure for s in unfinished[:_NAMED]] + ["..."] * (len(unfinished) > _NAMED)
+        said.append("\n  ".join([head, *names, "If a step failed on one, its log in results/logs says why."]))
+    return "\n".join(said)
+
+
+def exposure_states(sheet: Path) -> list[ExposureState]:
+    """Return what became of every exposure of a sheet, from it and from what the products say."""
+    states = []
+    for row in read_sheet(sheet):
+        status, reason = row.status, row.reason
+        if status in USABLE:
+            failure = _failure(sheet.with_suffix("") / row.exposure / row.exposure, row.frame_type)
+            if failure is None:
+                status, reason = UNFINISHED, "steps are missing; run the workflow"
+            elif failure:
+                status, reason = "failed", failure
+        states.append(ExposureState(row.exposure, row.frame_type, status, reason))
+    return states
+
+
+def _failure(stem: Path, frame_type: str) -> str | None:
+    """Return why a frame failed, as its tables say; "" if it did not, None if there are none yet."""
+    last = "_stars2_mom.parquet" if frame_type == "SCIENCE" else "_quadrants.parquet"
+    for ending in dict.fromkeys(("_quadrants.parquet", last)):
+        table = stem.with_name(stem.name + ending)
+        try:
+            failure = read_meta(table).get("failed")
+        except TableError:
+            return None
+        if failure:
+            return str(failure)
+    return ""

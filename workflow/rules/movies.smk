@@ -1,0 +1,93 @@
+# Movies, and when each product was made.
+
+
+rule movie:
+    input:
+        lambda wildcards: PLAN.radiation.tables(wildcards.month, "_radmaps.parquet"),
+        series=lambda wildcards: PLAN.radiation.month_days(wildcards.month),
+        angles=f"{MONTHS}/angles_{{month}}.parquet",
+        sheet=f"{RESULTS}/exposures/{{month}}.tsv",
+    output:
+        f"{MONTHS}/{{name}}{{month}}.mp4",
+    log:
+        f"{LOG}/movies/{{name}}{{month}}.log",
+    benchmark:
+        f"{BENCHMARK}/movies/{{name}}{{month}}.tsv"
+    wildcard_constraints:
+        name="|".join(MOVIES),
+    conda:
+        "../../envs/visql.yaml"
+    resources:
+        mem_mb=1000,
+        runtime=60,
+    params:
+        version=STAGES["movies"],
+        config=PLAN.config_of("movies", "goes"),
+        facts=PLAN.facts("geometry", "detector"),
+        kind=lambda wildcards: MOVIES[wildcards.name],
+        cache=f"{RESULTS}/movies",
+        goes=lambda wildcards, input: [f"--goes={day}" for day in input.series],
+    shell:
+        "visql movie {input.sheet:q} --kind {params.kind} -o {output:q} {params.goes:q}"
+        " --angles {input.angles:q} --cache {params.cache:q} --config {params.config:q} >{log:q} 2>&1"
+
+
+rule last_movie:
+    input:
+        [PLAN.radiation.movies(month)[:1] for month in PLAN.newest_months if month in PLAN.months],
+    output:
+        f"{TIMELINE}/XCOSMIX_LASTMONTH.mp4",
+    log:
+        f"{LOG}/movies/lastmonth.log",
+    benchmark:
+        f"{BENCHMARK}/movies/lastmonth.tsv"
+    conda:
+        "../../envs/visql.yaml"
+    resources:
+        mem_mb=1000,
+        runtime=60,
+    params:
+        version=STAGES["movies"],
+        config=PLAN.config_of("movies", "goes"),
+        facts=PLAN.facts("geometry", "detector"),
+        sheets=[f"{RESULTS}/exposures/{month}.tsv" for month in PLAN.newest_months],
+        goes=[
+            f"--goes={day}"
+            for month in PLAN.newest_months
+            for day in PLAN.radiation.month_days(month)
+        ],
+        angles=[
+            f"--angles={RESULTS}/months/{month}/angles_{month}.parquet"
+            for month in PLAN.newest_months
+        ],
+        cache=f"{RESULTS}/movies",
+    shell:
+        "visql movie {params.sheets:q} --kind xcosmix --last-days -o {output:q} {params.goes:q}"
+        " {params.angles:q} --cache {params.cache:q} --config {params.config:q} >{log:q} 2>&1"
+
+
+rule performance:
+    input:
+        lambda wildcards: PLAN.levels(wildcards.month),
+        lambda wildcards: PLAN.moments(wildcards.month),
+        lambda wildcards: PLAN.radiation.tables(wildcards.month),
+        lambda wildcards: PLAN.matched(wildcards.month),
+        sheet=f"{RESULTS}/exposures/{{month}}.tsv",
+    output:
+        table=f"{MONTHS}/performance_{{month}}.parquet",
+        pictures=directory(f"{MONTHS}/pipelineperf"),
+    log:
+        f"{LOG}/performance/{{month}}.log",
+    benchmark:
+        f"{BENCHMARK}/performance/{{month}}.tsv"
+    conda:
+        "../../envs/visql.yaml"
+    resources:
+        mem_mb=1000,
+        runtime=15,
+    params:
+        version=STAGES["performance"],
+        config=PLAN.config_of("pictures"),
+    shell:
+        "visql performance {input.sheet:q} -o {output.table:q} --pictures {output.pictures:q}"
+        " --config {params.config:q} >{log:q} 2>&1"

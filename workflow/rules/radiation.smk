@@ -1,0 +1,95 @@
+# Catalogue -> particles of an exposure -> the month's radiation.
+
+
+rule particles:
+    input:
+        catalogue=f"{EXPOSURE}.cat.parquet",
+        quadrants=f"{EXPOSURE}_quadrants.parquet",
+    output:
+        table=f"{EXPOSURE}_radiation.parquet",
+        maps=f"{EXPOSURE}_radmaps.parquet",
+        pictures=expand(
+            f"{EXPOSURE}_{{name}}.png", name=RADIATION_PICTURES, allow_missing=True
+        ),
+    log:
+        f"{LOG}/radiation/{{month}}/{{exposure}}.log",
+    benchmark:
+        f"{BENCHMARK}/radiation/{{month}}/{{exposure}}.tsv"
+    wildcard_constraints:
+        exposure=all_but(*FLATS, *NOT_CATALOGUED, *WITHOUT_RAW),
+    conda:
+        "../../envs/visql.yaml"
+    resources:
+        mem_mb=800,
+        runtime=5,
+    params:
+        version=[STAGES["radiation"], STAGES["radiation_pictures"]],
+        config=PLAN.config_of("radiation", "pictures"),
+        facts=PLAN.facts("geometry", "detector"),
+        prefix=lambda wildcards, output: output.table.removesuffix(
+            "_radiation.parquet"
+        ),
+    shell:
+        "visql radiation {input.catalogue:q} -o {output.table:q} --maps {output.maps:q}"
+        " --quadrants {input.quadrants:q} --pictures {params.prefix:q} --record-failure"
+        " --config {params.config:q} >{log:q} 2>&1"
+
+
+rule month_radiation:
+    input:
+        lambda wildcards: PLAN.radiation.tables(wildcards.month),
+        angles=f"{MONTHS}/angles_{{month}}.parquet",
+        sheet=f"{RESULTS}/exposures/{{month}}.tsv",
+        thresholds=PLAN.threshold_file,
+    output:
+        table=f"{MONTHS}/radiation_{{month}}.parquet",
+        leak=f"{MONTHS}/leak_{{month}}.parquet",
+        pictures=[
+            f"{MONTHS}/radiation_{{month}}.png",
+            f"{MONTHS}/leak_{{month}}.png",
+        ],
+    log:
+        f"{LOG}/month_radiation/{{month}}.log",
+    benchmark:
+        f"{BENCHMARK}/month_radiation/{{month}}.tsv"
+    conda:
+        "../../envs/visql.yaml"
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        version=STAGES["month_radiation"],
+        config=PLAN.config_of("radiation", "quality", "pictures"),
+        facts=PLAN.facts("geometry", "detector", "exposure_classes", "class_tolerance"),
+        folder=lambda wildcards, output: os.path.dirname(output.table),
+    shell:
+        "visql month-radiation {input.sheet:q} --angles {input.angles:q} -o {output.table:q}"
+        " --leak {output.leak:q} --pictures {params.folder:q} --config {params.config:q} >{log:q} 2>&1"
+
+
+# Levels of all frames: bias and noise of each, dark, flat, injection where there are such frames.
+rule detector:
+    input:
+        lambda wildcards: PLAN.levels(wildcards.month),
+        sheet=f"{RESULTS}/exposures/{{month}}.tsv",
+        thresholds=PLAN.threshold_file,
+    output:
+        table=f"{MONTHS}/detector_{{month}}.parquet",
+        frames=f"{MONTHS}/detector_frames_{{month}}.parquet",
+        pictures=directory(f"{MONTHS}/detector"),
+    log:
+        f"{LOG}/detector/{{month}}.log",
+    benchmark:
+        f"{BENCHMARK}/detector/{{month}}.tsv"
+    conda:
+        "../../envs/visql.yaml"
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        version=[STAGES["detector"], STAGES["detector_pictures"]],
+        config=PLAN.config_of("calibration", "quality", "pictures"),
+        facts=PLAN.facts("geometry", "detector", "mission_epoch"),
+    shell:
+        "visql detector {input.sheet:q} -o {output.table:q} --frames {output.frames:q}"
+        " --pictures {output.pictures:q} --config {params.config:q} >{log:q} 2>&1"

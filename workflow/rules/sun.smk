@@ -1,0 +1,110 @@
+# The Sun: GOES, plate solutions, angles.
+
+
+# A day that could not be had, or is not final, is there, says so, and is asked for again at a later run.
+rule goes_day:
+    output:
+        f"{PLAN.radiation.goes_pattern}",
+    log:
+        f"{LOG}/goes/{{day}}.log",
+    benchmark:
+        f"{BENCHMARK}/goes/{{day}}.tsv"
+    wildcard_constraints:
+        day=r"\d{8}",
+    conda:
+        "../../envs/visql.yaml"
+    resources:
+        mem_mb=500,
+        runtime=30,
+    params:
+        version=STAGES["goes"],
+        config=PLAN.standing_config("goes", "goes", "results"),
+    shell:
+        "visql goes-day {wildcards.day} -o {output:q} --record-failure"
+        " --config {params.config:q} >{log:q} 2>&1"
+
+
+rule goes_picture:
+    input:
+        lambda wildcards: PLAN.radiation.goes_days(wildcards.month, wildcards.exposure),
+    output:
+        f"{EXPOSURE}_goes.png",
+    log:
+        f"{LOG}/goes_picture/{{month}}/{{exposure}}.log",
+    benchmark:
+        f"{BENCHMARK}/goes_picture/{{month}}/{{exposure}}.tsv"
+    wildcard_constraints:
+        exposure=all_but(*WITHOUT_RAW),
+    conda:
+        "../../envs/visql.yaml"
+    resources:
+        mem_mb=500,
+        runtime=5,
+    params:
+        version=STAGES["goes_pictures"],
+        config=PLAN.config_of("goes", "pictures"),
+        facts=PLAN.facts("detector"),
+        sheet=f"{RESULTS}/exposures/{{month}}.tsv",
+        raw=fingerprint,
+    shell:
+        "visql goes-picture {params.sheet:q} {wildcards.exposure:q} {input:q} -o {output:q}"
+        " --config {params.config:q} >{log:q} 2>&1"
+
+
+rule plate:
+    input:
+        stars=f"{EXPOSURE}_stars2.parquet",
+        tiles=lambda wildcards: PLAN.tiles(wildcards.month, wildcards.exposure),
+    output:
+        f"{EXPOSURE}.wcs",
+    log:
+        f"{LOG}/plate/{{month}}/{{exposure}}.log",
+    benchmark:
+        f"{BENCHMARK}/plate/{{month}}/{{exposure}}.tsv"
+    wildcard_constraints:
+        exposure=all_but(*WITHOUT_RAW),
+    conda:
+        "../../envs/visql.yaml"
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        version=STAGES["plate"],
+        config=PLAN.config_of("plate", "preview", "gaia"),
+        facts=PLAN.facts("geometry", "sky_distortion"),
+        ra=sheet_value("ra"),
+        dec=sheet_value("dec"),
+        pa=sheet_value("pa"),
+        tiles=lambda wildcards, input: (
+            [f"--tiles={tile}" for tile in input.tiles] if input.tiles else []
+        ),
+    shell:
+        "visql plate-solve {input.stars:q} {params.tiles:q} -o {output:q}"
+        " --ra={params.ra} --dec={params.dec} --pa={params.pa} --record-failure"
+        " --config {params.config:q} >{log:q} 2>&1"
+
+
+rule angles:
+    input:
+        series=lambda wildcards: PLAN.radiation.month_days(wildcards.month),
+        plates=lambda wildcards: PLAN.radiation.plates(wildcards.month),
+        sheet=f"{RESULTS}/exposures/{{month}}.tsv",
+    output:
+        table=f"{MONTHS}/angles_{{month}}.parquet",
+        text=f"{MONTHS}/All_Angles_and_GOES_{{month}}.txt",
+    log:
+        f"{LOG}/angles/{{month}}.log",
+    benchmark:
+        f"{BENCHMARK}/angles/{{month}}.tsv"
+    conda:
+        "../../envs/visql.yaml"
+    resources:
+        mem_mb=1000,
+        runtime=15,
+    params:
+        version=STAGES["angles"],
+        config=PLAN.config_of("sun", "goes", "plate"),
+        facts=PLAN.facts("detector"),
+    shell:
+        "visql angles {input.sheet:q} {input.series:q} -o {output.table:q} --text {output.text:q}"
+        " --config {params.config:q} >{log:q} 2>&1"
