@@ -124,7 +124,6 @@ def readme_folder(vis, tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("docs")
 def test_the_readme_can_be_followed(readme_folder):
     """Its examples leave what docs/products.md promises."""
     (folder,) = (readme_folder / "results" / "exposures" / "202407").iterdir()
@@ -155,7 +154,6 @@ def test_the_readme_can_be_followed(readme_folder):
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("docs")
 @pytest.mark.parametrize("name", ["legacy.md"])
 def test_examples_on_results_run(name, readme_folder):
     assert run_page(ROOT / "docs" / name, readme_folder) >= 1

@@ -11,7 +11,7 @@ from visql_lib.flags import SolutionFlag
 from visql_lib.plan import GAIA_PICTURES
 from visql_lib.tables import read_meta, read_table
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("gaia_workflow")]
+pytestmark = [pytest.mark.slow]
 
 RATIOS = {"gain": "none"}  # the toy camera has no gain model
 TRUTH = {"sources": "folder", "folder": "raw/truth"}

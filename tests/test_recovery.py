@@ -15,7 +15,6 @@ from visql_lib.steps.moments import measure_exposure_moments
 from visql_lib.tables import read_table
 
 SETTINGS = Settings()
-pytestmark = pytest.mark.xdist_group("vis_ccd")
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,6 @@ from visql_lib.sources import detect_sources
 SEXTRACTOR = shutil.which("source-extractor") or shutil.which("sex")
 pytestmark = [
     pytest.mark.skipif(SEXTRACTOR is None, reason="SExtractor is not installed (Debian: source-extractor)"),
-    pytest.mark.xdist_group("vis_ccd"),
 ]
 
 PARAMETERS = [

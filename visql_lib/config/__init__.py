@@ -1,6 +1,7 @@
 """Typed settings, stage versions and where the configuration files are."""
 
 from visql_lib.config.load import find_data_file, load_settings, settings_from_mapping
+from visql_lib.config.fetch_settings import FetchSettings, WatchSettings
 from visql_lib.config.radiation_settings import (
     CalibrationSettings,
     GoesSettings,
@@ -28,6 +29,7 @@ __all__ = [
     "AstrometrySettings",
     "CalibrationSettings",
     "CatalogSettings",
+    "FetchSettings",
     "GaiaSettings",
     "GoesSettings",
     "IndexSettings",
@@ -44,6 +46,7 @@ __all__ = [
     "StarSettings",
     "SunSettings",
     "TrendSettings",
+    "WatchSettings",
     "find_data_file",
     "load_settings",
     "settings_from_mapping",

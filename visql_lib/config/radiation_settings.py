@@ -134,7 +134,9 @@ class PlateSettings(Section):
     )
     time_limit: float = setting(60.0, "s", "Time for one exposure.", gt=0)
     radius: float = setting(2.0, "deg", "Search around the header's boresight.", gt=0)
-    scale_error: float = setting(0.05, None, "Error of the pixel scale that is searched, as a fraction of it.", gt=0, lt=1)
+    scale_error: float = setting(
+        0.05, None, "Error of the pixel scale that is searched, as a fraction of it.", gt=0, lt=1
+    )
     blind: bool = setting(True, None, "If that fails, try the installed indexes all over the sky.")
     stars: int = setting(200, None, "Brightest stars of the exposure that are used.", ge=10)
 

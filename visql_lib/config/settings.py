@@ -12,6 +12,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
+from visql_lib.config.fetch_settings import FetchSettings, WatchSettings
 from visql_lib.config.radiation_settings import (
     CalibrationSettings,
     GoesSettings,
@@ -205,6 +206,8 @@ class Settings(Section):
         default=CalibrationSettings(), description=CalibrationSettings.__doc__
     )
     movies: MovieSettings = Field(default=MovieSettings(), description=MovieSettings.__doc__)
+    fetch: FetchSettings = Field(default=FetchSettings(), description=FetchSettings.__doc__)
+    watch: WatchSettings = Field(default=WatchSettings(), description=WatchSettings.__doc__)
     legacy: LegacySettings = Field(default=LegacySettings(), description=LegacySettings.__doc__)
 
     @field_validator("months")

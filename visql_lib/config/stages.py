@@ -31,6 +31,7 @@ STAGES: dict[str, int] = {
     "detector_pictures": 1,
     "movies": 1,
     "performance": 1,
+    "fetch": 1,
     "quality": 1,
     "quality_pictures": 1,
     "legacy": 1,
