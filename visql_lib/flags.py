@@ -42,6 +42,10 @@ class QuadrantFlag(NamedFlag):
     CONSTANT = 2, "all pixels have one value; nothing was detected"
     OVERFLOW = 4, "too many pixels above the threshold; nothing was detected"
     NO_OVERSCAN = 8, "bias level and noise could not be measured"
+    HOT_LINE = 16, "a DARK or BIAS with a hot column or row"
+    MANY_CANDIDATES = 32, "a DARK with more pixels that may be hot than are kept; the faintest were left out"
+    NO_INJECTION = 64, "a CHARGE frame without injected lines, or without room behind them for a trail"
+    SATURATED = 128, "a FLAT whose median pixel is saturated"
 
 
 class MomentFlag(NamedFlag):

@@ -1,7 +1,7 @@
 """Typed settings, stage versions and where the configuration files are."""
 
-from visql_lib.config.load import find_data_file, load_settings, settings_from_mapping
 from visql_lib.config.fetch_settings import FetchSettings, WatchSettings
+from visql_lib.config.load import find_data_file, load_settings, settings_from_mapping
 from visql_lib.config.radiation_settings import (
     CalibrationSettings,
     GoesSettings,

@@ -40,6 +40,7 @@ def read_out(
     parts: Electronics,
     full_scale: float,
     rng: np.random.Generator | None,
+    lines: tuple[NDArray, NDArray] | None = None,
 ) -> NDArray:
     """Digitise a quadrant.
 
@@ -55,11 +56,13 @@ def read_out(
         Largest number that can be written.
     rng : Generator or None
         None: no noise.
+    lines : (array, array), optional
+        Levels of the rows and of the columns of the full array [ADU].
 
     Returns
     -------
     array of uint16, shape of the full array
-        Pre- and overscan hold bias and read noise only.
+        Pre- and overscan hold bias, read noise and the lines' levels only.
     """
     image = (layout.image_rows, layout.image_columns)
     if rng is None:
@@ -72,6 +75,9 @@ def read_out(
         full[image] *= np.sqrt(ratio, out=ratio)
         full += np.float32(parts.bias)
     full[image] += signal
+    if lines is not None:
+        full += lines[0].astype(np.float32)[:, None]
+        full += lines[1].astype(np.float32)
     np.rint(full, out=full)
     np.clip(full, 0, full_scale, out=full)
     return full.astype(np.uint16)

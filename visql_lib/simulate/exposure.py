@@ -16,9 +16,10 @@ from visql_lib.errors import SimulationError
 from visql_lib.frames.instrument import Instrument
 from visql_lib.frames.layout import QuadrantLayout
 from visql_lib.simulate import radiation
+from visql_lib.simulate.defects import add_defects, hot_columns, hot_pixels, line_levels
 from visql_lib.simulate.detector import Electronics, electronics, read_out
 from visql_lib.simulate.field import EPOCH, Columns, galaxy_field, star_field
-from visql_lib.simulate.lamps import flat_signal, injected_signal
+from visql_lib.simulate.lamps import flat_signal, injected_signal, lamp_light
 from visql_lib.simulate.optics import PsfModel, psf_model
 from visql_lib.simulate.photometry import expected_flux
 from visql_lib.simulate.plan import ExposureOptions, exposure_time, image_types
@@ -66,6 +67,7 @@ class SimulatedExposure:
         self.geometry = FocalPlaneGeometry.of(instrument, shifts)
         self.psf = psf_model(instrument, options.optics.jitter, options.optics.defocus)
         self.layouts = self._chosen()
+        self._hot_columns = hot_columns(options.detector, instrument)
         self._check_damage()
 
     def _check_damage(self) -> None:
@@ -158,7 +160,14 @@ class SimulatedExposure:
             flat_signal(image, layout, self.options.detector, self.options.seed, number)
         elif self.options.type == "CHARGE":
             injected_signal(image, layout, self.options.detector, rng)
+        self._add_defects(image, layout)
         return image, self._add_radiation(image, layout, parts, rng)
+
+    def _add_defects(self, image: NDArray, layout: QuadrantLayout) -> None:
+        detector = self.options.detector
+        hot = hot_pixels(layout, detector, self.options.seed, self._number(layout))
+        columns = self._hot_columns.get(layout.name, [])
+        add_defects(image, layout, hot, columns, detector.hot_column_level, self.exptime)
 
     def _add_sky(self, patch: Patch, layout: QuadrantLayout, parts: Electronics) -> None:
         for field, place in ((self.stars, self._place_stars), (self._galaxies, self._place_galaxies)):
@@ -195,8 +204,30 @@ class SimulatedExposure:
         signal, n = self.signal(layout)
         rng = self._rng(2, self._number(layout)) if self.options.detector.noise else None
         full_scale = self.instrument.detector.full_scale
-        pixels = read_out(signal, layout, self.electronics(layout), full_scale, rng)
+        number = self._number(layout)
+        lines = line_levels(layout, self.options.detector, self.options.seed, number, self._rng(7, number))
+        pixels = read_out(signal, layout, self.electronics(layout), full_scale, rng, lines)
         return pixels, n, pixels[layout.image_rows, layout.image_columns] >= full_scale
+
+    def detector_truth(self) -> dict[str, Any]:
+        """Return what is wrong with the chosen quadrants, and what a FLAT holds.
+
+        ``hot_pixels``: quadrant, one-based x and y in the full array, rate [ADU/s];
+        ``hot_columns``: quadrant, one-based column; ``flat``: mean light of the
+        lamp in each quadrant [ADU].
+        """
+        detector, hot, flat = self.options.detector, [], {}
+        for layout in self.layouts:
+            x0, y0 = layout.origin
+            found = hot_pixels(layout, detector, self.options.seed, self._number(layout))
+            hot += [
+                (layout.name, int(x) + x0 + 1, int(y) + y0 + 1, float(rate))
+                for x, y, rate in zip(*found, strict=True)
+            ]
+            if self.options.type == "FLAT":
+                flat[layout.name] = float(detector.flat_level * lamp_light(layout, detector).mean())
+        columns = [(layout.name, c) for layout in self.layouts for c in self._hot_columns.get(layout.name, [])]
+        return {"hot_pixels": hot, "hot_columns": columns, "flat": flat}
 
     def header(self) -> dict[str, Any]:
         """Return the primary header; blank keywords are None."""
@@ -331,6 +362,7 @@ def _truth(
                 "pa": exposure.boresight.pa,
             },
             "particles": int(sum(n for _, n, _ in counts)),
+            "detector": exposure.detector_truth(),
             "distortion": {"x": exposure.geometry.distortion.x, "y": exposure.geometry.distortion.y},
             "options": exposure.options.model_dump(mode="json"),
         },

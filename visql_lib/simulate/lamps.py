@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from visql_lib.frames.layout import QuadrantLayout
 from visql_lib.simulate.plan import DetectorOptions
 
-_BLOCKS = 4  # blocks of injected lines in a quadrant
+BLOCKS = 4  # blocks of injected lines in a quadrant
 
 
 def flat_signal(
@@ -19,11 +19,7 @@ def flat_signal(
     It falls off slowly from the middle of the focal plane; every pixel answers
     with a sensitivity of its own, the same for all flats of one seed.
     """
-    rows, columns = image.shape
-    x, y = layout.wcs.to_world(
-        np.arange(columns) + layout.origin[0] + 1, np.arange(rows) + layout.origin[1] + 1
-    )
-    glow = 1 - 0.4 * x[None, :] ** 2 - 0.5 * (y[:, None] - 0.05) ** 2
+    glow = lamp_light(layout, options)
     response = np.random.Generator(np.random.SFC64([seed, 4, number])).standard_normal(
         image.shape, np.float32
     )
@@ -33,21 +29,34 @@ def flat_signal(
     image += response
 
 
+def lamp_light(layout: QuadrantLayout, options: DetectorOptions) -> NDArray:
+    """Return the light of the lamp over the image section, 1 in the middle of the focal plane."""
+    columns, rows = layout.image_columns, layout.image_rows
+    x, y = layout.wcs.to_world(
+        np.arange(columns.start, columns.stop) + 1, np.arange(rows.start, rows.stop) + 1
+    )
+    slope_x, slope_y = options.flat_slope
+    along_x, along_y = 1 - 0.4 * x**2 + slope_x * x, slope_y * y - 0.5 * (y - 0.05) ** 2
+    return np.asarray(along_x[None, :] + along_y[:, None])
+
+
 def injected_signal(
     image: NDArray, layout: QuadrantLayout, options: DetectorOptions, rng: np.random.Generator
 ) -> None:
     """Add blocks of injected lines to an image [ADU, axis order (y, x)], in place.
 
-    Each column injects a little more or less than its neighbours; electrons
-    caught by traps come out in the first lines after a block.
+    Each column injects a little more or less than its neighbours. Traps catch
+    electrons of the first lines of a block and let them go in the lines after it,
+    fewer and fewer: altogether the share ``trailing`` of a line's charge.
     """
     rows, columns = image.shape
     pattern = options.injection * np.asarray(1 + 0.08 * rng.standard_normal(columns))
-    height = rows // (2 * _BLOCKS)
-    decay = np.exp(-np.arange(12) / 4.0)[:, None]
+    height = rows // (2 * BLOCKS)
+    kept = np.exp(-1 / options.trailing_length)
+    late = options.trailing * (1 - kept) * kept ** np.arange(height)[:, None] * pattern
     ordered = image if layout.lower else image[::-1]  # first line read first
-    for block in range(_BLOCKS):
+    for block in range(BLOCKS):
         first = block * 2 * height + height // 2
-        ordered[first : first + height] += pattern.astype(np.float32)
-        tail = ordered[first + height : first + height + len(decay)]
-        tail += (0.002 * pattern[None, :] * decay[: len(tail)]).astype(np.float32)
+        ordered[first : first + height] += (pattern - late).astype(np.float32)
+        tail = ordered[first + height : first + 2 * height]
+        tail += late[: len(tail)].astype(np.float32)

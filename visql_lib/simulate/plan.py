@@ -16,7 +16,7 @@ from visql_lib.frames.instrument import Instrument
 from visql_lib.frames.names import RawName
 
 # Raise it whenever the same options give another frame: frames of an older version are made again.
-VERSION = 1
+VERSION = 2
 
 TYPES = ("long", "short", "DARK", "FLAT", "BIAS", "CHARGE")
 
@@ -57,8 +57,25 @@ class DetectorOptions(Section):
     noise: bool = setting(True, None, "Photon and read noise.")
     bias_scatter: float = setting(0.5, "adu", "Scatter of the quadrants' bias levels.", ge=0)
     flat_level: float = setting(20000.0, "adu", "Level of a FLAT.", ge=0)
+    flat_slope: tuple[float, float] = setting(
+        (0.0, 0.0), "1/deg", "Change of the light of a FLAT along x and y of the focal plane, relative."
+    )
     prnu: float = setting(0.005, None, "Scatter of the pixels' response, seen in a FLAT.", ge=0, le=0.1)
     injection: float = setting(15000.0, "adu", "Level of the injected lines of a CHARGE frame.", ge=0)
+    trailing: float = setting(
+        0.008, None, "Share of an injected line's charge that comes late, after the block.", ge=0, le=1
+    )
+    trailing_length: float = setting(4.0, "px", "Lines in which the late charge falls to 1/e.", gt=0)
+    row_pattern: float = setting(0.0, "adu", "Rms of the rows' own levels, new in every frame.", ge=0)
+    column_pattern: float = setting(0.0, "adu", "Rms of the columns' own levels, of the seed.", ge=0)
+    hot_pixels: float = setting(0.0, "1/Mpx", "Density of hot pixels, of the seed.", ge=0)
+    hot_rate: float = setting(
+        0.2, "adu/s", "Signal of the faintest hot pixels; the mean is twice as high.", ge=0
+    )
+    hot_columns: tuple[str, ...] = setting(
+        (), None, "Hot columns, such as 3-3.E:700: quadrant, one-based column of its full array."
+    )
+    hot_column_level: float = setting(10.0, "adu", "Signal of the pixels of a hot column.", ge=0)
     shifts: bool = setting(True, None, "CCDs stand a little off their nominal places.")
 
 

@@ -12,10 +12,11 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from visql_lib.config import CatalogSettings, PreviewSettings
+from visql_lib.config import CalibrationSettings, CatalogSettings, PreviewSettings
 from visql_lib.errors import DetectionError, FrameError
 from visql_lib.flags import QuadrantFlag
 from visql_lib.frames import Exposure, Quadrant
+from visql_lib.frames.calibration import calibration_measures
 from visql_lib.frames.mosaic import Preview
 from visql_lib.frames.statistics import level_and_noise
 from visql_lib.sources import Detections, detect_sources
@@ -47,6 +48,7 @@ def measure_frame(
     preview: PreviewSettings,
     on_quadrant: Callable[[], None] = lambda: None,
     threads: int = 1,
+    calibration: CalibrationSettings | None = None,
 ) -> FramePass:
     """Measure a frame quadrant by quadrant.
 
@@ -63,6 +65,8 @@ def measure_frame(
     threads : int, optional
         Quadrants whose sources are detected at once; as many are in memory.
         The result does not depend on it.
+    calibration : CalibrationSettings or None, optional
+        What is hot in a DARK or BIAS; None: the defaults.
 
     Raises
     ------
@@ -70,6 +74,7 @@ def measure_frame(
         If the frame cannot be read.
     """
     saturation = exposure.instrument.detector.saturation
+    frame_type, hot = exposure.header.frame_type, calibration or CalibrationSettings()
     levels: dict[str, dict[str, Any]] = {}
     detections: dict[str, dict[str, NDArray]] = {}
     pictures = Preview(exposure.layouts, preview.thumbnail_binning, preview.zoom_size)
@@ -82,7 +87,9 @@ def measure_frame(
 
     with _Workers(threads, finish) as workers:
         for quadrant in exposure:
-            levels[quadrant.name] = _levels(quadrant)
+            row = _levels(quadrant)
+            row |= calibration_measures(quadrant, frame_type, row, hot, saturation)
+            levels[quadrant.name] = row
             pictures.add(quadrant.image, quadrant.layout)
             if catalog is None:
                 on_quadrant()
@@ -189,5 +196,14 @@ def _join(parts: dict[str, dict[str, NDArray]], order: list[str]) -> dict[str, N
 def _quadrant_rows(levels: dict[str, dict[str, Any]], order: list[str]) -> dict[str, NDArray]:
     if not order:
         return {}
-    rows = {key: np.array([levels[name][key] for name in order]) for key in levels[order[0]]}
-    return rows | {"EXT": np.array(order)}
+    rows = {key: [levels[name][key] for name in order] for key in levels[order[0]]}
+    lists = {key: _filled(rows.pop(key), fill) for key, fill in (("HOT_INDEX", -1), ("HOT_SIGNAL", np.nan))}
+    return {key: np.array(values) for key, values in rows.items()} | lists | {"EXT": np.array(order)}
+
+
+def _filled(lists: list[NDArray], fill: float) -> NDArray:
+    """Return lists of different lengths as rows of one array, at least one long, filled up."""
+    columns = np.full((len(lists), max(1, *map(len, lists))), fill, dtype=lists[0].dtype)
+    for row, values in zip(columns, lists, strict=True):
+        row[: len(values)] = values
+    return columns

@@ -49,9 +49,30 @@ CATALOGUE = TableSchema(
 
 STARS = TableSchema("stars", "Stars selected in the radius-flux diagram.", (*_PLACE, *_SHAPE))
 
+# What DARK, FLAT, BIAS and CHARGE frames tell of a quadrant; NaN in frames of other types.
+CALIBRATION_COLUMNS = (
+    Column("SIGNAL", "float32", "adu", "LEVEL less BIAS; DARK: of the pixels that no particle hit"),
+    Column("ROW_PATTERN", "float32", "adu", "DARK, BIAS: rms of the rows' own levels, noise taken off"),
+    Column("ROW_PATTERN_OVERSCAN", "float32", "adu", "DARK, BIAS: the same in the serial overscan"),
+    Column("COLUMN_PATTERN", "float32", "adu", "DARK, BIAS: rms of the columns' own levels, noise taken off"),
+    Column("N_HOT_COLUMNS", "float32", "", "DARK, BIAS: columns far above their neighbours"),
+    Column("N_HOT_ROWS", "float32", "", "DARK, BIAS: rows far above their neighbours"),
+    Column("HOT_COLUMN", "float32", "pix", "the brightest of them, one-based in the full array; NaN if none"),
+    Column("HOT_COLUMN_SIGNAL", "float32", "adu", "its median above LEVEL; NaN if none"),
+    Column("N_CANDIDATES", "float32", "", "DARK: isolated bright pixels, hot or hit by a particle"),
+    Column("SLOPE_X", "float32", "", "FLAT: change of the light from edge to edge along x, relative"),
+    Column("SLOPE_Y", "float32", "", "FLAT: the same along y"),
+    Column("INJECTED", "float32", "adu", "CHARGE: median of the injected lines above the others"),
+    Column("INJECTED_LINES", "float32", "", "CHARGE: injected lines"),
+    Column("TRAILING", "float32", "", "CHARGE: charge behind a block, in units of an injected line's"),
+    Column("TRAILING_ERR", "float32", "", "its standard error"),
+    Column("TRAILING_LENGTH", "float32", "pix", "CHARGE: lines in which the trail falls to 1/e; NaN if unsure"),
+)
+
 QUADRANTS = TableSchema(
     "quadrants",
-    "Bias level, noise and background of every quadrant of one exposure.",
+    "Bias level, noise and background of every quadrant of one exposure, and what its frame type asks for "
+    "(DARK, FLAT, BIAS, CHARGE); NaN where it is not measured in frames of this type.",
     (
         Column("EXT", "str", "", "quadrant"),
         Column("BIAS", "float32", "adu", "median of the serial overscan"),
@@ -63,6 +84,15 @@ QUADRANTS = TableSchema(
         Column("BACKGROUND", "float32", "adu", "median of the fitted background; NaN where none was fitted"),
         Column("BACKGROUND_RMS", "float32", "adu", "its rms, the unit of the threshold"),
         Column("N_DETECTIONS", "int32", "", "rows of the catalogue"),
+        *CALIBRATION_COLUMNS,
+        Column(
+            "HOT_INDEX",
+            "int32",
+            "",
+            "DARK: isolated bright pixels, x + y * columns of the full array, zero-based; filled up with -1",
+            size=-1,
+        ),
+        Column("HOT_SIGNAL", "float32", "adu", "above LEVEL; filled up with NaN", size=-1, step=0.25),
         Column("FLAGS", "int16", "", "QuadrantFlag bits"),
     ),
 )
