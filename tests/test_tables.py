@@ -26,6 +26,8 @@ def rows(schema, n=7, seed=1):
             made[column.name] = np.array([f"{i % 3}-äö" * (i % 2) for i in range(n)])
         elif column.dtype == "time":
             made[column.name] = np.datetime64("2024-07-13T03:28:40.123456") + np.arange(n).astype("m8[s]")
+        elif column.dtype == "bool":
+            made[column.name] = rng.random(shape) < 0.5
         elif np.dtype(column.dtype).kind == "i":
             made[column.name] = rng.integers(0, 100, shape)
         else:

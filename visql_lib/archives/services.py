@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from visql_lib import __version__
 from visql_lib.archives.columns import Columns, joined
@@ -25,6 +25,24 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+
+class Patience(Protocol):
+    """How long and how often a service is asked: the settings' `timeout`, `attempts`, `backoff`, `rest`."""
+
+    @property
+    def timeout(self) -> float:
+        """Silence [s] that is borne."""
+    @property
+    def attempts(self) -> int:
+        """Times it is asked."""
+    @property
+    def backoff(self) -> float:
+        """First pause [s] between attempts."""
+    @property
+    def rest(self) -> float:
+        """Time [s] it is left alone after it failed."""
+
 
 _AGENT = f"VISQL/{__version__} (Euclid VIS quick look)"
 _MARGIN = 0.05  # deg around a tile: archives look for stars where they were in 2000
@@ -78,7 +96,7 @@ def ask_vizier(tile: int, settings: GaiaSettings, locks: Path) -> Columns:
     def call(session: requests.Session, timeout: tuple[float, float]) -> requests.Response:
         return session.get(settings.vizier_url, params=query, timeout=timeout, stream=True)
 
-    return _ask("vizier", settings.vizier_url, call, read, settings, locks)
+    return ask("vizier", settings.vizier_url, call, read, settings, locks)
 
 
 def ask_tap(tile: int, settings: GaiaSettings, locks: Path) -> Columns:
@@ -126,7 +144,7 @@ def _tap_page(tile: int, last: int, settings: GaiaSettings, locks: Path) -> Colu
     def call(session: requests.Session, timeout: tuple[float, float]) -> requests.Response:
         return session.post(settings.tap_url, data=form, timeout=timeout, stream=True)
 
-    return _ask("tap", settings.tap_url, call, read, settings, locks)
+    return ask("tap", settings.tap_url, call, read, settings, locks)
 
 
 def _adql(tile: int, last: int, settings: GaiaSettings) -> str:
@@ -139,12 +157,12 @@ def _adql(tile: int, last: int, settings: GaiaSettings) -> str:
     )
 
 
-def _ask(
+def ask(
     name: str,
     url: str,
     call: Call,
     read: Callable[[bytes], T],
-    settings: GaiaSettings,
+    settings: Patience,
     locks: Path,
 ) -> T:
     """Ask until there is an answer that can be read; nobody else asks this service meanwhile.

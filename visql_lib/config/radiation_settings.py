@@ -69,7 +69,7 @@ class GoesSettings(Section):
         "Folder of the folders goesNN on the server.",
     )
     satellites: Annotated[tuple[str, ...], BeforeValidator(one_or_more)] = setting(
-        ("16 2017-02-07 2025-04-06", "19 2025-04-07", "18 2023-01-04", "15 2010-03-04 2020-03-04"),
+        ("16 2017-02-07 2025-04-06", "19 2025-04-07", "18 2023-01-04"),
         None,
         "Satellites in the order they are asked for: NUMBER [FIRST-DAY [LAST-DAY]].",
     )

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from visql_lib.plan.core import Plan
 
 RADIATED = ("SCIENCE", "DARK")  # frame types whose particles are counted
-RADIATION_PICTURES = ("cosmiX", "cosmics", "protons", "rf")
+RADIATION_PICTURES = ("cosmiX", "cosmics", "protons", "rf", "goes")
 MOVIES = {"XCOSMIX": "xcosmix", "PROTONS": "protons"}
 
 
@@ -67,15 +67,14 @@ class RadiationPlan:
         return str(goes_path(self._settings, date(2000, 1, 1)).with_name("goes_{day}.parquet"))
 
     def pictures(self, month: str) -> list[str]:
-        """Return pictures to ask for, so that all of single exposures are made (see `Plan.pictures`)."""
+        """Return the pictures of single exposures that got lost: the others come with the tables."""
         found = []
         for exposure in self._plan.exposures(month, *RADIATED):
             stem = self._plan.stem(month, exposure)
-            lost = [f"{stem}_{n}.png" for n in RADIATION_PICTURES]
-            # Snakemake makes all outputs of a rule if one is missing; the table stands for them.
-            made = Path(f"{stem}_radiation.parquet").is_file()
-            found += [p for p in lost if made and not Path(p).is_file()]
-            found.append(f"{stem}_goes.png")
+            # The table stands for all that is made with it (see Plan.pictures); what got lost is asked for.
+            if Path(f"{stem}_radiation.parquet").is_file():
+                paths = [f"{stem}_{name}.png" for name in RADIATION_PICTURES]
+                found += [path for path in paths if not Path(path).is_file()]
         return found
 
     @property

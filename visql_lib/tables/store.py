@@ -239,6 +239,9 @@ def _buffer(values: NDArray, kind: pa.DataType | None = None) -> pa.Array:
     """Wrap numbers as they are; `pyarrow.array` would import pandas, which takes longer than many a step."""
     import pyarrow as pa
 
+    if values.dtype == bool:  # Arrow packs eight to a byte
+        packed = np.packbits(values, bitorder="little")
+        return pa.Array.from_buffers(pa.bool_(), len(values), [None, pa.py_buffer(packed)])
     values = np.ascontiguousarray(values)
     kind = kind or pa.from_numpy_dtype(values.dtype)
     return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(values.view(np.uint8))])

@@ -34,7 +34,11 @@ rule movie:
 
 rule last_movie:
     input:
-        [PLAN.radiation.movies(month)[:1] for month in PLAN.newest_months if month in PLAN.months],
+        [
+            PLAN.radiation.movies(month)[:1]
+            for month in PLAN.newest_months
+            if month in PLAN.months
+        ],
     output:
         f"{TIMELINE}/XCOSMIX_LASTMONTH.mp4",
     log:

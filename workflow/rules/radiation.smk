@@ -1,10 +1,13 @@
-# Catalogue -> particles of an exposure -> the month's radiation.
+# Catalogue -> particles of an exposure, beside the Sun's X-rays -> the month's radiation.
 
 
 rule particles:
     input:
         catalogue=f"{EXPOSURE}.cat.parquet",
         quadrants=f"{EXPOSURE}_quadrants.parquet",
+        days=lambda wildcards: PLAN.radiation.goes_days(
+            wildcards.month, wildcards.exposure
+        ),
     output:
         table=f"{EXPOSURE}_radiation.parquet",
         maps=f"{EXPOSURE}_radmaps.parquet",
@@ -23,16 +26,20 @@ rule particles:
         mem_mb=800,
         runtime=5,
     params:
-        version=[STAGES["radiation"], STAGES["radiation_pictures"]],
-        config=PLAN.config_of("radiation", "pictures"),
+        version=[
+            STAGES[name]
+            for name in ("radiation", "radiation_pictures", "goes_pictures")
+        ],
+        config=PLAN.config_of("radiation", "goes", "pictures"),
         facts=PLAN.facts("geometry", "detector"),
-        prefix=lambda wildcards, output: output.table.removesuffix(
-            "_radiation.parquet"
-        ),
+        prefix=lambda wildcards, output: output.table.removesuffix("_radiation.parquet"),
+        days=lambda wildcards, input: [f"--goes={day}" for day in input.days],
+        sheet=f"{RESULTS}/exposures/{{month}}.tsv",
+        raw=fingerprint,
     shell:
         "visql radiation {input.catalogue:q} -o {output.table:q} --maps {output.maps:q}"
         " --quadrants {input.quadrants:q} --pictures {params.prefix:q} --record-failure"
-        " --config {params.config:q} >{log:q} 2>&1"
+        " --sheet {params.sheet:q} {params.days:q} --config {params.config:q} >{log:q} 2>&1"
 
 
 rule month_radiation:

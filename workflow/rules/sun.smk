@@ -24,33 +24,6 @@ rule goes_day:
         " --config {params.config:q} >{log:q} 2>&1"
 
 
-rule goes_picture:
-    input:
-        lambda wildcards: PLAN.radiation.goes_days(wildcards.month, wildcards.exposure),
-    output:
-        f"{EXPOSURE}_goes.png",
-    log:
-        f"{LOG}/goes_picture/{{month}}/{{exposure}}.log",
-    benchmark:
-        f"{BENCHMARK}/goes_picture/{{month}}/{{exposure}}.tsv"
-    wildcard_constraints:
-        exposure=all_but(*WITHOUT_RAW),
-    conda:
-        "../../envs/visql.yaml"
-    resources:
-        mem_mb=500,
-        runtime=5,
-    params:
-        version=STAGES["goes_pictures"],
-        config=PLAN.config_of("goes", "pictures"),
-        facts=PLAN.facts("detector"),
-        sheet=f"{RESULTS}/exposures/{{month}}.tsv",
-        raw=fingerprint,
-    shell:
-        "visql goes-picture {params.sheet:q} {wildcards.exposure:q} {input:q} -o {output:q}"
-        " --config {params.config:q} >{log:q} 2>&1"
-
-
 rule plate:
     input:
         stars=f"{EXPOSURE}_stars2.parquet",

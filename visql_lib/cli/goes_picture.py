@@ -1,0 +1,74 @@
+"""`visql goes-picture`: the Sun's X-ray flux around one exposure."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import numpy as np
+
+from visql_lib.cli.common import INPUT, output_option, settings_of, step
+from visql_lib.errors import TableError
+
+if TYPE_CHECKING:
+    from visql_lib.tables.sheet import SheetRow
+
+
+@step(
+    "goes-picture",
+    """Draw the Sun's X-ray flux 12 h before and after EXPOSURE of the exposure sheet SHEET.
+
+    SERIES are tables of `visql goes-day` or `visql goes`, of all days needed: flux
+    [W/m2] in both channels against hours from the start of the exposure, with the
+    classes of flares, exposure time [s], SAA and ALPHA [deg].""",
+    "visql goes-picture 202407.tsv E goes_2024071[234].parquet -o E_goes.png",
+)
+@click.argument("sheet", type=INPUT)
+@click.argument("exposure")
+@click.argument("series", type=INPUT, nargs=-1)
+@output_option("Picture (PNG).")
+def command(sheet: Path, exposure: str, series: tuple[Path, ...], output: Path, config: Path | None) -> None:
+    """Read, measure, draw."""
+    from visql_lib.cli.pictures import save
+    from visql_lib.frames.instrument import load_instrument
+    from visql_lib.pictures.goes import goes_picture
+    from visql_lib.radiation.goes import exposure_flux
+    from visql_lib.tables.goes_store import read_series
+
+    settings = settings_of(config)
+    readout = load_instrument(settings.instrument).detector.readout_time
+    row = _row(sheet, exposure)
+    start = _start(row, sheet)
+    flux, provisional, missing = read_series(series, settings.goes)
+    measured = exposure_flux(flux, [start], [row.exptime], readout, provisional=provisional)
+    figure = goes_picture(
+        flux,
+        start,
+        row.exptime,
+        readout,
+        title=exposure,
+        angles=(row.saa, row.alpha),
+        measured={name: values[0] for name, values in measured.items()},
+        missing=missing,
+        hours=settings.goes.hours,
+    )
+    save(figure, output, settings.pictures.dpi)
+
+
+def _row(sheet: Path, exposure: str) -> SheetRow:
+    from visql_lib.tables.sheet import read_sheet
+
+    for row in read_sheet(sheet):
+        if row.exposure == exposure:
+            return row
+    raise TableError(f"{sheet}: has no exposure {exposure!r}")
+
+
+def _start(row: SheetRow, sheet: Path) -> np.datetime64:
+    """Return the start of an exposure, NaT where it is not known."""
+    text = row.date_obs.strip().removesuffix("Z").removesuffix("+00:00")
+    try:
+        return np.datetime64(text or "NaT", "us")
+    except ValueError as error:
+        raise TableError(f"{sheet}: {row.exposure} has the senseless date {row.date_obs!r}") from error
