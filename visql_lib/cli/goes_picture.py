@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from visql_lib.cli.common import INPUT, output_option, settings_of, step
 from visql_lib.errors import TableError
 
 if TYPE_CHECKING:
+    from visql_lib.config import Settings
     from visql_lib.tables.sheet import SheetRow
 
 
@@ -30,13 +32,24 @@ if TYPE_CHECKING:
 @output_option("Picture (PNG).")
 def command(sheet: Path, exposure: str, series: tuple[Path, ...], output: Path, config: Path | None) -> None:
     """Read, measure, draw."""
+    draw_goes(sheet, exposure, series, output, settings_of(config))
+
+
+def draw_goes(
+    sheet: Path,
+    exposure: str,
+    series: Sequence[Path],
+    output: Path,
+    settings: Settings,
+    hours: float | None = None,
+) -> None:
+    """Read, measure, draw the flux around an exposure; so many `hours` [h], or as the settings say."""
     from visql_lib.cli.pictures import save
     from visql_lib.frames.instrument import load_instrument
     from visql_lib.pictures.goes import goes_picture
     from visql_lib.radiation.goes import exposure_flux
     from visql_lib.tables.goes_store import read_series
 
-    settings = settings_of(config)
     readout = load_instrument(settings.instrument).detector.readout_time
     row = _row(sheet, exposure)
     start = _start(row, sheet)
@@ -51,7 +64,7 @@ def command(sheet: Path, exposure: str, series: tuple[Path, ...], output: Path, 
         angles=(row.saa, row.alpha),
         measured={name: values[0] for name, values in measured.items()},
         missing=missing,
-        hours=settings.goes.hours,
+        hours=hours or settings.goes.hours,
     )
     save(figure, output, settings.pictures.dpi)
 

@@ -74,7 +74,7 @@ class Epoch(Section):
     tr1: Limits = Limits()
     tr2: Limits = Limits()
     XRAY_RATE: Limits = Limits()
-    COSMIC_RATE: Limits = Limits()
+    COSMIC_DARK_RATE: Limits = Limits()
     PROTON_RATE: Limits = Limits()
     LIT_AREA: Limits = Limits()
     BIAS: Limits = Limits()

@@ -13,6 +13,7 @@ import functools
 import io
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any, NamedTuple, ParamSpec
 
 import matplotlib as mpl
@@ -276,6 +277,7 @@ def render_png(figure: Figure, dpi: float | None = None, software: str = "VISQL"
     grey = np.array_equal(pixels[..., 0], pixels[..., 1]) and np.array_equal(pixels[..., 1], pixels[..., 2])
     info = PngInfo()
     info.add_text("Software", software)
+    info.add_text("Creation Time", datetime.now(UTC).isoformat(timespec="seconds"))
     buffer = io.BytesIO()
     picture = Image.fromarray(np.ascontiguousarray(pixels[..., 0] if grey else pixels))
     # Level 3 is twice as fast as the default, and noise comes out smaller.

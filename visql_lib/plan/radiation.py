@@ -8,7 +8,7 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from visql_lib.tables.goes_store import goes_path, must_ask
+from visql_lib.tables.goes_store import goes_path, must_ask, set_aside
 from visql_lib.tables.sheet import USABLE, SheetRow
 
 if TYPE_CHECKING:
@@ -27,11 +27,11 @@ class RadiationPlan:
         self._settings = plan.settings
 
     def ask_again(self) -> None:
-        """Remove days of GOES that are not final and old enough: they are asked for again."""
+        """Set aside days of GOES that are not final, once they have waited: they are asked for again."""
         folder = goes_path(self._settings, date(2000, 1, 1)).parent
         for path in sorted(folder.glob("goes_*.parquet")) if folder.is_dir() else ():
             if must_ask(path, self._settings):
-                path.unlink()
+                set_aside(path)
 
     def tables(self, month: str, ending: str = "_radiation.parquet") -> list[str]:
         """Return the tables of the particles of a month's exposures, made now and before."""

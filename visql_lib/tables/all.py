@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from visql_lib.tables.gaia import GAIA_TABLES
+from visql_lib.tables.leak import LEAK_TABLES
+from visql_lib.tables.performance import PERFORMANCE
 from visql_lib.tables.products import CATALOGUE, MOMENTS, PSFMOMENTS, QUADRANTS, STAMPS, STARS
 from visql_lib.tables.radiation import RADIATION_TABLES
 from visql_lib.tables.schema import TableSchema
@@ -16,6 +18,8 @@ ALL: tuple[TableSchema, ...] = (
     *GAIA_TABLES,
     PSFMOMENTS,
     *RADIATION_TABLES,
+    *LEAK_TABLES,
+    PERFORMANCE,
 )
 
 

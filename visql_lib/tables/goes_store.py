@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,11 @@ def days_around(start: datetime, before: float, after: float) -> list[date]:
 
 
 def write_day(path: Path, day: date, answer: DayAnswer, settings: Settings) -> None:
-    """Write what is known of a day; one that failed carries the reason as ``failed``."""
+    """Write what is known of a day; one that failed carries the reason as ``failed``.
+
+    Where the answer is that of the table set aside (`set_aside`), this comes back as
+    it was: nothing that hangs on it is made again.
+    """
     columns = answer.columns or GOES_SERIES.empty()
     meta: dict[str, Any] = {
         "day": day.isoformat(),
@@ -51,7 +55,37 @@ def write_day(path: Path, day: date, answer: DayAnswer, settings: Settings) -> N
     }
     if answer.state == FAILED:
         meta["failed"] = answer.reason
+    if _says_the_same(_aside(path), columns, meta, settings):
+        _aside(path).touch()
+        _aside(path).replace(path)
+        return
     write_table(path, columns, GOES_SERIES, meta=meta, **question(settings, day))
+    _aside(path).unlink(missing_ok=True)
+
+
+def set_aside(path: Path) -> None:
+    """Put the table of a day away, so that the day is asked for again."""
+    path.replace(_aside(path))
+
+
+def _aside(path: Path) -> Path:
+    return path.with_suffix(".previous")
+
+
+def _says_the_same(
+    path: Path, columns: Mapping[str, NDArray], meta: dict[str, Any], settings: Settings
+) -> bool:
+    """Tell whether a table set aside holds this answer, and is as final."""
+    try:
+        table = read_table(path, GOES_SERIES.names)
+    except TableError:
+        return False  # there is none, or none of ours
+    if any(table.meta.get(key) != meta.get(key) for key in ({*meta, "failed"} - {"asked"})):
+        return False
+    if is_final(table.meta, settings.goes) != is_final(meta, settings.goes):
+        return False
+    new = GOES_SERIES.cast(columns)
+    return all(np.array_equal(table[name], new[name], equal_nan=new[name].dtype.kind in "fM") for name in new)
 
 
 def question(settings: Settings, day: date) -> dict[str, Any]:
@@ -104,7 +138,7 @@ def is_current(path: Path, day: date, settings: Settings, now: datetime | None =
         return False
     if meta.get("state") == NONE and meta.get("origins") != _origins(settings.goes):
         return False
-    return is_final(meta, settings.goes) or _since(meta, now) < timedelta(hours=settings.goes.refresh)
+    return is_final(meta, settings.goes) or _since(path, meta, now) < timedelta(hours=settings.goes.refresh)
 
 
 def is_final(meta: dict[str, Any], goes: GoesSettings) -> bool:
@@ -130,7 +164,7 @@ def must_ask(path: Path, settings: Settings, now: datetime | None = None) -> boo
     try:
         meta = read_meta(path)
         day = date.fromisoformat(str(meta.get("day")))
-        waited = _since(meta, now)
+        waited = _since(path, meta, now)
     except (TableError, ValueError):
         return True
     if meta.get("state") == FAILED:
@@ -138,9 +172,11 @@ def must_ask(path: Path, settings: Settings, now: datetime | None = None) -> boo
     return not is_current(path, day, settings, now)
 
 
-def _since(meta: dict[str, Any], now: datetime | None) -> timedelta:
-    """Return how long ago a day was asked for."""
-    return (now or datetime.now(UTC)) - datetime.fromisoformat(str(meta.get("asked")))
+def _since(path: Path, meta: dict[str, Any], now: datetime | None) -> timedelta:
+    """Return how long ago a day was asked for: the file is newer if the answer was the same again."""
+    asked = datetime.fromisoformat(str(meta.get("asked")))
+    again = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+    return (now or datetime.now(UTC)) - max(asked, again)
 
 
 def read_series(

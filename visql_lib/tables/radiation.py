@@ -17,7 +17,10 @@ _RATES = tuple(
     for kind, name in _PARTICLES
     for column in (
         Column(
-            f"{kind}_RATE", "float64", "1 / (s cm2)", f"rate of {name}; half the readout counts; NaN if unknown"
+            f"{kind}_RATE",
+            "float64",
+            "1 / (s cm2)",
+            f"rate of {name}; half the readout counts; NaN if unknown",
         ),
         Column(f"{kind}_RATE_ERR", "float64", "1 / (s cm2)", "its Poisson error"),
     )
@@ -60,8 +63,14 @@ MONTH_RADIATION = TableSchema(
         ),
         Column("COSMIC_EXCESS", "float64", "", "the same of the map of cosmics"),
         Column("PROTON_EXCESS", "float64", "", "the same of the map of protons"),
+        Column("XRAY_DARK_RATE", "float64", "1 / (s cm2)", "rate of X-rays in the part that is not lit"),
+        Column(
+            "COSMIC_DARK_RATE", "float64", "1 / (s cm2)", "rate of cosmics there: no solar X-rays among them"
+        ),
         Column("LIT_AREA", "float64", "cm2", "area lit by X-rays"),
-        Column("LIT_RATE", "float64", "1 / (s cm2)", "rate of X-rays there, above the dark part; NaN if none"),
+        Column(
+            "LIT_RATE", "float64", "1 / (s cm2)", "rate of X-rays there, above the dark part; NaN if none"
+        ),
         Column("LIT_RATE_ERR", "float64", "1 / (s cm2)", "its Poisson error"),
         Column("STATUS", "str", "", "ok, warn, error or failed, against the thresholds in force that day"),
         Column("REASON", "str", "", "what raised the status"),

@@ -11,6 +11,7 @@ import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -107,6 +108,7 @@ def write_table(
     fields = [_field(c, first[c.name]) for c in schema.columns]
     kept = {
         **(meta or {}),
+        "made": datetime.now(UTC).isoformat(timespec="seconds"),
         "product": schema.product,
         "visql_version": __version__,
         "stage": stage,
@@ -163,6 +165,36 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> Table:
     except pa.ArrowInvalid as error:
         raise TableError(f"{path}: not a Parquet table; make it again") from error
     return Table({n: _to_numpy(table.column(n)) for n in table.column_names}, _meta_of(table.schema))
+
+
+def read_parts(path: Path, columns: Sequence[str]) -> Iterator[Table]:
+    """Yield some columns of one of our tables, some ten thousand rows at a time; at least one part.
+
+    Raises
+    ------
+    TableError
+        If the file is no Parquet table or lacks a wanted column.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(path) as file:
+            missing = [c for c in columns if c not in file.schema_arrow.names]
+            texts = [f.name for f in file.schema_arrow if pa.types.is_string(f.type)]
+        if missing:
+            raise TableError(f"{path}: has no column {', '.join(missing)}")
+        with pq.ParquetFile(path, read_dictionary=texts) as file:
+            for number in range(file.num_row_groups):
+                part = file.read_row_group(number, columns=list(columns), use_threads=False)
+                yield Table({n: _to_numpy(part.column(n)) for n in columns}, _meta_of(part.schema))
+            if file.num_row_groups == 0:
+                part = file.read(columns=list(columns))
+                yield Table({n: _to_numpy(part.column(n)) for n in columns}, _meta_of(part.schema))
+    except OSError as error:
+        raise TableError(f"{path}: cannot be read ({error.strerror or 'not a Parquet file'})") from error
+    except pa.ArrowInvalid as error:
+        raise TableError(f"{path}: not a Parquet table; make it again") from error
 
 
 def read_meta(path: Path) -> dict[str, Any]:

@@ -30,16 +30,17 @@ rule particles:
             STAGES[name]
             for name in ("radiation", "radiation_pictures", "goes_pictures")
         ],
-        config=PLAN.config_of("radiation", "goes", "pictures"),
+        config=PLAN.config_of("radiation", "pictures"),
         facts=PLAN.facts("geometry", "detector"),
         prefix=lambda wildcards, output: output.table.removesuffix("_radiation.parquet"),
         days=lambda wildcards, input: [f"--goes={day}" for day in input.days],
         sheet=f"{RESULTS}/exposures/{{month}}.tsv",
+        hours=PLAN.settings.goes.hours,
         raw=fingerprint,
     shell:
         "visql radiation {input.catalogue:q} -o {output.table:q} --maps {output.maps:q}"
         " --quadrants {input.quadrants:q} --pictures {params.prefix:q} --record-failure"
-        " --sheet {params.sheet:q} {params.days:q} --config {params.config:q} >{log:q} 2>&1"
+        " --sheet {params.sheet:q} --hours {params.hours} {params.days:q} --config {params.config:q} >{log:q} 2>&1"
 
 
 rule month_radiation:

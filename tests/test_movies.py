@@ -1,0 +1,496 @@
+"""Movies: what a frame shows, which frames are drawn again, what is encoded."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+import struct
+import subprocess
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from visql_lib.cli.movie import command
+from visql_lib.config import RadiationSettings
+from visql_lib.errors import VisqlError
+from visql_lib.movies.encode import encode, encoder
+from visql_lib.movies.errors import MovieError
+from visql_lib.movies.frames import FrameCache, GoesDays, movie_exposures, read_frames
+from visql_lib.pictures.movie import FrameFacts, MovieCanvas, even_size, grid_of
+from visql_lib.pictures.movie_goes import FLUXES, series_line
+from visql_lib.radiation.maps import MAPS, Grid
+from visql_lib.tables import write_table
+from visql_lib.tables.radiation import ANGLES, GOES_SERIES, RADIATION_MAPS
+from visql_lib.tables.sheet import SheetRow, write_sheet
+
+WIDTH = 320  # px, small to be quick
+START = np.datetime64("2024-07-13T03:28:40", "us")
+GRIDS = {name: Grid.of(name, RadiationSettings()).meta for name in MAPS}
+Columns = dict[str, NDArray]
+
+
+def maps_of(seed: int = 1) -> Columns:
+    """Return some bins of every map."""
+    random = np.random.default_rng(seed)
+    names = np.repeat(list(GRIDS), 800)
+    return {
+        "MAP": names,
+        "IX": random.integers(10, 96, len(names)),
+        "IY": random.integers(10, 96, len(names)),
+        "N": random.integers(1, 200, len(names)),
+    }
+
+
+def goes_of(day: str, *, cadence: int = 60, level: float = 1e-7) -> Columns:
+    """Return a day of a calm Sun."""
+    n = 86400 // cadence
+    return {
+        "TIME": np.datetime64(day, "us") + np.arange(n) * np.timedelta64(cadence, "s"),
+        "XRSA": np.full(n, level, np.float32),
+        "XRSB": np.full(n, 10 * level, np.float32),
+        "GOOD": np.ones(n, bool),
+        "SATELLITE": np.full(n, "GOES-16"),
+    }
+
+
+def row_of(exposure: str, start: str, frame_type: str = "SCIENCE", **more: Any) -> SheetRow:
+    empty = dict.fromkeys(SheetRow.__dataclass_fields__, "")
+    numbers = {"exptime": 560.5, "ra": 10.0, "dec": 20.0, "pa": 30.0, "saa": 91.66, "alpha": -4.52}
+    known = {"exposure": exposure, "date_obs": start, "frame_type": frame_type, "status": "ok"}
+    return SheetRow(**(empty | numbers | {"size": 1, "mtime": 1} | known | more))  # type: ignore[arg-type]
+
+
+class Month:
+    """A sheet, maps beside it, GOES, angles, settings."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.sheet, self.cache = folder / "exposures" / "202407.tsv", folder / "frames"
+        self.movie, self.goes, self.angles = folder / "X.mp4", folder / "goes", folder / "angles.parquet"
+        self.config = folder / "config.yaml"
+        self.rows = [
+            row_of("late", "2024-07-13T12:00:00.000"),
+            row_of("dark", "2024-07-13T03:28:40.000", "DARK", exptime=100.0),
+            row_of("early", "2024-07-10T01:00:00.000"),
+            row_of("flat", "2024-07-13T05:00:00.000", "FLAT"),
+            row_of("nomaps", "2024-07-13T06:00:00.000"),
+        ]
+
+    def make(self) -> Month:
+        self.sheet.parent.mkdir(parents=True)
+        self.config.write_text(f"movies: {{width: {WIDTH}}}\n")
+        write_sheet(self.sheet, self.rows)
+        for seed, name in enumerate(("late", "dark", "early", "flat")):
+            self.write_maps(name, seed)
+        for day in ("2024-07-12", "2024-07-13"):
+            write_table(self.goes / f"goes_{day}.parquet", goes_of(day), GOES_SERIES)
+        angles: Columns = {c.name: np.zeros(1) for c in ANGLES.columns}
+        angles |= {n: np.array(["Earth"]) for n in ("IMG_T1", "IMG_T2", "ANGLE_SOURCE", "POINTING_SOURCE")}
+        angles |= {"EXPOSURE": np.array(["dark"]), "DATE_OBS": np.array([START]), "SAA": np.array([87.5])}
+        angles |= {"FRAME_TYPE": np.array(["DARK"]), "GOES_SATELLITE": np.array(["GOES-16"])}
+        write_table(self.angles, angles, ANGLES)
+        return self
+
+    def maps(self, exposure: str) -> Path:
+        return self.sheet.parent / "202407" / exposure / f"{exposure}_radmaps.parquet"
+
+    def write_maps(self, exposure: str, seed: int) -> None:
+        write_table(self.maps(exposure), maps_of(seed), RADIATION_MAPS, meta={"grids": GRIDS})
+
+    def run(self, *more: str | Path, output: Path | None = None) -> Path:
+        output = output or self.movie
+        given = [self.sheet, "-o", output, "--cache", self.cache, "--config", self.config]
+        result = CliRunner().invoke(command, [str(a) for a in [*given, *more]], catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+        self.said = result.output
+        return output
+
+    def frames(self, kind: str = "xcosmix") -> dict[str, int]:
+        """Return the kept frames and when each was written."""
+        return {p.name: p.stat().st_mtime_ns for p in (self.cache / kind / "202407").glob("*.png")}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Month:
+    """A month whose movie is made."""
+    month = Month(tmp_path_factory.mktemp("made") / "month").make()
+    month.run("--goes", month.goes)
+    return month
+
+
+@pytest.fixture
+def month(made: Month, tmp_path: Path) -> Month:
+    """A copy of that month, to change."""
+    shutil.copytree(made.folder, tmp_path / "month")
+    return Month(tmp_path / "month")
+
+
+@pytest.fixture(scope="module")
+def canvas() -> MovieCanvas:
+    return MovieCanvas("xcosmix", WIDTH)
+
+
+FACTS = FrameFacts("C_2024", "SCIENCE", START, 560.5, 72.0, 91.66, -4.52, "header", 1.2e-7)
+
+
+# ---------------------------------------------------------------- what an encoded movie is
+
+
+def said_of(movie: Path) -> str:
+    """Return what the decoder says of a file."""
+    return subprocess.run([encoder(), "-hide_banner", "-i", movie], capture_output=True, text=True).stderr
+
+
+def decoded(movie: Path) -> NDArray[np.uint8]:
+    """Return all frames of a movie, shape (n, height, width, 3)."""
+    size = re.search(r"Video: h264.*?, (\d+)x(\d+)", said_of(movie))
+    assert size, said_of(movie)
+    options = ["-v", "error", "-i", movie, "-f", "rawvideo", "-pix_fmt", "rgb24", "-"]
+    raw = subprocess.run([encoder(), *options], capture_output=True, check=True)
+    assert raw.stderr == b""
+    return np.frombuffer(raw.stdout, np.uint8).reshape(-1, int(size[2]), int(size[1]), 3)
+
+
+def boxes_of(movie: Path) -> list[str]:
+    """Return the types of the outermost boxes of an MP4, in order."""
+    content, at, found = movie.read_bytes(), 0, []
+    while at < len(content):
+        (length,) = struct.unpack(">I", content[at : at + 4])
+        found.append(content[at + 4 : at + 8].decode())
+        assert length >= 8
+        at += length
+    return found
+
+
+def test_movie_of_a_month(month: Month) -> None:
+    movie = month.run("--goes", month.goes, "--angles", month.angles)
+    said = said_of(movie)
+    assert re.search(rf"h264 .*yuv420p\(tv, bt709, progressive\), {WIDTH}x240.* 6 fps", said), said
+    assert not re.search(r"Lav[cf]\d", said)  # no version that would change the bytes
+    boxes = boxes_of(movie)
+    assert boxes[0] == "ftyp"
+    assert boxes.index("moov") < boxes.index("mdat")  # plays before all of it is there
+    frames = decoded(movie)
+    assert frames.shape == (3, 240, WIDTH, 3)  # FLAT and the exposure without maps are left out
+    kept = movie_exposures([month.sheet])
+    assert len(month.frames()) == 3
+    assert [e.facts.exposure for e in kept] == ["early", "dark", "late"]
+    cache = FrameCache(month.cache, "xcosmix", WIDTH)
+    drawn = [next((month.cache / "xcosmix" / "202407").glob(f"{e.facts.exposure}-*.png")) for e in kept]
+    for shown, original in zip(frames, read_frames(drawn, cache.size), strict=True):
+        # Half the resolution in colour blurs thin lines, but nothing is shifted, nor its colours.
+        assert np.abs(shown.astype(float) - original).mean() < 4
+        assert abs(shown.mean() - original.mean()) < 1.5
+
+
+def test_second_call_draws_nothing_and_gives_the_same_bytes(month: Month) -> None:
+    first, frames = month.movie.read_bytes(), month.frames()
+    assert month.run("--goes", month.goes, output=month.folder / "again.mp4").read_bytes() == first
+    assert month.frames() == frames
+    assert len(frames) == 3
+
+
+def test_one_changed_table_redraws_one_frame(month: Month) -> None:
+    before = month.frames()
+    month.write_maps("dark", seed=17)
+    month.run("--goes", month.goes)
+    after = month.frames()
+    assert len(after) == 3  # the old one is gone
+    assert len(set(before.items()) & set(after.items())) == 2
+    assert set(before) - set(after) == {n for n in before if n.startswith("dark-")}
+
+
+def test_a_changed_day_of_goes_redraws_what_shows_it(month: Month) -> None:
+    before = month.frames()
+    write_table(month.goes / "goes_2024-07-12.parquet", goes_of("2024-07-12", level=3e-7), GOES_SERIES)
+    month.run("--goes", month.goes)
+    redrawn = {name.partition("-")[0] for name in set(month.frames()) - set(before)}
+    assert redrawn == {"dark"}  # late sees 12 h back, to 0:00 of the 13th
+
+
+def test_settings_and_orphans(month: Month) -> None:
+    before = set(month.frames())
+    month.config.write_text("movies: {width: 322}\n")
+    month.maps("early").unlink()
+    assert decoded(month.run("--goes", month.goes)).shape == (2, 242, 322, 3)
+    assert not before & set(month.frames())
+    assert {name.partition("-")[0] for name in month.frames()} == {"dark", "late"}
+
+
+def test_other_movies_leave_the_frames_of_the_month(month: Month) -> None:
+    frames = month.frames()
+    recent = month.run("--last-days", "1", "--goes", month.goes, output=month.folder / "recent.mp4")
+    assert len(decoded(recent)) == 2
+    assert len(decoded(month.run("--last-days", "--goes", month.goes, output=recent))) == 3  # 30 days
+    month.run("--kind", "protons", output=month.folder / "P.mp4")
+    assert month.frames() == frames  # nothing drawn, nothing removed
+    assert len(month.frames("protons")) == 3
+
+
+def test_no_exposures_give_a_movie_that_says_so(month: Month) -> None:
+    write_sheet(month.sheet, [])
+    frames = decoded(month.run())
+    assert len(frames) == 12  # 2 s
+    assert (frames[0] < 100).sum() > 500  # words
+    assert np.abs(frames[0].astype(int) - frames[-1]).mean() < 0.5
+
+
+def test_broken_tables_cost_their_frame_only(month: Month) -> None:
+    month.maps("dark").write_bytes(b"no table")
+    (month.goes / "goes_2024-07-12.parquet").write_bytes(b"no table")
+    lost = month.folder / "lost.parquet"
+    assert len(decoded(month.run("--goes", month.goes, "--goes", lost, "--angles", lost))) == 3
+    assert month.said.count("lost.parquet: is not there") == 2
+    assert "dark_radmaps.parquet" in month.said
+    assert "goes_2024-07-12.parquet" in month.said
+
+
+def test_a_broken_frame_is_removed_and_said(month: Month) -> None:
+    path = next((month.cache / "xcosmix" / "202407").glob("dark-*.png"))
+    path.write_bytes(path.read_bytes()[:2000])
+    with pytest.raises(MovieError, match=r"broken frame.*make the movie again"):
+        month.run("--goes", month.goes)
+    assert not path.exists()
+    assert len(decoded(month.run("--goes", month.goes))) == 3
+
+
+# ---------------------------------------------------------------- the encoder
+
+
+def test_encoder_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "ffmpeg"
+    program.write_text("#!/bin/sh\necho no such codec >&2\nexit 3\n")
+    program.chmod(0o755)
+    monkeypatch.setattr("visql_lib.movies.encode.encoder", lambda: str(program))
+    frames = [np.zeros((240, 320, 3), np.uint8)] * 30  # more than a pipe holds
+    with pytest.raises(MovieError, match=r"X\.mp4: the encoder failed \(exit code 3\): no such codec"):
+        encode(frames, (320, 240), 6, tmp_path / "out" / "X.mp4")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_encoder_that_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", str(tmp_path / "nowhere"))
+    with pytest.raises(MovieError, match="encoder"):
+        encode([np.zeros((240, 320, 3), np.uint8)], (320, 240), 6, tmp_path / "X.mp4")
+    assert not (tmp_path / "X.mp4").exists()
+
+
+def test_failing_frames_leave_the_old_movie(tmp_path: Path) -> None:
+    def frames() -> Iterator[NDArray[np.uint8]]:
+        yield np.zeros((240, 320, 3), np.uint8)
+        raise MovieError("a frame")
+
+    path = tmp_path / "X.mp4"
+    path.write_text("old")
+    with pytest.raises(MovieError, match="a frame"):
+        encode(frames(), (320, 240), 6, path)
+    with pytest.raises(VisqlError, match="frame 0 has shape"):
+        encode([np.zeros((2, 2, 3), np.uint8)], (320, 240), 6, path)
+    assert path.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["X.mp4"]
+
+
+@pytest.mark.parametrize("frames_per_second", [0.5, 6, 59.94])
+def test_one_frame(tmp_path: Path, frames_per_second: float) -> None:
+    frame = np.full((240, 320, 3), (200, 30, 90), np.uint8)
+    assert encode([frame], (320, 240), frames_per_second, tmp_path / "X.mp4") == 1
+    (shown,) = decoded(tmp_path / "X.mp4")
+    assert np.abs(shown.astype(int) - frame).max() <= 3
+
+
+# ---------------------------------------------------------------- exposures
+
+
+def test_facts_of_exposures(month: Month) -> None:
+    from visql_lib.movies.frames import read_angles
+
+    by_name = {
+        e.facts.exposure: e.facts for e in movie_exposures([month.sheet], [read_angles(month.angles)], 72)
+    }
+    assert (by_name["dark"].saa, by_name["dark"].alpha, by_name["dark"].angle_source) == (87.5, 0.0, "Earth")
+    assert (by_name["late"].saa, by_name["late"].alpha, by_name["late"].angle_source) == (
+        91.66,
+        -4.52,
+        "header",
+    )
+    assert by_name["dark"].clock == "2024-07-13  03:28:40 UTC"
+    assert by_name["dark"].line == (
+        "DARK   100.0 s   SAA 87.50°   ALPHA 0.00° (Earth)   GOES XRSA 0.0×10⁰ W/m²"
+    )
+    assert np.isnan(by_name["late"].goes_flux)
+    assert by_name["late"].line == "SCIENCE   560.5 s   SAA 91.66°   ALPHA −4.52°"
+    unknown = FrameFacts("X")
+    assert unknown.clock == "time not known"
+    assert unknown.line == "SCIENCE   exposure time not known   SAA not known   ALPHA not known"
+
+
+def test_exposures_without_a_time_come_last(month: Month) -> None:
+    rows = [*month.rows, row_of("X_notime", "")]
+    write_sheet(month.sheet, rows)
+    month.write_maps("X_notime", 9)
+    names = [e.facts.exposure for e in movie_exposures([month.sheet])]
+    assert names == ["early", "dark", "late", "X_notime"]
+    assert [e.facts.exposure for e in movie_exposures([month.sheet], last_days=1)] == ["dark", "late"]
+    assert len(decoded(month.run("--goes", month.goes))) == 4
+
+
+def test_hours_of_goes_span_days(month: Month) -> None:
+    found = GoesDays(sorted(month.goes.iterdir(), reverse=True)).around(START, 12.0)
+    assert found is not None
+    assert found["TIME"][0] == np.datetime64("2024-07-12T15:29", "us")
+    assert found["TIME"][-1] == np.datetime64("2024-07-13T15:28", "us")
+    assert (np.diff(found["TIME"]) == np.timedelta64(60, "s")).all()
+    assert found["GOOD"].all()  # as written
+    assert GoesDays([]).around(START, 12.0) is None
+    assert GoesDays(sorted(month.goes.iterdir())).around(np.datetime64("2024-07-20", "us"), 12.0) is None
+
+
+# ---------------------------------------------------------------- what a frame shows
+
+
+def test_grid_is_the_map() -> None:
+    n = GRIDS["xray"]["nx"]
+    table = {
+        "MAP": np.array(["xray", "xray", "rf"]),
+        "IX": np.array([0, n - 1, 7]),
+        "IY": np.array([1, n - 1, 7]),
+    }
+    table["N"] = np.array([5, 9, 3])
+    found = grid_of(table, {"grids": GRIDS}, "xray")
+    assert found is not None
+    counts, extent = found
+    assert counts.shape == (n, n)
+    assert (counts[1, 0], counts[-1, -1], counts.sum()) == (5, 9, 14)
+    assert extent == pytest.approx((-0.4, -0.4 + n * 250 / 36000, -0.4, -0.4 + n * 250 / 36000))
+    assert grid_of(table, {"grids": {}}, "xray") is None
+    assert grid_of(table, {}, "rf") is None
+
+
+def test_frames_do_not_depend_on_those_before(canvas: MovieCanvas) -> None:
+    goes, meta = goes_of("2024-07-13"), {"grids": GRIDS}
+    first = canvas.draw(FACTS, maps_of(), meta, goes)
+    assert first.shape == (240, WIDTH, 3)
+    assert first.dtype == np.uint8
+    canvas.draw(FrameFacts("X"), None, {}, None, "E_radmaps.parquet: not a Parquet table; make it again")
+    canvas.draw_nothing("no exposure in 202408")
+    assert np.array_equal(canvas.draw(FACTS, maps_of(), meta, goes), first)
+    assert np.array_equal(MovieCanvas("xcosmix", WIDTH).draw(FACTS, maps_of(), meta, goes), first)
+
+
+@pytest.mark.parametrize("kind", ["xcosmix", "protons"])
+def test_colours_are_scaled_by_exposure_time(kind: str) -> None:
+    canvas, meta = MovieCanvas(kind, WIDTH), {"grids": GRIDS}
+    panel = canvas._maps[0]
+    canvas.draw(replace(FACTS, exptime=524.0), maps_of(), meta, None)
+    usual = panel.image.get_array().copy()
+    canvas.draw(replace(FACTS, exptime=262.0 - 18.0), maps_of(), meta, None)
+    np.testing.assert_allclose(panel.image.get_array().compressed(), 2 * usual.compressed())
+    counts, _ = grid_of(maps_of(), meta, panel.name) or (np.zeros(0), ())
+    assert usual.sum() == pytest.approx(counts.sum())
+    assert panel.number.get_text() == f"{counts.sum():,.0f}"
+    canvas.draw(replace(FACTS, exptime=np.nan), maps_of(), meta, None)  # not known: as it is
+    np.testing.assert_allclose(panel.image.get_array().compressed(), usual.compressed())
+
+
+def test_panels_say_what_is_missing(canvas: MovieCanvas) -> None:
+    canvas.draw(FACTS, maps_of(), {"grids": {"rf": GRIDS["rf"]}}, None)
+    xray, rf = canvas._maps
+    assert xray.words.get_text() == "no map of X-rays"
+    assert rf.words.get_text() == ""
+    assert canvas._goes.words.get_text() == "no GOES data"
+    far = goes_of("2024-08-13")
+    canvas.draw(FACTS, maps_of(), {"grids": GRIDS}, far)
+    assert canvas._goes.words.get_text() == "no GOES data"
+    masked = goes_of("2024-07-13") | {"XRSA": np.full(1440, np.nan), "XRSB": np.full(1440, np.nan)}
+    canvas.draw(FACTS, maps_of(), {"grids": GRIDS}, masked)
+    assert canvas._goes.words.get_text() == "no GOES data"
+    canvas.draw(FACTS, maps_of(), {"grids": GRIDS}, None, "failed: no quadrants")
+    assert xray.words.get_text() == rf.words.get_text() == "failed: no quadrants"
+
+
+def test_the_exposure_is_marked_and_bad_samples_are_grey(canvas: MovieCanvas) -> None:
+    goes = goes_of("2024-07-13")
+    goes["GOOD"][600:700] = False
+    canvas.draw(FACTS, maps_of(), {"grids": GRIDS}, goes)
+    panel = canvas._goes
+    assert panel.mark.get_x() == 0
+    assert panel.mark.get_width() == pytest.approx((560.5 + 72) / 3600)
+    bad, xrsb, xrsa = (np.isfinite(line.get_ydata()).sum() for line in panel.lines)
+    seen = np.sum(np.abs((goes["TIME"] - START).astype(float)) <= 12 * 3600e6)
+    assert (bad, xrsb, xrsa) == (102, seen, seen - 100)  # and the neighbours of the bad ones
+    assert panel.satellite.get_text() == "GOES-16"
+
+
+def test_gaps_break_the_line_and_no_flare_is_lost() -> None:
+    hours = np.arange(-12, 12, 1 / 60)
+    kept = np.abs(hours - 3) > 0.5
+    x, y = series_line(hours[kept], np.full(kept.sum(), 1e-7))
+    assert np.isnan(y).sum() == 1
+    assert abs(x[np.flatnonzero(np.isnan(y))[0]] - 3.5) < 0.05
+    dense = np.arange(-12, 12, 1 / 3600)
+    flux = np.full(len(dense), 1e-7)
+    flux[43210] = 1e-4  # one second
+    x, y = series_line(dense, flux)
+    assert len(x) < 4000
+    assert np.nanmax(y) == pytest.approx(-4)
+    assert abs(x[np.nanargmax(y)] - dense[43210]) < 0.05
+    assert not np.isnan(y).any()
+
+
+@given(
+    flux=st.lists(st.floats(allow_nan=True, allow_infinity=True, width=32), max_size=40),
+    steps=st.lists(st.integers(0, 300), min_size=40, max_size=40),
+)
+@settings(max_examples=60, deadline=None)
+def test_lines_stay_in_the_panel(flux: list[float], steps: list[int]) -> None:
+    hours = np.cumsum(steps[: len(flux)]) / 60
+    x, y = series_line(hours.astype(float), np.array(flux, dtype=float))
+    known = y[np.isfinite(y)]
+    assert len(x) == len(y) >= len(flux)
+    assert ((known >= FLUXES[0]) & (known <= FLUXES[1])).all()
+    assert len(known) == np.sum(~np.isnan(flux))  # unknown stays unknown
+
+
+@given(width=st.integers(160, 1920).map(lambda n: 2 * n))
+@settings(max_examples=25, deadline=None)
+def test_sizes_are_even(width: int) -> None:
+    size = even_size(width)
+    assert size[0] == width
+    assert size[1] % 2 == 0
+    assert abs(size[1] / width - 0.75) < 0.005
+
+
+@pytest.mark.parametrize("width", [322, 1366])
+def test_frames_have_that_size(width: int) -> None:
+    frame = MovieCanvas("protons", width).draw(FACTS, maps_of(), {"grids": GRIDS}, None)
+    assert frame.shape == (even_size(width)[1], width, 3)
+
+
+def test_unknown_kind() -> None:
+    with pytest.raises(ValueError, match="none of xcosmix, protons"):
+        MovieCanvas("neutrinos")
+
+
+def test_frames_are_named_by_what_they_are_made_from(month: Month) -> None:
+    (exposure, *_) = movie_exposures([month.sheet])
+    cache, goes = FrameCache(month.cache, "xcosmix", WIDTH), GoesDays([])
+    (path,) = cache.keep([exposure], goes)
+    assert re.fullmatch(r"early-[0-9a-f]{12}\.png", path.name)
+    before = hashlib.sha256(path.read_bytes()).hexdigest()
+    turned = replace(exposure, facts=replace(exposure.facts, saa=88.0))
+    (other,) = cache.keep([turned], goes)
+    assert other != path
+    assert not path.exists()
+    (again,) = cache.keep([exposure], goes)
+    assert again == path
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == before
+    assert (cache.drawn, cache.removed) == (3, 3)  # and the one of `made`, which has its GOES

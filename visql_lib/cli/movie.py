@@ -1,0 +1,114 @@
+"""`visql movie`: the exposures of a month, one after the other, beside the Sun's X-ray flux."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from itertools import repeat
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from visql_lib.cli.common import FOLDER, INPUT, output_option, progress, settings_of, step
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+log = logging.getLogger(__name__)
+
+_ANY = click.Path(path_type=Path)
+_CONFIGURED = 0.0  # days: as many as the settings say
+_NOTHING_SECONDS = 2.0  # of a movie without exposures
+
+
+@step(
+    "movie",
+    """Make a movie (H.264, for browsers) of the SCIENCE and DARK exposures of SHEET, one or more.
+
+    One frame per exposure that has maps of particles (YYYYMM/E/E_radmaps.parquet beside
+    the sheet), in order of time. xcosmix: GOES X-ray flux [W/m2] 12 h before and after,
+    map of X-rays [deg], FLUX_RADIUS [px] against flux [ADU]; protons: map of protons with
+    the same small. Frames are kept in a folder; only new ones are drawn.""",
+    "visql movie results/exposures/202407.tsv --kind xcosmix --goes results/goes"
+    " --angles angles_202407.parquet --cache results/movies/frames -o XCOSMIX202407.mp4",
+)
+@click.argument("sheets", metavar="SHEET...", type=INPUT, nargs=-1, required=True)
+@output_option("The movie (.mp4).")
+@click.option("--kind", type=click.Choice(["xcosmix", "protons"]), default="xcosmix", show_default=True)
+@click.option(
+    "--goes",
+    type=_ANY,
+    multiple=True,
+    metavar="SERIES",
+    help="GOES series (Parquet), or a folder of them; may be given several times. Missing ones are gaps.",
+)
+@click.option(
+    "--angles",
+    type=_ANY,
+    multiple=True,
+    metavar="TABLE",
+    help="Angles to the Sun; may be given several times. Where missing, those of the sheet.",
+)
+@click.option("--cache", type=FOLDER, required=True, metavar="FOLDER", help="Where frames are kept.")
+@click.option(
+    "--last-days",
+    type=click.FloatRange(min=0),
+    is_flag=False,
+    flag_value=_CONFIGURED,
+    metavar="[DAYS]",
+    help="Only exposures of the last DAYS days before the newest one; default: movies.last_days.",
+)
+def command(
+    sheets: tuple[Path, ...],
+    output: Path,
+    kind: str,
+    goes: tuple[Path, ...],
+    angles: tuple[Path, ...],
+    cache: Path,
+    last_days: float | None,
+    config: Path | None,
+) -> None:
+    """Find the exposures, draw what is new, encode."""
+    from visql_lib.frames.instrument import load_instrument
+    from visql_lib.movies.encode import encode
+    from visql_lib.movies.frames import FrameCache, GoesDays, movie_exposures, read_angles, read_frames
+
+    settings = settings_of(config)
+    readout = load_instrument(settings.instrument).detector.readout_time
+    days = settings.movies.last_days if last_days == _CONFIGURED else last_days
+    exposures = movie_exposures(sheets, [read_angles(path) for path in _files(angles)], readout, days)
+    rate = settings.movies.frames_per_second
+    frames = FrameCache(cache, kind, settings.movies.width, settings.goes.hours)
+    if not exposures:
+        nothing = frames.canvas.draw_nothing(f"no exposure in {', '.join(sheet.stem for sheet in sheets)}")
+        encode(repeat(nothing, max(1, round(rate * _NOTHING_SECONDS))), frames.size, rate, output)
+        return
+    with frames.locked(exposures):
+        with progress(f"{output.name}: frames", len(exposures)) as advance:
+            paths = frames.keep(exposures, GoesDays(_files(goes)), advance)
+        log.info(
+            "%s: %d of %d frames drawn, %d old ones removed",
+            output.name,
+            frames.drawn,
+            len(paths),
+            frames.removed,
+        )
+        with progress(f"{output.name}: encoding", len(paths)) as advance:
+            encode(_counted(read_frames(paths, frames.size), advance), frames.size, rate, output)
+
+
+def _files(paths: Iterable[Path]) -> list[Path]:
+    """Return the files themselves and those of the folders; a missing one does not cost the movie."""
+    found: list[Path] = []
+    for path in paths:
+        if not path.exists():
+            log.warning("%s: is not there", path)
+        found += sorted(path.glob("*.parquet")) if path.is_dir() else [path] if path.exists() else []
+    return found
+
+
+def _counted(frames: Iterator[NDArray], advance: Callable[[], None]) -> Iterator[NDArray]:
+    for frame in frames:
+        yield frame
+        advance()

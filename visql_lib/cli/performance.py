@@ -1,0 +1,48 @@
+"""`visql performance`: when the products of a month were made -> a table, and a picture per day."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from visql_lib.cli.common import FOLDER, INPUT, output_option, progress, settings_of, step
+
+
+@step(
+    "performance",
+    """Follow how fast the products of a month's exposure sheet SHEET were made.
+
+    One row per exposure and product: when it was made (UTC), as tables and pictures tell
+    themselves, and the latency [h] from the start of the exposure. --pictures draws, for
+    every day (UTC) with exposures, the number of each product against time, and the
+    latencies: pipelineperf_YYYYMMDD.png.""",
+    "visql performance results/exposures/202407.tsv -o performance_202407.parquet --pictures performance/",
+)
+@click.argument("sheet", type=INPUT)
+@output_option("Times of the products (Parquet).")
+@click.option("--pictures", type=FOLDER, metavar="FOLDER", help="Also draw every day.")
+def command(sheet: Path, output: Path, pictures: Path | None, config: Path | None) -> None:
+    """Gather, write, draw."""
+    from visql_lib.cli.frame_pass import provenance
+    from visql_lib.months.performance import month_performance
+    from visql_lib.tables import write_table
+    from visql_lib.tables.performance import PERFORMANCE
+    from visql_lib.tables.sheet import read_sheet
+
+    settings = settings_of(config)
+    with progress(sheet.stem, len(read_sheet(sheet))) as advance:
+        found = month_performance(sheet, advance)
+    write_table(output, found, PERFORMANCE, meta={"month": sheet.stem}, **provenance("performance", [sheet]))
+    if pictures is None:
+        return
+    from visql_lib.cli.pictures import save
+    from visql_lib.pictures.performance import observing_days, pipeline_performance
+
+    pictures.mkdir(parents=True, exist_ok=True)
+    days = observing_days(found)
+    with progress(f"{sheet.stem}: pictures", len(days)) as advance:
+        for day in days:
+            name = f"pipelineperf_{str(day).replace('-', '')}.png"
+            save(pipeline_performance(found, day), pictures / name, settings.pictures.dpi)
+            advance()

@@ -1,0 +1,201 @@
+"""Particles of a month: the exposures' rates gathered and judged."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visql_lib.config.thresholds import OK, WARN, Thresholds
+from visql_lib.errors import TableError
+from visql_lib.flags import RadiationFlag
+from visql_lib.frames.instrument import Instrument
+from visql_lib.months.quality import start_of_row
+from visql_lib.radiation.particles import KINDS, rates, sensitive_time
+from visql_lib.tables.leak import QUADRANT_RADIATION
+from visql_lib.tables.radiation import MONTH_RADIATION
+from visql_lib.tables.sheet import IMPORTED, USABLE, WITHOUT_RAW, SheetRow, read_sheet
+from visql_lib.tables.store import read_meta, read_table
+
+FRAME_TYPES = ("SCIENCE", "DARK")
+_NUMBERS = tuple(f"N_{kind.upper()}" for kind in KINDS)
+_DARK = ("XRAY_DARK_RATE", "COSMIC_DARK_RATE")
+_STORM = ("COSMIC_DARK_RATE", "PROTON_RATE")
+# What the thresholds judge; cosmics where no X-rays of the Sun add to them.
+_JUDGED = ("XRAY_RATE", "COSMIC_DARK_RATE", "PROTON_RATE", "LIT_AREA")
+
+
+def radiation_path(row: SheetRow, folder: Path) -> Path:
+    """Return where the particles of an exposure are; `folder` holds the month's exposures."""
+    return folder / row.exposure / f"{row.exposure}_radiation.parquet"
+
+
+def radiation_exposures(sheet: Path) -> list[SheetRow]:
+    """Return the SCIENCE and DARK exposures of a sheet; imported ones only if they were measured."""
+    folder = sheet.parent / sheet.stem
+    return [
+        row
+        for row in read_sheet(sheet)
+        if row.frame_type in FRAME_TYPES
+        and row.status in (*USABLE, *WITHOUT_RAW)
+        and (row.status != IMPORTED or radiation_path(row, folder).is_file())
+    ]
+
+
+def month_radiation(
+    sheet: Path,
+    instrument: Instrument,
+    thresholds: Thresholds,
+    on_exposure: Callable[[], None] = lambda: None,
+) -> dict[str, NDArray]:
+    """Make the table of particles of a month.
+
+    Parameters
+    ----------
+    sheet : Path
+        The exposure sheet; tables of particles are looked for beside it.
+    instrument : Instrument
+        Its exposure classes.
+    thresholds : Thresholds
+        Dated limits.
+    on_exposure : callable, optional
+        Called after each exposure.
+
+    Returns
+    -------
+    dict of arrays, shape (n,)
+        The columns of MONTH_RADIATION (docs/tables.md), sorted by start.
+
+    Raises
+    ------
+    TableError
+        If the sheet cannot be read; a broken table costs its exposure only.
+    """
+    rows = []
+    for row in radiation_exposures(sheet):
+        rows.append(radiation_row(row, sheet.parent / sheet.stem, instrument, thresholds))
+        on_exposure()
+    rows.sort(key=lambda r: (np.isnat(r["DATE_OBS"]), r["DATE_OBS"], r["EXPOSURE"]))
+    if not rows:
+        return MONTH_RADIATION.empty()
+    return {name: np.array([r[name] for r in rows]) for name in MONTH_RADIATION.names}
+
+
+def radiation_row(
+    row: SheetRow, folder: Path, instrument: Instrument, thresholds: Thresholds
+) -> dict[str, Any]:
+    """Return one exposure's row.
+
+    Parameters
+    ----------
+    row : SheetRow
+        The exposure.
+    folder : Path
+        Holds the month's folders of exposures.
+    instrument : Instrument
+    thresholds : Thresholds
+    """
+    exptime = row.exptime
+    values: dict[str, Any] = {
+        "EXPOSURE": row.exposure,
+        "DATE_OBS": start_of_row(row),
+        "EXPTIME": exptime,
+        "FRAME_TYPE": row.frame_type,
+        "CLASS": "unknown" if math.isnan(exptime) else instrument.exposure_class(exptime),
+        **_unknown(),
+    }
+    found, reason = _summary(radiation_path(row, folder))
+    if found is None:
+        return values | {"STATUS": "failed", "REASON": reason, "FLAGS": int(RadiationFlag.NO_DETECTION)}
+    values |= {name: value for name, value in found.items() if name in values}
+    status, reason, flags = _judged(found, thresholds, values["DATE_OBS"])
+    return values | {"STATUS": status, "REASON": reason, "FLAGS": int(flags)}
+
+
+def _summary(path: Path) -> tuple[dict[str, Any] | None, str]:
+    """Return what an exposure's table says of it, or None and why there is nothing."""
+    if not path.is_file():
+        return None, f"{path.name}: not measured"
+    try:
+        meta = read_meta(path)
+    except TableError as error:  # costs this exposure, not the month
+        return None, str(error)
+    if "failed" in meta:
+        return None, str(meta["failed"])
+    values = meta.get("radiation")
+    if not values:
+        return None, f"{path}: holds no summary; make it again"
+    return {name: math.nan if value is None else value for name, value in values.items()}, ""
+
+
+def _judged(
+    found: Mapping[str, Any], thresholds: Thresholds, start: np.datetime64
+) -> tuple[str, str, RadiationFlag]:
+    """Return status, reason and flags of an exposure."""
+    flags = RadiationFlag(found["FLAGS"])
+    if flags & RadiationFlag.NO_DETECTION:
+        return "failed", RadiationFlag.NO_DETECTION.doc, flags
+    day = None if np.isnat(start) else date.fromisoformat(str(start.astype("datetime64[D]")))
+    judgement = thresholds.judge({name: float(found[name]) for name in _JUDGED}, day)
+    if any(f.name in _STORM and f.status != OK and f.side == "above" for f in judgement.findings):
+        flags |= RadiationFlag.STORM
+    if flags & RadiationFlag.NO_TIME:  # rates are not known, so that all seemed well
+        reasons = [RadiationFlag.NO_TIME.doc, judgement.reason]
+        status = judgement.status if judgement.status != OK else WARN
+        return status, "; ".join(filter(None, reasons)), flags
+    return judgement.status, judgement.reason, flags
+
+
+def _unknown() -> dict[str, Any]:
+    names = [f"{kind.upper()}{end}" for kind in KINDS for end in ("_RATE", "_RATE_ERR", "_EXCESS")]
+    blank = dict.fromkeys(("AREA", *names, "LIT_AREA", "LIT_RATE", "LIT_RATE_ERR", *_DARK), math.nan)
+    return blank | dict.fromkeys(_NUMBERS, 0)
+
+
+def month_quadrants(sheet: Path, month: Mapping[str, NDArray], instrument: Instrument) -> dict[str, NDArray]:
+    """Add up the particles of every quadrant over the exposures of a month but storms.
+
+    Parameters
+    ----------
+    sheet : Path
+        The exposure sheet; tables of particles are looked for beside it.
+    month : mapping of arrays, shape (n,)
+        MONTH_RADIATION of that sheet.
+    instrument : Instrument
+        Its quadrants and readout time.
+
+    Returns
+    -------
+    dict of arrays
+        The columns of QUADRANT_RADIATION (docs/tables.md); only quadrants in which
+        something could be detected.
+    """
+    avoid = RadiationFlag.STORM | RadiationFlag.NO_TIME | RadiationFlag.NO_DETECTION
+    use = (np.asarray(month["FLAGS"]) & avoid) == 0
+    names = [*instrument.quadrants]
+    sums = {name: np.zeros(len(names)) for name in ("N_EXPOSURES", "EXPOSURE_TIME", "AREA", *_NUMBERS)}
+    for exposure, exptime in zip(month["EXPOSURE"][use], month["EXPTIME"][use], strict=True):
+        path = sheet.parent / sheet.stem / str(exposure) / f"{exposure}_radiation.parquet"
+        _add(sums, read_table(path), names, sensitive_time(float(exptime), instrument))
+    seen = np.flatnonzero(sums["N_EXPOSURES"])
+    columns: dict[str, NDArray] = {name: values[seen] for name, values in sums.items()}
+    columns["EXT"] = np.array(names, dtype=np.str_)[seen]
+    counts = {kind: columns[f"N_{kind.upper()}"] for kind in KINDS}
+    columns |= rates(counts, columns["AREA"] * columns["EXPOSURE_TIME"], 1.0)
+    return columns if len(seen) else QUADRANT_RADIATION.empty()
+
+
+def _add(sums: dict[str, NDArray], table: Mapping[str, NDArray], names: list[str], time: float) -> None:
+    order = {name: i for i, name in enumerate(names)}
+    good = (table["FLAGS"] & RadiationFlag.NO_DETECTION) == 0
+    at = np.array([order[str(name)] for name in table["EXT"][good]], dtype=np.intp)
+    sums["N_EXPOSURES"][at] += 1
+    sums["EXPOSURE_TIME"][at] += time
+    sums["AREA"][at] = table["AREA"][good]
+    for name in _NUMBERS:
+        sums[name][at] += table[name][good]

@@ -1,0 +1,9 @@
+"""What goes wrong with movies."""
+
+from __future__ import annotations
+
+from visql_lib.errors import VisqlError
+
+
+class MovieError(VisqlError):
+    """A movie cannot be written: no encoder, an encoder that fails, a broken frame."""

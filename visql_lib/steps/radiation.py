@@ -1,0 +1,164 @@
+"""Particles of one exposure: counts, rates, maps and the part lit by X-rays."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visql_lib.config import RadiationSettings
+from visql_lib.flags import QuadrantFlag, RadiationFlag
+from visql_lib.frames.instrument import Instrument
+from visql_lib.radiation.lit import lit_part
+from visql_lib.radiation.maps import MAPS, Grid, bin_area, excess, exposed_area, radius_flux
+from visql_lib.radiation.particles import KINDS, quadrant_area, rates, select_particles, sensitive_time
+
+log = logging.getLogger(__name__)
+
+_UNSEEN = QuadrantFlag.CONSTANT | QuadrantFlag.OVERFLOW
+
+
+@dataclass(frozen=True)
+class ExposureRadiation:
+    """Particles of an exposure.
+
+    ``quadrants`` and ``maps`` are columns of the tables RADIATION and
+    RADIATION_MAPS (docs/tables.md); ``grids`` tells the edges of the maps' bins;
+    ``summary`` is the whole exposure: the columns of MONTH_RADIATION but those of
+    the exposure itself, and XRAY_DARK_RATE and COSMIC_DARK_RATE,
+    the rates where no X-rays from the Sun arrive [cm-2 s-1].
+    Numbers that are not known are NaN.
+    """
+
+    quadrants: dict[str, NDArray]
+    maps: dict[str, NDArray]
+    grids: dict[str, dict[str, Any]]
+    summary: dict[str, Any]
+
+
+class RadiationCount:
+    """Counts the particles of a catalogue part by part: twenty million detections need little memory."""
+
+    def __init__(self, settings: RadiationSettings, instrument: Instrument) -> None:
+        self._settings, self._instrument = settings, instrument
+        self._names = [*instrument.quadrants]
+        self._grids = {name: Grid.of(name, settings) for name in MAPS}
+        self._maps = {
+            name: np.zeros((grid.ny, grid.nx), dtype=np.int64) for name, grid in self._grids.items()
+        }
+        self._cosmics = np.zeros_like(self._maps["xray"])  # on the grid of X-rays: those of its dark part
+        self._seen: set[str] = set()
+        self._numbers = {kind: np.zeros(len(self._names), dtype=np.int64) for kind in KINDS}
+
+    def add(self, catalogue: Mapping[str, NDArray]) -> None:
+        """Count some rows of a catalogue: FLUX_AUTO, FLUX_RADIUS, X_WORLD, Y_WORLD, EXT."""
+        flux, radius = catalogue["FLUX_AUTO"], catalogue["FLUX_RADIUS"]
+        self._maps["rf"] += radius_flux(flux, radius, self._grids["rf"])
+        quadrant = self._quadrants(catalogue["EXT"])
+        x, y, extent = catalogue["X_WORLD"], catalogue["Y_WORLD"], self._settings.extent
+        for kind, rows in select_particles(flux, radius, self._settings).items():
+            known = quadrant[rows]
+            self._numbers[kind] += np.bincount(known[known >= 0], minlength=len(self._names))
+            px, py = x[rows], y[rows]
+            inside = (np.abs(px) < extent) & (np.abs(py) < extent)
+            self._maps[kind] += self._grids[kind].count(px[inside], py[inside])
+            if kind == "cosmic":
+                self._cosmics += self._grids["xray"].count(px[inside], py[inside])
+
+    def _quadrants(self, names: NDArray) -> NDArray[np.int32]:
+        """Return the number of each row's quadrant, -1 for one the instrument does not have."""
+        starts = np.flatnonzero(np.r_[True, names[1:] != names[:-1]][: len(names)])  # they come in runs
+        order = {name: i for i, name in enumerate(self._names)}
+        found = [str(name) for name in names[starts]]
+        if unknown := set(found) - set(order):
+            log.warning("no quadrant of %s: %s", self._instrument.name, ", ".join(sorted(unknown)))
+        self._seen |= set(found) & set(order)
+        codes = np.array([order.get(name, -1) for name in found], dtype=np.int32)
+        return np.repeat(codes, np.diff(starts, append=len(names)))
+
+    def result(self, exptime: float, quadrants: Mapping[str, NDArray] | None = None) -> ExposureRadiation:
+        """Return what was counted.
+
+        Parameters
+        ----------
+        exptime : float
+            Exposure time [s]; NaN if it is not known: there are no rates then.
+        quadrants : mapping of arrays, optional
+            EXT and FLAGS of the table of quadrants: which there are, and in which
+            nothing could be detected. Without it, those with detections are counted.
+        """
+        present, unseen = self._present(quadrants)
+        time = sensitive_time(exptime, self._instrument)
+        table = self._rows(present, unseen, time)
+        seen = [name for name in present if name not in unseen]
+        return ExposureRadiation(
+            table,
+            self._map_rows(),
+            {name: grid.meta for name, grid in self._grids.items()},
+            self._summary(table, seen, time),
+        )
+
+    def _present(self, quadrants: Mapping[str, NDArray] | None) -> tuple[list[str], set[str]]:
+        """Return the quadrants there are, and those in which nothing could be detected."""
+        present, unseen = set(self._seen), set()
+        if quadrants is not None:
+            names = [str(name) for name in quadrants["EXT"]]
+            present |= set(names)
+            flags = np.asarray(quadrants["FLAGS"])
+            unseen = {name for name, bits in zip(names, flags, strict=True) if bits & _UNSEEN}
+        return [name for name in self._names if name in present], unseen
+
+    def _rows(self, present: list[str], unseen: set[str], time: float) -> dict[str, NDArray]:
+        layouts, number = self._instrument.quadrants, [self._names.index(name) for name in present]
+        area = np.array([quadrant_area(layouts[name], self._instrument) for name in present], dtype=float)
+        counts = {kind: self._numbers[kind][number] for kind in KINDS}
+        blind = np.array([name in unseen for name in present], dtype=bool)
+        flags = np.where(blind, int(RadiationFlag.NO_DETECTION), 0)
+        flags |= 0 if math.isfinite(time) else int(RadiationFlag.NO_TIME)
+        columns: dict[str, NDArray] = {"EXT": np.array(present, dtype=np.str_), "AREA": area}
+        columns |= {f"N_{kind.upper()}": values for kind, values in counts.items()}
+        columns |= rates(counts, np.where(blind, np.nan, area), time)
+        return columns | {"FLAGS": flags}
+
+    def _light(self, seen: list[str], time: float) -> dict[str, float]:
+        """Return what lit and dark part of the detectors tell."""
+        grid, layouts = self._grids["xray"], self._instrument.quadrants
+        area = exposed_area(grid, [layouts[name] for name in seen], self._instrument)
+        whole = bin_area(grid, self._instrument)
+        lit = lit_part(self._maps["xray"], area, whole, time, self._settings.lit_sigma)
+        dark_area = float(area[lit.dark_bins].sum())
+        cosmics = float(self._cosmics[lit.dark_bins].sum())
+        return {
+            "LIT_AREA": lit.area,
+            "LIT_RATE": lit.rate,
+            "LIT_RATE_ERR": lit.rate_err,
+            "XRAY_DARK_RATE": lit.dark_rate,
+            "COSMIC_DARK_RATE": cosmics / (dark_area * time) if dark_area else math.nan,
+        }
+
+    def _map_rows(self) -> dict[str, NDArray]:
+        parts = []
+        for name, number in self._maps.items():
+            iy, ix = np.nonzero(number)
+            parts.append({"MAP": np.full(len(ix), name), "IX": ix, "IY": iy, "N": number[iy, ix]})
+        return {column: np.concatenate([part[column] for part in parts]) for column in parts[0]}
+
+    def _summary(self, table: Mapping[str, NDArray], seen: list[str], time: float) -> dict[str, Any]:
+        used = np.isin(table["EXT"], seen)
+        area = float(table["AREA"][used].sum())
+        numbers = {kind: int(table[f"N_{kind.upper()}"][used].sum()) for kind in KINDS}
+        light = self._light(seen, time)
+        flags = RadiationFlag(0) if math.isfinite(time) else RadiationFlag.NO_TIME
+        flags |= RadiationFlag(0) if seen else RadiationFlag.NO_DETECTION
+        flags |= RadiationFlag.LIT if light["LIT_AREA"] > 0 else RadiationFlag(0)
+        values: dict[str, Any] = {"AREA": area}
+        values |= {f"N_{kind.upper()}": number for kind, number in numbers.items()}
+        values |= {name: float(rate) for name, rate in rates(numbers, area, time).items()}
+        for kind in KINDS:
+            values[f"{kind.upper()}_EXCESS"] = excess(self._maps[kind]) if seen else math.nan
+        return values | light | {"FLAGS": int(flags)}

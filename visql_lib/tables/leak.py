@@ -1,0 +1,45 @@
+"""Tables of a month's radiation beside MONTH_RADIATION: where light leaks in, and means per quadrant."""
+
+from __future__ import annotations
+
+from visql_lib.tables.radiation import RADIATION
+from visql_lib.tables.schema import Column, TableSchema
+
+_RATIO = "m2 / (W s cm2)"
+
+LEAK = TableSchema(
+    "leak",
+    "X-rays on the detectors per unit of the Sun's X-ray flux, by solar aspect angle, roll and flux:"
+    " where light leaks in.",
+    (
+        Column("SAA_MIN", "float64", "deg", "bin of the solar aspect angle"),
+        Column("SAA_MAX", "float64", "deg", "its end"),
+        Column("ALPHA_MIN", "float64", "deg", "bin of the roll from the Sun"),
+        Column("ALPHA_MAX", "float64", "deg", "its end"),
+        Column("FLUX_MIN", "float64", "W / m2", "bin of GOES_FLUX; 0 with FLUX_MAX infinite: all"),
+        Column("FLUX_MAX", "float64", "W / m2", "its end"),
+        Column("N_EXPOSURES", "int32", "", "exposures with known angles, flux and rate"),
+        Column("N_LIT", "int32", "", "of them lit by X-rays"),
+        Column("GOES_FLUX", "float64", "W / m2", "mean"),
+        Column("LIT_AREA", "float64", "cm2", "mean of the lit exposures; NaN if none is"),
+        Column("LEAK_RATE", "float64", "1 / (s cm2)", "mean rate of solar X-rays, over all detectors"),
+        Column("LEAK_RATE_ERR", "float64", "1 / (s cm2)", "its error; NaN if none is lit"),
+        Column("RATIO", "float64", _RATIO, "LEAK_RATE over GOES_FLUX; NaN if none is lit"),
+        Column("RATIO_ERR", "float64", _RATIO, "its error, from Poisson and the scatter of exposures"),
+        Column("RATIO_LIMIT", "float64", _RATIO, "upper limit where none is lit, else NaN"),
+        Column("DETECTED", "bool", "", "light leaks in"),
+    ),
+)
+
+QUADRANT_RADIATION = TableSchema(
+    "quadrant_radiation",
+    "Particles in every quadrant, all exposures of a month together but storms.",
+    (
+        RADIATION.columns[0],
+        Column("N_EXPOSURES", "int32", "", "exposures in which something could be detected"),
+        Column("EXPOSURE_TIME", "float64", "s", "their time, half the readouts counted"),
+        *RADIATION.columns[1:-1],
+    ),
+)
+
+LEAK_TABLES: tuple[TableSchema, ...] = (LEAK, QUADRANT_RADIATION)
