@@ -33,12 +33,15 @@ class Patience(Protocol):
     @property
     def timeout(self) -> float:
         """Silence [s] that is borne."""
+
     @property
     def attempts(self) -> int:
         """Times it is asked."""
+
     @property
     def backoff(self) -> float:
         """First pause [s] between attempts."""
+
     @property
     def rest(self) -> float:
         """Time [s] it is left alone after it failed."""

@@ -67,7 +67,7 @@ def command(
     found, meta = frame_pass.pass_over(raw, settings, settings.catalog, record_failure, threads)
     instrument = load_instrument(settings.instrument)
     facts = (instrument.geometry, instrument.detector)
-    origin = frame_pass.provenance("catalog", [raw], settings.catalog, *facts)
+    origin = frame_pass.provenance("catalog", [raw], settings.catalog, settings.calibration, *facts)
     columns = found.catalogue if found is not None and found.catalogue else CATALOGUE.empty()
     write_table(output, columns, CATALOGUE, meta=meta, **origin)
     columns.clear()  # a million rows that the previews need no more

@@ -38,7 +38,9 @@ def pass_over(
     with recorded(record_failure, meta), open_exposure(raw, instrument) as exposure:
         meta |= header_meta(exposure)
         with progress(exposure.stem, len(exposure.layouts)) as advance:
-            found = measure_frame(exposure, catalog, settings.preview, advance, threads)
+            found = measure_frame(
+                exposure, catalog, settings.preview, advance, threads, calibration=settings.calibration
+            )
     return found, meta
 
 

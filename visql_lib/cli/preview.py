@@ -34,6 +34,6 @@ def command(
     if quadrants is not None:
         instrument = load_instrument(settings.instrument)
         facts = (instrument.geometry, instrument.detector)
-        origin = frame_pass.provenance("preview", [raw], settings.preview, *facts)
+        origin = frame_pass.provenance("preview", [raw], settings.preview, settings.calibration, *facts)
         frame_pass.write_quadrants(found, quadrants, meta, **origin)
     frame_pass.write_previews(found, output, meta["exposure"], settings)

@@ -77,7 +77,9 @@ def command(
     """Read a plan or options, simulate, write frames and truth."""
     from visql_lib.config.load import read_yaml
     from visql_lib.frames import load_instrument
+    from visql_lib.simulate.goes import write_goes_day
     from visql_lib.simulate.plan import exposures_of
+    from visql_lib.simulate.sun_plan import goes_days
 
     own = _nested({**given, "shuffle": shuffle}, more)
     if plan is not None and own:
@@ -85,8 +87,13 @@ def command(
     content = read_yaml(plan) if plan is not None else {"exposures": [own]}
     exposures = exposures_of(content, str(plan) if plan is not None else "options")
     name = instrument or content.get("instrument") or settings_of(config).instrument
+    days = goes_days(content, str(plan))
     made = make_frames(exposures, load_instrument(str(name)), output, jobs=jobs, overwrite=overwrite)
     click.echo(f"{output}: {len(made)} frames made, {len(exposures) - len(made)} kept")
+    for day in days:
+        write_goes_day(day, output / "goes")
+    if days:
+        click.echo(f"{output / 'goes'}: {len(days)} days of GOES made")
 
 
 def _nested(given: Mapping[str, Any], more: tuple[str, ...]) -> dict[str, Any]:

@@ -6,8 +6,8 @@ hangs on them are made again.
 """
 
 STAGES: dict[str, int] = {
-    "catalog": 3,
-    "preview": 1,
+    "catalog": 4,
+    "preview": 2,
     "stars": 1,
     "moments": 1,
     "pictures": 1,

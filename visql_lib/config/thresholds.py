@@ -81,6 +81,7 @@ class Epoch(Section):
     READ_NOISE: Limits = Limits()
     DARK_RATE: Limits = Limits()
     N_HOT: Limits = Limits()
+    N_HOT_COLUMNS: Limits = Limits()
     FLAT_SCATTER: Limits = Limits()
 
     @property

@@ -70,7 +70,7 @@ _PANELS = (
     ),
     _Panel("TRAILING", "trailing [%]", 1e2, ("CHARGE",), "TRAILING_SCATTER", "TRAILING", 0.01),
 )
-_LEFT, _COLUMN, _WIDTH, _HEIGHT, _STEP, _BOTTOM = 100, 700, 580, 200, 240, 105
+_LEFT, _COLUMN, _WIDTH, _HEIGHT, _STEP, _BOTTOM = 100, 690, 570, 200, 240, 105
 
 
 @style.styled
@@ -113,7 +113,7 @@ def detector_timeline(
         axes.set_xlim(*shown)
         _draw(axes, what, day, types, frames)
         if what.column == "BIAS_SHIFT" and len(level := finite(frames["BIAS"])):
-            style.remark(axes, f"of {np.median(level):.2f} ADU", "lower right")
+            style.remark(axes, f"of {np.median(level):.2f} ADU", "upper left")
         _name_deviating(axes, what.quadrants, quadrants, mission_epoch)
         axes.tick_params(labelbottom=row == 3)
         if row == 0:

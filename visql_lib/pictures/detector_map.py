@@ -42,7 +42,7 @@ _MAPS = (
     _Map("DARK_RATE", "dark", "dark rate [mADU/s]", 1e3, ("DARK",), 3, 0.02),
     _Map("ILLUMINATION", "flat", "relative illumination", 1.0, ("FLAT",), 4, 0.002),
     _Map("N_HOT", "hot pixels", "hot pixels per DARK", 1.0, ("DARK",), 0, 1.0),
-    _Map("TRAILING", "trailing", "trailing of injected charge [%]", 1e2, ("CHARGE",), 3, 0.005),
+    _Map("TRAILING", "trailing charge", "trailing [%]", 1e2, ("CHARGE",), 3, 0.005),
 )
 
 

@@ -226,7 +226,9 @@ class SimulatedExposure:
             ]
             if self.options.type == "FLAT":
                 flat[layout.name] = float(detector.flat_level * lamp_light(layout, detector).mean())
-        columns = [(layout.name, c) for layout in self.layouts for c in self._hot_columns.get(layout.name, [])]
+        columns = [
+            (layout.name, c) for layout in self.layouts for c in self._hot_columns.get(layout.name, [])
+        ]
         return {"hot_pixels": hot, "hot_columns": columns, "flat": flat}
 
     def header(self) -> dict[str, Any]:

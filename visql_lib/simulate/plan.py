@@ -145,6 +145,7 @@ class Plan(Section):
     instrument: str | None = setting(None, None, "Instrument; default: the one of the settings.")
     common: dict[str, Any] = Field(default={}, description="Options of every exposure (ExposureOptions).")
     exposures: tuple[dict[str, Any], ...] = Field(description="Options of each exposure.")
+    goes: tuple[dict[str, Any], ...] = Field(default=(), description="Days of GOES (GoesOptions).")
 
 
 def exposures_of(plan: Mapping[str, Any], source: str) -> list[ExposureOptions]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from visql_lib.tables.detector import DETECTOR_TABLES
 from visql_lib.tables.gaia import GAIA_TABLES
 from visql_lib.tables.leak import LEAK_TABLES
 from visql_lib.tables.performance import PERFORMANCE
@@ -18,6 +19,7 @@ ALL: tuple[TableSchema, ...] = (
     *GAIA_TABLES,
     PSFMOMENTS,
     *RADIATION_TABLES,
+    *DETECTOR_TABLES,
     *LEAK_TABLES,
     PERFORMANCE,
 )

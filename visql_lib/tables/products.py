@@ -66,7 +66,7 @@ CALIBRATION_COLUMNS = (
     Column("INJECTED_LINES", "float32", "", "CHARGE: injected lines"),
     Column("TRAILING", "float32", "", "CHARGE: charge behind a block, in units of an injected line's"),
     Column("TRAILING_ERR", "float32", "", "its standard error"),
-    Column("TRAILING_LENGTH", "float32", "pix", "CHARGE: lines in which the trail falls to 1/e; NaN if unsure"),
+    Column("TRAILING_LENGTH", "float32", "pix", "CHARGE: lines in which it falls to 1/e; NaN if unsure"),
 )
 
 QUADRANTS = TableSchema(

@@ -1,6 +1,17 @@
 # Raw frame -> catalogue, levels, previews: one pass over the pixels.
 
 
+# The settings of calibration frames must not make all SCIENCE frames again.
+SETTINGS_OF_SCIENCE = PLAN.config_of("catalog", "preview")
+SETTINGS_OF_OTHERS = PLAN.config_of("catalog", "preview", "calibration")
+
+
+def settings_of_frame(wildcards):
+    """Return the file with the settings of an exposure's catalogue."""
+    science = sheet_value("frame_type")(wildcards) == "SCIENCE"
+    return SETTINGS_OF_SCIENCE if science else SETTINGS_OF_OTHERS
+
+
 rule catalog:
     input:
         raw=ancient(raw_frame),
@@ -23,7 +34,7 @@ rule catalog:
         runtime=20,
     params:
         version=[STAGES["catalog"], STAGES["preview"]],
-        config=PLAN.config_of("catalog", "preview"),
+        config=settings_of_frame,
         facts=PLAN.facts("geometry", "detector"),
         raw=fingerprint,
         prefix=lambda wildcards, output: output.thumbnail.removesuffix(".png"),
@@ -53,7 +64,7 @@ rule preview:
         runtime=10,
     params:
         version=STAGES["preview"],
-        config=PLAN.config_of("preview"),
+        config=PLAN.config_of("preview", "calibration"),
         facts=PLAN.facts("geometry", "detector"),
         raw=fingerprint,
         prefix=lambda wildcards, output: output.thumbnail.removesuffix(".png"),

@@ -84,7 +84,11 @@ rule detector:
     output:
         table=f"{MONTHS}/detector_{{month}}.parquet",
         frames=f"{MONTHS}/detector_frames_{{month}}.parquet",
-        pictures=directory(f"{MONTHS}/detector"),
+        hot=f"{MONTHS}/hot_pixels_{{month}}.parquet",
+        pictures=[
+            f"{MONTHS}/detector_{{month}}_{name}.png"
+            for name in ("timeline", "map", "hot")
+        ],
     log:
         f"{LOG}/detector/{{month}}.log",
     benchmark:
@@ -98,6 +102,7 @@ rule detector:
         version=[STAGES["detector"], STAGES["detector_pictures"]],
         config=PLAN.config_of("calibration", "quality", "pictures"),
         facts=PLAN.facts("geometry", "detector", "mission_epoch"),
+        prefix=lambda wildcards, output: output.table.removesuffix(".parquet"),
     shell:
         "visql detector {input.sheet:q} -o {output.table:q} --frames {output.frames:q}"
-        " --pictures {output.pictures:q} --config {params.config:q} >{log:q} 2>&1"
+        " --hot-pixels {output.hot:q} --pictures {params.prefix:q} --config {params.config:q} >{log:q} 2>&1"

@@ -1,0 +1,105 @@
+"""`visql angles`: a month's exposures and the Sun's X-ray flux -> pointings, solar angles, flux."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from visql_lib.cli.common import INPUT, OUTPUT, output_option, progress, settings_of, step
+
+if TYPE_CHECKING:
+    from visql_lib.config import Settings
+    from visql_lib.sky.ephemeris import Ephemeris
+    from visql_lib.tables.sheet import SheetRow
+
+log = logging.getLogger(__name__)
+
+HORIZONS = "horizons"
+
+
+@step(
+    "angles",
+    """Gather pointing, angles to the Sun and its X-ray flux for all exposures of SHEET.
+
+    Angles [deg] are those of the header, else computed with the pointing of the
+    header or of the plate solution beside the sheet (YYYYMM/E/E.wcs), seen from the
+    spacecraft (sun.ephemeris) or else from the Earth; every row says its source. SERIES are tables
+    of `visql goes-day` or `visql goes`; flux in W/m2, fluence in J/m2.""",
+    "visql angles results/exposures/202407.tsv goes_202407*.parquet -o angles_202407.parquet"
+    " --text All_Angles_and_GOES_202407.txt",
+)
+@click.argument("sheet", type=INPUT)
+@click.argument("series", type=INPUT, nargs=-1)
+@output_option("Angles (Parquet).")
+@click.option("--text", type=OUTPUT, metavar="TXT", help="Also write the text table.")
+def command(
+    sheet: Path, series: tuple[Path, ...], output: Path, text: Path | None, config: Path | None
+) -> None:
+    """Read, gather, write."""
+    from visql_lib.cli.frame_pass import provenance
+    from visql_lib.frames.instrument import load_instrument
+    from visql_lib.months.angles import month_angles
+    from visql_lib.tables import write_table
+    from visql_lib.tables.angles_text import write_angles_text
+    from visql_lib.tables.goes_store import read_series
+    from visql_lib.tables.radiation import ANGLES
+    from visql_lib.tables.sheet import read_sheet
+
+    settings = settings_of(config)
+    instrument = load_instrument(settings.instrument)
+    rows = read_sheet(sheet)
+    flux, provisional, missing = read_series(series, settings.goes)
+    ephemeris, notes = _ephemeris(settings, rows)
+    with progress(sheet.stem, len(rows)) as advance:
+        folder = sheet.parent / sheet.stem
+        found = month_angles(rows, folder, flux, instrument, ephemeris, provisional, advance)
+    for note in found.notes:
+        log.warning("%s: %s", sheet.stem, note)
+    meta = {
+        "month": sheet.stem,
+        "instrument": instrument.name,
+        "ephemeris": ephemeris.source if ephemeris else "",
+        "notes": [*notes, *found.notes],
+        "goes_missing": missing,
+    }
+    origin = provenance("angles", [sheet, *series], settings.sun, instrument.detector)
+    write_table(output, found.columns, ANGLES, meta=meta, **origin)
+    if text is not None:
+        write_angles_text(text, found.columns)
+
+
+def _ephemeris(settings: Settings, rows: Sequence[SheetRow]) -> tuple[Ephemeris | None, list[str]]:
+    """Return the spacecraft's positions, if some are configured and can be had, and what is to be said."""
+    from visql_lib.archives.errors import SourceError
+    from visql_lib.tables.ephemeris import read_ephemeris
+
+    wanted = settings.sun.ephemeris.strip()
+    if not wanted:
+        return None, []
+    if wanted.lower() != HORIZONS:
+        return read_ephemeris(Path(wanted)), []
+    try:
+        return _ask_horizons(settings.sun.horizons_id, rows), []
+    except SourceError as error:  # the Earth's place is a good guess, and the table says that it was used
+        log.warning("%s; the Earth's place is used", error)
+        return None, [str(error)]
+
+
+def _ask_horizons(number: str, rows: Sequence[SheetRow]) -> Ephemeris | None:
+    """Ask for the days of those exposures whose header has no angles; None if there is none."""
+    import numpy as np
+
+    from visql_lib.archives.horizons import spacecraft_positions
+    from visql_lib.months.quality import start_of_row
+    from visql_lib.sky.ephemeris import Ephemeris
+
+    needed = [row for row in rows if not np.isfinite([row.saa, row.alpha]).all()]
+    times = np.array([start_of_row(row) for row in needed], dtype="datetime64[us]")
+    times = times[~np.isnat(times)]
+    if not len(times):
+        return None
+    return Ephemeris.of(*spacecraft_positions(number, times.min(), times.max()), source="Horizons")

@@ -1,0 +1,133 @@
+"""What `visql fetch` has to do: the archive's list against what is here."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from visql_lib.archives.euclid import Listing
+    from visql_lib.config import Settings
+    from visql_lib.steps.fetch import Found, Product
+    from visql_lib.tables.archive_names import ArchiveRow
+
+log = logging.getLogger(__name__)
+
+_REST = timedelta(days=1)  # a file that the archive refused is left alone for so long
+_SHOWN = 5  # names in a message
+
+
+@dataclass
+class Plan:
+    """What the archive has, what of it is here, and what is wanted, newest first."""
+
+    rows: dict[str, ArchiveRow]
+    wanted: list[Product]
+    replaced: dict[str, str] = field(default_factory=dict)  # exposure -> version of the file there is
+    unfinished: bool = False  # something of it will be asked for again
+
+    @classmethod
+    def of(
+        cls,
+        settings: Settings,
+        folder: Path,
+        listing: Listing,
+        known: dict[str, ArchiveRow],
+        month: str | None,
+        again: bool,
+        now: datetime,
+    ) -> Plan:
+        """Compare the archive's list with what is here."""
+        from visql_lib.archives.euclid import Listed
+        from visql_lib.steps.fetch import frames_in, newest_versions, understand
+        from visql_lib.tables import archive_names as names
+
+        products, odd = understand(listing.products)
+        if odd:
+            shown = ", ".join(odd[:_SHOWN])
+            log.warning("%d products are not named like raw frames: %s", len(odd), shown)
+        listed = {p.name for p in products if month in (None, p.month)}
+        before, _ = understand(Listed(r.archive_name, r.raw_name) for r in known.values())
+        everything = {p.name: p for p in (*before, *(p for p in products if p.name in listed))}
+        newest, older = newest_versions(everything.values())
+        places = [Path(name) for name in settings.raw]
+        found = frames_in(places, settings.index.suffixes, now.timestamp())
+        plan = cls({}, [])
+        judge = Judge(settings, folder, known, found, again, now)
+        touched = {p.identity for p in everything.values() if p.name in listed}
+        for product in (*newest, *older):
+            if product.identity not in touched:
+                continue
+            row = judge.row(product)
+            if product in older:
+                plan.rows[product.name] = replace(row, state=names.OLDER)
+                continue
+            state, reason = judge.state(product, plan.replaced)
+            plan.rows[product.name] = replace(row, state=state, reason=reason)
+            if state == names.MISSING:
+                plan.wanted.append(product)
+        return plan
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Says what became of a product."""
+
+    settings: Settings
+    folder: Path
+    known: dict[str, ArchiveRow]
+    found: dict[str, Found]
+    again: bool
+    now: datetime
+
+    def row(self, product: Product) -> ArchiveRow:
+        """Return the row a product has, or a new one."""
+        from visql_lib.tables.archive_names import ArchiveRow
+
+        old = self.known.get(product.name)
+        seen = old.first_seen if old else stamp(self.now)
+        return ArchiveRow(product.exposure, product.name, product.raw, product.version, seen)
+
+    def state(self, product: Product, replaced: dict[str, str]) -> tuple[str, str]:
+        """Return state and reason; note in `replaced` which file gives way to it."""
+        from visql_lib.steps.fetch import target_of
+        from visql_lib.tables import archive_names as names
+
+        stem = product.exposure
+        if stem in self.settings.known_bad:
+            return names.LEFT_OUT, "listed in known_bad"
+        target = target_of(self.folder, product)
+        if (frame := self.found.get(stem)) is not None:
+            version = "broken" if frame.broken else self._older_version(product)
+            if not version:
+                return names.HERE, ""
+            if frame.path != target:
+                reason = f"{frame.path} is {version}; remove it, then it is loaded"
+                log.warning("%s: %s", stem, reason)
+                return (names.REFUSED if frame.broken else names.HERE), reason
+            replaced[stem] = version
+            return names.MISSING, f"{target.name} is {version}"
+        made = Path(self.settings.results, "exposures", product.month, stem, f"{stem}_quadrants.parquet")
+        if made.is_file() and not self.again:
+            return names.GONE, "its products are complete; --again loads it"
+        old = self.known.get(product.name)
+        if old and old.state == names.REFUSED and not self.again and stamp(self.now - _REST) < old.tried:
+            return names.REFUSED, old.reason
+        return names.MISSING, ""
+
+    def _older_version(self, product: Product) -> str:
+        """Return the version of the file of this name that is here, if it is known to be an older one."""
+        from visql_lib.tables.archive_names import HERE
+
+        rows = [r for r in self.known.values() if r.exposure == product.exposure and r.state == HERE]
+        return next((r.version for r in rows if r.archive_name != product.name), "")
+
+
+def stamp(when: datetime) -> Any:
+    """Return a time as tables have it."""
+    import numpy as np
+
+    return np.datetime64(when.astimezone(UTC).replace(tzinfo=None), "us")

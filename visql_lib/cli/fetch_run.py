@@ -1,0 +1,203 @@
+"""The downloads of `visql fetch`."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from visql_lib.cli.common import progress
+from visql_lib.cli.fetch_plan import Plan, stamp
+
+if TYPE_CHECKING:
+    from visql_lib.config import Settings
+    from visql_lib.steps.fetch import Product
+
+log = logging.getLogger(__name__)
+
+_GIVE_UP = 3  # files in a row that failed: the archive is down, or does not want us
+_STALE = 30 * 86_400.0  # s: parts that nobody went on with are removed
+_SHOWN = 5  # failures in a message
+
+
+@dataclass
+class Outcome:
+    """What a run did."""
+
+    asked: str = ""
+    dry_run: bool = False
+    counts: Counter[str] = field(default_factory=Counter)  # of states, before the run
+    loaded: list[Path] = field(default_factory=list)
+    size: int = 0  # bytes, unpacked
+    received: int = 0  # bytes over the network
+    seconds: float = 0.0
+    busy: int = 0  # loaded by another process
+    left: int = 0  # wanted, and left for the next run
+    failures: list[str] = field(default_factory=list)
+    would: list[str] = field(default_factory=list)  # exposures, in a dry run
+
+    @property
+    def summary(self) -> str:
+        """What was done, in a few lines."""
+        states = ", ".join(f"{n} {state}" for state, n in sorted(self.counts.items())) or "nothing"
+        lines = [f"{self.asked}: {states}"]
+        if self.dry_run:
+            lines += [*self.would, f"{len(self.would)} would be loaded, {self.left} left for later"]
+            return "\n".join(lines)
+        rate = f" in {self.seconds:.0f} s" if self.loaded else ""
+        text = (
+            f"{len(self.loaded)} loaded ({self.size / 1e9:.3g} GB, {self.received / 1e9:.3g} GB sent{rate})"
+        )
+        text += f", {len(self.failures)} failures, {self.left} left for later"
+        lines.append(text + f", {self.busy} being loaded by another process" * bool(self.busy))
+        return "\n".join(lines)
+
+    @property
+    def complaint(self) -> str:
+        """What failed, in one line."""
+        more = len(self.failures) - _SHOWN
+        return "; ".join(self.failures[:_SHOWN]) + (f"; and {more} more" if more > 0 else "")
+
+
+class Run:
+    """Loads frames, some at once."""
+
+    def __init__(self, settings: Settings, folder: Path, web: Any, plan: Plan, outcome: Outcome) -> None:
+        from visql_lib.archives.download import Patience
+        from visql_lib.frames import load_instrument
+
+        fetch = settings.fetch
+        self.settings = settings
+        self.folder = folder
+        self.web = web
+        self.plan = plan
+        self.outcome = outcome
+        self.stop = threading.Event()
+        self.patience = Patience(fetch.attempts, fetch.backoff, fetch.min_free * 1e9, self.stop)
+        self.instrument = load_instrument(settings.instrument)
+        self._checking = threading.Lock()  # warnings are of the whole process
+        self._in_a_row = 0
+
+    def load(self, wanted: Sequence[Product]) -> None:
+        """Load, until there is no more, or no sense in going on."""
+        from visql_lib.archives.parts import remove_stale
+
+        remove_stale(self.folder, _STALE)
+        start = datetime.now(UTC)
+        started = 0
+        with progress("Loading", len(wanted)) as advance:
+            for product, future in self._results(wanted):
+                started += 1
+                self._take(product, future)
+                advance()
+        self.outcome.seconds = (datetime.now(UTC) - start).total_seconds()
+        self.outcome.left += len(wanted) - started
+        self.plan.unfinished |= self.outcome.left > 0
+
+    def _results(self, wanted: Sequence[Product]) -> Iterator[tuple[Product, Future[Any]]]:
+        """Yield what was tried; nothing new is begun after a stop."""
+        waiting = list(reversed(wanted))
+        running: dict[Future[Any], Product] = {}
+        with ThreadPoolExecutor(self.settings.fetch.parallel) as pool:
+            try:
+                while running or (waiting and not self.stop.is_set()):
+                    while waiting and len(running) < self.settings.fetch.parallel and not self.stop.is_set():
+                        product = waiting.pop()
+                        running[pool.submit(self._load, product)] = product
+                    finished, _ = wait(running, return_when=FIRST_COMPLETED)
+                    for future in finished:
+                        yield running.pop(future), future
+            finally:  # also if the user interrupts us
+                self.stop.set()
+
+    def _load(self, product: Product) -> Any:
+        from visql_lib.archives.download import download
+        from visql_lib.archives.euclid import file_url
+        from visql_lib.steps.fetch import kept_name, target_of
+
+        target = target_of(self.folder, product)
+        version = self.plan.replaced.get(product.exposure)
+        return download(
+            file_url(self.settings.fetch, product.name),
+            target,
+            self.web,
+            check=self._check,
+            magic=b"SIMPLE  =",
+            patience=self.patience,
+            keep_as=kept_name(target, version) if version else None,
+        )
+
+    def _check(self, path: Path) -> None:
+        """Refuse what is no whole frame of the instrument."""
+        from visql_lib.errors import FrameError
+        from visql_lib.frames.exposure import inspect
+
+        with self._checking:
+            if inspect(path, self.instrument).quadrants == ():
+                raise FrameError(f"{path}: holds none of the quadrants of {self.instrument.name}")
+
+    def _take(self, product: Product, future: Future[Any]) -> None:
+        """Note what became of a frame, and whether to go on."""
+        from visql_lib.archives.credentials import CredentialsError
+        from visql_lib.archives.download import StoppedError
+        from visql_lib.archives.errors import PassingError, SourceError
+        from visql_lib.archives.parts import BrokenFileError, BusyError, SpaceError
+        from visql_lib.archives.web import ForbiddenError, MissingError, PasswordError
+        from visql_lib.tables import archive_names as names
+
+        try:
+            loaded = future.result()
+        except BusyError as error:
+            log.info("%s", error)
+            self.outcome.busy += 1
+            self.plan.unfinished = True
+        except StoppedError as error:
+            log.info("%s", error)
+            self.outcome.left += 1
+        except (SpaceError, PasswordError, CredentialsError) as error:
+            self._fail(product, names.MISSING, error, ends=True)
+        except (BrokenFileError, MissingError) as error:
+            self._fail(product, names.REFUSED if isinstance(error, BrokenFileError) else names.FAILED, error)
+            self._in_a_row = 0
+        except (SourceError, OSError) as error:
+            self._in_a_row += 1
+            self.plan.unfinished |= isinstance(error, PassingError | OSError)
+            ends = self._in_a_row >= _GIVE_UP or isinstance(error, OSError)
+            state = names.REFUSED if isinstance(error, ForbiddenError) else names.FAILED
+            self._fail(product, state, error, ends=ends)
+        else:
+            self._in_a_row = 0
+            self._loaded(product, loaded)
+
+    def _loaded(self, product: Product, loaded: Any) -> None:
+        from visql_lib.tables.archive_names import HERE
+
+        self._note(product, HERE, "")
+        if loaded is None:  # another process was quicker
+            return
+        log.info("%s: %.2f GB in %.0f s", loaded.path, loaded.size / 1e9, loaded.seconds)
+        self.outcome.loaded.append(loaded.path)
+        self.outcome.size += loaded.size
+        self.outcome.received += loaded.received
+
+    def _fail(self, product: Product, state: str, error: Exception, *, ends: bool = False) -> None:
+        """Note a failure; `ends`: the others would fail in the same way."""
+        log.error("%s: %s", product.exposure, error)
+        self.outcome.failures.append(f"{product.exposure}: {error}")
+        self._note(product, state, str(error))
+        if ends and not self.stop.is_set():
+            log.error("no further frames are loaded in this run")
+            self.stop.set()
+            self.plan.unfinished = True
+
+    def _note(self, product: Product, state: str, reason: str) -> None:
+        row = self.plan.rows[product.name]
+        self.plan.rows[product.name] = replace(
+            row, state=state, reason=reason, tried=stamp(datetime.now(UTC))
+        )
