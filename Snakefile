@@ -40,13 +40,21 @@ rule month:
         [PLAN.pictures(month) for month in PLAN.months],
         [PLAN.quality(month) for month in PLAN.months],
         expand(f"{MONTHS}/complete.tsv", month=PLAN.months),
-        [PLAN.gaia(month) for month in PLAN.months],
-        [PLAN.radiation.month(month) for month in PLAN.months],
-        [PLAN.radiation.movies(month) for month in PLAN.months],
-        [PLAN.radiation.performance(month) for month in PLAN.months],
-        PLAN.radiation.last_movie(),
         PLAN.last_month(),
-        PLAN.trend(),
+        [PLAN.gaia(month) for month in PLAN.months if PLAN.makes("gaia")],
+        PLAN.trend() if PLAN.makes("gaia") else [],
+        [
+            PLAN.radiation.month(month)
+            for month in PLAN.months
+            if PLAN.makes("radiation")
+        ],
+        [PLAN.radiation.movies(month) for month in PLAN.months if PLAN.makes("movies")],
+        PLAN.radiation.last_movie() if PLAN.makes("movies") else [],
+        [
+            PLAN.radiation.performance(month)
+            for month in PLAN.months
+            if PLAN.makes("performance")
+        ],
 
 
 rule quality:

@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.slow]
 RATIOS = {"gain": "none"}  # the toy camera has no gain model
 TRUTH = {"sources": "folder", "folder": "raw/truth"}
 MATCH_JOBS = {"gaia_project": 3, "gaia_match": 3, "gaia_pictures": 3}
-GATHER_JOBS = {"geometry": 1, "ratios": 1, "ratio_pictures": 1, "trend": 1}
+GATHER_JOBS = {"geometry": 1, "ratios": 1, "ratio_pictures": 1, "trend": 1, "month_trend": 1}
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def month(toy_raw, tmp_path_factory):
     """The six toy frames, run through once, with the simulator's truth in place of Gaia."""
     made = Month(tmp_path_factory.mktemp("gaia_month"))
     shutil.copytree(toy_raw, made.raw)
-    made.configure(gaia=TRUTH, ratios=RATIOS)
+    made.configure(parts=["gaia"], gaia=TRUTH, ratios=RATIOS)
     jobs = made.missing()
     assert jobs.pop("gaia_tile") >= 1
     assert jobs == ALL_JOBS | MATCH_JOBS | GATHER_JOBS
@@ -79,7 +79,7 @@ def test_a_service_that_is_down_costs_only_the_match(month, tmp_path):
     other = month.copy(tmp_path / "m")
     shutil.rmtree(other.results / "gaia")
     nobody = {"sources": "vizier", "vizier_url": "http://127.0.0.1:9/", "attempts": 1, "backoff": 0}
-    other.configure(gaia=nobody, ratios=RATIOS)
+    other.configure(parts=["gaia"], gaia=nobody, ratios=RATIOS)
     code, said = other.run("--quiet", "rules")
     assert code == 0, said
     table = month_table(other, "astrometry")
@@ -87,7 +87,7 @@ def test_a_service_that_is_down_costs_only_the_match(month, tmp_path):
     assert all("vizier" in reason for reason in table["REASON"])
     assert np.isnan(table["RA"]).all()
     # It is asked again at the next run, and everything that waited is made.
-    other.configure(gaia=TRUTH, ratios=RATIOS)
+    other.configure(parts=["gaia"], gaia=TRUTH, ratios=RATIOS)
     jobs = other.missing()
     assert jobs["gaia_tile"] >= 1
     assert MATCH_JOBS.items() <= jobs.items()

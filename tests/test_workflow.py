@@ -30,7 +30,7 @@ class Month:
     def configure(self, **changes):
         """Write the configuration file."""
         values = {"months": "202407", "raw": "raw", "results": "results", "index": {"growing_age": 0}}
-        values["gaia"] = {"sources": []}  # tests/test_gaia_workflow.py does that part
+        values |= {"parts": [], "gaia": {"sources": []}}  # others do those parts
         values["instrument"] = str(ROOT / "tests" / "toy_camera.yaml")
         self.config.write_text(yaml.safe_dump(values | changes))
 

@@ -167,6 +167,9 @@ def _months(value: Any) -> Any:
     return [str(item) for item in value] if isinstance(value, list | tuple) else value
 
 
+PARTS = ("gaia", "radiation", "movies", "performance")
+
+
 class Settings(Section):
     """Everything a user may set in a configuration file."""
 
@@ -181,6 +184,11 @@ class Settings(Section):
     results: str = setting("results", None, "Folder of all products.")
     instrument: str = setting(
         "euclid_vis", None, "Instrument: a name in config/instruments or the path of an instrument file."
+    )
+    parts: Annotated[tuple[str, ...], BeforeValidator(one_or_more)] = setting(
+        PARTS,
+        None,
+        f"What the default target makes beside levels, previews and image quality: {', '.join(PARTS)}.",
     )
     known_bad: Annotated[tuple[str, ...], BeforeValidator(one_or_more)] = setting(
         (), None, "Exposures known to be unusable: listed in the sheet, never processed, never an error."
@@ -209,6 +217,13 @@ class Settings(Section):
     fetch: FetchSettings = Field(default=FetchSettings(), description=FetchSettings.__doc__)
     watch: WatchSettings = Field(default=WatchSettings(), description=WatchSettings.__doc__)
     legacy: LegacySettings = Field(default=LegacySettings(), description=LegacySettings.__doc__)
+
+    @field_validator("parts")
+    @classmethod
+    def _known_parts(cls, parts: tuple[str, ...]) -> tuple[str, ...]:
+        if unknown := set(parts) - set(PARTS):
+            raise ValueError(f"{min(unknown)!r} is none of {', '.join(PARTS)}")
+        return parts
 
     @field_validator("months")
     @classmethod

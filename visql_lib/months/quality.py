@@ -162,7 +162,7 @@ def _status(row: dict[str, Any], thresholds: Thresholds) -> tuple[str, str]:
         return "failed", row["REASON"]
     if row["FLAGS"] & ExposureFlag.NO_STARS:
         return ERROR, ExposureFlag.NO_STARS.doc
-    values = {name: float(row[name]) for name in QUANTITIES}
+    values = {name: float(row[name]) for name in QUANTITIES if name in row}
     judgement = thresholds.judge(values, _day(row["DATE_OBS"]))
     if any(finding.name == "N_STARS" and finding.side == "below" for finding in judgement.findings):
         row["FLAGS"] |= int(ExposureFlag.FEW_STARS)

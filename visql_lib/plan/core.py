@@ -108,6 +108,10 @@ class Plan:
     def _rows(self) -> dict[tuple[str, str], SheetRow]:
         return {(month, row.exposure): row for month, rows in self.sheets.items() for row in rows}
 
+    def makes(self, part: str) -> bool:
+        """Say whether the default target makes a part."""
+        return part in self.settings.parts
+
     def row(self, month: str, exposure: str) -> SheetRow | None:
         """Return the sheet's row of an exposure, None if it has none."""
         return self._rows.get((month, exposure))

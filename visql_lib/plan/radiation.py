@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 from datetime import date, datetime, timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -81,7 +82,12 @@ class RadiationPlan:
     def solves(self) -> bool:
         """Whether plates are solved."""
         wanted = self._settings.plate.solve
-        return wanted == "yes" or (wanted == "auto" and shutil.which("solve-field") is not None)
+        return wanted == "yes" or (wanted == "auto" and self.installed)
+
+    @cached_property
+    def installed(self) -> bool:
+        """Whether astrometry.net is installed where this runs."""
+        return shutil.which("solve-field") is not None
 
     def plates(self, month: str) -> list[str]:
         """Return the plate solutions of a month."""

@@ -22,7 +22,8 @@ rule movie:
         runtime=60,
     params:
         version=STAGES["movies"],
-        config=PLAN.config_of("movies", "goes"),
+        config=PLAN.standing_config("movies", "movies", "goes"),
+        settings=[str(PLAN.settings.movies), PLAN.settings.goes.hours],
         facts=PLAN.facts("geometry", "detector"),
         kind=lambda wildcards: MOVIES[wildcards.name],
         cache=f"{RESULTS}/movies",
@@ -52,9 +53,15 @@ rule last_movie:
         runtime=60,
     params:
         version=STAGES["movies"],
-        config=PLAN.config_of("movies", "goes"),
+        config=PLAN.standing_config("movies", "movies", "goes"),
+        settings=[str(PLAN.settings.movies), PLAN.settings.goes.hours],
         facts=PLAN.facts("geometry", "detector"),
-        sheets=[f"{RESULTS}/exposures/{month}.tsv" for month in PLAN.newest_months],
+        sheets=[
+            f"{RESULTS}/exposures/{month}.tsv"
+            for month in PLAN.newest_months
+            if month in PLAN.months
+            or os.path.isfile(f"{RESULTS}/exposures/{month}.tsv")
+        ],
         goes=[
             f"--goes={day}"
             for month in PLAN.newest_months
@@ -63,6 +70,8 @@ rule last_movie:
         angles=[
             f"--angles={RESULTS}/months/{month}/angles_{month}.parquet"
             for month in PLAN.newest_months
+            if month in PLAN.months
+            or os.path.isfile(f"{RESULTS}/months/{month}/angles_{month}.parquet")
         ],
         cache=f"{RESULTS}/movies",
     shell:
@@ -74,8 +83,10 @@ rule performance:
     input:
         lambda wildcards: PLAN.levels(wildcards.month),
         lambda wildcards: PLAN.moments(wildcards.month),
-        lambda wildcards: PLAN.radiation.tables(wildcards.month),
-        lambda wildcards: PLAN.matched(wildcards.month),
+        lambda wildcards: (
+            PLAN.radiation.tables(wildcards.month) if PLAN.makes("radiation") else []
+        ),
+        lambda wildcards: PLAN.matched(wildcards.month) if PLAN.makes("gaia") else [],
         sheet=f"{RESULTS}/exposures/{{month}}.tsv",
     output:
         table=f"{MONTHS}/performance_{{month}}.parquet",

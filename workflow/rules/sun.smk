@@ -27,6 +27,7 @@ rule goes_day:
 rule plate:
     input:
         stars=f"{EXPOSURE}_stars2.parquet",
+        quadrants=f"{EXPOSURE}_quadrants.parquet",
         tiles=lambda wildcards: PLAN.tiles(wildcards.month, wildcards.exposure),
     output:
         f"{EXPOSURE}.wcs",
@@ -47,13 +48,14 @@ rule plate:
         facts=PLAN.facts("geometry", "sky_distortion"),
         ra=sheet_value("ra"),
         dec=sheet_value("dec"),
-        pa=sheet_value("pa"),
+        # "Not installed" is tried again once it is.
+        installed=PLAN.radiation.installed,
         tiles=lambda wildcards, input: (
             [f"--tiles={tile}" for tile in input.tiles] if input.tiles else []
         ),
     shell:
         "visql plate-solve {input.stars:q} {params.tiles:q} -o {output:q}"
-        " --ra={params.ra} --dec={params.dec} --pa={params.pa} --record-failure"
+        " --ra={params.ra} --dec={params.dec} --quadrants {input.quadrants:q} --record-failure"
         " --config {params.config:q} >{log:q} 2>&1"
 
 
@@ -76,7 +78,9 @@ rule angles:
         runtime=15,
     params:
         version=STAGES["angles"],
-        config=PLAN.config_of("sun", "goes", "plate"),
+        # Who is asked for GOES, and how often, changes nothing here.
+        config=PLAN.standing_config("angles", "sun", "goes"),
+        settings=[str(PLAN.settings.sun), PLAN.settings.goes.final_after],
         facts=PLAN.facts("detector"),
     shell:
         "visql angles {input.sheet:q} {input.series:q} -o {output.table:q} --text {output.text:q}"
