@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import itertools
 import logging
 import os
 import re
@@ -24,7 +25,7 @@ from hypothesis import strategies as st
 from visql_lib.archives.credentials import Credentials, CredentialsError, Login
 from visql_lib.archives.download import Patience, download
 from visql_lib.archives.errors import ArchiveError, PassingError, SourceError
-from visql_lib.archives.euclid import ARCHIVE_FIELD, RAW_FIELD, Listed, parse_listing, query_url
+from visql_lib.archives.euclid import ARCHIVE_FIELD, FILE_HEADERS, RAW_FIELD, Listed, parse_listing, query_url
 from visql_lib.archives.loopback import FAULTS, LoopbackArchive, Served
 from visql_lib.archives.parts import (
     BrokenFileError,
@@ -346,7 +347,7 @@ def test_server_goes_down_meanwhile(fetch, archive, raw, tmp_path):
 def test_wrong_password_is_tried_once(fetch, archive, raw, tmp_path):
     wrong = netrc(tmp_path, f"machine 127.0.0.1 login {USER} password wrong\n")
     archive.faults = {"echo": None}
-    with pytest.raises(SourceError, match="does not accept the password of .*netrc"):
+    with pytest.raises(SourceError, match=r"does not accept the password of .*netrc"):
         fetch(netrc=str(wrong))
     assert len(archive.asked) == 1
 
@@ -392,10 +393,14 @@ def test_packed_pages_are_refused(fetch, archive, raw, tmp_path):
 
 
 def test_frames_of_another_instrument_are_refused(archive, raw, tmp_path):
-    archive.products = archive.products[:1]
-    settings = options(archive.url, tmp_path)
-    settings = settings_from_mapping(settings.model_dump() | {"instrument": "euclid_vis"})
-    outcome = fetch_frames(settings)
+    product = archive.products[0]
+    other = tmp_path / "other.fits.gz"
+    hdus = fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(name="SKY")])
+    other.write_bytes(
+        gzip.compress(b"".join(part for hdu in hdus for part in [hdu.header.tostring().encode()]))
+    )
+    archive.products = [Served(other, product.archive, product.raw, product.created)]
+    outcome = fetch_frames(options(archive.url, tmp_path))
     assert "holds none of the quadrants" in outcome.failures[0]
     assert loaded(raw) == []
 
@@ -406,7 +411,7 @@ def test_names_that_leave_the_folder_are_refused(fetch, archive, raw, tmp_path):
     assert len(outcome.loaded) == FRAMES
     assert len(outcome.failures) == 2
     assert "'../../escaped'" in outcome.complaint
-    assert not [p for p in tmp_path.rglob("*escaped*")]
+    assert not list(tmp_path.rglob("*escaped*"))
 
 
 def test_ten_thousand_names(fetch, archive, raw):
@@ -574,7 +579,13 @@ def test_secrets_are_nowhere(archive, raw, tmp_path, caplog, capsys):
     caplog.set_level(logging.DEBUG)
     login = Login(USER, PASSWORD)
     told = [repr(login), str(vars(Credentials(options(archive.url, tmp_path).fetch)))]
-    for faults in ({"500": None, "echo": None}, {"500": 1, "echo": None}, {"html": 1}, {"403": 1}, {"cut": 1}):
+    for faults in (
+        {"500": None, "echo": None},
+        {"500": 1, "echo": None},
+        {"html": 1},
+        {"403": 1},
+        {"cut": 1},
+    ):
         archive.faults = faults
         archive._used.clear()
         try:
@@ -585,8 +596,9 @@ def test_secrets_are_nowhere(archive, raw, tmp_path, caplog, capsys):
     (tmp_path / "netrc").unlink()
     told += [caplog.text, *capsys.readouterr()]
     written = [p.read_bytes() for p in tmp_path.rglob("*") if p.is_file() and p.suffix != ".fits"]
-    secrets = [PASSWORD, login.header.removeprefix("Basic ")]
+    secrets = [PASSWORD, login.header.removeprefix("Basic "), login.header[6:20]]
     assert len(written) > 2
+    assert "***" in caplog.text  # the server did repeat it
     for secret in secrets:
         assert not any(secret in text for text in told)
         assert not any(secret.encode() in data for data in written)
@@ -615,6 +627,7 @@ import sys, time
 from pathlib import Path
 from visql_lib.archives.credentials import Credentials
 from visql_lib.archives.download import Patience, download
+from visql_lib.archives.euclid import FILE_HEADERS
 from visql_lib.archives.web import Web
 from visql_lib.config import FetchSettings
 url, target, wait = sys.argv[1], Path(sys.argv[2]), float(sys.argv[3])
@@ -622,7 +635,7 @@ def check(path):
     Path(sys.argv[4]).touch()
     time.sleep(wait)
 web = Web(Credentials(FetchSettings(netrc=sys.argv[5])), 60.0)
-download(url, target, web, check=check, patience=Patience())
+download(url, target, web, check=check, patience=Patience(), headers=FILE_HEADERS)
 """
 
 
@@ -659,7 +672,7 @@ def test_killed_between_part_and_rename(fetch, archive, raw, tmp_path):
 def test_killed_in_the_middle_and_gone_on_with(fetch, archive, raw, tmp_path):
     archive.products = archive.products[:1]
     size = packed_size(archive.products[0])
-    archive.faults = {"slow": max(1, size // 20_000)}  # 20 s
+    archive.faults = {"slow": max(1, size // 6000)}  # 6 s
     target = raw / "202407" / name_of(archive.products[0])
     process, _ = start_download(archive, target, 0, tmp_path)
     packed, _ = parts_of(target)
@@ -674,10 +687,24 @@ def test_killed_in_the_middle_and_gone_on_with(fetch, archive, raw, tmp_path):
     assert loaded(raw) == [target.name]
 
 
+def test_interrupted_by_the_user(archive, raw, tmp_path):
+    archive.faults = {"slow": max(1, packed_size(archive.products[0]) // 6000)}
+    code = "from visql_lib.cli.fetch import command; command()"
+    arguments = ["--config", config(tmp_path, options(archive.url, tmp_path))]
+    process = subprocess.Popen([sys.executable, "-c", code, *arguments], stderr=subprocess.PIPE)
+    wait_for(lambda: any(p.stat().st_size for p in raw.rglob("*.gz.part")))
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=10)
+    assert process.returncode == 1
+    parts = loaded(raw)  # one or two had begun
+    assert parts
+    assert all(name.endswith(".fits.gz.part") for name in parts)
+
+
 def test_no_two_processes_load_one_file(fetch, archive, raw, tmp_path):
     archive.products = archive.products[:1]
     target = raw / "202407" / name_of(archive.products[0])
-    process, mark = start_download(archive, target, 1.5, tmp_path)
+    process, mark = start_download(archive, target, 1.0, tmp_path)
     wait_for(mark.exists)
     outcome = fetch()
     assert (outcome.busy, outcome.loaded, outcome.failures) == (1, [], [])
@@ -746,7 +773,9 @@ def small_disk(tmp_path):
         place = tmp_path / "disk"
         place.mkdir()
         done = subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", f"size={size}", "none", str(place)], capture_output=True, check=False
+            ["mount", "-t", "tmpfs", "-o", f"size={size}", "none", str(place)],
+            capture_output=True,
+            check=False,
         )
         if done.returncode:
             pytest.skip("no disk can be mounted here")
@@ -802,7 +831,9 @@ def test_command(archive, raw, tmp_path):
     assert (result.exit_code, "1 loaded" in result.output) == (0, True)
 
 
-@pytest.mark.parametrize("arguments", [["--month", "2024"], ["--month", "202413"], ["--max", "0"], ["--since", "x"]])
+@pytest.mark.parametrize(
+    "arguments", [["--month", "2024"], ["--month", "202413"], ["--max", "0"], ["--since", "x"]]
+)
 def test_command_refuses(arguments):
     assert CliRunner().invoke(command, arguments).exit_code == 2
 
@@ -811,7 +842,7 @@ def test_command_refuses(arguments):
     ("changes", "reason"),
     [
         ({"fetch": {"source": "none"}}, "fetch.source is none"),
-        ({"raw": ["nowhere"]}, "does not exist"),
+        ({"raw": ["nowhere"], "fetch": {"source": "euclid"}}, "does not exist"),
         ({"fetch": {"source": "euclid", "folder": "elsewhere"}}, "in none of the raw folders"),
     ],
 )
@@ -898,7 +929,7 @@ def test_unpacking_in_any_pieces(tmp_path_factory, content, cuts, joined):
     with (tmp_path_factory.getbasetemp() / "unpacked").open("w+b", buffering=0) as out:
         unpacker = Unpacker(out, b"", "x")
         edges = sorted({0, *cuts, len(data)})
-        for first, last in zip(edges, edges[1:], strict=False):
+        for first, last in itertools.pairwise(edges):
             unpacker.feed(data[first:last])
         assert unpacker.whole
         out.seek(0)
@@ -911,5 +942,6 @@ def test_unpacking_in_any_pieces(tmp_path_factory, content, cuts, joined):
 def test_download_says_when_it_is_full(archive, tmp_path):
     web = Web(Credentials(options(archive.url, tmp_path).fetch), 5.0)
     url = f"{archive.url}/{archive.products[0].archive[:57]}.fits.gz"
+    much = Patience(min_free=1e18)
     with pytest.raises(SpaceError):
-        download(url, tmp_path / "x.fits", web, check=lambda path: None, patience=Patience(min_free=1e18))
+        download(url, tmp_path / "x.fits", web, check=lambda path: None, headers=FILE_HEADERS, patience=much)

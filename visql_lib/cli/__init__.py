@@ -22,6 +22,8 @@ _GARBAGE = 100_000
 # Subcommand -> (module, one line of help), in the order of the data's way.
 COMMANDS: dict[str, tuple[str, str]] = {
     "simulate": ("simulate", "Make raw exposures with known truth."),
+    "fetch": ("fetch", "Load new raw frames from the archive."),
+    "watch": ("watch", "Look for new frames again and again, and run the workflow."),
     "index": ("index", "List raw frames in the exposure sheets."),
     "catalog": ("catalog", "Detect and measure the sources of one exposure."),
     "preview": ("preview", "Thumbnail, zooms and levels of one frame of any type."),
@@ -51,6 +53,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "legacy": ("legacy", "Write the text tables of the original system."),
     "import-legacy": ("import_legacy", "Read text tables of the original system into the results."),
     "status": ("status", "Say what failed in a month; exit 1 if anything did."),
+    "archive-month": ("archive_month", "Move or drop the raw frames of an old month."),
+    "serve-archive": ("serve_archive", "A small archive on this machine, for tests and practice."),
     "schema": ("schema", "Write the schema and the documentation of settings, tables and flags."),
 }
 

@@ -117,7 +117,7 @@ def fetch_frames(
     """
     from visql_lib.archives.credentials import Credentials
     from visql_lib.archives.euclid import ask_archive
-    from visql_lib.archives.web import Web
+    from visql_lib.archives.web import Web, check_address
     from visql_lib.cli.fetch_plan import Plan
     from visql_lib.cli.fetch_run import Outcome, Run
     from visql_lib.steps.fetch import ask_since, month_start
@@ -127,7 +127,11 @@ def fetch_frames(
     folder = _folder(settings)
     known, done = read_names(Path(settings.results))
     first = month_start(month) if month else ask_since(now, settings.fetch.days, done, since)
-    web = Web(Credentials(settings.fetch), settings.fetch.timeout)
+    credentials = Credentials(settings.fetch)
+    for url in (settings.fetch.query_url, settings.fetch.file_url):  # complain before anything is asked
+        check_address(url)
+        credentials.of(url)
+    web = Web(credentials, settings.fetch.timeout)
     listing = ask_archive(first, settings.fetch, web)
     _say_clock(listing)
     outcome = Outcome(f"{month or 'since ' + str(first)}", dry_run)

@@ -118,7 +118,7 @@ class Run:
 
     def _load(self, product: Product) -> Any:
         from visql_lib.archives.download import download
-        from visql_lib.archives.euclid import file_url
+        from visql_lib.archives.euclid import FILE_HEADERS, file_url
         from visql_lib.steps.fetch import kept_name, target_of
 
         target = target_of(self.folder, product)
@@ -129,6 +129,7 @@ class Run:
             self.web,
             check=self._check,
             magic=b"SIMPLE  =",
+            headers=FILE_HEADERS,
             patience=self.patience,
             keep_as=kept_name(target, version) if version else None,
         )

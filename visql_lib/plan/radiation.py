@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from visql_lib.tables.goes_store import goes_path, must_ask, set_aside
-from visql_lib.tables.sheet import USABLE, SheetRow
+from visql_lib.tables.sheet import GONE, USABLE, SheetRow
 
 if TYPE_CHECKING:
     from visql_lib.plan.core import Plan
@@ -47,7 +47,7 @@ class RadiationPlan:
     def month_days(self, month: str) -> list[str]:
         """Return the days of GOES of a month's exposures."""
         rows = self._plan.sheets.get(month, [])
-        return self._days([r for r in rows if r.status in USABLE and r.frame_type in RADIATED])
+        return self._days([r for r in rows if r.status in (*USABLE, GONE) and r.frame_type in RADIATED])
 
     def _days(self, rows: list[SheetRow]) -> list[str]:
         if not self._settings.goes.sources:

@@ -34,16 +34,12 @@ class Product:
     raw: str
     archive: ArchiveName
     exposure: str
-
-    @property
-    def start(self) -> datetime:
-        """Start of the exposure, UTC, as its name has it."""
-        return RawName.parse(self.exposure).start
+    start: datetime  # UTC, as the name of the raw file has it
 
     @property
     def month(self) -> str:
         """Month of the start, YYYYMM."""
-        return RawName.parse(self.exposure).month
+        return f"{self.start:%Y%m}"
 
     @property
     def identity(self) -> tuple[str, int]:
@@ -68,12 +64,12 @@ def understand(listed: Iterable[Listed]) -> tuple[list[Product], list[str]]:
     for item in listed:
         try:
             archive = ArchiveName.parse(item.archive)
-            exposure = RawName.parse(archive.local_stem(item.raw)).stem
+            local = RawName.parse(archive.local_stem(item.raw))
         except NameFormatError as error:
             log.debug("%s", error)
             odd.append(item.archive)
             continue
-        products.append(Product(item.archive, item.raw, archive, exposure))
+        products.append(Product(item.archive, item.raw, archive, local.stem, local.start))
     return products, odd
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from visql_lib.tables.archive_names import ARCHIVE_NAMES
 from visql_lib.tables.detector import DETECTOR_TABLES
 from visql_lib.tables.gaia import GAIA_TABLES
 from visql_lib.tables.leak import LEAK_TABLES
@@ -20,6 +21,7 @@ ALL: tuple[TableSchema, ...] = (
     PSFMOMENTS,
     *RADIATION_TABLES,
     *DETECTOR_TABLES,
+    ARCHIVE_NAMES,
     *LEAK_TABLES,
     PERFORMANCE,
 )

@@ -29,7 +29,7 @@ from visql_lib.tables.store import atomic_path
 
 log = logging.getLogger(__name__)
 
-OK, INCOMPLETE, UNREADABLE, GROWING, KNOWN_BAD, IMPORTED, GONE = (
+OK, INCOMPLETE, UNREADABLE, GROWING, KNOWN_BAD, IMPORTED, GONE, SUPERSEDED = (
     "ok",
     "incomplete",
     "unreadable",
@@ -37,6 +37,7 @@ OK, INCOMPLETE, UNREADABLE, GROWING, KNOWN_BAD, IMPORTED, GONE = (
     "known_bad",
     "imported",
     "gone",
+    "superseded",
 )
 USABLE = (OK, INCOMPLETE)  # a raw frame that is worth processing
 WITHOUT_RAW = (IMPORTED, GONE, UNREADABLE)  # no raw frame to work with, but perhaps tables
@@ -187,6 +188,7 @@ def refresh_sheets(
                     rows[stem] = kept
             for row in _imported_rows(results, month):
                 rows.setdefault(row.exposure, row)
+            _settle_versions(rows, found[month], look)
             write_sheet(path, rows.values())
             _warn(path, [row for stem, row in rows.items() if row != known.get(stem)])
             _say_what_is_left(month, rows.values(), settings)
@@ -197,9 +199,27 @@ def refresh_sheets(
 def _without_raw(row: SheetRow, sheet: Path) -> SheetRow | None:
     """Return the row of an exposure whose raw frame is gone, None if nothing was made of it."""
     made = sheet.with_suffix("") / row.exposure / f"{row.exposure}_quadrants.parquet"
-    if row.status not in (*USABLE, GONE) or not made.is_file():
+    if row.status not in (*USABLE, GONE, SUPERSEDED) or not made.is_file():
         return None
     return replace(row, file="", status=GONE, reason="the raw frame is gone; its products are kept")
+
+
+def _settle_versions(rows: dict[str, SheetRow], found: _Found, look: _Look) -> None:
+    """Of several versions of an exposure the newest that can be used counts; the others are only listed."""
+    versions: dict[RawName, list[tuple[int, str]]] = {}
+    for stem in rows:
+        name = RawName.parse(stem)
+        versions.setdefault(replace(name, version=0), []).append((name.version, stem))
+    for several in versions.values():
+        newest = ""
+        for version, stem in sorted(several, reverse=True):
+            if not newest:
+                if rows[stem].status == SUPERSEDED:  # what superseded it is gone, or broken
+                    rows[stem] = look.row(*found[stem], None)
+                if rows[stem].status in (*USABLE, GONE, IMPORTED):
+                    newest, reason = stem, f"version {version:02d} of it is there: {stem}"
+            elif rows[stem].status != KNOWN_BAD:
+                rows[stem] = replace(rows[stem], status=SUPERSEDED, reason=reason)
 
 
 def _say_what_is_left(month: str, rows: Collection[SheetRow], settings: Settings) -> None:
@@ -225,15 +245,18 @@ def _warn(path: Path, changed: Sequence[SheetRow]) -> None:
             log.warning("%s: and %d more %s frames", path, len(rows) - _SHOWN, status)
 
 
-def _find_frames(settings: Settings, months: set[str]) -> dict[str, dict[str, tuple[Path, os.stat_result]]]:
+_Found = dict[str, tuple[Path, os.stat_result]]  # exposure -> file, and what the system says of it
+
+
+def _find_frames(settings: Settings, months: set[str]) -> dict[str, _Found]:
     """Return month -> exposure -> (file, stat) of all raw files of `months`."""
     suffixes = settings.index.suffixes
-    found: dict[str, dict[str, tuple[Path, os.stat_result]]] = {month: {} for month in months}
+    found: dict[str, _Found] = {month: {} for month in months}
     odd = 0
     for folder in settings.raw:
         for entry, stat in _walk(Path(folder)):
             suffix = next((s for s in suffixes if entry.name.endswith(s)), None)
-            if suffix is None or entry.name.startswith("."):
+            if suffix is None:
                 continue
             try:
                 month = RawName.parse(entry.name).month
@@ -266,6 +289,8 @@ def _walk(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[tuple[os.DirEn
         log.warning("%s: cannot be looked into (%s)", folder, error.strerror)
         return
     for entry in entries:
+        if entry.name.startswith("."):  # not ready yet: rsync's half files, and the folders it keeps them in
+            continue
         try:
             if entry.is_dir():
                 yield from _walk(Path(entry.path), (*above, real))
@@ -298,7 +323,7 @@ class _Look:
         """Return the row of one raw file: the old one where the file did not change."""
         stem = stem_of(file.name)
         bad = stem in self.settings.known_bad
-        if known is not None and not bad and known.status in (OK, INCOMPLETE, UNREADABLE):
+        if known is not None and not bad and known.status in (OK, INCOMPLETE, UNREADABLE, SUPERSEDED):
             seen = (str(file), stat.st_size, stat.st_mtime_ns, self.context)
             if (known.file, known.size, known.mtime, known.context) == seen:
                 return known

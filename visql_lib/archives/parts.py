@@ -1,0 +1,187 @@
+"""The parts of a file that is being downloaded: who holds them, and how they are unpacked."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import io
+import logging
+import os
+import shutil
+import time
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from visql_lib.archives.errors import ArchiveError, SourceError
+from visql_lib.archives.wire import gist
+
+log = logging.getLogger(__name__)
+
+PACKED, PLAIN = ".gz.part", ".part"
+PIECE = 1 << 20  # bytes unpacked at once: zeros pack a thousandfold
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+class BusyError(ArchiveError):
+    """Another process is loading this file."""
+
+
+class SpaceError(ArchiveError):
+    """There is, or would be, too little space."""
+
+
+class BrokenFileError(SourceError):
+    """What the server gives is not the file it should be; loading it again at once would not help."""
+
+
+def parts_of(target: Path) -> tuple[Path, Path]:
+    """Return what a file is called while it is loaded: packed, unpacked."""
+    return target.with_name(target.name + PACKED), target.with_name(target.name + PLAIN)
+
+
+def remove_stale(folder: Path, age: float) -> list[Path]:
+    """Remove parts that nobody has gone on with for `age` [s], and that nobody holds; return them."""
+    removed = []
+    for packed in sorted(folder.rglob(f"*{PACKED}")):
+        try:
+            if time.time() - packed.stat().st_mtime < age:
+                continue
+            with held(packed):
+                packed.unlink()
+                packed.with_name(packed.name.removesuffix(PACKED) + PLAIN).unlink(missing_ok=True)
+        except (BusyError, OSError) as error:
+            log.info("%s: left in place (%s)", packed, error)
+            continue
+        removed.append(packed)
+    return removed
+
+
+def free_space(folder: Path) -> int:
+    """Return how much may still be written to a folder [bytes]."""
+    return shutil.disk_usage(folder).free
+
+
+class Unpacker:
+    """Unpacks what it is fed, and sees that it is gzip data of the right kind and whole."""
+
+    def __init__(self, out: io.FileIO, magic: bytes, where: str) -> None:
+        self.size = 0  # bytes unpacked
+        self._out = out
+        self._magic = magic
+        self._where = where
+        self._head = b""
+        self._stream = zlib.decompressobj(wbits=31)  # checks the sum and the length at the end
+
+    @property
+    def whole(self) -> bool:
+        """Whether the data have come to their end, where their checksum stands."""
+        return self._stream.eof
+
+    def restart(self) -> None:
+        """Forget everything."""
+        self._out.seek(0)
+        self._out.truncate()
+        self.size, self._head = 0, b""
+        self._stream = zlib.decompressobj(wbits=31)
+
+    def feed(self, data: bytes) -> None:
+        """Unpack and write.
+
+        Raises
+        ------
+        BrokenFileError
+            If the data are damaged or of another kind.
+        """
+        try:
+            while data:
+                if self._stream.eof:
+                    data = data.lstrip(b"\0")  # padding
+                    if not data:
+                        return
+                    self._stream = zlib.decompressobj(wbits=31)  # gzip files may be joined
+                self._take(self._stream.decompress(data, PIECE))
+                data = self._stream.unconsumed_tail or self._stream.unused_data
+            while piece := self._stream.decompress(b"", PIECE) if not self._stream.eof else b"":
+                self._take(piece)
+        except zlib.error as error:
+            raise BrokenFileError(f"{self._where}: damaged gzip data ({error})") from error
+
+    def _take(self, piece: bytes) -> None:
+        if len(self._head) < len(self._magic):
+            self._head += piece[: len(self._magic) - len(self._head)]
+            if not self._magic.startswith(self._head):
+                kind = gist(piece[:200])
+                raise BrokenFileError(f"{self._where}: what is packed is no FITS file: {kind[:60]!r}")
+        write_all(self._out, piece)
+        self.size += len(piece)
+
+
+def write_all(file: io.FileIO, data: bytes) -> None:
+    """Write all of it; a file without buffer may take a part."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[file.write(rest) :]
+
+
+@contextmanager
+def full_disk(folder: Path) -> Iterator[None]:
+    """Say clearly that a disk is full."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        raise SpaceError(f"{folder}: the disk is full ({error.strerror}); make room") from error
+
+
+@contextmanager
+def held(path: Path) -> Iterator[io.FileIO]:
+    """Open a part of a file for this process alone, at its end.
+
+    Raises
+    ------
+    BusyError
+        If another process, or another thread, has it.
+    """
+    while True:
+        with path.open("ab+", buffering=0) as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise BusyError(f"{path}: another process is loading it") from error
+            try:
+                same = os.path.samestat(path.stat(), os.fstat(file.fileno()))
+            except FileNotFoundError:
+                same = False
+            if same:  # else its last holder removed it meanwhile
+                yield file
+                return
+
+
+@contextmanager
+def cleaned(target: Path) -> Iterator[None]:
+    """Leave nothing behind of a download but what can be gone on with; for who holds the packed part."""
+    packed, plain = parts_of(target)
+    worthless = True
+    try:
+        yield
+    except BrokenFileError:
+        raise
+    except BaseException:
+        worthless = False
+        raise
+    finally:
+        plain.unlink(missing_ok=True)
+        if packed.exists() and (worthless or packed.stat().st_size == 0):
+            packed.unlink()  # last: with it goes the lock
+
+
+def sync_folder(folder: Path) -> None:
+    """Make sure that a new name survives a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,1 @@
+"""Every morning without anybody: the live mode, and room for raw frames."""
