@@ -21,11 +21,13 @@ from visql_lib.config.settings import (
     Settings,
     StarSettings,
 )
+from visql_lib.config.site_settings import AlertSettings, SiteSettings
 from visql_lib.config.sky_settings import AstrometrySettings, GaiaSettings, RatioSettings, TrendSettings
 from visql_lib.config.stages import STAGES
 
 __all__ = [
     "STAGES",
+    "AlertSettings",
     "AstrometrySettings",
     "CalibrationSettings",
     "CatalogSettings",
@@ -43,6 +45,7 @@ __all__ = [
     "RadiationSettings",
     "RatioSettings",
     "Settings",
+    "SiteSettings",
     "StarSettings",
     "SunSettings",
     "TrendSettings",

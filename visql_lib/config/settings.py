@@ -21,6 +21,7 @@ from visql_lib.config.radiation_settings import (
     RadiationSettings,
     SunSettings,
 )
+from visql_lib.config.site_settings import AlertSettings, SiteSettings
 from visql_lib.config.sky_settings import AstrometrySettings, GaiaSettings, RatioSettings, TrendSettings
 from visql_lib.config.units import Section, one_or_more, setting
 
@@ -216,6 +217,8 @@ class Settings(Section):
     movies: MovieSettings = Field(default=MovieSettings(), description=MovieSettings.__doc__)
     fetch: FetchSettings = Field(default=FetchSettings(), description=FetchSettings.__doc__)
     watch: WatchSettings = Field(default=WatchSettings(), description=WatchSettings.__doc__)
+    site: SiteSettings = Field(default=SiteSettings(), description=SiteSettings.__doc__)
+    alerts: AlertSettings = Field(default=AlertSettings(), description=AlertSettings.__doc__)
     legacy: LegacySettings = Field(default=LegacySettings(), description=LegacySettings.__doc__)
 
     @field_validator("parts")

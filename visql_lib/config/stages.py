@@ -32,6 +32,8 @@ STAGES: dict[str, int] = {
     "movies": 1,
     "performance": 1,
     "fetch": 1,
+    "pyramid": 1,
+    "site": 1,
     "quality": 1,
     "quality_pictures": 1,
     "legacy": 1,

@@ -26,7 +26,7 @@ DETECTOR = TableSchema(
         Column("LEVEL", "float32", "adu", "median of the image section, bias included"),
         Column("NOISE", "float32", "adu", "robust rms of the image section"),
         *CALIBRATION_COLUMNS,
-        Column("DARK_RATE", "float32", "adu/s", "DARK: SIGNAL over EXPTIME"),
+        Column("DARK_RATE", "float32", "adu / s", "DARK: SIGNAL over EXPTIME"),
         Column("ILLUMINATION", "float32", "", "FLAT: SIGNAL over its median of the frame's quadrants"),
         Column("N_HOT", "float32", "", "DARK: hot pixels of the month found here; NaN with one DARK only"),
         Column("DEVIATION", "float32", "", "sigma by which the quadrant is off in its most odd quantity"),
@@ -49,7 +49,7 @@ MEDIANS: tuple[tuple[str, str, str], ...] = (
     ("BIAS", "adu", "median of the serial overscan"),
     ("READ_NOISE", "adu", "robust rms of the serial overscan"),
     ("SIGNAL", "adu", "level of the image less bias"),
-    ("DARK_RATE", "adu/s", "DARK: SIGNAL over EXPTIME"),
+    ("DARK_RATE", "adu / s", "DARK: SIGNAL over EXPTIME"),
     ("ROW_PATTERN", "adu", "DARK, BIAS: rms of the rows' own levels"),
     ("COLUMN_PATTERN", "adu", "DARK, BIAS: rms of the columns' own levels"),
     ("INJECTED", "adu", "CHARGE: injected level"),
@@ -88,7 +88,7 @@ HOT_PIXELS = TableSchema(
         Column("X_IMAGE", "int32", "pix", "one-based position in the full quadrant array"),
         Column("Y_IMAGE", "int32", "pix", "one-based position in the full quadrant array"),
         Column("N_DARKS", "int32", "", "DARKs in which it was found"),
-        Column("RATE", "float32", "adu/s", "median signal over EXPTIME; NaN where no time is known"),
+        Column("RATE", "float32", "adu / s", "median signal over EXPTIME; NaN where no time is known"),
     ),
 )
 

@@ -1,0 +1,37 @@
+"""Settings of the site and of its alerts."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BeforeValidator
+
+from visql_lib.config.units import Section, one_or_more, setting
+
+
+class SiteSettings(Section):
+    """The pages in {results}/site."""
+
+    title: str = setting("VISQL", None, "Title of all pages.")
+    days: int = setting(30, "d", "Length of the front page's look back.", ge=1)
+    thumbnail: int = setting(240, "px", "Width of the small pictures in tables.", ge=60, le=1000)
+    full_resolution: Annotated[tuple[str, ...], BeforeValidator(one_or_more)] = setting(
+        (), None, "Exposures whose viewer shows full resolution; the others show blocks of 8 x 8 px."
+    )
+    marks: str = setting(
+        "", None, "Marks and notes exported by a browser (a file), shown to all; empty: none."
+    )
+
+
+class AlertSettings(Section):
+    """Who is told what is out of range. Passwords come from netrc, never from here."""
+
+    webhook: str = setting("", None, "Address that gets every alert as JSON, by POST; empty: none.")
+    mail_to: Annotated[tuple[str, ...], BeforeValidator(one_or_more)] = setting(
+        (), None, "Mail addresses that get alerts; empty: none."
+    )
+    mail_from: str = setting("visql@localhost", None, "Sender of the mails.")
+    mail_server: str = setting("localhost:25", None, "Mail server, HOST:PORT.")
+    repeat: float = setting(24.0, "h", "An alert that lasts is sent again after so long.", gt=0)
+    dead_man: str = setting("", None, "Address that is asked after every successful build; empty: none.")
+    least: str = setting("error", None, "Least status that is sent: warn or error.", pattern="^(warn|error)$")
