@@ -1,6 +1,6 @@
 # VISQL: raw frames -> catalogue -> stars -> moments -> the month.
 # The way of the data: docs/architecture.md. Targets: month (default), quality,
-# gaia, radiation, movies, timeline, legacy.
+# gaia, radiation, movies, timeline, legacy, fetch.
 
 
 configfile: f"{workflow.basedir}/config/config.yaml"
@@ -17,6 +17,7 @@ include: "workflow/rules/sun.smk"
 include: "workflow/rules/radiation.smk"
 include: "workflow/rules/movies.smk"
 include: "workflow/rules/legacy.smk"
+include: "workflow/rules/fetch.smk"
 
 
 onerror:

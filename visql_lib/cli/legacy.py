@@ -22,7 +22,8 @@ _EXPOSURES = ("stars", "moments", "catalogue", "gaia_stars", "moments_colours", 
 
     Columns, units and formats are the original's: psfmoments_YYYYMM.txt and the
     score tables from a month's image quality, vis-over-gaia-*.txt and
-    visgaiacolour_*.txt from its flux ratios; E_stars2.cat, E_stars2_mom.cat,
+    visgaiacolour_*.txt from its flux ratios, fitslistYYYYMM.txt from its exposure
+    sheet (.tsv); E_stars2.cat, E_stars2_mom.cat,
     E.cat.gz, E_stars2_gaia.cat, E_stars2_mom_col.cat and E_frat.txt from an
     exposure's stars, moments, catalogue, reference stars, colours and flux ratios.""",
     "visql legacy psfmoments_202407.parquet E_stars2.parquet -o legacy/",
@@ -35,6 +36,12 @@ def command(tables: tuple[Path, ...], output: Path, config: Path | None) -> None
 
     settings = settings_of(config)
     for path in tables:
+        if path.suffix == ".tsv":
+            from visql_lib.tables.fits_list import write_fits_list
+            from visql_lib.tables.sheet import read_sheet
+
+            write_fits_list(output / f"fitslist{path.stem}.txt", read_sheet(path))
+            continue
         meta = read_meta(path)
         product = meta.get("product")
         if product == "psfmoments":

@@ -293,6 +293,7 @@ class Plan:
         """Return all text tables of the original for a month and its exposures."""
         root = self.quality(month)[0].removesuffix(".parquet")
         found = [f"{root}{ending}" for ending in QUALITY_TEXTS]
+        found.append(f"{self.settings.results}/months/{month}/fitslist{month}.txt")
         found += [f"{self.stem(month, e)}.cat.gz" for e in self.exposures(month, *CATALOGUED)]
         found += [f"{self.stem(month, e)}_stars2.cat" for e in self.exposures(month, "SCIENCE", "FLAT")]
         found += [path.replace(".parquet", ".cat") for path in self.moments(month)]

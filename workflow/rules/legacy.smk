@@ -27,6 +27,28 @@ rule legacy_month:
         "visql legacy {input:q} -o {params.folder:q} --config {params.config:q} >{log:q} 2>&1"
 
 
+rule legacy_list:
+    input:
+        f"{RESULTS}/exposures/{{month}}.tsv",
+    output:
+        f"{MONTHS}/fitslist{{month}}.txt",
+    log:
+        f"{LOG}/legacy/fitslist{{month}}.log",
+    benchmark:
+        f"{BENCHMARK}/legacy/fitslist{{month}}.tsv"
+    conda:
+        "../../envs/visql.yaml"
+    resources:
+        mem_mb=300,
+        runtime=5,
+    params:
+        version=STAGES["legacy"],
+        config=PLAN.config_of(),
+        folder=lambda wildcards, output: os.path.dirname(output[0]),
+    shell:
+        "visql legacy {input:q} -o {params.folder:q} --config {params.config:q} >{log:q} 2>&1"
+
+
 rule legacy_catalogue:
     input:
         f"{EXPOSURE}.cat.parquet",
