@@ -20,6 +20,11 @@ include: "workflow/rules/legacy.smk"
 include: "workflow/rules/fetch.smk"
 
 
+onsuccess:
+    if PLAN.news():
+        logger.warning(PLAN.news())
+
+
 onerror:
     logger.error(PLAN.complaint())
 
@@ -42,6 +47,8 @@ rule month:
         [PLAN.quality(month) for month in PLAN.months],
         expand(f"{MONTHS}/complete.tsv", month=PLAN.months),
         PLAN.last_month(),
+        PLAN.asking if PLAN.makes("gaia") else [],
+        PLAN.radiation.asking if PLAN.makes("radiation") else [],
         [PLAN.gaia(month) for month in PLAN.months if PLAN.makes("gaia")],
         PLAN.trend() if PLAN.makes("gaia") else [],
         [
@@ -65,11 +72,13 @@ rule quality:
 
 rule gaia:
     input:
+        PLAN.asking,
         [PLAN.gaia(month) for month in PLAN.months],
 
 
 rule radiation:
     input:
+        PLAN.radiation.asking,
         [PLAN.radiation.month(month) for month in PLAN.months],
 
 

@@ -78,15 +78,17 @@ def test_the_matrix_adds_up(month):
 def test_a_service_that_is_down_costs_only_the_match(month, tmp_path):
     other = month.copy(tmp_path / "m")
     shutil.rmtree(other.results / "gaia")
-    nobody = {"sources": "vizier", "vizier_url": "http://127.0.0.1:9/", "attempts": 1, "backoff": 0}
+    nobody = {"sources": "vizier", "vizier_url": "http://127.0.0.1:9/", "attempts": 1, "backoff": 0, "rest": 0}
     other.configure(parts=["gaia"], gaia=nobody, ratios=RATIOS)
-    code, said = other.run("--quiet", "rules")
+    code, said = other.run("--quiet", "rules", "--forcerun", "gaia_project")
     assert code == 0, said
     table = month_table(other, "astrometry")
     assert (table["FLAGS"] & SolutionFlag.REFERENCE_FAILED > 0).all()
     assert all("vizier" in reason for reason in table["REASON"])
     assert np.isnan(table["RA"]).all()
-    # It is asked again at the next run, and everything that waited is made.
+    # While it is down it is asked again, once it had its rest, and nothing else is done.
+    assert set(other.missing()) == {"gaia_again", "month"}
+    # With another source, everything that waited is made.
     other.configure(parts=["gaia"], gaia=TRUTH, ratios=RATIOS)
     jobs = other.missing()
     assert jobs["gaia_tile"] >= 1

@@ -56,7 +56,16 @@ def test_every_rule_has_log_benchmark_resources_and_a_stage_version():
         ):
             if name == "catalog":  # that of SCIENCE frames, or that of the others
                 part = part.replace("PLAN.config_of(", "settings_of_frame")
-            if name in ("gaia_tile", "goes_day", "angles", "movie", "last_movie"):
+            if name in (
+                "gaia_tile",
+                "gaia_again",
+                "gaia_project",
+                "goes_day",
+                "goes_again",
+                "angles",
+                "movie",
+                "last_movie",
+            ):
                 # whom it asks is no reason to ask again; the others carry what matters of it as well
                 part = part.replace("config_of", "standing_config")
             assert part in rule, f"{name}: {part}"

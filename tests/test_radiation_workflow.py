@@ -91,17 +91,19 @@ def test_products_know_when_they_were_made(month):
     assert not np.isnat(made).any()
 
 
-def test_a_second_run_has_nothing_to_do_and_a_day_that_comes_late_redoes_what_hangs_on_it(month, tmp_path):
+def test_a_day_that_comes_late_is_used_by_the_next_run(month, tmp_path):
     other = month.copy(tmp_path)
-    other.configure(
-        parts=["radiation", "movies", "performance"], goes=FOLDER | {"refresh": 1}, plate={"solve": "no"}
-    )
+    parts = {"parts": ["radiation", "movies", "performance"], "plate": {"solve": "no"}}
+    other.configure(**parts, goes=FOLDER | {"refresh": 1})
     assert other.missing() == {}
+    other.configure(**parts, goes=FOLDER)
+    assert set(other.missing()) == {"goes_again", "month"}
     write_goes_day(GoesDay(date(2024, 7, 12)), other.folder / "goes")
-    other.configure(parts=["radiation", "movies", "performance"], goes=FOLDER, plate={"solve": "no"})
-    jobs = other.missing()
-    assert jobs.pop("goes_day") >= 1
-    assert set(jobs) <= {*NEW_JOBS, "month"}
     code, said = other.run("--quiet", "rules")
     assert code == 0, said
+    assert "goes_20240712" in said
     assert read_table(other.results / "goes" / "goes_20240712.parquet").n_rows == 1440
+    other.configure(**parts, goes=FOLDER | {"refresh": 1})
+    jobs = other.missing()
+    assert jobs["angles"] == jobs["month_radiation"] == 1
+    assert set(jobs) <= {*NEW_JOBS, "month"} - {"detector"}

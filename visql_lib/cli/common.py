@@ -87,6 +87,24 @@ RECORD_FAILURE = click.option(
 )
 
 
+AGAIN = click.option(
+    "--again",
+    type=OUTPUT,
+    metavar="NOTE",
+    help="Ask again: a result that would say the same stays as it is. What came of it is noted in this file.",
+)
+
+
+def note(path: Path, result: Path, changed: bool, reason: str) -> None:
+    """Note what came of asking again."""
+    from visql_lib.tables.store import atomic_path
+
+    with atomic_path(path) as temporary:
+        temporary.write_text(
+            f"{'changed' if changed else 'the same'}\t{result}\t{reason}\n", encoding="utf-8"
+        )
+
+
 @contextmanager
 def recorded(wanted: bool, meta: dict[str, Any]) -> Iterator[None]:
     """Note in a table's metadata why an exposure failed, if that is wanted; else let the error through.

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from visql_lib.cli.common import output_option, recorded, settings_of, step
+from visql_lib.cli.common import AGAIN, note, output_option, recorded, settings_of, step
 
 log = logging.getLogger(__name__)
 
@@ -33,13 +33,14 @@ RECORD_FAILURE = click.option(
 )
 @click.argument("pixel", type=click.IntRange(0))
 @output_option("Stars of the tile (Parquet).")
+@AGAIN
 @RECORD_FAILURE
-def command(pixel: int, output: Path, record_failure: bool, config: Path | None) -> None:
+def command(pixel: int, output: Path, again: Path | None, record_failure: bool, config: Path | None) -> None:
     """Ask, cut, write."""
     from visql_lib.archives.gaia import fetch_tile
     from visql_lib.tables import write_table
     from visql_lib.tables.gaia import GAIA_TILE
-    from visql_lib.tables.gaia_store import is_filled, question, store_folder
+    from visql_lib.tables.gaia_store import is_filled, origins, question, store_folder
 
     settings = settings_of(config)
     gaia = settings.gaia
@@ -48,8 +49,13 @@ def command(pixel: int, output: Path, record_failure: bool, config: Path | None)
         log.info("%s: is there already", output)
         return
     meta: dict[str, Any] = {"tile": pixel, "nside": gaia.nside, "faintest": gaia.faintest}
+    meta["origins"] = origins(settings)
     stars: Mapping[str, Any] = GAIA_TILE.empty()
     with recorded(record_failure, meta):
         answer = fetch_tile(pixel, gaia, store_folder(settings))
         stars, meta = answer.stars, answer.meta
-    write_table(output, stars, GAIA_TILE, meta=meta, **origin)
+    changed = "failed" not in meta or not output.is_file() or again is None
+    if changed:
+        write_table(output, stars, GAIA_TILE, meta=meta, **origin)
+    if again is not None:
+        note(again, output, changed, str(meta.get("failed", "")))

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from visql_lib.cli.common import output_option, recorded, settings_of, step
+from visql_lib.cli.common import AGAIN, note, output_option, recorded, settings_of, step
 
 log = logging.getLogger(__name__)
 
@@ -42,8 +42,9 @@ RECORD_FAILURE = click.option(
 )
 @click.argument("day", metavar="YYYYMMDD", callback=_day)
 @output_option("Series of the day (Parquet).")
+@AGAIN
 @RECORD_FAILURE
-def command(day: date, output: Path, record_failure: bool, config: Path | None) -> None:
+def command(day: date, output: Path, again: Path | None, record_failure: bool, config: Path | None) -> None:
     """Ask, write."""
     from visql_lib.archives.errors import ArchiveError
     from visql_lib.archives.goes import FAILED, failed_day, fetch_day
@@ -60,4 +61,6 @@ def command(day: date, output: Path, record_failure: bool, config: Path | None) 
             raise ArchiveError(f"{day}: {answer.reason}")
     if failure:
         answer = failed_day(str(failure["failed"]).removeprefix(f"{day}: "))
-    write_day(output, day, answer, settings)
+    changed = write_day(output, day, answer, settings)
+    if again is not None:
+        note(again, output, changed, answer.reason)

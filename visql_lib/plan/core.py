@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache, cached_property
 from pathlib import Path
@@ -17,7 +18,7 @@ from visql_lib.frames.mosaic import ZOOM_POSITIONS
 from visql_lib.photometry.ratios import gain_table
 from visql_lib.plan.radiation import RadiationPlan
 from visql_lib.plan.states import complaint, exposure_states
-from visql_lib.tables.gaia_store import is_filled, tile_path
+from visql_lib.tables.gaia_store import again_path, has_failed, is_filled, tile_path
 from visql_lib.tables.imported import imported_ratios_path
 from visql_lib.tables.sheet import (
     USABLE,
@@ -70,6 +71,7 @@ class Plan:
     settings: Settings
     instrument: Instrument
     sheets: dict[str, list[SheetRow]]
+    asking: list[str] = field(default_factory=list)  # tiles, or notes of tiles, asked for (again) in this run
 
     @classmethod
     def make(cls, settings: Settings, *, refresh: bool) -> Plan:
@@ -196,11 +198,32 @@ class Plan:
         return str(tile_path(self.settings, 0).with_name("{tile}.parquet"))
 
     def ask_again(self) -> None:
-        """Remove tiles whose query failed, or that answer another question: they are asked for again."""
+        """Remove tiles that answer another question, and notes of queries that failed long enough ago.
+
+        A tile whose query failed stays until it is answered: else all exposures on it
+        would be worked on again at each run while a service is down.
+        """
         folder = tile_path(self.settings, 0).parent
+        used = {tile for month in self.months for e in self.pointed(month) for tile in self.tiles(month, e)}
         for path in sorted(folder.glob("*.parquet")) if folder.is_dir() else ():
-            if path.stem.isdecimal() and not is_filled(path, int(path.stem), self.settings):
+            if not path.stem.isdecimal() or is_filled(path, int(path.stem), self.settings):
+                continue
+            if not has_failed(path, self.settings):
                 path.unlink()
+            elif str(path) in used:
+                asked = again_path(self.settings, int(path.stem))
+                last = max(p.stat().st_mtime for p in (path, asked) if p.is_file())
+                if time.time() - last >= self.settings.gaia.rest:
+                    asked.unlink(missing_ok=True)
+                    self.asking.append(str(asked))
+        # Snakemake does not miss a file between others that are there.
+        self.asking.extend(path for path in sorted(used) if not Path(path).is_file())
+
+    @property
+    def reference_settings(self) -> list[Any]:
+        """The settings that decide which reference stars are used, whoever gave them."""
+        names = ("nside", "radius", "faintest", "max_error", "proper_motions")
+        return [getattr(self.settings.gaia, name) for name in names]
 
     def matched(self, month: str, ending: str = "_frat.parquet") -> list[str]:
         """Return the tables of one kind that the match with reference stars gives, made now and before."""
@@ -329,6 +352,18 @@ class Plan:
             with atomic_path(path) as temporary:
                 temporary.write_text(content, encoding="utf-8")
         return str(path)
+
+    def news(self) -> str:
+        """Return what asking again brought, which the next run uses; "" if nothing."""
+        notes = [
+            Path(path)
+            for path in (*self.asking, *self.radiation.asking)
+            if path.endswith(".txt") and Path(path).is_file()
+        ]
+        changed = [n.stem for n in notes if n.read_text(encoding="utf-8").startswith("changed")]
+        return (
+            f"New since it was asked for again: {', '.join(changed)}. Run again to use it." if changed else ""
+        )
 
     def complaint(self) -> str:
         """Return what failed in the configured months, one exposure a line; "" if nothing did."""

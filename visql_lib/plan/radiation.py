@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from visql_lib.tables.goes_store import goes_path, must_ask, set_aside
+from visql_lib.tables.goes_store import again_path, goes_path, must_ask
 from visql_lib.tables.sheet import GONE, USABLE, SheetRow
 
 if TYPE_CHECKING:
@@ -26,13 +26,20 @@ class RadiationPlan:
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         self._settings = plan.settings
+        self.asking: list[str] = []  # days, or notes of days, that are asked for (again) in this run
 
     def ask_again(self) -> None:
-        """Set aside days of GOES that are not final, once they have waited: they are asked for again."""
-        folder = goes_path(self._settings, date(2000, 1, 1)).parent
-        for path in sorted(folder.glob("goes_*.parquet")) if folder.is_dir() else ():
-            if must_ask(path, self._settings):
-                set_aside(path)
+        """Remove the notes of days that are not final and have waited: they are asked for again.
+
+        Their tables stay until there is something new.
+        """
+        for day in sorted({day for month in self._plan.months for day in self.month_days(month)}):
+            path = Path(day)
+            if not path.is_file():
+                self.asking.append(day)
+            elif must_ask(path, self._settings):
+                again_path(path).unlink(missing_ok=True)
+                self.asking.append(str(again_path(path)))
 
     def tables(self, month: str, ending: str = "_radiation.parquet") -> list[str]:
         """Return the tables of the particles of a month's exposures, made now and before."""

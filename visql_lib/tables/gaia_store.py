@@ -22,6 +22,32 @@ def tile_path(settings: Settings, tile: int) -> Path:
     return store_folder(settings) / f"nside{settings.gaia.nside}" / f"{tile}.parquet"
 
 
+def again_path(settings: Settings, tile: int) -> Path:
+    """Return the note of when a tile was asked for again in vain."""
+    return tile_path(settings, tile).parent / "again" / f"{tile}.txt"
+
+
+def has_failed(path: Path, settings: Settings) -> bool:
+    """Tell whether a file says that those whom these settings would ask could not answer their question."""
+    try:
+        meta = read_meta(path)
+    except TableError:
+        return False
+    origin = question(settings)
+    same = (meta.get("stage_version"), meta.get("settings")) == (
+        origin["stage_version"],
+        origin["settings_hash"],
+    )
+    return same and "failed" in meta and meta.get("origins") == origins(settings)
+
+
+def origins(settings: Settings) -> list[str]:
+    """Return who is asked."""
+    gaia = settings.gaia
+    where = {"folder": gaia.folder, "vizier": gaia.vizier_url, "tap": gaia.tap_url}
+    return [f"{source} {where[source]}" for source in gaia.sources]
+
+
 def is_filled(path: Path, tile: int, settings: Settings) -> bool:
     """Tell whether a file holds an answer to the question these settings would ask."""
     if not path.is_file():

@@ -35,11 +35,16 @@ def days_around(start: datetime, before: float, after: float) -> list[date]:
     return [first.date() + timedelta(days=n) for n in range((last.date() - first.date()).days + 1)]
 
 
-def write_day(path: Path, day: date, answer: DayAnswer, settings: Settings) -> None:
+def write_day(path: Path, day: date, answer: DayAnswer, settings: Settings) -> bool:
     """Write what is known of a day; one that failed carries the reason as ``failed``.
 
-    Where the answer is that of the table set aside (`set_aside`), this comes back as
-    it was: nothing that hangs on it is made again.
+    A table that says the same already stays as it is, so that nothing which hangs on
+    it is made again; when it was asked for is noted beside it (`again_path`).
+
+    Returns
+    -------
+    changed : bool
+        Whether a table was written.
     """
     columns = answer.columns or GOES_SERIES.empty()
     meta: dict[str, Any] = {
@@ -55,27 +60,23 @@ def write_day(path: Path, day: date, answer: DayAnswer, settings: Settings) -> N
     }
     if answer.state == FAILED:
         meta["failed"] = answer.reason
-    if _says_the_same(_aside(path), columns, meta, settings):
-        _aside(path).touch()
-        _aside(path).replace(path)
-        return
-    write_table(path, columns, GOES_SERIES, meta=meta, **question(settings, day))
-    _aside(path).unlink(missing_ok=True)
+    changed = not _says_the_same(path, columns, meta, settings)
+    if changed:
+        write_table(path, columns, GOES_SERIES, meta=meta, **question(settings, day))
+    if again_path(path).is_file():
+        again_path(path).touch()
+    return changed
 
 
-def set_aside(path: Path) -> None:
-    """Put the table of a day away, so that the day is asked for again."""
-    path.replace(_aside(path))
-
-
-def _aside(path: Path) -> Path:
-    return path.with_suffix(".previous")
+def again_path(path: Path) -> Path:
+    """Return the note of when a day was asked for again, which did not change its table."""
+    return path.parent / "again" / f"{path.stem}.txt"
 
 
 def _says_the_same(
     path: Path, columns: Mapping[str, NDArray], meta: dict[str, Any], settings: Settings
 ) -> bool:
-    """Tell whether a table set aside holds this answer, and is as final."""
+    """Tell whether a table holds this answer, and is as final."""
     try:
         table = read_table(path, GOES_SERIES.names)
     except TableError:
@@ -173,10 +174,12 @@ def must_ask(path: Path, settings: Settings, now: datetime | None = None) -> boo
 
 
 def _since(path: Path, meta: dict[str, Any], now: datetime | None) -> timedelta:
-    """Return how long ago a day was asked for: the file is newer if the answer was the same again."""
+    """Return how long ago a day was asked for."""
     asked = datetime.fromisoformat(str(meta.get("asked")))
-    again = datetime.fromtimestamp(path.stat().st_mtime, UTC)
-    return (now or datetime.now(UTC)) - max(asked, again)
+    note = again_path(path)
+    if note.is_file():
+        asked = max(asked, datetime.fromtimestamp(note.stat().st_mtime, UTC))
+    return (now or datetime.now(UTC)) - asked
 
 
 def read_series(

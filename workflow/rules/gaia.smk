@@ -1,7 +1,8 @@
 # Reference stars -> match: astrometry and flux ratios of every exposure.
 
 
-# A tile whose query failed is there, says why, and is asked for again at the next run.
+# A tile whose query failed is there, says why, and is asked for again at the next run; if it comes, the run
+# after that uses it.
 rule gaia_tile:
     output:
         f"{PLAN.tile_pattern}",
@@ -24,6 +25,29 @@ rule gaia_tile:
         " --config {params.config:q} >{log:q} 2>&1"
 
 
+rule gaia_again:
+    output:
+        PLAN.tile_pattern.replace("{tile}.parquet", "again/{tile}.txt"),
+    log:
+        f"{LOG}/gaia_tile/{{tile}}.log",
+    benchmark:
+        f"{BENCHMARK}/gaia_tile/{{tile}}_again.tsv"
+    wildcard_constraints:
+        tile=r"\d+",
+    conda:
+        "../../envs/visql.yaml"
+    resources:
+        mem_mb=800,
+        runtime=60,
+    params:
+        version=STAGES["gaia_tile"],
+        config=PLAN.standing_config("gaia_tile", "gaia", "results"),
+        table=PLAN.tile_pattern,
+    shell:
+        "visql gaia-tile {wildcards.tile} -o {params.table:q} --again {output:q} --record-failure"
+        " --config {params.config:q} >{log:q} 2>&1"
+
+
 rule gaia_project:
     input:
         lambda wildcards: PLAN.tiles(wildcards.month, wildcards.exposure),
@@ -42,7 +66,9 @@ rule gaia_project:
         runtime=5,
     params:
         version=STAGES["gaia_project"],
-        config=PLAN.config_of("gaia"),
+        # Who is asked, and how patiently, changes nothing here.
+        config=PLAN.standing_config("gaia_project", "gaia"),
+        settings=PLAN.reference_settings,
         ra=sheet_value("ra"),
         dec=sheet_value("dec"),
         pa=sheet_value("pa"),

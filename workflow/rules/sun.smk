@@ -1,7 +1,8 @@
 # The Sun: GOES, plate solutions, angles.
 
 
-# A day that could not be had, or is not final, is there, says so, and is asked for again at a later run.
+# A day that could not be had, or is not final, is there, says so, and is asked for again at a later run: then
+# its table changes only if there is something new, and the run after that uses it.
 rule goes_day:
     output:
         f"{PLAN.radiation.goes_pattern}",
@@ -21,6 +22,29 @@ rule goes_day:
         config=PLAN.standing_config("goes", "goes", "results"),
     shell:
         "visql goes-day {wildcards.day} -o {output:q} --record-failure"
+        " --config {params.config:q} >{log:q} 2>&1"
+
+
+rule goes_again:
+    output:
+        f"{RESULTS}/goes/again/goes_{{day}}.txt",
+    log:
+        f"{LOG}/goes/{{day}}.log",
+    benchmark:
+        f"{BENCHMARK}/goes/{{day}}_again.tsv"
+    wildcard_constraints:
+        day=r"\d{8}",
+    conda:
+        "../../envs/visql.yaml"
+    resources:
+        mem_mb=500,
+        runtime=30,
+    params:
+        version=STAGES["goes"],
+        config=PLAN.standing_config("goes", "goes", "results"),
+        table=PLAN.radiation.goes_pattern,
+    shell:
+        "visql goes-day {wildcards.day} -o {params.table:q} --again {output:q} --record-failure"
         " --config {params.config:q} >{log:q} 2>&1"
 
 

@@ -1,0 +1,277 @@
+"""`visql alerts`: what is out of range -> alerts.json, feed.xml, status_history.json, messages."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import click
+
+from visql_lib.cli.common import FOLDER, settings_of, step
+
+if TYPE_CHECKING:
+    from visql_lib.archives.credentials import Credentials
+    from visql_lib.archives.notify import Patience
+    from visql_lib.config import Settings
+    from visql_lib.live.lock import InstanceLock
+    from visql_lib.site.alerts import Alert
+    from visql_lib.site.judged import LimitFile
+    from visql_lib.site.model import Month
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+_WAIT = 60.0  # s for another one to finish
+_STALE = 900.0  # s without a sign of life of one on another machine: longer than a message may take
+WEBHOOK, MAIL = "webhook", "mail"
+
+
+@step(
+    "alerts",
+    """Note what is out of range, since when, and tell who wants to know.
+
+    Writes site/alerts.json, site/feed.xml and site/status_history.json of the
+    results. With --send, what is due is sent to alerts.webhook and alerts.mail_to:
+    once, again every alerts.repeat [h] while it lasts, and once when it is over;
+    then alerts.dead_man is asked. Exit code 1 if something could not be sent: it
+    stays due, and the files are written all the same.""",
+    "visql alerts --config visql.yaml --send",
+)
+@click.option("--results", type=FOLDER, metavar="DIR", help="Folder of all products.")
+@click.option("--send", is_flag=True, help="Send what is due.")
+@click.option("--now", "moment", metavar="TIME", help="Take this for the time (ISO 8601, UTC).")
+def command(results: Path | None, send: bool, moment: str | None, config: Path | None) -> None:
+    """Gather, judge, write, send."""
+    from visql_lib.errors import VisqlError
+
+    settings = settings_of(config)
+    now = _moment(moment)
+    folder = Path(results or settings.results)
+    limits = limit_file(settings.quality.thresholds)
+    failures = refresh(_gathered(folder, settings), folder, settings, limits, now, send=send)
+    if failures:
+        raise VisqlError("\n".join(["not everything could be sent; it stays due:", *failures]))
+
+
+def refresh(
+    months: Sequence[Month],
+    results: Path,
+    settings: Settings,
+    limits: LimitFile,
+    now: datetime,
+    *,
+    send: bool,
+    patience: Patience | None = None,
+) -> list[str]:
+    """Bring the three files up to date, and send what is due; returns what could not be sent.
+
+    One at a time does this for a folder of results. A message is noted in
+    alerts.json as soon as it is sent: who dies in between sends it once more.
+    """
+    from visql_lib.archives.notify import Patience as Tries
+    from visql_lib.site.alerts import update
+    from visql_lib.site.feed import feed_text
+    from visql_lib.site.judged import observe
+    from visql_lib.site.messages import parse_alerts
+    from visql_lib.site.status_history import history, history_text, parse_history
+
+    site = results / "site"
+    with _alone(results) as lock:
+        seen = observe(months, limits)
+        before = _read(site / "alerts.json", parse_alerts)
+        alerts = update(before, seen, limits, now, timedelta(days=settings.site.days))
+        rows = history(_read(site / "status_history.json", parse_history) or [], months, seen)
+        board = Board(site / "alerts.json", alerts, limits, now)
+        board.write()
+        _write(site / "feed.xml", feed_text(alerts, settings.site.title))
+        _write(site / "status_history.json", history_text(rows, limits))
+        return _send(board, settings, lock, patience or Tries()) if send else []
+
+
+class Board:
+    """The alerts and their file, which always has what was sent."""
+
+    def __init__(self, path: Path, alerts: Sequence[Alert], limits: LimitFile, now: datetime) -> None:
+        self.alerts = {a.id: a for a in alerts}
+        self.now = now
+        self._path = path
+        self._limits = limits
+
+    def write(self) -> None:
+        """Write them."""
+        from visql_lib.site.messages import alerts_text
+
+        _write(self._path, alerts_text(list(self.alerts.values()), self._limits, self.now))
+
+    def due(self, channel: str, settings: Settings) -> list[tuple[Alert, str]]:
+        """Return what a channel is to be told, and why."""
+        from visql_lib.site.alerts import due
+
+        wanted = settings.alerts
+        repeat, fresh = timedelta(hours=wanted.repeat), timedelta(days=settings.site.days)
+        found = [(a, due(a, channel, wanted.least, repeat, self.now, fresh)) for a in self.alerts.values()]
+        return [(alert, occasion) for alert, occasion in found if occasion]
+
+    def note(self, told: Sequence[Alert], channel: str) -> None:
+        """Note that a channel was told."""
+        from visql_lib.site.alerts import told as noted
+
+        self.alerts |= {alert.id: noted(alert, channel, self.now) for alert in told}
+        self.write()
+
+
+def _send(board: Board, settings: Settings, lock: InstanceLock, patience: Patience) -> list[str]:
+    """Send what is due; one channel that fails does not keep the others from it."""
+    from visql_lib.archives.credentials import Credentials
+    from visql_lib.archives.notify import sign_of_life
+    from visql_lib.errors import VisqlError
+
+    credentials = Credentials(settings.fetch)
+    failures = []
+    for tell in (_tell_webhook, _tell_mail):
+        try:
+            failures += tell(board, settings, credentials, lock, patience)
+        except VisqlError as error:
+            failures.append(str(error))
+    if settings.alerts.dead_man and not failures:
+        try:
+            sign_of_life(settings.alerts.dead_man, patience)
+        except VisqlError as error:
+            failures.append(f"dead-man switch: {error}")
+    return failures
+
+
+def _tell_webhook(
+    board: Board, settings: Settings, credentials: Credentials, lock: InstanceLock, patience: Patience
+) -> list[str]:
+    from visql_lib.archives.errors import SourceError
+    from visql_lib.archives.notify import post_json
+    from visql_lib.site.messages import payload
+
+    if not settings.alerts.webhook:
+        return []
+    due = board.due(WEBHOOK, settings)
+    for sent, (alert, occasion) in enumerate(due):
+        values = payload(alert, WEBHOOK, occasion, settings.site.title)
+        _still_alone(lock)
+        try:
+            post_json(settings.alerts.webhook, values, values["key"], credentials, patience)
+        except SourceError as error:  # the next one would fare no better
+            return [f"webhook: {len(due) - sent} of {len(due)} messages: {error}"]
+        board.note([alert], WEBHOOK)
+    return []
+
+
+def _tell_mail(
+    board: Board, settings: Settings, credentials: Credentials, lock: InstanceLock, patience: Patience
+) -> list[str]:
+    from visql_lib.archives.errors import SourceError
+    from visql_lib.archives.notify import send_mail
+    from visql_lib.site.messages import mail
+
+    wanted = settings.alerts
+    due = board.due(MAIL, settings) if wanted.mail_to else []
+    if not due:
+        return []
+    envelope = (wanted.mail_server, wanted.mail_from, wanted.mail_to)
+    _still_alone(lock)
+    try:
+        refused = send_mail(*envelope, *mail(due, settings.site.title), board.now, credentials, patience)
+    except SourceError as error:
+        return [f"mail: {error}"]
+    board.note([alert for alert, _ in due], MAIL)
+    return [f"mail: {reason}" for reason in refused]
+
+
+def _still_alone(lock: InstanceLock) -> None:
+    from visql_lib.live.errors import BusyError
+
+    if not lock.touch():
+        raise BusyError(f"{lock.path}: somebody took us for dead; nothing more is sent")
+
+
+@contextmanager
+def _alone(results: Path) -> Iterator[InstanceLock]:
+    """Wait until nobody else is at the alerts of these results."""
+    from visql_lib.live.errors import BusyError
+    from visql_lib.live.lock import InstanceLock
+
+    until = time.monotonic() + _WAIT
+    while True:
+        lock = InstanceLock(results / "watch" / "alerts.lock", _STALE)
+        try:
+            lock.__enter__()
+            break
+        except BusyError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.2)
+    try:
+        yield lock
+    finally:
+        lock.__exit__(None, None, None)
+
+
+def limit_file(name: str) -> LimitFile:
+    """Read a threshold file, by name or from a path, with what tells its version.
+
+    Raises
+    ------
+    ConfigError
+        If there is none, or it is wrong.
+    """
+    from visql_lib.config import find_data_file
+    from visql_lib.config.thresholds import load_thresholds
+    from visql_lib.site.judged import LimitFile
+
+    path = find_data_file("thresholds", name)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+    return LimitFile(path.name, digest, load_thresholds(name))
+
+
+def _gathered(results: Path, settings: Settings) -> list[Month]:
+    """Return the months of the settings, and the newest ones as far as alerts look back."""
+    from visql_lib.frames import load_instrument
+    from visql_lib.plan import month_list
+    from visql_lib.site.gather import gather
+
+    known = sorted(p.stem for p in (results / "exposures").glob("[0-9]" * 6 + ".tsv"))
+    newest = known[-2 - settings.site.days // 28 :]
+    wanted = sorted({*newest, *(m for m in month_list(settings.months) if m in known)})
+    instrument = load_instrument(settings.instrument)
+    return [gather(results, month, {}, instrument) for month in wanted]
+
+
+def _moment(text: str | None) -> datetime:
+    if text is None:
+        return datetime.now(UTC)
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise click.BadParameter(f"{text!r}: a time such as 2024-07-13T06:00:00 is wanted") from error
+    return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
+
+
+def _write(path: Path, text: str) -> None:
+    from visql_lib.tables.store import atomic_path
+
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", errors="replace")
+
+
+def _read(path: Path, parse: Callable[[str], T]) -> T | None:
+    """Return what a file of the last run holds, None if there is none that can be understood."""
+    try:
+        return parse(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except ValueError as error:  # not JSON, not ours: it is made from what there is, as the first time
+        log.warning("%s: %s; begun anew, messages may come twice", path, error)
+        return None
