@@ -28,12 +28,12 @@ def test_a_dry_run_of_the_demo_lists_the_expected_jobs(vis, tmp_path):
     plan = yaml.safe_load((ROOT / "config" / "demo_plan.yaml").read_text())
     plan["common"]["ccds"] = ["3-3"]
     frames = make_frames(exposures_of(plan, "demo"), vis, tmp_path / "raw")
-    assert len(frames) == 11
+    assert len(frames) == 13
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     done = subprocess.run(
         [
             *(sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile", "--dry-run"),
-            *("--configfile", ROOT / "config" / "demo.yaml", "--config", "raw=raw", "results=results"),
+            *("--configfile", ROOT / "config" / "demo.yaml", "--config", "raw=raw", "results=results", "plate={solve: 'no'}"),
         ],
         cwd=tmp_path,
         env=os.environ | {"PATH": path, "PYTHONWARNINGS": ""},
@@ -42,5 +42,5 @@ def test_a_dry_run_of_the_demo_lists_the_expected_jobs(vis, tmp_path):
         check=True,
     )
     listed = job_table((done.stdout + done.stderr).split("Reasons:")[0])
-    readme = (ROOT / "README.md").read_text().split("For the eleven frames of the demo this says:")[1]
+    readme = (ROOT / "README.md").read_text().split("For the thirteen frames of the demo this says")[1]
     assert listed == job_table(readme.split("```")[1])

@@ -107,7 +107,8 @@ def make_clone(folder: Path) -> Path:
         (shutil.copytree if source.is_dir() else shutil.copy)(source, folder / name)
     (folder / "profiles").symlink_to("workflow/profiles")
     with (folder / "config" / "config.yaml").open("a") as settings:  # no test asks a service of the world
-        settings.write("gaia: {sources: folder, folder: raw/truth}\n")
+        settings.write("gaia: {sources: folder, folder: raw/truth}\ngoes: {sources: []}\n")
+        settings.write("plate: {solve: 'no'}\n")
     return folder
 
 
@@ -145,6 +146,14 @@ def test_the_readme_can_be_followed(readme_folder):
         "ratios_202407.parquet",
         "ratios_ccd_202407.parquet",
         "iceplots",
+        *(
+            f"{name}_202407.parquet"
+            for name in ("angles", "radiation", "leak", "detector", "detector_frames")
+        ),
+        *("hot_pixels_202407.parquet", "performance_202407.parquet", "pipelineperf"),
+        *("All_Angles_and_GOES_202407.txt", "radiation_202407.png", "leak_202407.png"),
+        *(f"detector_202407_{name}.png" for name in ("timeline", "map", "hot")),
+        *("XCOSMIX202407.mp4", "PROTONS202407.mp4", "trend_202407.parquet", "trend_202407.txt"),
         *(f"iceplot_FPA_202407_{exptime}.png" for exptime in ("560.52", "89.52")),
         *(f"VISGaia_FPA_{cls}_202407.png" for cls in ("LONG", "SHORT")),
     }
@@ -154,7 +163,7 @@ def test_the_readme_can_be_followed(readme_folder):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["legacy.md"])
+@pytest.mark.parametrize("name", ["legacy.md", "acquisition.md"])
 def test_examples_on_results_run(name, readme_folder):
     assert run_page(ROOT / "docs" / name, readme_folder) >= 1
 
@@ -172,7 +181,7 @@ def test_every_example_is_run_somewhere():
         for page in WRITTEN
         if any(b.mark == "run" for b in blocks(page.read_text(encoding="utf-8")))
     }
-    assert pages == {"README.md", "legacy.md", "simulator.md"}
+    assert pages == {"README.md", "legacy.md", "simulator.md", "acquisition.md"}
 
 
 def test_marks_are_known():

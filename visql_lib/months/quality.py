@@ -69,7 +69,7 @@ def month_quality(
     """
     month, results = sheet.stem, sheet.resolve().parent.parent
     imported = _by_exposure(read_imported(results, month))
-    names = archive_names(settings)
+    names = archive_names(settings, sheet)
     rows = []
     for row in month_exposures(sheet):
         known = imported.get(row.exposure, {})
@@ -188,10 +188,11 @@ def _by_exposure(table: Table | None) -> dict[str, dict[str, Any]]:
     return {row["EXPOSURE"]: row for row in (dict(zip(columns, values, strict=True)) for values in rows)}
 
 
-def archive_names(settings: Settings) -> dict[str, str]:
-    """Return the configured archive names by exposure; empty if no table is configured."""
+def archive_names(settings: Settings, sheet: Path) -> dict[str, str]:
+    """Return the archive name of every exposure, of the configured table or the one `visql fetch` keeps."""
     if not settings.legacy.archive_names:
-        return {}
+        path = sheet.parent.parent / "le1-vs-iws.txt"
+        return read_archive_names(path) if path.is_file() else {}
     path = Path(settings.legacy.archive_names)
     if not path.is_file():
         raise ConfigError(f"{path}: no such file; correct or empty the setting legacy.archive_names")

@@ -305,7 +305,10 @@ class Plan:
 
     def archive_names(self) -> list[str]:
         """Return the configured table of archive names, if there is one."""
-        return [self.settings.legacy.archive_names] if self.settings.legacy.archive_names else []
+        if self.settings.legacy.archive_names:
+            return [self.settings.legacy.archive_names]
+        fetched = Path(self.settings.results) / "le1-vs-iws.txt"
+        return [str(fetched)] if fetched.is_file() else []
 
     def quality(self, month: str) -> list[str]:
         """Return the products of a month's image quality."""
