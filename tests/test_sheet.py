@@ -220,3 +220,9 @@ def test_hundreds_of_known_exposures_are_not_read(raw, tmp_path, toy):
     write_sheet(sheet_path(tmp_path, "202407"), rows)
     assert len(look()) >= 500
     assert look.read <= 2
+
+
+def test_a_file_that_is_no_text_is_told_to_be_no_sheet(tmp_path):
+    (tmp_path / "x.parquet").write_bytes(b"PAR1\xc6\xff")
+    with pytest.raises(TableError, match=r"x\.parquet: no text"):
+        read_sheet(tmp_path / "x.parquet")

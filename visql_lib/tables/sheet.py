@@ -97,6 +97,8 @@ def read_sheet(path: Path) -> list[SheetRow]:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise TableError(f"{path}: cannot be read ({error.strerror}); run `visql index`") from error
+    except UnicodeDecodeError as error:
+        raise TableError(f"{path}: no text, so no exposure sheet; give the .tsv of `visql index`") from error
     lines = csv.DictReader(io.StringIO(text), delimiter="\t")
     if tuple(lines.fieldnames or ()) != _COLUMNS:
         raise TableError(f"{path}: not an exposure sheet of this version; remove it and run `visql index`")
