@@ -1,6 +1,6 @@
 # VISQL: raw frames -> catalogue -> stars -> moments -> the month.
 # The way of the data: docs/architecture.md. Targets: month (default), quality,
-# gaia, radiation, movies, timeline, legacy, fetch.
+# gaia, radiation, movies, timeline, site, alerts, legacy, fetch.
 
 
 configfile: f"{workflow.basedir}/config/config.yaml"
@@ -18,6 +18,7 @@ include: "workflow/rules/radiation.smk"
 include: "workflow/rules/movies.smk"
 include: "workflow/rules/legacy.smk"
 include: "workflow/rules/fetch.smk"
+include: "workflow/rules/site.smk"
 
 
 onsuccess:

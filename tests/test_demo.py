@@ -33,7 +33,14 @@ def test_a_dry_run_of_the_demo_lists_the_expected_jobs(vis, tmp_path):
     done = subprocess.run(
         [
             *(sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile", "--dry-run"),
-            *("--configfile", ROOT / "config" / "demo.yaml", "--config", "raw=raw", "results=results", "plate={solve: 'no'}"),
+            *(
+                "--configfile",
+                ROOT / "config" / "demo.yaml",
+                "--config",
+                "raw=raw",
+                "results=results",
+                "plate={solve: 'no'}",
+            ),
         ],
         cwd=tmp_path,
         env=os.environ | {"PATH": path, "PYTHONWARNINGS": ""},

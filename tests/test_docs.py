@@ -163,7 +163,7 @@ def test_the_readme_can_be_followed(readme_folder):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["legacy.md", "acquisition.md"])
+@pytest.mark.parametrize("name", ["legacy.md", "acquisition.md", "site.md"])
 def test_examples_on_results_run(name, readme_folder):
     assert run_page(ROOT / "docs" / name, readme_folder) >= 1
 
@@ -181,7 +181,7 @@ def test_every_example_is_run_somewhere():
         for page in WRITTEN
         if any(b.mark == "run" for b in blocks(page.read_text(encoding="utf-8")))
     }
-    assert pages == {"README.md", "legacy.md", "simulator.md", "acquisition.md"}
+    assert pages == {"README.md", "legacy.md", "simulator.md", "acquisition.md", "site.md"}
 
 
 def test_marks_are_known():

@@ -78,7 +78,13 @@ def test_the_matrix_adds_up(month):
 def test_a_service_that_is_down_costs_only_the_match(month, tmp_path):
     other = month.copy(tmp_path / "m")
     shutil.rmtree(other.results / "gaia")
-    nobody = {"sources": "vizier", "vizier_url": "http://127.0.0.1:9/", "attempts": 1, "backoff": 0, "rest": 0}
+    nobody = {
+        "sources": "vizier",
+        "vizier_url": "http://127.0.0.1:9/",
+        "attempts": 1,
+        "backoff": 0,
+        "rest": 0,
+    }
     other.configure(parts=["gaia"], gaia=nobody, ratios=RATIOS)
     code, said = other.run("--quiet", "rules", "--forcerun", "gaia_project")
     assert code == 0, said

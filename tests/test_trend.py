@@ -356,7 +356,8 @@ def test_a_month_says_which_limit_was_passed_and_one_without_data_is_empty():
     found = trends(table, SETTINGS)
     may = month_trend(found.table, found.steps, found.forecast, "202405", SETTINGS)
     assert may["STATUS"][0] == "error"
-    assert may["REASON"][0].startswith("loss 8") and may["REASON"][0].endswith("mmag reaches 40")
+    assert may["REASON"][0].startswith("loss 8")
+    assert may["REASON"][0].endswith("mmag reaches 40")
     assert may["REASON"][1] == ""
     none = month_trend(found.table, found.steps, found.forecast, "202301", SETTINGS)
     assert len(MONTH_TREND.cast(none)["LOSS"]) == 0

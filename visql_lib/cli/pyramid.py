@@ -188,8 +188,10 @@ def _replaced(folder: Path) -> Iterator[Path]:
     click.UsageError
         If `folder` holds other things than tiles, which would be lost.
     """
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / INDEX).is_file():
-        raise click.UsageError(f"{folder} is not empty and holds no {INDEX}: give a folder for tiles only")
+    # Not by tiles.js: Snakemake takes that away before it runs a rule again.
+    there = folder.iterdir() if folder.is_dir() else ()
+    if others := [p.name for p in there if p.name != INDEX and not p.name.isdigit()]:
+        raise click.UsageError(f"{folder} holds {min(others)}, which would be lost: give another folder")
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".part-", dir=folder.parent) as name:
         made = Path(name) / "tiles"

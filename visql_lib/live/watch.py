@@ -232,7 +232,10 @@ class Watch:
         if blocked := self._mend():
             self._failed("snakemake", blocked)
             return False
-        targets = [self._settings.watch.target, *(["site"] if self._has_site() else [])]
+        targets = [self._settings.watch.target]
+        if self._has_site():
+            told = self._settings.alerts
+            targets += ["site", *(["alerts"] if told.webhook or told.mail_to or told.dead_man else [])]
         doing = f"runs snakemake {' '.join(targets)} for {' '.join(view.months)}"
         log.info("%s", doing)
         self._beat(state=RUNNING, doing=doing)

@@ -315,6 +315,26 @@ class Plan:
         names = (f"psfmoments_{month}.parquet", f"psfmoments_{month}.png", f"IQ_timeline_{month}.png")
         return [f"{self.settings.results}/months/{month}/{name}" for name in names]
 
+    def pages(self, month: str) -> list[str]:
+        """Return what the site of a month waits for: its tables, and the tiles of its frames."""
+        tiles = f"{self.settings.results}/site/tiles/{month}"
+        return [*self.month_tables(month), *(f"{tiles}/{e}/tiles.js" for e in self.exposures(month))]
+
+    def month_tables(self, month: str) -> list[str]:
+        """Return what judges a month."""
+        root = self.settings.results
+        tables = [self.quality(month)[0], f"{root}/months/{month}/status.tsv"]
+        if self.makes("gaia"):
+            tables += self.gaia(month)
+        if self.makes("radiation"):
+            tables += self.radiation.month(month)
+        return tables
+
+    @property
+    def sections(self) -> tuple[str, ...]:
+        """The names of all settings."""
+        return tuple(type(self.settings).model_fields)
+
     def legacy(self, month: str) -> list[str]:
         """Return all text tables of the original for a month and its exposures."""
         root = self.quality(month)[0].removesuffix(".parquet")

@@ -1,0 +1,599 @@
+"""The core of the site: what is gathered, pages and their links, builds that redo only what changed, bundles."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from visql_lib.cli.site import command
+from visql_lib.config import Settings, settings_from_mapping
+from visql_lib.errors import ConfigError
+from visql_lib.frames import Instrument
+from visql_lib.site.build import build
+from visql_lib.site.bundle import bundle, chosen
+from visql_lib.site.data import fields_of, month_data
+from visql_lib.site.gather import gather
+from visql_lib.site.model import QUANTITIES, Month
+from visql_lib.site.products import PRODUCTS, RULES, Commands, rule_of
+from visql_lib.site.render import number_text, script_data, size_text, url
+from visql_lib.site.state import STATE, Built, months_to_build
+from visql_lib.tables.detector import DETECTOR_FRAMES
+from visql_lib.tables.products import PSFMOMENTS, STARS
+from visql_lib.tables.radiation import MONTH_RADIATION
+from visql_lib.tables.schema import TableSchema
+from visql_lib.tables.sheet import SheetRow, write_sheet
+from visql_lib.tables.store import write_table
+
+NOW = datetime(2024, 7, 14, 6, tzinfo=UTC)
+EVIL = "<img src=x onerror=alert(1)></script><script>alert(2)</script>\"'&"
+TYPES = ("SCIENCE", "SCIENCE", "SCIENCE", "DARK", "BIAS")
+ENDINGS = ("_quadrants.parquet", ".png", "_iq.png", "_stars2.parquet", "_stars2_mom.parquet")
+
+
+def _name(i: int, month: str = "202407") -> str:
+    return f"C_{month}{1 + i // 100:02d}_{i % 24:02d}{i % 60:02d}{i // 60 % 60:02d}_W_{i:08X}.VIS.bin_01_01"
+
+
+def _row(i: int, month: str = "202407", **values: object) -> SheetRow:
+    date = f"{month[:4]}-{month[4:]}-{1 + i // 100:02d}T{i % 24:02d}:{i % 60:02d}:{i // 60 % 60:02d}.000"
+    kind = TYPES[i % len(TYPES)]
+    fields = {
+        "exposure": _name(i, month), "file": f"raw/{_name(i, month)}.fits", "frame_type": kind, "date_obs": date,
+        "date_source": "DATE-OBS", "exptime": 560.52 if kind != "BIAS" else 0.0, "ra": 56.25 + i // 50, "dec": -55.7,
+        "pa": 46.2, "saa": 91.6, "alpha": -4.5, "obs_id": str(52000 + i // 4), "calblkid": "", "calblkvr": "",
+        "dithobs": "1", "img_t1": kind, "img_t2": kind, "status": "ok", "reason": "", "size": 1, "mtime": 1, "context": "",
+    }  # fmt: skip
+    return SheetRow(**(fields | values))
+
+
+def _table(path: Path, schema: TableSchema, rows: list[SheetRow], **columns: object) -> None:
+    """Write a table whose numbers are small and whose texts are empty where nothing else is said."""
+    n = len(rows)
+    made: dict[str, object] = {}
+    for c in schema.columns:
+        shape = (n, 2) if c.size else (n,)
+        if c.dtype == "str":
+            made[c.name] = np.full(n, "")
+        elif c.dtype == "time":
+            made[c.name] = np.array([r.date_obs for r in rows], dtype="datetime64[us]")
+        else:
+            made[c.name] = (
+                np.linspace(0.01, 0.9, max(n, 1))[:n].astype(np.dtype(c.dtype))
+                if not c.size
+                else np.zeros(shape)
+            )
+    made |= {"EXPOSURE": np.array([r.exposure for r in rows])}
+    made |= {"EXPTIME": np.array([r.exptime for r in rows])}
+    write_table(path, made | columns, schema, stage="test", stage_version=1)
+
+
+def _month(results: Path, rows: list[SheetRow], month: str = "202407", *, files: bool = True) -> None:
+    """Make the products of a month that the site reads."""
+    write_sheet(results / "exposures" / f"{month}.tsv", rows)
+    folder = results / "months" / month
+    science = [r for r in rows if r.frame_type == "SCIENCE" and r.status == "ok"]
+    status = np.array([("ok", "warn", "error")[i % 3] for i in range(len(science))])
+    reason = np.array(["" if s == "ok" else "SCORE 99 above 27" for s in status])
+    long = np.full(len(science), "long")
+    _table(
+        folder / f"psfmoments_{month}.parquet", PSFMOMENTS, science, STATUS=status, REASON=reason, CLASS=long
+    )
+    _table(
+        folder / f"detector_frames_{month}.parquet", DETECTOR_FRAMES, rows, STATUS=np.full(len(rows), "ok")
+    )
+    both = [r for r in rows if r.frame_type in ("SCIENCE", "DARK")]
+    _table(folder / f"radiation_{month}.parquet", MONTH_RADIATION, both, STATUS=np.full(len(both), "ok"))
+    Image.new("L", (60, 40), 90).save(folder / f"psfmoments_{month}.png")
+    (folder / f"XCOSMIX{month}.mp4").write_bytes(b"movie")
+    for row in rows if files else ():
+        stem = results / "exposures" / month / row.exposure / row.exposure
+        stem.parent.mkdir(parents=True)
+        for ending in (".png", "_iq.png", "_tl.png"):
+            Image.effect_noise((300, 340), 40).save(f"{stem}{ending}")
+        if row.frame_type == "SCIENCE":
+            columns = {c.name: np.zeros(0) for c in STARS.columns}
+            write_table(Path(f"{stem}_stars2.parquet"), columns, STARS, stage="stars", stage_version=1)
+
+
+def _settings(folder: Path) -> Settings:
+    values = {"results": str(folder), "months": "202407", "site": {"title": "Our <camera>"}}
+    return settings_from_mapping(values, "test")
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return _settings(tmp_path / "results")
+
+
+@pytest.fixture
+def no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave the plots away: they have tests of their own, and pages do without them."""
+    monkeypatch.setattr("visql_lib.site.plots._timelines", lambda: None)
+
+
+def _results(folder: Path) -> Path:
+    rows = [_row(i) for i in range(10)]
+    rows[2] = _row(2, obs_id=EVIL, img_t1=EVIL, dithobs=EVIL)
+    rows[5] = _row(5, status="unreadable", reason=f"no FITS file: {EVIL}")
+    rows[6] = _row(6, status="incomplete", reason="1 of 144 quadrants missing: 1-1.E")
+    _month(folder, rows)
+    log = folder / "logs" / "moments" / "202407" / f"{_name(0)}.log"
+    log.parent.mkdir(parents=True)
+    log.write_text("12:00:00 ERROR disk full: <sorry>\n\n")
+    (folder / "exposures" / "202407" / _name(1) / f"{_name(1)}_stars2.parquet").unlink()
+    return folder
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    return _results(tmp_path / "results")
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory, vis: Instrument) -> Path:
+    """A finished site; not to be changed."""
+    folder = _results(tmp_path_factory.mktemp("site") / "results")
+    _make(folder, _settings(folder), vis)
+    return folder / "site"
+
+
+def _expected(row: SheetRow) -> list[str]:
+    usable = row.status in ("ok", "incomplete")
+    return list(ENDINGS if row.frame_type == "SCIENCE" else ENDINGS[:2]) if usable else []
+
+
+def _make(results: Path, settings: Settings, vis: Instrument, *months: str, now: datetime = NOW) -> Built:
+    found = [gather(results, m, _expected, vis) for m in months or ("202407",)]
+    expected = {e.name: list(ENDINGS) for m in found for e in m.exposures}
+    return build(results, found, expected, settings, now=now)
+
+
+class _Links(HTMLParser):
+    """Collects what a page refers to, its own anchors, and what should not be there."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.links: list[str] = []
+        self.ids: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = dict(attrs)
+        self.tags.append((tag, values))
+        self.links += [
+            v for k, v in attrs if k in ("href", "src", "data-tiles", "data-overlays", "data-fallback") and v
+        ]
+        if values.get("id"):
+            self.ids.append(str(values["id"]))
+
+
+def _parsed(path: Path) -> _Links:
+    found = _Links()
+    found.feed(path.read_text(encoding="utf-8"))
+    return found
+
+
+def _pages(site: Path) -> Iterator[Path]:
+    return (p for p in site.rglob("*.html"))
+
+
+# --- gathering --------------------------------------------------------------------------------------
+
+
+def test_statuses_say_what_the_tables_say(results: Path, vis: Instrument) -> None:
+    month = gather(results, "202407", _expected, vis)
+    found = {e.name: e for e in month.exposures}
+    assert len(found) == 10
+    assert [e.date_obs for e in month.exposures] == sorted(e.date_obs for e in month.exposures)
+    assert found[_name(1)].statuses["quality"] == "warn"
+    assert found[_name(1)].cls == "long"
+    assert found[_name(3)].statuses["calibration"] == "missing"  # a DARK without its table of quadrants
+    assert found[_name(3)].cls == ""
+    assert found[_name(5)].status == "failed"
+    assert found[_name(6)].statuses["acquisition"] == "warn"
+    assert "SCORE 99 above 27" in {f.text for f in found[_name(1)].findings}
+    assert found[_name(0)].missing == tuple(
+        _name(0) + e for e in ("_quadrants.parquet", "_stars2_mom.parquet")
+    )
+    assert set(found[_name(0)].values) <= {q.key for q in QUANTITIES}
+    assert "R2" in found[_name(0)].values
+    assert month.movies == ("months/202407/XCOSMIX202407.mp4",)
+
+
+def test_a_month_without_tables_is_missing_not_ok(tmp_path: Path, vis: Instrument) -> None:
+    write_sheet(tmp_path / "exposures" / "202407.tsv", [_row(0), _row(3)])
+    month = gather(tmp_path, "202407", {_name(0): ENDINGS, _name(3): ENDINGS[:2]}, vis)
+    assert month.exposures[0].statuses["quality"] == "missing"
+    assert month.exposures[1].statuses == {"acquisition": "ok", "calibration": "missing"}
+    assert gather(tmp_path, "202408", {}, vis) == Month("202408", ())
+
+
+def test_a_broken_table_costs_its_column_only(results: Path, vis: Instrument) -> None:
+    (results / "months" / "202407" / "radiation_202407.parquet").write_bytes(b"no")
+    found = {e.name: e for e in gather(results, "202407", _expected, vis).exposures}
+    assert "radiation" not in found[_name(0)].statuses
+    assert found[_name(0)].statuses["quality"] == "missing"
+
+
+def test_dithers_share_a_field(results: Path, vis: Instrument) -> None:
+    exposures = gather(results, "202407", _expected, vis).exposures
+    assert set(fields_of(exposures).values()) == {"56.25 −55.70"}
+
+
+# --- commands ---------------------------------------------------------------------------------------
+
+
+def test_every_product_has_a_command(settings: Settings) -> None:
+    row = _row(0)
+    commands = Commands(row, "202407", settings, "my settings.yaml", {})
+    for product in PRODUCTS.values():
+        rule = rule_of(product.ending, row)
+        text = commands.of(rule)
+        assert text.startswith("visql ")
+        assert text.endswith("--config 'my settings.yaml'")
+        assert f"exposures/202407/{row.exposure}/{row.exposure}" in text
+    assert set(RULES) >= {rule_of(e, row) for e in PRODUCTS}
+    assert rule_of(".png", _row(4)) == "preview"
+    assert rule_of("_chimney2.png", _row(0, frame_type="FLAT")) == "pictures_flat"
+
+
+def test_commands_survive_odd_names(settings: Settings) -> None:
+    text = Commands(_row(0, file="/raw/a b; rm -rf x.fits"), "202407", settings, "", {}).of("catalog")
+    assert "'/raw/a b; rm -rf x.fits'" in text
+
+
+def test_commands_are_those_of_the_command_line(settings: Settings) -> None:
+    from visql_lib.cli import cli
+
+    for rule in RULES:
+        words = Commands(_row(0), "202407", settings, "", {}).of(rule).split()
+        step = cli.get_command(None, words[1])  # type: ignore[arg-type]
+        assert step is not None, rule
+        known = {name for p in step.params for name in p.opts}
+        assert {w.split("=")[0] for w in words if w.startswith("-")} <= known, rule
+
+
+# --- rendering --------------------------------------------------------------------------------------
+
+
+def test_data_scripts_cannot_be_left() -> None:
+    text = script_data("window.x", {"a": EVIL + "\u2028", "b": float("nan"), "c": [float("inf"), 1.5]})
+    assert "<" not in text
+    assert "\u2028" not in text
+    value = json.loads(text.split("window.x=")[1].rstrip(";\n"))
+    assert value == {"a": EVIL + "\u2028", "b": None, "c": [None, 1.5]}
+
+
+def test_texts_of_numbers() -> None:
+    assert number_text(-0.01234, 4) == "−0.0123"
+    assert number_text(1.23e-8, 10) == "1.23e−08"
+    assert number_text(None) == number_text(float("nan")) == "–"
+    assert [size_text(n) for n in (10, 1500, 152236, 2.5e9)] == ["10 B", "1.5 kB", "152 kB", "2.5 GB"]
+    assert url("a/b #1?.png") == "a/b%20%231%3F.png"
+
+
+# --- pages ------------------------------------------------------------------------------------------
+
+
+def test_all_links_resolve(site: Path) -> None:
+    results = site.parent
+    pages = list(_pages(site))
+    assert len(pages) == 10 + 1 + 5
+    assert (site / "data" / "plots_202407.js").stat().st_size > 1000
+    for page in pages:
+        parsed = _parsed(page)
+        assert len(parsed.ids) == len(set(parsed.ids)), page
+        for link in parsed.links:
+            assert not re.match(r"(?i)[a-z][a-z0-9+.-]*:|//|/", link), f"{page}: {link} leads outside"
+            path, _, place = link.partition("#")
+            target = (page.parent / unquote(path)).resolve() if path else page
+            assert target.is_file(), f"{page}: {link}"
+            assert target.is_relative_to(results.resolve())
+            if place and "=" not in place:
+                assert place in _parsed(target).ids or place == "exposures", f"{page}: {link}"
+
+
+def test_headers_with_markup_do_nothing(site: Path) -> None:
+    for page in _pages(site):
+        parsed = _parsed(page)
+        assert not [v for tag, values in parsed.tags for v in values if v.startswith("on")], page
+        assert all(values.get("src") for tag, values in parsed.tags if tag == "script"), page
+        assert "x" not in [values.get("src") for tag, values in parsed.tags if tag == "img"], page
+    text = (site / "exposures" / "202407" / f"{_name(2)}.html").read_text(encoding="utf-8")
+    assert "&lt;img src=x onerror=alert(1)&gt;" in text
+    for script in (site / "data").glob("*.js"):
+        assert "</script" not in script.read_text(encoding="utf-8").lower(), script
+    assert "Our &lt;camera&gt;" in text
+
+
+def test_missing_page_tells_reason_and_command(site: Path) -> None:
+    text = (site / "missing.html").read_text(encoding="utf-8")
+    assert "its log ends: 12:00:00 ERROR disk full: &lt;sorry&gt;" in text
+    assert f"needs {_name(1)}_stars2.parquet" in text
+    assert "never tried" in text
+    assert re.search(rf"snakemake \S+{re.escape(_name(0))}_stars2_mom.parquet --config months=202407", text)
+    assert "no FITS file: &lt;img" in text
+
+
+def test_exposure_page_has_numbers_limits_files(site: Path) -> None:
+    text = (site / "exposures" / "202407" / f"{_name(2)}.html").read_text(encoding="utf-8")
+    for part in (
+        "warning &gt; 27, error &gt; 1000",
+        "SCORE 99 above 27",
+        "Selected stars",
+        "stars 1",
+        "visql moments",
+    ):
+        assert part in text, part
+    assert 'rel="prev"' in text
+    assert 'rel="next"' in text
+    assert 'data-pattern="../../../exposures/{month}/{name}/{name}{ending}.png"' in text
+
+
+# --- building again ---------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("no_plots")
+def test_only_what_changed_is_made_again(results: Path, settings: Settings, vis: Instrument) -> None:
+    first = _make(results, settings, vis)
+    assert "index.html" in first.written
+    again = _make(results, settings, vis)
+    assert again.written == again.removed == []
+    picture = results / "exposures" / "202407" / _name(1) / f"{_name(1)}_iq.png"
+    Image.new("L", (10, 10)).save(picture)
+    third = _make(results, settings, vis)
+    assert third.written == [f"exposures/202407/{_name(1)}.html"]
+    page = results / "site" / "exposures" / "202407" / f"{_name(3)}.html"
+    page.unlink()
+    assert _make(results, settings, vis).written == [f"exposures/202407/{_name(3)}.html"]
+
+
+@pytest.mark.usefixtures("no_plots")
+def test_pages_of_exposures_that_are_gone_are_removed(
+    results: Path, settings: Settings, vis: Instrument
+) -> None:
+    _make(results, settings, vis)
+    write_sheet(results / "exposures" / "202407.tsv", [_row(i) for i in range(9)])
+    built = _make(results, settings, vis)
+    gone = {f"exposures/202407/{_name(9)}.html", f"thumbs/202407/{_name(9)}.jpg"}
+    assert set(built.removed) == gone
+    assert not any((results / "site" / path).exists() for path in gone)
+    (results / "exposures" / "202407.tsv").unlink()
+    assert "months/202407.html" in _make(results, settings, vis).removed
+    assert not list((results / "site" / "exposures").rglob("*.html"))
+
+
+@pytest.mark.usefixtures("no_plots")
+def test_months_that_are_not_looked_at_stay(results: Path, settings: Settings, vis: Instrument) -> None:
+    _month(results, [_row(i, "202406") for i in range(3)], "202406")
+    assert months_to_build(results, ["202407", "209901"]) == ["202406", "202407"]
+    _make(results, settings, vis, "202406", "202407")
+    assert months_to_build(results, ["202407"]) == ["202407"]
+    assert _make(results, settings, vis, "202407").written == []
+    text = (results / "site" / "index.html").read_text(encoding="utf-8")
+    assert "months/202406.html" in text
+    (results / "site" / STATE).write_text("{broken")
+    assert "months/202407.html" in _make(results, settings, vis, "202407").written
+
+
+@pytest.mark.usefixtures("no_plots")
+def test_front_page_without_anything(tmp_path: Path, settings: Settings) -> None:
+    results = tmp_path / "results"
+    results.mkdir()
+    build(results, [], {}, settings, now=NOW)
+    assert "No exposures yet" in (results / "site" / "index.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.usefixtures("no_plots")
+def test_front_page_shows_open_alerts_only(results: Path, settings: Settings, vis: Instrument) -> None:
+    site = results / "site"
+    site.mkdir()
+    alert = {
+        "state": "open",
+        "status": "error",
+        "label": EVIL,
+        "value": 12.0,
+        "threshold": 9.0,
+        "side": "above",
+    }
+    alert |= {
+        "link": "javascript:alert(1)",
+        "category": "quality",
+        "metric": "SCORE",
+        "count": 2,
+        "unit": "px",
+    }
+    alert |= {"first_exposure": "2024-07-11T01:02:03"}
+    closed = alert | {"state": "closed", "label": "an old story"}
+    (site / "alerts.json").write_text(json.dumps({"alerts": [alert, closed]}))
+    _make(results, settings, vis)
+    text = (site / "index.html").read_text(encoding="utf-8")
+    assert "&lt;img src=x" in text
+    assert "since 2024-07-11" in text
+    assert "javascript:" not in text
+    assert "an old story" not in text
+
+
+@pytest.mark.usefixtures("no_plots")
+def test_marks_of_a_file_are_shown_to_all(
+    results: Path, settings: Settings, vis: Instrument, tmp_path: Path
+) -> None:
+    path = tmp_path / "marks.json"
+    marks = {_name(1): {"seen": True, "note": EVIL, "at": "2024-07-13T00:00:00Z", "more": 1}}
+    path.write_text(json.dumps({"visql_marks": 1, "marks": marks}))
+    with_marks = settings.model_copy(update={"site": settings.site.model_copy(update={"marks": str(path)})})
+    _make(results, with_marks, vis)
+    text = (results / "site" / "data" / "marks.js").read_text(encoding="utf-8")
+    assert json.loads(text.split("shared=")[1].rstrip(";\n"))[_name(1)]["note"] == EVIL
+    path.write_text("[]")
+    with pytest.raises(ConfigError, match="not a file of marks"):
+        _make(results, with_marks, vis)
+
+
+# --- a large month ----------------------------------------------------------------------------------
+
+
+def test_two_thousand_exposures_are_gathered_quickly_and_small(
+    tmp_path: Path, vis: Instrument, settings: Settings
+) -> None:
+    rows = [_row(i) for i in range(2000)]
+    _month(tmp_path / "results", rows, files=False)
+    start = time.monotonic()
+    month = gather(tmp_path / "results", "202407", {r.exposure: ENDINGS for r in rows}, vis)
+    assert time.monotonic() - start < 10
+    data = script_data("x", month_data(month, [r.exposure for r in rows], fields_of(month.exposures)))
+    assert len(month.exposures) == 2000
+    assert len(data) < 1_200_000  # the plots take the rest of the 2 MB
+
+
+def test_an_exposure_costs_less_than_100_kb(site: Path) -> None:
+    for i in range(10):
+        page = site / "exposures" / "202407" / f"{_name(i)}.html"
+        small = site / "thumbs" / "202407" / f"{_name(i)}.jpg"
+        assert page.stat().st_size + small.stat().st_size < 100_000
+        with Image.open(small) as picture:
+            assert picture.width == 240
+
+
+# --- bundles and the command ------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("no_plots")
+def test_a_bundle_needs_nothing_outside(
+    results: Path, settings: Settings, vis: Instrument, tmp_path: Path
+) -> None:
+    month = gather(results, "202407", _expected, vis)
+    out = tmp_path / "bundle"
+    bundle(results, out, chosen([month], {_name(0), _name(1)}), {}, settings, now=NOW)
+    pages = list(_pages(out))
+    assert len(list((out / "exposures").rglob("*.html"))) == 2
+    for page in pages:
+        for link in _parsed(page).links:
+            path = link.partition("#")[0]
+            target = (page.parent / unquote(path)).resolve() if path else page
+            assert target.is_relative_to(out.resolve()), f"{page}: {link}"
+            assert target.is_file(), f"{page}: {link}"
+    with Image.open(out / "pictures" / "exposures" / "202407" / _name(0) / f"{_name(0)}_iq.webp") as picture:
+        assert picture.format == "WEBP"
+    assert not list(out.rglob("*.parquet"))
+    assert (out / "files" / "months" / "202407" / "XCOSMIX202407.mp4").is_file()
+    bundle(results, out, chosen([month], {_name(0)}), {}, settings, now=NOW)  # an old one is replaced
+    assert len(list((out / "exposures").rglob("*.html"))) == 1
+
+
+@pytest.mark.usefixtures("no_plots")
+def test_a_bundle_never_empties_another_folder(
+    results: Path, settings: Settings, vis: Instrument, tmp_path: Path
+) -> None:
+    month = gather(results, "202407", _expected, vis)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.tex").write_text("...")
+    with pytest.raises(ConfigError, match="neither empty nor a bundle"):
+        bundle(results, tmp_path / "mine", [month], {}, settings, now=NOW)
+    with pytest.raises(ConfigError, match="no exposure nobody"):
+        chosen([month], {"nobody"})
+
+
+@pytest.mark.usefixtures("no_plots")
+def test_command(results: Path, tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text(f"months: '202407'\nresults: {results}\nraw: {tmp_path}\n")
+    runner = CliRunner()
+    found = runner.invoke(command, ["--config", str(config)], catch_exceptions=False)
+    assert found.exit_code == 0, found.output
+    assert "index.html" in found.output
+    text = (results / "site" / "exposures" / "202407" / f"{_name(0)}.html").read_text(encoding="utf-8")
+    assert f"--config {config}" in text
+    assert "0 written" in runner.invoke(command, ["--config", str(config)], catch_exceptions=False).output
+    lost = runner.invoke(command, ["--config", str(config), "--months", "202001"])
+    assert isinstance(lost.exception, ConfigError)
+    out = tmp_path / "bundle"
+    words = ["--config", str(config), "--bundle", str(out), "--exposure", _name(0)]
+    assert runner.invoke(command, words, catch_exceptions=False).exit_code == 0
+    assert (out / "index.html").is_file()
+
+
+# --- in a browser -----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Chromium without a screen; skips where it is not there."""
+    webdriver = pytest.importorskip("selenium.webdriver")
+    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if chromium is None or driver is None:
+        pytest.skip("no chromium and chromedriver here")
+    options = webdriver.ChromeOptions()
+    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--window-size=1300,1000"):
+        options.add_argument(argument)
+    options.binary_location = chromium
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    found = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+    found.implicitly_wait(5)
+    yield found
+    found.quit()
+
+
+def _errors(browser: Any) -> list[str]:
+    return [entry["message"] for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
+
+
+def test_table_filters_sorts_and_opens(browser: Any, site: Path) -> None:
+    browser.get(f"{(site / 'months' / '202407.html').as_uri()}#type=SCIENCE&sort=-R2")
+    run = browser.execute_script
+    names = "return [...document.querySelectorAll('tr[data-name]')].map((row) => row.dataset.name)"
+    assert browser.find_elements("css selector", "tr[data-name]")
+    assert len(run(names)) == 6
+    assert run("return document.images.length") >= 1
+    search = browser.find_element("id", "search")
+    search.send_keys("onerror 00000002")  # words of the header with markup in it, and of its name
+    assert run(names) == [_name(2)]
+    assert "q=onerror" in run("return location.hash")
+    assert run("return document.querySelector('tr[data-name] img[onerror]')") is None
+    run("location.hash = 'status=failed'")
+    assert browser.find_element("css selector", f"tr[data-name='{_name(5)}']")
+    body = browser.find_element("tag name", "body")
+    run("document.activeElement.blur()")
+    body.send_keys("j", "m")
+    assert run("return visql.marks.get(arguments[0]).seen", _name(5)) is True
+    body.send_keys("\n")
+    assert _name(5) in browser.current_url
+    assert browser.find_element("css selector", "[data-mark] input").is_selected()
+    assert _errors(browser) == []
+
+
+def test_two_exposures_side_by_side(browser: Any, site: Path) -> None:
+    page = (site / "exposures" / "202407" / f"{_name(1)}.html").as_uri()
+    browser.get(f"{page}#compare={_name(2)}")
+    assert browser.find_element("css selector", "#compared figure img")
+    assert _name(2) in browser.find_element("id", "compared").text
+    browser.get("about:blank")
+    browser.get(f"{page}#compare=..%2F..%2Fetc%2Fpasswd")
+    assert browser.find_element("id", "compared").text == ""
+    assert browser.execute_script("return [document.title.includes('VISQL'), window.scrollX]") == [False, 0]
+    assert _errors(browser) == []
+
+
+def test_pages_fit_a_phone(browser: Any, site: Path) -> None:
+    browser.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride",
+        {"width": 400, "height": 800, "deviceScaleFactor": 1, "mobile": True},
+    )
+    for path in ("index.html", "missing.html", "about.html", f"exposures/202407/{_name(2)}.html"):
+        browser.get((site / path).as_uri())
+        assert browser.execute_script("return document.documentElement.scrollWidth") <= 400, path
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    assert _errors(browser) == []

@@ -1,0 +1,115 @@
+"""`visql site`: products and tables -> the pages people open every morning."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from visql_lib.cli.common import FOLDER, settings_of, step
+
+if TYPE_CHECKING:
+    from visql_lib.plan import Plan
+    from visql_lib.tables.sheet import SheetRow
+
+
+@step(
+    "site",
+    """Write the pages of the months, or bring them up to date.
+
+    Works from the exposure sheets and tables in the results folder of the settings;
+    what is missing is shown as missing. Only what changed is made again. Months that
+    have a sheet but no pages yet are made too.
+    --bundle writes the chosen months or exposures to a folder of their own, with their pictures, to
+    zip and send.""",
+    "visql site --config config/config.yaml --months 202407",
+)
+@click.option("--months", metavar="YYYYMM[,...]", help="Months to look at; default those of the settings.")
+@click.option("-o", "--output", type=FOLDER, metavar="FOLDER", help="The site; default results/site.")
+@click.option("--bundle", type=FOLDER, metavar="FOLDER", help="Write a self-contained folder instead.")
+@click.option("--exposure", "names", multiple=True, metavar="E", help="Bundle only this; may be given again.")
+def command(
+    months: str | None, output: Path | None, bundle: Path | None, names: tuple[str, ...], config: Path | None
+) -> None:
+    """Read, gather, write."""
+    from visql_lib.cli.alerts import gathered, limit_file, refresh
+    from visql_lib.config.thresholds import load_thresholds
+    from visql_lib.errors import ConfigError
+    from visql_lib.frames.instrument import load_instrument
+    from visql_lib.plan import Plan
+    from visql_lib.plan.core import month_list
+    from visql_lib.site.build import build
+    from visql_lib.site.bundle import bundle as write_bundle
+    from visql_lib.site.bundle import chosen
+    from visql_lib.site.gather import gather
+    from visql_lib.site.links import Links
+    from visql_lib.site.state import months_to_build
+    from visql_lib.tables.sheet import sheet_path
+
+    if names and bundle is None:
+        raise click.UsageError("--exposure goes with --bundle")
+    settings = settings_of(config)
+    results = Path(settings.results)
+    if not results.is_dir():
+        raise ConfigError(f"results: folder {settings.results!r} does not exist")
+    wanted = month_list(months.split(",") if months else settings.months)
+    if months or bundle:
+        lost = [m for m in wanted if not sheet_path(results, m).is_file()]
+        if lost and months:
+            raise ConfigError(f"--months: there is no exposure sheet of {', '.join(lost)}; run `visql index`")
+    if bundle is None:
+        wanted = months_to_build(results, wanted, output)
+    plan = Plan.make(settings.model_copy(update={"months": tuple(wanted) or settings.months}), refresh=False)
+    expected: dict[str, list[str]] = {}
+    for month, rows in plan.sheets.items():
+        pointed = set(plan.pointed(month))
+        expected |= {row.exposure: list(endings(plan, row, row.exposure in pointed)) for row in rows}
+    found = [gather(results, m, expected, load_instrument(settings.instrument)) for m in wanted]
+    name = str(config) if config is not None else ""
+    if bundle is not None:
+        built = write_bundle(results, bundle, chosen(found, names), expected, settings, config=name)
+        click.echo(f"{bundle}: {len(built.written)} files")
+        return
+    links = Links(results, output) if output is not None else None
+    limits = load_thresholds(settings.quality.thresholds)
+    if output is None:  # the front page shows the alerts; who is told is up to `visql alerts --send`
+        now, file = datetime.now(UTC), limit_file(settings.quality.thresholds)
+        refresh(gathered(results, settings), results, settings, file, now, send=False)
+    built = build(results, found, expected, settings, thresholds=limits, config=name, links=links)
+    where = (output or results / "site") / "index.html"
+    click.echo(
+        f"{where}: {len(built.written)} written, {built.unchanged} unchanged, {len(built.removed)} removed"
+    )
+
+
+def endings(plan: Plan, row: SheetRow, pointed: bool) -> Iterator[str]:
+    """Yield the endings of the products the settings ask for, of one exposure; `pointed`: it is matched."""
+    from visql_lib.plan import CATALOGUED, GAIA_PICTURES, RADIATION_PICTURES, SCIENCE_PICTURES
+    from visql_lib.plan.radiation import RADIATED
+    from visql_lib.site.products import ZOOMS
+    from visql_lib.tables.sheet import USABLE
+
+    if row.status not in USABLE:
+        return
+    yield from ("_quadrants.parquet", ".png", *(f"_{zoom}.png" for zoom in ZOOMS))
+    if row.frame_type in CATALOGUED:
+        yield ".cat.parquet"
+    if row.frame_type in ("SCIENCE", "FLAT"):
+        yield "_stars2.parquet"
+    if row.frame_type == "FLAT":
+        yield "_chimney2.png"
+    if row.frame_type == "SCIENCE":
+        yield from ("_stars2_mom.parquet", "_stars2_stamps.parquet")
+        yield from (f"_{name}.png" for name in SCIENCE_PICTURES)
+    if plan.makes("gaia") and pointed:
+        yield from ("_stars2_gaia.parquet", "_frat.parquet", "_x_gaia_dxdy.txt", "_x_gaia_dxdy.parquet")
+        yield "_stars2_mom_col.parquet"
+        yield from (f"_{name}.png" for name in GAIA_PICTURES)
+    if plan.makes("radiation") and row.frame_type in RADIATED:
+        yield from ("_radiation.parquet", "_radmaps.parquet")
+        yield from (f"_{name}.png" for name in RADIATION_PICTURES)
+    if plan.makes("radiation") and plan.radiation.solves and row.frame_type == "SCIENCE":
+        yield ".wcs"

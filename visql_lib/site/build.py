@@ -1,0 +1,369 @@
+"""From months to pages: only what changed is made again, what is gone is removed."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from visql_lib.config import Settings
+from visql_lib.config.load import digest
+from visql_lib.config.thresholds import Thresholds, load_thresholds
+from visql_lib.frames.instrument import load_instrument
+from visql_lib.site import overview
+from visql_lib.site.data import fields_of, month_data, summary
+from visql_lib.site.links import Links
+from visql_lib.site.marks import read_marks
+from visql_lib.site.model import Exposure, Month
+from visql_lib.site.pages import (
+    Folder,
+    Neighbours,
+    Stat,
+    counted,
+    exposure_page,
+    files_in,
+    lacks,
+    month_groups,
+    neighbours,
+)
+from visql_lib.site.plots import (
+    Plots,
+    calibration_plots,
+    goes_of,
+    month_plots,
+    plot_files,
+    tables_of,
+    trend_plots,
+)
+from visql_lib.site.render import folder, render, script_data, style_digest
+from visql_lib.site.state import Built, Store
+from visql_lib.site.thumbs import small_jpegs
+from visql_lib.site.viewing import (
+    TILES,
+    others,
+    overlay_path,
+    overlay_script,
+    overlay_sources,
+    pyramid_command,
+    tiles_path,
+)
+from visql_lib.tables.sheet import read_sheet, sheet_path
+
+
+def build(
+    results: Path,
+    months: Sequence[Month],
+    expected: Mapping[str, Sequence[str]],
+    settings: Settings,
+    *,
+    thresholds: Thresholds | None = None,
+    config: str = "",
+    links: Links | None = None,
+    now: datetime | None = None,
+) -> Built:
+    """Write the site, or bring it up to date.
+
+    Parameters
+    ----------
+    results : Path
+        Folder of all products.
+    months : sequence of Month
+        Months to look at; the pages of others stay as they are.
+    expected : mapping
+        Endings of the products each exposure should have, by its name.
+    settings : Settings
+    thresholds : Thresholds, optional
+        Limits shown beside the numbers; default those of the settings.
+    config : str, optional
+        File of settings that the commands on the pages name; "" for none.
+    links : Links, optional
+        Where the site is and how it points at products; default ``results/site``.
+    now : datetime, optional
+        For the days on the front page.
+
+    Returns
+    -------
+    Built
+        What was written and removed.
+    """
+    links = links or Links(results, results / "site")
+    limits = thresholds or load_thresholds(settings.quality.thresholds)
+    links.out.mkdir(parents=True, exist_ok=True)
+    with FileLock(links.out / ".lock"):
+        builder = _Builder(results, links, settings, limits, config, now or datetime.now(UTC))
+        try:
+            builder.build(months, expected)
+        finally:  # what was written is known, also if the rest failed
+            builder.save()
+    return builder.store.built
+
+
+class _Builder:
+    def __init__(
+        self,
+        results: Path,
+        links: Links,
+        settings: Settings,
+        thresholds: Thresholds,
+        config: str,
+        now: datetime,
+    ) -> None:
+        self.results, self.links, self.settings = results, links, settings
+        self.thresholds, self.config, self.now = thresholds, config, now
+        self.out = links.out
+        self.store = Store(self.out)
+        self.months = self.store.months
+        self.names: list[str] = []
+        self.instrument = load_instrument(settings.instrument)
+
+    @cached_property
+    def common(self) -> str:
+        """What all pages change with."""
+        limits = self.thresholds.model_dump(mode="json")
+        looks = (self.settings.site.title, self.settings.site.thumbnail, self.config, self.settings.results)
+        return digest(limits, style_digest(), *map(str, looks), self.links.kind)
+
+    def build(self, months: Sequence[Month], expected: Mapping[str, Sequence[str]]) -> None:
+        """Write everything."""
+        self._static()
+        self.names = sorted(set(self.months) | {m.name for m in months})
+        for month in sorted(months, key=lambda m: m.name):
+            if month.exposures or sheet_path(self.results, month.name).is_file():
+                self._month(month, expected)
+        for name in set(self.months) - {m.name for m in months}:
+            if not sheet_path(self.results, name).is_file():
+                self._forget(name)
+        for name in [m.name for m in months if not m.exposures and m.name in self.months]:
+            if not sheet_path(self.results, name).is_file():
+                self._forget(name)
+        self._overviews(months)
+
+    def save(self) -> None:
+        """Keep what is written, for the next build."""
+        self.store.save(style_digest())
+        built = script_data("window.visql.built", f"{self.now:%Y-%m-%dT%H:%M:%SZ}")
+        self.store.write("data/built.js", built.encode())
+
+    # -- pages ------------------------------------------------------------------------------------
+
+    def _page(self, path: str, template: str, **context: Any) -> bytes:
+        depth = path.count("/")
+        up = "../" * depth
+        text = render(
+            template,
+            site=self.settings.site,
+            up=up,
+            href=lambda product: self.links.href(product, depth),
+            have_plots=(folder("static") / "plots.js").is_file(),
+            have_viewer=(folder("static") / "viewer.js").is_file(),
+            bundle=self.links.kind == "bundle",
+            **context,
+        )
+        return text.encode()
+
+    def _static(self) -> None:
+        for path in sorted(folder("static").glob("*")):
+            if path.is_file():
+                self.store.put(f"static/{path.name}", path.read_bytes())
+        for name, content in plot_files().items():
+            self.store.renew(f"static/{name}", digest({name: len(content)}), partial(bytes, content))
+        self.store.put(
+            "data/marks.js", script_data("window.visql.shared", read_marks(self.settings.site.marks)).encode()
+        )
+
+    # -- one month --------------------------------------------------------------------------------
+
+    def _month(self, month: Month, expected: Mapping[str, Sequence[str]]) -> None:
+        sheet = sheet_path(self.results, month.name)
+        rows = {row.exposure: row for row in read_sheet(sheet)} if sheet.is_file() else {}
+        exposures = [e for e in month.exposures if e.name in rows]
+        base = self.results / "exposures" / month.name
+        folders = {
+            e.name: Folder(rows[e.name], files_in(base / e.name), self.results, self.settings, self.config)
+            for e in exposures
+        }
+        small = self._thumbs(month.name, folders)
+        fields = fields_of(month.exposures)
+        around = neighbours(exposures)
+        tiled = {e.name for e in exposures if (self.out / tiles_path(month.name, e.name) / TILES).is_file()}
+        for e in exposures:
+            self._exposure(e, folders[e.name], around[e.name], fields[e.name], tiled)
+        lost = {e.name: lacks(e, folders[e.name]) for e in exposures if e.missing}
+        numbers = {e.name: len(tuple(expected.get(e.name, ()))) for e in exposures}
+        self.months[month.name] = summary(month, lost, numbers)
+        data = script_data(
+            "(visql.months=visql.months||{})" + f'["{month.name}"]', month_data(month, small, fields)
+        )
+        self.store.put(f"data/{month.name}.js", data.encode())
+        self._month_page(month)
+        self._clean(month.name, {e.name for e in exposures})
+
+    def _exposure(self, e: Exposure, folder: Folder, around: Neighbours, field: str, tiled: set[str]) -> None:
+        path = f"exposures/{e.month}/{e.name}.html"
+        up = "../" * path.count("/")
+        overlays = self._overlays(e, folder) if e.name in tiled else ""
+        viewer = {
+            "tiles": f"{tiles_path(e.month, e.name)}/" if e.name in tiled else "",
+            "overlays": overlays,
+            "others": others(around, tiled, e.month, up),
+            "pyramid": pyramid_command(folder.row, e.month, self.settings.results, self.config),
+        }
+        key = digest(
+            {
+                "e": asdict(e),
+                "row": asdict(folder.row),
+                "files": folder.files,
+                "around": around,
+                "viewer": viewer,
+            },
+            self.common,
+            field,
+        )
+
+        def make() -> bytes:
+            shown = exposure_page(e, folder, self.thresholds)
+            pattern = self.links.pattern(path.count("/"))
+            extra = {"around": around, "field": field, "pattern": pattern, **viewer}
+            return self._page(path, "exposure.html", **shown, **extra)
+
+        self.store.renew(path, key, make)
+
+    def _overlays(self, e: Exposure, folder: Folder) -> str:
+        """Write what the viewer draws over the tiles; return where, "" if there is nothing."""
+        sources = overlay_sources(folder.files, e.name)
+        path = overlay_path(e.month, e.name)
+        if not sources:
+            return ""
+        key = digest({name: folder.files[name] for name in sources}, str(e.pa))
+        where = self.results / "exposures" / e.month / e.name
+        self.store.renew(path, key, lambda: overlay_script(where, e, self.instrument))
+        return path if path in self.store.pages else ""
+
+    def _month_page(self, month: Month) -> None:
+        path = f"months/{month.name}.html"
+        sizes = {
+            p: self._stat(p)
+            for kind in ("pictures", "tables", "texts", "movies")
+            for p in getattr(month, kind)
+        }
+        goes = goes_of(self.settings, month.name)
+        key = digest(
+            {"month": asdict(month), "sizes": sizes},
+            goes.digest,
+            self.common,
+            *self.names,
+        )
+
+        def make() -> bytes:
+            script, plots = month_plots(month, self.thresholds, goes)
+            self.store.put(f"data/plots_{month.name}.js", script.encode())
+            months, i = self.names, self.names.index(month.name)
+            return self._page(
+                path,
+                "month.html",
+                month=month,
+                counts=counted(month.exposures),
+                products=month_groups(month, lambda p: sizes[p].size),
+                plots=plots,
+                script=f"data/plots_{month.name}.js" if plots else "",
+                before=months[i - 1] if i else "",
+                after=months[i + 1] if i + 1 < len(months) else "",
+            )
+
+        self.store.renew(path, key, make)
+
+    def _stat(self, path: str) -> Stat:
+        try:
+            stat = (self.results / path).stat()
+        except OSError:
+            return Stat(0, 0)
+        return Stat(stat.st_size, stat.st_mtime_ns)
+
+    def _thumbs(self, month: str, folders: Mapping[str, Folder]) -> set[str]:
+        """Make the small pictures that are new or changed; return the exposures that have one."""
+        width = self.settings.site.thumbnail
+        sources = {name: f.files[f"{name}.png"] for name, f in folders.items() if f"{name}.png" in f.files}
+        keys = {name: f"{stat.size}-{stat.mtime}-{width}" for name, stat in sources.items()}
+        paths = {name: f"thumbs/{month}/{name}.jpg" for name in sources}
+        todo = [
+            n
+            for n in sources
+            if self.store.pages.get(paths[n]) != keys[n] or not (self.out / paths[n]).is_file()
+        ]
+        self.store.built.unchanged += len(sources) - len(todo)
+        frames = [self.results / "exposures" / month / name / f"{name}.png" for name in todo]
+        have = set(sources) - set(todo)
+        for frame, content in small_jpegs(frames, width):
+            if content is not None:
+                self.store.renew(paths[frame.stem], keys[frame.stem], partial(bytes, content))
+                have.add(frame.stem)
+        return have
+
+    def _clean(self, month: str, names: set[str]) -> None:
+        """Remove what belongs to exposures of a month that are gone."""
+        for path in list(self.store.pages):
+            parts = path.split("/")
+            if len(parts) == 3 and parts[0] in ("exposures", "thumbs") and parts[1] == month:
+                name = parts[2].removesuffix(".html").removesuffix(".jpg")
+                if name not in names:
+                    self.store.remove(path)
+                    shutil.rmtree(self.out / tiles_path(month, name), ignore_errors=True)
+                    if overlay_path(month, name) in self.store.pages:
+                        self.store.remove(overlay_path(month, name))
+
+    def _forget(self, month: str) -> None:
+        """Remove a month that has no sheet any more."""
+        self._clean(month, set())
+        for path in (f"months/{month}.html", f"data/{month}.js", f"data/plots_{month}.js"):
+            if path in self.store.pages:
+                self.store.remove(path)
+        self.months.pop(month, None)
+
+    # -- pages of all months ----------------------------------------------------------------------
+
+    def _overviews(self, months: Sequence[Month]) -> None:
+        look = overview.Overview(self.results, self.out, self.settings, self.months, self.now)
+        pages = {
+            "index.html": ("front.html", look.front),
+            "missing.html": ("missing.html", look.missing),
+            "about.html": ("about.html", look.about),
+        }
+        for path, (template, context) in pages.items():
+            self.store.put(path, self._page(path, template, **context()))
+        key = digest(
+            {"trend": self.settings.trend.model_dump(mode="json")},
+            tables_of(self.results).digest,
+            self.common,
+        )
+        self._plotted(
+            "trends.html",
+            key,
+            look.trends(),
+            lambda: trend_plots(self.results, self.thresholds, self.settings),
+        )
+        self._plotted(
+            "calibration.html",
+            key,
+            look.calibration(),
+            lambda: calibration_plots(self.results, self.thresholds),
+        )
+
+    def _plotted(
+        self, path: str, plots_key: str, context: dict[str, Any], plots: Callable[[], Plots]
+    ) -> None:
+        key = digest({"context": context}, plots_key)
+
+        def make() -> bytes:
+            # In a bundle a click on a point of another month would lead nowhere.
+            script, html = plots() if self.links.kind == "site" else ("", "")
+            name = f"data/plots_{Path(path).stem}.js"
+            self.store.put(name, script.encode())
+            return self._page(path, path, **context, plots=html, script=name if html else "")
+
+        self.store.renew(path, key, make)

@@ -1,0 +1,99 @@
+"""A bundle: chosen months or exposures with their pictures in one folder, to zip and send."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+
+from visql_lib.config import Settings
+from visql_lib.errors import ConfigError
+from visql_lib.site.build import build
+from visql_lib.site.links import BundleLinks
+from visql_lib.site.model import Month
+from visql_lib.site.state import STATE, Built
+from visql_lib.site.thumbs import webps
+from visql_lib.tables.store import atomic_path
+
+
+def chosen(months: Sequence[Month], names: Collection[str]) -> list[Month]:
+    """Return the months with only some of their exposures; none named: all.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such exposure.
+    """
+    if not names:
+        return list(months)
+    known = {e.name for month in months for e in month.exposures}
+    if unknown := set(names) - known:
+        raise ConfigError(f"no exposure {min(unknown)} in {', '.join(m.name for m in months) or 'no month'}")
+    found = [replace(m, exposures=tuple(e for e in m.exposures if e.name in names)) for m in months]
+    return [month for month in found if month.exposures]
+
+
+def bundle(
+    results: Path,
+    out: Path,
+    months: Sequence[Month],
+    expected: Mapping[str, Sequence[str]],
+    settings: Settings,
+    *,
+    config: str = "",
+    now: datetime | None = None,
+) -> Built:
+    """Write a bundle.
+
+    Parameters
+    ----------
+    results : Path
+        Folder of all products.
+    out : Path
+        Where to: a new or empty folder, or an old bundle, which is replaced.
+    months : sequence of Month
+        What to show; see `chosen`.
+    expected, settings, config, now
+        As for `build`.
+
+    Raises
+    ------
+    ConfigError
+        If the folder holds something else.
+    """
+    _clear(out)
+    links = BundleLinks(results, out)
+    tiles = results / "site" / "tiles"
+    for month in months:
+        for e in month.exposures:
+            if (tiles / month.name / e.name).is_dir():
+                shutil.copytree(tiles / month.name / e.name, out / "tiles" / month.name / e.name)
+    alerts = results / "site" / "alerts.json"
+    if alerts.is_file():
+        shutil.copyfile(alerts, out / "alerts.json")
+    built = build(results, months, expected, settings, config=config, links=links, now=now)
+    for product, path in links.wanted.items():
+        if not path.endswith(".webp"):
+            (out / path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(results / product, out / path)
+            built.written.append(path)
+    pictures = {results / product: path for product, path in links.wanted.items() if path.endswith(".webp")}
+    for source, content in webps(list(pictures)):
+        if content is not None:
+            with atomic_path(out / pictures[source]) as temporary:
+                temporary.write_bytes(content)
+            built.written.append(pictures[source])
+    return built
+
+
+def _clear(out: Path) -> None:
+    """Empty the folder of an old bundle; refuse any other that is not empty."""
+    if not out.is_dir():
+        out.mkdir(parents=True)
+    elif any(out.iterdir()):
+        if not (out / STATE).is_file() or (out / "exposures").is_symlink() or (out / "watch").exists():
+            raise ConfigError(f"{out}: is neither empty nor a bundle; name another folder")
+        shutil.rmtree(out)
+        out.mkdir()

@@ -1,0 +1,165 @@
+"""What pages get as data: the table of a month, and what the front page keeps of every month."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from visql_lib.site.model import CATEGORIES, QUANTITIES, STATUSES, Exposure, Month
+from visql_lib.site.pages import Lack, counted
+from visql_lib.site.render import rounded
+
+_SAME_FIELD = 0.25  # deg: closer pointings are dithers of one field
+_NEWEST = 24
+_LACKING = 300  # exposures of a month that the page of missing products names
+_FRAMES = 400  # calibration frames of a month that are kept for the page of all months
+
+# key, label, unit, kind, digits, shown at first
+_COLUMNS: tuple[tuple[str, str, str, str, int, bool], ...] = (
+    ("date", "Start", "UTC", "time", 0, True),
+    ("name", "Name", "", "text", 0, False),
+    ("status", "Status", "", "status", 0, True),
+    ("type", "Type", "", "text", 0, True),
+    ("class", "Class", "", "text", 0, True),
+    ("exptime", "Exposure", "s", "number", 2, False),
+    ("field", "Field", "deg", "text", 0, True),
+    ("obs_id", "OBS_ID", "", "text", 0, False),
+    ("findings", "Findings", "", "text", 0, True),
+)
+_AFTER: tuple[tuple[str, str, str, str, int, bool], ...] = (
+    ("ra", "RA", "deg", "number", 4, False),
+    ("dec", "Dec", "deg", "number", 4, False),
+    ("pa", "PA", "deg", "number", 3, False),
+    ("saa", "SAA", "deg", "number", 2, False),
+    ("alpha", "Alpha", "deg", "number", 2, False),
+    ("missing", "Missing", "", "number", 0, False),
+)
+_SHOWN = ("R2", "e1", "e2", "SCORE", "R2G", "COSMIC_DARK_RATE", "LIT_AREA")
+
+
+def columns() -> list[dict[str, Any]]:
+    """Return the columns of the table of a month."""
+    named = [dict(zip(("key", "label", "unit", "kind", "digits", "show"), c, strict=True)) for c in _COLUMNS]
+    judged = [
+        {"key": f"cat.{key}", "label": label, "unit": "", "kind": "status", "digits": 0, "show": False}
+        for key, label in CATEGORIES.items()
+    ]
+    values = [
+        {
+            "key": q.key,
+            "label": q.label,
+            "unit": q.unit,
+            "kind": "number",
+            "digits": q.digits,
+            "show": q.key in _SHOWN,
+        }
+        for q in QUANTITIES
+    ]
+    after = [dict(zip(("key", "label", "unit", "kind", "digits", "show"), c, strict=True)) for c in _AFTER]
+    return [*named, *judged, *values, *after]
+
+
+def month_data(month: Month, thumbs: Iterable[str], fields: dict[str, str]) -> dict[str, Any]:
+    """Return the table of a month as its page reads it; statuses are numbers into ``statuses``."""
+    small = set(thumbs)
+    return {
+        "month": month.name,
+        "statuses": list(STATUSES),
+        "columns": columns(),
+        "rows": [_row(e, fields[e.name]) for e in month.exposures],
+        "thumbs": [int(e.name in small) for e in month.exposures],
+    }
+
+
+def _row(e: Exposure, field: str) -> list[Any]:
+    values = [rounded(e.values[q.key], q) if q.key in e.values else None for q in QUANTITIES]
+    judged = [STATUSES.index(e.statuses.get(category, "none")) for category in CATEGORIES]
+    text = "; ".join(f.text for f in e.findings if f.status != "none" and f.text)
+    return [
+        e.date_obs[:19],
+        e.name,
+        STATUSES.index(e.status),
+        e.frame_type,
+        e.cls,
+        e.exptime,
+        field,
+        e.obs_id,
+        text[:300],
+        *judged,
+        *values,
+        *(None if v is None else round(v, 5) for v in (e.ra, e.dec, e.pa, e.saa, e.alpha)),
+        len(e.missing),
+    ]
+
+
+def fields_of(exposures: Sequence[Exposure]) -> dict[str, str]:
+    """Return the field of every exposure: where the first of its dithers pointed, "" where not known."""
+    found: dict[str, str] = {}
+    centres: list[tuple[float, float]] = []
+    labels: list[str] = []
+    for e in exposures:
+        if e.ra is None or e.dec is None:
+            found[e.name] = ""
+            continue
+        if centres:
+            places = np.array(centres)
+            dx = (places[:, 0] - e.ra + 180) % 360 - 180
+            distance = np.hypot(dx * math.cos(math.radians(e.dec)), places[:, 1] - e.dec)
+            if distance.min() < _SAME_FIELD:
+                found[e.name] = labels[int(distance.argmin())]
+                continue
+        centres.append((e.ra, e.dec))
+        labels.append(f"{e.ra:.2f} {e.dec:+.2f}".replace("-", "−"))
+        found[e.name] = labels[-1]
+    return found
+
+
+def summary(month: Month, lacks: dict[str, list[Lack]], expected: dict[str, int]) -> dict[str, Any]:
+    """Return what the pages of all months say of one; it is kept until the month is looked at again.
+
+    Parameters
+    ----------
+    month : Month
+    lacks : dict
+        What is missing, by exposure.
+    expected : dict
+        How many products each exposure should have.
+    """
+    days: dict[str, list[Exposure]] = {}
+    for e in month.exposures:
+        days.setdefault(e.date_obs[:10], []).append(e)
+    unread = [e for e in month.exposures if e.statuses.get("acquisition") == "failed"]
+    named = [e for e in month.exposures if e.name in lacks]
+    frames = [e for e in month.exposures if e.frame_type != "SCIENCE"]
+    return {
+        "n": len(month.exposures),
+        "types": dict(Counter(e.frame_type for e in month.exposures)),
+        "counts": counted(month.exposures),
+        "days": {day: counted(some) for day, some in sorted(days.items())},
+        "newest": [_brief(e) for e in month.exposures[-_NEWEST:][::-1]],
+        "expected": sum(expected.values()),
+        "lost": sum(len(e.missing) for e in month.exposures),
+        "n_lacking": len(named),
+        "lacking": [_lacking(e, lacks[e.name], expected.get(e.name, 0)) for e in named[:_LACKING]],
+        "unreadable": [[e.name, e.frame_type, e.sheet_status, e.sheet_reason] for e in unread],
+        "frames": [
+            [
+                *_brief(e),
+                {k: e.values[k] for k in ("BIAS", "READ_NOISE", "SIGNAL", "DARK_RATE") if k in e.values},
+            ]
+            for e in frames[-_FRAMES:][::-1]
+        ],
+    }
+
+
+def _brief(e: Exposure) -> list[str]:
+    return [e.name, e.date_obs[:19], e.frame_type, e.cls, e.status]
+
+
+def _lacking(e: Exposure, lacks: Sequence[Lack], expected: int) -> dict[str, Any]:
+    rows = [[x.rule, list(x.endings), x.reason, x.command, x.log] for x in lacks]
+    return {"name": e.name, "type": e.frame_type, "expected": expected, "lost": len(e.missing), "lacks": rows}

@@ -1,0 +1,138 @@
+"""Alerts as they are written and told: JSON, one-line and longer texts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, fields
+from datetime import datetime
+from typing import Any
+
+from visql_lib import __version__
+from visql_lib.site.alerts import OPEN, Alert, Concerned, Told, stamp
+from visql_lib.site.judged import LimitFile
+from visql_lib.site.model import CATEGORIES
+
+_VERSION = 1
+_NAMED = 5  # exposures, or texts, a message names
+_SENT = 50  # exposures a webhook gets
+_WHY = {
+    "new": "new",
+    "worse": "worse than before",
+    "repeat": "still",
+    "again": "again",
+    "closed": "closed",
+    "over": "was, and is over",
+}
+
+
+def alerts_text(alerts: Sequence[Alert], limits: LimitFile, now: datetime) -> str:
+    """Return the content of alerts.json."""
+    values = {
+        "version": _VERSION,
+        "made": stamp(now),
+        "thresholds": {"file": limits.name, "hash": limits.digest},
+        "open": sum(a.state == OPEN for a in alerts),
+        "alerts": [_plain(a) for a in alerts],
+    }
+    return json.dumps(values, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def parse_alerts(text: str) -> list[Alert]:
+    """Read alerts.json back.
+
+    Raises
+    ------
+    ValueError
+        If it is no such text, or of another version.
+    """
+    values = json.loads(text)
+    if not isinstance(values, dict) or values.get("version") != _VERSION:
+        raise ValueError("not a file of alerts of this version")
+    try:
+        return [_alert(item) for item in values["alerts"]]
+    except (TypeError, KeyError, AttributeError) as error:
+        raise ValueError(f"an alert is broken ({type(error).__name__}: {error})") from error
+
+
+def line(alert: Alert) -> str:
+    """Return an alert in one line."""
+    what = f"{CATEGORIES[alert.category]}: "
+    n = f"{alert.count} exposure{'s' * (alert.count != 1)}"
+    if not alert.measured:
+        return f"{what}{n}, {alert.label}"
+    unit = f" {alert.unit}" if alert.unit else ""
+    if alert.value is None or alert.threshold is None:
+        return f"{what}{alert.label} out of range, {n}"
+    return f"{what}{alert.label} {alert.value:.4g}{unit} {alert.side} {alert.threshold:g}, {n}"
+
+
+def payload(alert: Alert, channel: str, occasion: str, title: str) -> dict[str, Any]:
+    """Return what a webhook gets: the alert, why it gets it, and a key that a repetition has too."""
+    values = _plain(alert)
+    values["exposures"] = values["exposures"][-_SENT:]
+    del values["sent"]
+    times = alert.sent[channel].times if channel in alert.sent else 0
+    return {
+        "source": title,
+        "visql": __version__,
+        "key": f"{alert.id}/{times + 1}",
+        "occasion": occasion,
+        "text": f"{title}: {_WHY[occasion]}: {_status(alert)}: {line(alert)}",
+        "alert": values,
+    }
+
+
+def mail(told: Sequence[tuple[Alert, str]], title: str) -> tuple[str, str]:
+    """Return subject and text of one mail about some alerts, each with the occasion."""
+    states = [(_status(a), occasion) for a, occasion in told]
+    ended = sum(occasion in ("closed", "over") for _, occasion in states)
+    kinds = [s for s, occasion in states if occasion not in ("closed", "over")]
+    parts = [f"{kinds.count(k)} {k}" for k in dict.fromkeys(kinds)] + [f"{ended} closed"] * (ended > 0)
+    if len(told) == 1:
+        alert, occasion = told[0]
+        subject = f"{title}: {_WHY[occasion]}: {line(alert)}"
+    else:
+        subject = f"{title}: {len(told)} alerts ({', '.join(parts)})"
+    return subject, "\n\n".join(_paragraph(a, occasion) for a, occasion in told) + "\n"
+
+
+def details(alert: Alert) -> list[str]:
+    """Return what there is to say of an alert, a line each."""
+    lines = [f"since {_when(alert.first_exposure, alert.first_seen)}, last {_when(alert.last_exposure, '')}"]
+    if alert.threshold_file:
+        epoch = f"{alert.threshold_file}, epoch from {alert.threshold_epoch}"
+        lines.append(f"limit of {epoch} (content {alert.threshold_hash})")
+    lines += list(dict.fromkeys(e.text for e in reversed(alert.exposures) if e.text))[:_NAMED]
+    if alert.state != OPEN:
+        lines.append(f"closed {alert.closed}: {alert.why_closed}")
+    names = [e.name for e in alert.exposures[::-1][:_NAMED]]
+    more = f" and {alert.count - len(names)} more" if alert.count > len(names) else ""
+    return [*lines, f"{', '.join(names)}{more}"]
+
+
+def _paragraph(alert: Alert, occasion: str) -> str:
+    head = f"{_status(alert).upper()} ({_WHY[occasion]}): {line(alert)}"
+    return "\n  ".join([head, *details(alert), f"page: {alert.link}", f"id: {alert.id}"])
+
+
+def _status(alert: Alert) -> str:
+    return alert.status if alert.state == OPEN else "closed"
+
+
+def _when(date_obs: str, otherwise: str) -> str:
+    return date_obs[:19] or otherwise or "at a time not known"
+
+
+def _plain(alert: Alert) -> dict[str, Any]:
+    values = asdict(alert)
+    values["sent"] = dict(sorted(values["sent"].items()))
+    return values
+
+
+def _alert(values: dict[str, Any]) -> Alert:
+    known = {f.name: values[f.name] for f in fields(Alert)}
+    known["months"] = tuple(known["months"])
+    known["exposures"] = tuple(Concerned(**e) for e in known["exposures"])
+    known["sent"] = {channel: Told(**told) for channel, told in known["sent"].items()}
+    return Alert(**known)

@@ -1,0 +1,145 @@
+"""What the viewer draws over a frame: its stars, reference stars, and the density of particles."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visql_lib.radiation.maps import PIXELS_PER_DEG, Grid
+
+if TYPE_CHECKING:
+    from visql_lib.frames.pyramid import ViewerFrame
+
+MOST = 1500  # marks of each kind: two kinds and two maps stay below 60 kB
+_BASELINE = 0.75  # deg, of the terms of the reference solution
+_FINEST = 72  # bins along an axis of a map
+# A digit of base 36 for every bin: 0 none, 35 the largest number.
+_DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
+MAPS: dict[str, str] = {"cosmic": "cosmic rays", "xray": "X-rays"}
+
+
+def overlay_data(
+    frame: ViewerFrame,
+    stars: Mapping[str, NDArray] | None = None,
+    gaia: Mapping[str, NDArray] | None = None,
+    maps: Mapping[str, NDArray] | None = None,
+    grids: Mapping[str, Mapping[str, Any]] | None = None,
+    *,
+    offset: Mapping[str, float] | None = None,
+    pa: float | None = None,
+    most: int = MOST,
+) -> dict[str, Any]:
+    """Return the overlays of an exposure, in viewer coordinates, as JSON can hold them.
+
+    Parameters
+    ----------
+    frame : ViewerFrame
+        Of any quadrants: the overlays say which coordinates they are in.
+    stars : mapping, optional
+        X_WORLD, Y_WORLD [deg] and FLUX_AUTO of the selected stars.
+    gaia : mapping, optional
+        RAV, DECV [deg] and G [mag] of the reference stars.
+    maps, grids : mappings, optional
+        Table of radiation maps, and the ``grids`` of its metadata.
+    offset : mapping, optional
+        What the header's boresight is off, taken from RAV and DECV: ``reference`` in the
+        metadata of the astrometric solution (dx, dy [px], ddx_dx ... [px per 0.75 deg]).
+    pa : float, optional
+        Position angle [deg].
+    most : int
+        The brightest so many stars of each kind are shown.
+
+    Returns
+    -------
+    dict
+        ``left``, ``top``: the frame's; ``pa``; ``marks``: of each kind label, ``total``
+        and ``uv``, whole numbers u, v, u, v ...; ``maps``: of each label, place of the
+        first bin's upper left corner, size of the bins [px], columns, the largest number
+        per bin, and ``cells``, a digit of base 36 for each bin, row by row downwards.
+        A table that is not there leaves its overlay out.
+    """
+    marks = []
+    if stars is not None:
+        bright = -np.asarray(stars["FLUX_AUTO"], dtype=float)
+        place = (stars["X_WORLD"], stars["Y_WORLD"])
+        marks.append(_marks("stars", "detected stars", frame, place, bright, most))
+    if gaia is not None:
+        place = _corrected(gaia["RAV"], gaia["DECV"], offset or {})
+        bright = np.asarray(gaia["G"], dtype=float)
+        marks.append(_marks("gaia", "Gaia stars", frame, place, bright, most))
+    densities = []
+    if maps is not None and grids is not None:
+        densities = [_density(name, frame, maps, grids[name]) for name in MAPS if name in grids]
+    known = pa is not None and np.isfinite(pa)
+    return {
+        "left": frame.left,
+        "top": frame.top,
+        "pa": pa if known else None,
+        "marks": marks,
+        "maps": [density for density in densities if density["largest"]],
+    }
+
+
+def script(variable: str, value: Any) -> str:
+    """Return a script that hands data to a page: the viewer finds them under the address it asked for.
+
+    Browsers refuse to fetch data under file://, but load scripts. NaN is refused.
+    """
+    text = json.dumps(value, separators=(",", ":"), allow_nan=False)
+    for sign in "<>&":  # or the end of a script element in some text would end it
+        text = text.replace(sign, f"\\u{ord(sign):04x}")
+    key = 'document.currentScript.getAttribute("src")'
+    return f"(window.{variable}=window.{variable}||{{}})[{key}]={text};\n"
+
+
+def _marks(
+    kind: str, label: str, frame: ViewerFrame, place: tuple[NDArray, NDArray], order: NDArray, most: int
+) -> dict[str, Any]:
+    """Return the marks of those that lie in the frame, the first `most` by `order`."""
+    u, v = frame.to_viewer(*place)
+    inside = np.flatnonzero((u >= 0) & (u < frame.width) & (v >= 0) & (v < frame.height))
+    chosen = inside[np.argsort(order[inside], kind="stable")[:most]]  # NaN come last
+    uv = np.rint(np.stack([u[chosen], v[chosen]], axis=-1)).astype(int)
+    return {"kind": kind, "label": label, "total": len(inside), "uv": uv.ravel().tolist()}
+
+
+def _corrected(x: NDArray, y: NDArray, offset: Mapping[str, float]) -> tuple[NDArray, NDArray]:
+    """Return the places of reference stars [deg] less the offset found; unchanged where it is not known."""
+    known = {name: float(value) for name, value in offset.items() if value is not None}
+    terms = [known.get(n, 0.0) for n in ("dx", "ddx_dx", "ddx_dy", "dy", "ddy_dx", "ddy_dy")]
+    if not np.isfinite(terms).all():
+        return x, y
+    px, py = x / _BASELINE, y / _BASELINE
+    dx, dy = (c + cx * px + cy * py for c, cx, cy in (terms[:3], terms[3:]))
+    return x - dx / PIXELS_PER_DEG, y - dy / PIXELS_PER_DEG
+
+
+def _density(
+    name: str, frame: ViewerFrame, maps: Mapping[str, NDArray], meta: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return one map, its bins joined until there are few enough."""
+    grid = Grid.from_meta(meta)
+    rows = maps["MAP"] == name
+    number = grid.fill(maps["IX"][rows], maps["IY"][rows], maps["N"][rows])
+    side = max(1, -(-max(grid.nx, grid.ny) // _FINEST))
+    number = np.pad(number, [(0, -n % side) for n in number.shape])
+    ny, nx = (n // side for n in number.shape)
+    number = number.reshape(ny, side, nx, side).sum(axis=(1, 3))[::-1]
+    largest = int(number.max(initial=0))
+    digits = np.ceil(number * (35 / max(largest, 1))).astype(int)
+    u, v = frame.to_viewer(grid.x0, grid.y0 + ny * side * grid.dy)
+    return {
+        "kind": name,
+        "label": MAPS[name],
+        "u": round(float(u), 1),
+        "v": round(float(v), 1),
+        "du": side * grid.dx / frame.scale,
+        "dv": side * grid.dy / frame.scale,
+        "columns": nx,
+        "largest": largest,
+        "cells": "".join(_DIGITS[d] for d in digits.ravel()),
+    }

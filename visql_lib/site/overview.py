@@ -1,0 +1,218 @@
+"""The pages of all months: front, missing, trends, calibration, about."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from visql_lib.config import STAGES, Settings, find_data_file
+from visql_lib.site.model import CATEGORIES, STATUSES
+from visql_lib.site.pages import Shown
+
+_PACKAGES = ("numpy", "scipy", "astropy", "pyarrow", "matplotlib", "jinja2", "bokeh", "pillow", "snakemake")
+_ALERTS = 12  # that the front page names
+_OF_ALERT = (
+    *("label", "metric", "category", "status", "value", "threshold", "side", "unit"),
+    *("first_exposure", "count", "link"),
+)
+_FRAMES = 500
+_SECRET = ("webhook", "dead_man")  # addresses that may hold a key
+
+Counts = dict[str, dict[str, int]]
+
+
+@dataclass(frozen=True)
+class Day:
+    """A day of the front page: its counts of statuses by category."""
+
+    day: str
+    month: str  # "" without a page
+    counts: Counts
+
+    def worst(self, category: str) -> str:
+        """The worst status of the day; "none" without exposures."""
+        return min(self.counts.get(category, {}), key=STATUSES.index, default="none")
+
+    def n(self, category: str) -> int:
+        """Exposures that were judged."""
+        return sum(n for status, n in self.counts.get(category, {}).items() if status != "none")
+
+
+@dataclass(frozen=True)
+class Overview:
+    """What the pages of all months say, from what is kept of each month."""
+
+    results: Path
+    out: Path
+    settings: Settings
+    months: Mapping[str, dict[str, Any]]
+    now: datetime
+
+    def front(self) -> dict[str, Any]:
+        """Return what the front page shows."""
+        days = self._days()
+        last = days[-1].counts if days else {}
+        return {
+            "days": days,
+            "past": bool(days) and days[-1].day != f"{self.now:%Y-%m-%d}",
+            "tiles": [(key, label, last.get(key, {}), _sum(days, key)) for key, label in CATEGORIES.items()],
+            "newest": self._newest(),
+            "months": [(name, self.months[name]) for name in sorted(self.months, reverse=True)],
+            "alerts": self._alerts(),
+            "heartbeat": (self.results / "watch" / "heartbeat.js").is_file(),
+            "feed": (self.out / "feed.xml").is_file(),
+        }
+
+    def _days(self) -> list[Day]:
+        """Return the last days up to today, or up to the newest exposure where nothing is as new as that."""
+        known = {
+            day: (name, counts) for name, m in self.months.items() for day, counts in m["days"].items() if day
+        }
+        length, last = timedelta(days=self.settings.site.days - 1), self.now.date()
+        if not known:
+            return []
+        newest = date.fromisoformat(max(known))
+        if newest < last - length:
+            last = newest
+        days = [last - length + timedelta(days=n) for n in range(self.settings.site.days)]
+        return [
+            Day(f"{d}", *known.get(f"{d}", (f"{d:%Y%m}" * (f"{d:%Y%m}" in self.months), {}))) for d in days
+        ]
+
+    def _newest(self) -> list[dict[str, Any]]:
+        rows = [(name, row) for name, m in self.months.items() for row in m["newest"]]
+        rows.sort(key=lambda item: item[1][1], reverse=True)
+        keys = ("name", "date", "type", "cls", "status")
+        found = []
+        for month, row in rows[:12]:
+            entry = {"month": month, **dict(zip(keys, row, strict=True))}
+            small = f"thumbs/{month}/{entry['name']}.jpg"
+            found.append({**entry, "thumb": small if (self.out / small).is_file() else ""})
+        return found
+
+    def _alerts(self) -> list[dict[str, Any]]:
+        """Return the open alerts; none where the file is not there or not to be understood."""
+        try:
+            values = json.loads((self.out / "alerts.json").read_text(encoding="utf-8"))
+            alerts = [dict(a) for a in values["alerts"] if a["state"] == "open"]
+        except (OSError, ValueError, TypeError, KeyError):
+            return []
+        found = [{key: alert.get(key) for key in _OF_ALERT} for alert in alerts[:_ALERTS]]
+        for alert in found:
+            if alert["status"] not in STATUSES:
+                alert["status"] = "none"
+            alert["link"] = _inside(self.out, str(alert["link"] or ""))
+        return found
+
+    def missing(self) -> dict[str, Any]:
+        """Return what is missing, by month."""
+        keys = ("expected", "lost", "n_lacking", "lacking", "unreadable", "n")
+        return {
+            "months": [
+                (name, {k: self.months[name][k] for k in keys}) for name in sorted(self.months, reverse=True)
+            ]
+        }
+
+    def trends(self) -> dict[str, Any]:
+        """Return the pictures, tables and movies of all months."""
+        return {"groups": _timeline(_files(self.results, "timeline"))}
+
+    def calibration(self) -> dict[str, Any]:
+        """Return calibration frames and the pictures of the detectors, newest first."""
+        frames = [
+            {
+                "month": name,
+                **dict(zip(("name", "date", "type", "cls", "status", "values"), row, strict=True)),
+            }
+            for name in sorted(self.months, reverse=True)
+            for row in self.months[name]["frames"]
+        ]
+        pictures = [
+            (name, _files(self.results, f"months/{name}", "detector_*.png"))
+            for name in sorted(self.months, reverse=True)
+        ]
+        return {
+            "frames": frames[:_FRAMES],
+            "total": len(frames),
+            "pictures": [(name, found) for name, found in pictures if found],
+            "types": sorted({f["type"] for f in frames}),
+        }
+
+    def about(self) -> dict[str, Any]:
+        """Return versions, settings and limits."""
+        values = self.settings.model_dump(mode="json")
+        for name in _SECRET:
+            if values["alerts"].get(name):
+                values["alerts"][name] = "(set; not shown)"
+        limits = find_data_file("thresholds", self.settings.quality.thresholds)
+        return {
+            "packages": [("Python", platform.python_version()), *((p, _version(p)) for p in _PACKAGES)],
+            "stages": sorted(STAGES.items()),
+            "settings": yaml.safe_dump(values, sort_keys=False, allow_unicode=True),
+            "limits_name": limits.name,
+            "limits": limits.read_text(encoding="utf-8"),
+        }
+
+
+def _sum(days: Iterable[Day], category: str) -> dict[str, int]:
+    found: Counter[str] = Counter()
+    for day in days:
+        found.update(day.counts.get(category, {}))
+    return dict(found)
+
+
+def _inside(out: Path, link: str) -> str:
+    """Return a link if it leads to a page of ours, else ""."""
+    page, _, place = link.partition("#")
+    if not page or ".." in page or ":" in page or not (out / page).is_file():
+        return ""
+    return f"{page}#{place}" if place else page
+
+
+def _files(results: Path, folder: str, pattern: str = "*") -> list[Shown]:
+    paths = [
+        p for p in sorted((results / folder).glob(pattern)) if p.is_file() and not p.name.startswith(".")
+    ]
+    return [
+        Shown(p.name, f"{folder}/{p.name}", p.stem.replace("_", " "), p.stat().st_size, p.suffix)
+        for p in paths
+    ]
+
+
+_GROUPS = (
+    ("Flux loss", ("loss_",)),
+    ("Image quality", ("IQ_",)),
+    ("VIS/Gaia at three colours", ("iceplot_long", "iceplot_short")),
+    ("VIS/Gaia, self-calibration field", ("iceplot_selfcal",)),
+    ("VIS/Gaia along the diagonals", ("iceplot_diag", "iceplot_xdiag")),
+)
+
+
+def _timeline(files: list[Shown]) -> list[tuple[str, list[Shown]]]:
+    """Sort the files of all months into groups; what no group claims comes last."""
+    left = list(files)
+    found = []
+    for label, starts in _GROUPS:
+        found.append((label, [f for f in left if f.ending == ".png" and f.name.startswith(starts)]))
+        left = [f for f in left if f not in found[-1][1]]
+    found += [
+        ("Movies", [f for f in left if f.ending == ".mp4"]),
+        ("More pictures", [f for f in left if f.ending == ".png"]),
+    ]
+    return [*found, ("Files", [f for f in left if f.ending not in (".mp4", ".png")])]
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"

@@ -1,0 +1,341 @@
+"""What each page says: plain values for the templates, from the data model and the files there are."""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from visql_lib.config import Settings
+from visql_lib.config.thresholds import Limits, Thresholds
+from visql_lib.errors import TableError
+from visql_lib.site.model import CATEGORIES, QUANTITIES, Exposure, Month, Quantity
+from visql_lib.site.products import (
+    OTHERS,
+    PRODUCTS,
+    REQUIRES,
+    RULES,
+    TABLES,
+    ZOOMS,
+    Commands,
+    log_of,
+    made_of,
+    product_of,
+    rule_of,
+)
+from visql_lib.tables.sheet import SheetRow
+from visql_lib.tables.store import read_meta
+
+_PICTURES = (".png", ".jpg")
+
+
+class Stat(NamedTuple):
+    """Size [bytes] and time of change [ns] of a file."""
+
+    size: int
+    mtime: int
+
+
+def files_in(folder: Path) -> dict[str, Stat]:
+    """Return the files of a folder by name; none if there is no such folder."""
+    found = {}
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if not entry.name.startswith(".") and entry.is_file():
+                    stat = entry.stat()
+                    found[entry.name] = Stat(stat.st_size, stat.st_mtime_ns)
+    except OSError:
+        return {}
+    return dict(sorted(found.items()))
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A file on a page. ``path`` is relative to the results; width and height [px] are 0 where not known."""
+
+    name: str
+    path: str
+    title: str
+    size: int
+    ending: str
+    made: str = ""
+    width: int = 0
+    height: int = 0
+
+
+@dataclass(frozen=True)
+class Lack:
+    """Products of one exposure that one rule should have made and did not."""
+
+    rule: str
+    endings: tuple[str, ...]
+    reason: str
+    command: str
+    log: str = ""  # relative to the results, "" if there is none
+
+
+class Measured(NamedTuple):
+    """A number with what is asked of it."""
+
+    quantity: Quantity
+    value: float
+    limits: str
+    status: str
+
+
+@dataclass(frozen=True)
+class Folder:
+    """What an exposure's page needs beside its `Exposure`."""
+
+    row: SheetRow
+    files: Mapping[str, Stat]
+    results: Path
+    settings: Settings
+    config: str
+    metas: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+def exposure_page(exposure: Exposure, folder: Folder, thresholds: Thresholds) -> dict[str, Any]:
+    """Return what the page of an exposure shows."""
+    commands = _commands(exposure, folder)
+    shown = [_shown(name, stat, exposure, folder, commands.metas) for name, stat in folder.files.items()]
+    pictures = [s for s in shown if s.ending.endswith(_PICTURES)]
+    by_ending = {s.ending: s for s in pictures}
+    order = {ending: i for i, ending in enumerate(PRODUCTS)}
+    groups: dict[str, list[Shown]] = {}
+    for item in sorted(pictures, key=lambda s: order.get(s.ending, len(order))):
+        if item.ending[1:3] not in ZOOMS and item.ending != ".png":
+            groups.setdefault(product_of(item.ending).group, []).append(item)
+    return {
+        "e": exposure,
+        "facts": header_facts(exposure, folder.row),
+        "measured": measured(exposure, thresholds),
+        "frame": by_ending.get(".png"),
+        "zooms": [by_ending[f"_{z}.png"] for z in ZOOMS if f"_{z}.png" in by_ending],
+        "groups": groups,
+        "files": [s for s in shown if product_of(s.ending).group in (TABLES, OTHERS) and s not in pictures],
+        "failed": sorted({str(m["failed"]) for m in commands.metas.values() if m.get("failed")}),
+        "commands": _made_by(exposure, folder, commands),
+        "lacks": lacks(exposure, folder, commands),
+        "raw": folder.row.file,
+    }
+
+
+def _commands(exposure: Exposure, folder: Folder) -> Commands:
+    metas = {}
+    for name in folder.files:
+        if name.endswith(".parquet"):
+            try:
+                metas[name.removeprefix(exposure.name)] = read_meta(_folder(exposure, folder) / name)
+            except TableError:
+                continue  # it is listed with its size; who reads it will be told
+    return Commands(folder.row, exposure.month, folder.settings, folder.config, metas)
+
+
+def _folder(exposure: Exposure, folder: Folder) -> Path:
+    return folder.results / "exposures" / exposure.month / exposure.name
+
+
+def _shown(
+    name: str, stat: Stat, exposure: Exposure, folder: Folder, metas: Mapping[str, Mapping[str, Any]]
+) -> Shown:
+    ending = name.removeprefix(exposure.name)
+    path = f"exposures/{exposure.month}/{exposure.name}/{name}"
+    width, height = png_size(folder.results / path) if ending.endswith(".png") else (0, 0)
+    made = made_of(metas.get(ending, {}))
+    return Shown(name, path, product_of(ending).title or name, stat.size, ending, made, width, height)
+
+
+def png_size(path: Path) -> tuple[int, int]:
+    """Return width and height of a PNG file [px] from its first bytes; 0, 0 if it is none."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(24)
+    except OSError:
+        return 0, 0
+    if len(head) < 24 or head[12:16] != b"IHDR":
+        return 0, 0
+    width, height = struct.unpack(">II", head[16:24])
+    return width, height
+
+
+def _made_by(exposure: Exposure, folder: Folder, commands: Commands) -> list[dict[str, Any]]:
+    """Return the commands of an exposure's products in the order of the data's way."""
+    endings = [name.removeprefix(exposure.name) for name in folder.files]
+    endings += [name.removeprefix(exposure.name) for name in exposure.missing]
+    rules: dict[str, list[str]] = {}
+    for ending in endings:
+        if rule := rule_of(ending, folder.row):
+            rules.setdefault(rule, []).append(ending)
+    return [
+        {
+            "rule": rule,
+            "text": commands.of(rule),
+            "endings": sorted(rules[rule]),
+            "made": _newest(rules[rule], commands),
+        }
+        for rule in RULES
+        if rule in rules
+    ]
+
+
+def _newest(endings: Sequence[str], commands: Commands) -> str:
+    return max((made_of(commands.metas.get(ending, {})) for ending in endings), default="")
+
+
+def lacks(exposure: Exposure, folder: Folder, commands: Commands | None = None) -> list[Lack]:
+    """Return what is missing of an exposure, by the rule that would make it."""
+    if not exposure.missing:
+        return []
+    commands = commands or Commands(folder.row, exposure.month, folder.settings, folder.config, {})
+    by_rule: dict[str, list[str]] = {}
+    for name in exposure.missing:
+        ending = name.removeprefix(exposure.name)
+        by_rule.setdefault(rule_of(ending, folder.row), []).append(ending)
+    found = []
+    for rule, endings in by_rule.items():
+        reason, log = _reason(rule, exposure, folder)
+        found.append(Lack(rule, tuple(endings), reason, commands.workflow(endings[:1]), log))
+    return found
+
+
+def _reason(rule: str, exposure: Exposure, folder: Folder) -> tuple[str, str]:
+    """Say why a rule did not make its products, and where its log is."""
+    needs = [exposure.name + ending for ending in REQUIRES.get(rule, ())]
+    lost = [name for name in needs if name not in folder.files]
+    log = log_of(rule, folder.row, exposure.month)
+    last = _last_line(folder.results / log)
+    if lost:
+        return f"needs {', '.join(lost)}", log if last else ""
+    if last:
+        return f"its log ends: {last}", log
+    if (folder.results / log).is_file():
+        return "was made without a complaint, and is gone since", ""
+    return "never tried: the workflow has not come to it", ""
+
+
+def _last_line(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - 2000))
+            lines = file.read().decode("utf-8", "replace").strip().splitlines()
+    except OSError:
+        return ""
+    return lines[-1].strip()[:300] if lines else ""
+
+
+def header_facts(exposure: Exposure, row: SheetRow) -> list[tuple[str, str]]:
+    """Return the facts of the header as label and text; what is not known is left out."""
+    found = [
+        (
+            "Start (UTC)",
+            f"{exposure.date_obs.replace('T', ' ')}" + (" from the name" * (row.date_source == "name")),
+        ),
+        ("Exposure time", _with_unit(exposure.exptime, "s", 2)),
+        ("Type in the header", " / ".join(t for t in (row.img_t1, row.img_t2) if t)),
+        ("OBS_ID", exposure.obs_id),
+        ("DITHOBS", row.dithobs),
+        ("CALBLKID", " ".join(t for t in (row.calblkid, row.calblkvr) if t)),
+        ("Right ascension", _with_unit(exposure.ra, "°", 5)),
+        ("Declination", _with_unit(exposure.dec, "°", 5)),
+        ("Position angle", _with_unit(exposure.pa, "°", 4)),
+        ("Solar aspect angle", _with_unit(exposure.saa, "°", 2)),
+        ("Alpha angle", _with_unit(exposure.alpha, "°", 2)),
+        ("Raw frame", row.file),
+        ("Sheet", f"{row.status}: {row.reason}" if row.reason else row.status),
+    ]
+    return [(label, text) for label, text in found if text]
+
+
+def _with_unit(value: float | None, unit: str, digits: int) -> str:
+    return "" if value is None else f"{value:.{digits}f} {unit}".replace("-", "−")
+
+
+def measured(exposure: Exposure, thresholds: Thresholds) -> list[Measured]:
+    """Return the numbers of an exposure with the limits in force that day, and what they mean."""
+    limits = thresholds.on(_day(exposure)) if exposure.date_obs else None
+    found = []
+    for quantity in QUANTITIES:
+        if quantity.key not in exposure.values:
+            continue
+        value = exposure.values[quantity.key]
+        limit = (limits or {}).get(quantity.threshold)
+        text = limits_text(limit) if limit is not None else ""
+        status = limit.check(quantity.key, value).status if limit is not None and text else "none"
+        found.append(Measured(quantity, value, text, status))
+    return found
+
+
+def _day(exposure: Exposure) -> date:
+    return date.fromisoformat(exposure.date_obs[:10])
+
+
+def limits_text(limits: Limits) -> str:
+    """Return limits in words; "" where there are none."""
+    found = []
+    for status, word in (("warn", "warning"), ("error", "error")):
+        for side, sign in (("below", "<"), ("above", ">")):
+            limit = getattr(limits, f"{status}_{side}")
+            if limit is not None:
+                found.append(f"{word} {sign} {limit:g}")
+    return ", ".join(found)
+
+
+class Neighbours(NamedTuple):
+    """Names of the exposures before and after, by time and within the same type and class; "" if none."""
+
+    before: str
+    after: str
+    before_like: str
+    after_like: str
+
+
+def neighbours(exposures: Sequence[Exposure]) -> dict[str, Neighbours]:
+    """Return the neighbours of every exposure of a month."""
+    names = [e.name for e in exposures]
+    like: dict[tuple[str, str], list[str]] = {}
+    for e in exposures:
+        like.setdefault((e.frame_type, e.cls), []).append(e.name)
+    places = {name: i for i, name in enumerate(names)}
+    places_like = {name: i for same in like.values() for i, name in enumerate(same)}
+    return {
+        e.name: Neighbours(
+            *_around(names, places[e.name]), *_around(like[e.frame_type, e.cls], places_like[e.name])
+        )
+        for e in exposures
+    }
+
+
+def _around(names: Sequence[str], i: int) -> tuple[str, str]:
+    return names[i - 1] if i else "", names[i + 1] if i + 1 < len(names) else ""
+
+
+def month_groups(month: Month, sizes: Callable[[str], int]) -> dict[str, Any]:
+    """Return a month's products for its page: those of single days apart from the others."""
+    top = f"months/{month.name}/"
+
+    def shown(paths: Sequence[str], nested: bool = False) -> list[Shown]:
+        return [
+            Shown(Path(p).name, p, Path(p).stem.replace("_", " "), sizes(p), Path(p).suffix)
+            for p in paths
+            if ("/" in p.removeprefix(top)) == nested
+        ]
+
+    return {
+        "pictures": shown(month.pictures),
+        "daily": shown(month.pictures, nested=True),
+        "tables": [*shown(month.tables), *shown(month.texts), *shown(month.texts, nested=True)],
+        "movies": shown(month.movies),
+    }
+
+
+def counted(exposures: Sequence[Exposure]) -> dict[str, dict[str, int]]:
+    """Return how many exposures have which status, by category and of all ("all")."""
+    counts = {c: dict(Counter(e.statuses.get(c, "none") for e in exposures)) for c in CATEGORIES}
+    return {**counts, "all": dict(Counter(e.status for e in exposures))}

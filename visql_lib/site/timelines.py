@@ -1,0 +1,138 @@
+"""The interactive plots of the site, from its data and tables, and the one script they need."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import bokeh
+import numpy as np
+from numpy.typing import NDArray
+
+from visql_lib.config.sky_settings import TrendSettings
+from visql_lib.config.thresholds import Thresholds
+from visql_lib.errors import TableError
+from visql_lib.site.plots_calibration import CALIBRATION_COLUMNS, calibration_markup
+from visql_lib.site.plots_core import group_of
+from visql_lib.site.plots_month import month_plots
+from visql_lib.site.plots_trends import MEDIAN_KEYS, month_medians, trend_markup
+from visql_lib.tables.gaia import TREND
+from visql_lib.tables.store import Table, read_table
+
+__all__ = ["bokeh_files", "calibration_plots", "month_plots", "plot_tables", "trend_plots"]
+
+log = logging.getLogger(__name__)
+_TYPES = ("SCIENCE", "DARK")  # whose medians are shown
+_QUALITY = ("R2", "e1", "e2", "SCORE")
+_RADIATION = ("COSMIC_DARK_RATE", "XRAY_RATE", "PROTON_RATE", "LIT_AREA")
+
+
+def bokeh_files() -> dict[str, bytes]:
+    """Return what a page with plots must load, by file name: BokehJS as installed, from nowhere else."""
+    folder = Path(bokeh.__file__).parent / "server" / "static" / "js"
+    return {name: (folder / name).read_bytes() for name in ("bokeh.min.js",)}
+
+
+def plot_tables(results: Path) -> list[Path]:
+    """Return the tables that the plots of all months read: while these are the same, so are the plots."""
+    names = ("psfmoments", "radiation", "angles", "detector_frames")
+    paths = [folder / f"{name}_{folder.name}.parquet" for folder in _months(results) for name in names]
+    return [path for path in (*paths, _trend_path(results)) if path.is_file()]
+
+
+def trend_plots(
+    results: Path, thresholds: Thresholds, settings: TrendSettings | None = None
+) -> tuple[str, str]:
+    """Return the plots over all months as Bokeh's script and the HTML that holds them.
+
+    A table that is not there, or cannot be read, is left out.
+
+    Parameters
+    ----------
+    results : Path
+        Folder of results.
+    thresholds : Thresholds
+    settings : TrendSettings, optional
+        Limits of the flux loss; the defaults if None.
+    """
+    table = _read(_trend_path(results), TREND.names)
+    meta: dict[str, Any] = table.meta if table is not None else {}
+    medians = [found for folder in _months(results) if (found := _medians(folder))["groups"]]
+    return trend_markup(
+        table,
+        meta.get("steps") or [],
+        meta.get("forecast") or [],
+        medians,
+        thresholds,
+        settings or TrendSettings(),
+    )
+
+
+def calibration_plots(results: Path, thresholds: Thresholds) -> tuple[str, str]:
+    """Return the plots of the frames of all months as Bokeh's script and the HTML that holds them.
+
+    Parameters
+    ----------
+    results : Path
+        Folder of results.
+    thresholds : Thresholds
+    """
+    tables = []
+    for folder in _months(results):
+        table = _read(folder / f"detector_frames_{folder.name}.parquet", CALIBRATION_COLUMNS)
+        if table is not None and table.n_rows:
+            tables.append({**table, "MONTH": np.full(table.n_rows, folder.name)})
+    names = tables[0].keys() if tables else ()
+    frames = {name: np.concatenate([table[name] for table in tables]) for name in names}
+    return calibration_markup(frames, thresholds)
+
+
+def _months(results: Path) -> list[Path]:
+    folder = results / "months"
+    found = folder.iterdir() if folder.is_dir() else ()
+    return sorted(path for path in found if path.is_dir() and len(path.name) == 6 and path.name.isdigit())
+
+
+def _trend_path(results: Path) -> Path:
+    return results / "timeline" / "trend.parquet"
+
+
+def _read(path: Path, columns: Sequence[str]) -> Table | None:
+    """Read columns of a table; None if it is not there or broken, for the page is made all the same."""
+    if not path.is_file():
+        return None
+    try:
+        return read_table(path, columns)
+    except TableError as error:
+        log.warning("%s is left out of the plots: %s", path, error)
+        return None
+
+
+def _medians(folder: Path) -> dict[str, Any]:
+    return month_medians(folder.name, {k: v for k, v in _values(folder) if k in MEDIAN_KEYS})
+
+
+def _values(folder: Path) -> Iterator[tuple[str, tuple[NDArray, NDArray]]]:
+    """Yield the quantities of a month with the colour groups of its exposures."""
+    quality = _read(folder / f"psfmoments_{folder.name}.parquet", ("CLASS", *_QUALITY))
+    if quality is not None:
+        groups = _groups(quality["CLASS"], np.full(quality.n_rows, "SCIENCE"))
+        yield from ((key, (groups, np.asarray(quality[key], dtype=float))) for key in _QUALITY)
+    columns = ("EXPOSURE", "CLASS", "FRAME_TYPE", *_RADIATION)
+    radiation = _read(folder / f"radiation_{folder.name}.parquet", columns)
+    if radiation is None:
+        return
+    groups = _groups(radiation["CLASS"], radiation["FRAME_TYPE"])
+    yield from ((key, (groups, np.asarray(radiation[key], dtype=float))) for key in _RADIATION)
+    angles = _read(folder / f"angles_{folder.name}.parquet", ("EXPOSURE", "GOES_FLUX"))
+    if angles is not None:
+        flux = dict(zip(angles["EXPOSURE"], angles["GOES_FLUX"], strict=True))
+        mine = np.array([flux.get(name, np.nan) for name in radiation["EXPOSURE"]], dtype=float)
+        yield "GOES_FLUX", (groups, mine)
+
+
+def _groups(classes: NDArray, types: NDArray) -> NDArray:
+    pairs = zip(classes, types, strict=True)
+    return np.array([group_of(str(c), str(t)) if t in _TYPES else "other" for c, t in pairs], dtype=object)

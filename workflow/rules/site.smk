@@ -1,0 +1,74 @@
+# The site: tiles of each frame for its viewer, and the pages, which only say what is there.
+
+
+rule pyramid:
+    input:
+        raw=ancient(raw_frame),
+    output:
+        f"{RESULTS}/site/tiles/{{month}}/{{exposure}}/tiles.js",
+    log:
+        f"{LOG}/pyramid/{{month}}/{{exposure}}.log",
+    benchmark:
+        f"{BENCHMARK}/pyramid/{{month}}/{{exposure}}.tsv"
+    conda:
+        "../../envs/visql.yaml"
+    resources:
+        mem_mb=800,
+        runtime=10,
+    params:
+        version=STAGES["pyramid"],
+        config=PLAN.config_of(),
+        facts=PLAN.facts("geometry", "detector"),
+        raw=fingerprint,
+        folder=lambda wildcards, output: os.path.dirname(output[0]),
+        full=lambda wildcards: (
+            "--full"
+            if wildcards.exposure in PLAN.settings.site.full_resolution
+            else ""
+        ),
+    shell:
+        "visql pyramid {input.raw:q} -o {params.folder:q} {params.full} --record-failure"
+        " --config {params.config:q} >{log:q} 2>&1"
+
+
+# Looks by itself at what changed, each time it is asked for.
+rule site:
+    input:
+        [PLAN.pages(month) for month in PLAN.months],
+        PLAN.trend() if PLAN.makes("gaia") else [],
+    log:
+        f"{LOG}/site.log",
+    benchmark:
+        f"{BENCHMARK}/site.tsv"
+    conda:
+        "../../envs/visql.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        version=STAGES["site"],
+        config=PLAN.standing_config(
+            "site", *(s for s in PLAN.sections if s != "alerts")
+        ),
+    shell:
+        "visql site --config {params.config:q} >{log:q} 2>&1"
+
+
+# Who wants to know is told: once, again while it lasts, and at the end.
+rule alerts:
+    input:
+        [PLAN.month_tables(month) for month in PLAN.months],
+    log:
+        f"{LOG}/alerts.log",
+    benchmark:
+        f"{BENCHMARK}/alerts.tsv"
+    conda:
+        "../../envs/visql.yaml"
+    resources:
+        mem_mb=1000,
+        runtime=30,
+    params:
+        version=STAGES["site"],
+        config=PLAN.standing_config("alerts", *PLAN.sections),
+    shell:
+        "visql alerts --send --config {params.config:q} >{log:q} 2>&1"
