@@ -18,9 +18,10 @@ $(STAMP): pyproject.toml constraints.txt
 
 demo: install
 	$(BIN)/visql simulate config/demo_plan.yaml -o demo/raw --jobs $$(getconf _NPROCESSORS_ONLN || echo 2)
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --cores $(CORES) --configfile config/demo.yaml
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake month site --cores $(CORES) --configfile config/demo.yaml
 	@echo
 	@echo "Done. Look at:"
+	@echo "  demo/results/site/index.html                             open it in a browser: everything is there"
 	@echo "  demo/results/months/202407/IQ_timeline_202407.png        the month at a glance"
 	@echo "  demo/results/months/202407/psfmoments_202407.png         sizes and shapes of its exposures"
 	@echo "  demo/results/months/202407/status.tsv                    what became of every frame"
