@@ -64,6 +64,8 @@ def test_every_rule_has_log_benchmark_resources_and_a_stage_version():
                 "goes_again",
                 "angles",
                 "movie",
+                "site",
+                "alerts",
                 "last_movie",
             ):
                 # whom it asks is no reason to ask again; the others carry what matters of it as well

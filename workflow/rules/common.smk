@@ -85,3 +85,14 @@ def fingerprint(wildcards):
     """Return what changes when a raw frame is replaced (ancient() hides that from Snakemake)."""
     row = PLAN.row(wildcards.month, wildcards.exposure)
     return row.fingerprint if row is not None else ""
+
+
+# The settings of calibration frames must not make all SCIENCE frames again.
+SETTINGS_OF_SCIENCE = PLAN.config_of("catalog", "preview")
+SETTINGS_OF_OTHERS = PLAN.config_of("catalog", "preview", "calibration")
+
+
+def settings_of_frame(wildcards):
+    """Return the file with the settings of an exposure's catalogue."""
+    science = sheet_value("frame_type")(wildcards) == "SCIENCE"
+    return SETTINGS_OF_SCIENCE if science else SETTINGS_OF_OTHERS

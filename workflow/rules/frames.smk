@@ -1,17 +1,6 @@
 # Raw frame -> catalogue, levels, previews: one pass over the pixels.
 
 
-# The settings of calibration frames must not make all SCIENCE frames again.
-SETTINGS_OF_SCIENCE = PLAN.config_of("catalog", "preview")
-SETTINGS_OF_OTHERS = PLAN.config_of("catalog", "preview", "calibration")
-
-
-def settings_of_frame(wildcards):
-    """Return the file with the settings of an exposure's catalogue."""
-    science = sheet_value("frame_type")(wildcards) == "SCIENCE"
-    return SETTINGS_OF_SCIENCE if science else SETTINGS_OF_OTHERS
-
-
 rule catalog:
     input:
         raw=ancient(raw_frame),
