@@ -164,13 +164,12 @@ def held(path: Path) -> Iterator[io.FileIO]:
 def cleaned(target: Path) -> Iterator[None]:
     """Leave nothing behind of a download but what can be gone on with; for who holds the packed part."""
     packed, plain = parts_of(target)
-    worthless = True
+    worthless = False  # what is cut off is gone on with
     try:
         yield
+        worthless = True
     except BrokenFileError:
-        raise
-    except BaseException:
-        worthless = False
+        worthless = True
         raise
     finally:
         plain.unlink(missing_ok=True)

@@ -66,12 +66,14 @@ def encode(
             process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=said, stderr=said)
         except OSError as error:
             raise MovieError(f"{command[0]}: the encoder does not start ({error.strerror})") from error
+        fed = False
         try:
             count, whole = _feed(process, frames, size)
-        except BaseException:  # a broken frame, an interruption: leave no encoder behind
-            process.kill()
-            process.wait()
-            raise
+            fed = True
+        finally:
+            if not fed:  # a broken frame, an interruption: leave no encoder behind
+                process.kill()
+                process.wait()
         if (code := process.wait()) != 0 or not whole:
             raise MovieError(f"{path}: the encoder failed (exit code {code}): {_end_of(said)}")
     return count
