@@ -63,7 +63,11 @@ rule last_month:
     input:
         PLAN.newest_tables(configured=True),
     output:
-        f"{RESULTS}/timeline/IQ_timeline_lastmonth.png",
+        report(
+            f"{RESULTS}/timeline/IQ_timeline_lastmonth.png",
+            category="Image quality",
+            caption="../report/lastmonth.rst",
+        ),
     log:
         f"{LOG}/quality_pictures/lastmonth.log",
     benchmark:

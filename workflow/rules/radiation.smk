@@ -53,8 +53,12 @@ rule month_radiation:
         table=f"{MONTHS}/radiation_{{month}}.parquet",
         leak=f"{MONTHS}/leak_{{month}}.parquet",
         pictures=[
-            f"{MONTHS}/radiation_{{month}}.png",
-            f"{MONTHS}/leak_{{month}}.png",
+            report(
+                f"{MONTHS}/{name}_{{month}}.png",
+                category="Radiation",
+                caption="../report/radiation.rst",
+            )
+            for name in ("radiation", "leak")
         ],
     log:
         f"{LOG}/month_radiation/{{month}}.log",
@@ -86,7 +90,11 @@ rule detector:
         frames=f"{MONTHS}/detector_frames_{{month}}.parquet",
         hot=f"{MONTHS}/hot_pixels_{{month}}.parquet",
         pictures=[
-            f"{MONTHS}/detector_{{month}}_{name}.png"
+            report(
+                f"{MONTHS}/detector_{{month}}_{name}.png",
+                category="Detectors",
+                caption="../report/detector.rst",
+            )
             for name in ("timeline", "map", "hot")
         ],
     log:

@@ -65,7 +65,10 @@ rule ratio_pictures:
         by_ccd=f"{MONTHS}/ratios_ccd_{{month}}.parquet",
         sheet=f"{RESULTS}/exposures/{{month}}.tsv",
     output:
-        pictures=PLAN.ratio_pictures("{month}"),
+        pictures=[
+            report(path, category="Photometry and ice", caption="../report/ratios.rst")
+            for path in PLAN.ratio_pictures("{month}")
+        ],
         days=directory(f"{MONTHS}/iceplots"),
     log:
         f"{LOG}/ratio_pictures/{{month}}.log",
@@ -91,7 +94,10 @@ rule trend:
         PLAN.ratio_tables(configured=True),
     output:
         trend=f"{TIMELINE}/trend.parquet",
-        pictures=PLAN.trend_pictures(),
+        pictures=[
+            report(path, category="Photometry and ice", caption="../report/trend.rst")
+            for path in PLAN.trend_pictures()
+        ],
     log:
         f"{LOG}/trend.log",
     benchmark:
