@@ -1,7 +1,10 @@
 """A toy month's radiation, angles, detectors, movies and performance, by real Snakemake runs."""
 
+import json
 import shutil
+import time
 from datetime import date
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -107,3 +110,109 @@ def test_a_day_that_comes_late_is_used_by_the_next_run(month, tmp_path):
     jobs = other.missing()
     assert jobs["angles"] == jobs["month_radiation"] == 1
     assert set(jobs) <= {*NEW_JOBS, "month"} - {"detector"}
+
+
+# The site of that month, in a real browser.
+
+
+@pytest.fixture(scope="module")
+def site(month):
+    """The pages of the month, made by the workflow."""
+    code, said = month.run("site", "--quiet", "rules")
+    assert code == 0, said
+    return month.results / "site"
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium without a screen; skips where it is not there."""
+    webdriver = pytest.importorskip("selenium.webdriver")
+    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if chromium is None or driver is None:
+        pytest.skip("no chromium and chromedriver here")
+    options = webdriver.ChromeOptions()
+    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--window-size=1300,1000"):
+        options.add_argument(argument)
+    options.binary_location = chromium
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    found = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+    yield found
+    found.quit()
+
+
+def wait_for(browser, script, *arguments):
+    """Run a script until it gives something; fails after 10 s."""
+    end = time.monotonic() + 10
+    while time.monotonic() < end:
+        if found := browser.execute_script(script, *arguments):
+            return found
+        time.sleep(0.1)
+    raise AssertionError(script)
+
+
+def check_page(browser, results):
+    """Demand no console error, no request outside the results, and no serious finding of axe."""
+    severe = [entry["message"] for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
+    assert severe == []
+    events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
+    asked = [e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"]
+    assert asked
+    assert [url for url in asked if not url.startswith((results.as_uri(), "data:", "blob:"))] == []
+    axe = pytest.importorskip("axe_core_python")
+    browser.execute_script((Path(axe.__file__).parent / "axe.min.js").read_text(encoding="utf-8"))
+    found = browser.execute_async_script(
+        "const done = arguments[0]; axe.run().then((r) => done(r.violations.map("
+        "(v) => [v.impact, v.id, v.nodes.slice(0, 3).map((n) => n.html.slice(0, 200))])))"
+    )
+    assert [v for v in found if v[0] in ("serious", "critical")] == []
+
+
+def test_the_front_page_leads_to_the_month(site, month, browser):
+    browser.get((site / "index.html").as_uri())
+    assert "2024-07" in browser.find_element("tag name", "body").text
+    check_page(browser, month.results)
+    browser.find_element("link text", "2024-07").click()
+    assert browser.current_url.endswith("months/202407.html")
+
+
+def test_the_months_table_and_plots_lead_to_exposures_and_its_movie_plays(site, month, browser):
+    browser.get((site / "months" / "202407.html").as_uri() + "#type=SCIENCE&sort=-R2")
+    names = "return [...document.querySelectorAll('tr[data-name]')].map((row) => row.dataset.name)"
+    wait_for(browser, names)
+    assert sorted(browser.execute_script(names)) == sorted(stems(month, "SCIENCE"))
+    wait_for(browser, "return window.Bokeh && Bokeh.documents.length > 0 && Bokeh.documents[0].is_idle")
+    check_page(browser, month.results)
+    played = browser.execute_async_script(
+        "const done = arguments[0], v = document.querySelector('video'); v.muted = true; v.playbackRate = 4;"
+        "v.addEventListener('timeupdate', () => { if (v.currentTime > 0.1) done([v.currentTime, v.videoWidth]); });"
+        "v.addEventListener('error', () => done(['error', v.error && v.error.message])); v.play();"
+    )
+    assert played[0] != "error", played
+    assert played[1] == 1280
+
+
+def test_an_exposures_viewer_shows_its_tiles_and_zooms(site, month, browser):
+    stem = stems(month, "SCIENCE")[0]
+    browser.get((site / "exposures" / "202407" / f"{stem}.html").as_uri())
+    viewer = "const v = document.getElementById('viewer').visqlViewer; return v && v.panes.length && "
+    wait_for(browser, viewer + "!v.waiting && !v.panes.some((p) => p.pending)")
+    zoom = browser.execute_script(viewer + "v.view.zoom")
+    browser.find_element("css selector", "button[aria-label='Zoom in (+)']").click()
+    wait_for(browser, viewer + "v.view.zoom > arguments[0]", zoom)
+    check_page(browser, month.results)
+    body = browser.find_element("tag name", "body").text
+    assert stem in body
+    assert "visql catalog" in browser.page_source
+
+
+@pytest.mark.parametrize("page", ["trends", "calibration", "missing", "about"])
+def test_the_other_pages_open(site, month, browser, page):
+    browser.get((site / f"{page}.html").as_uri())
+    check_page(browser, month.results)
+
+
+def test_a_second_site_writes_nothing(site, month):
+    before = {p: p.stat().st_mtime_ns for p in site.rglob("*.html")}
+    code, said = month.run("site", "--quiet", "rules")
+    assert code == 0, said
+    assert {p: p.stat().st_mtime_ns for p in site.rglob("*.html")} == before

@@ -578,7 +578,7 @@ def test_demo_plan_is_valid(vis):
     plan = read_yaml(Path(__file__).parents[1] / "config" / "demo_plan.yaml")
     exposures = exposures_of(plan, "demo")
     assert sorted(e.type for e in exposures) == sorted(
-        ["BIAS", "DARK", "FLAT", "CHARGE"] + 4 * ["long"] + 3 * ["short"]
+        ["BIAS", "DARK", "DARK", "FLAT", "CHARGE"] + 5 * ["long"] + 3 * ["short"]
     )
     assert {e.name.month for e in exposures} == {"202407"}
     for options in exposures:

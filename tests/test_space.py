@@ -33,7 +33,8 @@ class Month:
         self.folder, self.raw, self.results = folder, folder / "raw", folder / "results"
         self.raw.mkdir(exist_ok=True)
         values = {"months": "202407", "raw": "raw", "results": "results", "index": {"growing_age": 0}}
-        values |= {"gaia": {"sources": []}, "instrument": str(ROOT / "tests" / "toy_camera.yaml")}
+        values |= {"parts": [], "gaia": {"sources": []}, "goes": {"sources": []}, "plate": {"solve": "no"}}
+        values |= {"instrument": str(ROOT / "tests" / "toy_camera.yaml")}
         (folder / "c.yaml").write_text(yaml.safe_dump(values))
 
     @property

@@ -75,6 +75,7 @@ class Place:
     def configure(self, **changes):
         values = {"months": "202407", "raw": "raw", "results": "results", "index": {"growing_age": 0}}
         values |= {"watch": {"interval": 0.01, "cores": 1}, "instrument": str(ROOT / "tests/toy_camera.yaml")}
+        values |= {"parts": [], "gaia": {"sources": []}, "goes": {"sources": []}, "plate": {"solve": "no"}}
         (self.folder / "c.yaml").write_text(yaml.safe_dump(values | changes))
 
     def frame(self, hour):
