@@ -25,6 +25,16 @@ _TOY_EXPOSURES = [
 ]
 
 
+# Files that run whole workflows, the longest first: at the end, both processes have small ones left.
+_LONGEST = ("radiation_workflow", "workflow", "docs", "gaia_workflow", "watch", "space", "site", "site_plots")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Start with the longest files."""
+    order = {f"test_{name}.py": place for place, name in enumerate(_LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.name, len(order)))
+
+
 @pytest.fixture(scope="session")
 def vis() -> Instrument:
     """Euclid VIS."""
