@@ -43,58 +43,50 @@ localrules:
 rule month:
     default_target: True
     input:
-        [PLAN.levels(month) for month in PLAN.months],
-        [PLAN.pictures(month) for month in PLAN.months],
-        [PLAN.quality(month) for month in PLAN.months],
+        of_months(PLAN.levels),
+        of_months(PLAN.pictures),
+        of_months(PLAN.quality),
         expand(f"{MONTHS}/complete.tsv", month=PLAN.months),
-        PLAN.last_month(),
-        PLAN.asking if PLAN.makes("gaia") else [],
-        PLAN.radiation.asking if PLAN.makes("radiation") else [],
-        [PLAN.gaia(month) for month in PLAN.months if PLAN.makes("gaia")],
-        PLAN.trend() if PLAN.makes("gaia") else [],
-        [
-            PLAN.radiation.month(month)
-            for month in PLAN.months
-            if PLAN.makes("radiation")
-        ],
-        [PLAN.radiation.movies(month) for month in PLAN.months if PLAN.makes("movies")],
-        PLAN.radiation.last_movie() if PLAN.makes("movies") else [],
-        [
-            PLAN.radiation.performance(month)
-            for month in PLAN.months
-            if PLAN.makes("performance")
-        ],
+        lambda _: PLAN.last_month(),
+        lambda _: PLAN.asking if PLAN.makes("gaia") else [],
+        lambda _: PLAN.radiation.asking if PLAN.makes("radiation") else [],
+        of_months(PLAN.gaia, "gaia"),
+        lambda _: PLAN.trend() if PLAN.makes("gaia") else [],
+        of_months(PLAN.radiation.month, "radiation"),
+        of_months(PLAN.radiation.movies, "movies"),
+        lambda _: PLAN.radiation.last_movie() if PLAN.makes("movies") else [],
+        of_months(PLAN.radiation.performance, "performance"),
 
 
 rule quality:
     input:
-        [PLAN.quality(month) for month in PLAN.months],
+        of_months(PLAN.quality),
 
 
 rule gaia:
     input:
-        PLAN.asking,
-        [PLAN.gaia(month) for month in PLAN.months],
+        lambda _: PLAN.asking,
+        of_months(PLAN.gaia),
 
 
 rule radiation:
     input:
-        PLAN.radiation.asking,
-        [PLAN.radiation.month(month) for month in PLAN.months],
+        lambda _: PLAN.radiation.asking,
+        of_months(PLAN.radiation.month),
 
 
 rule movies:
     input:
-        [PLAN.radiation.movies(month) for month in PLAN.months],
-        PLAN.radiation.last_movie(),
+        of_months(PLAN.radiation.movies),
+        lambda _: PLAN.radiation.last_movie(),
 
 
 rule timeline:
     input:
-        PLAN.last_month(),
-        PLAN.trend(),
+        lambda _: PLAN.last_month(),
+        lambda _: PLAN.trend(),
 
 
 rule legacy:
     input:
-        [PLAN.legacy(month) for month in PLAN.months],
+        of_months(PLAN.legacy),

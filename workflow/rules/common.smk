@@ -96,3 +96,17 @@ def settings_of_frame(wildcards):
     """Return the file with the settings of an exposure's catalogue."""
     science = sheet_value("frame_type")(wildcards) == "SCIENCE"
     return SETTINGS_OF_SCIENCE if science else SETTINGS_OF_OTHERS
+
+
+def of_months(products, part=None):
+    """Return an input function: what `products` says of each month, worked out only for targets that are made.
+
+    With a `part`, only if the default target makes that.
+    """
+
+    def found(wildcards):
+        if part is not None and not PLAN.makes(part):
+            return []
+        return [path for month in PLAN.months for path in products(month)]
+
+    return found

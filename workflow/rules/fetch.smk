@@ -1,11 +1,10 @@
 # New raw frames from the archive: a target by itself, made each time it is asked for.
+# No benchmark: Snakemake would take its file for the result, and never run it again.
 
 
 rule fetch:
     log:
         f"{LOG}/fetch.log",
-    benchmark:
-        f"{BENCHMARK}/fetch.tsv"
     conda:
         "../../envs/visql.yaml"
     resources:

@@ -31,15 +31,13 @@ rule pyramid:
         " --config {params.config:q} >{log:q} 2>&1"
 
 
-# Looks by itself at what changed, each time it is asked for.
+# Looks by itself at what changed, each time it is asked for; no benchmark, see fetch.smk.
 rule site:
     input:
-        [PLAN.pages(month) for month in PLAN.months],
-        PLAN.trend() if PLAN.makes("gaia") else [],
+        of_months(PLAN.pages),
+        lambda _: PLAN.trend() if PLAN.makes("gaia") else [],
     log:
         f"{LOG}/site.log",
-    benchmark:
-        f"{BENCHMARK}/site.tsv"
     conda:
         "../../envs/visql.yaml"
     resources:
@@ -57,11 +55,9 @@ rule site:
 # Who wants to know is told: once, again while it lasts, and at the end.
 rule alerts:
     input:
-        [PLAN.month_tables(month) for month in PLAN.months],
+        of_months(PLAN.month_tables),
     log:
         f"{LOG}/alerts.log",
-    benchmark:
-        f"{BENCHMARK}/alerts.tsv"
     conda:
         "../../envs/visql.yaml"
     resources:
