@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-from visql_lib.tables.products import CALIBRATION_COLUMNS
+from visql_lib.tables.products import CALIBRATION_COLUMNS, LEVEL_COLUMNS
+from visql_lib.tables.radiation import EXPOSURE_COLUMNS
 from visql_lib.tables.schema import Column, TableSchema
-
-_FRAME = (
-    Column("EXPOSURE", "str", "", "exposure"),
-    Column("DATE_OBS", "time", "", "start, UTC"),
-    Column("FRAME_TYPE", "str", "", "SCIENCE, DARK, ..."),
-    Column("EXPTIME", "float64", "s", "exposure time"),
-)
 
 DETECTOR = TableSchema(
     "detector",
     "Levels, noise and defects of every quadrant of every frame of a month; NaN where a quantity is not "
     "measured in frames of this type.",
     (
-        *_FRAME,
-        Column("EXT", "str", "", "quadrant"),
-        Column("BIAS", "float32", "adu", "median of the serial overscan"),
-        Column("BIAS_PRESCAN", "float32", "adu", "median of the serial prescan"),
-        Column("BIAS_PARALLEL", "float32", "adu", "median of the parallel overscan"),
-        Column("READ_NOISE", "float32", "adu", "robust rms of the serial overscan"),
-        Column("LEVEL", "float32", "adu", "median of the image section, bias included"),
-        Column("NOISE", "float32", "adu", "robust rms of the image section"),
+        *EXPOSURE_COLUMNS,
+        *LEVEL_COLUMNS,
         *CALIBRATION_COLUMNS,
         Column("DARK_RATE", "float32", "adu / s", "DARK: SIGNAL over EXPTIME"),
         Column("ILLUMINATION", "float32", "", "FLAT: SIGNAL over its median of the frame's quadrants"),
@@ -60,7 +48,7 @@ DETECTOR_FRAMES = TableSchema(
     "detector_frames",
     "Levels, noise and defects of every frame of a month, all quadrants together.",
     (
-        *_FRAME,
+        *EXPOSURE_COLUMNS,
         Column("N_QUADRANTS", "int32", "", "quadrants of the frame"),
         *(column for median in MEDIANS for column in _median(*median)),
         Column("BIAS_SHIFT", "float64", "adu", "median of BIAS less the quadrant's own median of the month"),

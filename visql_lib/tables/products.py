@@ -69,18 +69,22 @@ CALIBRATION_COLUMNS = (
     Column("TRAILING_LENGTH", "float32", "pix", "CHARGE: lines in which it falls to 1/e; NaN if unsure"),
 )
 
+LEVEL_COLUMNS = (
+    Column("EXT", "str", "", "quadrant"),
+    Column("BIAS", "float32", "adu", "median of the serial overscan"),
+    Column("BIAS_PRESCAN", "float32", "adu", "median of the serial prescan"),
+    Column("BIAS_PARALLEL", "float32", "adu", "median of the parallel overscan"),
+    Column("READ_NOISE", "float32", "adu", "robust rms of the serial overscan"),
+    Column("LEVEL", "float32", "adu", "median of the image section, bias included"),
+    Column("NOISE", "float32", "adu", "robust rms of the image section"),
+)
+
 QUADRANTS = TableSchema(
     "quadrants",
     "Bias level, noise and background of every quadrant of one exposure, and what its frame type asks for "
     "(DARK, FLAT, BIAS, CHARGE); NaN where it is not measured in frames of this type.",
     (
-        Column("EXT", "str", "", "quadrant"),
-        Column("BIAS", "float32", "adu", "median of the serial overscan"),
-        Column("BIAS_PRESCAN", "float32", "adu", "median of the serial prescan"),
-        Column("BIAS_PARALLEL", "float32", "adu", "median of the parallel overscan"),
-        Column("READ_NOISE", "float32", "adu", "robust rms of the serial overscan"),
-        Column("LEVEL", "float32", "adu", "median of the image section, bias included"),
-        Column("NOISE", "float32", "adu", "robust rms of the image section"),
+        *LEVEL_COLUMNS,
         Column("BACKGROUND", "float32", "adu", "median of the fitted background; NaN where none was fitted"),
         Column("BACKGROUND_RMS", "float32", "adu", "its rms, the unit of the threshold"),
         Column("N_DETECTIONS", "int32", "", "rows of the catalogue"),

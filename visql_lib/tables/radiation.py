@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from visql_lib.tables.schema import Column, TableSchema
 
-_EXPOSURE = (
+EXPOSURE_COLUMNS = (
     Column("EXPOSURE", "str", "", "exposure"),
     Column("DATE_OBS", "time", "", "start, UTC"),
     Column("EXPTIME", "float64", "s", "exposure time"),
@@ -53,7 +53,7 @@ MONTH_RADIATION = TableSchema(
     "month_radiation",
     "Particles of every SCIENCE and DARK exposure of a month.",
     (
-        *_EXPOSURE,
+        *EXPOSURE_COLUMNS,
         Column("CLASS", "str", "", "exposure class"),
         Column("AREA", "float64", "cm2", "image sections"),
         *_NUMBERS,
@@ -94,7 +94,7 @@ ANGLES = TableSchema(
     "angles",
     "Pointing, angles to the Sun and its X-ray flux, of every exposure of a month.",
     (
-        *_EXPOSURE,
+        *EXPOSURE_COLUMNS,
         Column("IMG_T1", "str", "", "type in the header"),
         Column("IMG_T2", "str", "", "type in the header"),
         Column("RA", "float64", "deg", "boresight"),
