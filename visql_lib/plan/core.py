@@ -374,6 +374,8 @@ class Plan:
         if not path.is_file() or path.read_text(encoding="utf-8") != content:
             with atomic_path(path) as temporary:
                 temporary.write_text(content, encoding="utf-8")
+            if "alerts" in values:  # a webhook's address may be a secret
+                path.chmod(0o600)
         return str(path)
 
     def news(self) -> str:
