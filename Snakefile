@@ -43,7 +43,6 @@ localrules:
 rule month:
     default_target: True
     input:
-        of_months(PLAN.levels),
         of_months(PLAN.pictures),
         of_months(PLAN.quality),
         expand(f"{MONTHS}/complete.tsv", month=PLAN.months),

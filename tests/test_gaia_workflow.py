@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.slow]
 
 RATIOS = {"gain": "none"}  # the toy camera has no gain model
 TRUTH = {"sources": "folder", "folder": "raw/truth"}
-MATCH_JOBS = {"gaia_project": 3, "gaia_match": 3, "gaia_pictures": 3}
+MATCH_JOBS = {"gaia_match": 3}
 GATHER_JOBS = {"geometry": 1, "ratios": 1, "ratio_pictures": 1, "trend": 1, "month_trend": 1}
 
 
@@ -86,7 +86,7 @@ def test_a_service_that_is_down_costs_only_the_match(month, tmp_path):
         "rest": 0,
     }
     other.configure(parts=["gaia"], gaia=nobody, ratios=RATIOS)
-    code, said = other.run("--quiet", "rules", "--forcerun", "gaia_project")
+    code, said = other.run("--quiet", "rules", "--forcerun", "gaia_match")
     assert code == 0, said
     table = month_table(other, "astrometry")
     assert (table["FLAGS"] & SolutionFlag.REFERENCE_FAILED > 0).all()

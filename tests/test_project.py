@@ -65,7 +65,7 @@ def test_every_rule_has_log_benchmark_resources_and_a_stage_version():
             if name in (
                 "gaia_tile",
                 "gaia_again",
-                "gaia_project",
+                "gaia_match",
                 "goes_day",
                 "goes_again",
                 "angles",

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from visql_lib.cli.common import INPUT, OUTPUT, RECORD_FAILURE, output_option, recorded, settings_of, step
+from visql_lib.cli.common import (
+    INPUT,
+    OUTPUT,
+    PREFIX,
+    RECORD_FAILURE,
+    output_option,
+    recorded,
+    settings_of,
+    step,
+)
 from visql_lib.errors import TableError
 
 if TYPE_CHECKING:
@@ -28,16 +38,25 @@ _MOMENTS_END, _GAIA_END = "_stars2_mom", "_stars2_gaia"
     Writes the VIS/Gaia flux ratio of every matched star; the astrometric solution
     in the original's form [px of 0.1 arcsec], ours as a table with its errors.
     MOMENTS and GAIA are our tables or the original's (.cat, .txt); a result whose
-    name ends in .txt or .cat is written in the original's form.""",
+    name ends in .txt or .cat is written in the original's form. With --sheet,
+    GAIA are tiles or catalogues on the sky, projected as `visql gaia-project`
+    does, about the boresight that the sheet gives.""",
     "visql gaia-match E_stars2_mom.parquet E_stars2_gaia.parquet -o E_frat.parquet"
-    " --solution E_x_gaia_dxdy.txt",
+    " --solution E_x_gaia_dxdy.txt\n"
+    "  visql gaia-match E_stars2_mom.parquet gaia/8123.parquet --sheet 202407.tsv"
+    " --project E_stars2_gaia.parquet -o E_frat.parquet",
 )
 @click.argument("moments", type=INPUT)
-@click.argument("gaia", type=INPUT)
+@click.argument("gaia", type=INPUT, nargs=-1, required=True)
+@click.option("--sheet", type=INPUT, metavar="TSV", help="The exposure sheet; needs --project.")
+@click.option("--project", "projected", type=OUTPUT, metavar="FILE", help="The projected stars (Parquet).")
 @output_option("Flux ratios (Parquet, or .txt).")
 @click.option("--solution", type=OUTPUT, metavar="TXT", help="Also write the solution as the original did.")
 @click.option("--table", type=OUTPUT, metavar="FILE", help="Also write ours: a row per CCD (Parquet).")
 @click.option("--colours", type=OUTPUT, metavar="FILE", help="Also write the moments with G and BP-RP.")
+@click.option(
+    "--pictures", type=PREFIX, metavar="PREFIX", help="Also draw the match: PREFIX_stars2_gaia.png ..."
+)
 @click.option("--exptime", type=float, metavar="S", help="Exposure time; default: as MOMENTS says.")
 @click.option(
     "--geometry",
@@ -47,22 +66,28 @@ _MOMENTS_END, _GAIA_END = "_stars2_mom", "_stars2_gaia"
 @RECORD_FAILURE
 def command(
     moments: Path,
-    gaia: Path,
+    gaia: tuple[Path, ...],
+    sheet: Path | None,
+    projected: Path | None,
     output: Path,
     solution: Path | None,
     table: Path | None,
     colours: Path | None,
+    pictures: Path | None,
     exptime: float | None,
     geometry: str | None,
     record_failure: bool,
     config: Path | None,
 ) -> None:
-    """Read, match, write."""
+    """Read, project, match, write, draw."""
     from visql_lib.cli.frame_pass import provenance
+    from visql_lib.cli.pictures import draw
     from visql_lib.frames import load_instrument
     from visql_lib.photometry.ratios import gain_table
     from visql_lib.tables.gaia import FRAT, MOMENTS_COLOURS, SOLUTION
 
+    if pictures is not None and (table is None or colours is None):
+        raise click.UsageError("--pictures is drawn from --table and --colours: give them")
     settings = settings_of(config)
     if geometry is not None:
         changed = settings.astrometry.model_copy(update={"geometry": geometry})
@@ -70,14 +95,15 @@ def command(
     instrument = load_instrument(settings.instrument)
     gain_table(instrument, settings.ratios.gain)  # a wrong setting is no failure of an exposure
     meta: dict[str, Any] = {"exposure": moments.stem.removesuffix(_MOMENTS_END)}
+    stars = _reference(gaia, sheet, projected, meta["exposure"], settings, record_failure)
     found = None
     with recorded(record_failure, meta):
-        meta["flags"] = _flags_of(gaia)
-        found = _match(moments, gaia, exptime, settings, meta)
+        meta["flags"] = _flags_of(stars)
+        found = _match(moments, stars, exptime, settings, meta)
         flags = meta["flags"] | int(found.flags)
         meta |= found.facts() | {"flags": flags}
     facts = (instrument.gain_models, instrument.sky_distortion, instrument.photometry)
-    origin = provenance("gaia_match", [moments, gaia], settings.astrometry, settings.ratios, *facts)
+    origin = provenance("gaia_match", [moments, stars], settings.astrometry, settings.ratios, *facts)
     _write(output, found.frat if found else {}, FRAT, meta, origin)
     if colours is not None:
         _write(colours, found.colours if found else {}, MOMENTS_COLOURS, meta, origin)
@@ -85,6 +111,37 @@ def command(
         _write(table, found.ccds if found else {}, SOLUTION, meta, origin)
     if solution is not None:
         _write_text(solution, found, meta)
+    if pictures is not None and table is not None and colours is not None:
+        draw([stars, output, table, colours], (), settings, pictures)
+
+
+def _reference(
+    gaia: tuple[Path, ...],
+    sheet: Path | None,
+    projected: Path | None,
+    exposure: str,
+    settings: Settings,
+    record_failure: bool,
+) -> Path:
+    """Return the table of projected stars: the one that is given, or one made of what is given."""
+    if sheet is None and projected is None:
+        if len(gaia) > 1:
+            raise click.UsageError("several files of stars on the sky want --sheet and --project")
+        return gaia[0]
+    if sheet is None or projected is None:
+        raise click.UsageError("--sheet and --project go together")
+    from visql_lib.cli.gaia_project import project
+    from visql_lib.sky.projection import Boresight
+    from visql_lib.tables.sheet import row_of
+
+    row = row_of(sheet, exposure)
+    if not (math.isfinite(row.ra) and math.isfinite(row.dec)):
+        raise TableError(
+            f"{sheet}: does not say where {exposure} points; use `visql gaia-project --ra --dec`"
+        )
+    date = datetime.fromisoformat(row.date_obs) if row.date_obs else None
+    project(gaia, Boresight(row.ra, row.dec, row.pa), date, exposure, projected, settings, record_failure)
+    return projected
 
 
 def _match(

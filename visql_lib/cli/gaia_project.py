@@ -13,6 +13,9 @@ from visql_lib.cli.common import INPUT, output_option, recorded, settings_of, st
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from visql_lib.config import Settings
+    from visql_lib.sky.projection import Boresight
+
 
 @step(
     "gaia-project",
@@ -55,20 +58,34 @@ def command(
     config: Path | None,
 ) -> None:
     """Read, project, write."""
+    from visql_lib.sky.projection import Boresight
+
+    name = exposure or output.name.removesuffix("_stars2_gaia.parquet")
+    project(catalogue, Boresight(ra, dec, pa), date, name, output, settings_of(config), record_failure)
+
+
+def project(
+    catalogue: tuple[Path, ...],
+    boresight: Boresight,
+    date: datetime | None,
+    exposure: str,
+    output: Path,
+    settings: Settings,
+    record_failure: bool,
+) -> None:
+    """Read the reference stars of some files, project them, write them."""
     from visql_lib.cli.frame_pass import provenance
     from visql_lib.flags import SolutionFlag
-    from visql_lib.sky.projection import Boresight
     from visql_lib.sky.reference import reference_stars, years_since_epoch
     from visql_lib.tables import write_table
     from visql_lib.tables.gaia import GAIA_STARS
 
-    settings = settings_of(config)
     years = years_since_epoch(date)
-    name = exposure or output.name.removesuffix("_stars2_gaia.parquet")
-    meta: dict[str, Any] = {"exposure": name, "ra": ra, "dec": dec, "pa": pa, "years": years}
+    pointing = {"ra": boresight.ra, "dec": boresight.dec, "pa": boresight.pa}
+    meta: dict[str, Any] = {"exposure": exposure, **pointing, "years": years}
     columns, flags = GAIA_STARS.empty(), SolutionFlag.REFERENCE_FAILED
     with recorded(record_failure, meta):
-        columns, flags = reference_stars(_read(catalogue), Boresight(ra, dec, pa), years, settings.gaia)
+        columns, flags = reference_stars(_read(catalogue), boresight, years, settings.gaia)
     meta["flags"] = int(flags)
     origin = provenance("gaia_project", list(catalogue), settings.gaia)
     write_table(output, columns, GAIA_STARS, meta=meta, **origin)

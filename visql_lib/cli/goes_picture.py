@@ -49,9 +49,10 @@ def draw_goes(
     from visql_lib.pictures.goes import goes_picture
     from visql_lib.radiation.goes import exposure_flux
     from visql_lib.tables.goes_store import read_series
+    from visql_lib.tables.sheet import row_of
 
     readout = load_instrument(settings.instrument).detector.readout_time
-    row = _row(sheet, exposure)
+    row = row_of(sheet, exposure)
     start = _start(row, sheet)
     flux, provisional, missing = read_series(series, settings.goes)
     measured = exposure_flux(flux, [start], [row.exptime], readout, provisional=provisional)
@@ -67,15 +68,6 @@ def draw_goes(
         hours=hours or settings.goes.hours,
     )
     save(figure, output, settings.pictures.dpi)
-
-
-def _row(sheet: Path, exposure: str) -> SheetRow:
-    from visql_lib.tables.sheet import read_sheet
-
-    for row in read_sheet(sheet):
-        if row.exposure == exposure:
-            return row
-    raise TableError(f"{sheet}: has no exposure {exposure!r}")
 
 
 def _start(row: SheetRow, sheet: Path) -> np.datetime64:

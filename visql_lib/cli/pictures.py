@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -80,12 +80,18 @@ def command(
     config: Path | None,
 ) -> None:
     """Draw the pictures of one exposure."""
-    paths = _by_product([*tables, *([stamps] if stamps else [])])
+    draw([*tables, *([stamps] if stamps else [])], only, settings_of(config), output, cutout)
+
+
+def draw(
+    tables: Sequence[Path], only: Sequence[str], settings: Settings, prefix: Path, cutout: Path | None = None
+) -> None:
+    """Draw what some tables allow, or only some pictures."""
+    paths = _by_product(tables)
     wanted = _wanted(only, paths)
-    settings = settings_of(config)
-    sources = _Sources(paths, wanted, settings, cutout, output.name)
+    sources = _Sources(paths, wanted, settings, cutout, prefix.name)
     for name in wanted:
-        save(_DRAW[name](sources), output.with_name(f"{output.name}_{name}.png"), settings.pictures.dpi)
+        save(_DRAW[name](sources), prefix.with_name(f"{prefix.name}_{name}.png"), settings.pictures.dpi)
 
 
 def save(figure: Figure, path: Path, dpi: float | None) -> None:
@@ -99,7 +105,7 @@ def save(figure: Figure, path: Path, dpi: float | None) -> None:
         temporary.write_bytes(content)
 
 
-def _by_product(files: list[Path]) -> dict[str, Path]:
+def _by_product(files: Sequence[Path]) -> dict[str, Path]:
     """Find out which table each file is."""
     from visql_lib.tables.store import read_meta
 
@@ -115,7 +121,7 @@ def _by_product(files: list[Path]) -> dict[str, Path]:
     return paths
 
 
-def _wanted(only: tuple[str, ...], paths: Mapping[str, Path]) -> list[str]:
+def _wanted(only: Sequence[str], paths: Mapping[str, Path]) -> list[str]:
     """Return the pictures to draw, in a fixed order."""
     wanted = [name for name, needed in NEEDS.items() if set(needed) <= set(paths) and name in (only or NEEDS)]
     for name in only:

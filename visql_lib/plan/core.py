@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache, cached_property
@@ -51,12 +52,6 @@ def month_list(months: Sequence[str], today: datetime | None = None) -> list[str
         else:
             found.add(month)
     return sorted(found)
-
-
-def _with_missing(stem: str, first: str, others: Sequence[str]) -> list[str]:
-    """Return the first file, and those of the others that are missing although the first is there."""
-    lost = [o for o in others if not Path(stem + o).is_file()] if Path(stem + first).is_file() else []
-    return [stem + ending for ending in (first, *lost)]
 
 
 def _on_sky(row: SheetRow) -> bool:
@@ -159,22 +154,41 @@ class Plan:
     def pictures(self, month: str) -> list[str]:
         """Return pictures to ask for, so that all pictures of single exposures of a month are made.
 
-        One picture stands for all that are made with it: asking for every one
+        One product stands for all that are made with it: asking for every one
         would double the time of planning. A missing companion is asked for.
         """
-        groups: tuple[tuple[list[str], str, list[str]], ...] = (
-            (self.exposures(month), ".png", [f"_{zoom}.png" for zoom in ZOOM_POSITIONS]),
-            (self.exposures(month, "SCIENCE"), "_iq.png", [f"_{name}.png" for name in SCIENCE_PICTURES]),
-            (self.exposures(month, "FLAT"), "_chimney2.png", []),
-        )
-        found = []
-        for exposures, first, others in groups:
-            for exposure in exposures:
-                found += _with_missing(self.stem(month, exposure), first, others)
+        found = [f"{self.stem(month, e)}_iq.png" for e in self.exposures(month, "SCIENCE")]
+        found += [f"{self.stem(month, e)}_chimney2.png" for e in self.exposures(month, "FLAT")]
+        zooms = ("", *(f"_{zoom}" for zoom in ZOOM_POSITIONS))
+        for exposure in self.exposures(month):
+            found += self.lost(month, exposure, "_quadrants.parquet", zooms)
+        for exposure in self.exposures(month, "SCIENCE"):
+            found += self.lost(month, exposure, "_iq.png", [f"_{name}" for name in SCIENCE_PICTURES])
         for table in self.kept(month, "_stars2_mom.parquet"):
             wanted = [f"{table.removesuffix('_stars2_mom.parquet')}_{name}.png" for name in MOMENT_PICTURES]
             found += [path for path in wanted if not Path(path).is_file()]
         return found
+
+    def lost(self, month: str, exposure: str, product: str, pictures: Iterable[str]) -> list[str]:
+        """Return which of the pictures that are made with a product are not there although it is."""
+        stem, have = self.stem(month, exposure), self._files(month, exposure)
+        if exposure + product not in have:
+            return []
+        return [f"{stem}{name}.png" for name in pictures if f"{exposure}{name}.png" not in have]
+
+    @cached_property
+    def _listings(self) -> dict[str, frozenset[str]]:
+        return {}
+
+    def _files(self, month: str, exposure: str) -> frozenset[str]:
+        """Return the names of the files an exposure has; its folder is looked at once."""
+        folder = os.path.dirname(self.stem(month, exposure))  # noqa: PTH120
+        if folder not in self._listings:
+            try:
+                self._listings[folder] = frozenset(os.listdir(folder))  # noqa: PTH208
+            except OSError:
+                self._listings[folder] = frozenset()
+        return self._listings[folder]
 
     def pointed(self, month: str) -> list[str]:
         """Return the SCIENCE exposures of a month that are matched: the header says where they point."""
@@ -220,10 +234,11 @@ class Plan:
         self.asking.extend(path for path in sorted(used) if not Path(path).is_file())
 
     @property
-    def reference_settings(self) -> list[Any]:
-        """The settings that decide which reference stars are used, whoever gave them."""
+    def match_settings(self) -> str:
+        """A hash of the settings that decide what a match gives, whoever gave the reference stars."""
         names = ("nside", "radius", "faintest", "max_error", "proper_motions")
-        return [getattr(self.settings.gaia, name) for name in names]
+        stars = [repr(getattr(self.settings.gaia, name)) for name in names]
+        return digest(self._values("astrometry", "ratios", "pictures"), *stars)
 
     def matched(self, month: str, ending: str = "_frat.parquet") -> list[str]:
         """Return the tables of one kind that the match with reference stars gives, made now and before."""
@@ -231,10 +246,9 @@ class Plan:
         return found + self.kept(month, ending)
 
     def gaia_pictures(self, month: str) -> list[str]:
-        """Return pictures of the match to ask for; see `pictures`."""
-        others = [f"_{name}.png" for name in GAIA_PICTURES[1:]]
-        first = f"_{GAIA_PICTURES[0]}.png"
-        return [p for e in self.pointed(month) for p in _with_missing(self.stem(month, e), first, others)]
+        """Return pictures of the match that got lost: they come with its tables."""
+        names = [f"_{name}" for name in GAIA_PICTURES]
+        return [p for e in self.pointed(month) for p in self.lost(month, e, "_frat.parquet", names)]
 
     def imported_ratios(self, month: str) -> list[str]:
         """Return the table of flux ratios imported for a month, if there is one."""
@@ -263,9 +277,12 @@ class Plan:
         """Return the products of a month's match with the reference stars."""
         if not self.matched(month) and not self.imported_ratios(month):
             return []
-        folder = f"{self.settings.results}/months/{month}"
-        tables = [f"{folder}/geometry_{month}.parquet"] if self.matched(month) else []
-        return [*self.gaia_pictures(month), *tables, self.ratio_pictures(month)[0]]
+        return [*self.gaia_pictures(month), *self.geometry(month), self.ratio_pictures(month)[0]]
+
+    def geometry(self, month: str) -> list[str]:
+        """Return the geometry of a month, which stands for all its matches; none where nothing is matched."""
+        path = f"{self.settings.results}/months/{month}/geometry_{month}.parquet"
+        return [path] if self.matched(month) else []
 
     def trend(self) -> list[str]:
         """Return the trend and what it says of the configured months, where one has a part in it."""
@@ -319,6 +336,17 @@ class Plan:
         """Return what the site of a month waits for: its tables, and the tiles of its frames."""
         tiles = f"{self.settings.results}/site/tiles/{month}"
         return [*self.month_tables(month), *(f"{tiles}/{e}/tiles.js" for e in self.exposures(month))]
+
+    def judged(self, month: str) -> list[str]:
+        """Return what stands for all levels and moments of a month: tables that are made of them.
+
+        A month's products hang on each other rather than on two thousand files each:
+        every file they name costs planning.
+        """
+        levels = self.levels(month)
+        if levels and self.makes("radiation"):
+            levels = [f"{self.settings.results}/months/{month}/detector_{month}.parquet"]
+        return [*levels, self.quality(month)[0]]
 
     def month_tables(self, month: str) -> list[str]:
         """Return what judges a month."""

@@ -76,14 +76,9 @@ class RadiationPlan:
 
     def pictures(self, month: str) -> list[str]:
         """Return the pictures of single exposures that got lost: the others come with the tables."""
-        found = []
-        for exposure in self._plan.exposures(month, *RADIATED):
-            stem = self._plan.stem(month, exposure)
-            # The table stands for all that is made with it (see Plan.pictures); what got lost is asked for.
-            if Path(f"{stem}_radiation.parquet").is_file():
-                paths = [f"{stem}_{name}.png" for name in RADIATION_PICTURES]
-                found += [path for path in paths if not Path(path).is_file()]
-        return found
+        names = [f"_{name}" for name in RADIATION_PICTURES]
+        exposures = self._plan.exposures(month, *RADIATED)
+        return [p for e in exposures for p in self._plan.lost(month, e, "_radiation.parquet", names)]
 
     @property
     def solves(self) -> bool:
@@ -111,7 +106,7 @@ class RadiationPlan:
             found.append(f"{folder}/angles_{month}.parquet")
         if self.tables(month):
             found.append(f"{folder}/radiation_{month}.parquet")
-        return [*found, *self.pictures(month), *self.plates(month)]
+        return [*found, *self.pictures(month)]
 
     def movies(self, month: str) -> list[str]:
         """Return the movies of a month."""

@@ -50,9 +50,9 @@ _KNOWN = (
     Product("_chimney2.png", "Radius-flux diagram, selected stars", QUALITY, "pictures"),
     Product("_chimney4.png", "Magnitude against radius, inner field", QUALITY, "pictures"),
     Product("_stars2.png", "Stars over the focal plane", QUALITY, "pictures"),
-    Product("_stars2_fluxrat_bprp.png", "VIS/Gaia against colour", PHOTOMETRY, "gaia_pictures"),
-    Product("_stars2_x_gaia_dxdy.png", "Astrometric residuals", PHOTOMETRY, "gaia_pictures"),
-    Product("_stars2_gaia.png", "Gaia stars on the detectors", PHOTOMETRY, "gaia_pictures"),
+    Product("_stars2_fluxrat_bprp.png", "VIS/Gaia against colour", PHOTOMETRY, "gaia_match"),
+    Product("_stars2_x_gaia_dxdy.png", "Astrometric residuals", PHOTOMETRY, "gaia_match"),
+    Product("_stars2_gaia.png", "Gaia stars on the detectors", PHOTOMETRY, "gaia_match"),
     Product("_cosmiX.png", "Map of X-rays", RADIATION, "radiation"),
     Product("_cosmics.png", "Map of cosmic rays", RADIATION, "radiation"),
     Product("_protons.png", "Map of protons", RADIATION, "radiation"),
@@ -63,7 +63,7 @@ _KNOWN = (
     Product("_stars2.parquet", "Selected stars", TABLES, "stars"),
     Product("_stars2_mom.parquet", "PSF moments", TABLES, "moments"),
     Product("_stars2_stamps.parquet", "Cut-outs of stars", TABLES, "moments"),
-    Product("_stars2_gaia.parquet", "Gaia stars in focal-plane coordinates", TABLES, "gaia_project"),
+    Product("_stars2_gaia.parquet", "Gaia stars in focal-plane coordinates", TABLES, "gaia_match"),
     Product("_frat.parquet", "VIS/Gaia flux ratios", TABLES, "gaia_match"),
     Product("_x_gaia_dxdy.parquet", "Astrometric solution per CCD", TABLES, "gaia_match"),
     Product("_x_gaia_dxdy.txt", "Astrometric solution, to read", TABLES, "gaia_match"),
@@ -78,9 +78,7 @@ _CATEGORY = {
     "pictures": "quality",
     "stars": "quality",
     "moments": "quality",
-    "gaia_project": "photometry",
     "gaia_match": "photometry",
-    "gaia_pictures": "photometry",
     "plate": "photometry",
     "radiation": "radiation",
 }
@@ -98,15 +96,10 @@ _COMMANDS = {
     " --stamps {stem}_stars2_stamps.parquet --cutout {stem}_lr.png",
     "pictures_flat": "visql pictures {stem}.cat.parquet {stem}_stars2.parquet --only chimney2 -o {stem}",
     "pictures_without_raw": "visql pictures {stem}_stars2_mom.parquet -o {stem}",
-    "gaia_project": "visql gaia-project {tiles} -o {stem}_stars2_gaia.parquet --exposure {exposure}"
-    " --ra={ra} --dec={dec} --pa={pa} --date={date}",
-    "gaia_match": "visql gaia-match {stem}_stars2_mom.parquet {stem}_stars2_gaia.parquet"
-    " -o {stem}_frat.parquet"
+    "gaia_match": "visql gaia-match {stem}_stars2_mom.parquet {tiles} --sheet {sheet}"
+    " --project {stem}_stars2_gaia.parquet -o {stem}_frat.parquet"
     " --solution {stem}_x_gaia_dxdy.txt --table {stem}_x_gaia_dxdy.parquet"
-    " --colours {stem}_stars2_mom_col.parquet",
-    "gaia_pictures": "visql pictures {stem}_stars2_gaia.parquet"
-    " {stem}_frat.parquet {stem}_x_gaia_dxdy.parquet"
-    " {stem}_stars2_mom_col.parquet -o {stem}",
+    " --colours {stem}_stars2_mom_col.parquet --pictures {stem}",
     "radiation": "visql radiation {stem}.cat.parquet -o {stem}_radiation.parquet"
     " --maps {stem}_radmaps.parquet"
     " --quadrants {stem}_quadrants.parquet --pictures {stem} --sheet {sheet} --hours {hours} {goes}",
@@ -122,8 +115,7 @@ REQUIRES = {
     "pictures": (".cat.parquet", "_stars2.parquet", "_stars2_mom.parquet", "_stars2_stamps.parquet"),
     "pictures_flat": (".cat.parquet", "_stars2.parquet"),
     "pictures_without_raw": ("_stars2_mom.parquet",),
-    "gaia_match": ("_stars2_mom.parquet", "_stars2_gaia.parquet"),
-    "gaia_pictures": ("_frat.parquet",),
+    "gaia_match": ("_stars2_mom.parquet",),
     "radiation": (".cat.parquet", "_quadrants.parquet"),
     "plate": ("_stars2.parquet",),
 }

@@ -108,6 +108,20 @@ def read_sheet(path: Path) -> list[SheetRow]:
         raise TableError(f"{path}: {error}; remove it and run `visql index`") from error
 
 
+def row_of(path: Path, exposure: str) -> SheetRow:
+    """Return the row of one exposure.
+
+    Raises
+    ------
+    TableError
+        If the sheet cannot be read, or has no such exposure.
+    """
+    for row in read_sheet(path):
+        if row.exposure == exposure:
+            return row
+    raise TableError(f"{path}: has no exposure {exposure!r}")
+
+
 def _parse(line: dict[str, str]) -> SheetRow:
     values: dict[str, Any] = dict(line)
     for name in _NUMBERS:

@@ -48,46 +48,20 @@ rule gaia_again:
         " --config {params.config:q} >{log:q} 2>&1"
 
 
-rule gaia_project:
-    input:
-        lambda wildcards: PLAN.tiles(wildcards.month, wildcards.exposure),
-    output:
-        f"{EXPOSURE}_stars2_gaia.parquet",
-    log:
-        f"{LOG}/gaia_project/{{month}}/{{exposure}}.log",
-    benchmark:
-        f"{BENCHMARK}/gaia_project/{{month}}/{{exposure}}.tsv"
-    wildcard_constraints:
-        exposure=all_but(*WITHOUT_RAW),
-    conda:
-        "../../envs/visql.yaml"
-    resources:
-        mem_mb=500,
-        runtime=5,
-    params:
-        version=STAGES["gaia_project"],
-        # Who is asked, and how patiently, changes nothing here.
-        config=PLAN.standing_config("gaia_project", "gaia"),
-        settings=PLAN.reference_settings,
-        ra=sheet_value("ra"),
-        dec=sheet_value("dec"),
-        pa=sheet_value("pa"),
-        date=sheet_value("date_obs"),
-    shell:
-        "visql gaia-project {input:q} -o {output:q} --exposure {wildcards.exposure:q}"
-        " --ra={params.ra} --dec={params.dec} --pa={params.pa} --date={params.date:q}"
-        " --record-failure --config {params.config:q} >{log:q} 2>&1"
-
-
+# Projection, match and their pictures: one job, as each alone is shorter than its start.
 rule gaia_match:
     input:
         moments=f"{EXPOSURE}_stars2_mom.parquet",
-        gaia=f"{EXPOSURE}_stars2_gaia.parquet",
+        tiles=lambda wildcards: PLAN.tiles(wildcards.month, wildcards.exposure),
     output:
+        gaia=f"{EXPOSURE}_stars2_gaia.parquet",
         frat=f"{EXPOSURE}_frat.parquet",
         solution=f"{EXPOSURE}_x_gaia_dxdy.txt",
         ccds=f"{EXPOSURE}_x_gaia_dxdy.parquet",
         colours=f"{EXPOSURE}_stars2_mom_col.parquet",
+        pictures=expand(
+            f"{EXPOSURE}_{{name}}.png", name=GAIA_PICTURES, allow_missing=True
+        ),
     log:
         f"{LOG}/gaia_match/{{month}}/{{exposure}}.log",
     benchmark:
@@ -100,40 +74,24 @@ rule gaia_match:
         mem_mb=500,
         runtime=5,
     params:
-        version=STAGES["gaia_match"],
-        config=PLAN.config_of("astrometry", "ratios"),
-        facts=PLAN.facts(
-            "gain_models", "sky_distortion", "photometry", "exposure_classes"
+        version=[
+            STAGES[name] for name in ("gaia_project", "gaia_match", "gaia_pictures")
+        ],
+        # Who is asked for stars, and how patiently, changes nothing here.
+        config=PLAN.standing_config(
+            "gaia_match", "gaia", "astrometry", "ratios", "pictures"
         ),
+        settings=PLAN.match_settings,
+        facts=PLAN.facts(
+            "gain_models",
+            "sky_distortion",
+            "photometry",
+            "exposure_classes",
+            "geometry",
+        ),
+        sheet=f"{RESULTS}/exposures/{{month}}.tsv",
+        prefix=EXPOSURE,
     shell:
-        "visql gaia-match {input.moments:q} {input.gaia:q} -o {output.frat:q}"
-        " --solution {output.solution:q} --table {output.ccds:q} --colours {output.colours:q}"
-        " --record-failure --config {params.config:q} >{log:q} 2>&1"
-
-
-rule gaia_pictures:
-    input:
-        gaia=f"{EXPOSURE}_stars2_gaia.parquet",
-        frat=f"{EXPOSURE}_frat.parquet",
-        ccds=f"{EXPOSURE}_x_gaia_dxdy.parquet",
-        colours=f"{EXPOSURE}_stars2_mom_col.parquet",
-    output:
-        expand(f"{EXPOSURE}_{{name}}.png", name=GAIA_PICTURES, allow_missing=True),
-    log:
-        f"{LOG}/gaia_pictures/{{month}}/{{exposure}}.log",
-    benchmark:
-        f"{BENCHMARK}/gaia_pictures/{{month}}/{{exposure}}.tsv"
-    wildcard_constraints:
-        exposure=all_but(*WITHOUT_RAW),
-    conda:
-        "../../envs/visql.yaml"
-    resources:
-        mem_mb=500,
-        runtime=5,
-    params:
-        version=STAGES["gaia_pictures"],
-        config=PLAN.config_of("pictures", "ratios"),
-        facts=PLAN.facts("geometry"),
-        prefix=lambda wildcards, output: output[0].removesuffix("_stars2_gaia.png"),
-    shell:
-        "visql pictures {input:q} -o {params.prefix:q} --config {params.config:q} >{log:q} 2>&1"
+        "visql gaia-match {input.moments:q} {input.tiles:q} --sheet {params.sheet:q} --project {output.gaia:q}"
+        " -o {output.frat:q} --solution {output.solution:q} --table {output.ccds:q} --colours {output.colours:q}"
+        " --pictures {params.prefix:q} --record-failure --config {params.config:q} >{log:q} 2>&1"

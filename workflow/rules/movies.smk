@@ -3,7 +3,7 @@
 
 rule movie:
     input:
-        lambda wildcards: PLAN.radiation.tables(wildcards.month, "_radmaps.parquet"),
+        f"{MONTHS}/radiation_{{month}}.parquet",
         series=lambda wildcards: PLAN.radiation.month_days(wildcards.month),
         angles=f"{MONTHS}/angles_{{month}}.parquet",
         sheet=f"{RESULTS}/exposures/{{month}}.tsv",
@@ -81,12 +81,7 @@ rule last_movie:
 
 rule performance:
     input:
-        lambda wildcards: PLAN.levels(wildcards.month),
-        lambda wildcards: PLAN.moments(wildcards.month),
-        lambda wildcards: (
-            PLAN.radiation.tables(wildcards.month) if PLAN.makes("radiation") else []
-        ),
-        lambda wildcards: PLAN.matched(wildcards.month) if PLAN.makes("gaia") else [],
+        lambda wildcards: PLAN.month_tables(wildcards.month),
         sheet=f"{RESULTS}/exposures/{{month}}.tsv",
     output:
         table=f"{MONTHS}/performance_{{month}}.parquet",

@@ -89,8 +89,7 @@ rule last_month:
 
 rule month_status:
     input:
-        lambda wildcards: PLAN.levels(wildcards.month),
-        lambda wildcards: PLAN.moments(wildcards.month),
+        lambda wildcards: PLAN.judged(wildcards.month),
         sheet=f"{RESULTS}/exposures/{{month}}.tsv",
     output:
         f"{MONTHS}/status.tsv",

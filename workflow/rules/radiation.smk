@@ -32,7 +32,7 @@ rule particles:
         ],
         config=PLAN.config_of("radiation", "pictures"),
         facts=PLAN.facts("geometry", "detector"),
-        prefix=lambda wildcards, output: output.table.removesuffix("_radiation.parquet"),
+        prefix=EXPOSURE,
         days=lambda wildcards, input: [f"--goes={day}" for day in input.days],
         sheet=f"{RESULTS}/exposures/{{month}}.tsv",
         hours=PLAN.settings.goes.hours,
@@ -110,7 +110,7 @@ rule detector:
         version=[STAGES["detector"], STAGES["detector_pictures"]],
         config=PLAN.config_of("calibration", "quality", "pictures"),
         facts=PLAN.facts("geometry", "detector", "mission_epoch"),
-        prefix=lambda wildcards, output: output.table.removesuffix(".parquet"),
+        prefix=f"{MONTHS}/detector_{{month}}",
     shell:
         "visql detector {input.sheet:q} -o {output.table:q} --frames {output.frames:q}"
         " --hot-pixels {output.hot:q} --pictures {params.prefix:q} --config {params.config:q} >{log:q} 2>&1"

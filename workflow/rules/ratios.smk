@@ -4,7 +4,7 @@
 rule geometry:
     input:
         lambda wildcards: PLAN.matched(wildcards.month),
-        lambda wildcards: PLAN.matched(wildcards.month, "_stars2_gaia.parquet"),
+        lambda wildcards: PLAN.kept(wildcards.month, "_stars2_gaia.parquet"),
         sheet=f"{RESULTS}/exposures/{{month}}.tsv",
     output:
         geometry=f"{MONTHS}/geometry_{{month}}.parquet",
@@ -29,7 +29,7 @@ rule geometry:
 
 rule ratios:
     input:
-        lambda wildcards: PLAN.matched(wildcards.month),
+        lambda wildcards: PLAN.geometry(wildcards.month),
         lambda wildcards: PLAN.imported_ratios(wildcards.month),
         sheet=f"{RESULTS}/exposures/{{month}}.tsv",
     output:
