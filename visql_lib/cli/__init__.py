@@ -127,6 +127,9 @@ def main() -> None:
     except OSError as error:  # a full disk, a folder that may not be written
         click.echo(f"visql: {error.filename or ''}: {error.strerror or error}", err=True)
         sys.exit(1)
+    except MemoryError as error:
+        click.echo(f"visql: out of memory ({error or 'no more to be had'}); give the job more", err=True)
+        sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
     sys.exit(code if isinstance(code, int) else 0)

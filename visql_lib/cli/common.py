@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import sys
 from collections.abc import Callable, Iterator
@@ -105,23 +106,32 @@ def note(path: Path, result: Path, changed: bool, reason: str) -> None:
         )
 
 
+_OF_THE_MACHINE = (
+    *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE),
+    *(errno.ENOMEM, errno.EMFILE, errno.ENFILE),
+)
+
+
 @contextmanager
 def recorded(wanted: bool, meta: dict[str, Any]) -> Iterator[None]:
     """Note in a table's metadata why an exposure failed, if that is wanted; else let the error through.
 
     One exposure must not cost the month, so this is the one place that catches
     everything; the log holds the traceback of what nobody expected. Kills and
-    interruptions are not caught: those jobs run again.
+    interruptions are not caught, nor what is this machine's trouble and not the
+    exposure's, such as a full disk or memory: those jobs run again.
     """
     try:
         yield
+    except MemoryError:
+        raise
     except VisqlError as error:
         if not wanted:
             raise
         log.error("%s", error)
         meta["failed"] = str(error)
     except Exception as error:
-        if not wanted:
+        if not wanted or (isinstance(error, OSError) and error.errno in _OF_THE_MACHINE):
             raise
         log.exception("%s", meta.get("exposure", ""))
         meta["failed"] = f"{type(error).__name__}: {error} (unexpected; its log has the traceback)"
