@@ -27,6 +27,7 @@ from visql_lib.site.bundle import bundle, chosen
 from visql_lib.site.data import fields_of, month_data
 from visql_lib.site.gather import gather
 from visql_lib.site.model import QUANTITIES, Month
+from visql_lib.site.neighbours import months_beside
 from visql_lib.site.products import PRODUCTS, RULES, Commands, rule_of
 from visql_lib.site.render import number_text, script_data, size_text, url
 from visql_lib.site.state import STATE, Built, months_to_build
@@ -389,6 +390,58 @@ def test_months_that_are_not_looked_at_stay(results: Path, settings: Settings, v
     assert "months/202407.html" in _make(results, settings, vis, "202407").written
 
 
+def _steps(results: Path, i: int, month: str) -> dict[str, str]:
+    """Return where the page of an exposure leads, by relation; all of it must be there."""
+    page = results / "site" / "exposures" / month / f"{_name(i, month)}.html"
+    tags = [values for tag, values in _parsed(page).tags if tag == "a" and values.get("rel")]
+    found = {str(v["rel"]): (page.parent / unquote(str(v["href"]))).resolve() for v in tags}
+    assert all(path.is_file() for path in found.values())
+    return {rel: path.stem for rel, path in found.items() if rel in ("prev", "next", "before", "after")}
+
+
+@pytest.mark.usefixtures("no_plots")
+def test_previous_and_next_go_on_in_the_months_beside(
+    results: Path, settings: Settings, vis: Instrument
+) -> None:
+    def rebuilt(*months: str) -> list[str]:
+        found = [gather(results, m, _expected, vis) for m in months]
+        beside = months_beside(found, results)
+        built = _make(results, settings, vis, *sorted({*months, *beside}))
+        assert months_beside([gather(results, m, _expected, vis) for m in months], results) == []
+        return sorted(Path(p).stem for p in (*built.written, *built.removed) if p.startswith("exposures/"))
+
+    _make(results, settings, vis, "202407")
+    assert set(_steps(results, 0, "202407")) == {"next", "after"}
+    # A month of one DARK, before: only the first exposure and the first DARK of July lead there.
+    _month(results, [_row(3, "202405")], "202405")
+    assert rebuilt("202405") == sorted([_name(3, "202405"), _name(0), _name(3)])
+    assert _steps(results, 0, "202407")["prev"] == _name(3, "202405")
+    assert "before" not in _steps(results, 0, "202407")  # no earlier SCIENCE exposure
+    assert _steps(results, 3, "202407")["before"] == _name(3, "202405")
+    assert _steps(results, 3, "202405") == {"next": _name(0), "after": _name(3)}
+    # A month between them, of two SCIENCE exposures: DARKs lead past it.
+    _month(results, [_row(0, "202406"), _row(1, "202406")], "202406")
+    new = [_name(0, "202406"), _name(1, "202406")]
+    assert rebuilt("202406") == sorted([*new, _name(3, "202405"), _name(0)])
+    assert _steps(results, 1, "202406") == {
+        "prev": new[0], "next": _name(0), "before": new[0], "after": _name(0)
+    }  # fmt: skip
+    assert _steps(results, 3, "202407")["before"] == _name(3, "202405")
+    # Its last exposure goes: July's first leads to the one before.
+    write_sheet(results / "exposures" / "202406.tsv", [_row(0, "202406")])
+    assert rebuilt("202406") == sorted([*new, _name(0)])
+    assert _steps(results, 0, "202407")["prev"] == new[0]
+    # Nothing changed at its ends: nobody beside is looked at.
+    assert rebuilt("202406") == []
+    # The month goes.
+    (results / "exposures" / "202406.tsv").unlink()
+    assert rebuilt("202407") == sorted([new[0], _name(3, "202405"), _name(0)])
+    assert _steps(results, 0, "202407")["prev"] == _name(3, "202405")
+    text = (results / "site" / "months" / "202407.html").read_text(encoding="utf-8")
+    assert "202405.html" in text
+    assert "202406" not in text
+
+
 @pytest.mark.usefixtures("no_plots")
 def test_front_page_without_anything(tmp_path: Path, settings: Settings) -> None:
     results = tmp_path / "results"
@@ -521,6 +574,10 @@ def test_command(results: Path, tmp_path: Path) -> None:
     lost = runner.invoke(command, ["--config", str(config), "--months", "202001"])
     assert isinstance(lost.exception, ConfigError)
     out = tmp_path / "bundle"
+    _month(results, [_row(3, "202408")], "202408")  # the month before is looked at for its last pages
+    runner.invoke(command, ["--config", str(config), "--months", "202408"], catch_exceptions=False)
+    last = _steps(results, 9, "202407")
+    assert last["next"] == _name(3, "202408")
     words = ["--config", str(config), "--bundle", str(out), "--exposure", _name(0)]
     assert runner.invoke(command, words, catch_exceptions=False).exit_code == 0
     assert (out / "index.html").is_file()

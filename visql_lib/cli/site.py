@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +12,9 @@ import click
 from visql_lib.cli.common import FOLDER, settings_of, step
 
 if TYPE_CHECKING:
+    from visql_lib.config import Settings
     from visql_lib.plan import Plan
+    from visql_lib.site.model import Month
     from visql_lib.tables.sheet import SheetRow
 
 
@@ -38,14 +40,12 @@ def command(
     from visql_lib.cli.alerts import gathered, limit_file, refresh
     from visql_lib.config.thresholds import load_thresholds
     from visql_lib.errors import ConfigError
-    from visql_lib.frames.instrument import load_instrument
-    from visql_lib.plan import Plan
     from visql_lib.plan.core import month_list
     from visql_lib.site.build import build
     from visql_lib.site.bundle import bundle as write_bundle
     from visql_lib.site.bundle import chosen
-    from visql_lib.site.gather import gather
     from visql_lib.site.links import Links
+    from visql_lib.site.neighbours import months_beside
     from visql_lib.site.state import months_to_build
     from visql_lib.tables.sheet import sheet_path
 
@@ -62,12 +62,11 @@ def command(
             raise ConfigError(f"--months: there is no exposure sheet of {', '.join(lost)}; run `visql index`")
     if bundle is None:
         wanted = months_to_build(results, wanted, output)
-    plan = Plan.make(settings.model_copy(update={"months": tuple(wanted) or settings.months}), refresh=False)
-    expected: dict[str, list[str]] = {}
-    for month, rows in plan.sheets.items():
-        pointed = set(plan.pointed(month))
-        expected |= {row.exposure: list(endings(plan, row, row.exposure in pointed)) for row in rows}
-    found = [gather(results, m, expected, load_instrument(settings.instrument)) for m in wanted]
+    found, expected = _gathered(results, settings, wanted)
+    if bundle is None:  # pages at the ends of other months may lead to what is not there any more
+        while beside := months_beside(found, results, output):
+            more, of_more = _gathered(results, settings, beside)
+            found, expected = [*found, *more], expected | of_more
     name = str(config) if config is not None else ""
     if bundle is not None:
         built = write_bundle(results, bundle, chosen(found, names), expected, settings, config=name)
@@ -83,6 +82,22 @@ def command(
     click.echo(
         f"{where}: {len(built.written)} written, {built.unchanged} unchanged, {len(built.removed)} removed"
     )
+
+
+def _gathered(
+    results: Path, settings: Settings, months: Sequence[str]
+) -> tuple[list[Month], dict[str, list[str]]]:
+    """Return months, and the endings of the products that each of their exposures should have."""
+    from visql_lib.frames.instrument import load_instrument
+    from visql_lib.plan import Plan
+    from visql_lib.site.gather import gather
+
+    plan = Plan.make(settings.model_copy(update={"months": tuple(months) or settings.months}), refresh=False)
+    expected: dict[str, list[str]] = {}
+    for month, rows in plan.sheets.items():
+        pointed = set(plan.pointed(month))
+        expected |= {row.exposure: list(endings(plan, row, row.exposure in pointed)) for row in rows}
+    return [gather(results, m, expected, load_instrument(settings.instrument)) for m in months], expected
 
 
 def endings(plan: Plan, row: SheetRow, pointed: bool) -> Iterator[str]:

@@ -21,16 +21,15 @@ from visql_lib.site.data import fields_of, month_data, summary
 from visql_lib.site.links import Links
 from visql_lib.site.marks import read_marks
 from visql_lib.site.model import Exposure, Month
+from visql_lib.site.neighbours import Beside, Ends, Neighbours, Place, beside, ends_of, kept, neighbours
 from visql_lib.site.pages import (
     Folder,
-    Neighbours,
     Stat,
     counted,
     exposure_page,
     files_in,
     lacks,
     month_groups,
-    neighbours,
 )
 from visql_lib.site.plots import (
     Plots,
@@ -119,7 +118,7 @@ class _Builder:
         self.out = links.out
         self.store = Store(self.out)
         self.months = self.store.months
-        self.names: list[str] = []
+        self.ends: dict[str, Ends] = {}
         self.instrument = load_instrument(settings.instrument)
 
     @cached_property
@@ -132,16 +131,14 @@ class _Builder:
     def build(self, months: Sequence[Month], expected: Mapping[str, Sequence[str]]) -> None:
         """Write everything."""
         self._static()
-        self.names = sorted(set(self.months) | {m.name for m in months})
-        for month in sorted(months, key=lambda m: m.name):
-            if month.exposures or sheet_path(self.results, month.name).is_file():
-                self._month(month, expected)
-        for name in set(self.months) - {m.name for m in months}:
+        given = [m for m in months if m.exposures or sheet_path(self.results, m.name).is_file()]
+        for name in set(self.months) - {m.name for m in given}:
             if not sheet_path(self.results, name).is_file():
                 self._forget(name)
-        for name in [m.name for m in months if not m.exposures and m.name in self.months]:
-            if not sheet_path(self.results, name).is_file():
-                self._forget(name)
+        self.ends = {name: values.get("ends", {}) for name, values in self.months.items()}
+        self.ends |= {m.name: ends_of(m.exposures) for m in given}
+        for month in sorted(given, key=lambda m: m.name):
+            self._month(month, expected)
         self._overviews(months)
 
     def save(self) -> None:
@@ -190,28 +187,38 @@ class _Builder:
         }
         small = self._thumbs(month.name, folders)
         fields = fields_of(month.exposures)
-        around = neighbours(exposures)
-        tiled = {e.name for e in exposures if (self.out / tiles_path(month.name, e.name) / TILES).is_file()}
+        outside = beside(month.name, self.ends)
+        around = neighbours(exposures, outside)
+        tiled = {place for places in around.values() for place in places if self._is_tiled(place)}
+        tiled |= {place for place in (Place(e.month, e.name) for e in exposures) if self._is_tiled(place)}
         for e in exposures:
             self._exposure(e, folders[e.name], around[e.name], fields[e.name], tiled)
         lost = {e.name: lacks(e, folders[e.name]) for e in exposures if e.missing}
         numbers = {e.name: len(tuple(expected.get(e.name, ()))) for e in exposures}
-        self.months[month.name] = summary(month, lost, numbers)
+        self.months[month.name] = summary(month, lost, numbers) | {
+            "ends": self.ends[month.name],
+            "beside": kept(outside),
+        }
         data = script_data(
             "(visql.months=visql.months||{})" + f'["{month.name}"]', month_data(month, small, fields)
         )
         self.store.put(f"data/{month.name}.js", data.encode())
-        self._month_page(month)
+        self._month_page(month, outside)
         self._clean(month.name, {e.name for e in exposures})
 
-    def _exposure(self, e: Exposure, folder: Folder, around: Neighbours, field: str, tiled: set[str]) -> None:
+    def _is_tiled(self, place: Place) -> bool:
+        return bool(place.name) and (self.out / tiles_path(*place) / TILES).is_file()
+
+    def _exposure(
+        self, e: Exposure, folder: Folder, around: Neighbours, field: str, tiled: set[Place]
+    ) -> None:
         path = f"exposures/{e.month}/{e.name}.html"
         up = "../" * path.count("/")
-        overlays = self._overlays(e, folder) if e.name in tiled else ""
+        has_tiles = Place(e.month, e.name) in tiled
         viewer = {
-            "tiles": f"{tiles_path(e.month, e.name)}/" if e.name in tiled else "",
-            "overlays": overlays,
-            "others": others(around, tiled, e.month, up),
+            "tiles": f"{tiles_path(e.month, e.name)}/" if has_tiles else "",
+            "overlays": self._overlays(e, folder) if has_tiles else "",
+            "others": others((place for place in around if place in tiled), up),
             "pyramid": pyramid_command(folder.row, e.month, self.settings.results, self.config),
         }
         key = digest(
@@ -245,7 +252,7 @@ class _Builder:
         self.store.renew(path, key, lambda: overlay_script(where, e, self.instrument))
         return path if path in self.store.pages else ""
 
-    def _month_page(self, month: Month) -> None:
+    def _month_page(self, month: Month, outside: Beside) -> None:
         path = f"months/{month.name}.html"
         sizes = {
             p: self._stat(p)
@@ -257,13 +264,12 @@ class _Builder:
             {"month": asdict(month), "sizes": sizes},
             goes.digest,
             self.common,
-            *self.names,
+            *outside.months,
         )
 
         def make() -> bytes:
             script, plots = month_plots(month, self.thresholds, goes)
             self.store.put(f"data/plots_{month.name}.js", script.encode())
-            months, i = self.names, self.names.index(month.name)
             return self._page(
                 path,
                 "month.html",
@@ -272,8 +278,8 @@ class _Builder:
                 products=month_groups(month, lambda p: sizes[p].size),
                 plots=plots,
                 script=f"data/plots_{month.name}.js" if plots else "",
-                before=months[i - 1] if i else "",
-                after=months[i + 1] if i + 1 < len(months) else "",
+                before=outside.months[0],
+                after=outside.months[1],
             )
 
         self.store.renew(path, key, make)

@@ -287,35 +287,6 @@ def limits_text(limits: Limits) -> str:
     return ", ".join(found)
 
 
-class Neighbours(NamedTuple):
-    """Names of the exposures before and after, by time and within the same type and class; "" if none."""
-
-    before: str
-    after: str
-    before_like: str
-    after_like: str
-
-
-def neighbours(exposures: Sequence[Exposure]) -> dict[str, Neighbours]:
-    """Return the neighbours of every exposure of a month."""
-    names = [e.name for e in exposures]
-    like: dict[tuple[str, str], list[str]] = {}
-    for e in exposures:
-        like.setdefault((e.frame_type, e.cls), []).append(e.name)
-    places = {name: i for i, name in enumerate(names)}
-    places_like = {name: i for same in like.values() for i, name in enumerate(same)}
-    return {
-        e.name: Neighbours(
-            *_around(names, places[e.name]), *_around(like[e.frame_type, e.cls], places_like[e.name])
-        )
-        for e in exposures
-    }
-
-
-def _around(names: Sequence[str], i: int) -> tuple[str, str]:
-    return names[i - 1] if i else "", names[i + 1] if i + 1 < len(names) else ""
-
-
 def month_groups(month: Month, sizes: Callable[[str], int]) -> dict[str, Any]:
     """Return a month's products for its page: those of single days apart from the others."""
     top = f"months/{month.name}/"
