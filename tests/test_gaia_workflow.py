@@ -5,7 +5,7 @@ import shutil
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
-from test_workflow import ALL_JOBS, Month, stems
+from test_workflow import ALL_JOBS, Month, check_steps, stems
 
 from visql_lib.flags import SolutionFlag
 from visql_lib.plan import GAIA_PICTURES
@@ -39,6 +39,11 @@ def month_table(month, name):
 
 def test_a_second_run_has_nothing_to_do(month):
     assert month.missing() == {}
+
+
+def test_the_site_expects_what_the_month_made(month):
+    quality = ("image_quality", "quality_pictures", "month_status", "last_month")
+    check_steps(month, *quality, *GATHER_JOBS)
 
 
 def test_every_exposure_has_its_tables_and_pictures(month):

@@ -26,11 +26,12 @@ from visql_lib.site.build import build
 from visql_lib.site.bundle import bundle, chosen
 from visql_lib.site.data import fields_of, month_data
 from visql_lib.site.gather import gather
-from visql_lib.site.model import QUANTITIES, Month
+from visql_lib.site.model import QUANTITIES, Month, StepLack
 from visql_lib.site.neighbours import months_beside
 from visql_lib.site.products import PRODUCTS, RULES, Commands, rule_of
 from visql_lib.site.render import number_text, script_data, size_text, url
 from visql_lib.site.state import STATE, Built, months_to_build
+from visql_lib.site.steps import Step
 from visql_lib.tables.detector import DETECTOR_FRAMES
 from visql_lib.tables.products import PSFMOMENTS, STARS
 from visql_lib.tables.radiation import MONTH_RADIATION
@@ -327,6 +328,48 @@ def test_missing_page_tells_reason_and_command(site: Path) -> None:
     assert "never tried" in text
     assert re.search(rf"snakemake \S+{re.escape(_name(0))}_stars2_mom.parquet --config months=202407", text)
     assert "no FITS file: &lt;img" in text
+
+
+@pytest.mark.usefixtures("no_plots")
+def test_missing_page_tells_of_the_months_own_products(
+    results: Path, settings: Settings, vis: Instrument
+) -> None:
+    def path(name: str) -> str:
+        return f"{results}/months/202407/{name}"
+
+    log = results / "logs" / "movies" / "XCOSMIX202407.log"
+    log.parent.mkdir(parents=True)
+    log.write_text("encoder <died>\n")
+    (results / "months" / "202407" / "XCOSMIX202407.mp4").unlink()
+    steps = [
+        Step("quality_pictures", (path("psfmoments_202407.png"), path("IQ_timeline_202407.png")), "logs/q.log"),
+        Step("movie", (path("XCOSMIX202407.mp4"),), "logs/movies/XCOSMIX202407.log"),
+        Step("trend", (path("trend_202407.txt"),), "logs/t.log", (path("trend.parquet"),)),
+        Step("image_quality", (path("none.parquet"),), "logs/n.log", (), "_stars2_mom.parquet"),
+        Step("month_status", (path("psfmoments_202407.parquet"),), "logs/s.log"),
+    ]  # fmt: skip
+    month = gather(results, "202407", _expected, vis, steps)
+    assert month.asked == 6
+    assert [lack.rule for lack in month.lacks] == ["quality_pictures", "movie", "trend", "image_quality"]
+    assert month.lacks[0].paths == (path("IQ_timeline_202407.png"),)
+    lost = [StepLack("last_movie", ("results/timeline/XCOSMIX_LASTMONTH.mp4",), "never tried")]
+    build(results, [month], {}, settings, now=NOW, of_all=lost)
+    text = (results / "site" / "missing.html").read_text(encoding="utf-8")
+    for words in (
+        "never tried: the workflow has not come to it",
+        "its log ends: encoder &lt;died&gt;",
+        "needs trend.parquet",
+        f"needs {_name(0)}_stars2_mom.parquet and 4 more like it",
+        f"snakemake {path('XCOSMIX202407.mp4')} --config months=202407 results={results}",
+        "XCOSMIX_LASTMONTH.mp4",
+        'href="../logs/movies/XCOSMIX202407.log"',
+    ):
+        assert words in text, words
+    assert "psfmoments_202407.png" not in text
+    page = (results / "site" / "months" / "202407.html").read_text(encoding="utf-8")
+    assert "4 products of the month missing" in page
+    lost_all = sum(len(e.missing) for e in month.exposures) + 4
+    assert f">{lost_all} of 6<" in (results / "site" / "index.html").read_text(encoding="utf-8")
 
 
 def test_exposure_page_has_numbers_limits_files(site: Path) -> None:

@@ -55,7 +55,7 @@ def command(results: Path | None, send: bool, moment: str | None, config: Path |
     now = _moment(moment)
     folder = Path(results or settings.results)
     limits = limit_file(settings.quality.thresholds)
-    failures = refresh(gathered(folder, settings), folder, settings, limits, now, send=send)
+    failures = refresh(known_months(folder, settings), folder, settings, limits, now, send=send)
     if failures:
         raise VisqlError("\n".join(["not everything could be sent; it stays due:", *failures]))
 
@@ -236,24 +236,15 @@ def limit_file(name: str) -> LimitFile:
     return LimitFile(path.name, digest, load_thresholds(name))
 
 
-def gathered(results: Path, settings: Settings) -> list[Month]:
+def known_months(results: Path, settings: Settings) -> list[Month]:
     """Return the months of the settings, and the newest ones as far as alerts look back."""
-    from visql_lib.cli.site import endings
-    from visql_lib.frames import load_instrument
-    from visql_lib.plan import Plan, month_list
-    from visql_lib.site.gather import gather
+    from visql_lib.cli.site import gathered
+    from visql_lib.plan import month_list
 
     known = sorted(p.stem for p in (results / "exposures").glob("[0-9]" * 6 + ".tsv"))
     newest = known[-2 - settings.site.days // 28 :]
     wanted = sorted({*newest, *(m for m in month_list(settings.months) if m in known)})
-    given = {"results": str(results), "months": tuple(wanted) or settings.months}
-    plan = Plan.make(settings.model_copy(update=given), refresh=False)
-    expected: dict[str, list[str]] = {}
-    for month in wanted:
-        pointed = set(plan.pointed(month))
-        expected |= {r.exposure: list(endings(plan, r, r.exposure in pointed)) for r in plan.sheets[month]}
-    instrument = load_instrument(settings.instrument)
-    return [gather(results, month, expected, instrument) for month in wanted]
+    return gathered(results, settings, wanted)[0]
 
 
 def _moment(text: str | None) -> datetime:

@@ -17,10 +17,10 @@ from visql_lib.config.load import digest
 from visql_lib.config.thresholds import Thresholds, load_thresholds
 from visql_lib.frames.instrument import load_instrument
 from visql_lib.site import overview
-from visql_lib.site.data import fields_of, month_data, summary
+from visql_lib.site.data import fields_of, month_data, own_lacks, summary
 from visql_lib.site.links import Links
 from visql_lib.site.marks import read_marks
-from visql_lib.site.model import Exposure, Month
+from visql_lib.site.model import Exposure, Month, StepLack
 from visql_lib.site.neighbours import Beside, Ends, Neighbours, Place, beside, ends_of, kept, neighbours
 from visql_lib.site.pages import (
     Folder,
@@ -65,6 +65,7 @@ def build(
     config: str = "",
     links: Links | None = None,
     now: datetime | None = None,
+    of_all: Sequence[StepLack] = (),
 ) -> Built:
     """Write the site, or bring it up to date.
 
@@ -85,6 +86,8 @@ def build(
         Where the site is and how it points at products; default ``results/site``.
     now : datetime, optional
         For the days on the front page.
+    of_all : sequence of StepLack, optional
+        What is missing of the products of all months.
 
     Returns
     -------
@@ -97,7 +100,7 @@ def build(
     with FileLock(links.out / ".lock"):
         builder = _Builder(results, links, settings, limits, config, now or datetime.now(UTC))
         try:
-            builder.build(months, expected)
+            builder.build(months, expected, of_all)
         finally:  # what was written is known, also if the rest failed
             builder.save()
     return builder.store.built
@@ -128,7 +131,9 @@ class _Builder:
         looks = (self.settings.site.title, self.settings.site.thumbnail, self.config, self.settings.results)
         return digest(limits, style_digest(), *map(str, looks), self.links.kind)
 
-    def build(self, months: Sequence[Month], expected: Mapping[str, Sequence[str]]) -> None:
+    def build(
+        self, months: Sequence[Month], expected: Mapping[str, Sequence[str]], of_all: Sequence[StepLack]
+    ) -> None:
         """Write everything."""
         self._static()
         given = [m for m in months if m.exposures or sheet_path(self.results, m.name).is_file()]
@@ -139,7 +144,7 @@ class _Builder:
         self.ends |= {m.name: ends_of(m.exposures) for m in given}
         for month in sorted(given, key=lambda m: m.name):
             self._month(month, expected)
-        self._overviews(months)
+        self._overviews(of_all)
 
     def save(self) -> None:
         """Keep what is written, for the next build."""
@@ -195,7 +200,8 @@ class _Builder:
             self._exposure(e, folders[e.name], around[e.name], fields[e.name], tiled)
         lost = {e.name: lacks(e, folders[e.name]) for e in exposures if e.missing}
         numbers = {e.name: len(tuple(expected.get(e.name, ()))) for e in exposures}
-        self.months[month.name] = summary(month, lost, numbers) | {
+        own = own_lacks(month.lacks, month.name, self.settings.results, self.config)
+        self.months[month.name] = summary(month, lost, numbers, own) | {
             "ends": self.ends[month.name],
             "beside": kept(outside),
         }
@@ -275,6 +281,7 @@ class _Builder:
                 "month.html",
                 month=month,
                 counts=counted(month.exposures),
+                lost=sum(len(x.paths) for x in month.lacks),
                 products=month_groups(month, lambda p: sizes[p].size),
                 plots=plots,
                 script=f"data/plots_{month.name}.js" if plots else "",
@@ -333,11 +340,13 @@ class _Builder:
 
     # -- pages of all months ----------------------------------------------------------------------
 
-    def _overviews(self, months: Sequence[Month]) -> None:
+    def _overviews(self, of_all: Sequence[StepLack]) -> None:
+        wanted = ",".join(self.settings.months)
+        lost = own_lacks(of_all, wanted, self.settings.results, self.config)
         look = overview.Overview(self.results, self.out, self.settings, self.months, self.now)
-        pages = {
+        pages: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {
             "index.html": ("front.html", look.front),
-            "missing.html": ("missing.html", look.missing),
+            "missing.html": ("missing.html", partial(look.missing, lost)),
             "about.html": ("about.html", look.about),
         }
         for path, (template, context) in pages.items():

@@ -21,6 +21,7 @@ from visql_lib.flags import SolutionFlag
 from visql_lib.frames.instrument import Instrument
 from visql_lib.site.model import QUANTITIES, STATUSES, Exposure, Finding, Month
 from visql_lib.site.products import category_of
+from visql_lib.site.steps import Step, lost_products
 from visql_lib.tables.sheet import (
     GROWING,
     IMPORTED,
@@ -87,7 +88,9 @@ class _Tables:
         return self.rows.get(table, {}).get(exposure)
 
 
-def gather(results: Path, month: str, expected: Expected, instrument: Instrument) -> Month:
+def gather(
+    results: Path, month: str, expected: Expected, instrument: Instrument, steps: Sequence[Step] = ()
+) -> Month:
     """Return what there is to show of a month.
 
     Parameters
@@ -100,6 +103,8 @@ def gather(results: Path, month: str, expected: Expected, instrument: Instrument
         Endings of the products an exposure should have, by its row of the sheet or by name.
     instrument : Instrument
         Names the classes of exposures.
+    steps : sequence of Step, optional
+        What should have been made of the month as a whole.
 
     Returns
     -------
@@ -116,7 +121,9 @@ def gather(results: Path, month: str, expected: Expected, instrument: Instrument
         missing = tuple(e for e in endings if row.exposure + e not in have)
         found.append(_exposure(row, month, tables, endings, missing, instrument))
     found.sort(key=lambda e: (e.date_obs, e.name))
-    return Month(month, tuple(found), **_products(results, month))
+    lacks = tuple(lost_products(results, found, steps))
+    asked = sum(len(step.paths) for step in steps)
+    return Month(month, tuple(found), **_products(results, month), asked=asked, lacks=lacks)
 
 
 def _names(folder: Path) -> set[str]:
@@ -318,7 +325,7 @@ def _missing(row: SheetRow, missing: Sequence[str]) -> list[Finding]:
     ]
 
 
-def _products(results: Path, month: str) -> dict[str, tuple[str, ...]]:
+def _products(results: Path, month: str) -> dict[str, Any]:
     """Return the products of a month by kind, relative to the results."""
     folder = results / "months" / month
     paths = [

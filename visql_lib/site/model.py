@@ -99,10 +99,25 @@ class Exposure:
 
 
 @dataclass(frozen=True)
-class Month:
-    """One month: its exposures in order of time, and which products of the month exist.
+class StepLack:
+    """Products of a whole month, or of all months, that one rule should have made and did not.
 
-    Products are paths relative to the folder of results.
+    ``paths`` are as the workflow names them; ``log`` is relative to the folder of
+    results, "" if it tells nothing.
+    """
+
+    rule: str
+    paths: tuple[str, ...]
+    reason: str
+    log: str = ""
+
+
+@dataclass(frozen=True)
+class Month:
+    """One month: its exposures in order of time, which products of the month exist and which should.
+
+    Products are paths relative to the folder of results; ``asked`` is how many the
+    settings ask for.
     """
 
     name: str  # YYYYMM
@@ -111,3 +126,5 @@ class Month:
     tables: tuple[str, ...] = ()
     texts: tuple[str, ...] = ()
     movies: tuple[str, ...] = ()
+    asked: int = 0
+    lacks: tuple[StepLack, ...] = ()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import platform
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from importlib.metadata import PackageNotFoundError, version
@@ -113,13 +113,14 @@ class Overview:
             alert["link"] = _inside(self.out, str(alert["link"] or ""))
         return found
 
-    def missing(self) -> dict[str, Any]:
-        """Return what is missing, by month."""
-        keys = ("expected", "lost", "n_lacking", "lacking", "unreadable", "n")
+    def missing(self, of_all: Sequence[Sequence[Any]]) -> dict[str, Any]:
+        """Return what is missing, of all months (see `data.own_lacks`) and by month."""
+        keys = ("expected", "lost", "n_lacking", "lacking", "unreadable", "n", "own")
         return {
+            "of_all": of_all,
             "months": [
                 (name, {k: self.months[name][k] for k in keys}) for name in sorted(self.months, reverse=True)
-            ]
+            ],
         }
 
     def trends(self) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from visql_lib.site.products import (
     product_of,
     rule_of,
 )
+from visql_lib.site.steps import last_line, tried
 from visql_lib.tables.sheet import SheetRow
 from visql_lib.tables.store import read_meta
 
@@ -210,24 +211,9 @@ def _reason(rule: str, exposure: Exposure, folder: Folder) -> tuple[str, str]:
     needs = [exposure.name + ending for ending in REQUIRES.get(rule, ())]
     lost = [name for name in needs if name not in folder.files]
     log = log_of(rule, folder.row, exposure.month)
-    last = _last_line(folder.results / log)
     if lost:
-        return f"needs {', '.join(lost)}", log if last else ""
-    if last:
-        return f"its log ends: {last}", log
-    if (folder.results / log).is_file():
-        return "was made without a complaint, and is gone since", ""
-    return "never tried: the workflow has not come to it", ""
-
-
-def _last_line(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - 2000))
-            lines = file.read().decode("utf-8", "replace").strip().splitlines()
-    except OSError:
-        return ""
-    return lines[-1].strip()[:300] if lines else ""
+        return f"needs {', '.join(lost)}", log if last_line(folder.results / log) else ""
+    return tried(folder.results, log)
 
 
 def header_facts(exposure: Exposure, row: SheetRow) -> list[tuple[str, str]]:

@@ -94,7 +94,7 @@ def pyramid_command(row: SheetRow, month: str, results: str, config: str) -> str
 
 
 def others(places: Iterable[tuple[str, str]], up: str) -> str:
-    """Return exposures that have tiles, month and name, as the viewer reads them (JSON); "" if there is none."""
+    """Return exposures with tiles, given as month and name, as the viewer reads them; "" if none."""
     found = [
         {"label": n, "tiles": f"{up}{tiles_path(m, n)}/{TILES}", "overlays": up + overlay_path(m, n)}
         for m, n in dict.fromkeys(places)
