@@ -382,6 +382,8 @@ def test_exposure_page_has_numbers_limits_files(site: Path) -> None:
         "visql moments",
     ):
         assert part in text, part
+    assert "Limits from 2023-01-01 on: first limits" in text
+    assert "first limits" in (site / "about.html").read_text(encoding="utf-8")
     assert 'rel="prev"' in text
     assert 'rel="next"' in text
     assert 'data-pattern="../../../exposures/{month}/{name}/{name}{ending}.png"' in text

@@ -90,7 +90,7 @@ def refresh(
         rows = history(_read(site / "status_history.json", parse_history) or [], months, seen)
         board = Board(site / "alerts.json", alerts, limits, now)
         board.write()
-        _write(site / "feed.xml", feed_text(alerts, settings.site.title))
+        _write(site / "feed.xml", feed_text(alerts, settings.site.title, settings.site.url))
         _write(site / "status_history.json", history_text(rows, limits))
         return _send(board, settings, lock, patience or Tries()) if send else []
 
@@ -153,13 +153,13 @@ def _tell_webhook(
 ) -> list[str]:
     from visql_lib.archives.errors import SourceError
     from visql_lib.archives.notify import post_json
-    from visql_lib.site.messages import payload
+    from visql_lib.site.messages import addressed, payload
 
     if not settings.alerts.webhook:
         return []
     due = board.due(WEBHOOK, settings)
     for sent, (alert, occasion) in enumerate(due):
-        values = payload(alert, WEBHOOK, occasion, settings.site.title)
+        values = payload(addressed(alert, settings.site.url), WEBHOOK, occasion, settings.site.title)
         _still_alone(lock)
         try:
             post_json(settings.alerts.webhook, values, values["key"], credentials, patience)
@@ -174,16 +174,17 @@ def _tell_mail(
 ) -> list[str]:
     from visql_lib.archives.errors import SourceError
     from visql_lib.archives.notify import send_mail
-    from visql_lib.site.messages import mail
+    from visql_lib.site.messages import addressed, mail
 
     wanted = settings.alerts
     due = board.due(MAIL, settings) if wanted.mail_to else []
     if not due:
         return []
     envelope = (wanted.mail_server, wanted.mail_from, wanted.mail_to)
+    told = [(addressed(alert, settings.site.url), occasion) for alert, occasion in due]
     _still_alone(lock)
     try:
-        refused = send_mail(*envelope, *mail(due, settings.site.title), board.now, credentials, patience)
+        refused = send_mail(*envelope, *mail(told, settings.site.title), board.now, credentials, patience)
     except SourceError as error:
         return [f"mail: {error}"]
     board.note([alert for alert, _ in due], MAIL)

@@ -58,11 +58,15 @@ QUANTITIES: tuple[Quantity, ...] = (
 
 @dataclass(frozen=True)
 class Finding:
-    """Why a status is not ok: the category, the status, what was found and, where known, the limit."""
+    """Why a status is not ok: the category, the status, what was found and, where known, the limit.
+
+    ``of_month``: it is about the month, and the exposure has it from there.
+    """
 
     category: str
     status: str
     text: str
+    of_month: bool = False
 
 
 @dataclass(frozen=True)
@@ -113,6 +117,16 @@ class StepLack:
 
 
 @dataclass(frozen=True)
+class Trend:
+    """What the trend of the flux ratios says of a class of exposures at a colour BP-RP [mag], and why."""
+
+    cls: str
+    colour: float
+    status: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class Month:
     """One month: its exposures in order of time, which products of the month exist and which should.
 
@@ -128,3 +142,4 @@ class Month:
     movies: tuple[str, ...] = ()
     asked: int = 0
     lacks: tuple[StepLack, ...] = ()
+    trends: tuple[Trend, ...] = ()

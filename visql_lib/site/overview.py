@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from visql_lib.config import STAGES, Settings, find_data_file
+from visql_lib.config.thresholds import load_thresholds
 from visql_lib.site.model import CATEGORIES, STATUSES
 from visql_lib.site.pages import Shown
 
@@ -107,7 +108,9 @@ class Overview:
         except (OSError, ValueError, TypeError, KeyError):
             return []
         found = [{key: alert.get(key) for key in _OF_ALERT} for alert in alerts[:_ALERTS]]
-        for alert in found:
+        for alert, whole in zip(found, alerts, strict=False):
+            names = [(e.get("name"), e.get("month")) for e in whole.get("exposures", ())]
+            alert["noun"] = "month" if names and all(name == month for name, month in names) else "exposure"
             if alert["status"] not in STATUSES:
                 alert["status"] = "none"
             alert["link"] = _inside(self.out, str(alert["link"] or ""))
@@ -160,6 +163,7 @@ class Overview:
             "stages": sorted(STAGES.items()),
             "settings": yaml.safe_dump(values, sort_keys=False, allow_unicode=True),
             "limits_name": limits.name,
+            "epochs": load_thresholds(self.settings.quality.thresholds).epochs,
             "limits": limits.read_text(encoding="utf-8"),
         }
 

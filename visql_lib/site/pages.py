@@ -117,6 +117,7 @@ def exposure_page(exposure: Exposure, folder: Folder, thresholds: Thresholds) ->
         "e": exposure,
         "facts": header_facts(exposure, folder.row),
         "measured": measured(exposure, thresholds),
+        "epoch": thresholds.epoch(_day(exposure)) if exposure.date_obs else None,
         "frame": by_ending.get(".png"),
         "zooms": [by_ending[f"_{z}.png"] for z in ZOOMS if f"_{z}.png" in by_ending],
         "groups": groups,
