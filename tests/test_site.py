@@ -569,13 +569,23 @@ def test_an_exposure_costs_less_than_100_kb(site: Path) -> None:
 # --- bundles and the command ------------------------------------------------------------------------
 
 
-@pytest.mark.usefixtures("no_plots")
 def test_a_bundle_needs_nothing_outside(
     results: Path, settings: Settings, vis: Instrument, tmp_path: Path
 ) -> None:
+    _month(results, [_row(i, "202406") for i in range(5)], "202406", files=False)
+    (results / "timeline").mkdir()
+    Image.new("L", (60, 40), 90).save(results / "timeline" / "loss_long.png")
+    (results / "watch").mkdir()
+    (results / "watch" / "heartbeat.js").write_text("")
     month = gather(results, "202407", _expected, vis)
     out = tmp_path / "bundle"
     bundle(results, out, chosen([month], {_name(0), _name(1)}), {}, settings, now=NOW)
+    for name in ("trends", "calibration"):
+        assert (out / "data" / f"plots_{name}.js").stat().st_size > 1000  # all months
+        assert "static/bokeh.min.js" in _parsed(out / f"{name}.html").links
+    page = (out / "exposures" / "202407" / f"{_name(0)}.html").read_text(encoding="utf-8")
+    assert re.search(rf'rel="next" href="{re.escape(_name(1))}.html"', page)
+    assert 'rel="prev"' not in page  # the bundle does not hold June
     pages = list(_pages(out))
     assert len(list((out / "exposures").rglob("*.html"))) == 2
     for page in pages:

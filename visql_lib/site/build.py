@@ -345,7 +345,6 @@ class _Builder:
         lost = own_lacks(of_all, wanted, self.settings.results, self.config)
         look = overview.Overview(self.results, self.out, self.settings, self.months, self.now)
         pages: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {
-            "index.html": ("front.html", look.front),
             "missing.html": ("missing.html", partial(look.missing, lost)),
             "about.html": ("about.html", look.about),
         }
@@ -356,18 +355,22 @@ class _Builder:
             tables_of(self.results).digest,
             self.common,
         )
+        # In a bundle a point of another month leads nowhere.
+        held = frozenset(self.store.pages) if self.links.kind == "bundle" else None
         self._plotted(
             "trends.html",
             key,
             look.trends(),
-            lambda: trend_plots(self.results, self.thresholds, self.settings),
+            lambda: trend_plots(self.results, self.thresholds, self.settings, held),
         )
         self._plotted(
             "calibration.html",
             key,
             look.calibration(),
-            lambda: calibration_plots(self.results, self.thresholds),
+            lambda: calibration_plots(self.results, self.thresholds, held),
         )
+        # Last, as it links only to pages that are there.
+        self.store.put("index.html", self._page("index.html", "front.html", **look.front()))
 
     def _plotted(
         self, path: str, plots_key: str, context: dict[str, Any], plots: Callable[[], Plots]
@@ -375,8 +378,7 @@ class _Builder:
         key = digest({"context": context}, plots_key)
 
         def make() -> bytes:
-            # In a bundle a click on a point of another month would lead nowhere.
-            script, html = plots() if self.links.kind == "site" else ("", "")
+            script, html = plots()
             name = f"data/plots_{Path(path).stem}.js"
             self.store.put(name, script.encode())
             return self._page(path, path, **context, plots=html, script=name if html else "")

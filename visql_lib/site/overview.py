@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import platform
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from importlib.metadata import PackageNotFoundError, version
@@ -113,7 +113,7 @@ class Overview:
             alert["noun"] = "month" if names and all(name == month for name, month in names) else "exposure"
             if alert["status"] not in STATUSES:
                 alert["status"] = "none"
-            alert["link"] = _inside(self.out, str(alert["link"] or ""))
+            alert["link"] = _inside(self.out, str(alert["link"] or ""), self.months)
         return found
 
     def missing(self, of_all: Sequence[Sequence[Any]]) -> dict[str, Any]:
@@ -175,11 +175,13 @@ def _sum(days: Iterable[Day], category: str) -> dict[str, int]:
     return dict(found)
 
 
-def _inside(out: Path, link: str) -> str:
-    """Return a link if it leads to a page of ours, else ""."""
+def _inside(out: Path, link: str, months: Collection[str]) -> str:
+    """Return a link if it leads to a page of ours, and to a month that is on it, else ""."""
     page, _, place = link.partition("#")
     if not page or ".." in page or ":" in page or not (out / page).is_file():
         return ""
+    if page == "missing.html" and place.removeprefix("m") not in months:
+        return page
     return f"{page}#{place}" if place else page
 
 
