@@ -1,5 +1,6 @@
 """The workflow as users run it: real Snakemake on a small month of the toy camera."""
 
+import json
 import os
 import re
 import shutil
@@ -136,6 +137,27 @@ def check_steps(month, *rules):
 
 def test_the_site_expects_what_the_month_made(month):
     check_steps(month, "image_quality", "quality_pictures", "month_status", "last_month")
+
+
+def report_of(month):
+    """Return what Snakemake's report of a finished month shows: name -> category, labels, caption."""
+    path = month.folder / "report.html"
+    code, said = month.run("month", "--report", path)
+    assert code == 0, said
+    page = path.read_text(encoding="utf-8")
+    categories, results = (
+        json.JSONDecoder().raw_decode(page, page.index(f"var {name} = {{") + len(f"var {name} = "))[0]
+        for name in ("categories", "results")
+    )
+    of_file = {file: name for name, parts in categories.items() for part in parts.values() for file in part}
+    return {Path(file).name: (of_file[file], r["labels"], r["caption"]) for file, r in results.items()}
+
+
+def test_captions_of_the_report_are_those_the_rules_name():
+    text = "".join(path.read_text() for path in (ROOT / "workflow" / "rules").glob("*.smk"))
+    named = set(re.findall(r'"\.\./report/(\w+)\.rst"', text)) | {"radiation", "leak"}  # by name
+    assert named == {path.stem for path in (ROOT / "workflow" / "report").glob("*.rst")}
+    assert text.count("caption=") == text.count("labels=") == text.count("category=") > 5
 
 
 def stems(month, *types):
