@@ -297,6 +297,14 @@ def test_one_odd_value_does_not_flatten_the_others():
     assert value_range(values, False, whole=True)[1] > 1e6
 
 
+def test_nothing_on_a_logarithmic_axis_lies_below_the_limit():
+    low, high = value_range(np.array([0.0, 0.0, 33.0]), True, [20.0, 200.0])
+    assert low < 20 < 33 < high < 200
+    low, high = value_range(np.zeros(3), True, [3000.0])
+    assert low < 3000 < high
+    assert value_range(np.array([33.0, 34.0]), True, [20.0])[0] > 20  # far off, and nothing is hidden
+
+
 def test_groups():
     assert group_of("long", "SCIENCE") == "long"
     assert group_of("long", "DARK") == "DARK"

@@ -175,7 +175,9 @@ def value_range(values: NDArray, log: bool, limits: Sequence[float] = (), *, who
     log : bool
         Whether the axis is logarithmic.
     limits : sequence of float
-        Limits that are shown if that at most doubles the range to either side.
+        Limits that are shown if that at most doubles the range to either side. The
+        least is always shown where a logarithmic axis has no place for some values:
+        0 is then seen to be below it.
     whole : bool, optional
         Show all values, outliers too.
     """
@@ -189,9 +191,12 @@ def value_range(values: NDArray, log: bool, limits: Sequence[float] = (), *, who
     # A single value tells no scale, equal ones neither.
     least = 0.2 if log else max((1e-5 if high > low else 0.02) * abs(middle), 1e-12)
     span = max(high - low, least)
+    beyond = log and bool(np.any(np.isfinite(values) & (values <= _LEAST)))
+    always = min((limit for limit in limits if limit > _LEAST), default=None) if beyond else None
     for limit in limits:
         at = float(np.log10(limit)) if log and limit > 0 else limit
-        if (limit > 0 or not log) and low - span <= at <= high + span:
+        near_enough = low - span <= at <= high + span or limit == always
+        if (limit > 0 or not log) and near_enough:
             low, high = min(low, at), max(high, at)
     missing = max(least - (high - low), 0.0) / 2
     margin = 0.08 * max(high - low, least) + missing
