@@ -194,8 +194,8 @@ class _Builder:
         fields = fields_of(month.exposures)
         outside = beside(month.name, self.ends)
         around = neighbours(exposures, outside)
-        tiled = {place for places in around.values() for place in places if self._is_tiled(place)}
-        tiled |= {place for place in (Place(e.month, e.name) for e in exposures) if self._is_tiled(place)}
+        places = {Place(e.month, e.name) for e in exposures}.union(*around.values())
+        tiled = {place for place in places if self._is_tiled(place)}
         for e in exposures:
             self._exposure(e, folders[e.name], around[e.name], fields[e.name], tiled)
         lost = {e.name: lacks(e, folders[e.name]) for e in exposures if e.missing}
