@@ -43,7 +43,7 @@ from visql_lib.site.alerts import told as noted
 from visql_lib.site.feed import feed_text
 from visql_lib.site.judged import LimitFile, observe
 from visql_lib.site.messages import alerts_text, mail, parse_alerts
-from visql_lib.site.model import Exposure, Finding, Month
+from visql_lib.site.model import Exposure, Finding, Month, StepLack, Trend
 from visql_lib.site.status_history import history, history_text, parse_history
 from visql_lib.tables.sheet import SheetRow, write_sheet
 
@@ -63,6 +63,7 @@ LIMITS = LimitFile(
                 },
                 {
                     "from": "2024-07-20",
+                    "reason": "mirrors <heated>",
                     "R2": {"warn_above": 2.8, "error_above": 3.2},
                     "SCORE": {"warn_above": 27},
                 },
@@ -157,6 +158,109 @@ def test_the_limits_of_the_epoch_of_the_day_hold() -> None:
         2.8,
         "2024-07-20",
     )
+    assert found.threshold_epoch_reason == "mirrors <heated>"
+    _, text = mail([(found, "new")], "VISQL")
+    assert "epoch from 2024-07-20: mirrors <heated> (content abc123)" in text
+    (before,) = step(None, BAD_NIGHT)
+    assert before.threshold_epoch_reason == ""
+    values = json.loads(alerts_text([found], LIMITS, NOW))
+    assert values["alerts"][0].pop("threshold_epoch_reason") == "mirrors <heated>"
+    assert parse_alerts(json.dumps(values))[0].threshold_epoch_reason == ""  # an older file is understood
+
+
+def month_with(name: str, *trends: Trend, lacks: Sequence[StepLack] = ()) -> Month:
+    """A month of one good exposure of its last days; its exposures have what its trend says."""
+    said = [Finding("photometry", t.status, f"trend: {t.reason}", of_month=True) for t in trends]
+    statuses = {"photometry": said[0].status} if said else {}
+    day = exposure(f"{name[:4]}-{name[4:]}-28T02:00:00", statuses=statuses, findings=tuple(said))
+    return Month(name, (day,), trends=trends, lacks=tuple(lacks))
+
+
+def test_the_trend_of_the_newest_month_is_one_alert() -> None:
+    def run_on(previous: Sequence[Alert] | None, now: datetime, *months: Month) -> list[Alert]:
+        return update(previous, months, observe(months, LIMITS), LIMITS, now, DAYS)
+
+    bad = (
+        Trend("long", 0.75, "error", "loss 45.1 mmag reaches 40"),
+        Trend("long", 1.75, "warn", "rate 0.5 mmag/d reaches 0.3"),
+        Trend("short", 0.75, "ok", ""),
+    )
+    june, july = month_with("202406"), month_with("202407", *bad)
+    first = run_on(None, utc("2024-07-29T00:00:00"), june, july)
+    assert [(a.category, a.metric, a.status) for a in first] == [
+        ("photometry", "flux_loss_long_0.75", "error"),
+        ("photometry", "flux_loss_long_1.75", "warn"),
+    ]
+    assert (first[0].value, first[0].threshold, first[0].unit, first[0].side) == (45.1, 40, "mmag", "above")
+    assert (first[1].value, first[1].threshold, first[1].unit) == (0.5, 0.3, "mmag/d")
+    assert {a.link for a in first} == {"trends.html"}
+    subject, text = mail([(first[0], "new")], "VISQL")
+    assert subject.endswith("flux loss at BP-RP 0.75, long exposures 45.1 mmag above 40, 1 month")
+    assert "since 2024-07-29T00:00:00Z\n" in text
+    assert due(first[0], "mail", "error", DAY, utc("2024-07-29T00:00:00"), DAYS) == "new"
+    again = run_on(first, utc("2024-07-30T00:00:00"), june, july)
+    assert [(a.id, a.first_seen) for a in again] == [(a.id, a.first_seen) for a in first]
+    assert parse_alerts(alerts_text(again, LIMITS, NOW)) == again
+    clean = month_with("202408", *(replace(t, status="ok") for t in bad))
+    later = run_on(again, utc("2024-08-29T00:00:00"), june, july, clean)
+    assert {a.state for a in later} == {"closed"}
+
+
+def test_missing_products_of_a_month_are_an_alert_per_category() -> None:
+    lacks = [
+        StepLack("ratios", ("r/months/202407/ratios_202407.parquet",), "its log ends: <disk full>"),
+        StepLack("movie", ("r/months/202407/XCOSMIX202407.mp4",), "never tried"),
+    ]
+    month = month_with("202407", lacks=lacks)
+    alerts = update(None, [month], observe([month], LIMITS), LIMITS, utc("2024-07-29T00:00:00"), DAYS)
+    assert {(a.category, a.metric, a.status, a.link) for a in alerts} == {
+        ("photometry", "month_missing", "missing", "missing.html#m202407"),
+        ("radiation", "month_missing", "missing", "missing.html#m202407"),
+    }
+    _, text = mail([(a, "new") for a in alerts], "VISQL")
+    assert "1 month, products missing" in text
+    assert "ratios_202407.parquet: its log ends: <disk full>" in text
+
+
+def test_links_lead_to_the_site_from_anywhere(hook: Hook, post: Post, tmp_path: Path) -> None:
+    settings = settings_for(tmp_path, webhook=hook.url, mail_to=["a@x.org"], mail_server=post.address)
+    address = "https://host.invalid/results/site/"
+    served = settings.model_copy(update={"site": settings.site.model_copy(update={"url": address})})
+    assert run(tmp_path, served, BAD_NIGHT) == []
+    alert = hook.got[0]["alert"]
+    assert alert["link"] == f"{address}months/202407.html"
+    assert alert["exposures"][0]["link"].startswith(f"{address}exposures/202407/C_")
+    message = email.message_from_bytes(post.mails[0], policy=email.policy.default)
+    assert f"page: {address}months/202407.html" in message.get_content()
+    feed = ET.fromstring((tmp_path / "results/site/feed.xml").read_text())
+    assert {link.get("href") for link in feed.findall("a:link", NS)} == {
+        f"{address}feed.xml",
+        f"{address}index.html",
+    }
+    assert feed.find("a:entry/a:link", NS).get("href") == f"{address}months/202407.html"  # type: ignore[union-attr]
+    assert written(tmp_path)[0].link == "months/202407.html"  # the site's own pages read this
+
+
+@pytest.mark.parametrize(
+    ("url", "kept"),
+    [
+        ("", ""),
+        ("https://host/site", "https://host/site/"),
+        ("http://host:8000/", "http://host:8000/"),
+        ("file:///data/results/site//", "file:///data/results/site/"),
+    ],
+)
+def test_the_address_of_the_site(url: str, kept: str) -> None:
+    assert settings_from_mapping({"site": {"url": url}}, "test").site.url == kept
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["host/site", "ftp://host/site", "https://", "file://data", "https://h/a b", "https://h/index.html", "http://h/?a=b", "http://[h/"],
+)  # fmt: skip
+def test_a_wrong_address_of_the_site_is_refused(url: str) -> None:
+    with pytest.raises(ConfigError, match=r"site\.url: must be"):
+        settings_from_mapping({"site": {"url": url}}, "test")
 
 
 def test_what_the_tables_find_good_is_no_alert() -> None:
@@ -424,7 +528,7 @@ def check_feed(text: str) -> list[ET.Element]:
                 assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", one.text or "")
         links = [link.attrib for link in element.findall("a:link", NS)]
         assert len([link for link in links if link.get("rel") == "alternate"]) == 1
-        assert all(re.fullmatch(r"[\w./%-]+", link["href"]) for link in links)
+        assert all(re.fullmatch(r"[\w./%-]+(#\w+)?", link["href"]) for link in links)
     assert root.find("a:author/a:name", NS) is not None
     assert len(set(ids)) == len(ids)
     entries = root.findall("a:entry", NS)
@@ -947,8 +1051,9 @@ def test_the_command_writes_and_sends(config: Path, hook: Hook, tmp_path: Path) 
     assert failed.exit_code == 1
     assert "it stays due" in str(failed.exception)
     assert SECRET not in str(failed.exception)
-    (alert,) = written(tmp_path)
+    alert, *others = written(tmp_path)
     assert (alert.key, alert.sent) == (("acquisition", "failed"), {})
+    assert {a.metric for a in others} == {"month_missing"}  # nothing was made of the month: that is not told
     assert "cut <short>" in alert.exposures[0].text
     assert alert.link == "exposures/202407/C_20240713_032840_W_1.VIS.bin_01_01.html"
     assert visql(*at, "--send").exit_code == 0

@@ -1,11 +1,12 @@
 """The part of the workflow that matches stars with Gaia, on the toy camera's month."""
 
 import shutil
+from collections import Counter
 
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
-from test_workflow import ALL_JOBS, Month, stems
+from test_workflow import ALL_JOBS, Month, check_steps, report_of, stems
 
 from visql_lib.flags import SolutionFlag
 from visql_lib.plan import GAIA_PICTURES
@@ -39,6 +40,24 @@ def month_table(month, name):
 
 def test_a_second_run_has_nothing_to_do(month):
     assert month.missing() == {}
+
+
+def test_the_site_expects_what_the_month_made(month):
+    quality = ("image_quality", "quality_pictures", "month_status", "last_month")
+    check_steps(month, *quality, *GATHER_JOBS)
+
+
+def test_the_report_shows_the_month_and_its_trend(month):
+    shown = report_of(month)
+    categories = Counter(category for category, *_ in shown.values())
+    assert categories == {"Image quality": 3, "Photometry and ice": 12}  # radiation and detectors: 5 more
+    assert len({(c, *labels.values()) for c, labels, _ in shown.values()}) == len(shown)
+    assert all(set(labels) == {"picture", "of"} for _, labels, _ in shown.values())
+    _, labels, caption = shown["psfmoments_202407.png"]
+    assert labels == {"picture": "sizes and shapes", "of": "202407"}
+    assert "exposures of 202407, one point an exposure" in caption.replace("\n", " ")
+    assert shown["loss_map_short.png"][1]["picture"] == "flux loss over the focal plane, short"
+    assert all("snakemake" not in caption and len(caption) > 60 for *_, caption in shown.values())
 
 
 def test_every_exposure_has_its_tables_and_pictures(month):

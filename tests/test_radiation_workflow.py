@@ -10,7 +10,7 @@ import axe_core_python as axe
 import numpy as np
 import pytest
 from selenium import webdriver
-from test_workflow import ALL_JOBS, Month, stems
+from test_workflow import ALL_JOBS, Month, check_steps, stems
 
 from visql_lib.flags import SunFlag
 from visql_lib.plan import RADIATION_PICTURES
@@ -49,6 +49,11 @@ def month(toy_raw, tmp_path_factory):
 
 def month_table(month, name):
     return read_table(month.results / "months" / "202407" / f"{name}_202407.parquet")
+
+
+def test_the_site_expects_what_the_month_made(month):
+    quality = ("image_quality", "quality_pictures", "month_status", "last_month")
+    check_steps(month, *quality, *(rule for rule in NEW_JOBS if rule != "particles"))
 
 
 def test_every_exposure_has_its_tables_and_pictures(month):

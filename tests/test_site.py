@@ -26,10 +26,12 @@ from visql_lib.site.build import build
 from visql_lib.site.bundle import bundle, chosen
 from visql_lib.site.data import fields_of, month_data
 from visql_lib.site.gather import gather
-from visql_lib.site.model import QUANTITIES, Month
+from visql_lib.site.model import QUANTITIES, Month, StepLack
+from visql_lib.site.neighbours import months_beside
 from visql_lib.site.products import PRODUCTS, RULES, Commands, rule_of
 from visql_lib.site.render import number_text, script_data, size_text, url
 from visql_lib.site.state import STATE, Built, months_to_build
+from visql_lib.site.steps import Step
 from visql_lib.tables.detector import DETECTOR_FRAMES
 from visql_lib.tables.products import PSFMOMENTS, STARS
 from visql_lib.tables.radiation import MONTH_RADIATION
@@ -328,6 +330,48 @@ def test_missing_page_tells_reason_and_command(site: Path) -> None:
     assert "no FITS file: &lt;img" in text
 
 
+@pytest.mark.usefixtures("no_plots")
+def test_missing_page_tells_of_the_months_own_products(
+    results: Path, settings: Settings, vis: Instrument
+) -> None:
+    def path(name: str) -> str:
+        return f"{results}/months/202407/{name}"
+
+    log = results / "logs" / "movies" / "XCOSMIX202407.log"
+    log.parent.mkdir(parents=True)
+    log.write_text("encoder <died>\n")
+    (results / "months" / "202407" / "XCOSMIX202407.mp4").unlink()
+    steps = [
+        Step("quality_pictures", (path("psfmoments_202407.png"), path("IQ_timeline_202407.png")), "logs/q.log"),
+        Step("movie", (path("XCOSMIX202407.mp4"),), "logs/movies/XCOSMIX202407.log"),
+        Step("trend", (path("trend_202407.txt"),), "logs/t.log", (path("trend.parquet"),)),
+        Step("image_quality", (path("none.parquet"),), "logs/n.log", (), "_stars2_mom.parquet"),
+        Step("month_status", (path("psfmoments_202407.parquet"),), "logs/s.log"),
+    ]  # fmt: skip
+    month = gather(results, "202407", _expected, vis, steps)
+    assert month.asked == 6
+    assert [lack.rule for lack in month.lacks] == ["quality_pictures", "movie", "trend", "image_quality"]
+    assert month.lacks[0].paths == (path("IQ_timeline_202407.png"),)
+    lost = [StepLack("last_movie", ("results/timeline/XCOSMIX_LASTMONTH.mp4",), "never tried")]
+    build(results, [month], {}, settings, now=NOW, of_all=lost)
+    text = (results / "site" / "missing.html").read_text(encoding="utf-8")
+    for words in (
+        "never tried: the workflow has not come to it",
+        "its log ends: encoder &lt;died&gt;",
+        "needs trend.parquet",
+        f"needs {_name(0)}_stars2_mom.parquet and 4 more like it",
+        f"snakemake {path('XCOSMIX202407.mp4')} --config months=202407 results={results}",
+        "XCOSMIX_LASTMONTH.mp4",
+        'href="../logs/movies/XCOSMIX202407.log"',
+    ):
+        assert words in text, words
+    assert "psfmoments_202407.png" not in text
+    page = (results / "site" / "months" / "202407.html").read_text(encoding="utf-8")
+    assert "4 products of the month missing" in page
+    lost_all = sum(len(e.missing) for e in month.exposures) + 4
+    assert f">{lost_all} of 6<" in (results / "site" / "index.html").read_text(encoding="utf-8")
+
+
 def test_exposure_page_has_numbers_limits_files(site: Path) -> None:
     text = (site / "exposures" / "202407" / f"{_name(2)}.html").read_text(encoding="utf-8")
     for part in (
@@ -338,6 +382,8 @@ def test_exposure_page_has_numbers_limits_files(site: Path) -> None:
         "visql moments",
     ):
         assert part in text, part
+    assert "Limits from 2023-01-01 on: first limits" in text
+    assert "first limits" in (site / "about.html").read_text(encoding="utf-8")
     assert 'rel="prev"' in text
     assert 'rel="next"' in text
     assert 'data-pattern="../../../exposures/{month}/{name}/{name}{ending}.png"' in text
@@ -387,6 +433,58 @@ def test_months_that_are_not_looked_at_stay(results: Path, settings: Settings, v
     assert "months/202406.html" in text
     (results / "site" / STATE).write_text("{broken")
     assert "months/202407.html" in _make(results, settings, vis, "202407").written
+
+
+def _steps(results: Path, i: int, month: str) -> dict[str, str]:
+    """Return where the page of an exposure leads, by relation; all of it must be there."""
+    page = results / "site" / "exposures" / month / f"{_name(i, month)}.html"
+    tags = [values for tag, values in _parsed(page).tags if tag == "a" and values.get("rel")]
+    found = {str(v["rel"]): (page.parent / unquote(str(v["href"]))).resolve() for v in tags}
+    assert all(path.is_file() for path in found.values())
+    return {rel: path.stem for rel, path in found.items() if rel in ("prev", "next", "before", "after")}
+
+
+@pytest.mark.usefixtures("no_plots")
+def test_previous_and_next_go_on_in_the_months_beside(
+    results: Path, settings: Settings, vis: Instrument
+) -> None:
+    def rebuilt(*months: str) -> list[str]:
+        found = [gather(results, m, _expected, vis) for m in months]
+        beside = months_beside(found, results)
+        built = _make(results, settings, vis, *sorted({*months, *beside}))
+        assert months_beside([gather(results, m, _expected, vis) for m in months], results) == []
+        return sorted(Path(p).stem for p in (*built.written, *built.removed) if p.startswith("exposures/"))
+
+    _make(results, settings, vis, "202407")
+    assert set(_steps(results, 0, "202407")) == {"next", "after"}
+    # A month of one DARK, before: only the first exposure and the first DARK of July lead there.
+    _month(results, [_row(3, "202405")], "202405")
+    assert rebuilt("202405") == sorted([_name(3, "202405"), _name(0), _name(3)])
+    assert _steps(results, 0, "202407")["prev"] == _name(3, "202405")
+    assert "before" not in _steps(results, 0, "202407")  # no earlier SCIENCE exposure
+    assert _steps(results, 3, "202407")["before"] == _name(3, "202405")
+    assert _steps(results, 3, "202405") == {"next": _name(0), "after": _name(3)}
+    # A month between them, of two SCIENCE exposures: DARKs lead past it.
+    _month(results, [_row(0, "202406"), _row(1, "202406")], "202406")
+    new = [_name(0, "202406"), _name(1, "202406")]
+    assert rebuilt("202406") == sorted([*new, _name(3, "202405"), _name(0)])
+    assert _steps(results, 1, "202406") == {
+        "prev": new[0], "next": _name(0), "before": new[0], "after": _name(0)
+    }  # fmt: skip
+    assert _steps(results, 3, "202407")["before"] == _name(3, "202405")
+    # Its last exposure goes: July's first leads to the one before.
+    write_sheet(results / "exposures" / "202406.tsv", [_row(0, "202406")])
+    assert rebuilt("202406") == sorted([*new, _name(0)])
+    assert _steps(results, 0, "202407")["prev"] == new[0]
+    # Nothing changed at its ends: nobody beside is looked at.
+    assert rebuilt("202406") == []
+    # The month goes.
+    (results / "exposures" / "202406.tsv").unlink()
+    assert rebuilt("202407") == sorted([new[0], _name(3, "202405"), _name(0)])
+    assert _steps(results, 0, "202407")["prev"] == _name(3, "202405")
+    text = (results / "site" / "months" / "202407.html").read_text(encoding="utf-8")
+    assert "202405.html" in text
+    assert "202406" not in text
 
 
 @pytest.mark.usefixtures("no_plots")
@@ -471,13 +569,23 @@ def test_an_exposure_costs_less_than_100_kb(site: Path) -> None:
 # --- bundles and the command ------------------------------------------------------------------------
 
 
-@pytest.mark.usefixtures("no_plots")
 def test_a_bundle_needs_nothing_outside(
     results: Path, settings: Settings, vis: Instrument, tmp_path: Path
 ) -> None:
+    _month(results, [_row(i, "202406") for i in range(5)], "202406", files=False)
+    (results / "timeline").mkdir()
+    Image.new("L", (60, 40), 90).save(results / "timeline" / "loss_long.png")
+    (results / "watch").mkdir()
+    (results / "watch" / "heartbeat.js").write_text("")
     month = gather(results, "202407", _expected, vis)
     out = tmp_path / "bundle"
     bundle(results, out, chosen([month], {_name(0), _name(1)}), {}, settings, now=NOW)
+    for name in ("trends", "calibration"):
+        assert (out / "data" / f"plots_{name}.js").stat().st_size > 1000  # all months
+        assert "static/bokeh.min.js" in _parsed(out / f"{name}.html").links
+    page = (out / "exposures" / "202407" / f"{_name(0)}.html").read_text(encoding="utf-8")
+    assert re.search(rf'rel="next" href="{re.escape(_name(1))}.html"', page)
+    assert 'rel="prev"' not in page  # the bundle does not hold June
     pages = list(_pages(out))
     assert len(list((out / "exposures").rglob("*.html"))) == 2
     for page in pages:
@@ -521,6 +629,10 @@ def test_command(results: Path, tmp_path: Path) -> None:
     lost = runner.invoke(command, ["--config", str(config), "--months", "202001"])
     assert isinstance(lost.exception, ConfigError)
     out = tmp_path / "bundle"
+    _month(results, [_row(3, "202408")], "202408")  # the month before is looked at for its last pages
+    runner.invoke(command, ["--config", str(config), "--months", "202408"], catch_exceptions=False)
+    last = _steps(results, 9, "202407")
+    assert last["next"] == _name(3, "202408")
     words = ["--config", str(config), "--bundle", str(out), "--exposure", _name(0)]
     assert runner.invoke(command, words, catch_exceptions=False).exit_code == 0
     assert (out / "index.html").is_file()

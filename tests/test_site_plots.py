@@ -208,6 +208,22 @@ def test_a_click_leads_to_the_page_of_the_exposure(whole):
     assert "CustomJS" not in script  # nothing is made into code in the browser
 
 
+def test_points_lead_only_to_pages_that_are_there(limits):
+    def trends(held):
+        return trend_markup(losses(24), [], [], medians(), limits, TrendSettings(), held)[0]
+
+    panels = len(models(trends(None), "Figure"))
+    assert len(models(trends(None), "TapTool")) == panels
+    assert models(trends(None), "IndexFilter") == []
+    assert models(trends(set()), "TapTool") == models(trends(set()), "OpenURL") == []
+    assert len(models(trends(set()), "HoverTool")) >= panels  # what a point says stays
+    # Losses are of 202403 only, medians of both months.
+    april = models(trends({"months/202404.html"}), "TapTool")
+    assert 0 < len(april) < panels
+    some = models(trends({"months/202404.html"}), "IndexFilter")
+    assert any(0 < len(f["indices"]) < 4 for f in some)
+
+
 def test_text_from_data_ends_no_script_and_becomes_no_element(limits):
     odd = exposure(1, FEW, name=NAUGHTY, findings=(Finding("quality", "warn", NAUGHTY),))
     script, body = month_plots(Month("202407", (odd,)), limits)
@@ -279,6 +295,14 @@ def test_one_odd_value_does_not_flatten_the_others():
     values = np.r_[np.random.default_rng(1).normal(2, 0.1, 100), 1e6]
     assert value_range(values, False)[1] < 4
     assert value_range(values, False, whole=True)[1] > 1e6
+
+
+def test_nothing_on_a_logarithmic_axis_lies_below_the_limit():
+    low, high = value_range(np.array([0.0, 0.0, 33.0]), True, [20.0, 200.0])
+    assert low < 20 < 33 < high < 200
+    low, high = value_range(np.zeros(3), True, [3000.0])
+    assert low < 3000 < high
+    assert value_range(np.array([33.0, 34.0]), True, [20.0])[0] > 20  # far off, and nothing is hidden
 
 
 def test_groups():
@@ -476,6 +500,10 @@ def site(tmp_path_factory, limits):
     put(folder, "months/202407.html", month_plots(every, limits, sun(2000)))
     put(folder, "trends.html", trend_markup(losses(200), [STEP], [AHEAD], medians(), limits, TrendSettings()))
     put(folder, "calibration.html", calibration_markup(frames(12), limits))
+    held = {"exposures/202407/E5.html", "months/202404.html"}
+    put(folder, "part/calibration.html", calibration_markup(frames(12), limits, held))
+    (folder / "part" / "exposures" / "202407").mkdir(parents=True)
+    (folder / "part" / "exposures" / "202407" / "E5.html").write_text("<!doctype html><title>E5</title>")
     for e in every.exposures:
         page = folder / "exposures" / "202407" / f"{e.name}.html"
         page.parent.mkdir(parents=True, exist_ok=True)
@@ -552,6 +580,21 @@ def test_pages_open_from_files_without_a_complaint(browser, site, name):
     wide = "return [document.documentElement.scrollWidth, innerWidth]"
     width, window = browser.execute_script(wide)
     assert width <= window
+
+
+def test_a_click_on_a_point_without_a_page_does_nothing(browser, site):
+    from selenium.webdriver.common.action_chains import ActionChains
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    assert opened(browser, site, "part/calibration.html") == []
+    here = browser.current_url
+    for row in (4, 9):
+        x, y, _ = browser.execute_script(WHERE, "BIAS", row)
+        pointer(ActionChains(browser), x, y).click().pause(0.5).perform()
+        assert browser.current_url == here
+    x, y, _ = browser.execute_script(WHERE, "BIAS", 5)
+    pointer(ActionChains(browser), x, y).click().perform()
+    WebDriverWait(browser, 10).until(lambda b: b.title == "E5")
 
 
 def test_a_click_on_a_point_opens_its_exposure(browser, site):

@@ -77,6 +77,22 @@ epochs:
     assert limits.judge({"e1": -0.2}, date(2024, 2, 29)).status == "ok"
 
 
+def test_an_epoch_may_say_why_limits_changed(tmp_path):
+    limits = thresholds(
+        tmp_path,
+        """
+epochs:
+  - {from: 2023-01-01, reason: first light, SCORE: {warn_above: 27}}
+  - {from: 2024-03-01, SCORE: {warn_above: 20}}
+""",
+    )
+    assert limits.epoch(date(2022, 12, 31)) is None
+    assert limits.epoch(date(2024, 2, 29)).reason == "first light"
+    assert limits.epoch(date(2024, 3, 1)).reason == ""
+    assert "reason" not in limits.epoch(date(2024, 3, 1)).limits
+    assert all(epoch.reason for epoch in load_thresholds("euclid_vis").epochs)
+
+
 @pytest.mark.parametrize(("day", "why"), [(date(2022, 12, 31), "before 2023-01-01"), (None, "no date")])
 def test_what_cannot_be_judged_is_not_good(day, why):
     judgement = load_thresholds("euclid_vis").judge({"SCORE": 1.0}, day)

@@ -1,5 +1,6 @@
 """The workflow as users run it: real Snakemake on a small month of the toy camera."""
 
+import json
 import os
 import re
 import shutil
@@ -10,7 +11,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from visql_lib.plan import SCIENCE_PICTURES
+from visql_lib.config import settings_from_mapping
+from visql_lib.plan import SCIENCE_PICTURES, Plan
+from visql_lib.plan.asked import month_steps, timeline_steps
+from visql_lib.site.steps import lost_products
 from visql_lib.tables import read_meta, read_table
 
 ROOT = Path(__file__).parents[1]
@@ -104,6 +108,56 @@ ALL_JOBS = {
     "last_month": 1,
     "month": 1,
 }
+
+
+def rules_of_workflow():
+    text = "".join(path.read_text() for path in (ROOT / "workflow" / "rules").glob("*.smk"))
+    return set(re.findall(r"^rule (\w+):", text, re.M))
+
+
+def steps(month):
+    """Return what the site expects of a month as a whole, and of all months, with absolute paths."""
+    values = yaml.safe_load(month.config.read_text()) | {"results": str(month.results)}
+    plan = Plan.make(settings_from_mapping(values, "test"), refresh=False)
+    return [*month_steps(plan, "202407"), *timeline_steps(plan)]
+
+
+def check_steps(month, *rules):
+    """Check that the site expects of a finished month what its rules made, and finds their logs."""
+    found = steps(month)
+    assert {step.rule for step in found} == set(rules) <= rules_of_workflow()
+    assert lost_products(month.results, (), found) == []
+    for step in found:
+        assert (month.results / step.log).is_file(), step
+        assert all(Path(path).is_file() for path in step.needs), step
+    top = month.results / "months" / "202407"
+    pictures = {str(path) for path in top.iterdir() if path.suffix in (".png", ".parquet", ".mp4")}
+    assert pictures <= {path for step in found for path in step.paths}
+
+
+def test_the_site_expects_what_the_month_made(month):
+    check_steps(month, "image_quality", "quality_pictures", "month_status", "last_month")
+
+
+def report_of(month):
+    """Return what Snakemake's report of a finished month shows: name -> category, labels, caption."""
+    path = month.folder / "report.html"
+    code, said = month.run("month", "--report", path)
+    assert code == 0, said
+    page = path.read_text(encoding="utf-8")
+    categories, results = (
+        json.JSONDecoder().raw_decode(page, page.index(f"var {name} = {{") + len(f"var {name} = "))[0]
+        for name in ("categories", "results")
+    )
+    of_file = {file: name for name, parts in categories.items() for part in parts.values() for file in part}
+    return {Path(file).name: (of_file[file], r["labels"], r["caption"]) for file, r in results.items()}
+
+
+def test_captions_of_the_report_are_those_the_rules_name():
+    text = "".join(path.read_text() for path in (ROOT / "workflow" / "rules").glob("*.smk"))
+    named = set(re.findall(r'"\.\./report/(\w+)\.rst"', text)) | {"radiation", "leak"}  # by name
+    assert named == {path.stem for path in (ROOT / "workflow" / "report").glob("*.rst")}
+    assert text.count("caption=") == text.count("labels=") == text.count("category=") > 5
 
 
 def stems(month, *types):

@@ -55,7 +55,7 @@ def command(results: Path | None, send: bool, moment: str | None, config: Path |
     now = _moment(moment)
     folder = Path(results or settings.results)
     limits = limit_file(settings.quality.thresholds)
-    failures = refresh(gathered(folder, settings), folder, settings, limits, now, send=send)
+    failures = refresh(known_months(folder, settings), folder, settings, limits, now, send=send)
     if failures:
         raise VisqlError("\n".join(["not everything could be sent; it stays due:", *failures]))
 
@@ -90,7 +90,7 @@ def refresh(
         rows = history(_read(site / "status_history.json", parse_history) or [], months, seen)
         board = Board(site / "alerts.json", alerts, limits, now)
         board.write()
-        _write(site / "feed.xml", feed_text(alerts, settings.site.title))
+        _write(site / "feed.xml", feed_text(alerts, settings.site.title, settings.site.url))
         _write(site / "status_history.json", history_text(rows, limits))
         return _send(board, settings, lock, patience or Tries()) if send else []
 
@@ -153,13 +153,13 @@ def _tell_webhook(
 ) -> list[str]:
     from visql_lib.archives.errors import SourceError
     from visql_lib.archives.notify import post_json
-    from visql_lib.site.messages import payload
+    from visql_lib.site.messages import addressed, payload
 
     if not settings.alerts.webhook:
         return []
     due = board.due(WEBHOOK, settings)
     for sent, (alert, occasion) in enumerate(due):
-        values = payload(alert, WEBHOOK, occasion, settings.site.title)
+        values = payload(addressed(alert, settings.site.url), WEBHOOK, occasion, settings.site.title)
         _still_alone(lock)
         try:
             post_json(settings.alerts.webhook, values, values["key"], credentials, patience)
@@ -174,16 +174,17 @@ def _tell_mail(
 ) -> list[str]:
     from visql_lib.archives.errors import SourceError
     from visql_lib.archives.notify import send_mail
-    from visql_lib.site.messages import mail
+    from visql_lib.site.messages import addressed, mail
 
     wanted = settings.alerts
     due = board.due(MAIL, settings) if wanted.mail_to else []
     if not due:
         return []
     envelope = (wanted.mail_server, wanted.mail_from, wanted.mail_to)
+    told = [(addressed(alert, settings.site.url), occasion) for alert, occasion in due]
     _still_alone(lock)
     try:
-        refused = send_mail(*envelope, *mail(due, settings.site.title), board.now, credentials, patience)
+        refused = send_mail(*envelope, *mail(told, settings.site.title), board.now, credentials, patience)
     except SourceError as error:
         return [f"mail: {error}"]
     board.note([alert for alert, _ in due], MAIL)
@@ -236,24 +237,15 @@ def limit_file(name: str) -> LimitFile:
     return LimitFile(path.name, digest, load_thresholds(name))
 
 
-def gathered(results: Path, settings: Settings) -> list[Month]:
+def known_months(results: Path, settings: Settings) -> list[Month]:
     """Return the months of the settings, and the newest ones as far as alerts look back."""
-    from visql_lib.cli.site import endings
-    from visql_lib.frames import load_instrument
-    from visql_lib.plan import Plan, month_list
-    from visql_lib.site.gather import gather
+    from visql_lib.cli.site import gathered
+    from visql_lib.plan import month_list
 
     known = sorted(p.stem for p in (results / "exposures").glob("[0-9]" * 6 + ".tsv"))
     newest = known[-2 - settings.site.days // 28 :]
     wanted = sorted({*newest, *(m for m in month_list(settings.months) if m in known)})
-    given = {"results": str(results), "months": tuple(wanted) or settings.months}
-    plan = Plan.make(settings.model_copy(update=given), refresh=False)
-    expected: dict[str, list[str]] = {}
-    for month in wanted:
-        pointed = set(plan.pointed(month))
-        expected |= {r.exposure: list(endings(plan, r, r.exposure in pointed)) for r in plan.sheets[month]}
-    instrument = load_instrument(settings.instrument)
-    return [gather(results, month, expected, instrument) for month in wanted]
+    return gathered(results, settings, wanted)[0]
 
 
 def _moment(text: str | None) -> datetime:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +12,9 @@ import click
 from visql_lib.cli.common import FOLDER, settings_of, step
 
 if TYPE_CHECKING:
+    from visql_lib.config import Settings
     from visql_lib.plan import Plan
+    from visql_lib.site.model import Month, StepLack
     from visql_lib.tables.sheet import SheetRow
 
 
@@ -35,17 +37,15 @@ def command(
     months: str | None, output: Path | None, bundle: Path | None, names: tuple[str, ...], config: Path | None
 ) -> None:
     """Read, gather, write."""
-    from visql_lib.cli.alerts import gathered, limit_file, refresh
+    from visql_lib.cli.alerts import known_months, limit_file, refresh
     from visql_lib.config.thresholds import load_thresholds
     from visql_lib.errors import ConfigError
-    from visql_lib.frames.instrument import load_instrument
-    from visql_lib.plan import Plan
     from visql_lib.plan.core import month_list
     from visql_lib.site.build import build
     from visql_lib.site.bundle import bundle as write_bundle
     from visql_lib.site.bundle import chosen
-    from visql_lib.site.gather import gather
     from visql_lib.site.links import Links
+    from visql_lib.site.neighbours import months_beside
     from visql_lib.site.state import months_to_build
     from visql_lib.tables.sheet import sheet_path
 
@@ -62,12 +62,11 @@ def command(
             raise ConfigError(f"--months: there is no exposure sheet of {', '.join(lost)}; run `visql index`")
     if bundle is None:
         wanted = months_to_build(results, wanted, output)
-    plan = Plan.make(settings.model_copy(update={"months": tuple(wanted) or settings.months}), refresh=False)
-    expected: dict[str, list[str]] = {}
-    for month, rows in plan.sheets.items():
-        pointed = set(plan.pointed(month))
-        expected |= {row.exposure: list(endings(plan, row, row.exposure in pointed)) for row in rows}
-    found = [gather(results, m, expected, load_instrument(settings.instrument)) for m in wanted]
+    found, expected = gathered(results, settings, wanted)
+    if bundle is None:  # pages at the ends of other months may lead to what is not there any more
+        while beside := months_beside(found, results, output):
+            more, of_more = gathered(results, settings, beside)
+            found, expected = [*found, *more], expected | of_more
     name = str(config) if config is not None else ""
     if bundle is not None:
         built = write_bundle(results, bundle, chosen(found, names), expected, settings, config=name)
@@ -77,12 +76,48 @@ def command(
     limits = load_thresholds(settings.quality.thresholds)
     if output is None:  # the front page shows the alerts; who is told is up to `visql alerts --send`
         now, file = datetime.now(UTC), limit_file(settings.quality.thresholds)
-        refresh(gathered(results, settings), results, settings, file, now, send=False)
-    built = build(results, found, expected, settings, thresholds=limits, config=name, links=links)
+        refresh(known_months(results, settings), results, settings, file, now, send=False)
+    of_all = _lost_of_all(results, settings, wanted)
+    built = build(
+        results, found, expected, settings, thresholds=limits, config=name, links=links, of_all=of_all
+    )
     where = (output or results / "site") / "index.html"
     click.echo(
         f"{where}: {len(built.written)} written, {built.unchanged} unchanged, {len(built.removed)} removed"
     )
+
+
+def gathered(
+    results: Path, settings: Settings, months: Sequence[str]
+) -> tuple[list[Month], dict[str, list[str]]]:
+    """Return months, and the endings of the products that each of their exposures should have."""
+    from visql_lib.frames.instrument import load_instrument
+    from visql_lib.plan import Plan
+    from visql_lib.plan.asked import month_steps
+    from visql_lib.site.gather import gather
+
+    given = {"results": str(results), "months": tuple(months) or settings.months}
+    plan = Plan.make(settings.model_copy(update=given), refresh=False)
+    expected: dict[str, list[str]] = {}
+    for month, rows in plan.sheets.items():
+        pointed = set(plan.pointed(month))
+        expected |= {row.exposure: list(endings(plan, row, row.exposure in pointed)) for row in rows}
+    instrument = load_instrument(settings.instrument)
+    return [gather(results, m, expected, instrument, month_steps(plan, m)) for m in months], expected
+
+
+def _lost_of_all(results: Path, settings: Settings, months: Sequence[str]) -> list[StepLack]:
+    """Return what is missing of the products of all months, the newest ones and `months` among them."""
+    from visql_lib.plan import Plan
+    from visql_lib.plan.asked import timeline_steps
+    from visql_lib.site.steps import lost_products
+
+    known = sorted(p.stem for p in (results / "exposures").glob("[0-9]" * 6 + ".tsv"))
+    wanted = tuple(sorted({*months, *known[-2:]}))
+    if not wanted:
+        return []
+    plan = Plan.make(settings.model_copy(update={"months": wanted}), refresh=False)
+    return lost_products(results, (), timeline_steps(plan))
 
 
 def endings(plan: Plan, row: SheetRow, pointed: bool) -> Iterator[str]:

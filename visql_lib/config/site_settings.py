@@ -3,16 +3,40 @@
 from __future__ import annotations
 
 from typing import Annotated
+from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator
+from pydantic import AfterValidator, BeforeValidator
 
 from visql_lib.config.units import Section, one_or_more, setting
+
+
+def _address(text: str) -> str:
+    """Check the address of a folder of pages; return it with a slash at its end, or "" as it is."""
+    if not text:
+        return text
+    try:
+        parts = urlsplit(text)
+        known = (parts.scheme in ("http", "https") and bool(parts.hostname)) or (
+            parts.scheme == "file" and parts.path.startswith("/")
+        )
+    except ValueError:
+        known = False
+    if not known or any(c.isspace() for c in text):
+        raise ValueError("must be an address such as https://host/results/site or file:///data/results/site")
+    if parts.query or parts.fragment or parts.path.endswith(".html"):
+        raise ValueError("must be the address of the folder of the site, without a page, ? or #")
+    return text.rstrip("/") + "/"
 
 
 class SiteSettings(Section):
     """The pages in {results}/site."""
 
     title: str = setting("VISQL", None, "Title of all pages.")
+    url: Annotated[str, AfterValidator(_address)] = setting(
+        "",
+        None,
+        "Address under which the site is served, for links in messages and the feed; empty: relative links.",
+    )
     days: int = setting(30, "d", "Length of the front page's look back.", ge=1)
     thumbnail: int = setting(240, "px", "Width of the small pictures in tables.", ge=60, le=1000)
     full_resolution: Annotated[tuple[str, ...], BeforeValidator(one_or_more)] = setting(

@@ -5,7 +5,10 @@ holds from its day until the next one starts::
 
     epochs:
       - from: 2023-01-01
+        reason: first light
         SCORE: {warn_above: 27, error_above: 1000}
+
+``reason`` says why the limits changed that day; pages and alerts show it.
 """
 
 from __future__ import annotations
@@ -64,6 +67,7 @@ class Epoch(Section):
     """Limits of every quantity, in force from a day (UTC) on."""
 
     start: date = Field(alias="from")
+    reason: str = ""
     SCORE: Limits = Limits()
     N_STARS: Limits = Limits()
     R2: Limits = Limits()
@@ -90,7 +94,7 @@ class Epoch(Section):
         return {name: getattr(self, name) for name in QUANTITIES}
 
 
-QUANTITIES: tuple[str, ...] = tuple(n for n in Epoch.model_fields if n != "start")
+QUANTITIES: tuple[str, ...] = tuple(n for n in Epoch.model_fields if n not in ("start", "reason"))
 
 
 @dataclass(frozen=True)
@@ -163,11 +167,16 @@ class Thresholds(Section):
 
     def on(self, day: date) -> Mapping[str, Limits] | None:
         """Return the limits in force on a day (UTC), None before the first epoch."""
-        found = None
-        for epoch, limits in zip(self.epochs, self._limits, strict=True):
-            if epoch.start <= day:
-                found = limits
-        return found
+        begun = self._begun(day)
+        return self._limits[begun - 1] if begun else None
+
+    def epoch(self, day: date) -> Epoch | None:
+        """Return the epoch in force on a day (UTC), None before the first one."""
+        begun = self._begun(day)
+        return self.epochs[begun - 1] if begun else None
+
+    def _begun(self, day: date) -> int:
+        return sum(epoch.start <= day for epoch in self.epochs)
 
     def judge(self, values: Mapping[str, float], day: date | None) -> Judgement:
         """Return the status of a set of values on a day, with every value and its limit.

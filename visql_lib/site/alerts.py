@@ -91,11 +91,18 @@ class Alert:
     link: str  # relative to the site
     exposures: tuple[Concerned, ...]
     sent: dict[str, Told] = field(default_factory=dict)  # by channel
+    threshold_epoch_reason: str = ""  # why the limits changed that day
 
     @property
     def key(self) -> tuple[str, str]:
         """Category and metric."""
         return self.category, self.metric
+
+    @property
+    def concerned(self) -> str:
+        """How many exposures, or months as a whole, it is about, in words."""
+        noun = "month" if all(e.name == e.month for e in self.exposures) else "exposure"
+        return f"{self.count} {noun}{'s' * (self.count != 1)}"
 
 
 @dataclass(frozen=True)
@@ -286,7 +293,7 @@ def _alert(
     newest = [o for o in bad if _is_newest(o, last)]
     status = min((o.status for o in newest), key=_rank)
     top = max((o for o in newest if o.status == status), key=lambda o: (o.excess, _in_time(o)))
-    label, unit = _LABELS.get(top.metric, (top.metric, "")) if top.measured else (_STATES[top.metric], "")
+    label, unit = _called(top)
     judged = top.measured and top.epoch != ""
     state = CLOSED if episode.over else OPEN
     at = stamp(now)
@@ -318,10 +325,18 @@ def _alert(
         quiet=state == CLOSED and (before.quiet if before else first),
         count=len(bad),
         months=months,
-        link=_link(last) if len(bad) == 1 else f"months/{months[-1]}.html",
+        link=_link(last) if len(bad) == 1 or last.page else f"months/{months[-1]}.html",
         exposures=tuple(_concerned(o) for o in bad[-_LISTED:]),
         sent=dict(before.sent) if before else {},
+        threshold_epoch_reason=limits.reason(top.epoch) if judged else "",
     )
+
+
+def _called(one: Observation) -> tuple[str, str]:
+    """Return label and unit."""
+    if one.label:
+        return one.label, one.unit
+    return _LABELS.get(one.metric, (one.metric, "")) if one.measured else (_STATES[one.metric], "")
 
 
 def _is_newest(one: Observation, last: Observation) -> bool:
@@ -360,7 +375,7 @@ def _concerned(one: Observation) -> Concerned:
 
 
 def _link(one: Observation) -> str:
-    return f"exposures/{quote(one.month)}/{quote(one.exposure)}.html"
+    return one.page or f"exposures/{quote(one.month)}/{quote(one.exposure)}.html"
 
 
 def _short(value: float | None) -> float | None:

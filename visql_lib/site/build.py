@@ -17,20 +17,19 @@ from visql_lib.config.load import digest
 from visql_lib.config.thresholds import Thresholds, load_thresholds
 from visql_lib.frames.instrument import load_instrument
 from visql_lib.site import overview
-from visql_lib.site.data import fields_of, month_data, summary
+from visql_lib.site.data import fields_of, month_data, own_lacks, summary
 from visql_lib.site.links import Links
 from visql_lib.site.marks import read_marks
-from visql_lib.site.model import Exposure, Month
+from visql_lib.site.model import Exposure, Month, StepLack
+from visql_lib.site.neighbours import Beside, Ends, Neighbours, Place, beside, ends_of, kept, neighbours
 from visql_lib.site.pages import (
     Folder,
-    Neighbours,
     Stat,
     counted,
     exposure_page,
     files_in,
     lacks,
     month_groups,
-    neighbours,
 )
 from visql_lib.site.plots import (
     Plots,
@@ -66,6 +65,7 @@ def build(
     config: str = "",
     links: Links | None = None,
     now: datetime | None = None,
+    of_all: Sequence[StepLack] = (),
 ) -> Built:
     """Write the site, or bring it up to date.
 
@@ -86,6 +86,8 @@ def build(
         Where the site is and how it points at products; default ``results/site``.
     now : datetime, optional
         For the days on the front page.
+    of_all : sequence of StepLack, optional
+        What is missing of the products of all months.
 
     Returns
     -------
@@ -98,7 +100,7 @@ def build(
     with FileLock(links.out / ".lock"):
         builder = _Builder(results, links, settings, limits, config, now or datetime.now(UTC))
         try:
-            builder.build(months, expected)
+            builder.build(months, expected, of_all)
         finally:  # what was written is known, also if the rest failed
             builder.save()
     return builder.store.built
@@ -119,7 +121,7 @@ class _Builder:
         self.out = links.out
         self.store = Store(self.out)
         self.months = self.store.months
-        self.names: list[str] = []
+        self.ends: dict[str, Ends] = {}
         self.instrument = load_instrument(settings.instrument)
 
     @cached_property
@@ -129,20 +131,20 @@ class _Builder:
         looks = (self.settings.site.title, self.settings.site.thumbnail, self.config, self.settings.results)
         return digest(limits, style_digest(), *map(str, looks), self.links.kind)
 
-    def build(self, months: Sequence[Month], expected: Mapping[str, Sequence[str]]) -> None:
+    def build(
+        self, months: Sequence[Month], expected: Mapping[str, Sequence[str]], of_all: Sequence[StepLack]
+    ) -> None:
         """Write everything."""
         self._static()
-        self.names = sorted(set(self.months) | {m.name for m in months})
-        for month in sorted(months, key=lambda m: m.name):
-            if month.exposures or sheet_path(self.results, month.name).is_file():
-                self._month(month, expected)
-        for name in set(self.months) - {m.name for m in months}:
+        given = [m for m in months if m.exposures or sheet_path(self.results, m.name).is_file()]
+        for name in set(self.months) - {m.name for m in given}:
             if not sheet_path(self.results, name).is_file():
                 self._forget(name)
-        for name in [m.name for m in months if not m.exposures and m.name in self.months]:
-            if not sheet_path(self.results, name).is_file():
-                self._forget(name)
-        self._overviews(months)
+        self.ends = {name: values.get("ends", {}) for name, values in self.months.items()}
+        self.ends |= {m.name: ends_of(m.exposures) for m in given}
+        for month in sorted(given, key=lambda m: m.name):
+            self._month(month, expected)
+        self._overviews(of_all)
 
     def save(self) -> None:
         """Keep what is written, for the next build."""
@@ -190,28 +192,39 @@ class _Builder:
         }
         small = self._thumbs(month.name, folders)
         fields = fields_of(month.exposures)
-        around = neighbours(exposures)
-        tiled = {e.name for e in exposures if (self.out / tiles_path(month.name, e.name) / TILES).is_file()}
+        outside = beside(month.name, self.ends)
+        around = neighbours(exposures, outside)
+        places = {Place(e.month, e.name) for e in exposures}.union(*around.values())
+        tiled = {place for place in places if self._is_tiled(place)}
         for e in exposures:
             self._exposure(e, folders[e.name], around[e.name], fields[e.name], tiled)
         lost = {e.name: lacks(e, folders[e.name]) for e in exposures if e.missing}
         numbers = {e.name: len(tuple(expected.get(e.name, ()))) for e in exposures}
-        self.months[month.name] = summary(month, lost, numbers)
+        own = own_lacks(month.lacks, month.name, self.settings.results, self.config)
+        self.months[month.name] = summary(month, lost, numbers, own) | {
+            "ends": self.ends[month.name],
+            "beside": kept(outside),
+        }
         data = script_data(
             "(visql.months=visql.months||{})" + f'["{month.name}"]', month_data(month, small, fields)
         )
         self.store.put(f"data/{month.name}.js", data.encode())
-        self._month_page(month)
+        self._month_page(month, outside)
         self._clean(month.name, {e.name for e in exposures})
 
-    def _exposure(self, e: Exposure, folder: Folder, around: Neighbours, field: str, tiled: set[str]) -> None:
+    def _is_tiled(self, place: Place) -> bool:
+        return bool(place.name) and (self.out / tiles_path(*place) / TILES).is_file()
+
+    def _exposure(
+        self, e: Exposure, folder: Folder, around: Neighbours, field: str, tiled: set[Place]
+    ) -> None:
         path = f"exposures/{e.month}/{e.name}.html"
         up = "../" * path.count("/")
-        overlays = self._overlays(e, folder) if e.name in tiled else ""
+        has_tiles = Place(e.month, e.name) in tiled
         viewer = {
-            "tiles": f"{tiles_path(e.month, e.name)}/" if e.name in tiled else "",
-            "overlays": overlays,
-            "others": others(around, tiled, e.month, up),
+            "tiles": f"{tiles_path(e.month, e.name)}/" if has_tiles else "",
+            "overlays": self._overlays(e, folder) if has_tiles else "",
+            "others": others((place for place in around if place in tiled), up),
             "pyramid": pyramid_command(folder.row, e.month, self.settings.results, self.config),
         }
         key = digest(
@@ -245,7 +258,7 @@ class _Builder:
         self.store.renew(path, key, lambda: overlay_script(where, e, self.instrument))
         return path if path in self.store.pages else ""
 
-    def _month_page(self, month: Month) -> None:
+    def _month_page(self, month: Month, outside: Beside) -> None:
         path = f"months/{month.name}.html"
         sizes = {
             p: self._stat(p)
@@ -257,23 +270,23 @@ class _Builder:
             {"month": asdict(month), "sizes": sizes},
             goes.digest,
             self.common,
-            *self.names,
+            *outside.months,
         )
 
         def make() -> bytes:
             script, plots = month_plots(month, self.thresholds, goes)
             self.store.put(f"data/plots_{month.name}.js", script.encode())
-            months, i = self.names, self.names.index(month.name)
             return self._page(
                 path,
                 "month.html",
                 month=month,
                 counts=counted(month.exposures),
+                lost=sum(len(x.paths) for x in month.lacks),
                 products=month_groups(month, lambda p: sizes[p].size),
                 plots=plots,
                 script=f"data/plots_{month.name}.js" if plots else "",
-                before=months[i - 1] if i else "",
-                after=months[i + 1] if i + 1 < len(months) else "",
+                before=outside.months[0],
+                after=outside.months[1],
             )
 
         self.store.renew(path, key, make)
@@ -327,11 +340,12 @@ class _Builder:
 
     # -- pages of all months ----------------------------------------------------------------------
 
-    def _overviews(self, months: Sequence[Month]) -> None:
+    def _overviews(self, of_all: Sequence[StepLack]) -> None:
+        wanted = ",".join(self.settings.months)
+        lost = own_lacks(of_all, wanted, self.settings.results, self.config)
         look = overview.Overview(self.results, self.out, self.settings, self.months, self.now)
-        pages = {
-            "index.html": ("front.html", look.front),
-            "missing.html": ("missing.html", look.missing),
+        pages: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {
+            "missing.html": ("missing.html", partial(look.missing, lost)),
             "about.html": ("about.html", look.about),
         }
         for path, (template, context) in pages.items():
@@ -341,18 +355,22 @@ class _Builder:
             tables_of(self.results).digest,
             self.common,
         )
+        # In a bundle a point of another month leads nowhere.
+        held = frozenset(self.store.pages) if self.links.kind == "bundle" else None
         self._plotted(
             "trends.html",
             key,
             look.trends(),
-            lambda: trend_plots(self.results, self.thresholds, self.settings),
+            lambda: trend_plots(self.results, self.thresholds, self.settings, held),
         )
         self._plotted(
             "calibration.html",
             key,
             look.calibration(),
-            lambda: calibration_plots(self.results, self.thresholds),
+            lambda: calibration_plots(self.results, self.thresholds, held),
         )
+        # Last, as it links only to pages that are there.
+        self.store.put("index.html", self._page("index.html", "front.html", **look.front()))
 
     def _plotted(
         self, path: str, plots_key: str, context: dict[str, Any], plots: Callable[[], Plots]
@@ -360,8 +378,7 @@ class _Builder:
         key = digest({"context": context}, plots_key)
 
         def make() -> bytes:
-            # In a bundle a click on a point of another month would lead nowhere.
-            script, html = plots() if self.links.kind == "site" else ("", "")
+            script, html = plots()
             name = f"data/plots_{Path(path).stem}.js"
             self.store.put(name, script.encode())
             return self._page(path, path, **context, plots=html, script=name if html else "")

@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from visql_lib.site.model import CATEGORIES, QUANTITIES, STATUSES, Exposure, Month
+from visql_lib.site.model import CATEGORIES, QUANTITIES, STATUSES, Exposure, Month, StepLack
 from visql_lib.site.pages import Lack, counted
 from visql_lib.site.render import rounded
+from visql_lib.site.steps import workflow_command
 
 _SAME_FIELD = 0.25  # deg: closer pointings are dithers of one field
 _NEWEST = 24
@@ -118,7 +120,9 @@ def fields_of(exposures: Sequence[Exposure]) -> dict[str, str]:
     return found
 
 
-def summary(month: Month, lacks: dict[str, list[Lack]], expected: dict[str, int]) -> dict[str, Any]:
+def summary(
+    month: Month, lacks: dict[str, list[Lack]], expected: dict[str, int], own: Sequence[list[Any]] = ()
+) -> dict[str, Any]:
     """Return what the pages of all months say of one; it is kept until the month is looked at again.
 
     Parameters
@@ -128,6 +132,8 @@ def summary(month: Month, lacks: dict[str, list[Lack]], expected: dict[str, int]
         What is missing, by exposure.
     expected : dict
         How many products each exposure should have.
+    own : sequence, optional
+        What is missing of the month as a whole: see `own_lacks`.
     """
     days: dict[str, list[Exposure]] = {}
     for e in month.exposures:
@@ -141,8 +147,9 @@ def summary(month: Month, lacks: dict[str, list[Lack]], expected: dict[str, int]
         "counts": counted(month.exposures),
         "days": {day: counted(some) for day, some in sorted(days.items())},
         "newest": [_brief(e) for e in month.exposures[-_NEWEST:][::-1]],
-        "expected": sum(expected.values()),
-        "lost": sum(len(e.missing) for e in month.exposures),
+        "expected": sum(expected.values()) + month.asked,
+        "lost": sum(len(e.missing) for e in month.exposures) + sum(len(x.paths) for x in month.lacks),
+        "own": list(own),
         "n_lacking": len(named),
         "lacking": [_lacking(e, lacks[e.name], expected.get(e.name, 0)) for e in named[:_LACKING]],
         "unreadable": [[e.name, e.frame_type, e.sheet_status, e.sheet_reason] for e in unread],
@@ -154,6 +161,20 @@ def summary(month: Month, lacks: dict[str, list[Lack]], expected: dict[str, int]
             for e in frames[-_FRAMES:][::-1]
         ],
     }
+
+
+def own_lacks(lacks: Sequence[StepLack], months: str, results: str, config: str) -> list[list[Any]]:
+    """Return what is missing of a month as a whole, or of all months: rule, names, reason, command, log."""
+    return [
+        [
+            x.rule,
+            [Path(path).name for path in x.paths],
+            x.reason,
+            workflow_command(x.paths[:1], months, results, config),
+            x.log,
+        ]
+        for x in lacks
+    ]
 
 
 def _brief(e: Exposure) -> list[str]:

@@ -10,7 +10,7 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 
 from visql_lib import __version__
 from visql_lib.site.alerts import OPEN, Alert
-from visql_lib.site.messages import details, line
+from visql_lib.site.messages import addressed, details, line
 from visql_lib.site.model import CATEGORIES
 
 ATOM = "http://www.w3.org/2005/Atom"
@@ -20,12 +20,13 @@ _NEVER = datetime(1970, 1, 1, tzinfo=UTC)  # when nothing ever happened
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def feed_text(alerts: Sequence[Alert], title: str) -> str:
+def feed_text(alerts: Sequence[Alert], title: str, site: str = "") -> str:
     """Return the content of feed.xml.
 
     An entry is an alert; it comes up again when its state or its status changes,
     not when it merely lasts. Ids depend on the title and the alert only, so they
-    stay the same whatever is built anew.
+    stay the same whatever is built anew. `site` is the address of the site, if
+    it has one: else links are relative to the feed.
     """
     space = uuid5(NAMESPACE_URL, f"visql:{title}")
     newest = sorted(alerts, key=lambda a: (a.changed, a.id), reverse=True)[:_ENTRIES]
@@ -35,10 +36,10 @@ def feed_text(alerts: Sequence[Alert], title: str) -> str:
     _add(root, "updated", newest[0].changed if newest else f"{_NEVER:%Y-%m-%dT%H:%M:%SZ}")
     _add(_add(root, "author", None), "name", title)
     _add(root, "generator", "VISQL", version=__version__)
-    _add(root, "link", None, rel="self", type="application/atom+xml", href="feed.xml")
-    _add(root, "link", None, rel="alternate", type="text/html", href="index.html")
+    _add(root, "link", None, rel="self", type="application/atom+xml", href=f"{site}feed.xml")
+    _add(root, "link", None, rel="alternate", type="text/html", href=f"{site}index.html")
     for alert in newest:
-        _entry(root, alert, space)
+        _entry(root, addressed(alert, site), space)
     ET.indent(root, " ")
     return '<?xml version="1.0" encoding="utf-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
 

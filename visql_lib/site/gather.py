@@ -19,8 +19,9 @@ import numpy as np
 from visql_lib.errors import TableError
 from visql_lib.flags import SolutionFlag
 from visql_lib.frames.instrument import Instrument
-from visql_lib.site.model import QUANTITIES, STATUSES, Exposure, Finding, Month
+from visql_lib.site.model import QUANTITIES, STATUSES, Exposure, Finding, Month, Trend
 from visql_lib.site.products import category_of
+from visql_lib.site.steps import Step, lost_products
 from visql_lib.tables.sheet import (
     GROWING,
     IMPORTED,
@@ -81,13 +82,16 @@ class _Tables:
 
     month: str
     rows: dict[str, dict[str, Record]] = field(default_factory=dict)
+    trends: tuple[Trend, ...] = ()
     trend: dict[str, Finding] = field(default_factory=dict)
 
     def of(self, table: str, exposure: str) -> Record | None:
         return self.rows.get(table, {}).get(exposure)
 
 
-def gather(results: Path, month: str, expected: Expected, instrument: Instrument) -> Month:
+def gather(
+    results: Path, month: str, expected: Expected, instrument: Instrument, steps: Sequence[Step] = ()
+) -> Month:
     """Return what there is to show of a month.
 
     Parameters
@@ -100,6 +104,8 @@ def gather(results: Path, month: str, expected: Expected, instrument: Instrument
         Endings of the products an exposure should have, by its row of the sheet or by name.
     instrument : Instrument
         Names the classes of exposures.
+    steps : sequence of Step, optional
+        What should have been made of the month as a whole.
 
     Returns
     -------
@@ -116,7 +122,11 @@ def gather(results: Path, month: str, expected: Expected, instrument: Instrument
         missing = tuple(e for e in endings if row.exposure + e not in have)
         found.append(_exposure(row, month, tables, endings, missing, instrument))
     found.sort(key=lambda e: (e.date_obs, e.name))
-    return Month(month, tuple(found), **_products(results, month))
+    lacks = tuple(lost_products(results, found, steps))
+    asked = sum(len(step.paths) for step in steps)
+    return Month(
+        month, tuple(found), **_products(results, month), asked=asked, lacks=lacks, trends=tables.trends
+    )
 
 
 def _names(folder: Path) -> set[str]:
@@ -135,7 +145,8 @@ def _read(results: Path, month: str, instrument: Instrument) -> _Tables:
             found.rows[table] = _records(path, _wanted(table, columns))
     path = folder / f"trend_{month}.parquet"
     if path.is_file():
-        found.trend = _trend(path, instrument)
+        found.trends = _trends(path, instrument)
+        found.trend = _worst(found.trends)
     return found
 
 
@@ -161,25 +172,30 @@ def _records(path: Path, columns: Sequence[str]) -> dict[str, Record]:
     return {str(row[0]): dict(zip(columns, row, strict=True)) for row in rows}
 
 
-def _trend(path: Path, instrument: Instrument) -> dict[str, Finding]:
-    """Return what the trend of the whole focal plane says of each class: its worst colour."""
+def _trends(path: Path, instrument: Instrument) -> tuple[Trend, ...]:
+    """Return what the trend of the whole focal plane says of each class and colour."""
     columns = ("SPACE", "FIELD", "CLASS", "COLOUR", "LOSS", "STATUS", "REASON")
     try:
         table = read_table(path, columns)
     except TableError as error:
         log.warning("%s", error)
-        return {}
-    found: dict[str, Finding] = {}
+        return ()
+    found = []
     for i in np.flatnonzero((table["SPACE"] == "fpa") & (table["FIELD"] == "all")):
-        status = str(table["STATUS"][i])
-        if status not in STATUSES:
-            continue  # unknown
-        reason = str(table["REASON"][i]) or f"loss {table['LOSS'][i]:.1f} mmag"
-        finding = Finding("photometry", status, f"trend at BP-RP {table['COLOUR'][i]:g}: {reason}")
-        cls = str(table["CLASS"][i])
-        if cls not in found or _rank(status) < _rank(found[cls].status):
-            found[cls] = finding
-    return {cls: finding for cls, finding in found.items() if cls in instrument.exposure_classes}
+        status, cls = str(table["STATUS"][i]), str(table["CLASS"][i])
+        if status in STATUSES and cls in instrument.exposure_classes:  # it may be unknown
+            reason = str(table["REASON"][i]) or f"loss {table['LOSS'][i]:.1f} mmag"
+            found.append(Trend(cls, float(table["COLOUR"][i]), status, reason))
+    return tuple(found)
+
+
+def _worst(trends: Sequence[Trend]) -> dict[str, Finding]:
+    """Return by class what its exposures have of the trend: the worst colour."""
+    found: dict[str, Finding] = {}
+    for t in sorted(trends, key=lambda t: _rank(t.status)):
+        text = f"trend at BP-RP {t.colour:g}: {t.reason}"
+        found.setdefault(t.cls, Finding("photometry", t.status, text, of_month=True))
+    return found
 
 
 def _rank(status: str) -> int:
@@ -318,7 +334,7 @@ def _missing(row: SheetRow, missing: Sequence[str]) -> list[Finding]:
     ]
 
 
-def _products(results: Path, month: str) -> dict[str, tuple[str, ...]]:
+def _products(results: Path, month: str) -> dict[str, Any]:
     """Return the products of a month by kind, relative to the results."""
     folder = results / "months" / month
     paths = [

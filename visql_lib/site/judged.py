@@ -11,11 +11,22 @@ from typing import Any
 
 from visql_lib.config.thresholds import OK, Thresholds
 from visql_lib.config.thresholds import QUANTITIES as LIMITED
-from visql_lib.site.model import CATEGORIES, QUANTITIES, STATUSES, Exposure, Month
+from visql_lib.site.model import CATEGORIES, QUANTITIES, STATUSES, Exposure, Month, StepLack, Trend
+from visql_lib.site.steps import said
 
 BAD = STATUSES[: STATUSES.index(OK)]  # worst first
 # How a threshold's finding reads, see `visql_lib.config.thresholds.Finding`.
 _FINDING = re.compile(r"(\w+) ([-+.\w]+) (above|below) ([-+.\w]+)")
+# How the trend of the flux ratios says it, see `visql_lib.photometry.month_trend`.
+_NUMBER = r"[-+]?[\d.]+(?:e[-+]?\d+)?"
+_REACHES = re.compile(rf"(loss|rate) ({_NUMBER}) (mmag(?:/d)?) reaches ({_NUMBER})")
+# Rule of a month's products -> the category they tell about; the others tell about image quality.
+_OF_RULE = {
+    **dict.fromkeys(("geometry", "ratios", "ratio_pictures", "month_trend"), "photometry"),
+    **dict.fromkeys(("angles", "month_radiation", "movie"), "radiation"),
+    "detector": "calibration",
+    **dict.fromkeys(("month_status", "performance"), "acquisition"),
+}
 _OF_THRESHOLD = {q.threshold: q for q in QUANTITIES if q.threshold}
 
 
@@ -32,8 +43,12 @@ class LimitFile:
 
     def epoch(self, day: date | None) -> str:
         """Return the first day (ISO 8601) of the epoch in force on a day, "" if there is none."""
-        starts = [e.start for e in self.thresholds.epochs if day is not None and e.start <= day]
-        return max(starts).isoformat() if starts else ""
+        found = self.thresholds.epoch(day) if day is not None else None
+        return found.start.isoformat() if found else ""
+
+    def reason(self, epoch: str) -> str:
+        """Return why limits are what they are from the first day of an epoch (ISO 8601) on, "" if unknown."""
+        return next((e.reason for e in self.thresholds.epochs if e.start.isoformat() == epoch), "")
 
 
 @dataclass(frozen=True)
@@ -43,7 +58,8 @@ class Observation:
     A metric is a quantity with limits (``measured``), or, for what no number tells,
     the status itself: ``failed``, ``error``, ``warn`` or ``missing`` of its category.
     ``time`` is None where DATE-OBS is not known; value and threshold are None where
-    there is no number.
+    there is no number. Of a month as a whole, ``exposure`` is its name, and
+    ``date_obs`` is "".
     """
 
     category: str
@@ -59,6 +75,9 @@ class Observation:
     side: str = ""
     text: str = ""
     epoch: str = ""
+    label: str = ""  # what it is called, where neither its quantity nor its status tells
+    unit: str = ""
+    page: str = ""  # where it is shown (relative to the site), if not on an exposure's page
 
     @property
     def key(self) -> tuple[str, str]:
@@ -81,7 +100,7 @@ def observe(months: Sequence[Month], limits: LimitFile) -> list[Observation]:
     """
     exposures = [e for month in months for e in month.exposures]
     found = [o for e in exposures for o in _observe(e, limits)]
-    return found + list(_silent(exposures, found))
+    return [*found, *_silent(exposures, found), *_of_months(months)]
 
 
 def _silent(exposures: Sequence[Exposure], found: Sequence[Observation]) -> Iterator[Observation]:
@@ -105,6 +124,38 @@ def _silent(exposures: Sequence[Exposure], found: Sequence[Observation]) -> Iter
                 yield _observation(exposure, category, metric, OK, measured=True)
 
 
+def _of_months(months: Sequence[Month]) -> Iterator[Observation]:
+    """Yield what is bad of months as a whole: the newest word of the trend, and products that are missing."""
+    newest: dict[str, tuple[Month, Trend]] = {}
+    for month in sorted(months, key=lambda m: m.name):
+        newest |= {f"flux_loss_{t.cls}_{t.colour:g}": (month, t) for t in month.trends}
+        lost: dict[str, list[StepLack]] = {}
+        for lack in month.lacks:
+            lost.setdefault(_OF_RULE.get(lack.rule, "quality"), []).append(lack)
+        for category, lacks in lost.items():
+            text = "; ".join(f"{said(lack)}: {lack.reason}" for lack in lacks)
+            facts = {"label": "products missing", "page": f"missing.html#m{month.name}"}
+            yield _of_month(month, category, "month_missing", "missing", text=text, **facts)
+    for metric, (month, trend) in newest.items():
+        if trend.status in BAD:
+            yield _of_month(month, "photometry", metric, trend.status, page="trends.html", **_loss(trend))
+
+
+def _loss(trend: Trend) -> dict[str, Any]:
+    """Return what a trend's reason says: value and limit, where it names them."""
+    where = f"flux loss at BP-RP {trend.colour:g}, {trend.cls} exposures"
+    match = _REACHES.fullmatch(trend.reason)
+    if match is None:
+        return {"label": where, "text": trend.reason}
+    label = where if match[1] == "loss" else f"rate of {where}"
+    numbers = {"value": float(match[2]), "threshold": float(match[4]), "side": "above"}
+    return {"label": label, "unit": match[3], "text": trend.reason, **numbers}
+
+
+def _of_month(month: Month, category: str, metric: str, status: str, **facts: Any) -> Observation:
+    return Observation(category, metric, False, status, month.name, month.name, "", None, **facts)
+
+
 def time_of(date_obs: str) -> datetime | None:
     """Return a DATE-OBS as a time, None if it is none."""
     try:
@@ -116,7 +167,7 @@ def time_of(date_obs: str) -> datetime | None:
 
 def _observe(exposure: Exposure, limits: LimitFile) -> Iterator[Observation]:
     measured = {o.metric: o for o in _values(exposure, limits)}
-    told = [f for f in exposure.findings if f.status in BAD]
+    told = [f for f in exposure.findings if f.status in BAD and not f.of_month]
     states: dict[tuple[str, str], list[str]] = {}
     for finding in told:
         for text in finding.text.split("; "):
@@ -127,6 +178,7 @@ def _observe(exposure: Exposure, limits: LimitFile) -> Iterator[Observation]:
                 measured[found.metric] = found
     yield from measured.values()
     explained = {o.category for o in measured.values() if o.status in BAD} | {c for c, _ in states}
+    explained |= {f.category for f in exposure.findings if f.of_month}  # see _of_months
     for category, status in exposure.statuses.items():
         if status in BAD and category not in explained:
             states[category, status] = []

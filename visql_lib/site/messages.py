@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from datetime import datetime
 from typing import Any
 
@@ -55,11 +55,19 @@ def parse_alerts(text: str) -> list[Alert]:
         raise ValueError(f"an alert is broken ({type(error).__name__}: {error})") from error
 
 
+def addressed(alert: Alert, site: str) -> Alert:
+    """Return an alert whose links lead to the site (its address, or "") from anywhere."""
+    if not site:
+        return alert
+    exposures = tuple(replace(e, link=site + e.link) for e in alert.exposures)
+    return replace(alert, link=site + alert.link, exposures=exposures)
+
+
 def line(alert: Alert) -> str:
     """Return an alert in one line."""
     what = f"{CATEGORIES[alert.category]}: "
-    n = f"{alert.count} exposure{'s' * (alert.count != 1)}"
-    if not alert.measured:
+    n = alert.concerned
+    if not alert.measured and alert.value is None:
         return f"{what}{n}, {alert.label}"
     unit = f" {alert.unit}" if alert.unit else ""
     if alert.value is None or alert.threshold is None:
@@ -99,9 +107,11 @@ def mail(told: Sequence[tuple[Alert, str]], title: str) -> tuple[str, str]:
 
 def details(alert: Alert) -> list[str]:
     """Return what there is to say of an alert, a line each."""
-    lines = [f"since {_when(alert.first_exposure, alert.first_seen)}, last {_when(alert.last_exposure, '')}"]
+    last = f", last {alert.last_exposure[:19]}" if alert.last_exposure else ""
+    lines = [f"since {alert.first_exposure[:19] or alert.first_seen}{last}"]
     if alert.threshold_file:
-        epoch = f"{alert.threshold_file}, epoch from {alert.threshold_epoch}"
+        why = f": {alert.threshold_epoch_reason}" if alert.threshold_epoch_reason else ""
+        epoch = f"{alert.threshold_file}, epoch from {alert.threshold_epoch}{why}"
         lines.append(f"limit of {epoch} (content {alert.threshold_hash})")
     lines += list(dict.fromkeys(e.text for e in reversed(alert.exposures) if e.text))[:_NAMED]
     if alert.state != OPEN:
@@ -120,10 +130,6 @@ def _status(alert: Alert) -> str:
     return alert.status if alert.state == OPEN else "closed"
 
 
-def _when(date_obs: str, otherwise: str) -> str:
-    return date_obs[:19] or otherwise or "at a time not known"
-
-
 def _plain(alert: Alert) -> dict[str, Any]:
     values = asdict(alert)
     values["sent"] = dict(sorted(values["sent"].items()))
@@ -131,6 +137,7 @@ def _plain(alert: Alert) -> dict[str, Any]:
 
 
 def _alert(values: dict[str, Any]) -> Alert:
+    values = {"threshold_epoch_reason": ""} | values  # which older files lack
     known = {f.name: values[f.name] for f in fields(Alert)}
     known["months"] = tuple(known["months"])
     known["exposures"] = tuple(Concerned(**e) for e in known["exposures"])

@@ -58,11 +58,15 @@ QUANTITIES: tuple[Quantity, ...] = (
 
 @dataclass(frozen=True)
 class Finding:
-    """Why a status is not ok: the category, the status, what was found and, where known, the limit."""
+    """Why a status is not ok: the category, the status, what was found and, where known, the limit.
+
+    ``of_month``: it is about the month, and the exposure has it from there.
+    """
 
     category: str
     status: str
     text: str
+    of_month: bool = False
 
 
 @dataclass(frozen=True)
@@ -99,10 +103,35 @@ class Exposure:
 
 
 @dataclass(frozen=True)
-class Month:
-    """One month: its exposures in order of time, and which products of the month exist.
+class StepLack:
+    """Products of a whole month, or of all months, that one rule should have made and did not.
 
-    Products are paths relative to the folder of results.
+    ``paths`` are as the workflow names them; ``log`` is relative to the folder of
+    results, "" if it tells nothing.
+    """
+
+    rule: str
+    paths: tuple[str, ...]
+    reason: str
+    log: str = ""
+
+
+@dataclass(frozen=True)
+class Trend:
+    """What the trend of the flux ratios says of a class of exposures at a colour BP-RP [mag], and why."""
+
+    cls: str
+    colour: float
+    status: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Month:
+    """One month: its exposures in order of time, which products of the month exist and which should.
+
+    Products are paths relative to the folder of results; ``asked`` is how many the
+    settings ask for.
     """
 
     name: str  # YYYYMM
@@ -111,3 +140,6 @@ class Month:
     tables: tuple[str, ...] = ()
     texts: tuple[str, ...] = ()
     movies: tuple[str, ...] = ()
+    asked: int = 0
+    lacks: tuple[StepLack, ...] = ()
+    trends: tuple[Trend, ...] = ()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import platform
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from importlib.metadata import PackageNotFoundError, version
@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from visql_lib.config import STAGES, Settings, find_data_file
+from visql_lib.config.thresholds import load_thresholds
 from visql_lib.site.model import CATEGORIES, STATUSES
 from visql_lib.site.pages import Shown
 
@@ -107,19 +108,22 @@ class Overview:
         except (OSError, ValueError, TypeError, KeyError):
             return []
         found = [{key: alert.get(key) for key in _OF_ALERT} for alert in alerts[:_ALERTS]]
-        for alert in found:
+        for alert, whole in zip(found, alerts, strict=False):
+            names = [(e.get("name"), e.get("month")) for e in whole.get("exposures", ())]
+            alert["noun"] = "month" if names and all(name == month for name, month in names) else "exposure"
             if alert["status"] not in STATUSES:
                 alert["status"] = "none"
-            alert["link"] = _inside(self.out, str(alert["link"] or ""))
+            alert["link"] = _inside(self.out, str(alert["link"] or ""), self.months)
         return found
 
-    def missing(self) -> dict[str, Any]:
-        """Return what is missing, by month."""
-        keys = ("expected", "lost", "n_lacking", "lacking", "unreadable", "n")
+    def missing(self, of_all: Sequence[Sequence[Any]]) -> dict[str, Any]:
+        """Return what is missing, of all months (see `data.own_lacks`) and by month."""
+        keys = ("expected", "lost", "n_lacking", "lacking", "unreadable", "n", "own")
         return {
+            "of_all": of_all,
             "months": [
                 (name, {k: self.months[name][k] for k in keys}) for name in sorted(self.months, reverse=True)
-            ]
+            ],
         }
 
     def trends(self) -> dict[str, Any]:
@@ -159,6 +163,7 @@ class Overview:
             "stages": sorted(STAGES.items()),
             "settings": yaml.safe_dump(values, sort_keys=False, allow_unicode=True),
             "limits_name": limits.name,
+            "epochs": load_thresholds(self.settings.quality.thresholds).epochs,
             "limits": limits.read_text(encoding="utf-8"),
         }
 
@@ -170,11 +175,13 @@ def _sum(days: Iterable[Day], category: str) -> dict[str, int]:
     return dict(found)
 
 
-def _inside(out: Path, link: str) -> str:
-    """Return a link if it leads to a page of ours, else ""."""
+def _inside(out: Path, link: str, months: Collection[str]) -> str:
+    """Return a link if it leads to a page of ours, and to a month that is on it, else ""."""
     page, _, place = link.partition("#")
     if not page or ".." in page or ":" in page or not (out / page).is_file():
         return ""
+    if page == "missing.html" and place.removeprefix("m") not in months:
+        return page
     return f"{page}#{place}" if place else page
 
 

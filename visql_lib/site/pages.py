@@ -28,6 +28,7 @@ from visql_lib.site.products import (
     product_of,
     rule_of,
 )
+from visql_lib.site.steps import last_line, tried
 from visql_lib.tables.sheet import SheetRow
 from visql_lib.tables.store import read_meta
 
@@ -116,6 +117,7 @@ def exposure_page(exposure: Exposure, folder: Folder, thresholds: Thresholds) ->
         "e": exposure,
         "facts": header_facts(exposure, folder.row),
         "measured": measured(exposure, thresholds),
+        "epoch": thresholds.epoch(_day(exposure)) if exposure.date_obs else None,
         "frame": by_ending.get(".png"),
         "zooms": [by_ending[f"_{z}.png"] for z in ZOOMS if f"_{z}.png" in by_ending],
         "groups": groups,
@@ -210,24 +212,9 @@ def _reason(rule: str, exposure: Exposure, folder: Folder) -> tuple[str, str]:
     needs = [exposure.name + ending for ending in REQUIRES.get(rule, ())]
     lost = [name for name in needs if name not in folder.files]
     log = log_of(rule, folder.row, exposure.month)
-    last = _last_line(folder.results / log)
     if lost:
-        return f"needs {', '.join(lost)}", log if last else ""
-    if last:
-        return f"its log ends: {last}", log
-    if (folder.results / log).is_file():
-        return "was made without a complaint, and is gone since", ""
-    return "never tried: the workflow has not come to it", ""
-
-
-def _last_line(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - 2000))
-            lines = file.read().decode("utf-8", "replace").strip().splitlines()
-    except OSError:
-        return ""
-    return lines[-1].strip()[:300] if lines else ""
+        return f"needs {', '.join(lost)}", log if last_line(folder.results / log) else ""
+    return tried(folder.results, log)
 
 
 def header_facts(exposure: Exposure, row: SheetRow) -> list[tuple[str, str]]:
@@ -285,35 +272,6 @@ def limits_text(limits: Limits) -> str:
             if limit is not None:
                 found.append(f"{word} {sign} {limit:g}")
     return ", ".join(found)
-
-
-class Neighbours(NamedTuple):
-    """Names of the exposures before and after, by time and within the same type and class; "" if none."""
-
-    before: str
-    after: str
-    before_like: str
-    after_like: str
-
-
-def neighbours(exposures: Sequence[Exposure]) -> dict[str, Neighbours]:
-    """Return the neighbours of every exposure of a month."""
-    names = [e.name for e in exposures]
-    like: dict[tuple[str, str], list[str]] = {}
-    for e in exposures:
-        like.setdefault((e.frame_type, e.cls), []).append(e.name)
-    places = {name: i for i, name in enumerate(names)}
-    places_like = {name: i for same in like.values() for i, name in enumerate(same)}
-    return {
-        e.name: Neighbours(
-            *_around(names, places[e.name]), *_around(like[e.frame_type, e.cls], places_like[e.name])
-        )
-        for e in exposures
-    }
-
-
-def _around(names: Sequence[str], i: int) -> tuple[str, str]:
-    return names[i - 1] if i else "", names[i + 1] if i + 1 < len(names) else ""
 
 
 def month_groups(month: Month, sizes: Callable[[str], int]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import calendar
 import importlib
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
@@ -90,14 +90,16 @@ def month_plots(month: Month, thresholds: Thresholds, goes: Sources) -> Plots:
     return _made("month_plots", month, thresholds, goes.read(_SERIES))
 
 
-def trend_plots(results: Path, thresholds: Thresholds, settings: Settings) -> Plots:
-    """Return the plots of all months."""
-    return _made("trend_plots", results, thresholds, settings.trend)
+def trend_plots(
+    results: Path, thresholds: Thresholds, settings: Settings, held: Collection[str] | None
+) -> Plots:
+    """Return the plots of all months; points lead to pages that are held (None: all are)."""
+    return _made("trend_plots", results, thresholds, settings.trend, held)
 
 
-def calibration_plots(results: Path, thresholds: Thresholds) -> Plots:
-    """Return the plots of the calibration frames of all months."""
-    return _made("calibration_plots", results, thresholds)
+def calibration_plots(results: Path, thresholds: Thresholds, held: Collection[str] | None) -> Plots:
+    """Return the plots of the calibration frames of all months; `held` as for `trend_plots`."""
+    return _made("calibration_plots", results, thresholds, held)
 
 
 def _made(name: str, *arguments: Any) -> Plots:

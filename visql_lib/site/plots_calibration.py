@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from visql_lib.site.plots_core import (
     Points,
     add_points,
     bk,
+    leads_of,
     marks,
     new_cross,
     new_panel,
@@ -58,7 +59,9 @@ CALIBRATION_COLUMNS = (
 )
 
 
-def calibration_markup(frames: Mapping[str, NDArray], thresholds: Thresholds) -> tuple[str, str]:
+def calibration_markup(
+    frames: Mapping[str, NDArray], thresholds: Thresholds, held: Collection[str] | None = None
+) -> tuple[str, str]:
     """Return the plots of all months' frames as Bokeh's script and the HTML that holds them.
 
     Parameters
@@ -68,6 +71,8 @@ def calibration_markup(frames: Mapping[str, NDArray], thresholds: Thresholds) ->
         differs from the month of DATE_OBS. Undated ones are counted, not drawn.
     thresholds : Thresholds
         Limits drawn as bands, each on the days it was in force.
+    held : collection of str, optional
+        Pages there are; None: of all exposures.
 
     Returns
     -------
@@ -80,7 +85,7 @@ def calibration_markup(frames: Mapping[str, NDArray], thresholds: Thresholds) ->
     rows = _thin(rows)
     present = [g for g in GROUPS if g in set(rows["group"])]
     counted = {g: int(np.sum(rows["group"] == g)) for g in present}
-    points, colours = _points(rows), tints(present)
+    points, colours = _points(rows, held), tints(present)
     times, cross = shared_range(rows["t"]), new_cross()
 
     def items(panels: tuple[Panel, ...]) -> Iterator[Plot | str]:
@@ -173,10 +178,11 @@ def _thin(rows: dict[str, NDArray]) -> dict[str, NDArray]:
     return {name: values[order] for name, values in joined.items()}
 
 
-def _points(rows: Mapping[str, NDArray]) -> Points:
+def _points(rows: Mapping[str, NDArray], held: Collection[str] | None) -> Points:
     data: dict[str, Any] = {name: rows[name] for name in ("t", "name", "group", "page")}
     status = [str(s) for s in rows["s"]]
     data |= {"s_all": status, "z_all": marks(status), "say_all": rows["say"]}
     data |= {panel.key: numbers(rows[panel.key]) for panel in _PANELS}
     source = bk.ColumnDataSource(data, name="visql-points")
-    return Points(source, "@{page}", bk.BooleanFilter(name="visql-shown"))
+    leads = leads_of([str(page) for page in rows["page"]], held)
+    return Points(source, "@{page}", bk.BooleanFilter(name="visql-shown"), leads=leads)

@@ -8,7 +8,7 @@ which finds what it needs by the models' names and tags.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -97,8 +97,9 @@ class Points:
     ``source`` holds the columns t [ms since 1970, UTC], name, group, and per
     category s_CATEGORY (a status), z_CATEGORY (its size) and say_CATEGORY (the status and why), and the
     quantities, NaN where not known. ``url`` is where a click leads, with Bokeh's
-    placeholders; ``expected`` maps a category to the rows that should have a value;
-    ``head`` and ``tail`` are rows of the hover text above and below the value, where
+    placeholders, and ``leads`` says from which rows it does (None: from all);
+    ``expected`` maps a category to the rows that should have a value; ``head`` and
+    ``tail`` are rows of the hover text above and below the value, where
     ``CATEGORY`` in a column's name stands for the panel's.
     """
 
@@ -108,10 +109,28 @@ class Points:
     expected: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
     head: tuple[tuple[str, str], ...] = (("", "@name"), ("date", "@t{%F %T}"), ("of", "@group"))
     tail: tuple[tuple[str, str], ...] = (("status", "@say_CATEGORY"),)
+    leads: NDArray[np.bool_] | None = None
+
+    def parts(self, rows: NDArray[np.integer] | None = None) -> Iterator[tuple[Any, bool]]:
+        """Yield filters of the points shown, of some rows or all, and whether a click leads away."""
+        if rows is None and (self.leads is None or self.leads.all()):
+            yield self.shown, True
+            return
+        chosen = np.arange(len(self.column("t"))) if rows is None else rows
+        leads = np.ones(len(chosen), bool) if self.leads is None else self.leads[chosen]
+        for value in (True, False):
+            mine = chosen[leads == value]
+            if len(mine):
+                yield self.shown & bk.IndexFilter(indices=mine.tolist()), value
 
     def column(self, name: str) -> NDArray:
         """Return a column as floats."""
         return np.asarray(self.source.data[name], dtype=float)
+
+
+def leads_of(pages: Sequence[str], held: Collection[str] | None) -> NDArray[np.bool_] | None:
+    """Return which of the points' pages there are, None for all; `held` is None where all pages are."""
+    return None if held is None else np.array([page in held for page in pages], dtype=bool)
 
 
 def to_ms(dates: Any) -> NDArray[np.floating]:
@@ -156,7 +175,9 @@ def value_range(values: NDArray, log: bool, limits: Sequence[float] = (), *, who
     log : bool
         Whether the axis is logarithmic.
     limits : sequence of float
-        Limits that are shown if that at most doubles the range to either side.
+        Limits that are shown if that at most doubles the range to either side. The
+        least is always shown where a logarithmic axis has no place for some values:
+        0 is then seen to be below it.
     whole : bool, optional
         Show all values, outliers too.
     """
@@ -170,9 +191,12 @@ def value_range(values: NDArray, log: bool, limits: Sequence[float] = (), *, who
     # A single value tells no scale, equal ones neither.
     least = 0.2 if log else max((1e-5 if high > low else 0.02) * abs(middle), 1e-12)
     span = max(high - low, least)
+    beyond = log and bool(np.any(np.isfinite(values) & (values <= _LEAST)))
+    always = min((limit for limit in limits if limit > _LEAST), default=None) if beyond else None
     for limit in limits:
         at = float(np.log10(limit)) if log and limit > 0 else limit
-        if (limit > 0 or not log) and low - span <= at <= high + span:
+        near_enough = low - span <= at <= high + span or limit == always
+        if (limit > 0 or not log) and near_enough:
             low, high = min(low, at), max(high, at)
     missing = max(least - (high - low), 0.0) / 2
     margin = 0.08 * max(high - low, least) + missing
@@ -279,20 +303,24 @@ def add_points(plot: Plot, panel: Panel, points: Points, colours: Mapping[str, A
     common = {"source": points.source, "line_color": colours, "hit_dilation": 1.4, "line_width": 1.4}
     crowd = int(known.sum()) > _CROWD
     drawn = [
-        plot.scatter(
-            "t",
-            panel.key,
-            marker=marker,
-            size=f"z_{panel.category}",
-            fill_color=colours,
-            fill_alpha=0.35 if crowd else 0.75,
-            line_alpha=0.45 if crowd else 1.0,
-            view=bk.CDSView(filter=points.shown),
-            **common,
+        (
+            plot.scatter(
+                "t",
+                panel.key,
+                marker=marker,
+                size=f"z_{panel.category}",
+                fill_color=colours,
+                fill_alpha=0.35 if crowd else 0.75,
+                line_alpha=0.45 if crowd else 1.0,
+                view=bk.CDSView(filter=part),
+                **common,
+            ),
+            leads,
         )
+        for part, leads in points.parts()
     ]
     drawn += _at_edges(plot, panel, points, common, values)
-    for renderer in drawn:  # a click leads away: nothing is to look chosen
+    for renderer, _ in drawn:  # a click leads away: nothing is to look chosen
         renderer.selection_glyph = renderer.nonselection_glyph = None
     _tools(plot, panel, points, drawn)
     return int((known & dated).sum())
@@ -300,7 +328,7 @@ def add_points(plot: Plot, panel: Panel, points: Points, colours: Mapping[str, A
 
 def _at_edges(
     plot: Plot, panel: Panel, points: Points, common: Mapping[str, Any], values: Range
-) -> Iterator[Any]:
+) -> Iterator[tuple[Any, bool]]:
     """Draw what lies beyond the panel or has no value at its edges."""
     y = points.column(panel.key)
     known, dated = np.isfinite(y), np.isfinite(points.column("t"))
@@ -311,21 +339,21 @@ def _at_edges(
         (lack, 0.05, "x"),
     ):
         rows = np.flatnonzero(chosen & dated)
-        if len(rows):
-            view = bk.CDSView(filter=points.shown & bk.IndexFilter(indices=rows.tolist()))
+        for part, leads in points.parts(rows):
             look = {"marker": shape, "size": 8, "fill_alpha": 0.0, "y_range_name": "edge"}
-            yield plot.scatter("t", at, view=view, **look, **common)
+            yield plot.scatter("t", at, view=bk.CDSView(filter=part), **look, **common), leads
 
 
-def _tools(plot: Plot, panel: Panel, points: Points, drawn: list[Any]) -> None:
+def _tools(plot: Plot, panel: Panel, points: Points, drawn: list[tuple[Any, bool]]) -> None:
     rows = [*points.head, (panel.title, f"@{{{panel.key}}}{{{panel.form}}}"), *points.tail]
     rows = [(label, text.replace("CATEGORY", panel.category)) for label, text in rows]
     forms = {"@t": "datetime", f"@{{{panel.key}}}": "printf"}
     hover = bk.HoverTool(
-        renderers=drawn, tooltips=rows, formatters=forms, limit=3, point_policy="snap_to_data"
+        renderers=[r for r, _ in drawn], tooltips=rows, formatters=forms, limit=3, point_policy="snap_to_data"
     )
     open_page = bk.OpenURL(url=points.url, same_tab=True)
-    plot.add_tools(hover, bk.TapTool(renderers=drawn, callback=open_page))
+    leading = [r for r, leads in drawn if leads]
+    plot.add_tools(hover, *([bk.TapTool(renderers=leading, callback=open_page)] if leading else []))
 
 
 def new_cross() -> Any:

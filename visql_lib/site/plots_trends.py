@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ from visql_lib.site.plots_core import (
     Points,
     add_points,
     bk,
+    leads_of,
     marks,
     new_cross,
     new_panel,
@@ -89,6 +90,7 @@ def trend_markup(
     medians: Sequence[Record],
     thresholds: Thresholds,
     settings: TrendSettings,
+    held: Collection[str] | None = None,
 ) -> tuple[str, str]:
     """Return the plots over all months as Bokeh's script and the HTML that holds them.
 
@@ -104,6 +106,8 @@ def trend_markup(
         Limits of the medians' quantities.
     settings : TrendSettings
         Limits of the loss, and the loss that is forecast.
+    held : collection of str, optional
+        Pages there are; None: of all months.
 
     Returns
     -------
@@ -112,12 +116,14 @@ def trend_markup(
     """
     rows = {} if trend is None else _whole(trend)
     places = sorted(set(zip(rows.get("CLASS", ()), rows.get("FIELD", ()), strict=True)))
-    points = _median_points(medians)
+    points = _median_points(medians, held)
     ahead = [r for r in forecast if r.get("SPACE") == WHOLE]
     times = _times(rows, points, ahead)
     cross, colours = new_cross(), _colours(rows)
     losses = [
-        _loss_panel(rows, place, steps, ahead, settings, times, cross, colours) for place in places if colours
+        _loss_panel(rows, place, steps, ahead, settings, times, cross, colours, held)
+        for place in places
+        if colours
     ]
     sections = [
         Section("Flux loss", tuple(losses) or ("flux loss: no flux ratios of the whole focal plane",))
@@ -176,6 +182,7 @@ def _loss_panel(
     times: Any,
     cross: Any,
     colours: Mapping[str, tuple[str, str]],
+    held: Collection[str] | None,
 ) -> Plot:
     """Return the losses of one class and field with lines, limits, steps and forecasts."""
     mine = (rows["CLASS"] == place[0]) & (rows["FIELD"] == place[1])
@@ -185,7 +192,7 @@ def _loss_panel(
         )
         for name in colours
     }
-    points = _loss_points(parts, "_".join(place))
+    points = _loss_points(parts, "_".join(place), held)
     limits = _limits(settings)
     loss = points.column("LOSS")
     models = np.concatenate([np.asarray(part["MODEL"], dtype=float) for part in parts.values()])
@@ -245,7 +252,9 @@ def _thin(part: dict[str, NDArray]) -> dict[str, NDArray]:
     return thin | {"LOSS": mean, "LOSS_ERR": np.where(np.isfinite(mean_err), mean_err, np.nan)}
 
 
-def _loss_points(parts: Mapping[str, Mapping[str, NDArray]], tag: str) -> Points:
+def _loss_points(
+    parts: Mapping[str, Mapping[str, NDArray]], tag: str, held: Collection[str] | None
+) -> Points:
     def joined(name: str) -> NDArray:
         return np.concatenate([np.asarray(part[name]) for part in parts.values()])
 
@@ -272,7 +281,13 @@ def _loss_points(parts: Mapping[str, Mapping[str, NDArray]], tag: str) -> Points
         ("status", "@s_loss"),
     )
     shown = bk.BooleanFilter(name="visql-shown", tags=[tag])
-    return Points(source, "months/@{month}.html", shown, head=head, tail=tail)
+    return _of_months(source, shown, held, head=head, tail=tail)
+
+
+def _of_months(source: Any, shown: Any, held: Collection[str] | None, **rows: Any) -> Points:
+    """Return points that lead to the page of their month, if there is one."""
+    leads = leads_of([f"months/{month}.html" for month in source.data["month"]], held)
+    return Points(source, "months/@{month}.html", shown, leads=leads, **rows)
 
 
 def _months(t: NDArray) -> list[str]:
@@ -338,7 +353,7 @@ def _steps(plot: Plot, records: Sequence[Record]) -> None:
     plot.add_tools(bk.HoverTool(renderers=[wedge], tooltips=rows, formatters={"@t": "datetime"}))
 
 
-def _median_points(medians: Sequence[Record]) -> Points:
+def _median_points(medians: Sequence[Record], held: Collection[str] | None) -> Points:
     """Return the medians as points, one per month and group."""
     order = list(GROUPS)
     cells = [(m["month"], g, v) for m in medians for g, v in m["groups"].items()]
@@ -363,7 +378,7 @@ def _median_points(medians: Sequence[Record]) -> Points:
     source = bk.ColumnDataSource(data, name="visql-points", tags=["medians"])
     shown = bk.BooleanFilter(name="visql-shown", tags=["medians"])
     tail = (("of", "@say_CATEGORY"),)
-    return Points(source, "months/@{month}.html", shown, head=(("", "@name"),), tail=tail)
+    return _of_months(source, shown, held, head=(("", "@name"),), tail=tail)
 
 
 def _middle(month: str) -> float:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from visql_lib.config import Settings
+from visql_lib.site.steps import workflow_command
 from visql_lib.tables.gaia_store import tile_path
 from visql_lib.tables.sheet import SheetRow
 
@@ -195,11 +196,8 @@ class Commands:
 
     def workflow(self, endings: Sequence[str]) -> str:
         """Return the command by which the workflow makes products with all they need."""
-        words = ["snakemake", *(self.stem + ending for ending in endings)]
-        if self.config:
-            words += ["--configfile", self.config]
-        words += ["--config", f"months={self.month}"]
-        return shlex.join(words if self.config else [*words, f"results={self.settings.results}"])
+        paths = [self.stem + ending for ending in endings]
+        return workflow_command(paths, self.month, self.settings.results, self.config)
 
     def _inputs(self, ending: str, pattern: str) -> list[str]:
         inputs = self.metas.get(ending, {}).get("inputs", [])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +43,10 @@ def plot_tables(results: Path) -> list[Path]:
 
 
 def trend_plots(
-    results: Path, thresholds: Thresholds, settings: TrendSettings | None = None
+    results: Path,
+    thresholds: Thresholds,
+    settings: TrendSettings | None = None,
+    held: Collection[str] | None = None,
 ) -> tuple[str, str]:
     """Return the plots over all months as Bokeh's script and the HTML that holds them.
 
@@ -56,6 +59,8 @@ def trend_plots(
     thresholds : Thresholds
     settings : TrendSettings, optional
         Limits of the flux loss; the defaults if None.
+    held : collection of str, optional
+        Pages that points may lead to; None: any.
     """
     table = _read(_trend_path(results), TREND.names)
     meta: dict[str, Any] = table.meta if table is not None else {}
@@ -67,10 +72,13 @@ def trend_plots(
         medians,
         thresholds,
         settings or TrendSettings(),
+        held,
     )
 
 
-def calibration_plots(results: Path, thresholds: Thresholds) -> tuple[str, str]:
+def calibration_plots(
+    results: Path, thresholds: Thresholds, held: Collection[str] | None = None
+) -> tuple[str, str]:
     """Return the plots of the frames of all months as Bokeh's script and the HTML that holds them.
 
     Parameters
@@ -78,6 +86,8 @@ def calibration_plots(results: Path, thresholds: Thresholds) -> tuple[str, str]:
     results : Path
         Folder of results.
     thresholds : Thresholds
+    held : collection of str, optional
+        Pages that points may lead to; None: any.
     """
     tables = []
     for folder in _months(results):
@@ -86,7 +96,7 @@ def calibration_plots(results: Path, thresholds: Thresholds) -> tuple[str, str]:
             tables.append({**table, "MONTH": np.full(table.n_rows, folder.name)})
     names = tables[0].keys() if tables else ()
     frames = {name: np.concatenate([table[name] for table in tables]) for name in names}
-    return calibration_markup(frames, thresholds)
+    return calibration_markup(frames, thresholds, held)
 
 
 def _months(results: Path) -> list[Path]:

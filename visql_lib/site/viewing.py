@@ -93,11 +93,10 @@ def pyramid_command(row: SheetRow, month: str, results: str, config: str) -> str
     return shlex.join([*words, "--config", config] if config else words)
 
 
-def others(names: Iterable[str], tiled: set[str], month: str, up: str) -> str:
-    """Return neighbours that have tiles, as the viewer reads them (JSON); "" if none has."""
+def others(places: Iterable[tuple[str, str]], up: str) -> str:
+    """Return exposures with tiles, given as month and name, as the viewer reads them; "" if none."""
     found = [
-        {"label": n, "tiles": f"{up}{tiles_path(month, n)}/{TILES}", "overlays": up + overlay_path(month, n)}
-        for n in dict.fromkeys(names)
-        if n in tiled
+        {"label": n, "tiles": f"{up}{tiles_path(m, n)}/{TILES}", "overlays": up + overlay_path(m, n)}
+        for m, n in dict.fromkeys(places)
     ]
     return json.dumps(found) if found else ""

@@ -34,11 +34,13 @@ rule quality_pictures:
         diagrams=report(
             f"{MONTHS}/psfmoments_{{month}}.png",
             category="Image quality",
+            labels={"picture": "sizes and shapes", "of": "{month}"},
             caption="../report/psfmoments.rst",
         ),
         timeline=report(
             f"{MONTHS}/IQ_timeline_{{month}}.png",
             category="Image quality",
+            labels={"picture": "timeline", "of": "{month}"},
             caption="../report/timeline.rst",
         ),
     log:
@@ -66,6 +68,7 @@ rule last_month:
         report(
             f"{RESULTS}/timeline/IQ_timeline_lastmonth.png",
             category="Image quality",
+            labels={"picture": "timeline", "of": "last 31 days"},
             caption="../report/lastmonth.rst",
         ),
     log:

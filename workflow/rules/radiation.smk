@@ -56,9 +56,13 @@ rule month_radiation:
             report(
                 f"{MONTHS}/{name}_{{month}}.png",
                 category="Radiation",
-                caption="../report/radiation.rst",
+                labels={"picture": label, "of": "{month}"},
+                caption=f"../report/{name}.rst",
             )
-            for name in ("radiation", "leak")
+            for name, label in (
+                ("radiation", "particles and lit area"),
+                ("leak", "angles of the light leak"),
+            )
         ],
     log:
         f"{LOG}/month_radiation/{{month}}.log",
@@ -93,9 +97,14 @@ rule detector:
             report(
                 f"{MONTHS}/detector_{{month}}_{name}.png",
                 category="Detectors",
+                labels={"picture": label, "of": "{month}"},
                 caption="../report/detector.rst",
             )
-            for name in ("timeline", "map", "hot")
+            for name, label in (
+                ("timeline", "timeline"),
+                ("map", "maps"),
+                ("hot", "hot pixels"),
+            )
         ],
     log:
         f"{LOG}/detector/{{month}}.log",

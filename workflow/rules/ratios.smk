@@ -1,5 +1,22 @@
 # Matched stars of a month -> geometry, the matrix of flux ratios, pictures; of all months -> the trend.
 
+# What the report shows of flux ratios, and what it calls it.
+RATIO_LABELS = [
+    f"{what}, {cls}"
+    for what in ("maps", "ratio against colour")
+    for cls in PLAN.instrument.exposure_classes
+]
+TREND_LABELS = {
+    f"{name}_{cls}.png": f"{label}, {cls}"
+    for cls in PLAN.instrument.exposure_classes
+    for name, label in (
+        ("loss", "flux loss"),
+        ("loss_map", "flux loss over the focal plane"),
+        ("iceplot", "ratio at three colours"),
+        ("iceplot_diag", "ratio along the diagonal"),
+    )
+}
+
 
 rule geometry:
     input:
@@ -66,8 +83,15 @@ rule ratio_pictures:
         sheet=f"{RESULTS}/exposures/{{month}}.tsv",
     output:
         pictures=[
-            report(path, category="Photometry and ice", caption="../report/ratios.rst")
-            for path in PLAN.ratio_pictures("{month}")
+            report(
+                path,
+                category="Photometry and ice",
+                labels={"picture": label, "of": "{month}"},
+                caption="../report/ratios.rst",
+            )
+            for path, label in zip(
+                PLAN.ratio_pictures("{month}"), RATIO_LABELS, strict=True
+            )
         ],
         days=directory(f"{MONTHS}/iceplots"),
     log:
@@ -95,7 +119,19 @@ rule trend:
     output:
         trend=f"{TIMELINE}/trend.parquet",
         pictures=[
-            report(path, category="Photometry and ice", caption="../report/trend.rst")
+            (
+                report(
+                    path,
+                    category="Photometry and ice",
+                    labels={
+                        "picture": TREND_LABELS[os.path.basename(path)],
+                        "of": "all months",
+                    },
+                    caption="../report/trend.rst",
+                )
+                if os.path.basename(path) in TREND_LABELS
+                else path
+            )
             for path in PLAN.trend_pictures()
         ],
     log:

@@ -1,0 +1,110 @@
+"""What comes before and after an exposure, also where its month ends.
+
+A month's neighbours are known by the names at its ends, which the site keeps of
+every month: to look past the end of a month, the other month need not be read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from visql_lib.site.model import Exposure, Month
+from visql_lib.site.state import load_state
+from visql_lib.tables.sheet import sheet_path
+
+
+class Place(NamedTuple):
+    """Where an exposure's page is; both "" for nowhere."""
+
+    month: str
+    name: str
+
+
+NOWHERE = Place("", "")
+_ALL = ""  # the kind that every exposure is of
+Ends = Mapping[str, Sequence[str]]  # kind -> names of the first and the last exposure
+
+
+class Neighbours(NamedTuple):
+    """The exposures before and after, by time and within the same type and class."""
+
+    before: Place
+    after: Place
+    before_like: Place
+    after_like: Place
+
+
+class Beside(NamedTuple):
+    """What lies outside a month: the months beside it, and by kind the exposures before and after."""
+
+    months: tuple[str, str]
+    exposures: dict[str, tuple[Place, Place]]
+
+
+def _kind(e: Exposure) -> str:
+    return f"{e.frame_type} {e.cls}"
+
+
+def ends_of(exposures: Sequence[Exposure]) -> dict[str, list[str]]:
+    """Return the names at the ends of a month, by kind."""
+    found: dict[str, list[str]] = {}
+    for e in exposures:
+        for kind in (_ALL, _kind(e)):
+            found.setdefault(kind, [e.name, e.name])[1] = e.name
+    return found
+
+
+def beside(month: str, ends: Mapping[str, Ends]) -> Beside:
+    """Return what lies outside a month, given the ends of all months that have pages."""
+    earlier = sorted((m for m in ends if m < month), reverse=True)
+    later = sorted(m for m in ends if m > month)
+    around = {
+        kind: (_nearest(kind, earlier, ends, -1), _nearest(kind, later, ends, 0))
+        for kind in ends.get(month, {})
+    }
+    return Beside((next(iter(earlier), ""), next(iter(later), "")), around)
+
+
+def _nearest(kind: str, months: Sequence[str], ends: Mapping[str, Ends], end: int) -> Place:
+    return next((Place(m, ends[m][kind][end]) for m in months if kind in ends[m]), NOWHERE)
+
+
+def kept(found: Beside) -> list[Any]:
+    """Return what lies outside a month as the site's state (JSON) keeps it."""
+    return [list(found.months), {kind: [list(p) for p in pair] for kind, pair in found.exposures.items()}]
+
+
+def neighbours(exposures: Sequence[Exposure], outside: Beside) -> dict[str, Neighbours]:
+    """Return the neighbours of every exposure of a month, in order of time."""
+    rows: dict[str, list[Place]] = {}
+    for e in exposures:
+        for kind in (_ALL, _kind(e)):
+            rows.setdefault(kind, []).append(Place(e.month, e.name))
+    around: dict[str, dict[str, tuple[Place, Place]]] = {}
+    for kind, places in rows.items():
+        first, last = outside.exposures.get(kind, (NOWHERE, NOWHERE))
+        line = [first, *places, last]
+        around[kind] = {p.name: (line[i], line[i + 2]) for i, p in enumerate(places)}
+    return {e.name: Neighbours(*around[_ALL][e.name], *around[_kind(e)][e.name]) for e in exposures}
+
+
+def months_beside(found: Sequence[Month], results: Path, site: Path | None = None) -> list[str]:
+    """Return further months whose pages link to what is not at the ends of its month any more.
+
+    Parameters
+    ----------
+    found : sequence of Month
+        The months that are looked at anyway.
+    results : Path
+        Folder of all products.
+    site : Path, optional
+        Default ``results/site``.
+    """
+    known = load_state(results / "site" if site is None else site)["months"]
+    ends: dict[str, Ends] = {m: values.get("ends", {}) for m, values in known.items()}
+    ends |= {month.name: ends_of(month.exposures) for month in found}
+    there = {m: e for m, e in ends.items() if sheet_path(results, m).is_file()}
+    others = sorted(set(known) & set(there) - {month.name for month in found})
+    return [m for m in others if known[m].get("beside") != kept(beside(m, there))]
