@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 CORES ?= all
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo test quick heavy check format bench lock clean
+.PHONY: install demo test quick heavy check format bench bench-scale lock clean
 .DEFAULT_GOAL := demo
 
 install: $(STAMP)
@@ -53,6 +53,9 @@ format: install
 
 bench: install
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python benchmarks/run.py
+
+bench-scale: install
+	$(BIN)/python benchmarks/scale.py
 
 lock: install
 	{ sed -n '/^#/p' constraints.txt; $(BIN)/python -m pip freeze --exclude-editable | grep -iv '^visql'; } > constraints.new

@@ -1,11 +1,12 @@
-"""What a month of many exposures costs around the measuring itself: planning, a run with nothing to do,
-what is made of a whole month, the site.
+"""What a month of many exposures costs around the measuring itself.
 
-    python benchmarks/scale.py [--sizes 200,2000] [--ccds all|3-3,...] [--months 1] [--out benchmarks/results]
+    python benchmarks/scale.py [--sizes 200,2000] [--ccds 3-3,3-4] [--out benchmarks/results]
 
-One frame is simulated and taken through the workflow; its products, under names and dates of their own, become
-those of all exposures: real tables, pictures shared. Then the workflow runs for real. 20,000 exposures are spread
-over ten months. CPU and wall time and the largest process are what the operating system says.
+Planning, a run with nothing to do, what is made of a whole month, the site. One frame is
+simulated and taken through the workflow; its products, under names and dates of their own,
+become those of all exposures: real tables, pictures shared. Then the workflow runs for real.
+20,000 exposures are spread over ten months. CPU and wall time and the largest process are
+what the operating system says.
 """
 
 from __future__ import annotations
@@ -86,7 +87,7 @@ def named(n: int, months: int) -> Iterator[tuple[str, str, datetime]]:
 
 
 def frames(folder: Path, n: int, months: int, template: Path) -> list[str]:
-    """Link the raw frames and list them, each with a date and an exposure time of its own; return the months."""
+    """Link the raw frames, which are all the same file; return the months they are of."""
     raw = folder / "raw"
     raw.mkdir(parents=True)
     (folder / "results").mkdir()
@@ -119,11 +120,12 @@ def place(folder: Path, template: Template, n: int, months: int) -> None:
         for path in template.products.iterdir():
             target = into / path.name.replace(template.name, name)
             if path.name.endswith((".cat.parquet", "_stamps.parquet")) or path not in tables:
-                os.link(path, target)
+                target.symlink_to(path)  # a hard link's time would change with that of all others
             else:
                 _write(tables[path], target, template.name, name, start)
         tiles = folder / "results" / "site" / "tiles" / month / name
-        shutil.copytree(template.tiles, tiles, copy_function=os.link)
+        shutil.copytree(template.tiles, tiles, copy_function=os.symlink)
+    shutil.copytree(template.results / "gaia", folder / "results" / "gaia")
 
 
 def _plain(path: Path) -> Any:
@@ -230,6 +232,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results")
     given = parser.parse_args()
     date = f"{datetime.now(UTC):%Y-%m-%d}"
+    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     with tempfile.TemporaryDirectory() as name:
         top = (given.folder or Path(name)).resolve()
         template = Template(top / "template", given.ccds)
