@@ -15,7 +15,6 @@ rule gaia_tile:
     conda:
         "../../envs/visql.yaml"
     resources:
-        mem_mb=800,
         runtime=60,
     params:
         version=STAGES["gaia_tile"],
@@ -37,7 +36,6 @@ rule gaia_again:
     conda:
         "../../envs/visql.yaml"
     resources:
-        mem_mb=800,
         runtime=60,
     params:
         version=STAGES["gaia_tile"],
@@ -62,8 +60,7 @@ rule gaia_project:
     conda:
         "../../envs/visql.yaml"
     resources:
-        mem_mb=500,
-        runtime=5,
+        runtime=1,
     params:
         version=STAGES["gaia_project"],
         # Who is asked, and how patiently, changes nothing here.
@@ -97,8 +94,7 @@ rule gaia_match:
     conda:
         "../../envs/visql.yaml"
     resources:
-        mem_mb=500,
-        runtime=5,
+        runtime=1,
     params:
         version=STAGES["gaia_match"],
         config=PLAN.config_of("astrometry", "ratios"),
@@ -128,8 +124,7 @@ rule gaia_pictures:
     conda:
         "../../envs/visql.yaml"
     resources:
-        mem_mb=500,
-        runtime=5,
+        runtime=1,
     params:
         version=STAGES["gaia_pictures"],
         config=PLAN.config_of("pictures", "ratios"),

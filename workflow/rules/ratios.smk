@@ -16,7 +16,6 @@ rule geometry:
     conda:
         "../../envs/visql.yaml"
     resources:
-        mem_mb=2000,
         runtime=20,
     params:
         version=STAGES["geometry"],
@@ -42,7 +41,6 @@ rule ratios:
     conda:
         "../../envs/visql.yaml"
     resources:
-        mem_mb=2000,
         runtime=20,
     params:
         version=STAGES["ratios"],
@@ -77,7 +75,6 @@ rule ratio_pictures:
     conda:
         "../../envs/visql.yaml"
     resources:
-        mem_mb=2000,
         runtime=20,
     params:
         version=STAGES["ratio_pictures"],
@@ -105,7 +102,6 @@ rule trend:
     conda:
         "../../envs/visql.yaml"
     resources:
-        mem_mb=2000,
         runtime=20,
     params:
         version=STAGES["trend"],
@@ -131,7 +127,6 @@ rule month_trend:
     conda:
         "../../envs/visql.yaml"
     resources:
-        mem_mb=500,
         runtime=5,
     params:
         version=STAGES["month_trend"],
