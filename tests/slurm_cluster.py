@@ -111,7 +111,9 @@ def clear() -> None:
 def node_is(state: str, check: bool = True) -> None:
     """Set the state of the node: drain, resume."""
     node = socket.gethostname()
-    command("scontrol", "update", f"nodename={node}", f"state={state}", "reason=test", seconds=10, check=check)
+    command(
+        "scontrol", "update", f"nodename={node}", f"state={state}", "reason=test", seconds=10, check=check
+    )
 
 
 def jobs(*states: str) -> list[int]:
@@ -172,7 +174,9 @@ def _end(name: str) -> None:
 
 
 def _answers(*words: str) -> bool:
-    return subprocess.run(["timeout", "-k", "1", "5", *words], capture_output=True, check=False).returncode == 0
+    return (
+        subprocess.run(["timeout", "-k", "1", "5", *words], capture_output=True, check=False).returncode == 0
+    )
 
 
 def _wait_until(there, what: str, seconds: float = 30) -> None:

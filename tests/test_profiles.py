@@ -59,8 +59,3 @@ def test_what_is_the_clusters_is_left_to_its_users(name):
     assert not {"default-resources", "set-resources", "jobs", "slurm-logdir"} & set(profile(name))
     for rule, text in RULES.items():
         assert not re.search(r"\b(mem\w*|slurm\w*|partition|account|qos)=", text), rule
-
-
-def test_every_step_says_how_long_it_takes():
-    steps = [rule for rule, text in RULES.items() if "shell:" in text]
-    assert [rule for rule in steps if not re.search(r"^ +runtime=\d+,$", RULES[rule], re.M)] == []

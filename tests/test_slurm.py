@@ -151,7 +151,7 @@ def assert_same_tables(here: Month, there: Month, part: str = "") -> None:
     if not part:
         assert set(found) == set(expected)
     assert [name for name in found if found[name] != expected[name]] == []
-    assert f"months/202407/psfmoments_202407.parquet" in found
+    assert "months/202407/psfmoments_202407.parquet" in found
 
 
 def test_a_month_on_slurm_gives_the_same_tables(here, month):
