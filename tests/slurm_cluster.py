@@ -19,6 +19,7 @@ MARK = "# Written by the tests of VISQL, which remove it.\n"
 PROGRAMS = ("slurmctld", "slurmd", "sbatch", "squeue", "munged", "munge")
 # Longer than any test holds the machine's one Slurm.
 _PATIENCE = 900
+NODE = socket.gethostname().partition(".")[0]  # Slurm's own idea of this machine's name
 
 _SLURM_CONF = """\
 ClusterName=visql
@@ -110,9 +111,8 @@ def clear() -> None:
 
 def node_is(state: str, check: bool = True) -> None:
     """Set the state of the node: drain, resume."""
-    node = socket.gethostname()
     command(
-        "scontrol", "update", f"nodename={node}", f"state={state}", "reason=test", seconds=10, check=check
+        "scontrol", "update", f"nodename={NODE}", f"state={state}", "reason=test", seconds=10, check=check
     )
 
 
@@ -136,7 +136,7 @@ def _start() -> None:
         (RUN / name).mkdir(parents=True)
     ETC.mkdir(exist_ok=True)
     for name, text in _FILES.items():
-        (ETC / name).write_text(MARK + text.format(host=socket.gethostname(), run=RUN))
+        (ETC / name).write_text(MARK + text.format(host=NODE, run=RUN))
     if not _answers("munge", "-n"):
         munge = Path("/run/munge")
         munge.mkdir(exist_ok=True, mode=0o755)
