@@ -18,6 +18,10 @@ import slurm_cluster
 from test_docs import blocks
 from test_workflow import ROOT, Month
 
+from visql_lib.cli.simulate import make_frames
+from visql_lib.frames import Instrument
+from visql_lib.simulate.plan import exposures_of
+
 pytestmark = [pytest.mark.heavy]
 
 LIMIT = 600  # s: no run may hang; on a quiet machine one takes about a minute
@@ -40,20 +44,31 @@ def queue(slurm: None) -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def here(toy_raw: Path, tmp_path_factory: pytest.TempPathFactory) -> Month:
-    """A month of two exposures, run on this machine."""
-    made = new_month(toy_raw, tmp_path_factory.mktemp("here"))
+def frames(toy: Instrument, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a long and a short exposure of the toy camera."""
+    common = {"seed": 7, "sky": {"stars": 12.0}, "radiation": {"cosmics": 0.3}}
+    exposures = [
+        {"type": "long", "date": "2024-07-12T02:00:00"},
+        {"type": "short", "date": "2024-07-12T02:12:00"},
+    ]
+    folder = tmp_path_factory.mktemp("frames")
+    make_frames(exposures_of({"common": common, "exposures": exposures}, "toy"), toy, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def here(frames: Path, tmp_path_factory: pytest.TempPathFactory) -> Month:
+    """Their month, run on this machine."""
+    made = new_month(frames, tmp_path_factory.mktemp("here"))
     code, said = made.run("--quiet", "rules")
     assert code == 0, said
     return made
 
 
-def new_month(raw: Path, folder: Path) -> Month:
-    """Return a month of the toy camera's long and its short exposure, not yet run."""
+def new_month(frames: Path, folder: Path) -> Month:
+    """Return a month of some frames, not yet run."""
     month = Month(folder)
-    month.raw.mkdir(parents=True)
-    for frame in sorted(raw.glob("*_02*.fits"))[:2]:
-        shutil.copy2(frame, month.raw)
+    shutil.copytree(frames, month.raw)
     month.configure()
     return month
 
@@ -121,9 +136,9 @@ SLURM = ("slurm", "--slurm-init-seconds-before-status-checks", "5")
 
 
 @pytest.fixture
-def month(queue: None, toy_raw: Path, tmp_path: Path) -> Month:
+def month(queue: None, frames: Path, tmp_path: Path) -> Month:
     """The same month, not yet run, with the README's file for a cluster."""
-    made = new_month(toy_raw, tmp_path / "there")
+    made = new_month(frames, tmp_path / "there")
     files_of("README.md", made, "From zero to a month on a cluster")
     return made
 
