@@ -33,7 +33,9 @@ test: install
 quick: install
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow and not heavy"
 
+# The plugins for clusters make every start of Snakemake slower: they come only here.
 heavy: install
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt '.[cluster]' --editable '.[dev]'
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pytest -n 2 --dist loadfile -m heavy
 
 check: install

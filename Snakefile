@@ -40,6 +40,18 @@ localrules:
     legacy,
 
 
+# Where Snakemake runs, on a cluster too: what asks the world, which compute nodes often cannot, and what takes a second.
+localrules:
+    fetch,
+    gaia_tile,
+    gaia_again,
+    goes_day,
+    goes_again,
+    alerts,
+    month_status,
+    month_complete,
+
+
 rule month:
     default_target: True
     input:

@@ -8,7 +8,6 @@ rule fetch:
     conda:
         "../../envs/visql.yaml"
     resources:
-        mem_mb=500,
         runtime=720,
     params:
         version=STAGES["fetch"],

@@ -19,8 +19,7 @@ rule catalog:
         "../../envs/visql.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=20,
+        runtime=3,
     params:
         version=[STAGES["catalog"], STAGES["preview"]],
         config=settings_of_frame,
@@ -49,8 +48,7 @@ rule preview:
     conda:
         "../../envs/visql.yaml"
     resources:
-        mem_mb=1000,
-        runtime=10,
+        runtime=2,
     params:
         version=STAGES["preview"],
         config=PLAN.config_of("preview", "calibration"),

@@ -15,7 +15,6 @@ rule gaia_tile:
     conda:
         "../../envs/visql.yaml"
     resources:
-        mem_mb=800,
         runtime=60,
     params:
         version=STAGES["gaia_tile"],
@@ -37,7 +36,6 @@ rule gaia_again:
     conda:
         "../../envs/visql.yaml"
     resources:
-        mem_mb=800,
         runtime=60,
     params:
         version=STAGES["gaia_tile"],
@@ -71,8 +69,7 @@ rule gaia_match:
     conda:
         "../../envs/visql.yaml"
     resources:
-        mem_mb=500,
-        runtime=5,
+        runtime=1,
     params:
         version=[
             STAGES[name] for name in ("gaia_project", "gaia_match", "gaia_pictures")

@@ -17,7 +17,6 @@ rule legacy_month:
     conda:
         "../../envs/visql.yaml"
     resources:
-        mem_mb=300,
         runtime=5,
     params:
         version=STAGES["legacy"],
@@ -39,7 +38,6 @@ rule legacy_list:
     conda:
         "../../envs/visql.yaml"
     resources:
-        mem_mb=300,
         runtime=5,
     params:
         version=STAGES["legacy"],
@@ -61,8 +59,7 @@ rule legacy_catalogue:
     conda:
         "../../envs/visql.yaml"
     resources:
-        mem_mb=800,
-        runtime=5,
+        runtime=1,
     params:
         version=STAGES["legacy"],
         config=PLAN.config_of(),
@@ -85,8 +82,7 @@ rule legacy_stars:
     conda:
         "../../envs/visql.yaml"
     resources:
-        mem_mb=300,
-        runtime=5,
+        runtime=1,
     params:
         version=STAGES["legacy"],
         config=PLAN.config_of(),
@@ -107,8 +103,7 @@ rule legacy_frat:
     conda:
         "../../envs/visql.yaml"
     resources:
-        mem_mb=300,
-        runtime=5,
+        runtime=1,
     params:
         version=STAGES["legacy"],
         config=PLAN.config_of(),
@@ -130,7 +125,6 @@ rule legacy_ratios:
     conda:
         "../../envs/visql.yaml"
     resources:
-        mem_mb=1000,
         runtime=5,
     params:
         version=STAGES["legacy"],

@@ -18,7 +18,6 @@ rule movie:
     conda:
         "../../envs/visql.yaml"
     resources:
-        mem_mb=1000,
         runtime=60,
     params:
         version=STAGES["movies"],
@@ -49,7 +48,6 @@ rule last_movie:
     conda:
         "../../envs/visql.yaml"
     resources:
-        mem_mb=1000,
         runtime=60,
     params:
         version=STAGES["movies"],
@@ -93,7 +91,6 @@ rule performance:
     conda:
         "../../envs/visql.yaml"
     resources:
-        mem_mb=1000,
         runtime=15,
     params:
         version=STAGES["performance"],

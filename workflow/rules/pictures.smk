@@ -19,8 +19,7 @@ rule pictures:
     conda:
         "../../envs/visql.yaml"
     resources:
-        mem_mb=800,
-        runtime=5,
+        runtime=1,
     params:
         version=STAGES["pictures"],
         config=PLAN.config_of("pictures", "stars", "moments"),
@@ -46,8 +45,7 @@ rule pictures_flat:
     conda:
         "../../envs/visql.yaml"
     resources:
-        mem_mb=800,
-        runtime=5,
+        runtime=1,
     params:
         version=STAGES["pictures"],
         config=PLAN.config_of("pictures", "stars"),
@@ -72,8 +70,7 @@ rule pictures_without_raw:
     conda:
         "../../envs/visql.yaml"
     resources:
-        mem_mb=500,
-        runtime=5,
+        runtime=1,
     params:
         version=STAGES["pictures"],
         config=PLAN.config_of("pictures"),

@@ -15,8 +15,7 @@ rule stars:
     conda:
         "../../envs/visql.yaml"
     resources:
-        mem_mb=500,
-        runtime=5,
+        runtime=1,
     params:
         version=STAGES["stars"],
         config=PLAN.config_of("stars"),
@@ -40,8 +39,7 @@ rule moments:
     conda:
         "../../envs/visql.yaml"
     resources:
-        mem_mb=500,
-        runtime=5,
+        runtime=1,
     params:
         version=STAGES["moments"],
         config=PLAN.config_of("moments"),

@@ -17,7 +17,6 @@ rule image_quality:
     conda:
         "../../envs/visql.yaml"
     resources:
-        mem_mb=500,
         runtime=10,
     params:
         version=STAGES["quality"],
@@ -50,7 +49,6 @@ rule quality_pictures:
     conda:
         "../../envs/visql.yaml"
     resources:
-        mem_mb=500,
         runtime=5,
     params:
         version=STAGES["quality_pictures"],
@@ -78,7 +76,6 @@ rule last_month:
     conda:
         "../../envs/visql.yaml"
     resources:
-        mem_mb=500,
         runtime=5,
     params:
         version=STAGES["quality_pictures"],
@@ -103,7 +100,6 @@ rule month_status:
     conda:
         "../../envs/visql.yaml"
     resources:
-        mem_mb=300,
         runtime=5,
     params:
         version=STAGES["status"],
@@ -123,10 +119,10 @@ rule month_complete:
         f"{LOG}/complete/{{month}}.log",
     benchmark:
         f"{BENCHMARK}/complete/{{month}}.tsv"
+    retries: 0
     conda:
         "../../envs/visql.yaml"
     resources:
-        mem_mb=300,
         runtime=5,
     params:
         version=STAGES["status"],

@@ -23,8 +23,7 @@ rule particles:
     conda:
         "../../envs/visql.yaml"
     resources:
-        mem_mb=800,
-        runtime=5,
+        runtime=1,
     params:
         version=[
             STAGES[name]
@@ -71,7 +70,6 @@ rule month_radiation:
     conda:
         "../../envs/visql.yaml"
     resources:
-        mem_mb=1000,
         runtime=10,
     params:
         version=STAGES["month_radiation"],
@@ -113,7 +111,6 @@ rule detector:
     conda:
         "../../envs/visql.yaml"
     resources:
-        mem_mb=1000,
         runtime=10,
     params:
         version=[STAGES["detector"], STAGES["detector_pictures"]],

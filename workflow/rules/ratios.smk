@@ -33,7 +33,6 @@ rule geometry:
     conda:
         "../../envs/visql.yaml"
     resources:
-        mem_mb=2000,
         runtime=20,
     params:
         version=STAGES["geometry"],
@@ -59,7 +58,6 @@ rule ratios:
     conda:
         "../../envs/visql.yaml"
     resources:
-        mem_mb=2000,
         runtime=20,
     params:
         version=STAGES["ratios"],
@@ -101,7 +99,6 @@ rule ratio_pictures:
     conda:
         "../../envs/visql.yaml"
     resources:
-        mem_mb=2000,
         runtime=20,
     params:
         version=STAGES["ratio_pictures"],
@@ -141,7 +138,6 @@ rule trend:
     conda:
         "../../envs/visql.yaml"
     resources:
-        mem_mb=2000,
         runtime=20,
     params:
         version=STAGES["trend"],
@@ -167,7 +163,6 @@ rule month_trend:
     conda:
         "../../envs/visql.yaml"
     resources:
-        mem_mb=500,
         runtime=5,
     params:
         version=STAGES["month_trend"],

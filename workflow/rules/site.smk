@@ -13,8 +13,7 @@ rule pyramid:
     conda:
         "../../envs/visql.yaml"
     resources:
-        mem_mb=800,
-        runtime=10,
+        runtime=1,
     params:
         version=STAGES["pyramid"],
         config=PLAN.config_of(),
@@ -41,7 +40,6 @@ rule site:
     conda:
         "../../envs/visql.yaml"
     resources:
-        mem_mb=2000,
         runtime=30,
     params:
         version=STAGES["site"],
@@ -61,7 +59,6 @@ rule alerts:
     conda:
         "../../envs/visql.yaml"
     resources:
-        mem_mb=1000,
         runtime=30,
     params:
         version=STAGES["site"],

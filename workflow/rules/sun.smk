@@ -15,7 +15,6 @@ rule goes_day:
     conda:
         "../../envs/visql.yaml"
     resources:
-        mem_mb=500,
         runtime=30,
     params:
         version=STAGES["goes"],
@@ -37,7 +36,6 @@ rule goes_again:
     conda:
         "../../envs/visql.yaml"
     resources:
-        mem_mb=500,
         runtime=30,
     params:
         version=STAGES["goes"],
@@ -64,8 +62,7 @@ rule plate:
     conda:
         "../../envs/visql.yaml"
     resources:
-        mem_mb=1000,
-        runtime=10,
+        runtime=2,
     params:
         version=STAGES["plate"],
         config=PLAN.config_of("plate", "preview", "gaia"),
@@ -98,7 +95,6 @@ rule angles:
     conda:
         "../../envs/visql.yaml"
     resources:
-        mem_mb=1000,
         runtime=15,
     params:
         version=STAGES["angles"],
