@@ -13,6 +13,7 @@ import sys
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from io import BytesIO
 from pathlib import Path
 
@@ -43,10 +44,17 @@ class Case:
 
     def name(self, number: int) -> str:
         """Return the raw frame's name of the case."""
-        return f"C_20240713_{number // 60 % 24:02d}{number % 60:02d}00_W_{number:08X}.VIS.bin_01_01{self.suffix}"
+        return (
+            f"C_20240713_{number // 60 % 24:02d}{number % 60:02d}00_W_{number:08X}.VIS.bin_01_01{self.suffix}"
+        )
 
 
 UNREADABLE, OK, INCOMPLETE = ("unreadable",), ("ok",), ("incomplete",)
+
+
+def seed() -> int:
+    """Return the seed of the corpus: `SEED`, or what VISQL_CORPUS_SEED says."""
+    return int(os.environ.get("VISQL_CORPUS_SEED", SEED))
 
 
 def small_camera(path: Path) -> Path:
@@ -72,40 +80,94 @@ def good_frame(camera: Path, folder: Path) -> bytes:
     return next(folder.glob("*.fits")).read_bytes()
 
 
-def corpus(good: bytes, seed: int = SEED, fuzzed: int = FUZZED) -> list[Case]:
+def corpus(good: bytes, start: int, fuzzed: int = FUZZED) -> list[Case]:
     """Return all cases made from a good frame: those with a name, and `fuzzed` of each random kind."""
     cases = [*_sizes(good), *_headers(good), *_pixels(good), *_extensions(good), *_packed(good), *_no_files()]
     for kind, damage in _RANDOM.items():
-        for number in range(fuzzed):
-            chance = random.Random(f"{seed} {kind} {number}")
-            cases.append(Case(f"{kind} {number}", _bytes(damage(bytearray(good), chance))))
-    for number in range(fuzzed // 2):
-        chance = random.Random(f"{seed} packed {number}")
-        cases.append(Case(f"gzip {number}", _bytes(_flips(bytearray(_gzip(good)), chance)), suffix=".fits.gz"))
-        cases.append(Case(f"tiles {number}", _bytes(_flips(bytearray(_tiles(good)), chance)), suffix=".fits.fz"))
+        names = [f"{kind} {number}" for number in range(fuzzed)]
+        cases += [Case(name, _bytes(_damaged, good, damage, f"{start} {name}")) for name in names]
+    for kind, pack, suffix in (("gzip", _gzip, ".fits.gz"), ("tiles", _tiles, ".fits.fz")):
+        names = [f"{kind} {number}" for number in range(fuzzed // 2)]
+        cases += [
+            Case(
+                n,
+                _bytes(lambda n, pack: _damaged(pack(good), _flips, f"{start} {n}"), n, pack),
+                suffix=suffix,
+            )
+            for n in names
+        ]
     return cases
 
 
-def _bytes(data: bytes) -> Put:
-    content = bytes(data)
+def _damaged(good: bytes, damage: Callable[[bytearray, random.Random], bytes], chance: str) -> bytes:
+    return damage(bytearray(good), random.Random(chance))
+
+
+def _bytes(content: bytes | Callable[..., bytes], *arguments: object) -> Put:
+    """Put bytes, or what a function makes of its arguments when they are wanted."""
 
     def put(path: Path) -> None:
-        path.write_bytes(content)
+        path.write_bytes(content(*arguments) if callable(content) else content)
 
     return put
 
 
 # --- random damage -------------------------------------------------------------------------------------------
 
-_WORDS = ["T", "F", "0", "-1", "1", "7", "8", "16", "-32", "-64", "999999", "1e9", "9" * 18, "-" + "9" * 18, "NaN"]
-_WORDS += ["'text'", "'unended", "''", "", "(1.0, 2.0)", "1.5", "abc", "/ only a comment", "'2-2.X'", "\x00", "\xe4"]
+_WORDS = [
+    "T",
+    "F",
+    "0",
+    "-1",
+    "1",
+    "7",
+    "8",
+    "16",
+    "-32",
+    "-64",
+    "999999",
+    "1e9",
+    "9" * 18,
+    "-" + "9" * 18,
+    "NaN",
+]
+_WORDS += [
+    "'text'",
+    "'unended",
+    "''",
+    "",
+    "(1.0, 2.0)",
+    "1.5",
+    "abc",
+    "/ only a comment",
+    "'2-2.X'",
+    "\x00",
+    "\xe4",
+]
 _KEYS = ["SIMPLE", "XTENSION", "BITPIX", "NAXIS", "NAXIS1", "NAXIS2", "NAXIS3", "PCOUNT", "GCOUNT", "EXTNAME"]
-_KEYS += ["EXTEND", "BZERO", "BSCALE", "BLANK", "GROUPS", "TFIELDS", "DATE-OBS", "EXPTIME", "IMG_T1", "RA", "END"]
+_KEYS += [
+    "EXTEND",
+    "BZERO",
+    "BSCALE",
+    "BLANK",
+    "GROUPS",
+    "TFIELDS",
+    "DATE-OBS",
+    "EXPTIME",
+    "IMG_T1",
+    "RA",
+    "END",
+]
 _KEYS += ["CRPIX1", "CRVAL1", "CD1_1", "CONTINUE", "HIERARCH a b", "COMMENT", "ZIMAGE", "ZCMPTYPE", "INHERIT"]
 
 
-def _cards(data: bytes) -> list[int]:
+def _cards(data: bytes | bytearray) -> list[int]:
     """Return where the cards of all headers of a good frame begin."""
+    return _cards_of(bytes(data))
+
+
+@cache
+def _cards_of(data: bytes) -> list[int]:
     places = []
     with fits.open(BytesIO(data), lazy_load_hdus=False, do_not_scale_image_data=True) as hdus:
         for hdu in hdus:
@@ -183,14 +245,14 @@ def _sizes(good: bytes) -> Iterator[Case]:
     yield Case("one byte short", _bytes(good[:-1]), UNREADABLE)
     yield Case("one block short", _bytes(good[:-BLOCK]), UNREADABLE)
     yield Case("one byte long", _bytes(good + b"\0"), UNREADABLE)
-    yield Case("a block of NUL behind", _bytes(good + bytes(BLOCK)))
-    yield Case("a block of text behind", _bytes(good + b"x" * BLOCK))
+    yield Case("a block of NUL behind", _bytes(good + bytes(BLOCK)), OK)
+    yield Case("a block of text behind", _bytes(good + b"x" * BLOCK), OK)
     yield Case("the primary header only", _bytes(good[: _cards(good)[0] + _primary(good)]), UNREADABLE)
     yield Case("half of the primary header", _bytes(good[:BLOCK]), UNREADABLE)
-    yield Case("twice in one file", _bytes(good + good), UNREADABLE)
+    yield Case("twice in one file", _bytes(good + good), OK)
     yield Case("byte order turned", _bytes(_swapped(good)), UNREADABLE)
     yield Case("a terabyte of nothing", _sparse(b"", TERA // BLOCK * BLOCK), UNREADABLE)
-    yield Case("a terabyte behind", _sparse(good, TERA // BLOCK * BLOCK))
+    yield Case("a terabyte behind", _sparse(good, TERA // BLOCK * BLOCK), OK)
     yield Case("a header without end", _bytes(good[:CARD] + b" " * (1200 * BLOCK - CARD)), UNREADABLE)
     yield Case("a terabyte of header", _sparse(good[:CARD], TERA // BLOCK * BLOCK), UNREADABLE)
 
@@ -223,12 +285,11 @@ def _card(key: str, value: str) -> bytes:
 
 def _with_card(good: bytes, hdu: int, key: str, card: bytes) -> bytes:
     """Replace a card of one header; with a key the header has not, its last card before END."""
-    with fits.open(BytesIO(good), lazy_load_hdus=False) as hdus:
-        info, keys = hdus[hdu].fileinfo(), list(hdus[hdu].header)
+    with fits.open(BytesIO(good), lazy_load_hdus=False, disable_image_compression=True) as hdus:
+        info = hdus[hdu].fileinfo()
     cards = [good[at : at + CARD] for at in range(info["hdrLoc"], info["datLoc"], CARD)]
     names = [c[:8].decode("latin-1").strip() for c in cards]
     at = names.index(key) if key in names else names.index("END") - 1
-    assert keys
     cards[at] = card
     return good[: info["hdrLoc"]] + b"".join(cards) + good[info["datLoc"] :]
 
@@ -318,26 +379,32 @@ _RAW_CARDS = [
 
 def _headers(good: bytes) -> Iterator[Case]:
     for key, value in _CLAIMS:
-        yield Case(f"{key} = {value}", _bytes(_with_card(good, 2, key, _card(key, value))))
+        yield Case(f"{key} = {value}", _bytes(_with_card, good, 2, key, _card(key, value)))
     for key, value in _FACTS:
-        yield Case(f"primary {key} = {value}", _bytes(_with_card(good, 0, key, _card(key, value))))
+        yield Case(f"primary {key} = {value}", _bytes(_with_card, good, 0, key, _card(key, value)))
     for what, card in _RAW_CARDS:
-        yield Case(f"card: {what}", _bytes(_with_card(good, 0, "OBS_ID", card)))
-        yield Case(f"card of a quadrant: {what}", _bytes(_with_card(good, 1, "CRPIX1", card)))
+        yield Case(f"card: {what}", _bytes(_with_card, good, 0, "OBS_ID", card))
+        yield Case(f"card of a quadrant: {what}", _bytes(_with_card, good, 1, "CRPIX1", card))
     yield Case("END missing", _bytes(good.replace(b"END".ljust(CARD), b" " * CARD)), UNREADABLE)
-    yield Case("END missing in the first", _bytes(good.replace(b"END".ljust(CARD), b" " * CARD, 1)), UNREADABLE)
+    yield Case(
+        "END missing in the first", _bytes(good.replace(b"END".ljust(CARD), b" " * CARD, 1)), UNREADABLE
+    )
     all_huge = good.replace(b"NAXIS2  =                   80", b"NAXIS2  =        9999999999999")
     yield Case("all quadrants want terabytes", _bytes(all_huge), UNREADABLE)
 
 
 def _rewritten(good: bytes, change: Callable[[fits.HDUList], None]) -> Put:
     """Let astropy write what a change makes of the frame."""
-    with fits.open(BytesIO(good), lazy_load_hdus=False) as hdus:
-        copy = fits.HDUList([hdu.copy() for hdu in hdus])
-    change(copy)
-    out = BytesIO()
-    copy.writeto(out, output_verify="ignore")
-    return _bytes(out.getvalue())
+
+    def content() -> bytes:
+        with fits.open(BytesIO(good), lazy_load_hdus=False) as hdus:
+            copy = fits.HDUList([hdu.copy() for hdu in hdus])
+        change(copy)
+        out = BytesIO()
+        copy.writeto(out, output_verify="ignore")
+        return out.getvalue()
+
+    return _bytes(content)
 
 
 def _pixels(good: bytes) -> Iterator[Case]:
@@ -397,11 +464,17 @@ def _extensions(good: bytes) -> Iterator[Case]:
         "a quadrant twice": (lambda h: h.append(h[1].copy()), UNREADABLE),
         "no EXTNAME": (lambda h: [hdu.header.remove("EXTNAME") for hdu in h[1:]], UNREADABLE),
         "all of one EXTNAME": (lambda h: [setattr(hdu, "name", "1-1.E") for hdu in h[1:]], UNREADABLE),
-        "of another camera": (lambda h: [setattr(hdu, "name", f"9-{n}.X") for n, hdu in enumerate(h)], UNREADABLE),
+        "of another camera": (
+            lambda h: [setattr(hdu, "name", f"9-{n}.X") for n, hdu in enumerate(h)],
+            UNREADABLE,
+        ),
         "one quadrant only": (lambda h: [h.pop() for _ in h[2:]], INCOMPLETE),
         "order turned": (lambda h: h.append(h.pop(1)), OK),
         "a thousand extensions": (lambda h: h.extend(fits.ImageHDU(name=f"N{n}") for n in range(1000)), OK),
-        "group parameters": (lambda h: h[0].header.update(GROUPS=True, PCOUNT=3, GCOUNT=2), ("ok", "unreadable")),
+        "group parameters": (
+            lambda h: h[0].header.update(GROUPS=True, PCOUNT=3, GCOUNT=2),
+            ("ok", "unreadable"),
+        ),
         "no card but the needed ones": (lambda h: h.__setitem__(0, fits.PrimaryHDU()), OK),
     }
     for what, (change, statuses) in changes.items():
@@ -412,6 +485,7 @@ def _gzip(data: bytes) -> bytes:
     return gzip.compress(data, 1, mtime=0)
 
 
+@cache
 def _tiles(good: bytes, kind: str = "RICE_1") -> bytes:
     out = BytesIO()
     with fits.open(BytesIO(good), lazy_load_hdus=False) as hdus:
@@ -441,7 +515,7 @@ def _packed(good: bytes) -> Iterator[Case]:
     yield Case("gzip: bomb in a quadrant", _bomb(huge, b"\0"), OK + UNREADABLE, gz)
     yield Case("gzip: plain frame named so", _bytes(good), UNREADABLE, gz)
     for kind in ("RICE_1", "GZIP_1", "HCOMPRESS_1"):
-        yield Case(f"tiles: good, {kind}", _bytes(_tiles(good, kind)), OK, fz)
+        yield Case(f"tiles: good, {kind}", _bytes(_tiles, good, kind), OK, fz)
     tiles = _tiles(good)
     yield Case("tiles: cut", _bytes(tiles[: len(tiles) // 2 // BLOCK * BLOCK]), UNREADABLE, fz)
     yield Case("tiles: not packed", _bytes(good), OK, fz)
@@ -461,18 +535,7 @@ def _packed(good: bytes) -> Iterator[Case]:
         ("PCOUNT", "999999999999"),
         ("THEAP", "999999999"),
     ):
-        yield Case(f"tiles: {key} = {value}", _bytes(_with_raw_card(tiles, 1, key, value)), suffix=fz)
-
-
-def _with_raw_card(data: bytes, hdu: int, key: str, value: str) -> bytes:
-    """As `_with_card`, of a tile-compressed frame."""
-    with fits.open(BytesIO(data), lazy_load_hdus=False, disable_image_compression=True) as hdus:
-        info = hdus[hdu].fileinfo()
-    cards = [data[at : at + CARD] for at in range(info["hdrLoc"], info["datLoc"], CARD)]
-    names = [c[:8].decode("latin-1").strip() for c in cards]
-    at = names.index(key) if key in names else names.index("END") - 1
-    cards[at] = _card(key, value)
-    return data[: info["hdrLoc"]] + b"".join(cards) + data[info["datLoc"] :]
+        yield Case(f"tiles: {key} = {value}", _bytes(_with_card, tiles, 1, key, _card(key, value)), suffix=fz)
 
 
 def _bomb(start: bytes, filler: bytes, size: int = 6_000_000_000) -> Put:
@@ -525,5 +588,5 @@ if __name__ == "__main__":
     where = Path(sys.argv[1])
     where.mkdir(parents=True, exist_ok=True)
     frame = good_frame(small_camera(where / "small_camera.yaml"), where / "good")
-    made = write(where / "raw", corpus(frame, int(sys.argv[2]) if len(sys.argv) > 2 else SEED))
+    made = write(where / "raw", corpus(frame, int(sys.argv[2]) if len(sys.argv) > 2 else seed()))
     sys.stdout.write("".join(f"{stem}\t{case.what}\n" for stem, case in made.items()))

@@ -32,7 +32,11 @@ from visql_lib.frames.names import RawName, odd_kind, stem_of
 log = logging.getLogger(__name__)
 
 _READ_ERRORS = (OSError, EOFError, ValueError, TypeError, LookupError, zlib.error, VerifyError)
-_SUM_ERRORS = (ArithmeticError, AttributeError, RuntimeError)  # of astropy, on senseless numbers in a compressed image
+_SUM_ERRORS = (
+    ArithmeticError,
+    AttributeError,
+    RuntimeError,
+)  # of astropy, on senseless numbers in a compressed image
 _WIDEST_PIXEL, _SPARE = 4, 1 << 20  # bytes of a pixel, and beside the pixels, a quadrant may have in a file
 _CHUNK = 1 << 20  # bytes
 _STORED = {n: np.dtype(f">{'i' if n > 0 else 'f'}{abs(n) // 8}") for n in (16, 32, 64, -32, -64)}
@@ -161,7 +165,9 @@ class Exposure:
                 seen.add(part.name)
                 yield part
             elif not part.is_primary:
-                log.warning("%s: extension %r is no quadrant of %s", self.stem, part.name, self.instrument.name)
+                log.warning(
+                    "%s: extension %r is no quadrant of %s", self.stem, part.name, self.instrument.name
+                )
 
     def _check_end(self) -> None:
         """Read a gzipped file to its end, where its checksum stands."""
@@ -172,21 +178,24 @@ class Exposure:
     def _quadrant(self, part: Part) -> Quadrant:
         layout = self.instrument.quadrants[part.name]
         with _reading(self.path, part.name):
-            if part.shape != layout.shape or part.size > _room(self.instrument):  # nothing is read on its word
+            if part.shape != layout.shape or part.size > _room(
+                self.instrument
+            ):  # nothing is read on its word
                 found = f"{part.shape} pixels in {part.size} bytes" if part.shape else "no pixels"
                 raise FrameError(
                     f"{self.path}: quadrant {part.name} has {found}, not {layout.shape} pixels; "
                     f"is this a frame of {self.instrument.name}?"
                 )
             cards = part.header()
-            pixels = _unsigned(_unpacked(self._file, part) if part.is_packed_image else _stored(self._file, part), cards)
+            pixels = _unsigned(
+                _unpacked(self._file, part) if part.is_packed_image else _stored(self._file, part), cards
+            )
             layout = self._placed(layout, _linear_wcs(cards, layout.wcs))
         if pixels.dtype.kind != "u":
             raise FrameError(
                 f"{self.path}: quadrant {part.name} has pixels of {pixels.dtype}, not unsigned integers"
             )
         return Quadrant(part.name, layout, pixels)
-
 
     def _placed(self, nominal: QuadrantLayout, wcs: LinearWCS) -> QuadrantLayout:
         """Return the layout with the header's WCS, unless that puts the quadrant where another one is."""
@@ -196,7 +205,9 @@ class Exposure:
             shifts = np.subtract(layout.centre_world, nominal.centre_world) / nominal.wcs.scale
             near = bool((np.abs(shifts) < np.array(nominal.shape[::-1])).all())
         if not near:
-            log.warning("%s: quadrant %s: its WCS makes no sense; the nominal one is used", self.stem, nominal.name)
+            log.warning(
+                "%s: quadrant %s: its WCS makes no sense; the nominal one is used", self.stem, nominal.name
+            )
         return layout if near else nominal
 
 
@@ -235,7 +246,7 @@ def _unpacked(file: BinaryIO, part: Part) -> NDArray:
     file.seek(part.start)
     alone = fits.PrimaryHDU().header.tostring().encode() + part.cards + file.read(part.end - part.start)
     try:
-        with fits.open(io.BytesIO(alone), do_not_scale_image_data=True) as hdus:
+        with np.errstate(all="ignore"), fits.open(io.BytesIO(alone), do_not_scale_image_data=True) as hdus:
             return np.asarray(hdus[1].data)
     except (*_READ_ERRORS, *_SUM_ERRORS, CfitsioException) as error:
         raise PartError(f"cannot be unpacked: {_first_line(error)}") from error

@@ -74,7 +74,10 @@ class Part:
     @property
     def is_packed_image(self) -> bool:
         """Whether it is a table that holds a compressed image."""
-        return self._text("XTENSION") == "BINTABLE" and _TRUE.fullmatch(self._values.get("ZIMAGE", b"")) is not None
+        return (
+            self._text("XTENSION") == "BINTABLE"
+            and _TRUE.fullmatch(self._values.get("ZIMAGE", b"")) is not None
+        )
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -83,7 +83,9 @@ _FROM_HEADER = (
     *("obs_id", "calblkid", "calblkvr", "dithobs", "img_t1", "img_t2"),
 )
 _COLUMNS = tuple(f.name for f in fields(SheetRow))
-_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")  # a cell stays one line of valid text
+_UNPRINTABLE = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]"
+)  # a cell stays one line of valid text
 _NUMBERS = {f.name for f in fields(SheetRow) if f.type == "float"}
 _INTEGERS = {f.name for f in fields(SheetRow) if f.type == "int"}
 
@@ -189,7 +191,9 @@ def refresh_sheets(
             look = _Look(settings, instrument, time.time() if now is None else now, on_read)
             rows = {stem: look.row(*frame, known.get(stem)) for stem, frame in found[month].items()}
             for stem, row in known.items():
-                away = stem not in rows or stat.S_ISLNK(found[month][stem][1].st_mode)  # on a disk not mounted
+                away = stem not in rows or stat.S_ISLNK(
+                    found[month][stem][1].st_mode
+                )  # on a disk not mounted
                 if away and (kept := _without_raw(row, path)) is not None:
                     rows[stem] = kept
             for row in _imported_rows(results, month):
