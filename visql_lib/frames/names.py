@@ -135,7 +135,7 @@ _KINDS = {
 
 
 def odd_kind(mode: int) -> str:
-    """Return what a path with this mode is if it is no plain file, which alone may be opened; "" if it is one."""
+    """Return what a path of this mode is, "" if it is a plain file, which alone may be opened."""
     return "" if stat.S_ISREG(mode) else _KINDS.get(stat.S_IFMT(mode), "of an unknown kind")
 
 

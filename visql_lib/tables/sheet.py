@@ -12,7 +12,6 @@ import io
 import logging
 import math
 import os
-import re
 import stat
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -23,6 +22,7 @@ from typing import Any
 
 from visql_lib.config import IndexSettings, Settings
 from visql_lib.config.load import digest
+from visql_lib.config.units import UNPRINTABLE, unfit_path
 from visql_lib.errors import ConfigError, FrameError, NameFormatError, TableError
 from visql_lib.frames.header import ExposureHeader
 from visql_lib.frames.instrument import Instrument
@@ -83,9 +83,6 @@ _FROM_HEADER = (
     *("obs_id", "calblkid", "calblkvr", "dithobs", "img_t1", "img_t2"),
 )
 _COLUMNS = tuple(f.name for f in fields(SheetRow))
-_UNPRINTABLE = re.compile(
-    r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]"
-)  # a cell stays one line of valid text
 _NUMBERS = {f.name for f in fields(SheetRow) if f.type == "float"}
 _INTEGERS = {f.name for f in fields(SheetRow) if f.type == "int"}
 
@@ -131,7 +128,7 @@ def write_sheet(path: Path, rows: Iterable[SheetRow]) -> bool:
         values = asdict(row)
         for name in _NUMBERS:
             values[name] = "" if math.isnan(values[name]) else repr(values[name])
-        writer.writerow(_UNPRINTABLE.sub(" ", str(v)) for v in values.values())
+        writer.writerow(UNPRINTABLE.sub(" ", str(v)) for v in values.values())
     text = out.getvalue()
     if path.is_file() and path.read_text(encoding="utf-8") == text:
         return False
@@ -363,8 +360,8 @@ def _obstacle(file: Path, state: os.stat_result) -> str:
     """Return why a file is not even opened, "" if it can be."""
     if kind := odd_kind(state.st_mode):
         return f"{file}: {kind}, not a file"
-    if _UNPRINTABLE.search(str(file)):
-        return f"{str(file)!r}: the name of its folder cannot be printed; rename it"
+    if reason := unfit_path(str(file)):
+        return f"{str(file)!r}: the path {reason}; rename the folder"
     return ""
 
 
