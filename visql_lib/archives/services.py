@@ -153,7 +153,7 @@ def _tap_page(tile: int, last: int, settings: GaiaSettings, locks: Path) -> Colu
 def _adql(tile: int, last: int, settings: GaiaSettings) -> str:
     ra, dec, radius = circle_of(tile, settings.nside)
     return (
-        f"SELECT {', '.join(_TAP_COLUMNS)} FROM {settings.tap_table} "
+        f"SELECT {', '.join(_TAP_COLUMNS)} FROM {settings.tap_table} "  # noqa: S608 (the user's own table)
         "WHERE 1 = CONTAINS(POINT('ICRS', ra, dec), "
         f"CIRCLE('ICRS', {ra:.6f}, {dec:.6f}, {radius + _MARGIN:.6f})) "
         f"AND phot_g_mean_mag < {settings.faintest:g} AND source_id > {last} ORDER BY source_id"
