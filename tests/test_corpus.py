@@ -100,6 +100,8 @@ def config(camera):
 
 
 def test_the_corpus_is_large_and_always_the_same(cases, good, tmp_path):
+    page = Path(__file__).parents[1] / "docs" / "faults.md"
+    assert f"makes {len(cases)} broken frames" in page.read_text()
     assert len(cases) >= 200
     assert len({case.what for case in cases}) == len(cases)
     again = corpus.corpus(good, corpus.seed())
