@@ -148,11 +148,17 @@ class Exposure:
         return tuple(known[name] for name in names or known)
 
     def _parts(self) -> Iterator[Part]:
-        return parts_in(self._file, self._size, packed=self._packed)
+        """Return the parts, in their order: of a packed file as it is unpacked, else those found once."""
+        return parts_in(self._file, self._size, packed=True) if self._packed else iter(self._found)
+
+    @cached_property
+    def _found(self) -> tuple[Part, ...]:
+        return tuple(parts_in(self._file, self._size))
 
     def _quadrant_parts(self) -> Iterator[Part]:
         seen: set[str] = set()
-        parts = self._parts()
+        with _reading(self.path):
+            parts = self._parts()
         while True:
             with _reading(self.path):
                 part = next(parts, None)
