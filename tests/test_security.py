@@ -14,6 +14,7 @@ import threading
 import tomllib
 from pathlib import Path
 
+import corpus
 import netCDF4
 import numpy as np
 import pytest
@@ -33,6 +34,7 @@ from visql_lib.cli import cli
 from visql_lib.cli.serve_archive import products_of
 from visql_lib.config import settings_from_mapping
 from visql_lib.errors import ConfigError, NameFormatError
+from visql_lib.frames.instrument import load_instrument
 from visql_lib.frames.names import ArchiveName, RawName
 from visql_lib.site.marks import read_marks
 from visql_lib.steps.fetch import target_of, understand
@@ -65,6 +67,19 @@ RAW, RESULTS = (
     "raw 'a' \"b\" $(touch pwned)",
     "res ults 'a' `touch pwned` ; touch pwned # \\n *[a] ★ %s $HOME",
 )
+
+
+@pytest.fixture(scope="module")
+def frame_folder(tmp_path_factory):
+    """A folder with one frame of the corpus' camera."""
+    folder = tmp_path_factory.mktemp("frame") / "good"
+    corpus.good_frame(corpus.small_camera(folder.with_name("small_camera.yaml")), folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def small(frame_folder):
+    return load_instrument(str(frame_folder.with_name("small_camera.yaml")))
 
 
 @pytest.mark.parametrize("name", EVIL)
@@ -156,44 +171,44 @@ def test_folders_that_snakemake_or_a_command_would_misread_are_refused(key, fold
 
 
 @pytest.mark.parametrize("name", ["sub {x}", "sub\nfolder", "sub\tfolder", "sub\x1b[2J", b"sub\xff"])
-def test_subfolders_with_impossible_names_are_told_of_in_the_sheet(toy, toy_raw, tmp_path, name):
+def test_subfolders_with_impossible_names_are_told_of_in_the_sheet(small, frame_folder, tmp_path, name):
     folder = tmp_path / "raw" / os.fsdecode(name)
     folder.mkdir(parents=True)
-    shutil.copy(next(toy_raw.glob("*.fits")), folder)
+    shutil.copy(next(frame_folder.glob("*.fits")), folder)
     settings = settings_from_mapping({"raw": str(tmp_path / "raw"), "results": str(tmp_path)})
     for _ in range(2):
-        (row,) = refresh_sheets(settings, toy, ["202407"], now=4e9)["202407"]
+        (row,) = refresh_sheets(settings, small, ["202407"], now=4e9)["202407"]
         assert (row.status, "rename the folder" in row.reason) == ("unreadable", True)
         (row,) = read_sheet(sheet_path(tmp_path, "202407"))
         assert row.status == "unreadable"
 
 
-def test_links_out_of_the_raw_folder_are_followed_and_nothing_is_written_there(toy, toy_raw, tmp_path):
+def test_links_out_of_the_raw_folder_are_followed_and_nothing_is_written_there(small, frame_folder, tmp_path):
     """A link counts as what it leads to: that is how frames lie on other disks."""
     away, raw = tmp_path / "away", tmp_path / "raw"
     raw.mkdir()
-    shutil.copytree(toy_raw, away)
+    shutil.copytree(frame_folder, away)
     frame = next(away.glob("*.fits"))
     (raw / frame.name).symlink_to(frame)
     (raw / "folder").symlink_to(away)
     (raw / "up").symlink_to(tmp_path)
     before = {p: p.stat().st_mtime_ns for p in away.rglob("*")}
     settings = settings_from_mapping({"raw": str(raw), "results": str(tmp_path / "results")})
-    rows = refresh_sheets(settings, toy, ["202407"], now=4e9)["202407"]
+    rows = refresh_sheets(settings, small, ["202407"], now=4e9)["202407"]
     assert {row.status for row in rows} == {"ok"}
     assert {p: p.stat().st_mtime_ns for p in away.rglob("*")} == before
 
 
-def test_a_frame_on_a_disk_that_is_away_is_gone_if_it_has_products(toy, toy_raw, tmp_path):
+def test_a_frame_on_a_disk_that_is_away_is_gone_if_it_has_products(small, frame_folder, tmp_path):
     raw, disk = tmp_path / "raw", tmp_path / "disk"
     raw.mkdir()
-    shutil.copytree(toy_raw, disk)
+    shutil.copytree(frame_folder, disk)
     frame = next(disk.glob("*.fits"))
     (raw / frame.name).symlink_to(frame)
     settings = settings_from_mapping({"raw": str(raw), "results": str(tmp_path)})
 
     def status():
-        (row,) = refresh_sheets(settings, toy, ["202407"], now=4e9)["202407"]
+        (row,) = refresh_sheets(settings, small, ["202407"], now=4e9)["202407"]
         return row.status
 
     assert status() == "ok"
