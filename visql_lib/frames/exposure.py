@@ -253,9 +253,12 @@ def _unpacked(file: BinaryIO, part: Part) -> NDArray:
     alone = fits.PrimaryHDU().header.tostring().encode() + part.cards + file.read(part.end - part.start)
     try:
         with np.errstate(all="ignore"), fits.open(io.BytesIO(alone), do_not_scale_image_data=True) as hdus:
-            return np.asarray(hdus[1].data)
+            pixels = np.asarray(hdus[1].data)
     except (*_READ_ERRORS, *_SUM_ERRORS, CfitsioException) as error:
         raise PartError(f"cannot be unpacked: {_first_line(error)}") from error
+    if pixels.shape != part.shape:
+        raise PartError(f"unpacks to {pixels.shape} pixels")
+    return pixels
 
 
 def _unsigned(stored: NDArray, cards: fits.Header) -> NDArray:
