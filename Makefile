@@ -46,6 +46,7 @@ check: install
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/visql schema --check
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --lint --config raw=config results=$$(mktemp -d) months=202407
+	$(BIN)/python .ci/audit.py
 
 format: install
 	$(BIN)/ruff check --fix .

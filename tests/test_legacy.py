@@ -213,7 +213,7 @@ def test_the_catalogue_is_the_same_twice(tmp_path):
             legacy.read_scores,
             "p_le1_score.csv",
             f"image\n{E1}_ ; 1;2;3;4;5\n",
-            "line 2: 5: not an archive name",
+            "line 2: '5' is no archive name",
         ),
         (legacy.read_archive_names, "n", f'"a.b","c"\r\n"{ARCHIVE}"\r\n', "line 2: wants archive name"),
     ],

@@ -28,6 +28,7 @@ _SINCE = re.compile(
     r"seconds since (\d{4}-\d{2}-\d{2})(?:[T ](\d{2}:\d{2}(?::\d{2}(?:\.\d{1,6})?)?)\d*)?\s*(?:UTC|Z)?",
     re.IGNORECASE,
 )
+_MOST = 1_000_000  # values of a variable; a day has 86,400 seconds
 _EARLIEST, _LATEST = np.datetime64("1970-01-01", "us"), np.datetime64("2100-01-01", "us")
 _NAME = re.compile(
     r"(sci|ops|dn)_xrsf-l2-(avg1m|flx1s)_g(\d{2})_d(\d{8})(?:_v(\d+(?:-\d+)*)|_[a-z]\w*)?\.nc", re.IGNORECASE
@@ -143,6 +144,8 @@ def _numbers(file: netCDF4.Dataset, name: str, path: Path) -> NDArray:
         raise GoesFormatError(
             f"{path}: {name} is of type {variable.dtype} in {variable.ndim} dimensions, not a row of numbers"
         )
+    if variable.size > _MOST:  # of values never written, a file of a few kB claims as many as it likes
+        raise GoesFormatError(f"{path}: {name} has {variable.size} values, more than a day")
     return np.asarray(variable[:])
 
 

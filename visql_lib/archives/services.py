@@ -12,7 +12,7 @@ from visql_lib import __version__
 from visql_lib.archives.columns import Columns, joined
 from visql_lib.archives.errors import PassingError, SourceError
 from visql_lib.archives.tiles import circle_of
-from visql_lib.archives.wire import gist, read_answer
+from visql_lib.archives.wire import LARGEST, gist, read_answer
 
 if TYPE_CHECKING:
     import requests
@@ -153,7 +153,7 @@ def _tap_page(tile: int, last: int, settings: GaiaSettings, locks: Path) -> Colu
 def _adql(tile: int, last: int, settings: GaiaSettings) -> str:
     ra, dec, radius = circle_of(tile, settings.nside)
     return (
-        f"SELECT {', '.join(_TAP_COLUMNS)} FROM {settings.tap_table} "
+        f"SELECT {', '.join(_TAP_COLUMNS)} FROM {settings.tap_table} "  # noqa: S608 (the user's own table)
         "WHERE 1 = CONTAINS(POINT('ICRS', ra, dec), "
         f"CIRCLE('ICRS', {ra:.6f}, {dec:.6f}, {radius + _MARGIN:.6f})) "
         f"AND phot_g_mean_mag < {settings.faintest:g} AND source_id > {last} ORDER BY source_id"
@@ -240,9 +240,12 @@ def _body(response: requests.Response, url: str, longest: float) -> bytes:
         raise PassingError(f"{url}: status {status} ({gist(response.content)})", pause)
     if status >= 400:
         raise SourceError(f"{url}: refused the query with status {status} ({gist(response.content)})")
-    start, parts = time.monotonic(), []
+    start, parts, size = time.monotonic(), [], 0
     for part in response.iter_content(1 << 10):
         parts.append(part)
+        size += len(part)
+        if size > LARGEST:
+            raise SourceError(f"{url}: the answer is larger than {LARGEST} bytes")
         if time.monotonic() - start > longest:
             raise PassingError(f"{url}: the answer had not ended after {longest:g} s")
     return b"".join(parts)

@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from visql_lib.archives.columns import Columns, known_columns, no_stars, star_columns
 from visql_lib.archives.errors import PassingError
 
+LARGEST = 1 << 28  # bytes of an answer, unpacked: two million stars
+_ENTITY = re.compile(rb"<!\s*ENTITY", re.IGNORECASE)
 _END = re.compile(rb"</(\w+:)?VOTABLE\s*>")
 _START = re.compile(rb"<(\w+:)?VOTABLE[\s>]")
 
@@ -56,6 +58,8 @@ def read_answer(body: bytes, where: str) -> tuple[Columns, bool]:
         raise PassingError(f"{where}: answered with a page, not with a table: {gist(body)}")
     if not _END.search(body[-2000:]):
         raise PassingError(f"{where}: the answer is cut short (no </VOTABLE> at its end)")
+    if _ENTITY.search(body):  # no service needs them, and a few lines of them grow to gigabytes
+        raise PassingError(f"{where}: the VOTable declares entities, which are not read")
     return _read_votable(body, where)
 
 
@@ -64,9 +68,13 @@ def _unpacked(body: bytes, where: str) -> bytes:
     if not body.startswith(b"\x1f\x8b"):
         return body
     try:
-        return gzip.decompress(body)
+        with gzip.GzipFile(fileobj=io.BytesIO(body)) as file:
+            plain = file.read(LARGEST + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise PassingError(f"{where}: the answer is cut short or damaged ({error})") from error
+    if len(plain) > LARGEST:
+        raise PassingError(f"{where}: the answer unpacks to more than {LARGEST} bytes")
+    return plain
 
 
 def gist(body: bytes) -> str:
@@ -137,7 +145,7 @@ def _read_json(body: bytes, where: str) -> dict[str, NDArray]:
         return {
             name: _json_column([row[i] for row in rows]) for i, name in enumerate(names) if name in wanted
         }
-    except (ValueError, KeyError, TypeError, OverflowError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise PassingError(f"{where}: the JSON cannot be read ({error!r}): {gist(body)}") from error
 
 

@@ -70,9 +70,11 @@ class Report:
         try:
             return function(*arguments)
         except TableError as error:  # a text table, or the one of ours that stands in its place
-            self.broken.append(f"broken: {error}")
+            line = f"broken: {error}"
         except OSError as error:
-            self.broken.append(f"broken: {error.filename}: cannot be read ({error.strerror})")
+            line = f"broken: {error.filename}: cannot be read ({error.strerror})"
+        if line not in self.broken:
+            self.broken.append(line)
         return None
 
     def lines(self) -> Iterator[str]:
@@ -183,7 +185,7 @@ def convert_exposures(
     from visql_lib.tables.imported import ImportedRow
 
     wanted = [(kind, path) for kind in (STARS, MOMENTS) for path in files.get(kind, ())]
-    known = _KnownTimes(results)
+    known = _Known(results, report)
     seen: dict[tuple[str, str], Path] = {}
     with progress("importing", len(wanted)) as advance:
         for kind, path in wanted:
@@ -196,7 +198,10 @@ def convert_exposures(
                 report.notes.append(f"skipped: {path}: {first} is the same table of the same exposure")
                 continue
             row = rows.get(exposure, ImportedRow(exposure))
-            exptime = row.exptime if row.exptime is not None else known.exptime(row)
+            if (before := known.rows(row.month)) is None:
+                continue
+            earlier = before.get(exposure)
+            exptime = row.exptime if row.exptime is not None or earlier is None else earlier.exptime
             if _convert(kind, path, exposure, exptime, results, instrument, report):
                 found = ImportedRow(exposure, has_stars=kind == STARS, has_moments=kind == MOMENTS)
                 rows[exposure] = row.merged(found)
@@ -213,20 +218,20 @@ def _exposure_of(kind: str, path: Path, report: Report) -> str | None:
         return None
 
 
-class _KnownTimes:
-    """Exposure times of earlier imports, read once per month."""
+class _Known:
+    """What earlier imports found, read once per month."""
 
-    def __init__(self, results: Path) -> None:
-        self._results = results
-        self._months: dict[str, dict[str, ImportedRow]] = {}
+    def __init__(self, results: Path, report: Report) -> None:
+        self._results, self._report = results, report
+        self._months: dict[str, dict[str, ImportedRow] | None] = {}
 
-    def exptime(self, row: ImportedRow) -> float | None:
+    def rows(self, month: str) -> dict[str, ImportedRow] | None:
+        """Return the rows of a month by exposure, None if their table is broken."""
         from visql_lib.tables.imported import imported_rows
 
-        if row.month not in self._months:
-            self._months[row.month] = imported_rows(self._results, row.month)
-        known = self._months[row.month].get(row.exposure)
-        return known.exptime if known else None
+        if month not in self._months:
+            self._months[month] = self._report.attempt(imported_rows, self._results, month)
+        return self._months[month]
 
 
 def _convert(
@@ -278,14 +283,16 @@ def merge_rows(rows: dict[str, ImportedRow], results: Path, report: Report) -> N
     for row in rows.values():
         by_month[row.month].append(row)
     for month, found in sorted(by_month.items()):
-        known = imported_rows(results, month)
+        known = report.attempt(imported_rows, results, month)
+        if known is None:
+            continue
         useful = [r for r in found if r.medians or r.has_stars or r.has_moments or r.exposure in known]
         if len(useful) < len(found):
             report.notes.append(
                 f"skipped: {len(found) - len(useful)} exposures of {month}: only their exposure time is known"
             )
-        if useful:
-            merge = merge_imported(results, month, useful)
+        merge = report.attempt(merge_imported, results, month, useful) if useful else None
+        if merge is not None:
             report.counts[f"month {month}, exposures"].update(
                 {"new": merge.new, "changed": merge.changed, "unchanged": merge.unchanged}
             )

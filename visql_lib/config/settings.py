@@ -23,7 +23,7 @@ from visql_lib.config.radiation_settings import (
 )
 from visql_lib.config.site_settings import AlertSettings, SiteSettings
 from visql_lib.config.sky_settings import AstrometrySettings, GaiaSettings, RatioSettings, TrendSettings
-from visql_lib.config.units import Section, one_or_more, setting
+from visql_lib.config.units import Section, one_or_more, setting, unfit_path
 
 
 class IndexSettings(Section):
@@ -220,6 +220,14 @@ class Settings(Section):
     site: SiteSettings = Field(default=SiteSettings(), description=SiteSettings.__doc__)
     alerts: AlertSettings = Field(default=AlertSettings(), description=AlertSettings.__doc__)
     legacy: LegacySettings = Field(default=LegacySettings(), description=LegacySettings.__doc__)
+
+    @field_validator("raw", "results")
+    @classmethod
+    def _folders(cls, value: Any) -> Any:
+        for folder in value if isinstance(value, tuple) else (value,):
+            if reason := unfit_path(folder):
+                raise ValueError(f"{folder!r} {reason}")
+        return value
 
     @field_validator("parts")
     @classmethod

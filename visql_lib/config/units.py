@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import PurePath
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -15,6 +17,21 @@ def setting(default: Any, unit: str | None, doc: str, **checks: Any) -> Any:
 def one_or_more(value: Any) -> Any:
     """Make a list of a single text."""
     return [value] if isinstance(value, str) else value
+
+
+# What no path may hold: what cannot be printed or is no text, and what Snakemake takes for a wildcard.
+UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
+
+def unfit_path(path: str) -> str:
+    """Return why the workflow cannot work with a path, "" if it can."""
+    if UNPRINTABLE.search(path):
+        return "holds what cannot be printed"
+    if "{" in path or "}" in path:
+        return "holds { or }, which Snakemake takes for a wildcard"
+    if str(PurePath(path)).startswith("-"):  # "./-x" too
+        return "begins with a dash, so that commands take it for an option; write its whole path"
+    return ""
 
 
 def unit_of(model: type[BaseModel], name: str) -> str | None:

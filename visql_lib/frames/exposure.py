@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import logging
 import warnings
 import zlib
@@ -13,7 +14,7 @@ from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, BinaryIO, Self, cast
 
 import numpy as np
 from astropy.io import fits
@@ -22,16 +23,24 @@ from astropy.utils.exceptions import AstropyUserWarning
 from numpy.typing import NDArray
 
 from visql_lib.errors import FrameError, NameFormatError
+from visql_lib.frames.fits_parts import BLOCK, CutError, Part, PartError, parts_in
 from visql_lib.frames.header import ExposureHeader
 from visql_lib.frames.instrument import Instrument
 from visql_lib.frames.layout import LinearWCS, QuadrantLayout
-from visql_lib.frames.names import RawName, stem_of
+from visql_lib.frames.names import RawName, odd_kind, stem_of
 
 log = logging.getLogger(__name__)
 
-_READ_ERRORS = (OSError, EOFError, ValueError, TypeError, IndexError, zlib.error, VerifyError)
-_FITS_BLOCK = 2880  # bytes
+_READ_ERRORS = (OSError, EOFError, ValueError, TypeError, LookupError, zlib.error, VerifyError)
+_SUM_ERRORS = (
+    ArithmeticError,
+    AttributeError,
+    RuntimeError,
+)  # of astropy, on senseless numbers in a compressed image
+_WIDEST_PIXEL, _SPARE = 4, 1 << 20  # bytes of a pixel, and beside the pixels, a quadrant may have in a file
 _CHUNK = 1 << 20  # bytes
+_STORED = {n: np.dtype(f">{'i' if n > 0 else 'f'}{abs(n) // 8}") for n in (16, 32, 64, -32, -64)}
+_STORED[8] = np.dtype("u1")
 
 
 @dataclass(frozen=True)
@@ -97,12 +106,7 @@ class Exposure:
         self.path = path
         self.instrument = instrument
         self.stem = stem_of(path.name)
-        check_complete(path)
-        self._packed = gzip.GzipFile(path) if path.name.endswith(".gz") else None
-        with _reading(path):
-            self._hdus = fits.open(
-                self._packed or path, memmap=False, lazy_load_hdus=True, do_not_scale_image_data=True
-            )
+        self._file, self._size, self._packed = _opened(path, instrument)
 
     def __enter__(self) -> Self:
         return self
@@ -110,30 +114,28 @@ class Exposure:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._hdus.close()
-        if self._packed is not None:
-            self._packed.close()
+        self._file.close()
 
     @cached_property
     def header(self) -> ExposureHeader:
         """The facts of the primary header."""
         with _reading(self.path):
-            return _interpret(self.path, self._hdus[0].header, self.instrument)
+            return _interpret(self.path, next(self._parts()).header(), self.instrument)
 
     def __iter__(self) -> Iterator[Quadrant]:
-        for hdu in self._image_hdus():
-            yield self._quadrant(hdu)
+        for part in self._quadrant_parts():
+            yield self._quadrant(part)
 
     def __getitem__(self, name: str) -> Quadrant:
-        for hdu in self._image_hdus():
-            if hdu.name == name:
-                return self._quadrant(hdu)
+        for part in self._quadrant_parts():
+            if part.name == name:
+                return self._quadrant(part)
         raise FrameError(f"{self.path}: holds no quadrant {name}")
 
     @property
     def names(self) -> tuple[str, ...]:
         """Quadrants the file holds, in its order."""
-        return tuple(hdu.name for hdu in self._image_hdus())
+        return tuple(part.name for part in self._quadrant_parts())
 
     @property
     def layouts(self) -> tuple[QuadrantLayout, ...]:
@@ -142,51 +144,121 @@ class Exposure:
         Of a gzipped file: of all the instrument has, since looking means unpacking it twice.
         """
         known = self.instrument.quadrants
-        names = () if self.path.name.endswith(".gz") else self.names
+        names = () if self._packed else self.names
         return tuple(known[name] for name in names or known)
 
-    def _image_hdus(self) -> Iterator[Any]:
-        number = 1
+    def _parts(self) -> Iterator[Part]:
+        """Return the parts, in their order: of a packed file as it is unpacked, else those found once."""
+        return parts_in(self._file, self._size, packed=True) if self._packed else iter(self._found)
+
+    @cached_property
+    def _found(self) -> tuple[Part, ...]:
+        return tuple(parts_in(self._file, self._size))
+
+    def _quadrant_parts(self) -> Iterator[Part]:
         seen: set[str] = set()
+        with _reading(self.path):
+            parts = self._parts()
         while True:
             with _reading(self.path):
-                try:
-                    hdu = self._hdus[number]
-                except IndexError:
+                part = next(parts, None)
+                if part is None:
                     self._check_end()
                     return
-            if hdu.name in seen:
-                raise FrameError(f"{self.path}: holds quadrant {hdu.name} twice")
-            if hdu.name in self.instrument.quadrants:
-                seen.add(hdu.name)
-                yield hdu
-            else:
+            if part.name in seen:
+                raise FrameError(f"{self.path}: holds quadrant {part.name} twice")
+            if part.name in self.instrument.quadrants:
+                seen.add(part.name)
+                yield part
+            elif not part.is_primary:
                 log.warning(
-                    "%s: extension %r is no quadrant of %s", self.stem, hdu.name, self.instrument.name
+                    "%s: extension %r is no quadrant of %s", self.stem, part.name, self.instrument.name
                 )
-            number += 1
 
     def _check_end(self) -> None:
-        """Read a gzipped file to its end, where its checksum stands: astropy stops at the last whole part."""
-        while self._packed is not None and self._packed.read(_CHUNK):
-            pass
+        """Read a gzipped file to its end, where its checksum stands."""
+        while self._packed and self._file.read(_CHUNK):
+            if self._file.tell() > self._size:
+                raise PartError(f"unpacks to more than {self._size} bytes")
 
-    def _quadrant(self, hdu: Any) -> Quadrant:
-        layout = self.instrument.quadrants[hdu.name]
-        with _reading(self.path, hdu.name):
-            pixels = _unsigned(np.asarray(hdu.data), hdu.header)
-            layout = replace(layout, wcs=_linear_wcs(hdu.header, layout.wcs))
-            del hdu.data  # or astropy keeps every quadrant until the file is closed
+    def _quadrant(self, part: Part) -> Quadrant:
+        layout = self.instrument.quadrants[part.name]
+        with _reading(self.path, part.name):
+            if part.shape != layout.shape or part.size > _room(
+                self.instrument
+            ):  # nothing is read on its word
+                found = f"{part.shape} pixels in {part.size} bytes" if part.shape else "no pixels"
+                raise FrameError(
+                    f"{self.path}: quadrant {part.name} has {found}, not {layout.shape} pixels; "
+                    f"is this a frame of {self.instrument.name}?"
+                )
+            cards = part.header()
+            pixels = _unsigned(
+                _unpacked(self._file, part) if part.is_packed_image else _stored(self._file, part), cards
+            )
+            layout = self._placed(layout, _linear_wcs(cards, layout.wcs))
         if pixels.dtype.kind != "u":
             raise FrameError(
-                f"{self.path}: quadrant {hdu.name} has pixels of {pixels.dtype}, not unsigned integers"
+                f"{self.path}: quadrant {part.name} has pixels of {pixels.dtype}, not unsigned integers"
             )
-        if pixels.shape != layout.shape:
-            raise FrameError(
-                f"{self.path}: quadrant {hdu.name} has {pixels.shape} pixels, not {layout.shape}; "
-                f"is this a frame of {self.instrument.name}?"
+        return Quadrant(part.name, layout, pixels)
+
+    def _placed(self, nominal: QuadrantLayout, wcs: LinearWCS) -> QuadrantLayout:
+        """Return the layout with the header's WCS, unless that puts the quadrant where another one is."""
+        layout = replace(nominal, wcs=wcs)
+        near = 0.5 < wcs.scale / nominal.wcs.scale < 2.0
+        if near:
+            shifts = np.subtract(layout.centre_world, nominal.centre_world) / nominal.wcs.scale
+            near = bool((np.abs(shifts) < np.array(nominal.shape[::-1])).all())
+        if not near:
+            log.warning(
+                "%s: quadrant %s: its WCS makes no sense; the nominal one is used", self.stem, nominal.name
             )
-        return Quadrant(hdu.name, layout, pixels)
+        return layout if near else nominal
+
+
+def _room(instrument: Instrument) -> int:
+    """Return the bytes that a quadrant may have in a file, header included; real ones have half of it."""
+    rows, columns = instrument.geometry.shape
+    return rows * columns * _WIDEST_PIXEL + _SPARE
+
+
+def _opened(path: Path, instrument: Instrument) -> tuple[BinaryIO, int, bool]:
+    """Return the opened file, the bytes it may have at most, and whether it is unpacked as it is read."""
+    check_complete(path)
+    if path.name.endswith(".gz"):
+        return cast(BinaryIO, gzip.GzipFile(path)), len(instrument.quadrants) * _room(instrument), True
+    return path.open("rb"), path.stat().st_size, False
+
+
+def _stored(file: BinaryIO, part: Part) -> NDArray:
+    """Read the numbers of an image as they are stored."""
+    dtype = _STORED[part.bitpix]
+    file.seek(part.start)
+    if isinstance(file, gzip.GzipFile):
+        data = file.read(part.size)
+        pixels = np.frombuffer(data[: len(data) // dtype.itemsize * dtype.itemsize], dtype)
+    else:
+        pixels = np.fromfile(file, dtype, part.size // dtype.itemsize)
+    if pixels.nbytes < part.size:
+        raise CutError("ends within a quadrant")
+    return pixels.reshape(part.shape)
+
+
+def _unpacked(file: BinaryIO, part: Part) -> NDArray:
+    """Read a compressed image, numbers as they are stored."""
+    from astropy.io.fits.hdu.compressed._compression import CfitsioException  # it has no public name
+
+    file.seek(part.start)
+    alone = fits.PrimaryHDU().header.tostring().encode() + part.cards + file.read(part.end - part.start)
+    try:
+        with np.errstate(all="ignore"), fits.open(io.BytesIO(alone), do_not_scale_image_data=True) as hdus:
+            pixels = np.asarray(hdus[1].data)
+    except (*_READ_ERRORS, *_SUM_ERRORS, CfitsioException) as error:
+        raise PartError(f"cannot be unpacked: {_first_line(error)}") from error
+    if pixels.shape != part.shape:
+        raise PartError(f"unpacks to {pixels.shape} pixels")
+    return pixels
 
 
 def _unsigned(stored: NDArray, cards: fits.Header) -> NDArray:
@@ -216,20 +288,13 @@ def inspect(path: Path, instrument: Instrument) -> FrameStructure:
     FrameError
         If the file is empty, cut short, or no FITS file.
     """
-    check_complete(path)
-    with _reading(path), fits.open(path, memmap=False, lazy_load_hdus=True) as hdus:
-        header = _interpret(path, hdus[0].header, instrument)
-        if path.name.endswith(".gz"):
+    file, size, packed = _opened(path, instrument)
+    with file, _reading(path):
+        parts = parts_in(file, size, packed=packed)
+        header = _interpret(path, next(parts).header(), instrument)
+        if packed:
             return FrameStructure(header, None)
-        end = 0
-        names = []
-        for hdu in hdus:
-            info = hdu.fileinfo()
-            end = info["datLoc"] + info["datSpan"]
-            names.append(hdu.name)
-    size = path.stat().st_size
-    if end > size:
-        raise FrameError(f"{path}: cut short, {size} of {end} bytes; fetch it again")
+        names = [part.name for part in parts]
     found = [name for name in names if name in instrument.quadrants]
     if twice := {name for name in found if found.count(name) > 1}:
         raise FrameError(f"{path}: holds quadrant {min(twice)} twice")
@@ -237,7 +302,7 @@ def inspect(path: Path, instrument: Instrument) -> FrameStructure:
 
 
 def check_complete(path: Path) -> None:
-    """Refuse a file that is empty, not a whole number of FITS blocks, or a broken gzip file.
+    """Refuse what is no plain file, is empty, not a whole number of FITS blocks, or a broken gzip file.
 
     Raises
     ------
@@ -245,6 +310,8 @@ def check_complete(path: Path) -> None:
         Naming the file and what is wrong with it.
     """
     try:
+        if kind := odd_kind(path.stat().st_mode):  # opening a FIFO would wait for ever
+            raise FrameError(f"{path}: {kind}, not a file")
         with path.open("rb") as file:
             size = file.seek(0, 2)
             if size == 0:
@@ -254,7 +321,7 @@ def check_complete(path: Path) -> None:
                 size = int.from_bytes(file.read(4), "little")  # of the unpacked file, modulo 2^32
     except OSError as error:
         raise FrameError(f"{path}: cannot be read ({error.strerror or error})") from error
-    if size % _FITS_BLOCK:
+    if size % BLOCK:
         raise FrameError(f"{path}: cut short, {size} bytes are not whole FITS blocks; fetch it again")
 
 
@@ -264,12 +331,11 @@ def _reading(path: Path, quadrant: str = "") -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", AstropyUserWarning)  # odd cards are dealt with one by one
-            warnings.filterwarnings("error", message=".*truncated.*", category=AstropyUserWarning)
             yield
     except FrameError:
         raise
-    except AstropyUserWarning as error:  # the only one that was made an error
-        raise FrameError(f"{path}: cut short; fetch it again") from error
+    except CutError as error:
+        raise FrameError(f"{path}: cut short, {error}; fetch it again") from error
     except (gzip.BadGzipFile, *_READ_ERRORS) as error:
         where = f", quadrant {quadrant}" if quadrant else ""
         raise FrameError(f"{path}{where}: not a readable FITS file ({_first_line(error)})") from error

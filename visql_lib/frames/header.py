@@ -71,9 +71,9 @@ class ExposureHeader:
 def _start(value: Any, instrument: Instrument, named_start: datetime | None) -> tuple[datetime | None, str]:
     try:
         date = datetime.fromisoformat(_text(value))
-    except ValueError:
+        date = date.replace(tzinfo=UTC) if date.tzinfo is None else date.astimezone(UTC)
+    except (ValueError, OverflowError):  # OverflowError: the last hours of the year 9999, elsewhere
         return named_start, "name"
-    date = date.replace(tzinfo=UTC) if date.tzinfo is None else date.astimezone(UTC)
     if date >= instrument.earliest_date:
         return date, "DATE-OBS"
     return named_start, "name"

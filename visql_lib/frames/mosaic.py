@@ -108,9 +108,15 @@ class Preview:
         )
         sums = _row_sums(image, starts[0], sizes[0])
         sums = np.add.reduceat(sums, starts[1], axis=1)
-        where = tuple(slice(f, f + len(s)) for f, s in zip(first, starts, strict=True))
-        self._sum[where] += sums
-        self._count[where] += np.outer(*sizes)
+        counts = np.outer(*sizes)
+        # A header may put its quadrant a little off its place, and so beyond the edge.
+        here, there = [], []
+        for begin, length, room in zip(first, sums.shape, self._sum.shape, strict=True):
+            low, high = min(max(begin, 0), room), min(max(begin + length, 0), room)
+            here.append(slice(low, high))
+            there.append(slice(low - begin, high - begin))
+        self._sum[here[0], here[1]] += sums[there[0], there[1]]
+        self._count[here[0], here[1]] += counts[there[0], there[1]]
 
 
 def _nearest_covered(

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import re
+import stat
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Self
 
 from visql_lib.errors import NameFormatError
 
+# ASCII only: a name becomes a path, and there are other digits that Python would take. strftime leaves out
+# the leading zeros of early years.
 _RAW = re.compile(
-    r"C_(?P<start>\d{8}_\d{6})_(?P<mode>[A-Z])_(?P<hex_id>[0-9A-F]{8})\.VIS"
-    r"\.bin_(?P<exposure>\d\d)_(?P<version>\d\d)"
+    r"C_(?P<start>[12]\d{7}_\d{6})_(?P<mode>[A-Z])_(?P<hex_id>[0-9A-F]{8})\.VIS"
+    r"\.bin_(?P<exposure>\d\d)_(?P<version>\d\d)",
+    re.ASCII,
 )
 _ARCHIVE = re.compile(
-    r"EUC_LE1_VIS-(?P<obs_id>\d{5})-(?P<dither>\d+)-(?P<mode>[A-Z])_(?P<start>\d{8}T\d{6}\.\d{6})Z"
-    r"_(?P<exposure>\d\d)_(?P<version>\d\d)_(?P<processing>\d\d\.\d\d)_EUCLIDSOC"
+    r"EUC_LE1_VIS-(?P<obs_id>\d{5})-(?P<dither>\d+)-(?P<mode>[A-Z])_(?P<start>[12]\d{7}T\d{6}\.\d{6})Z"
+    r"_(?P<exposure>\d\d)_(?P<version>\d\d)_(?P<processing>\d\d\.\d\d)_EUCLIDSOC",
+    re.ASCII,
 )
 _SUFFIXES = re.compile(r"\.fits(\.gz|\.fz)?$")
 
@@ -117,6 +122,21 @@ class ArchiveName:
         """Return the stem VISQL gives this product, from the name of the raw file it was made of."""
         root = _SUFFIXES.sub("", raw_file).split(".bin")[0]
         return f"{root}.bin_{self.exposure:02d}_{self.version:02d}"
+
+
+_KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFLNK: "a link that leads nowhere",
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+def odd_kind(mode: int) -> str:
+    """Return what a path of this mode is, "" if it is a plain file, which alone may be opened."""
+    return "" if stat.S_ISREG(mode) else _KINDS.get(stat.S_IFMT(mode), "of an unknown kind")
 
 
 def stem_of(name: str) -> str:

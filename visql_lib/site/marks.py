@@ -27,7 +27,7 @@ def read_marks(path: str) -> dict[str, dict[str, Any]]:
         return {str(name): _mark(mark) for name, mark in found.items()}
     except OSError as error:
         raise ConfigError(f"site.marks: {path}: cannot be read ({error.strerror})") from error
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ConfigError(f"site.marks: {path}: not a file of marks that a page exported") from error
 
 

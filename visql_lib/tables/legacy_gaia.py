@@ -17,7 +17,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from visql_lib.errors import LegacyFormatError, NameFormatError
+from visql_lib.errors import LegacyFormatError, NameFormatError, brief
 from visql_lib.flags import RatioFlag
 from visql_lib.frames.instrument import Instrument
 from visql_lib.frames.names import RawName
@@ -130,6 +130,8 @@ def read_solution(path: Path) -> tuple[LegacySolution, RatioLine | None]:
         words = line.split()
         if len(words) == 10:
             values = _floats(path, number, words[2:])
+            if not values[0].is_integer():
+                raise LegacyFormatError(f"{path}: line {number}: {values[0]} is no number of stars")
             solutions.append(LegacySolution(words[0], words[1], int(values[0]), *values[1:]))
         else:
             ratios.append(_ratio_line(path, number, words))
@@ -346,7 +348,7 @@ def _time_of(path: Path, catalogue: str) -> tuple[str, str, np.datetime64]:
         return "exposure", name.stem, np.datetime64(name.start.replace(tzinfo=None), "us")
     except (NameFormatError, ValueError) as error:
         raise LegacyFormatError(
-            f"{path}: {catalogue!r} is no table of moments of an exposure, day or month"
+            f"{path}: {brief(catalogue)} is no table of moments of an exposure, day or month"
         ) from error
 
 
@@ -361,7 +363,7 @@ def _space_of(path: Path, name: str) -> tuple[str, str]:
         return "block", part
     if re.fullmatch(r"\d-\d\.[A-Z]", part):
         return "quadrant", part
-    raise LegacyFormatError(f"{path}: {name!r} is no part of the focal plane")
+    raise LegacyFormatError(f"{path}: {brief(name)} is no part of the focal plane")
 
 
 def _completed(schema: TableSchema, columns: Mapping[str, Any], n: int) -> dict[str, NDArray]:

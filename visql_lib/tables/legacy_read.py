@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from visql_lib.errors import LegacyFormatError, NameFormatError
+from visql_lib.errors import LegacyFormatError, NameFormatError, brief
 from visql_lib.flags import MomentFlag
 from visql_lib.frames.instrument import Instrument
 from visql_lib.frames.names import ArchiveName, RawName
@@ -35,6 +35,7 @@ SCORE_COLUMNS = ("R2", "e1", "e2", "score")
 NO_STARS_R2, NO_STARS_OTHER = 9.9, 0.9999
 
 _MOMENTS_FILE = "_stars2_mom.cat"
+_EXACT = 2.0**53  # beyond, not every whole number is a double
 
 
 @dataclass(frozen=True)
@@ -209,7 +210,7 @@ def read_archive_names(path: Path) -> dict[str, str]:
             names[RawName.parse(archive.local_stem(words[1])).stem] = words[0]
         except (IndexError, NameFormatError) as error:
             raise LegacyFormatError(
-                f"{path}: line {number}: wants archive name and raw name, found {line!r}"
+                f"{path}: line {number}: wants archive name and raw name, found {brief(line)}"
             ) from error
     return names
 
@@ -232,7 +233,8 @@ def _read_columns(path: Path, names: tuple[str, ...], header: bool) -> dict[str,
     if header:
         found = lines[0][1].lstrip("# ").split() if lines else []
         if found != list(names):
-            raise LegacyFormatError(f"{path}: line 1: wants the header '# {' '.join(names)}', found {found}")
+            wanted = f"'# {' '.join(names)}'"
+            raise LegacyFormatError(f"{path}: line 1: wants the header {wanted}, found {brief(found)}")
         lines = lines[1:]
     rows = []
     for number, line in lines:
@@ -255,7 +257,7 @@ def _column(path: Path, name: str, words: tuple[str, ...], numbers: list[int]) -
 
 
 def _integers(path: Path, name: str, values: NDArray) -> NDArray:
-    if not (np.isfinite(values) & (values == np.round(values))).all():
+    if not ((np.abs(values) < _EXACT) & (values == np.round(values))).all():
         raise LegacyFormatError(f"{path}: {name} must be whole numbers; not a table of stars")
     return values.astype(np.int64)
 
@@ -280,7 +282,7 @@ def _floats(path: Path, number: int, words: list[str], name: str = "") -> list[f
         try:
             values.append(float(word))
         except ValueError as error:
-            raise LegacyFormatError(f"{path}: line {number}: {name}{word!r} is not a number") from error
+            raise LegacyFormatError(f"{path}: line {number}: {name}{brief(word)} is not a number") from error
     return values
 
 
@@ -290,11 +292,12 @@ def _exposure(path: Path, number: int, name: str, suffix: str) -> str:
             return RawName.parse(name.removesuffix(suffix)).stem
     except NameFormatError:
         pass
-    raise LegacyFormatError(f"{path}: line {number}: {name!r} is no exposure's name followed by {suffix!r}")
+    what = f"no exposure's name followed by {suffix!r}"
+    raise LegacyFormatError(f"{path}: line {number}: {brief(name)} is {what}")
 
 
 def _archive(path: Path, number: int, name: str) -> str:
     try:
         return str(ArchiveName.parse(name)) if name else ""
     except NameFormatError as error:
-        raise LegacyFormatError(f"{path}: line {number}: {error}") from error
+        raise LegacyFormatError(f"{path}: line {number}: {brief(name)} is no archive name") from error

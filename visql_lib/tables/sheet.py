@@ -12,6 +12,7 @@ import io
 import logging
 import math
 import os
+import stat
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
@@ -21,10 +22,11 @@ from typing import Any
 
 from visql_lib.config import IndexSettings, Settings
 from visql_lib.config.load import digest
+from visql_lib.config.units import UNPRINTABLE, unfit_path
 from visql_lib.errors import ConfigError, FrameError, NameFormatError, TableError
 from visql_lib.frames.header import ExposureHeader
 from visql_lib.frames.instrument import Instrument
-from visql_lib.frames.names import RawName, stem_of
+from visql_lib.frames.names import RawName, odd_kind, stem_of
 from visql_lib.tables.store import atomic_path
 
 log = logging.getLogger(__name__)
@@ -140,7 +142,7 @@ def write_sheet(path: Path, rows: Iterable[SheetRow]) -> bool:
         values = asdict(row)
         for name in _NUMBERS:
             values[name] = "" if math.isnan(values[name]) else repr(values[name])
-        writer.writerow(str(v).replace("\t", " ").replace("\n", " ") for v in values.values())
+        writer.writerow(UNPRINTABLE.sub(" ", str(v)) for v in values.values())
     text = out.getvalue()
     if path.is_file() and path.read_text(encoding="utf-8") == text:
         return False
@@ -200,7 +202,10 @@ def refresh_sheets(
             look = _Look(settings, instrument, time.time() if now is None else now, on_read)
             rows = {stem: look.row(*frame, known.get(stem)) for stem, frame in found[month].items()}
             for stem, row in known.items():
-                if stem not in rows and (kept := _without_raw(row, path)) is not None:
+                away = stem not in rows or stat.S_ISLNK(
+                    found[month][stem][1].st_mode
+                )  # on a disk not mounted
+                if away and (kept := _without_raw(row, path)) is not None:
                     rows[stem] = kept
             for row in _imported_rows(results, month):
                 rows.setdefault(row.exposure, row)
@@ -268,16 +273,16 @@ def _find_frames(settings: Settings, months: set[str]) -> dict[str, _Found]:
     """Return month -> exposure -> (file, stat) of all raw files of `months`."""
     suffixes = settings.index.suffixes
     found: dict[str, _Found] = {month: {} for month in months}
-    odd = 0
+    odd: list[str] = []
     for folder in settings.raw:
-        for entry, stat in _walk(Path(folder)):
+        for entry, state in _walk(Path(folder)):
             suffix = next((s for s in suffixes if entry.name.endswith(s)), None)
             if suffix is None:
                 continue
             try:
                 month = RawName.parse(entry.name).month
             except NameFormatError:
-                odd += 1
+                odd += [entry.path] * (not stat.S_ISDIR(state.st_mode))
                 continue
             if month not in months:
                 continue
@@ -287,33 +292,40 @@ def _find_frames(settings: Settings, months: set[str]) -> dict[str, _Found]:
                 log.warning("%s: found twice, %s and %s", stem, other[0], path)
                 if _rank(other[0], suffixes) <= _rank(path, suffixes):
                     continue
-            found[month][stem] = (path, stat)
+            found[month][stem] = (path, state)
     if odd:
-        folders = ", ".join(settings.raw)
-        log.warning("%d FITS files in %s are not named like raw frames and are left alone", odd, folders)
+        shown = ", ".join(map(repr, odd[:_SHOWN])) + ", ..." * (len(odd) > _SHOWN)
+        log.warning("%d FITS files are not named like raw frames and are left alone: %s", len(odd), shown)
     return found
 
 
 def _walk(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[tuple[os.DirEntry[str], os.stat_result]]:
-    """Yield the files below a folder in order of name; what may not be read is skipped with a warning."""
-    real = folder.resolve()
-    if real in above:  # a link that leads back
-        return
+    """Yield what is below a folder in order of name, a folder after what is in it.
+
+    What may not be looked into is skipped with a warning. Links are followed, those
+    that lead nowhere are yielded as links.
+    """
     try:
+        real = folder.resolve()
+        if real in above:  # a link that leads back
+            return
         entries = sorted(os.scandir(folder), key=lambda e: e.name)
-    except PermissionError as error:
+    except OSError as error:
         log.warning("%s: cannot be looked into (%s)", folder, error.strerror)
         return
     for entry in entries:
         if entry.name.startswith("."):  # not ready yet: rsync's half files, and the folders it keeps them in
             continue
         try:
-            if entry.is_dir():
-                yield from _walk(Path(entry.path), (*above, real))
-            elif entry.is_file():
-                yield entry, entry.stat()
-        except FileNotFoundError:  # gone since it was listed
-            continue
+            state = entry.stat()
+        except OSError:  # gone since it was listed, or a link to what is away
+            try:
+                state = entry.stat(follow_symlinks=False)
+            except OSError:
+                continue
+        if stat.S_ISDIR(state.st_mode):
+            yield from _walk(Path(entry.path), (*above, real))
+        yield entry, state
 
 
 def _rank(path: Path, suffixes: Sequence[str]) -> int:
@@ -335,18 +347,20 @@ class _Look:
         facts = self.instrument.model_dump(mode="json", include={"geometry", "frame_types", "earliest_date"})
         return digest(facts, {"detectors": self.settings.index.detectors})
 
-    def row(self, file: Path, stat: os.stat_result, known: SheetRow | None) -> SheetRow:
+    def row(self, file: Path, state: os.stat_result, known: SheetRow | None) -> SheetRow:
         """Return the row of one raw file: the old one where the file did not change."""
         stem = stem_of(file.name)
         bad = stem in self.settings.known_bad
         if known is not None and not bad and known.status in (OK, INCOMPLETE, UNREADABLE, SUPERSEDED):
-            seen = (str(file), stat.st_size, stat.st_mtime_ns, self.context)
+            seen = (str(file), state.st_size, state.st_mtime_ns, self.context)
             if (known.file, known.size, known.mtime, known.context) == seen:
                 return known
-        blank = replace(_blank(stem, file, stat), context=self.context)
+        blank = replace(_blank(stem, file, state), context=self.context)
         if bad:
             return replace(blank, status=KNOWN_BAD, reason="listed in known_bad")
-        if abs(self.now - stat.st_mtime) < self.settings.index.growing_age:  # clocks differ a little
+        if reason := _obstacle(file, state):
+            return replace(blank, status=UNREADABLE, reason=reason)
+        if abs(self.now - state.st_mtime) < self.settings.index.growing_age:  # clocks differ a little
             return replace(blank, status=GROWING, reason="changed a moment ago; left for later")
         self.on_read()
         row = _inspect(blank, file, self.settings.index, self.instrument)
@@ -356,7 +370,16 @@ class _Look:
         return row
 
 
-def _blank(stem: str, file: Path, stat: os.stat_result) -> SheetRow:
+def _obstacle(file: Path, state: os.stat_result) -> str:
+    """Return why a file is not even opened, "" if it can be."""
+    if kind := odd_kind(state.st_mode):
+        return f"{file}: {kind}, not a file"
+    if reason := unfit_path(str(file)):
+        return f"{str(file)!r}: the path {reason}; rename the folder"
+    return ""
+
+
+def _blank(stem: str, file: Path, state: os.stat_result) -> SheetRow:
     start = RawName.parse(stem).start
     empty: dict[str, Any] = dict.fromkeys(_COLUMNS, "") | dict.fromkeys(_NUMBERS, math.nan)
     values = empty | {
@@ -365,8 +388,8 @@ def _blank(stem: str, file: Path, stat: os.stat_result) -> SheetRow:
         "frame_type": "UNKNOWN",
         "date_obs": start.strftime("%Y-%m-%dT%H:%M:%S.000"),
         "date_source": "name",
-        "size": stat.st_size,
-        "mtime": stat.st_mtime_ns,
+        "size": state.st_size,
+        "mtime": state.st_mtime_ns,
     }
     return SheetRow(**values)
 

@@ -162,9 +162,9 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> Table:
             table = file.read(columns=list(columns) if columns is not None else None)
     except OSError as error:
         raise TableError(f"{path}: cannot be read ({error.strerror or 'not a Parquet file'})") from error
-    except pa.ArrowInvalid as error:
+    except pa.ArrowException as error:
         raise TableError(f"{path}: not a Parquet table; make it again") from error
-    return Table({n: _to_numpy(table.column(n)) for n in table.column_names}, _meta_of(table.schema))
+    return Table({n: _to_numpy(table.column(n)) for n in table.column_names}, _meta_of(path, table.schema))
 
 
 def read_parts(path: Path, columns: Sequence[str]) -> Iterator[Table]:
@@ -187,13 +187,13 @@ def read_parts(path: Path, columns: Sequence[str]) -> Iterator[Table]:
         with pq.ParquetFile(path, read_dictionary=texts) as file:
             for number in range(file.num_row_groups):
                 part = file.read_row_group(number, columns=list(columns), use_threads=False)
-                yield Table({n: _to_numpy(part.column(n)) for n in columns}, _meta_of(part.schema))
+                yield Table({n: _to_numpy(part.column(n)) for n in columns}, _meta_of(path, part.schema))
             if file.num_row_groups == 0:
                 part = file.read(columns=list(columns))
-                yield Table({n: _to_numpy(part.column(n)) for n in columns}, _meta_of(part.schema))
+                yield Table({n: _to_numpy(part.column(n)) for n in columns}, _meta_of(path, part.schema))
     except OSError as error:
         raise TableError(f"{path}: cannot be read ({error.strerror or 'not a Parquet file'})") from error
-    except pa.ArrowInvalid as error:
+    except pa.ArrowException as error:
         raise TableError(f"{path}: not a Parquet table; make it again") from error
 
 
@@ -203,15 +203,20 @@ def read_meta(path: Path) -> dict[str, Any]:
     import pyarrow.parquet as pq
 
     try:
-        return _meta_of(pq.read_schema(path))
+        return _meta_of(path, pq.read_schema(path))
     except OSError as error:
         raise TableError(f"{path}: cannot be read ({error.strerror or 'not a Parquet file'})") from error
-    except pa.ArrowInvalid as error:
+    except pa.ArrowException as error:
         raise TableError(f"{path}: not a Parquet table; make it again") from error
 
 
-def _meta_of(schema: pa.Schema) -> dict[str, Any]:
-    meta: dict[str, Any] = json.loads((schema.metadata or {}).get(_META, b"{}"))
+def _meta_of(path: Path, schema: pa.Schema) -> dict[str, Any]:
+    try:
+        meta = json.loads((schema.metadata or {}).get(_META, b"{}"))
+    except ValueError:
+        meta = None
+    if not isinstance(meta, dict):
+        raise TableError(f"{path}: what it says of itself cannot be read; make it again")
     return meta
 
 

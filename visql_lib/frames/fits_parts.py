@@ -1,0 +1,214 @@
+"""The parts of a FITS file, looked at with suspicion before anything is read on their word.
+
+A header may claim terabytes, have no end, or contradict itself; astropy believes
+it, and fills the memory or raises whatever comes first. Here a header is short,
+holds the keywords it must, and its data are where it says, or it is refused.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import BinaryIO
+
+from astropy.io import fits
+
+BLOCK = 2880  # bytes
+_CARD = 80  # bytes
+_LONGEST_HEADER = 1000  # blocks; that of a frame has three
+_MOST_PARTS = 10_000
+_BITPIX = (8, 16, 32, 64, -32, -64)
+
+_INTEGER = re.compile(rb" *([+-]?\d{1,18}) *(?:/.*)?")
+_TEXT = re.compile(rb" *'((?:[^']|'')*)' *(?:/.*)?")
+_TRUE = re.compile(rb" *T *(?:/.*)?")
+
+
+class PartError(ValueError):
+    """A part of a FITS file is not what it must be; the message says what is wrong."""
+
+
+class CutError(PartError):
+    """The file ends before its last part does."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A header and where its data are.
+
+    Attributes
+    ----------
+    cards : bytes
+        The header as it stands in the file, padding included.
+    start, size : int
+        Where the data begin, and how many bytes they are without padding.
+    """
+
+    cards: bytes
+    start: int
+    size: int
+
+    @property
+    def end(self) -> int:
+        """Where the next part begins."""
+        return self.start + math.ceil(self.size / BLOCK) * BLOCK
+
+    @cached_property
+    def name(self) -> str:
+        """EXTNAME in capitals, "" where there is none that can be read."""
+        return (self._text("EXTNAME") or "").upper()
+
+    @property
+    def is_primary(self) -> bool:
+        """Whether it is the first of its file."""
+        return self.cards.startswith(b"SIMPLE")
+
+    @property
+    def is_image(self) -> bool:
+        """Whether its data are pixels as they are."""
+        return self._text("XTENSION") in (None, "IMAGE")
+
+    @property
+    def is_packed_image(self) -> bool:
+        """Whether it is a table that holds a compressed image."""
+        return (
+            self._text("XTENSION") == "BINTABLE"
+            and _TRUE.fullmatch(self._values.get("ZIMAGE", b"")) is not None
+        )
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Axes of the image, slowest first; () for what is none, or has no axes."""
+        if not (self.is_image or self.is_packed_image):
+            return ()
+        prefix = "Z" if self.is_packed_image else ""
+        return tuple(self._axes(prefix))[::-1]
+
+    @property
+    def bitpix(self) -> int:
+        """Type of the pixels as they are stored, as FITS numbers it."""
+        return self._integer("BITPIX")
+
+    def header(self) -> fits.Header:
+        """Return the header."""
+        return fits.Header.fromstring(self.cards)
+
+    def check(self) -> int:
+        """Return the bytes of data that the header claims.
+
+        Raises
+        ------
+        PartError
+            If a keyword that must be there is missing or senseless.
+        """
+        if self.bitpix not in _BITPIX:
+            raise PartError(f"BITPIX = {self.bitpix}")
+        if _TRUE.fullmatch(self._values.get("GROUPS", b"")):
+            raise PartError("GROUPS = T: random groups, not an image")
+        axes = list(self._axes(""))
+        parameters, groups = self._integer("PCOUNT", 0), self._integer("GCOUNT", 1)
+        if parameters < 0 or groups < 1:
+            raise PartError(f"PCOUNT = {parameters}, GCOUNT = {groups}")
+        if self.is_image and (parameters, groups) != (0, 1):
+            raise PartError(f"an image with PCOUNT = {parameters}, GCOUNT = {groups}")
+        return abs(self.bitpix) // 8 * groups * (parameters + (math.prod(axes) if axes else 0))
+
+    def _axes(self, prefix: str) -> Iterator[int]:
+        number = self._integer(f"{prefix}NAXIS")
+        if not 0 <= number <= 999:
+            raise PartError(f"{prefix}NAXIS = {number}")
+        for axis in range(1, number + 1):
+            length = self._integer(f"{prefix}NAXIS{axis}")
+            if length < 0:
+                raise PartError(f"{prefix}NAXIS{axis} = {length}")
+            yield length
+
+    @cached_property
+    def _values(self) -> dict[str, bytes]:
+        """What stands behind the equals sign of each keyword, the first time it comes."""
+        values: dict[str, bytes] = {}
+        for at in range(0, len(self.cards), _CARD):
+            card = self.cards[at : at + _CARD]
+            if card[8:9] == b"=":
+                values.setdefault(card[:8].decode("latin-1").rstrip(), card[9:])
+        return values
+
+    def _integer(self, key: str, default: int | None = None) -> int:
+        value = self._values.get(key)
+        if value is None and default is not None:
+            return default
+        found = _INTEGER.fullmatch(value or b"")
+        if found is None:
+            said = "missing" if value is None else value.decode("latin-1").strip()
+            raise PartError(f"{key}: {said!r} is no whole number")
+        return int(found[1])
+
+    def _text(self, key: str) -> str | None:
+        found = _TEXT.fullmatch(self._values.get(key, b""))
+        return found[1].decode("latin-1").replace("''", "'").strip() if found else None
+
+
+def parts_in(file: BinaryIO, size: int, *, packed: bool = False) -> Iterator[Part]:
+    """Yield the parts of a FITS file in their order; read their data before you ask for the next.
+
+    What follows the last part and does not begin like one is left alone, as the standard wants it.
+
+    Parameters
+    ----------
+    file : binary file
+        Read from its beginning.
+    size : int
+        Bytes it may have at most.
+    packed : bool, optional
+        It is unpacked as it is read, so that its real size is not known.
+
+    Raises
+    ------
+    CutError
+        If the file ends within a part.
+    PartError
+        If it is no FITS file, or a header is senseless.
+    """
+    place = 0
+    for number in range(_MOST_PARTS):
+        if file.seek(place) < place:
+            raise CutError("ends within a part")
+        cards = _read_header(file, first=number == 0)
+        if cards is None:
+            return
+        start = place + len(cards)
+        part = Part(cards, start, 0)
+        try:
+            part = Part(cards, start, part.check())
+        except PartError as error:
+            raise PartError(f"part {number}: {error}") from error
+        if part.end > size:
+            if packed:
+                raise PartError(f"part {number} would end at byte {part.end}, beyond what a frame has")
+            raise CutError(f"{size} of {part.end} bytes")
+        yield part
+        place = part.end
+    raise PartError(f"more than {_MOST_PARTS} parts")
+
+
+def _read_header(file: BinaryIO, *, first: bool) -> bytes | None:
+    """Return the header that begins here, None if none does."""
+    block = file.read(BLOCK)
+    if not block.startswith(b"SIMPLE  =" if first else b"XTENSION="):
+        if first:
+            raise PartError("does not begin with SIMPLE")
+        return None
+    if first and not _TRUE.fullmatch(block[9:_CARD]):
+        raise PartError("SIMPLE is not T")
+    blocks = []
+    while len(block) == BLOCK:
+        blocks.append(block)
+        if any(block[at : at + _CARD].rstrip() == b"END" for at in range(0, BLOCK, _CARD)):
+            return b"".join(blocks)
+        if len(blocks) == _LONGEST_HEADER:
+            raise PartError(f"a header of more than {_LONGEST_HEADER} blocks")
+        block = file.read(BLOCK)
+    raise CutError("ends within a header")
