@@ -31,7 +31,7 @@ rule particles:
         ],
         config=PLAN.config_of("radiation", "pictures"),
         facts=PLAN.facts("geometry", "detector"),
-        prefix=EXPOSURE,
+        prefix=stem,
         days=lambda wildcards, input: [f"--goes={day}" for day in input.days],
         sheet=f"{RESULTS}/exposures/{{month}}.tsv",
         hours=PLAN.settings.goes.hours,
@@ -116,7 +116,7 @@ rule detector:
         version=[STAGES["detector"], STAGES["detector_pictures"]],
         config=PLAN.config_of("calibration", "quality", "pictures"),
         facts=PLAN.facts("geometry", "detector", "mission_epoch"),
-        prefix=f"{MONTHS}/detector_{{month}}",
+        prefix=lambda wildcards, output: output.table.removesuffix(".parquet"),
     shell:
         "visql detector {input.sheet:q} -o {output.table:q} --frames {output.frames:q}"
         " --hot-pixels {output.hot:q} --pictures {params.prefix:q} --config {params.config:q} >{log:q} 2>&1"
