@@ -238,9 +238,9 @@ def limit_file(name: str) -> LimitFile:
 
 def gathered(results: Path, settings: Settings) -> list[Month]:
     """Return the months of the settings, and the newest ones as far as alerts look back."""
-    from visql_lib.cli.site import endings
     from visql_lib.frames import load_instrument
     from visql_lib.plan import Plan, month_list
+    from visql_lib.plan.expected import endings
     from visql_lib.site.gather import gather
 
     known = sorted(p.stem for p in (results / "exposures").glob("[0-9]" * 6 + ".tsv"))

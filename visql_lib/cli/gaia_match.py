@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from visql_lib.cli.common import INPUT, OUTPUT, RECORD_FAILURE, output_option, recorded, settings_of, step
+from visql_lib.cli.common import (
+    INPUT,
+    OUTPUT,
+    RECORD_FAILURE,
+    output_option,
+    recorded,
+    settings_of,
+    signed,
+    step,
+)
 from visql_lib.errors import TableError
 
 if TYPE_CHECKING:
@@ -85,6 +94,7 @@ def command(
         _write(table, found.ccds if found else {}, SOLUTION, meta, origin)
     if solution is not None:
         _write_text(solution, found, meta)
+        signed("gaia_match", solution, inputs=[moments, gaia])
 
 
 def _match(
@@ -159,6 +169,7 @@ def _write(
         if schema.product not in texts:
             raise click.UsageError(f"{path}: {schema.product} has no text form; name it .parquet")
         texts[schema.product](path, columns or schema.empty())
+        signed("gaia_match", path, inputs=origin["inputs"])
     else:
         write_table(path, columns or schema.empty(), schema, meta=meta, **origin)
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import click
 
+from visql_lib import ledger
 from visql_lib.cli.common import FOLDER, progress, settings_of, step
 from visql_lib.errors import NameFormatError, TableError
 
@@ -245,6 +246,8 @@ def _convert(
     from visql_lib.tables import legacy_read as legacy
     from visql_lib.tables.imported import store_imported
 
+    ledger.begin("import-legacy")
+    ledger.read(path, "")
     if kind == STARS:
         columns = report.attempt(legacy.read_stars2, path, instrument)
         schema, ending = STARS_TABLE, "_stars2.parquet"
@@ -278,6 +281,7 @@ def merge_rows(rows: dict[str, ImportedRow], results: Path, report: Report) -> N
     for row in rows.values():
         by_month[row.month].append(row)
     for month, found in sorted(by_month.items()):
+        ledger.begin("import-legacy")
         known = imported_rows(results, month)
         useful = [r for r in found if r.medians or r.has_stars or r.has_moments or r.exposure in known]
         if len(useful) < len(found):

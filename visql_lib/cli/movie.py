@@ -82,7 +82,7 @@ def command(
     frames = FrameCache(cache, kind, settings.movies.width, settings.goes.hours)
     if not exposures:
         nothing = frames.canvas.draw_nothing(f"no exposure in {', '.join(sheet.stem for sheet in sheets)}")
-        encode(repeat(nothing, max(1, round(rate * _NOTHING_SECONDS))), frames.size, rate, output)
+        encode(repeat(nothing, max(1, round(rate * _NOTHING_SECONDS))), frames.size, rate, output, sheets)
         return
     with frames.locked(exposures):
         with progress(f"{output.name}: frames", len(exposures)) as advance:
@@ -95,7 +95,9 @@ def command(
             frames.removed,
         )
         with progress(f"{output.name}: encoding", len(paths)) as advance:
-            encode(_counted(read_frames(paths, frames.size), advance), frames.size, rate, output)
+            # Those of kept frames, too, whose tables were not read.
+            inputs = [*sheets, *_files(angles), *_files(goes), *(exposure.maps for exposure in exposures)]
+            encode(_counted(read_frames(paths, frames.size), advance), frames.size, rate, output, inputs)
 
 
 def _files(paths: Iterable[Path]) -> list[Path]:

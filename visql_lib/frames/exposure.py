@@ -16,11 +16,13 @@ from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
+import xxhash
 from astropy.io import fits
 from astropy.io.fits.verify import VerifyError
 from astropy.utils.exceptions import AstropyUserWarning
 from numpy.typing import NDArray
 
+from visql_lib import ledger
 from visql_lib.errors import FrameError, NameFormatError
 from visql_lib.frames.header import ExposureHeader
 from visql_lib.frames.instrument import Instrument
@@ -98,6 +100,8 @@ class Exposure:
         self.instrument = instrument
         self.stem = stem_of(path.name)
         check_complete(path)
+        self._whole = False
+        self._sums: dict[str, int] = {}  # of the pixels read
         self._packed = gzip.GzipFile(path) if path.name.endswith(".gz") else None
         with _reading(path):
             self._hdus = fits.open(
@@ -110,9 +114,27 @@ class Exposure:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._hdus.close()
-        if self._packed is not None:
-            self._packed.close()
+        try:
+            if kind is None and ledger.current().step:
+                ledger.read(self.path, self._told())
+        finally:
+            self._hdus.close()
+            if self._packed is not None:
+                self._packed.close()
+
+    def _told(self) -> dict[str, Any]:
+        """Return what identifies the frame: checksums of header and, if all were read, of pixels.
+
+        The pixels are those of the detector, however the file is packed.
+        """
+        stat = self.path.stat()
+        opened = gzip.open if self._packed is not None else open
+        with opened(self.path, "rb") as file:  # as it is: astropy cannot print every header it reads
+            header = file.read(self._hdus[0].fileinfo()["datLoc"])
+        told = {"size": stat.st_size, "mtime": stat.st_mtime_ns, "header": xxhash.xxh3_128_hexdigest(header)}
+        if self._whole:
+            told["pixels"] = xxhash.xxh3_128_hexdigest(repr(sorted(self._sums.items())).encode())
+        return told
 
     @cached_property
     def header(self) -> ExposureHeader:
@@ -154,6 +176,7 @@ class Exposure:
                     hdu = self._hdus[number]
                 except IndexError:
                     self._check_end()
+                    self._whole = len(self._sums) == len(seen) > 0
                     return
             if hdu.name in seen:
                 raise FrameError(f"{self.path}: holds quadrant {hdu.name} twice")
@@ -186,6 +209,7 @@ class Exposure:
                 f"{self.path}: quadrant {hdu.name} has {pixels.shape} pixels, not {layout.shape}; "
                 f"is this a frame of {self.instrument.name}?"
             )
+        self._sums[hdu.name] = xxhash.xxh3_64_intdigest(np.ascontiguousarray(pixels).data)
         return Quadrant(hdu.name, layout, pixels)
 
 
