@@ -4,6 +4,7 @@ import shutil
 
 import numpy as np
 import pytest
+from numbers_of_stages import check_month
 from numpy.testing import assert_allclose
 from test_workflow import ALL_JOBS, Month, stems
 
@@ -39,6 +40,10 @@ def month_table(month, name):
 
 def test_a_second_run_has_nothing_to_do(month):
     assert month.missing() == {}
+
+
+def test_numbers_change_with_their_stage_only(month):
+    check_month(month.results, ("gaia_project", "gaia_match", "geometry", "ratios", "trend", "month_trend"))
 
 
 def test_every_exposure_has_its_tables_and_pictures(month):

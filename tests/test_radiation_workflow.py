@@ -9,6 +9,7 @@ from pathlib import Path
 import axe_core_python as axe
 import numpy as np
 import pytest
+from numbers_of_stages import check_month
 from selenium import webdriver
 from test_workflow import ALL_JOBS, Month, stems
 
@@ -49,6 +50,10 @@ def month(toy_raw, tmp_path_factory):
 
 def month_table(month, name):
     return read_table(month.results / "months" / "202407" / f"{name}_202407.parquet")
+
+
+def test_numbers_change_with_their_stage_only(month):
+    check_month(month.results, ("radiation", "angles", "month_radiation", "detector"))
 
 
 def test_every_exposure_has_its_tables_and_pictures(month):

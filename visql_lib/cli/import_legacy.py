@@ -247,7 +247,6 @@ def _convert(
     from visql_lib.tables.imported import store_imported
 
     ledger.begin("import-legacy")
-    ledger.read(path, "")
     if kind == STARS:
         columns = report.attempt(legacy.read_stars2, path, instrument)
         schema, ending = STARS_TABLE, "_stars2.parquet"

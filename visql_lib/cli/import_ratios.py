@@ -69,7 +69,6 @@ def import_frats(
             report.notes.append(f"skipped: {path}: {error}")
             continue
         ledger.begin("import-legacy")
-        ledger.read(path, "")
         columns = report.attempt(read_frat, path)
         if columns is None:
             continue

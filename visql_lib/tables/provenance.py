@@ -201,16 +201,13 @@ def check_whole(path: Path) -> str:
     try:
         with path.open("rb") as file:
             start = file.read(8)
-            size = file.seek(0, 2)
-            if size == 0:
-                return "empty"
-            file.seek(max(0, size - 12))
+            file.seek(max(0, file.seek(0, 2) - 12))
             end = file.read()
     except OSError as error:
         return f"cannot be read ({error.strerror})"
     wanted = {".parquet": (_PARQUET, _PARQUET), ".png": (_PNG, b"IEND\xaeB`\x82")}
     first, last = wanted.get(path.suffix, (b"", b""))
-    return "" if start.startswith(first) and end.endswith(last) else "cut short, or of another kind"
+    return "" if start.startswith(first) and end.endswith(last) else "empty, cut short or of another kind"
 
 
 def _plain_checksum(path: Path) -> str:
