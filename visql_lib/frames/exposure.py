@@ -209,7 +209,7 @@ class Exposure:
                 f"{self.path}: quadrant {hdu.name} has {pixels.shape} pixels, not {layout.shape}; "
                 f"is this a frame of {self.instrument.name}?"
             )
-        self._sums[hdu.name] = xxhash.xxh3_64_intdigest(np.ascontiguousarray(pixels).data)
+        self._sums[hdu.name] = xxhash.xxh3_128_intdigest(np.ascontiguousarray(pixels).data)
         return Quadrant(hdu.name, layout, pixels)
 
 

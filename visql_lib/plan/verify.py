@@ -34,6 +34,7 @@ from visql_lib.tables.provenance import (
 from visql_lib.tables.sheet import SheetRow
 
 MISSING, DAMAGED, STALE, FOREIGN = "missing", "damaged", "stale", "foreign"
+_REASONS = 4  # told of one product
 _OTHERS = (".snakemake_timestamp", ".lock")  # files by which others keep order
 
 # Stage -> section -> settings that count, where not all of them do: as the rules have it. Who is asked,
@@ -140,7 +141,8 @@ class Verification:
         self._checksums[path] = record["checksum"]
         reasons = [*self._versions(record), *self._settings(record, row), *self._inputs(path, record, row)]
         if reasons:
-            yield self._said(STALE, path, "; ".join(reasons))
+            more = [f"and {len(reasons) - _REASONS} more reasons"] if len(reasons) > _REASONS else []
+            yield self._said(STALE, path, "; ".join([*reasons[:_REASONS], *more]))
 
     @staticmethod
     def _versions(record: Mapping[str, Any]) -> Iterator[str]:
