@@ -7,6 +7,7 @@ import shutil
 from datetime import date
 from pathlib import Path
 
+import numbers_of_stages
 import numpy as np
 import pytest
 import yaml
@@ -348,3 +349,24 @@ def test_an_upgrade_makes_again_what_depends_on_it(runs, stage, rules, left, tmp
     found = verified(runs[0])
     assert found
     assert all(f"stage {stage} is {STAGES[stage] + 1}" in reason for _, _, reason in found)
+
+
+def test_a_number_that_changes_without_its_stage_is_told(tmp_path, monkeypatch):
+    path = tmp_path / "E_stars2.parquet"
+    columns = {
+        c.name: np.arange(1, 6) if c.dtype != "str" else np.array(list("aabbb")) for c in STARS.columns
+    }
+    write_table(path, columns, STARS)
+    monkeypatch.setattr(numbers_of_stages, "KEPT", tmp_path / "numbers.yaml")
+    with pytest.raises(AssertionError, match="run again with VISQL_RENEW=1"):
+        numbers_of_stages.check("stars", {"_stars2": [path]})
+    monkeypatch.setenv("VISQL_RENEW", "1")
+    numbers_of_stages.check("stars", {"_stars2": [path]})
+    numbers_of_stages.check("stars", {"_stars2": [path]})
+    write_table(path, columns | {"FLUX_AUTO": np.array([1, 2, 3, 4, 5.001])}, STARS)
+    with pytest.raises(AssertionError, match=r"raise its version .* `stage stars 2`[^\0]*_stars2: FLUX_AUTO"):
+        numbers_of_stages.check("stars", {"_stars2": [path]})
+    monkeypatch.setitem(STAGES, "stars", 2)
+    numbers_of_stages.check("stars", {"_stars2": [path]})
+    monkeypatch.delenv("VISQL_RENEW")
+    numbers_of_stages.check("stars", {"_stars2": [path]})

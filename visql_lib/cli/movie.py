@@ -77,7 +77,8 @@ def command(
     settings = settings_of(config)
     readout = load_instrument(settings.instrument).detector.readout_time
     days = settings.movies.last_days if last_days == _CONFIGURED else last_days
-    exposures = movie_exposures(sheets, [read_angles(path) for path in _files(angles)], readout, days)
+    series, tables = _files(goes), _files(angles)
+    exposures = movie_exposures(sheets, [read_angles(path) for path in tables], readout, days)
     rate = settings.movies.frames_per_second
     frames = FrameCache(cache, kind, settings.movies.width, settings.goes.hours)
     if not exposures:
@@ -86,7 +87,7 @@ def command(
         return
     with frames.locked(exposures):
         with progress(f"{output.name}: frames", len(exposures)) as advance:
-            paths = frames.keep(exposures, GoesDays(_files(goes)), advance)
+            paths = frames.keep(exposures, GoesDays(series), advance)
         log.info(
             "%s: %d of %d frames drawn, %d old ones removed",
             output.name,
@@ -96,7 +97,7 @@ def command(
         )
         with progress(f"{output.name}: encoding", len(paths)) as advance:
             # Those of kept frames, too, whose tables were not read.
-            inputs = [*sheets, *_files(angles), *_files(goes), *(exposure.maps for exposure in exposures)]
+            inputs = [*sheets, *tables, *series, *(exposure.maps for exposure in exposures)]
             encode(_counted(read_frames(paths, frames.size), advance), frames.size, rate, output, inputs)
 
 

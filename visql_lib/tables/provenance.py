@@ -68,7 +68,7 @@ def record(
     """
     seen = ledger.current()
     here = os.path.abspath(path)  # noqa: PTH100 resolve() would follow links
-    found = {name: what or checksum_of(Path(name)) for name, what in seen.inputs.items()}
+    found = {name: what or _present(Path(name)) for name, what in seen.inputs.items()}
     for other in inputs:
         if (absolute := os.path.abspath(other)) not in found and other.is_file():  # noqa: PTH100
             found[absolute] = checksum_of(other)
@@ -89,6 +89,11 @@ def record(
 def fact_digest(value: Any) -> str:
     """Return a hash of a fact of the instrument, or of a file of facts."""
     return digest(value if hasattr(value, "model_dump") else {"value": value})
+
+
+def _present(path: Path) -> str:
+    """Return the checksum of a file that was read a moment ago."""
+    return checksum_of(path) if path.is_file() else "gone"
 
 
 def _told(path: str, folder: str) -> str:
