@@ -15,6 +15,7 @@ from visql_lib.cli.common import settings_of, step
 if TYPE_CHECKING:
     from visql_lib.plan.verify import Finding
 
+_SHOWN = 40  # findings; of more, those of one kind and reason are told together
 _ADVICE = {
     "missing": "run the workflow",
     "stale": "run the workflow; what it leaves, it cannot make again: see docs/provenance.md",
@@ -33,7 +34,8 @@ _ADVICE = {
     stale     the stage's version, a setting, a fact or an input has changed since
     foreign   no rule makes them
 
-    Exit code 1 if there is any. Nothing is changed.""",
+    More than 40 findings are told in groups; --json lists all. Exit code 1 if there is
+    any. Nothing is changed.""",
     "visql verify 202407 --config config/config.yaml",
 )
 @click.argument("month")
@@ -68,8 +70,22 @@ def _report(month: str, seen: int, found: Sequence[Finding]) -> str:
     """Return the findings as lines, and what to do about each kind."""
     if not found:
         return f"{seen} products of {month}, all well"
-    wide = max(len(finding.product) for finding in found)
-    lines = [f"{f.kind:<8} {f.product:<{wide}}  {f.reason}" for f in found]
+    rows = [(f.kind, f.product, f.reason) for f in found]
+    if len(rows) > _SHOWN:
+        rows = _gathered(found)
+    wide = max(len(product) for _, product, _ in rows)
+    lines = [f"{kind:<8} {product:<{wide}}  {reason}" for kind, product, reason in rows]
     numbers = Counter(finding.kind for finding in found)
     lines.append(f"{seen} products of {month}: " + ", ".join(f"{n} {kind}" for kind, n in numbers.items()))
     return "\n".join(lines + [f"  {kind}: {_ADVICE[kind]}" for kind in numbers])
+
+
+def _gathered(found: Sequence[Finding]) -> list[tuple[str, str, str]]:
+    """Return one row for all findings of a kind and reason, with the first product's name."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for finding in found:
+        groups.setdefault((finding.kind, finding.reason), []).append(Path(finding.product).name)
+    return [
+        (kind, names[0] + (f" and {len(names) - 1} more" if len(names) > 1 else ""), reason)
+        for (kind, reason), names in groups.items()
+    ]

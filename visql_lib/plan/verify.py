@@ -139,9 +139,9 @@ class Verification:
             yield self._said(DAMAGED, path, str(error).removeprefix(f"{path}: "))
             return
         self._checksums[path] = record["checksum"]
-        reasons = [*self._versions(record), *self._settings(record, row), *self._inputs(path, record, row)]
-        if reasons:
-            more = [f"and {len(reasons) - _REASONS} more reasons"] if len(reasons) > _REASONS else []
+        found = (*self._versions(record), *self._settings(record, row), *self._inputs(path, record, row))
+        if reasons := list(dict.fromkeys(found)):
+            more = [f"and {len(reasons) - _REASONS} more"] if len(reasons) > _REASONS else []
             yield self._said(STALE, path, "; ".join([*reasons[:_REASONS], *more]))
 
     @staticmethod
