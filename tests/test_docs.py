@@ -128,13 +128,13 @@ def readme_folder(vis, tmp_path_factory):
 def test_the_readme_can_be_followed(readme_folder):
     """Its examples leave what docs/products.md promises."""
     (folder,) = (readme_folder / "results" / "exposures" / "202407").iterdir()
-    found = {p.name.removeprefix(folder.name) for p in folder.iterdir()}
+    found = {p.name.removeprefix(folder.name) for p in folder.glob("[!.]*")}
     assert {f"_{name}.png" for name in SCIENCE_PICTURES} <= found
     promised = (ROOT / "docs" / "products.md").read_text(encoding="utf-8")
     for ending in found:
         zoom = re.fullmatch(r"_[tcl][lcr]\.png", ending)
         assert zoom or f"`E{ending}`" in promised, ending
-    months = {p.name for p in (readme_folder / "results" / "months" / "202407").iterdir()}
+    months = {p.name for p in (readme_folder / "results" / "months" / "202407").glob("[!.]*")}
     assert months == {
         "psfmoments_202407.parquet",
         "psfmoments_202407.png",

@@ -5,6 +5,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from numbers_of_stages import check_month
 from numpy.testing import assert_allclose
 from test_workflow import ALL_JOBS, Month, check_steps, report_of, stems
 
@@ -58,6 +59,10 @@ def test_the_report_shows_the_month_and_its_trend(month):
     assert "exposures of 202407, one point an exposure" in caption.replace("\n", " ")
     assert shown["loss_map_short.png"][1]["picture"] == "flux loss over the focal plane, short"
     assert all("snakemake" not in caption and len(caption) > 60 for *_, caption in shown.values())
+
+
+def test_numbers_change_with_their_stage_only(month):
+    check_month(month.results, ("gaia_project", "gaia_match", "geometry", "ratios", "trend", "month_trend"))
 
 
 def test_every_exposure_has_its_tables_and_pictures(month):

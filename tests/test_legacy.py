@@ -383,7 +383,7 @@ def test_our_tables_become_text(tmp_path):
     write_table(tmp_path / "c.parquet", stars_table(), CATALOGUE, meta={"exposure": E1})
     done = run("legacy", *(tmp_path / f"{n}.parquet" for n in "msc"), "-o", tmp_path / "text")
     assert done.exit_code == 0, done.output
-    names = {p.name for p in (tmp_path / "text").iterdir()}
+    names = {p.name for p in (tmp_path / "text").glob("[!.]*")}
     assert names == {f"{E1}_stars2.cat", f"{E1}_stars2_mom.cat", f"{E1}.cat.gz"}
     found = legacy.read_moments(tmp_path / "text" / f"{E1}_stars2_mom.cat")
     assert_array_equal(found["R2"], moments_table()["R2"])

@@ -9,6 +9,7 @@ from pathlib import Path
 import axe_core_python as axe
 import numpy as np
 import pytest
+from numbers_of_stages import check_month
 from selenium import webdriver
 from test_workflow import ALL_JOBS, Month, check_steps, stems
 
@@ -54,6 +55,10 @@ def month_table(month, name):
 def test_the_site_expects_what_the_month_made(month):
     quality = ("image_quality", "quality_pictures", "month_status", "last_month")
     check_steps(month, *quality, *(rule for rule in NEW_JOBS if rule != "particles"))
+
+
+def test_numbers_change_with_their_stage_only(month):
+    check_month(month.results, ("radiation", "angles", "month_radiation", "detector"))
 
 
 def test_every_exposure_has_its_tables_and_pictures(month):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from numbers_of_stages import check_month
 
 from visql_lib.config import settings_from_mapping
 from visql_lib.plan import SCIENCE_PICTURES, Plan
@@ -186,14 +187,18 @@ def test_a_run_makes_exactly_the_products_of_each_type(month):
             found = {p.name.removeprefix(stem): p.stat().st_size for p in month.exposure(stem).iterdir()}
             assert set(found) == set(endings), kind
             assert min(found.values()) > 500
-    found = {p.name: p.stat().st_size for p in (month.results / "months" / "202407").iterdir()}
+    found = {p.name for p in (month.results / "months" / "202407").iterdir()}
     names = {"psfmoments_202407.parquet", "psfmoments_202407.png", "IQ_timeline_202407.png", "status.tsv"}
-    names |= {"complete.tsv"}
-    assert set(found) == names
+    names |= {"complete.tsv", ".complete.tsv.json", ".status.tsv.json"}  # records of what cannot hold one
+    assert found == names
 
 
 def test_a_second_run_has_nothing_to_do(month):
     assert month.missing() == {}
+
+
+def test_numbers_change_with_their_stage_only(month):
+    check_month(month.results, ("catalog", "stars", "moments", "quality"))
 
 
 def test_tables_carry_their_origin(month):
@@ -255,6 +260,69 @@ def test_a_raised_stage_version_reruns_that_stage(month, tmp_path, monkeypatch):
     (tmp_path / "sitecustomize.py").write_text("import visql_lib.config as c; c.STAGES['quality'] += 1")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     assert other.missing() == OF_THE_QUALITY
+    # What Snakemake would make again and what verify calls stale or made from it are the same.
+    (stale,) = verified(other)
+    assert stale == ("stale", "months/202407/psfmoments_202407.parquet", "stage quality is 2, was 1")
+
+
+def verified(month, *options):
+    """Return what `visql verify` finds, as (kind, product, reason)."""
+    command = [sys.executable, "-c", "import sys; from visql_lib.cli import main; sys.exit(main())"]
+    command += ["verify", "202407", "--json", "--config", str(month.config), *options]
+    done = subprocess.run(command, cwd=month.folder, capture_output=True, text=True, check=False)
+    assert not done.stderr, done.stderr
+    found = json.loads(done.stdout)
+    assert done.returncode == int(bool(found["findings"]))
+    assert found["products"] > 80
+    return [tuple(f.values()) for f in found["findings"]]
+
+
+def test_a_finished_month_is_verified(month):
+    assert verified(month) == verified(month, "--deep") == []
+
+
+def test_verify_finds_what_is_wrong(month, tmp_path):
+    other = month.copy(tmp_path / "m")
+    long, short = (other.exposure(stem) / stem for stem in stems(other, "SCIENCE")[:2])
+    missing, cut, changed = (Path(f"{long}{end}") for end in ("_iq.png", "_tl.png", "_stars2.parquet"))
+    missing.unlink()
+    cut.write_bytes(cut.read_bytes()[:-5])
+    content = bytearray(changed.read_bytes())
+    content[50] ^= 1
+    changed.write_bytes(content)
+    foreign = [long.with_name("notes.txt"), long.with_name(".part-x-y.png")]
+    foreign.append(other.results / "months" / "202407" / "psf_202407.png")
+    foreign.append(other.exposure("C_20240101_000000_W_00000000.VIS.bin_01_01"))
+    for path in foreign:
+        path.mkdir() if path == foreign[-1] else path.write_text("x")
+    status = other.results / "months" / "202407" / "status.tsv"
+    status.write_text(status.read_text().replace("ok", "OK"))
+    os.utime(other.raw / f"{short.name}.fits", (1.8e9, 1.8e9))
+    found = {
+        (kind, (other.results / product).name): reason for kind, product, reason in verified(other, "--deep")
+    }
+    raw = [f"{short.name}{end}" for end in (".cat.parquet", "_stars2_mom.parquet", "_cc.png", ".png")]
+    wanted = {("missing", missing.name), *(("damaged", path.name) for path in (cut, changed, status))}
+    wanted |= {*(("foreign", path.name) for path in foreign), *(("stale", name) for name in raw)}
+    assert wanted <= found.keys()
+    rest = found.keys() - wanted
+    assert all(kind == "stale" and name.startswith(short.name) for kind, name in rest), rest
+    assert found["stale", f"{short.name}.png"] == f"made from another {short.name}.fits"
+    # A look that is not deep sees all but what is changed within.
+    seen = {(kind, (other.results / product).name) for kind, product, _ in verified(other)}
+    assert found.keys() - seen == {("damaged", changed.name), ("damaged", status.name)}
+
+
+def test_verify_sees_a_changed_setting(month, tmp_path):
+    other = month.copy(tmp_path / "m")
+    other.configure(moments={"iterations": 6}, calibration={"hot_sigma": 9})
+    found = {
+        product.rpartition("/")[2]: reason for kind, product, reason in verified(other) if kind == "stale"
+    }
+    moments = [f"{stem}_stars2_mom.parquet" for stem in stems(other, "SCIENCE")]
+    assert found.keys() >= {*moments, f"{stems(other, 'DARK')[0]}_quadrants.parquet"}
+    assert all("moments.iterations is 6, was 5" in found[name] for name in moments)
+    assert f"{stems(other, 'SCIENCE')[0]}_quadrants.parquet" not in found
 
 
 def test_a_changed_fact_reruns_what_depends_on_it(month, tmp_path, monkeypatch):

@@ -53,6 +53,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "legacy": ("legacy", "Write the text tables of the original system."),
     "import-legacy": ("import_legacy", "Read text tables of the original system into the results."),
     "status": ("status", "Say what failed in a month; exit 1 if anything did."),
+    "provenance": ("provenance", "Say where a product comes from."),
+    "verify": ("verify", "Say which products of a month are missing, stale, foreign or damaged."),
     "pyramid": ("pyramid", "Tiles of a frame for the site's viewer."),
     "site": ("site", "Write the pages, or bring them up to date."),
     "alerts": ("alerts", "Note what is out of range, tell who wants to know."),

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import errno
+import functools
 import logging
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from visql_lib import ledger
 from visql_lib.errors import VisqlError
 
 if TYPE_CHECKING:
@@ -31,8 +33,13 @@ def step(name: str, help_text: str, example: str) -> Callable[[F], click.Command
     """Make a function a subcommand: help with an example, ``--config`` and ``--verbose``."""
 
     def decorate(function: F) -> click.Command:
+        @functools.wraps(function)
+        def run(*args: Any, **options: Any) -> Any:
+            ledger.begin(name)
+            return function(*args, **options)
+
         command = click.command(name, help=help_text, epilog=f"\b\nExample:\n  {example}")
-        return command(config_option(verbose_option(function)))
+        return command(config_option(verbose_option(run)))
 
     return decorate
 
@@ -76,9 +83,9 @@ def set_up_logging(verbose: bool) -> None:
 
 def settings_of(config: Path | None) -> Settings:
     """Read the settings of ``--config``."""
-    from visql_lib.config import load_settings
+    from visql_lib.config.load import load_settings, watched
 
-    return load_settings(config)
+    return watched(load_settings(config))
 
 
 RECORD_FAILURE = click.option(
@@ -104,6 +111,15 @@ def note(path: Path, result: Path, changed: bool, reason: str) -> None:
         temporary.write_text(
             f"{'changed' if changed else 'the same'}\t{result}\t{reason}\n", encoding="utf-8"
         )
+
+
+def signed(stage: str, *paths: Path, inputs: Sequence[Path] = ()) -> None:
+    """Write the records of finished text tables beside them; see `visql provenance`."""
+    from visql_lib.config import STAGES
+    from visql_lib.tables.provenance import sign
+
+    for path in paths:
+        sign(path, {stage: STAGES[stage]}, inputs)
 
 
 _OF_THE_MACHINE = (

@@ -81,8 +81,8 @@ def _draw(found: MonthDetector, month: str, prefix: Path, settings: Settings, in
     dpi = settings.pictures.dpi
     epoch = np.datetime64(instrument.mission_epoch.replace(tzinfo=None), "us")
     figure = detector_timeline(found.quadrants, found.frames, epoch, title=f"detectors, {month}")
-    save(figure, prefix.with_name(f"{prefix.name}_timeline.png"), dpi)
+    save(figure, prefix.with_name(f"{prefix.name}_timeline.png"), dpi, "detector_pictures", "detector")
     figure = detector_maps(found.quadrants, instrument, title=f"detectors, medians of {month}")
-    save(figure, prefix.with_name(f"{prefix.name}_map.png"), dpi)
+    save(figure, prefix.with_name(f"{prefix.name}_map.png"), dpi, "detector_pictures", "detector")
     figure = hot_pixel_map(found.hot, found.quadrants, found.facts, instrument, title=f"hot pixels, {month}")
-    save(figure, prefix.with_name(f"{prefix.name}_hot.png"), dpi)
+    save(figure, prefix.with_name(f"{prefix.name}_hot.png"), dpi, "detector_pictures", "detector")

@@ -64,11 +64,11 @@ def write_previews(found: FramePass | None, prefix: Path, title: str, settings: 
         small, limits = _NOTHING, (0.0, 1.0)
     else:
         small, limits = found.preview.thumbnail, display_limits(found.preview, settings.preview)
-    save(thumbnail(small, title, limits), prefix.with_name(f"{prefix.name}.png"), None)
+    save(thumbnail(small, title, limits), prefix.with_name(f"{prefix.name}.png"), None, "preview")
     for name in ZOOM_POSITIONS:
         image = found.preview.zoom(name) if found is not None else _NOTHING
         # None: one pixel of the picture is one of the detector
-        save(zoom(image, title, limits, name), prefix.with_name(f"{prefix.name}_{name}.png"), None)
+        save(zoom(image, title, limits, name), prefix.with_name(f"{prefix.name}_{name}.png"), None, "preview")
 
 
 def display_limits(preview: Preview, settings: PreviewSettings) -> tuple[float, float]:

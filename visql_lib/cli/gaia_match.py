@@ -18,6 +18,7 @@ from visql_lib.cli.common import (
     output_option,
     recorded,
     settings_of,
+    signed,
     step,
 )
 from visql_lib.errors import TableError
@@ -111,6 +112,7 @@ def command(
         _write(table, found.ccds if found else {}, SOLUTION, meta, origin)
     if solution is not None:
         _write_text(solution, found, meta)
+        signed("gaia_match", solution, inputs=[moments, stars])
     if pictures is not None and table is not None and colours is not None:
         draw([stars, output, table, colours], (), settings, pictures)
 
@@ -216,6 +218,7 @@ def _write(
         if schema.product not in texts:
             raise click.UsageError(f"{path}: {schema.product} has no text form; name it .parquet")
         texts[schema.product](path, columns or schema.empty())
+        signed("gaia_match", path, inputs=origin["inputs"])
     else:
         write_table(path, columns or schema.empty(), schema, meta=meta, **origin)
 

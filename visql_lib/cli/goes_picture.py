@@ -67,7 +67,7 @@ def draw_goes(
         missing=missing,
         hours=hours or settings.goes.hours,
     )
-    save(figure, output, settings.pictures.dpi)
+    save(figure, output, settings.pictures.dpi, "goes_pictures")
 
 
 def _start(row: SheetRow, sheet: Path) -> np.datetime64:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import click
 
+from visql_lib import ledger
 from visql_lib.cli.common import FOLDER, progress, settings_of, step
 from visql_lib.errors import NameFormatError, TableError
 
@@ -250,6 +251,7 @@ def _convert(
     from visql_lib.tables import legacy_read as legacy
     from visql_lib.tables.imported import store_imported
 
+    ledger.begin("import-legacy")
     if kind == STARS:
         columns = report.attempt(legacy.read_stars2, path, instrument)
         schema, ending = STARS_TABLE, "_stars2.parquet"
@@ -283,6 +285,7 @@ def merge_rows(rows: dict[str, ImportedRow], results: Path, report: Report) -> N
     for row in rows.values():
         by_month[row.month].append(row)
     for month, found in sorted(by_month.items()):
+        ledger.begin("import-legacy")
         known = report.attempt(imported_rows, results, month)
         if known is None:
             continue

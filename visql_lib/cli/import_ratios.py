@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from visql_lib import ledger
 from visql_lib.errors import NameFormatError
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ def import_frats(
         except NameFormatError as error:
             report.notes.append(f"skipped: {path}: {error}")
             continue
+        ledger.begin("import-legacy")
         columns = report.attempt(read_frat, path)
         if columns is None:
             continue

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from visql_lib.cli.common import FOLDER, INPUT, output_option, progress, settings_of, step
+from visql_lib.cli.common import FOLDER, INPUT, output_option, progress, settings_of, signed, step
 from visql_lib.errors import TableError
 
 if TYPE_CHECKING:
@@ -40,24 +40,27 @@ def command(tables: tuple[Path, ...], output: Path, config: Path | None) -> None
             from visql_lib.tables.fits_list import write_fits_list
             from visql_lib.tables.sheet import read_sheet
 
-            write_fits_list(output / f"fitslist{path.stem}.txt", read_sheet(path))
+            text = output / f"fitslist{path.stem}.txt"
+            write_fits_list(text, read_sheet(path))
+            signed("legacy", text, inputs=[path])
             continue
         meta = read_meta(path)
         product = meta.get("product")
         if product == "psfmoments":
-            _write_month(path, output, meta, settings)
+            written = _write_month(path, output, meta, settings)
         elif product == "ratios":
-            _write_ratios(path, output, meta, settings)
+            written = _write_ratios(path, output, meta, settings)
         elif product in _EXPOSURES:
-            _write_exposure(path, output, meta)
+            written = [_write_exposure(path, output, meta)]
         else:
             wanted = ", ".join(("psfmoments", "ratios", *_EXPOSURES))
             raise TableError(
                 f"{path}: the original has no text table of product {product!r}; wants one of {wanted}"
             )
+        signed("legacy", *written, inputs=[path])
 
 
-def _write_month(path: Path, output: Path, meta: dict[str, Any], settings: Settings) -> None:
+def _write_month(path: Path, output: Path, meta: dict[str, Any], settings: Settings) -> list[Path]:
     import numpy as np
 
     from visql_lib.flags import ExposureFlag
@@ -75,10 +78,11 @@ def _write_month(path: Path, output: Path, meta: dict[str, Any], settings: Setti
     if not known.all():
         click.echo(f"{path}: {(~known).sum()} exposures left out: failed, or not all medians known")
     instrument = load_instrument(settings.instrument)
-    write_month(output, month, {name: column[known] for name, column in quality.items()}, instrument.score)
+    columns = {name: column[known] for name, column in quality.items()}
+    return write_month(output, month, columns, instrument.score)
 
 
-def _write_ratios(path: Path, output: Path, meta: dict[str, Any], settings: Settings) -> None:
+def _write_ratios(path: Path, output: Path, meta: dict[str, Any], settings: Settings) -> list[Path]:
     from visql_lib.frames.instrument import load_instrument
     from visql_lib.tables import read_table
     from visql_lib.tables.gaia import RATIOS
@@ -88,27 +92,29 @@ def _write_ratios(path: Path, output: Path, meta: dict[str, Any], settings: Sett
     write = write_colour_fits if meta.get("rule") == "sheet" else write_month_of_ratios
     output.mkdir(parents=True, exist_ok=True)
     exptimes = load_instrument(settings.instrument).exposure_classes
-    write(output, month, read_table(path, RATIOS.names), exptimes)
+    return write(output, month, read_table(path, RATIOS.names), exptimes)
 
 
-def _write_exposure(path: Path, output: Path, meta: dict[str, Any]) -> None:
+def _write_exposure(path: Path, output: Path, meta: dict[str, Any]) -> Path:
     from visql_lib.tables import legacy_gaia, legacy_write, read_table
 
     exposure = _wanted(path, meta, "exposure")
     table = read_table(path)
-    if meta["product"] == "stars":
-        legacy_write.write_stars2(output / f"{exposure}_stars2.cat", table)
-    elif meta["product"] == "moments":
-        legacy_write.write_moments(output / f"{exposure}_stars2_mom.cat", table)
-    elif meta["product"] == "gaia_stars":
-        legacy_gaia.write_gaia_stars(output / f"{exposure}_stars2_gaia.cat", table)
-    elif meta["product"] == "moments_colours":
-        legacy_gaia.write_moments_with_colours(output / f"{exposure}_stars2_mom_col.cat", table)
-    elif meta["product"] == "frat":
-        legacy_gaia.write_frat(output / f"{exposure}_frat.txt", table)
+    small = {
+        "stars": ("_stars2.cat", legacy_write.write_stars2),
+        "moments": ("_stars2_mom.cat", legacy_write.write_moments),
+        "gaia_stars": ("_stars2_gaia.cat", legacy_gaia.write_gaia_stars),
+        "moments_colours": ("_stars2_mom_col.cat", legacy_gaia.write_moments_with_colours),
+        "frat": ("_frat.txt", legacy_gaia.write_frat),
+    }
+    ending, write = small.get(meta["product"], (".cat.gz", None))
+    text = output / f"{exposure}{ending}"
+    if write is not None:
+        write(text, table)
     else:
         with progress(exposure, legacy_write.chunks(table.n_rows)) as advance:
-            legacy_write.write_catalogue(output / f"{exposure}.cat.gz", table, advance)
+            legacy_write.write_catalogue(text, table, advance)
+    return text
 
 
 def _wanted(path: Path, meta: dict[str, Any], key: str) -> str:

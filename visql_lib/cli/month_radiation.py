@@ -96,7 +96,7 @@ def _draw(
 
     dpi, when = settings.pictures.dpi, f"{month[:4]}-{month[4:]}"
     figure = radiation_timeline(joined, thresholds, title=f"particles and X-rays, {when}")
-    save(figure, folder / f"radiation_{month}.png", dpi)
+    save(figure, folder / f"radiation_{month}.png", dpi, "month_radiation")
     found = leakage(joined, settings.radiation, instrument)
     figure = leak_picture(joined, found, rows, title=f"solar X-rays on the detectors, {when}")
-    save(figure, folder / f"leak_{month}.png", dpi)
+    save(figure, folder / f"leak_{month}.png", dpi, "month_radiation")

@@ -77,16 +77,17 @@ def command(
     settings = settings_of(config)
     readout = load_instrument(settings.instrument).detector.readout_time
     days = settings.movies.last_days if last_days == _CONFIGURED else last_days
-    exposures = movie_exposures(sheets, [read_angles(path) for path in _files(angles)], readout, days)
+    series, tables = _files(goes), _files(angles)
+    exposures = movie_exposures(sheets, [read_angles(path) for path in tables], readout, days)
     rate = settings.movies.frames_per_second
     frames = FrameCache(cache, kind, settings.movies.width, settings.goes.hours)
     if not exposures:
         nothing = frames.canvas.draw_nothing(f"no exposure in {', '.join(sheet.stem for sheet in sheets)}")
-        encode(repeat(nothing, max(1, round(rate * _NOTHING_SECONDS))), frames.size, rate, output)
+        encode(repeat(nothing, max(1, round(rate * _NOTHING_SECONDS))), frames.size, rate, output, sheets)
         return
     with frames.locked(exposures):
         with progress(f"{output.name}: frames", len(exposures)) as advance:
-            paths = frames.keep(exposures, GoesDays(_files(goes)), advance)
+            paths = frames.keep(exposures, GoesDays(series), advance)
         log.info(
             "%s: %d of %d frames drawn, %d old ones removed",
             output.name,
@@ -95,7 +96,9 @@ def command(
             frames.removed,
         )
         with progress(f"{output.name}: encoding", len(paths)) as advance:
-            encode(_counted(read_frames(paths, frames.size), advance), frames.size, rate, output)
+            # Those of kept frames, too, whose tables were not read.
+            inputs = [*sheets, *tables, *series, *(exposure.maps for exposure in exposures)]
+            encode(_counted(read_frames(paths, frames.size), advance), frames.size, rate, output, inputs)
 
 
 def _files(paths: Iterable[Path]) -> list[Path]:

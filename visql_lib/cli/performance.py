@@ -44,5 +44,5 @@ def command(sheet: Path, output: Path, pictures: Path | None, config: Path | Non
     with progress(f"{sheet.stem}: pictures", len(days)) as advance:
         for day in days:
             name = f"pipelineperf_{str(day).replace('-', '')}.png"
-            save(pipeline_performance(found, day), pictures / name, settings.pictures.dpi)
+            save(pipeline_performance(found, day), pictures / name, settings.pictures.dpi, "performance")
             advance()

@@ -32,6 +32,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "stars2_x_gaia_dxdy": ("frat", "solution"),
     "stars2_fluxrat_bprp": ("frat", "moments_colours"),
 }
+_OF_GAIA = ("stars2_gaia", "stars2_x_gaia_dxdy", "stars2_fluxrat_bprp")
 _MOMENT_COLUMNS = ("XWORLD", "YWORLD", "R2", "e1", "e2", "tr1", "tr2", "com1", "com2")
 _COLUMNS: dict[tuple[str, str], tuple[str, ...]] = {
     ("chimney", "catalogue"): ("FLUX_AUTO", "FLUX_RADIUS"),
@@ -90,19 +91,25 @@ def draw(
     paths = _by_product(tables)
     wanted = _wanted(only, paths)
     sources = _Sources(paths, wanted, settings, cutout, prefix.name)
+    given = [*paths.values(), *([cutout] if cutout else [])]
     for name in wanted:
-        save(_DRAW[name](sources), prefix.with_name(f"{prefix.name}_{name}.png"), settings.pictures.dpi)
+        stage = "gaia_pictures" if name in _OF_GAIA else "pictures"
+        path = prefix.with_name(f"{prefix.name}_{name}.png")
+        save(_DRAW[name](sources), path, settings.pictures.dpi, stage, inputs=given)
 
 
-def save(figure: Figure, path: Path, dpi: float | None) -> None:
-    """Write a figure as PNG; `dpi` None keeps its own resolution, as for zooms."""
-    from visql_lib import __version__
+def save(figure: Figure, path: Path, dpi: float | None, *stages: str, inputs: Sequence[Path] = ()) -> None:
+    """Write a figure as PNG, made by some stages; `dpi` None keeps its own resolution, as for zooms."""
+    from visql_lib import __version__, ledger
+    from visql_lib.config import STAGES
     from visql_lib.pictures.style import render_png
+    from visql_lib.tables.provenance import signed_png
     from visql_lib.tables.store import atomic_path
 
-    content = render_png(figure, dpi, software=f"VISQL {__version__}")
+    content = render_png(figure, dpi, software=f"VISQL {__version__}", made=ledger.now())
+    signed = signed_png(path, content, {stage: STAGES[stage] for stage in stages}, inputs)
     with atomic_path(path) as temporary:
-        temporary.write_bytes(content)
+        temporary.write_bytes(signed)
 
 
 def _by_product(files: Sequence[Path]) -> dict[str, Path]:

@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from visql_lib.cli.common import FOLDER, INPUT, RECORD_FAILURE, output_option, recorded, settings_of, step
+from visql_lib.cli.common import (
+    FOLDER,
+    INPUT,
+    RECORD_FAILURE,
+    output_option,
+    recorded,
+    settings_of,
+    signed,
+    step,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -91,6 +100,7 @@ def command(
     reason = str(failure) if failure else meta.get("failed", "")
     origin = _origin([stars, *paths], settings)
     write_plate(output, {"EXPOSURE": meta["exposure"]} | cards | origin, reason)
+    signed("plate", output, inputs=[stars, *paths])
     if failure and not record_failure:
         raise failure
     if failure:

@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from visql_lib.cli.common import FOLDER, INPUT, RECORD_FAILURE, output_option, progress, settings_of, step
+from visql_lib.cli.common import (
+    FOLDER,
+    INPUT,
+    RECORD_FAILURE,
+    output_option,
+    progress,
+    settings_of,
+    signed,
+    step,
+)
 from visql_lib.errors import FrameError
 
 if TYPE_CHECKING:
@@ -61,6 +70,7 @@ def command(raw: Path, output: Path, full: bool, record_failure: bool, config: P
             for part in folder.iterdir():
                 shutil.rmtree(part)
         (folder / INDEX).write_text(script("visqlTiles", meta), encoding="utf-8")
+    signed("pyramid", output / INDEX, inputs=[raw])
 
 
 def cut(raw: Path, folder: Path, settings: Settings, full: bool) -> dict[str, Any]:
@@ -188,9 +198,12 @@ def _replaced(folder: Path) -> Iterator[Path]:
     click.UsageError
         If `folder` holds other things than tiles, which would be lost.
     """
+    from visql_lib.tables.provenance import sidecar
+
     # Not by tiles.js: Snakemake takes that away before it runs a rule again.
     there = folder.iterdir() if folder.is_dir() else ()
-    if others := [p.name for p in there if p.name != INDEX and not p.name.isdigit()]:
+    known = (INDEX, sidecar(folder / INDEX).name)
+    if others := [p.name for p in there if p.name not in known and not p.name.isdigit()]:
         raise click.UsageError(f"{folder} holds {min(others)}, which would be lost: give another folder")
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".part-", dir=folder.parent) as name:

@@ -53,10 +53,10 @@ def command(
     settings = settings_of(config)
     dpi, title = settings.pictures.dpi, _title(table)
     if diagrams is not None:
-        save(quality_diagrams(table, title=title), diagrams, dpi)
+        save(quality_diagrams(table, title=title), diagrams, dpi, "quality_pictures")
     if timeline is not None:
         start = load_instrument(settings.instrument).mission_epoch.replace(tzinfo=None)
-        save(draw_timeline(table, np.datetime64(start, "us"), title=title), timeline, dpi)
+        save(draw_timeline(table, np.datetime64(start, "us"), title=title), timeline, dpi, "quality_pictures")
 
 
 def _read(paths: tuple[Path, ...]) -> dict[str, NDArray]:

@@ -149,6 +149,6 @@ def draw(bins: Mapping[str, NDArray], meta: Mapping[str, Any], prefix: Path, set
     title = str(meta["exposure"]) + (f" ({kind})" if kind != "SCIENCE" else "")
     for name, ending in PICTURES.items():
         figure = particle_map(bins, name, meta, instrument, title=title)
-        save(figure, prefix.with_name(f"{prefix.name}_{ending}.png"), dpi)
+        save(figure, prefix.with_name(f"{prefix.name}_{ending}.png"), dpi, "radiation_pictures", "radiation")
     figure = radius_flux_diagram(bins, meta, settings.radiation, title=title)
-    save(figure, prefix.with_name(f"{prefix.name}_rf.png"), dpi)
+    save(figure, prefix.with_name(f"{prefix.name}_rf.png"), dpi, "radiation_pictures", "radiation")

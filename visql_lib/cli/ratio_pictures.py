@@ -62,11 +62,13 @@ def command(
         name = f"iceplot_FPA_{month}_{exptime:g}.png"
         rows = select(hexagons, time="month", cls=cls)
         figure = _hexagons(rows, f"{month[:4]}-{month[4:]}, {cls} exposures", instrument, settings)
-        save(figure, output / name, settings.pictures.dpi)
+        save(figure, output / name, settings.pictures.dpi, "ratio_pictures")
         for label, rows in _shorter(select(hexagons, cls=cls)) if days is not None else ():
             figure = _hexagons(rows, f"{_said(label)}, {cls} exposures", instrument, settings)
             assert days is not None
-            save(figure, days / f"iceplot_FPA_{label}_{exptime:g}.png", settings.pictures.dpi)
+            save(
+                figure, days / f"iceplot_FPA_{label}_{exptime:g}.png", settings.pictures.dpi, "ratio_pictures"
+            )
     if by_ccd is not None and sheet is not None:
         _draw_sheets(by_ccd, sheet, output, month, instrument, settings)
 
@@ -120,4 +122,6 @@ def _draw_sheets(
         rows = select(fits, time="month", space="ccd", cls=cls)
         title = f"VIS/Gaia, {month[:4]}-{month[4:]}, {cls} exposures"
         figure = ratio_sheet(stars, rows, instrument, gain="none", title=title)
-        save(figure, output / f"VISGaia_FPA_{cls.upper()}_{month}.png", settings.pictures.dpi)
+        save(
+            figure, output / f"VISGaia_FPA_{cls.upper()}_{month}.png", settings.pictures.dpi, "ratio_pictures"
+        )

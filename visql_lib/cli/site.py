@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,9 +13,7 @@ from visql_lib.cli.common import FOLDER, settings_of, step
 
 if TYPE_CHECKING:
     from visql_lib.config import Settings
-    from visql_lib.plan import Plan
     from visql_lib.site.model import Month, StepLack
-    from visql_lib.tables.sheet import SheetRow
 
 
 @step(
@@ -94,6 +92,7 @@ def gathered(
     from visql_lib.frames.instrument import load_instrument
     from visql_lib.plan import Plan
     from visql_lib.plan.asked import month_steps
+    from visql_lib.plan.expected import endings
     from visql_lib.site.gather import gather
 
     given = {"results": str(results), "months": tuple(months) or settings.months}
@@ -118,33 +117,3 @@ def _lost_of_all(results: Path, settings: Settings, months: Sequence[str]) -> li
         return []
     plan = Plan.make(settings.model_copy(update={"months": wanted}), refresh=False)
     return lost_products(results, (), timeline_steps(plan))
-
-
-def endings(plan: Plan, row: SheetRow, pointed: bool) -> Iterator[str]:
-    """Yield the endings of the products the settings ask for, of one exposure; `pointed`: it is matched."""
-    from visql_lib.plan import CATALOGUED, GAIA_PICTURES, RADIATION_PICTURES, SCIENCE_PICTURES
-    from visql_lib.plan.radiation import RADIATED
-    from visql_lib.site.products import ZOOMS
-    from visql_lib.tables.sheet import USABLE
-
-    if row.status not in USABLE:
-        return
-    yield from ("_quadrants.parquet", ".png", *(f"_{zoom}.png" for zoom in ZOOMS))
-    if row.frame_type in CATALOGUED:
-        yield ".cat.parquet"
-    if row.frame_type in ("SCIENCE", "FLAT"):
-        yield "_stars2.parquet"
-    if row.frame_type == "FLAT":
-        yield "_chimney2.png"
-    if row.frame_type == "SCIENCE":
-        yield from ("_stars2_mom.parquet", "_stars2_stamps.parquet")
-        yield from (f"_{name}.png" for name in SCIENCE_PICTURES)
-    if plan.makes("gaia") and pointed:
-        yield from ("_stars2_gaia.parquet", "_frat.parquet", "_x_gaia_dxdy.txt", "_x_gaia_dxdy.parquet")
-        yield "_stars2_mom_col.parquet"
-        yield from (f"_{name}.png" for name in GAIA_PICTURES)
-    if plan.makes("radiation") and row.frame_type in RADIATED:
-        yield from ("_radiation.parquet", "_radmaps.parquet")
-        yield from (f"_{name}.png" for name in RADIATION_PICTURES)
-    if plan.makes("radiation") and plan.radiation.solves and row.frame_type == "SCIENCE":
-        yield ".wcs"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from visql_lib.cli.common import INPUT, output_option, step
+from visql_lib.cli.common import INPUT, output_option, signed, step
 
 
 @step(
@@ -32,5 +32,6 @@ def command(sheet: Path, output: Path, tolerate: bool, config: Path | None) -> N
     lines += [f"{s.exposure}\t{s.frame_type}\t{s.status}\t{s.reason}" for s in states]
     with atomic_path(output) as temporary:
         temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    signed("status", output, inputs=[sheet])
     if (failures := complaint(states)) and not tolerate:
         raise FrameError(failures)

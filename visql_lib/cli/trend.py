@@ -86,19 +86,19 @@ def _draw(rows: Mapping[str, NDArray], found: Trends, cls: str, folder: Path, se
         what = f"VIS/Gaia, {cls} exposures" + (", self-calibration field" if field == "selfcal" else "")
         for end, since in SINCE.items():
             figure = ratio_timeline(part, since=since, title=what)
-            save(figure, folder / f"iceplot_{name}{cls}{end}.png", dpi)
+            save(figure, folder / f"iceplot_{name}{cls}{end}.png", dpi, "trend")
     ccds = select(rows, space="ccd", cls=cls)
     for name, cross in (("diag", False), ("xdiag", True)):
         figure = diagonal_timeline(ccds, cross=cross, clean=clean, title=f"VIS/Gaia, {cls} exposures, daily")
-        save(figure, folder / f"iceplot_{name}_{cls}.png", dpi)
+        save(figure, folder / f"iceplot_{name}_{cls}.png", dpi, "trend")
     trend = _part(found.table, SPACE="fpa", CLASS=cls, FIELD="all")
     steps, forecast = (_records(records, cls) for records in (found.steps, found.forecast))
     figure = loss_trend(trend, steps, forecast, settings.trend, title=f"flux loss, {cls} exposures")
-    save(figure, folder / f"loss_{cls}.png", dpi)
+    save(figure, folder / f"loss_{cls}.png", dpi, "trend")
     instrument = load_instrument(settings.instrument)
     trend = _part(found.table, SPACE="ccd", CLASS=cls, FIELD="all")
     figure = loss_map(trend, instrument, title=f"flux loss per CCD, {cls} exposures")
-    save(figure, folder / f"loss_map_{cls}.png", dpi)
+    save(figure, folder / f"loss_map_{cls}.png", dpi, "trend")
 
 
 def _part(table: Mapping[str, NDArray], **values: str) -> dict[str, NDArray]:

@@ -11,7 +11,9 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from visql_lib import ledger
 from visql_lib.config.settings import Settings
+from visql_lib.config.units import Section
 from visql_lib.errors import ConfigError
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -29,6 +31,19 @@ def load_settings(path: Path | None = None) -> Settings:
     """
     values = read_yaml(path) if path is not None else {}
     return settings_from_mapping(values, source=str(path or "settings"))
+
+
+def watched(settings: Settings) -> Settings:
+    """Return the same settings, of which every section that is used is noted in the ledger."""
+    return _WatchedSettings.model_construct(**dict(settings))
+
+
+class _WatchedSettings(Settings):
+    def __getattribute__(self, name: str) -> Any:
+        value = super().__getattribute__(name)
+        if isinstance(value, Section):
+            ledger.used_setting(name, value)
+        return value
 
 
 def settings_from_mapping(values: Mapping[str, Any], source: str = "settings") -> Settings:

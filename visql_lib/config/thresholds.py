@@ -22,6 +22,7 @@ from typing import Any, Self
 
 from pydantic import Field, model_validator
 
+from visql_lib import ledger
 from visql_lib.config.load import find_data_file, read_yaml, validated
 from visql_lib.config.units import Section
 from visql_lib.errors import ConfigError
@@ -216,7 +217,9 @@ def load_thresholds(name: str) -> Thresholds:
     epochs = values.get("epochs")
     if isinstance(epochs, list):  # one by one: the message names the epoch and suggests the key
         values = {**values, "epochs": [_epoch(item, i, str(path)) for i, item in enumerate(epochs, 1)]}
-    return validated(Thresholds, values, str(path))
+    thresholds = validated(Thresholds, values, str(path))
+    ledger.used_fact("thresholds", thresholds)
+    return thresholds
 
 
 def _epoch(values: Any, number: int, source: str) -> Epoch:

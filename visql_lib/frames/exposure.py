@@ -17,11 +17,13 @@ from types import TracebackType
 from typing import Any, BinaryIO, Self, cast
 
 import numpy as np
+import xxhash
 from astropy.io import fits
 from astropy.io.fits.verify import VerifyError
 from astropy.utils.exceptions import AstropyUserWarning
 from numpy.typing import NDArray
 
+from visql_lib import ledger
 from visql_lib.errors import FrameError, NameFormatError
 from visql_lib.frames.fits_parts import BLOCK, CutError, Part, PartError, parts_in
 from visql_lib.frames.header import ExposureHeader
@@ -107,6 +109,8 @@ class Exposure:
         self.instrument = instrument
         self.stem = stem_of(path.name)
         self._file, self._size, self._packed = _opened(path, instrument)
+        self._whole = False
+        self._sums: dict[str, int] = {}  # of the pixels read
 
     def __enter__(self) -> Self:
         return self
@@ -114,7 +118,24 @@ class Exposure:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
+        try:
+            if kind is None and ledger.current().step:
+                ledger.read(self.path, self._told())
+        finally:
+            self._file.close()
+
+    def _told(self) -> dict[str, Any]:
+        """Return what identifies the frame: checksums of header and, if all were read, of pixels.
+
+        The pixels are those of the detector, however the file is packed.
+        """
+        stat = self.path.stat()
+        with _reading(self.path):
+            header = next(self._parts()).cards
+        told = {"size": stat.st_size, "mtime": stat.st_mtime_ns, "header": xxhash.xxh3_128_hexdigest(header)}
+        if self._whole:
+            told["pixels"] = xxhash.xxh3_128_hexdigest(repr(sorted(self._sums.items())).encode())
+        return told
 
     @cached_property
     def header(self) -> ExposureHeader:
@@ -164,6 +185,7 @@ class Exposure:
                 part = next(parts, None)
                 if part is None:
                     self._check_end()
+                    self._whole = len(self._sums) == len(seen) > 0
                     return
             if part.name in seen:
                 raise FrameError(f"{self.path}: holds quadrant {part.name} twice")
@@ -201,6 +223,7 @@ class Exposure:
             raise FrameError(
                 f"{self.path}: quadrant {part.name} has pixels of {pixels.dtype}, not unsigned integers"
             )
+        self._sums[part.name] = xxhash.xxh3_128_intdigest(np.ascontiguousarray(pixels).data)
         return Quadrant(part.name, layout, pixels)
 
     def _placed(self, nominal: QuadrantLayout, wcs: LinearWCS) -> QuadrantLayout:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from visql_lib import ledger
 from visql_lib.config.load import find_data_file, read_yaml, validated
 from visql_lib.config.units import unit_of
 from visql_lib.frames.layout import LinearWCS, QuadrantLayout
@@ -227,6 +228,12 @@ class Instrument(Facts):
     sky_distortion: SkyDistortion | None = None
     gain_models: dict[str, dict[str, float]] = {}
 
+    def __getattribute__(self, name: str) -> Any:
+        value = super().__getattribute__(name)
+        if name in _TOLD:
+            ledger.used_fact(name, value)
+        return value
+
     @field_validator("exposure_classes", mode="before")
     @classmethod
     def _unwrap_classes(cls, classes: Any) -> Any:
@@ -286,6 +293,10 @@ class Instrument(Facts):
         return next(
             (n for n, t in self.exposure_classes.items() if abs(exptime - t) <= self.class_tolerance), "other"
         )
+
+
+# Groups of facts that a product tells it was made with.
+_TOLD = frozenset(Instrument.model_fields) - {"name", "title", "simulation", "earliest_date"}
 
 
 @lru_cache(maxsize=4)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import subprocess
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
 
+from visql_lib.config import STAGES
 from visql_lib.movies.errors import MovieError
+from visql_lib.tables.provenance import sign_mp4
 from visql_lib.tables.store import atomic_path
 
 _QUALITY = 20  # x264's constant rate factor: letters stay sharp
@@ -36,7 +38,11 @@ def encoder() -> str:
 
 
 def encode(
-    frames: Iterable[NDArray[np.uint8]], size: tuple[int, int], frames_per_second: float, path: Path
+    frames: Iterable[NDArray[np.uint8]],
+    size: tuple[int, int],
+    frames_per_second: float,
+    path: Path,
+    inputs: Sequence[Path] = (),
 ) -> int:
     """Write a movie; the same frames give the same bytes on one machine.
 
@@ -49,6 +55,8 @@ def encode(
     frames_per_second : float
     path : Path
         The .mp4; written under a temporary name and renamed.
+    inputs : sequence of Path, optional
+        What the frames were drawn from, for the movie's record.
 
     Returns
     -------
@@ -76,6 +84,7 @@ def encode(
                 process.wait()
         if (code := process.wait()) != 0 or not whole:
             raise MovieError(f"{path}: the encoder failed (exit code {code}): {_end_of(said)}")
+        sign_mp4(temporary, path, {"movies": STAGES["movies"]}, inputs)
     return count
 
 

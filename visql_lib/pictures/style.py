@@ -250,7 +250,9 @@ def log_ticks(axis: Axis, low: float, high: float, plain: bool = False) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
-def render_png(figure: Figure, dpi: float | None = None, software: str = "VISQL") -> bytes:
+def render_png(
+    figure: Figure, dpi: float | None = None, software: str = "VISQL", made: str | None = None
+) -> bytes:
     """Return a figure as the bytes of a PNG file, without transparency; grey ones as grey.
 
     Parameters
@@ -261,6 +263,8 @@ def render_png(figure: Figure, dpi: float | None = None, software: str = "VISQL"
         those of the detector.
     software : str, optional
         Kept in the file as what made it.
+    made : str, optional
+        Kept in the file as when; now if None.
     """
     from PIL import Image
     from PIL.PngImagePlugin import PngInfo
@@ -277,7 +281,7 @@ def render_png(figure: Figure, dpi: float | None = None, software: str = "VISQL"
     grey = np.array_equal(pixels[..., 0], pixels[..., 1]) and np.array_equal(pixels[..., 1], pixels[..., 2])
     info = PngInfo()
     info.add_text("Software", software)
-    info.add_text("Creation Time", datetime.now(UTC).isoformat(timespec="seconds"))
+    info.add_text("Creation Time", made or datetime.now(UTC).isoformat(timespec="seconds"))
     buffer = io.BytesIO()
     picture = Image.fromarray(np.ascontiguousarray(pixels[..., 0] if grey else pixels))
     # Level 3 is twice as fast as the default, and noise comes out smaller.

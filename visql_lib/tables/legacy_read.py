@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from visql_lib import ledger
 from visql_lib.errors import LegacyFormatError, NameFormatError, brief
 from visql_lib.flags import MomentFlag
 from visql_lib.frames.instrument import Instrument
@@ -221,6 +222,7 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
         text = path.read_text(encoding="ascii")
     except UnicodeDecodeError as error:
         raise LegacyFormatError(f"{path}: not a text table (byte {error.start} is not ASCII)") from error
+    ledger.read(path, "")
     lines = text.splitlines()
     if text and not text.endswith("\n"):
         raise LegacyFormatError(f"{path}: line {len(lines)}: no line end; cut short, copy it again")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from visql_lib import ledger
 from visql_lib.errors import TableError
 from visql_lib.tables.store import atomic_path
 
@@ -92,6 +93,7 @@ def read_plate(path: Path) -> PlateFile:
     from visql_lib.sky.plate import boresight_of
 
     header = _read_header(path)
+    ledger.read(path, "")
     if not header.get("SOLVED", True):
         return PlateFile(False, *(4 * (math.nan,)), str(header.get("REASON", "not solved")))
     try:

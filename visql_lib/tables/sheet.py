@@ -20,6 +20,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from visql_lib import ledger
 from visql_lib.config import IndexSettings, Settings
 from visql_lib.config.load import digest
 from visql_lib.config.units import UNPRINTABLE, unfit_path
@@ -27,6 +28,7 @@ from visql_lib.errors import ConfigError, FrameError, NameFormatError, TableErro
 from visql_lib.frames.header import ExposureHeader
 from visql_lib.frames.instrument import Instrument
 from visql_lib.frames.names import RawName, odd_kind, stem_of
+from visql_lib.tables.provenance import new_hash
 from visql_lib.tables.store import atomic_path
 
 log = logging.getLogger(__name__)
@@ -101,6 +103,7 @@ def read_sheet(path: Path) -> list[SheetRow]:
         raise TableError(f"{path}: cannot be read ({error.strerror}); run `visql index`") from error
     except UnicodeDecodeError as error:
         raise TableError(f"{path}: no text, so no exposure sheet; give the .tsv of `visql index`") from error
+    ledger.read(path, new_hash(text.encode()).hexdigest())
     lines = csv.DictReader(io.StringIO(text), delimiter="\t")
     if tuple(lines.fieldnames or ()) != _COLUMNS:
         raise TableError(f"{path}: not an exposure sheet of this version; remove it and run `visql index`")

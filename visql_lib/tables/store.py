@@ -11,23 +11,32 @@ import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from visql_lib import __version__
+from visql_lib import __version__, ledger
 from visql_lib.errors import TableError
+from visql_lib.tables.provenance import (
+    PARQUET_CHECKSUM,
+    PARQUET_KEY,
+    PARQUET_META,
+    as_bytes,
+    meta_for_checksum,
+    new_hash,
+    parquet_texts,
+    record,
+)
 from visql_lib.tables.schema import Column, TableSchema
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 _GROUP = 1 << 17  # rows that are rounded and packed at once: a million would double the memory of a step
-_META = b"visql"
+_META = PARQUET_META
 _ASTROPY_META = b"table_meta_yaml"
 
 
@@ -108,7 +117,7 @@ def write_table(
     fields = [_field(c, first[c.name]) for c in schema.columns]
     kept = {
         **(meta or {}),
-        "made": datetime.now(UTC).isoformat(timespec="seconds"),
+        "made": ledger.now(),
         "product": schema.product,
         "visql_version": __version__,
         "stage": stage,
@@ -129,11 +138,52 @@ def write_table(
         "use_dictionary": [name for name in schema.names if name not in split],
         "use_byte_stream_split": split,
     }
-    with atomic_path(path) as temporary, pq.ParquetWriter(temporary, arrow_schema, **options) as writer:
-        for start in range(0, max(n_rows, 1), _GROUP):
-            cast = first if start == 0 else schema.cast(_rows(columns, schema, start))
-            arrays = [_to_arrow(c, cast[c.name], f.type) for c, f in zip(schema.columns, fields, strict=True)]
-            writer.write_table(pa.Table.from_arrays(arrays, schema=arrow_schema))
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        sink = _HashedFile(file)
+        with pq.ParquetWriter(sink, arrow_schema, **options) as writer:
+            for start in range(0, max(n_rows, 1), _GROUP):
+                cast = first if start == 0 else schema.cast(_rows(columns, schema, start))
+                arrays = [
+                    _to_arrow(c, cast[c.name], f.type) for c, f in zip(schema.columns, fields, strict=True)
+                ]
+                writer.write_table(pa.Table.from_arrays(arrays, schema=arrow_schema))
+            # Until now only rows were written: the footer comes last.
+            checksum = sink.checksum(meta_for_checksum(json.loads(metadata[_META])))
+            origin = as_bytes(record(path, {stage: stage_version}, checksum, inputs, schema.product))
+            writer.add_key_value_metadata({PARQUET_KEY: origin, PARQUET_CHECKSUM: checksum.encode()})
+
+
+class _HashedFile:
+    """A file that is written from its beginning to its end, and a checksum of what was written."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self._hash, self.closed = file, new_hash(), False
+
+    def write(self, data: Any) -> int:
+        """Write and count."""
+        self._hash.update(data)
+        return self._file.write(data)
+
+    def checksum(self, more: bytes) -> str:
+        """Return the checksum of what was written until now, and of more."""
+        self._hash.update(more)
+        return str(self._hash.hexdigest())
+
+    def tell(self) -> int:
+        """Return the place in the file."""
+        return self._file.tell()
+
+    def flush(self) -> None:
+        """Hand what was written to the system."""
+        self._file.flush()
+
+    def writable(self) -> bool:
+        """Say that it can be written."""
+        return True
+
+    def close(self) -> None:
+        """Leave closing to whoever opened it."""
+        self.closed = True
 
 
 def _rows(columns: Mapping[str, Any], schema: TableSchema, start: int) -> dict[str, Any]:
@@ -158,6 +208,7 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> Table:
             if missing:
                 raise TableError(f"{path}: has no column {', '.join(missing)}")
             texts = [f.name for f in file.schema_arrow if pa.types.is_string(f.type)]
+            _note(path, file.metadata.metadata)
         with pq.ParquetFile(path, read_dictionary=texts) as file:
             table = file.read(columns=list(columns) if columns is not None else None)
     except OSError as error:
@@ -182,6 +233,7 @@ def read_parts(path: Path, columns: Sequence[str]) -> Iterator[Table]:
         with pq.ParquetFile(path) as file:
             missing = [c for c in columns if c not in file.schema_arrow.names]
             texts = [f.name for f in file.schema_arrow if pa.types.is_string(f.type)]
+            _note(path, file.metadata.metadata)
         if missing:
             raise TableError(f"{path}: has no column {', '.join(missing)}")
         with pq.ParquetFile(path, read_dictionary=texts) as file:
@@ -199,20 +251,22 @@ def read_parts(path: Path, columns: Sequence[str]) -> Iterator[Table]:
 
 def read_meta(path: Path) -> dict[str, Any]:
     """Read what a table says of itself, without its rows."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+    texts = parquet_texts(path)
+    _note(path, texts)
+    return _meta_in(path, texts)
 
-    try:
-        return _meta_of(path, pq.read_schema(path))
-    except OSError as error:
-        raise TableError(f"{path}: cannot be read ({error.strerror or 'not a Parquet file'})") from error
-    except pa.ArrowException as error:
-        raise TableError(f"{path}: not a Parquet table; make it again") from error
+
+def _note(path: Path, texts: Mapping[bytes, bytes] | None) -> None:
+    ledger.read(path, (texts or {}).get(PARQUET_CHECKSUM, b"").decode())
 
 
 def _meta_of(path: Path, schema: pa.Schema) -> dict[str, Any]:
+    return _meta_in(path, schema.metadata or {})
+
+
+def _meta_in(path: Path, texts: Mapping[bytes, bytes]) -> dict[str, Any]:
     try:
-        meta = json.loads((schema.metadata or {}).get(_META, b"{}"))
+        meta = json.loads(texts.get(_META, b"{}"))
     except ValueError:
         meta = None
     if not isinstance(meta, dict):

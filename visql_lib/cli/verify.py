@@ -1,0 +1,91 @@
+"""`visql verify`: are the products of a month what the settings ask for, whole, and up to date?"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from visql_lib.cli.common import settings_of, step
+
+if TYPE_CHECKING:
+    from visql_lib.plan.verify import Finding
+
+_SHOWN = 40  # findings; of more, those of one kind and reason are told together
+_ADVICE = {
+    "missing": "run the workflow",
+    "stale": "run the workflow; what it leaves, it cannot make again: see docs/provenance.md",
+    "damaged": "delete the file and run the workflow",
+    "foreign": "move the file away",
+}
+
+
+@step(
+    "verify",
+    """Look at all products of MONTH (YYYYMM) and say which are
+
+    \b
+    missing   the settings ask for them
+    damaged   cut short, or, with --deep, changed since they were written
+    stale     the stage's version, a setting, a fact or an input has changed since
+    foreign   no rule makes them
+
+    More than 40 findings are told in groups; --json lists all. Exit code 1 if there is
+    any. Nothing is changed.""",
+    "visql verify 202407 --config config/config.yaml",
+)
+@click.argument("month")
+@click.option("--deep", is_flag=True, help="Read every product whole and compare its checksum.")
+@click.option("--json", "as_json", is_flag=True, help="For machines.")
+def command(month: str, deep: bool, as_json: bool, config: Path | None) -> int:
+    """Look, tell."""
+    from visql_lib.errors import ConfigError
+    from visql_lib.plan import Plan
+    from visql_lib.plan.verify import Verification
+    from visql_lib.tables.sheet import sheet_path
+
+    if len(month) != 6 or not month.isdecimal():
+        raise click.BadParameter(f"{month!r} is not a month: write YYYYMM", param_hint="MONTH")
+    settings = settings_of(config)
+    if not (sheet := sheet_path(Path(settings.results), month)).is_file():
+        raise ConfigError(
+            f"{sheet}: no exposure sheet of {month}; is this the folder of results? Give --config"
+        )
+    plan = Plan.make(settings.model_copy(update={"months": (month,)}), refresh=False)
+    look = Verification(plan, month, deep)
+    found = list(look.findings())
+    if as_json:
+        rows = [finding._asdict() for finding in found]
+        click.echo(json.dumps({"month": month, "products": look.seen, "findings": rows}, indent=2))
+    else:
+        click.echo(_report(month, look.seen, found))
+    return int(bool(found))
+
+
+def _report(month: str, seen: int, found: Sequence[Finding]) -> str:
+    """Return the findings as lines, and what to do about each kind."""
+    if not found:
+        return f"{seen} products of {month}, all well"
+    rows = [(f.kind, f.product, f.reason) for f in found]
+    if len(rows) > _SHOWN:
+        rows = _gathered(found)
+    wide = max(len(product) for _, product, _ in rows)
+    lines = [f"{kind:<8} {product:<{wide}}  {reason}" for kind, product, reason in rows]
+    numbers = Counter(finding.kind for finding in found)
+    lines.append(f"{seen} products of {month}: " + ", ".join(f"{n} {kind}" for kind, n in numbers.items()))
+    return "\n".join(lines + [f"  {kind}: {_ADVICE[kind]}" for kind in numbers])
+
+
+def _gathered(found: Sequence[Finding]) -> list[tuple[str, str, str]]:
+    """Return one row for all findings of a kind and reason, with the first product's name."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for finding in found:
+        groups.setdefault((finding.kind, finding.reason), []).append(Path(finding.product).name)
+    return [
+        (kind, names[0] + (f" and {len(names) - 1} more" if len(names) > 1 else ""), reason)
+        for (kind, reason), names in groups.items()
+    ]

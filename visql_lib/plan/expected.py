@@ -1,0 +1,101 @@
+"""Which files the settings ask for, and which there may be."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from visql_lib.frames.mosaic import ZOOM_POSITIONS
+from visql_lib.plan.core import (
+    CATALOGUED,
+    GAIA_PICTURES,
+    MOMENT_PICTURES,
+    QUALITY_TEXTS,
+    SCIENCE_PICTURES,
+    Plan,
+)
+from visql_lib.plan.radiation import MOVIES, RADIATED, RADIATION_PICTURES
+from visql_lib.tables.sheet import USABLE, SheetRow
+
+_GAIA = ("_stars2_gaia.parquet", "_frat.parquet", "_x_gaia_dxdy.txt", "_x_gaia_dxdy.parquet")
+_GAIA_ENDINGS = (*_GAIA, "_stars2_mom_col.parquet", *(f"_{name}.png" for name in GAIA_PICTURES))
+_PICTURES = {*SCIENCE_PICTURES, *MOMENT_PICTURES, *GAIA_PICTURES, *RADIATION_PICTURES, *ZOOM_POSITIONS}
+_TEXTS = (".cat.gz", "_stars2.cat", "_stars2_mom.cat", "_stars2_gaia.cat", "_stars2_mom_col.cat", "_frat.txt")
+_TABLES = ("_quadrants", ".cat", "_stars2", "_stars2_mom", "_stars2_stamps", "_radiation", "_radmaps")
+
+# All endings that products of an exposure may have.
+ENDINGS = frozenset((".png", ".wcs", *_GAIA_ENDINGS, *_TEXTS))
+ENDINGS |= {f"_{name}.png" for name in _PICTURES} | {f"{name}.parquet" for name in _TABLES}
+# All names that products of a month may have; folders hold what their rule puts there.
+_MONTH_NAMES = re.compile(
+    r"(psfmoments|geometry|astrometry|ratios|ratios_ccd|trend|radiation|leak|angles|performance|detector"
+    r"|detector_frames|hot_pixels)_M\.parquet"
+    r"|(psfmoments|IQ_timeline|radiation|leak|detector)_M(_timeline|_map|_hot)?\.png"
+    r"|iceplot_FPA_M_.+\.png|VISGaia_FPA_.+_M\.png|trend_M\.txt|All_Angles_and_GOES_M\.txt|fitslistM\.txt"
+    rf"|psfmoments_M({'|'.join(map(re.escape, QUALITY_TEXTS))})"
+    rf"|({'|'.join(MOVIES)})M\.mp4|status\.tsv|complete\.tsv|iceplots|pipelineperf|vis-over-gaia"
+)
+MONTH_FOLDERS = ("iceplots", "pipelineperf", "vis-over-gaia")
+
+
+def is_month_product(name: str, month: str) -> bool:
+    """Say whether a file or folder of a month has the name of a product."""
+    return _MONTH_NAMES.fullmatch(name.replace(month, "M")) is not None
+
+
+def endings(plan: Plan, row: SheetRow, pointed: bool) -> Iterator[str]:
+    """Yield the endings of the products the settings ask for, of one exposure; `pointed`: it is matched."""
+    if row.status not in USABLE:
+        return
+    yield from ("_quadrants.parquet", ".png", *(f"_{zoom}.png" for zoom in ZOOM_POSITIONS))
+    if row.frame_type in CATALOGUED:
+        yield ".cat.parquet"
+    if row.frame_type in ("SCIENCE", "FLAT"):
+        yield "_stars2.parquet"
+    if row.frame_type == "FLAT":
+        yield "_chimney2.png"
+    if row.frame_type == "SCIENCE":
+        yield from ("_stars2_mom.parquet", "_stars2_stamps.parquet")
+        yield from (f"_{name}.png" for name in SCIENCE_PICTURES)
+    if plan.makes("gaia") and pointed:
+        yield from _GAIA_ENDINGS
+    if plan.makes("radiation") and row.frame_type in RADIATED:
+        yield from ("_radiation.parquet", "_radmaps.parquet")
+        yield from (f"_{name}.png" for name in RADIATION_PICTURES)
+    if plan.makes("radiation") and plan.radiation.solves and row.frame_type == "SCIENCE":
+        yield ".wcs"
+
+
+def month_products(plan: Plan, month: str) -> Iterator[str]:
+    """Yield the paths of the products of a month as a whole that the settings ask for."""
+    folder = Path(plan.settings.results) / "months" / month
+    names = ["status.tsv", "complete.tsv"]
+    if plan.makes("gaia") and plan.gaia(month):
+        yield from plan.ratio_pictures(month)
+        names += [f"ratios_{month}.parquet", f"ratios_ccd_{month}.parquet", "iceplots"]
+        names += [f"trend_{month}.parquet", f"trend_{month}.txt"]
+        if plan.matched(month):
+            names += [f"geometry_{month}.parquet", f"astrometry_{month}.parquet"]
+    if plan.makes("radiation") and plan.exposures(month):
+        names += [f"{name}_{month}.parquet" for name in ("detector", "detector_frames", "hot_pixels")]
+        names += [f"detector_{month}_{name}.png" for name in ("timeline", "map", "hot")]
+        names += [f"angles_{month}.parquet", f"All_Angles_and_GOES_{month}.txt"]
+        if plan.radiation.tables(month):
+            names += [f"{name}_{month}.{end}" for name in ("radiation", "leak") for end in ("parquet", "png")]
+    if plan.makes("performance") and plan.exposures(month):
+        names += [f"performance_{month}.parquet", "pipelineperf"]
+    yield from (str(folder / name) for name in names)
+    yield from plan.quality(month)
+    if plan.makes("movies"):
+        yield from plan.radiation.movies(month)
+
+
+def timeline_products(plan: Plan) -> Iterator[str]:
+    """Yield the paths of the products of several months in which the plan's months have a part."""
+    yield from plan.last_month()
+    if plan.makes("gaia") and plan.trend():
+        yield f"{plan.settings.results}/timeline/trend.parquet"
+        yield from plan.trend_pictures()
+    if plan.makes("movies"):
+        yield from plan.radiation.last_movie()

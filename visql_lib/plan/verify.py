@@ -1,0 +1,246 @@
+"""Do the products of a month stand for what the settings, the stages and the raw frames are now?"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from visql_lib.config import STAGES
+from visql_lib.config.thresholds import load_thresholds
+from visql_lib.errors import ConfigError, TableError
+from visql_lib.plan.core import Plan
+from visql_lib.plan.expected import (
+    ENDINGS,
+    MONTH_FOLDERS,
+    endings,
+    is_month_product,
+    month_products,
+    timeline_products,
+)
+from visql_lib.tables.provenance import (
+    NoRecordError,
+    actual_checksum,
+    check_whole,
+    checksum_of,
+    fact_digest,
+    read_record,
+    sidecar,
+)
+from visql_lib.tables.sheet import SheetRow
+
+MISSING, DAMAGED, STALE, FOREIGN = "missing", "damaged", "stale", "foreign"
+_REASONS = 4  # told of one product
+_OTHERS = (".snakemake_timestamp", ".lock")  # files by which others keep order
+
+# Stage -> section -> settings that count, where not all of them do: as the rules have it. Who is asked,
+# and how patiently, changes nothing.
+_COUNTED: dict[str, dict[str, tuple[str, ...]]] = {
+    **dict.fromkeys(
+        ("gaia_project", "gaia_match", "gaia_pictures"),
+        {"gaia": ("nside", "radius", "faintest", "max_error", "proper_motions")},
+    ),
+    "angles": {"goes": ("final_after",)},
+    "movies": {"goes": ("hours",)},
+    "goes_pictures": {"goes": ()},
+}
+
+
+class Finding(NamedTuple):
+    """Something that is wrong with a product: its path below the results, what, and why."""
+
+    kind: str
+    product: str
+    reason: str
+
+
+@dataclass
+class Verification:
+    """Looks at the products of one month.
+
+    Parameters
+    ----------
+    plan : Plan
+        Of this month alone, with its sheet as it is.
+    month : str
+        YYYYMM.
+    deep : bool
+        Read every product whole and compare its checksum; else only its ends and its record.
+    """
+
+    plan: Plan
+    month: str
+    deep: bool = False
+    seen: int = 0
+    _checksums: dict[Path, str] = field(default_factory=dict)
+
+    def findings(self) -> Iterator[Finding]:
+        """Yield all that is wrong; `seen` counts the products that were looked at."""
+        yield from self._exposures()
+        yield from self._month()
+        for path in map(Path, timeline_products(self.plan)):
+            yield from self._expected(path, None)
+
+    @property
+    def results(self) -> Path:
+        """The folder of all products."""
+        return Path(self.plan.settings.results)
+
+    def _exposures(self) -> Iterator[Finding]:
+        folder = self.results / "exposures" / self.month
+        rows = {row.exposure: row for row in self.plan.sheets[self.month]}
+        pointed = set(self.plan.pointed(self.month))
+        for exposure, row in rows.items():
+            wanted = {exposure + end for end in endings(self.plan, row, exposure in pointed)}
+            there = _names(folder / exposure)
+            for name in sorted(wanted | there):
+                path = folder / exposure / name
+                if name in wanted or (name.startswith(exposure) and name[len(exposure) :] in ENDINGS):
+                    yield from self._expected(path, row)
+                elif not _belongs(path):
+                    yield self._said(FOREIGN, path, "no rule makes it")
+        for name in sorted(_names(folder) - rows.keys()):
+            if name not in _OTHERS:
+                yield self._said(FOREIGN, folder / name, "not in the exposure sheet")
+
+    def _month(self) -> Iterator[Finding]:
+        folder = self.results / "months" / self.month
+        wanted = {Path(path) for path in month_products(self.plan, self.month)}
+        there = {folder / name for name in _names(folder)}
+        for path in sorted(wanted | there):
+            if path.name in MONTH_FOLDERS and path.is_dir():
+                for inner in sorted(_names(path)):
+                    if not _belongs(path / inner):
+                        yield from self._expected(path / inner, None)
+            elif path in wanted or is_month_product(path.name, self.month):
+                yield from self._expected(path, None)
+            elif not _belongs(path):
+                yield self._said(FOREIGN, path, "no rule makes it")
+
+    def _expected(self, path: Path, row: SheetRow | None) -> Iterator[Finding]:
+        """Look at a product that is to be there, or may be; `row`: of its exposure."""
+        if not path.exists():
+            yield self._said(MISSING, path, "the settings ask for it")
+            return
+        self.seen += 1
+        if wrong := check_whole(path):
+            yield self._said(DAMAGED, path, wrong)
+            return
+        try:
+            record = read_record(path)
+            if self.deep and actual_checksum(path) != record["checksum"]:
+                yield self._said(DAMAGED, path, "its content is not what was written")
+                return
+        except NoRecordError:
+            yield self._said(STALE, path, "has no record of where it comes from")
+            return
+        except (TableError, KeyError) as error:
+            yield self._said(DAMAGED, path, str(error).removeprefix(f"{path}: "))
+            return
+        self._checksums[path] = record["checksum"]
+        found = (*self._versions(record), *self._settings(record, row), *self._inputs(path, record, row))
+        if reasons := list(dict.fromkeys(found)):
+            more = [f"and {len(reasons) - _REASONS} more"] if len(reasons) > _REASONS else []
+            yield self._said(STALE, path, "; ".join([*reasons[:_REASONS], *more]))
+
+    @staticmethod
+    def _versions(record: Mapping[str, Any]) -> Iterator[str]:
+        for stage, version in record["stages"].items():
+            if stage in STAGES and STAGES[stage] != version:
+                yield f"stage {stage} is {STAGES[stage]}, was {version}"
+
+    def _settings(self, record: Mapping[str, Any], row: SheetRow | None) -> Iterator[str]:
+        for section, values in record["settings"].items():
+            if section == "calibration" and row is not None and row.frame_type == "SCIENCE":
+                continue
+            now = self._values.get(section, {})
+            for stage in record["stages"]:
+                counted = _COUNTED.get(stage, {}).get(section, tuple(values))
+                for name in counted:
+                    if name in now and now[name] != values.get(name):
+                        yield f"{section}.{name} is {now[name]}, was {values.get(name)}"
+        for fact, known in record["facts"].items():
+            if self._facts.get(fact, known) != known:
+                yield f"{fact} of the instrument changed" if fact != "thresholds" else "the limits changed"
+
+    @cached_property
+    def _values(self) -> dict[str, Any]:
+        values: dict[str, Any] = json.loads(json.dumps(self.plan.settings.model_dump(mode="json")))
+        return values
+
+    @cached_property
+    def _facts(self) -> dict[str, str]:
+        instrument = self.plan.instrument
+        found = {name: fact_digest(getattr(instrument, name)) for name in type(instrument).model_fields}
+        with suppress(ConfigError):
+            found["thresholds"] = fact_digest(load_thresholds(self.plan.settings.quality.thresholds))
+        return found
+
+    def _inputs(self, path: Path, record: Mapping[str, Any], row: SheetRow | None) -> Iterator[str]:
+        for name, known in record["inputs"].items():
+            if isinstance(known, Mapping):
+                yield from self._raw(name, known, row)
+                continue
+            source = path.parent / name
+            if "/" not in name and not source.exists():  # far off: only its name is known
+                continue
+            if not self._counts(source, row):
+                continue
+            if not source.exists():
+                yield f"made from {name}, which is gone"
+            elif self._checksum(source) != known:
+                yield f"made from another {name}"
+
+    def _counts(self, source: Path, row: SheetRow | None) -> bool:
+        """Say whether a changed input makes a product again: not an exposure's sheet, not other months."""
+        if source.suffix == ".tsv" and row is not None:
+            return False
+        return source.parent.parent.name != "months" or source.parent.name == self.month
+
+    def _raw(self, name: str, known: Mapping[str, Any], row: SheetRow | None) -> Iterator[str]:
+        if row is None or not row.file or Path(row.file).name != Path(name).name:
+            return
+        try:
+            stat = Path(row.file).stat()
+        except OSError:  # moved away since: its products stay
+            return
+        if (stat.st_size, stat.st_mtime_ns) != (known["size"], known["mtime"]):
+            yield f"made from another {Path(name).name}"
+
+    def _checksum(self, path: Path) -> str:
+        path = Path(*_normal(path))
+        if path not in self._checksums:
+            try:
+                self._checksums[path] = checksum_of(path)
+            except TableError as error:
+                self._checksums[path] = str(error)
+        return self._checksums[path]
+
+    def _said(self, kind: str, path: Path, reason: str) -> Finding:
+        return Finding(kind, str(path.relative_to(self.results)), reason)
+
+
+def _normal(path: Path) -> list[str]:
+    """Return the parts of a path without its steps upwards."""
+    parts: list[str] = []
+    for part in path.parts:
+        if part == ".." and parts and parts[-1] != "..":
+            parts.pop()
+        else:
+            parts.append(part)
+    return parts
+
+
+def _names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+
+
+def _belongs(path: Path) -> bool:
+    """Say whether a hidden file belongs to a product beside it, or to those who keep order."""
+    name = path.name
+    product = path.with_name(name.removeprefix(".").removesuffix(".json"))
+    return name in _OTHERS or (product.exists() and sidecar(product) == path)

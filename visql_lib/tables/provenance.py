@@ -1,0 +1,299 @@
+"""Where a product comes from: a record kept in the product itself, or beside it.
+
+Tables keep it at the end of the Parquet file, pictures in a text of the PNG file,
+movies in a box of their own at the end of the MP4 file. Plate solutions and text
+tables have nothing to hold it: theirs is in a hidden file beside them,
+``.NAME.json``. A record holds a checksum of all of the file but the record.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+import zlib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from visql_lib import __version__, ledger
+from visql_lib.config.load import digest
+from visql_lib.errors import TableError
+
+# What may differ between two runs on one machine that are otherwise the same byte for byte.
+DECLARED = ("made", "host", "duration")
+
+PARQUET_KEY = b"visql_provenance"
+PARQUET_CHECKSUM = b"visql_checksum"  # once more, to be had without reading the record
+PARQUET_META = b"visql"
+_DATED = ("made", "asked")
+_PARQUET = b"PAR1"
+_PNG = b"\x89PNG\r\n\x1a\n"
+_PNG_KEY = b"visql\0\0"  # keyword of a compressed text, and its method
+_PNG_HEAD = 33  # bytes of the signature and the first chunk
+_PNG_DATED = (b"tEXtCreation Time\0",)
+_MP4_BOX = bytes.fromhex("c1a3e1f07e5c4f0a9d55766973716c00")
+_CHUNK = 1 << 22  # bytes
+_UP = 3  # folders: what lies farther off than that from a product is told by its name alone
+
+
+class NoRecordError(TableError):
+    """A file says nothing of where it comes from: it is no product, or of a VISQL that kept no record."""
+
+
+def new_hash(content: bytes = b"") -> Any:
+    """Return what all checksums are made with: XXH3, which finds damage and mistakes, not forgery."""
+    import xxhash
+
+    return xxhash.xxh3_128(content)
+
+
+def record(
+    path: Path, stages: Mapping[str, int], checksum: str, inputs: Iterable[Path] = (), product: str = ""
+) -> dict[str, Any]:
+    """Return the record of a product the running step is about to finish.
+
+    Parameters
+    ----------
+    path : Path
+        The product.
+    stages : mapping
+        The stages that made it, with their versions.
+    checksum : str
+        Of its content.
+    inputs : iterable of Path, optional
+        What it was made from, beside what the step was seen to read.
+    product : str, optional
+        What it is.
+    """
+    seen = ledger.current()
+    here = os.path.abspath(path)  # noqa: PTH100 resolve() would follow links
+    found = {name: what or _present(Path(name)) for name, what in seen.inputs.items()}
+    for other in inputs:
+        if (absolute := os.path.abspath(other)) not in found and other.is_file():  # noqa: PTH100
+            found[absolute] = checksum_of(other)
+    found.pop(here, None)  # what stood there before
+    folder = os.path.dirname(here)  # noqa: PTH120
+    return {
+        "product": product or path.name,
+        "visql": __version__,
+        "stages": dict(stages),
+        "settings": {n: s.model_dump(mode="json") for n, s in sorted(seen.settings.items())},
+        "facts": {name: fact_digest(value) for name, value in sorted(seen.facts.items())},
+        "inputs": dict(sorted((_told(name, folder), what) for name, what in found.items())),
+        "checksum": checksum,
+        **ledger.surroundings(),
+    }
+
+
+def fact_digest(value: Any) -> str:
+    """Return a hash of a fact of the instrument, or of a file of facts."""
+    return digest(value if hasattr(value, "model_dump") else {"value": value})
+
+
+def _present(path: Path) -> str:
+    """Return the checksum of a file that was read a moment ago."""
+    return checksum_of(path) if path.is_file() else "gone"
+
+
+def _told(path: str, folder: str) -> str:
+    """Return the path of an input as a record tells it: from the product's folder, or only its name."""
+    near = os.path.relpath(path, folder)
+    far = near.startswith("../" * (_UP + 1))
+    return os.path.basename(path) if far else near  # noqa: PTH119
+
+
+def as_bytes(entry: Mapping[str, Any]) -> bytes:
+    """Return a record as the bytes that are kept."""
+    return json.dumps(entry, separators=(",", ":"), default=str).encode("ascii")
+
+
+def sidecar(path: Path) -> Path:
+    """Return where the record of a product is that cannot hold it."""
+    return path.with_name(f".{path.name}.json")
+
+
+def sign(path: Path, stages: Mapping[str, int], inputs: Iterable[Path] = ()) -> None:
+    """Write the record of a finished text table or plate solution beside it."""
+    from visql_lib.tables.store import atomic_path
+
+    content = as_bytes(record(path, stages, _plain_checksum(path), inputs))
+    with atomic_path(sidecar(path)) as temporary:
+        temporary.write_bytes(content)
+
+
+def signed_png(path: Path, content: bytes, stages: Mapping[str, int], inputs: Iterable[Path] = ()) -> bytes:
+    """Return a PNG file with its record, right after its first chunk."""
+    checksum = _png_checksum(content)
+    body = b"zTXt" + _PNG_KEY + zlib.compress(as_bytes(record(path, stages, checksum, inputs)))
+    chunk = struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
+    return content[:_PNG_HEAD] + chunk + content[_PNG_HEAD:]
+
+
+def sign_mp4(path: Path, final: Path, stages: Mapping[str, int], inputs: Iterable[Path] = ()) -> None:
+    """Add its record to the finished movie `path`, which will stand at `final`."""
+    content = as_bytes(record(final, stages, _stream_checksum(path, path.stat().st_size), inputs))
+    with path.open("ab") as file:
+        file.write(struct.pack(">I4s", 24 + len(content), b"uuid") + _MP4_BOX + content)
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """Return the record of a product.
+
+    Raises
+    ------
+    NoRecordError
+        If the file holds none.
+    TableError
+        If it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            start = file.read(_PNG_HEAD)
+            if start.startswith(_PARQUET):
+                content = parquet_texts(path).get(PARQUET_KEY, b"")
+            elif start.startswith(_PNG):
+                content = _png_record(file)
+            elif start[4:8] == b"ftyp":
+                content = _mp4_record(file)[0]
+            elif sidecar(path).is_file():
+                content = sidecar(path).read_bytes()
+            else:
+                content = b""
+    except (OSError, struct.error, zlib.error) as error:
+        raise TableError(f"{path}: cannot be read ({getattr(error, 'strerror', '') or error})") from error
+    if not content:
+        raise NoRecordError(f"{path}: is no product of VISQL, or was made before it kept records")
+    try:
+        entry: dict[str, Any] = json.loads(content)
+    except ValueError as error:
+        raise TableError(f"{path}: its record cannot be understood ({error}); make it again") from error
+    return entry
+
+
+def checksum_of(path: Path) -> str:
+    """Return the checksum of a file's content: as its record has it, or else worked out."""
+    try:
+        return str(read_record(path)["checksum"])
+    except TableError:
+        return actual_checksum(path)
+
+
+def actual_checksum(path: Path) -> str:
+    """Work out the checksum of a file's content, less the record within.
+
+    Raises
+    ------
+    TableError
+        If the file cannot be read, or is cut short.
+    """
+    try:
+        with path.open("rb") as file:
+            start = file.read(12)
+            if start.startswith(_PARQUET):
+                return _parquet_checksum(file, path)
+            if start.startswith(_PNG):
+                return _png_checksum(path.read_bytes())
+            if start[4:8] == b"ftyp":
+                return _stream_checksum(path, _mp4_record(file)[1])
+        return _plain_checksum(path)
+    except (OSError, struct.error) as error:
+        raise TableError(f"{path}: cannot be read ({getattr(error, 'strerror', '') or error})") from error
+
+
+def check_whole(path: Path) -> str:
+    """Return what is wrong with the ends of a file, which is cheap to see; "" if nothing."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(8)
+            file.seek(max(0, file.seek(0, 2) - 12))
+            end = file.read()
+    except OSError as error:
+        return f"cannot be read ({error.strerror})"
+    wanted = {".parquet": (_PARQUET, _PARQUET), ".png": (_PNG, b"IEND\xaeB`\x82")}
+    first, last = wanted.get(path.suffix, (b"", b""))
+    return "" if start.startswith(first) and end.endswith(last) else "empty, cut short or of another kind"
+
+
+def _plain_checksum(path: Path) -> str:
+    return _stream_checksum(path, path.stat().st_size)
+
+
+def _stream_checksum(path: Path, end: int, more: bytes = b"") -> str:
+    """Return the checksum of a file up to a byte, and of more."""
+    found = new_hash()
+    with path.open("rb") as file:
+        while end > 0 and (part := file.read(min(end, _CHUNK))):
+            found.update(part)
+            end -= len(part)
+    found.update(more)
+    return str(found.hexdigest())
+
+
+def parquet_texts(path: Path) -> dict[bytes, bytes]:
+    """Return what a Parquet table says of itself, without its rows.
+
+    Raises
+    ------
+    TableError
+        If it cannot be read.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.read_metadata(path).metadata or {}
+    except OSError as error:
+        raise TableError(f"{path}: cannot be read ({error.strerror or 'not a Parquet file'})") from error
+    except pa.ArrowException as error:
+        raise TableError(f"{path}: not a Parquet table; make it again") from error
+
+
+def meta_for_checksum(meta: Mapping[str, Any]) -> bytes:
+    """Return what a table says of itself, less the times at which it was made and asked for."""
+    return as_bytes({name: meta[name] for name in sorted(meta) if name not in _DATED})
+
+
+def _parquet_checksum(file: BinaryIO, path: Path) -> str:
+    """Return the checksum of the rows of a table and of what it says of itself."""
+    size = file.seek(-8, 2) + 8
+    length, magic = struct.unpack("<I4s", file.read(8))
+    if magic != _PARQUET or length > size:
+        raise TableError(f"{path}: cut short; make it again")
+    meta = json.loads(parquet_texts(path).get(PARQUET_META, b"{}"))
+    return _stream_checksum(path, size - 8 - length, meta_for_checksum(meta))
+
+
+def _png_record(file: BinaryIO) -> bytes:
+    """Return the record of a PNG file, which stands right after its first chunk."""
+    length, kind = struct.unpack(">I4s", file.read(8))
+    body = file.read(length) if kind == b"zTXt" else b""
+    return zlib.decompress(body.removeprefix(_PNG_KEY)) if body.startswith(_PNG_KEY) else b""
+
+
+def _png_checksum(content: bytes) -> str:
+    """Return the checksum of a PNG file less its record and the date of its making."""
+    found, place = new_hash(), len(_PNG)
+    while place + 8 <= len(content):
+        (length,) = struct.unpack_from(">I", content, place)
+        chunk = memoryview(content)[place + 4 : place + 12 + length]
+        if not bytes(chunk[:32]).startswith((b"zTXt" + _PNG_KEY, *_PNG_DATED)):
+            found.update(chunk)
+        place += 12 + length
+    return str(found.hexdigest())
+
+
+def _mp4_record(file: BinaryIO) -> tuple[bytes, int]:
+    """Return the record of a movie, and where it begins (without one: the file's end)."""
+    size, place = file.seek(0, 2), 0
+    while place + 8 <= size:
+        file.seek(place)
+        length, kind = struct.unpack(">I4s", file.read(8))
+        if length == 1:
+            (length,) = struct.unpack(">Q", file.read(8))
+        if kind == b"uuid" and file.read(16) == _MP4_BOX:
+            return file.read(length - 24), place
+        if length < 8:  # to the end of the file, or broken
+            break
+        place += length
+    return b"", size
