@@ -162,7 +162,9 @@ def bench_scale(folder: Path, template: Template, n: int) -> dict[str, Any]:
     found["dry-run of everything"] = measured([*run, "--dry-run"], folder)
     found["jobs"] = _jobs(folder / "said.txt")
     place(folder, template, n, months)
-    measured([*run, "--touch", "--cores", "2", "--until", *PER_EXPOSURE, "--", "month", "site"], folder)
+    found["Snakemake alone: the exposures' jobs, none does anything"] = measured(
+        [*run, "--touch", "--cores", "2", "--until", *PER_EXPOSURE, "--", "month", "site"], folder
+    )
     found["everything of the month from the exposures' tables"] = measured([*run, "--cores", "1"], folder)
     found["steps of the month"] = steps(folder / "results" / "benchmarks")
     found["run with nothing to do"] = measured([*run, "--cores", "1"], folder)

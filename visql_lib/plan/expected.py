@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from visql_lib.frames.mosaic import ZOOM_POSITIONS
+from visql_lib.plan.asked import month_steps, timeline_steps
 from visql_lib.plan.core import (
     CATALOGUED,
     GAIA_PICTURES,
@@ -36,7 +37,8 @@ _MONTH_NAMES = re.compile(
     rf"|psfmoments_M({'|'.join(map(re.escape, QUALITY_TEXTS))})"
     rf"|({'|'.join(MOVIES)})M\.mp4|status\.tsv|complete\.tsv|iceplots|pipelineperf|vis-over-gaia"
 )
-MONTH_FOLDERS = ("iceplots", "pipelineperf", "vis-over-gaia")
+_FOLDERS = {"ratio_pictures": "iceplots", "performance": "pipelineperf"}  # rule -> what it fills
+MONTH_FOLDERS = (*_FOLDERS.values(), "vis-over-gaia")
 
 
 def is_month_product(name: str, month: str) -> bool:
@@ -70,32 +72,14 @@ def endings(plan: Plan, row: SheetRow, pointed: bool) -> Iterator[str]:
 def month_products(plan: Plan, month: str) -> Iterator[str]:
     """Yield the paths of the products of a month as a whole that the settings ask for."""
     folder = Path(plan.settings.results) / "months" / month
-    names = ["status.tsv", "complete.tsv"]
-    if plan.makes("gaia") and plan.gaia(month):
-        yield from plan.ratio_pictures(month)
-        names += [f"ratios_{month}.parquet", f"ratios_ccd_{month}.parquet", "iceplots"]
-        names += [f"trend_{month}.parquet", f"trend_{month}.txt"]
-        if plan.matched(month):
-            names += [f"geometry_{month}.parquet", f"astrometry_{month}.parquet"]
-    if plan.makes("radiation") and plan.exposures(month):
-        names += [f"{name}_{month}.parquet" for name in ("detector", "detector_frames", "hot_pixels")]
-        names += [f"detector_{month}_{name}.png" for name in ("timeline", "map", "hot")]
-        names += [f"angles_{month}.parquet", f"All_Angles_and_GOES_{month}.txt"]
-        if plan.radiation.tables(month):
-            names += [f"{name}_{month}.{end}" for name in ("radiation", "leak") for end in ("parquet", "png")]
-    if plan.makes("performance") and plan.exposures(month):
-        names += [f"performance_{month}.parquet", "pipelineperf"]
-    yield from (str(folder / name) for name in names)
-    yield from plan.quality(month)
-    if plan.makes("movies"):
-        yield from plan.radiation.movies(month)
+    yield str(folder / "complete.tsv")
+    for step in month_steps(plan, month):
+        yield from step.paths
+        if step.rule in _FOLDERS:
+            yield str(folder / _FOLDERS[step.rule])
 
 
 def timeline_products(plan: Plan) -> Iterator[str]:
     """Yield the paths of the products of several months in which the plan's months have a part."""
-    yield from plan.last_month()
-    if plan.makes("gaia") and plan.trend():
-        yield f"{plan.settings.results}/timeline/trend.parquet"
-        yield from plan.trend_pictures()
-    if plan.makes("movies"):
-        yield from plan.radiation.last_movie()
+    for step in timeline_steps(plan):
+        yield from step.paths

@@ -37,13 +37,11 @@ MISSING, DAMAGED, STALE, FOREIGN = "missing", "damaged", "stale", "foreign"
 _REASONS = 4  # told of one product
 _OTHERS = (".snakemake_timestamp", ".lock")  # files by which others keep order
 
+_STARS = ("nside", "radius", "faintest", "max_error", "proper_motions")
 # Stage -> section -> settings that count, where not all of them do: as the rules have it. Who is asked,
 # and how patiently, changes nothing.
 _COUNTED: dict[str, dict[str, tuple[str, ...]]] = {
-    **dict.fromkeys(
-        ("gaia_project", "gaia_match", "gaia_pictures"),
-        {"gaia": ("nside", "radius", "faintest", "max_error", "proper_motions")},
-    ),
+    **{stage: {"gaia": _STARS} for stage in ("gaia_project", "gaia_match", "gaia_pictures")},
     "angles": {"goes": ("final_after",)},
     "movies": {"goes": ("hours",)},
     "goes_pictures": {"goes": ()},
