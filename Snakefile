@@ -59,10 +59,10 @@ rule month:
         of_months(PLAN.quality),
         expand(f"{MONTHS}/complete.tsv", month=PLAN.months),
         lambda _: PLAN.last_month(),
-        lambda _: PLAN.asking if PLAN.makes("gaia") else [],
+        lambda _: PLAN.gaia.asking if PLAN.makes("gaia") else [],
         lambda _: PLAN.radiation.asking if PLAN.makes("radiation") else [],
-        of_months(PLAN.gaia, "gaia"),
-        lambda _: PLAN.trend() if PLAN.makes("gaia") else [],
+        of_months(PLAN.gaia.month, "gaia"),
+        lambda _: PLAN.gaia.trend() if PLAN.makes("gaia") else [],
         of_months(PLAN.radiation.month, "radiation"),
         of_months(PLAN.radiation.movies, "movies"),
         lambda _: PLAN.radiation.last_movie() if PLAN.makes("movies") else [],
@@ -76,8 +76,8 @@ rule quality:
 
 rule gaia:
     input:
-        lambda _: PLAN.asking,
-        of_months(PLAN.gaia),
+        lambda _: PLAN.gaia.asking,
+        of_months(PLAN.gaia.month),
 
 
 rule radiation:
@@ -95,7 +95,7 @@ rule movies:
 rule timeline:
     input:
         lambda _: PLAN.last_month(),
-        lambda _: PLAN.trend(),
+        lambda _: PLAN.gaia.trend(),
 
 
 rule legacy:

@@ -99,7 +99,7 @@ def gathered(
     plan = Plan.make(settings.model_copy(update=given), refresh=False)
     expected: dict[str, list[str]] = {}
     for month, rows in plan.sheets.items():
-        pointed = set(plan.pointed(month))
+        pointed = set(plan.gaia.pointed(month))
         expected |= {row.exposure: list(endings(plan, row, row.exposure in pointed)) for row in rows}
     instrument = load_instrument(settings.instrument)
     return [gather(results, m, expected, instrument, month_steps(plan, m)) for m in months], expected

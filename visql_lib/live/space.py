@@ -269,7 +269,7 @@ def _products(plan: Plan, month: str, row: SheetRow) -> list[Path]:
         endings += ["_stars2_mom.parquet", "_stars2_stamps.parquet"]
     if kind in RADIATED:
         endings += ["_radiation.parquet", "_radmaps.parquet"]
-    if exposure in plan.pointed(month):
+    if exposure in plan.gaia.pointed(month):
         endings += ["_stars2_gaia.parquet", "_stars2_mom_col.parquet", "_frat.parquet"]
     return [Path(plan.stem(month, exposure) + ending) for ending in endings]
 

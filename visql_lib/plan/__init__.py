@@ -2,13 +2,13 @@
 
 from visql_lib.plan.core import (
     CATALOGUED,
-    GAIA_PICTURES,
     MOMENT_PICTURES,
     QUALITY_TEXTS,
     SCIENCE_PICTURES,
     Plan,
     month_list,
 )
+from visql_lib.plan.gaia import GAIA_PICTURES
 from visql_lib.plan.radiation import RADIATION_PICTURES
 from visql_lib.plan.states import complaint, exposure_states
 

@@ -20,9 +20,9 @@ def timeline_steps(plan: Plan) -> list[Step]:
     if wanted := plan.last_month():
         needs = tuple(plan.newest_tables(configured=True))
         found.append(Step("last_month", tuple(wanted), "logs/quality_pictures/lastmonth.log", needs))
-    if plan.makes("gaia") and (wanted := plan.trend()):
-        paths = (wanted[0], *plan.trend_pictures())
-        found.append(Step("trend", paths, "logs/trend.log", tuple(plan.ratio_tables(configured=True))))
+    if plan.makes("gaia") and (wanted := plan.gaia.trend()):
+        paths = (wanted[0], *plan.gaia.trend_pictures())
+        found.append(Step("trend", paths, "logs/trend.log", tuple(plan.gaia.ratio_tables(configured=True))))
     if plan.makes("movies") and (wanted := plan.radiation.last_movie()):
         months = [m for m in plan.newest_months if m in plan.months]
         needs = tuple(path for month in months for path in plan.radiation.movies(month)[:1])
@@ -39,17 +39,17 @@ def _quality(plan: Plan, month: str) -> Iterator[Step]:
 
 
 def _gaia(plan: Plan, month: str) -> Iterator[Step]:
-    if not (plan.makes("gaia") and plan.gaia(month)):
+    if not (plan.makes("gaia") and plan.gaia.month(month)):
         return
     folder = f"{plan.settings.results}/months/{month}"
-    ratios = (plan.ratio_table(month), f"{folder}/ratios_ccd_{month}.parquet")
+    ratios = (plan.gaia.ratio_table(month), f"{folder}/ratios_ccd_{month}.parquet")
     trend = f"{plan.settings.results}/timeline/trend.parquet"
-    if plan.matched(month):
+    if plan.gaia.matched(month):
         places = (f"{folder}/geometry_{month}.parquet", f"{folder}/astrometry_{month}.parquet")
         yield Step("geometry", places, f"logs/geometry/{month}.log", (), "_frat.parquet")
     yield Step("ratios", ratios, f"logs/ratios/{month}.log", (), "_frat.parquet")
     yield Step(
-        "ratio_pictures", tuple(plan.ratio_pictures(month)), f"logs/ratio_pictures/{month}.log", ratios
+        "ratio_pictures", tuple(plan.gaia.ratio_pictures(month)), f"logs/ratio_pictures/{month}.log", ratios
     )
     words = tuple(f"{folder}/trend_{month}.{ending}" for ending in ("parquet", "txt"))
     yield Step("month_trend", words, f"logs/month_trend/{month}.log", (trend,))

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import logging
-import math
 import os
-import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +19,9 @@ from visql_lib.errors import ConfigError
 from visql_lib.frames.instrument import Instrument, load_instrument
 from visql_lib.frames.mosaic import ZOOM_POSITIONS
 from visql_lib.photometry.ratios import gain_table
+from visql_lib.plan.gaia import GaiaPlan
 from visql_lib.plan.radiation import RadiationPlan
 from visql_lib.plan.states import complaint, exposure_states
-from visql_lib.tables.gaia_store import again_path, has_failed, is_filled, tile_path
-from visql_lib.tables.imported import imported_ratios_path
 from visql_lib.tables.sheet import (
     USABLE,
     WITHOUT_RAW,
@@ -44,7 +41,6 @@ SCIENCE_PICTURES = ("chimney", "chimney2", "chimney4", "stars2", "stars2_mom", "
 
 # The original's text tables of a month's image quality, and of an exposure.
 QUALITY_TEXTS = (".txt", "_score.txt", "_score.csv", "_le1_score.txt", "_le1_score.csv")
-GAIA_PICTURES = ("stars2_gaia", "stars2_x_gaia_dxdy", "stars2_fluxrat_bprp")
 MOMENT_PICTURES = ("stars2_mom", "stars2_mom_map3")  # all that moments alone can show
 
 
@@ -60,11 +56,6 @@ def month_list(months: Sequence[str], today: datetime | None = None) -> list[str
     return sorted(found)
 
 
-def _on_sky(row: SheetRow) -> bool:
-    """Say whether the header gives a place on the sky."""
-    return math.isfinite(row.ra) and abs(row.ra) <= 360 and abs(row.dec) <= 90
-
-
 @dataclass(frozen=True)
 class Plan:
     """The exposures of the configured months and where their products go."""
@@ -72,7 +63,6 @@ class Plan:
     settings: Settings
     instrument: Instrument
     sheets: dict[str, list[SheetRow]]
-    asking: list[str] = field(default_factory=list)  # tiles, or notes of tiles, asked for (again) in this run
 
     @classmethod
     def make(cls, settings: Settings, *, refresh: bool) -> Plan:
@@ -93,7 +83,7 @@ class Plan:
                 settings, instrument, {m: read_sheet(p) if p.is_file() else [] for m, p in paths.items()}
             )
         plan = cls(settings, instrument, refresh_sheets(settings, instrument, months))
-        plan.ask_again()
+        plan.gaia.ask_again()
         plan.radiation.ask_again()
         return plan
 
@@ -117,6 +107,11 @@ class Plan:
         except NotImplementedError:
             log.warning("%s: its file system has no locks; see that only one run works there", results)
         return lock
+
+    @cached_property
+    def gaia(self) -> GaiaPlan:
+        """What there is to make of the match with reference stars."""
+        return GaiaPlan(self)
 
     @cached_property
     def radiation(self) -> RadiationPlan:
@@ -217,115 +212,6 @@ class Plan:
                 self._listings[folder] = frozenset()
         return self._listings[folder]
 
-    def pointed(self, month: str) -> list[str]:
-        """Return the SCIENCE exposures of a month that are matched: the header says where they point."""
-        if not self.settings.gaia.sources:
-            return []
-        rows = self.sheets.get(month, [])
-        return [r.exposure for r in rows if r.status in USABLE and r.frame_type == "SCIENCE" and _on_sky(r)]
-
-    def tiles(self, month: str, exposure: str) -> list[str]:
-        """Return the tiles of reference stars an exposure needs."""
-        row = self.row(month, exposure)
-        if row is None or not _on_sky(row):
-            return []
-        gaia = self.settings.gaia
-        tiles = _tiles_around(row.ra, row.dec, gaia.radius, gaia.nside)
-        return [str(tile_path(self.settings, tile)) for tile in tiles]
-
-    @property
-    def tile_pattern(self) -> str:
-        """The path of a tile, with the wildcard ``tile`` in place of its number."""
-        return str(tile_path(self.settings, 0).with_name("{tile}.parquet"))
-
-    def ask_again(self) -> None:
-        """Remove tiles that answer another question, and notes of queries that failed long enough ago.
-
-        A tile whose query failed stays until it is answered: else all exposures on it
-        would be worked on again at each run while a service is down.
-        """
-        folder = tile_path(self.settings, 0).parent
-        used = {tile for month in self.months for e in self.pointed(month) for tile in self.tiles(month, e)}
-        for path in sorted(folder.glob("*.parquet")) if folder.is_dir() else ():
-            if not path.stem.isdecimal() or is_filled(path, int(path.stem), self.settings):
-                continue
-            if not has_failed(path, self.settings):
-                path.unlink()
-            elif str(path) in used:
-                asked = again_path(self.settings, int(path.stem))
-                last = max(p.stat().st_mtime for p in (path, asked) if p.is_file())
-                if time.time() - last >= self.settings.gaia.rest:
-                    asked.unlink(missing_ok=True)
-                    self.asking.append(str(asked))
-        # Snakemake does not miss a file between others that are there.
-        self.asking.extend(path for path in sorted(used) if not Path(path).is_file())
-
-    @property
-    def match_settings(self) -> str:
-        """A hash of the settings that decide what a match gives, whoever gave the reference stars."""
-        names = ("nside", "radius", "faintest", "max_error", "proper_motions")
-        stars = [repr(getattr(self.settings.gaia, name)) for name in names]
-        return digest(self._values("astrometry", "ratios", "pictures"), *stars)
-
-    def matched(self, month: str, ending: str = "_frat.parquet") -> list[str]:
-        """Return the tables of one kind that the match with reference stars gives, made now and before."""
-        found = [f"{self.stem(month, e)}{ending}" for e in self.pointed(month)]
-        return found + self.kept(month, ending)
-
-    def gaia_pictures(self, month: str) -> list[str]:
-        """Return pictures of the match that got lost: they come with its tables."""
-        names = [f"_{name}" for name in GAIA_PICTURES]
-        return [p for e in self.pointed(month) for p in self.lost(month, e, "_frat.parquet", names)]
-
-    def imported_ratios(self, month: str) -> list[str]:
-        """Return the table of flux ratios imported for a month, if there is one."""
-        path = imported_ratios_path(Path(self.settings.results), month)
-        return [str(path)] if path.is_file() else []
-
-    def ratio_table(self, month: str) -> str:
-        """Return the table of a month's flux ratios."""
-        return f"{self.settings.results}/months/{month}/ratios_{month}.parquet"
-
-    def ratio_tables(self, *, configured: bool) -> list[str]:
-        """Return the tables of flux ratios of the configured months, or of the others that have one."""
-        folder = Path(self.settings.results) / "months"
-        made = {p.parent.name for p in folder.glob("*/ratios_*.parquet")}
-        wanted = {m for m in self.months if self.gaia(m)} if configured else made - set(self.months)
-        return [self.ratio_table(month) for month in sorted(wanted)]
-
-    def ratio_pictures(self, month: str) -> list[str]:
-        """Return the pictures of a month's flux ratios."""
-        classes = self.instrument.exposure_classes
-        names = [f"iceplot_FPA_{month}_{exptime:g}.png" for exptime in classes.values()]
-        names += [f"VISGaia_FPA_{cls.upper()}_{month}.png" for cls in classes]
-        return [f"{self.settings.results}/months/{month}/{name}" for name in names]
-
-    def gaia(self, month: str) -> list[str]:
-        """Return the products of a month's match with the reference stars."""
-        if not self.matched(month) and not self.imported_ratios(month):
-            return []
-        return [*self.gaia_pictures(month), *self.geometry(month), self.ratio_pictures(month)[0]]
-
-    def geometry(self, month: str) -> list[str]:
-        """Return the geometry of a month, which stands for all its matches; none where nothing is matched."""
-        path = f"{self.settings.results}/months/{month}/geometry_{month}.parquet"
-        return [path] if self.matched(month) else []
-
-    def trend(self) -> list[str]:
-        """Return the trend and what it says of the configured months, where one has a part in it."""
-        with_ratios = [month for month in self.months if self.gaia(month)]
-        root = self.settings.results
-        return [f"{root}/timeline/trend.parquet"] * bool(with_ratios) + [
-            f"{root}/months/{month}/trend_{month}.parquet" for month in with_ratios
-        ]
-
-    def trend_pictures(self) -> list[str]:
-        """Return the pictures of the flux ratios of all months."""
-        names = [
-            f"{name}.png" for cls in self.instrument.exposure_classes for name in trend_picture_names(cls)
-        ]
-        return [f"{self.settings.results}/timeline/{name}" for name in names]
-
     def imported(self, month: str) -> list[str]:
         """Return the table of what was imported for a month, if there is one."""
         path = Path(self.settings.results) / "imported" / f"{month}.parquet"
@@ -380,7 +266,7 @@ class Plan:
         root = self.settings.results
         tables = [self.quality(month)[0], f"{root}/months/{month}/status.tsv"]
         if self.makes("gaia"):
-            tables += self.gaia(month)
+            tables += self.gaia.month(month)
         if self.makes("radiation"):
             tables += self.radiation.month(month)
         return tables
@@ -399,9 +285,9 @@ class Plan:
         found += [f"{self.stem(month, e)}_stars2.cat" for e in self.exposures(month, "SCIENCE", "FLAT")]
         found += [path.replace(".parquet", ".cat") for path in self.moments(month)]
         for ending, text in (("_stars2_gaia", ".cat"), ("_stars2_mom_col", ".cat"), ("_frat", ".txt")):
-            tables = self.matched(month, f"{ending}.parquet")
+            tables = self.gaia.matched(month, f"{ending}.parquet")
             found += [path.replace(".parquet", text) for path in tables]
-        if self.gaia(month):
+        if self.gaia.month(month):
             found.append(f"{self.settings.results}/months/{month}/vis-over-gaia")
         return found + [path.replace(".parquet", ".cat") for path in self.kept(month, "_stars2.parquet")]
 
@@ -411,14 +297,15 @@ class Plan:
         The name changes with the content, so that a rule that carries it in its
         ``params`` runs again exactly when one of its own settings changed.
         """
-        values = self._values(*sections)
+        values = self.values(*sections)
         return self._written("-".join((*sections, digest(values))), values)
 
     def standing_config(self, name: str, *sections: str) -> str:
         """Return a file as `config_of` does, but of one name: no change of settings reruns its rule."""
-        return self._written(name, self._values(*sections))
+        return self._written(name, self.values(*sections))
 
-    def _values(self, *sections: str) -> dict[str, Any]:
+    def values(self, *sections: str) -> dict[str, Any]:
+        """Return the settings of some sections as plain values."""
         return self.settings.model_dump(mode="json", include={"instrument", *sections})
 
     def _written(self, name: str, values: dict[str, Any]) -> str:
@@ -437,7 +324,7 @@ class Plan:
         """Return what asking again brought, which the next run uses; "" if nothing."""
         notes = [
             Path(path)
-            for path in (*self.asking, *self.radiation.asking)
+            for path in (*self.gaia.asking, *self.radiation.asking)
             if path.endswith(".txt") and Path(path).is_file()
         ]
         changed = [n.stem for n in notes if n.read_text(encoding="utf-8").startswith("changed")]
@@ -458,16 +345,3 @@ class Plan:
     def threshold_file(self) -> str:
         """The file of dated limits."""
         return str(find_data_file("thresholds", self.settings.quality.thresholds))
-
-
-@cache
-def _tiles_around(ra: float, dec: float, radius: float, nside: int) -> tuple[int, ...]:
-    from visql_lib.archives.tiles import tiles_of
-
-    return tiles_of(ra, dec, radius, nside)
-
-
-def trend_picture_names(cls: str) -> list[str]:
-    """Return the names of the pictures of the trend of a class of exposures, without their ending."""
-    timelines = [f"iceplot_{field}{cls}{end}" for field in ("", "selfcal_") for end in ("", "2", "3")]
-    return [*timelines, f"iceplot_diag_{cls}", f"iceplot_xdiag_{cls}", f"loss_{cls}", f"loss_map_{cls}"]

@@ -10,12 +10,12 @@ from visql_lib.frames.mosaic import ZOOM_POSITIONS
 from visql_lib.plan.asked import month_steps, timeline_steps
 from visql_lib.plan.core import (
     CATALOGUED,
-    GAIA_PICTURES,
     MOMENT_PICTURES,
     QUALITY_TEXTS,
     SCIENCE_PICTURES,
     Plan,
 )
+from visql_lib.plan.gaia import GAIA_PICTURES
 from visql_lib.plan.radiation import MOVIES, RADIATED, RADIATION_PICTURES
 from visql_lib.tables.sheet import USABLE, SheetRow
 

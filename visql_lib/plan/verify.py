@@ -91,7 +91,7 @@ class Verification:
     def _exposures(self) -> Iterator[Finding]:
         folder = self.results / "exposures" / self.month
         rows = {row.exposure: row for row in self.plan.sheets[self.month]}
-        pointed = set(self.plan.pointed(self.month))
+        pointed = set(self.plan.gaia.pointed(self.month))
         for exposure, row in rows.items():
             wanted = {exposure + end for end in endings(self.plan, row, exposure in pointed)}
             there = _names(folder / exposure)

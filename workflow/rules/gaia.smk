@@ -5,7 +5,7 @@
 # after that uses it.
 rule gaia_tile:
     output:
-        f"{PLAN.tile_pattern}",
+        f"{PLAN.gaia.tile_pattern}",
     log:
         f"{LOG}/gaia_tile/{{tile}}.log",
     benchmark:
@@ -26,7 +26,7 @@ rule gaia_tile:
 
 rule gaia_again:
     output:
-        PLAN.tile_pattern.replace("{tile}.parquet", "again/{tile}.txt"),
+        PLAN.gaia.tile_pattern.replace("{tile}.parquet", "again/{tile}.txt"),
     log:
         f"{LOG}/gaia_tile/{{tile}}.log",
     benchmark:
@@ -40,7 +40,7 @@ rule gaia_again:
     params:
         version=STAGES["gaia_tile"],
         config=PLAN.standing_config("gaia_tile", "gaia", "results"),
-        table=PLAN.tile_pattern,
+        table=PLAN.gaia.tile_pattern,
     shell:
         "visql gaia-tile {wildcards.tile} -o {params.table:q} --again {output:q} --record-failure"
         " --config {params.config:q} >{log:q} 2>&1"
@@ -50,7 +50,7 @@ rule gaia_again:
 rule gaia_match:
     input:
         moments=f"{EXPOSURE}_stars2_mom.parquet",
-        tiles=lambda wildcards: PLAN.tiles(wildcards.month, wildcards.exposure),
+        tiles=lambda wildcards: PLAN.gaia.tiles(wildcards.month, wildcards.exposure),
     output:
         gaia=f"{EXPOSURE}_stars2_gaia.parquet",
         frat=f"{EXPOSURE}_frat.parquet",
@@ -78,7 +78,7 @@ rule gaia_match:
         config=PLAN.standing_config(
             "gaia_match", "gaia", "astrometry", "ratios", "pictures"
         ),
-        settings=PLAN.match_settings,
+        settings=PLAN.gaia.match_settings,
         facts=PLAN.facts(
             "gain_models",
             "sky_distortion",

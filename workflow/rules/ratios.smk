@@ -20,7 +20,7 @@ TREND_LABELS = {
 
 rule geometry:
     input:
-        lambda wildcards: PLAN.matched(wildcards.month),
+        lambda wildcards: PLAN.gaia.matched(wildcards.month),
         lambda wildcards: PLAN.kept(wildcards.month, "_stars2_gaia.parquet"),
         sheet=f"{RESULTS}/exposures/{{month}}.tsv",
     output:
@@ -45,8 +45,8 @@ rule geometry:
 
 rule ratios:
     input:
-        lambda wildcards: PLAN.geometry(wildcards.month),
-        lambda wildcards: PLAN.imported_ratios(wildcards.month),
+        lambda wildcards: PLAN.gaia.geometry(wildcards.month),
+        lambda wildcards: PLAN.gaia.imported_ratios(wildcards.month),
         sheet=f"{RESULTS}/exposures/{{month}}.tsv",
     output:
         ratios=f"{MONTHS}/ratios_{{month}}.parquet",
@@ -88,7 +88,7 @@ rule ratio_pictures:
                 caption="../report/ratios.rst",
             )
             for path, label in zip(
-                PLAN.ratio_pictures("{month}"), RATIO_LABELS, strict=True
+                PLAN.gaia.ratio_pictures("{month}"), RATIO_LABELS, strict=True
             )
         ],
         days=directory(f"{MONTHS}/iceplots"),
@@ -112,7 +112,7 @@ rule ratio_pictures:
 
 rule trend:
     input:
-        PLAN.ratio_tables(configured=True),
+        PLAN.gaia.ratio_tables(configured=True),
     output:
         trend=f"{TIMELINE}/trend.parquet",
         pictures=[
@@ -129,7 +129,7 @@ rule trend:
                 if os.path.basename(path) in TREND_LABELS
                 else path
             )
-            for path in PLAN.trend_pictures()
+            for path in PLAN.gaia.trend_pictures()
         ],
     log:
         f"{LOG}/trend.log",
@@ -143,7 +143,7 @@ rule trend:
         version=STAGES["trend"],
         config=PLAN.config_of("pictures", "trend"),
         facts=PLAN.facts("geometry", "exposure_classes"),
-        others=PLAN.ratio_tables(configured=False),
+        others=PLAN.gaia.ratio_tables(configured=False),
         folder=lambda wildcards, output: os.path.dirname(output.trend),
     shell:
         "visql trend {input:q} {params.others:q} -o {output.trend:q} --pictures {params.folder:q}"

@@ -34,7 +34,7 @@ rule pyramid:
 rule site:
     input:
         of_months(PLAN.pages),
-        lambda _: PLAN.trend() if PLAN.makes("gaia") else [],
+        lambda _: PLAN.gaia.trend() if PLAN.makes("gaia") else [],
     log:
         f"{LOG}/site.log",
     conda:

@@ -50,7 +50,7 @@ rule plate:
     input:
         stars=f"{EXPOSURE}_stars2.parquet",
         quadrants=f"{EXPOSURE}_quadrants.parquet",
-        tiles=lambda wildcards: PLAN.tiles(wildcards.month, wildcards.exposure),
+        tiles=lambda wildcards: PLAN.gaia.tiles(wildcards.month, wildcards.exposure),
     output:
         f"{EXPOSURE}.wcs",
     log:

@@ -1,0 +1,161 @@
+"""What there is to make of the match with reference stars: tiles, matches, flux ratios, trends."""
+
+from __future__ import annotations
+
+import math
+import time
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from visql_lib.config.load import digest
+from visql_lib.tables.gaia_store import again_path, has_failed, is_filled, tile_path
+from visql_lib.tables.imported import imported_ratios_path
+from visql_lib.tables.sheet import USABLE, SheetRow
+
+if TYPE_CHECKING:
+    from visql_lib.plan.core import Plan
+
+GAIA_PICTURES = ("stars2_gaia", "stars2_x_gaia_dxdy", "stars2_fluxrat_bprp")
+
+
+class GaiaPlan:
+    """The part of a `Plan` that is about reference stars and what is made of them."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._settings = plan.settings
+        self.asking: list[str] = []  # tiles, or notes of tiles, asked for (again) in this run
+
+    def pointed(self, month: str) -> list[str]:
+        """Return the SCIENCE exposures of a month that are matched: the header says where they point."""
+        if not self._settings.gaia.sources:
+            return []
+        rows = self._plan.sheets.get(month, [])
+        return [r.exposure for r in rows if r.status in USABLE and r.frame_type == "SCIENCE" and _on_sky(r)]
+
+    def tiles(self, month: str, exposure: str) -> list[str]:
+        """Return the tiles of reference stars an exposure needs."""
+        row = self._plan.row(month, exposure)
+        if row is None or not _on_sky(row):
+            return []
+        gaia = self._settings.gaia
+        tiles = _tiles_around(row.ra, row.dec, gaia.radius, gaia.nside)
+        return [str(tile_path(self._settings, tile)) for tile in tiles]
+
+    @property
+    def tile_pattern(self) -> str:
+        """The path of a tile, with the wildcard ``tile`` in place of its number."""
+        return str(tile_path(self._settings, 0).with_name("{tile}.parquet"))
+
+    def ask_again(self) -> None:
+        """Remove tiles that answer another question, and notes of queries that failed long enough ago.
+
+        A tile whose query failed stays until it is answered: else all exposures on it
+        would be worked on again at each run while a service is down.
+        """
+        folder = tile_path(self._settings, 0).parent
+        used = {
+            tile for month in self._plan.months for e in self.pointed(month) for tile in self.tiles(month, e)
+        }
+        for path in sorted(folder.glob("*.parquet")) if folder.is_dir() else ():
+            if not path.stem.isdecimal() or is_filled(path, int(path.stem), self._settings):
+                continue
+            if not has_failed(path, self._settings):
+                path.unlink()
+            elif str(path) in used:
+                asked = again_path(self._settings, int(path.stem))
+                last = max(p.stat().st_mtime for p in (path, asked) if p.is_file())
+                if time.time() - last >= self._settings.gaia.rest:
+                    asked.unlink(missing_ok=True)
+                    self.asking.append(str(asked))
+        # Snakemake does not miss a file between others that are there.
+        self.asking.extend(path for path in sorted(used) if not Path(path).is_file())
+
+    @property
+    def match_settings(self) -> str:
+        """A hash of the settings that decide what a match gives, whoever gave the reference stars."""
+        names = ("nside", "radius", "faintest", "max_error", "proper_motions")
+        stars = [repr(getattr(self._settings.gaia, name)) for name in names]
+        return digest(self._plan.values("astrometry", "ratios", "pictures"), *stars)
+
+    def matched(self, month: str, ending: str = "_frat.parquet") -> list[str]:
+        """Return the tables of one kind that the match with reference stars gives, made now and before."""
+        found = [f"{self._plan.stem(month, e)}{ending}" for e in self.pointed(month)]
+        return found + self._plan.kept(month, ending)
+
+    def pictures(self, month: str) -> list[str]:
+        """Return pictures of the match that got lost: they come with its tables."""
+        names = [f"_{name}" for name in GAIA_PICTURES]
+        return [p for e in self.pointed(month) for p in self._plan.lost(month, e, "_frat.parquet", names)]
+
+    def imported_ratios(self, month: str) -> list[str]:
+        """Return the table of flux ratios imported for a month, if there is one."""
+        path = imported_ratios_path(Path(self._settings.results), month)
+        return [str(path)] if path.is_file() else []
+
+    def ratio_table(self, month: str) -> str:
+        """Return the table of a month's flux ratios."""
+        return f"{self._settings.results}/months/{month}/ratios_{month}.parquet"
+
+    def ratio_tables(self, *, configured: bool) -> list[str]:
+        """Return the tables of flux ratios of the configured months, or of the others that have one."""
+        folder = Path(self._settings.results) / "months"
+        made = {p.parent.name for p in folder.glob("*/ratios_*.parquet")}
+        wanted = (
+            {m for m in self._plan.months if self.month(m)} if configured else made - set(self._plan.months)
+        )
+        return [self.ratio_table(month) for month in sorted(wanted)]
+
+    def ratio_pictures(self, month: str) -> list[str]:
+        """Return the pictures of a month's flux ratios."""
+        classes = self._plan.instrument.exposure_classes
+        names = [f"iceplot_FPA_{month}_{exptime:g}.png" for exptime in classes.values()]
+        names += [f"VISGaia_FPA_{cls.upper()}_{month}.png" for cls in classes]
+        return [f"{self._settings.results}/months/{month}/{name}" for name in names]
+
+    def month(self, month: str) -> list[str]:
+        """Return the products of a month's match with the reference stars."""
+        if not self.matched(month) and not self.imported_ratios(month):
+            return []
+        return [*self.pictures(month), *self.geometry(month), self.ratio_pictures(month)[0]]
+
+    def geometry(self, month: str) -> list[str]:
+        """Return the geometry of a month, which stands for all its matches; none where nothing is matched."""
+        path = f"{self._settings.results}/months/{month}/geometry_{month}.parquet"
+        return [path] if self.matched(month) else []
+
+    def trend(self) -> list[str]:
+        """Return the trend and what it says of the configured months, where one has a part in it."""
+        with_ratios = [month for month in self._plan.months if self.month(month)]
+        root = self._settings.results
+        return [f"{root}/timeline/trend.parquet"] * bool(with_ratios) + [
+            f"{root}/months/{month}/trend_{month}.parquet" for month in with_ratios
+        ]
+
+    def trend_pictures(self) -> list[str]:
+        """Return the pictures of the flux ratios of all months."""
+        names = [
+            f"{name}.png"
+            for cls in self._plan.instrument.exposure_classes
+            for name in trend_picture_names(cls)
+        ]
+        return [f"{self._settings.results}/timeline/{name}" for name in names]
+
+
+def _on_sky(row: SheetRow) -> bool:
+    """Say whether the header gives a place on the sky."""
+    return math.isfinite(row.ra) and abs(row.ra) <= 360 and abs(row.dec) <= 90
+
+
+@cache
+def _tiles_around(ra: float, dec: float, radius: float, nside: int) -> tuple[int, ...]:
+    from visql_lib.archives.tiles import tiles_of
+
+    return tiles_of(ra, dec, radius, nside)
+
+
+def trend_picture_names(cls: str) -> list[str]:
+    """Return the names of the pictures of the trend of a class of exposures, without their ending."""
+    timelines = [f"iceplot_{field}{cls}{end}" for field in ("", "selfcal_") for end in ("", "2", "3")]
+    return [*timelines, f"iceplot_diag_{cls}", f"iceplot_xdiag_{cls}", f"loss_{cls}", f"loss_map_{cls}"]
