@@ -35,7 +35,7 @@ quick: install
 
 # The plugins for clusters make every start of Snakemake slower: they come only here.
 heavy: install
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt '.[cluster]' --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,cluster]'
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pytest -n 2 --dist loadfile -m heavy
 
 check: install

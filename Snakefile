@@ -21,12 +21,18 @@ include: "workflow/rules/fetch.smk"
 include: "workflow/rules/site.smk"
 
 
+onstart:
+    begin()
+
+
 onsuccess:
+    end_run(Path(RESULTS))
     if PLAN.news():
         logger.warning(PLAN.news())
 
 
 onerror:
+    end_run(Path(RESULTS))
     logger.error(PLAN.complaint())
 
 

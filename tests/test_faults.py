@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
@@ -113,12 +114,16 @@ def contents(month):
                 for k, v in read_meta(path).items()
                 if k in ("product", "stage_version", "exposure", "failed")
             }
-            found[name] = (table.replace_schema_metadata(None), json.dumps(meta, sort_keys=True))
+            sink = pa.BufferOutputStream()  # bytes: NaN is not NaN, but its bits are
+            with pa.ipc.new_stream(sink, table.schema.remove_metadata()) as stream:
+                stream.write_table(table.replace_schema_metadata(None))
+            found[name] = (sink.getvalue().to_pybytes(), json.dumps(meta, sort_keys=True))
         elif path.suffix == ".png":
             with Image.open(path) as picture:
                 found[name] = (picture.size, picture.tobytes())
         elif name.startswith("exposures/") and path.suffix == ".tsv":
-            found[name] = [line.split("\t")[:17] for line in path.read_text().splitlines()]
+            lines = [line.split("\t") for line in path.read_text().splitlines()]
+            found[name] = [[line[0], *line[2:17]] for line in lines]  # not where the raw frame lies
         else:
             found[name] = path.read_text()
     return found
@@ -144,9 +149,9 @@ def small(toy_raw, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def undisturbed(small):
+def undisturbed(small, tmp_path_factory):
     """What a run that nobody disturbs makes of it."""
-    calm = small.copy(small.folder / "calm")
+    calm = small.copy(tmp_path_factory.mktemp("calm"))
     assert finished(started(calm)) == 0, (calm.folder / "said.txt").read_text()
     assert len(stems(calm, "SCIENCE")) == 2
     return contents(calm)
@@ -176,12 +181,12 @@ def no_orphans(process):
         time.sleep(0.1)
 
 
-def test_fifty_kills_at_random_leave_the_products_of_a_calm_run(small, undisturbed):
+def test_fifty_kills_at_random_leave_the_products_of_a_calm_run(small, undisturbed, tmp_path):
     chance = random.Random(SEED)
     killed = dict.fromkeys(("step", "snakemake", "machine"), 0)
     rounds = 0
     while sum(killed.values()) < KILLS:
-        month = small.copy(small.folder / f"round{rounds}")
+        month = small.copy(tmp_path / f"round{rounds}")
         rounds += 1
         while True:
             process = started(month)
@@ -202,7 +207,6 @@ def test_fifty_kills_at_random_leave_the_products_of_a_calm_run(small, undisturb
             assert finished(started(month, "--unlock")) == 0
         no_orphans(process)
         same(undisturbed, contents(month))
-        assert not list(month.results.rglob(".part-*")) or rounds, "rests are allowed, under hidden names"
         shutil.rmtree(month.folder)
     assert min(killed.values()) > 5, killed
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -11,11 +10,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from visql_lib.config import Settings, find_data_file
 from visql_lib.config.load import digest
-from visql_lib.errors import ConfigError
 from visql_lib.frames.instrument import Instrument, load_instrument
 from visql_lib.frames.mosaic import ZOOM_POSITIONS
 from visql_lib.photometry.ratios import gain_table
@@ -31,8 +27,6 @@ from visql_lib.tables.sheet import (
     sheet_path,
 )
 from visql_lib.tables.store import atomic_path
-
-log = logging.getLogger(__name__)
 
 CATALOGUED = ("SCIENCE", "DARK", "FLAT")  # frame types that get a catalogue
 AUTO_DAYS = 3  # last month is still worked on during the first days of this one
@@ -86,27 +80,6 @@ class Plan:
         plan.gaia.ask_again()
         plan.radiation.ask_again()
         return plan
-
-    def alone(self) -> FileLock:
-        """Return a lock that this process holds as long as it lives: one run at a time works on the results.
-
-        Raises
-        ------
-        ConfigError
-            If another process holds it.
-        """
-        results = Path(self.settings.results)
-        results.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(results / ".run.lock")
-        try:
-            lock.acquire(timeout=0)
-        except Timeout as error:
-            raise ConfigError(
-                f"results: another run is at work on {results}; wait for its end, or stop it"
-            ) from error
-        except NotImplementedError:
-            log.warning("%s: its file system has no locks; see that only one run works there", results)
-        return lock
 
     @cached_property
     def gaia(self) -> GaiaPlan:

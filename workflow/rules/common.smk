@@ -1,6 +1,7 @@
 import gc
 import os
 import re
+from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
@@ -16,6 +17,7 @@ from visql_lib.plan import (
     SCIENCE_PICTURES,
     Plan,
 )
+from visql_lib.plan.alone import begin_run, end_run
 from visql_lib.plan.radiation import MOVIES
 
 
@@ -33,10 +35,11 @@ def make_plan():
         raise WorkflowError(str(error)) from None
 
 
-def only_run():
+def begin():
     """Hold the results as long as this process lives: two runs would undo each other's work."""
+    global ALONE
     try:
-        return PLAN.alone()
+        ALONE = begin_run(Path(RESULTS))
     except VisqlError as error:
         raise WorkflowError(str(error)) from None
 
@@ -44,7 +47,6 @@ def only_run():
 # Planning makes millions of objects that live to its end: searching them for garbage costs a fifth of it.
 gc.set_threshold(200_000, 50, 1000)
 PLAN = make_plan()
-ALONE = only_run() if workflow.is_main_process and not workflow.dryrun else None
 RESULTS = PLAN.settings.results
 EXPOSURE = f"{RESULTS}/exposures/{{month}}/{{exposure}}/{{exposure}}"
 MONTHS = f"{RESULTS}/months/{{month}}"
