@@ -44,7 +44,7 @@ def begin():
         raise WorkflowError(str(error)) from None
 
 
-# Planning makes millions of objects that live to its end: searching them for garbage costs a fifth of it.
+# Planning makes millions of objects that live to its end: searching them for garbage costs a sixth of it.
 gc.set_threshold(200_000, 50, 1000)
 PLAN = make_plan()
 RESULTS = PLAN.settings.results
