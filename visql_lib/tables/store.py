@@ -34,6 +34,7 @@ from visql_lib.tables.schema import Column, TableSchema
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
 _GROUP = 1 << 17  # rows that are rounded and packed at once: a million would double the memory of a step
 _META = PARQUET_META
@@ -191,6 +192,24 @@ def _rows(columns: Mapping[str, Any], schema: TableSchema, start: int) -> dict[s
     return {name: columns[name][start : start + _GROUP] for name in schema.names}
 
 
+@contextmanager
+def _opened(path: Path, columns: Sequence[str]) -> Iterator[pq.ParquetFile]:
+    """Open a table once for all that is read of it: a run may replace the file meanwhile."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with pa.OSFile(str(path)) as source:
+        metadata = pq.read_metadata(source)
+        names = metadata.schema.to_arrow_schema()
+        missing = [c for c in columns if c not in names.names]
+        if missing:
+            raise TableError(f"{path}: has no column {', '.join(missing)}")
+        _note(path, metadata.metadata)
+        texts = [f.name for f in names if pa.types.is_string(f.type)]
+        with pq.ParquetFile(source, metadata=metadata, read_dictionary=texts) as file:
+            yield file
+
+
 def read_table(path: Path, columns: Sequence[str] | None = None) -> Table:
     """Read one of our tables, all columns or only some.
 
@@ -200,16 +219,9 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> Table:
         If the file is no Parquet table or lacks a wanted column.
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     try:
-        with pq.ParquetFile(path) as file:
-            missing = [c for c in columns or () if c not in file.schema_arrow.names]
-            if missing:
-                raise TableError(f"{path}: has no column {', '.join(missing)}")
-            texts = [f.name for f in file.schema_arrow if pa.types.is_string(f.type)]
-            _note(path, file.metadata.metadata)
-        with pq.ParquetFile(path, read_dictionary=texts) as file:
+        with _opened(path, columns or ()) as file:
             table = file.read(columns=list(columns) if columns is not None else None)
     except OSError as error:
         raise TableError(f"{path}: cannot be read ({error.strerror or 'not a Parquet file'})") from error
@@ -227,16 +239,9 @@ def read_parts(path: Path, columns: Sequence[str]) -> Iterator[Table]:
         If the file is no Parquet table or lacks a wanted column.
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     try:
-        with pq.ParquetFile(path) as file:
-            missing = [c for c in columns if c not in file.schema_arrow.names]
-            texts = [f.name for f in file.schema_arrow if pa.types.is_string(f.type)]
-            _note(path, file.metadata.metadata)
-        if missing:
-            raise TableError(f"{path}: has no column {', '.join(missing)}")
-        with pq.ParquetFile(path, read_dictionary=texts) as file:
+        with _opened(path, columns) as file:
             for number in range(file.num_row_groups):
                 part = file.read_row_group(number, columns=list(columns), use_threads=False)
                 yield Table({n: _to_numpy(part.column(n)) for n in columns}, _meta_of(path, part.schema))
