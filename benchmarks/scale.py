@@ -28,9 +28,12 @@ from common import ROOT, VISQL, Command, Figures, machine, measured, simulate
 
 GIVEN: Command = ["--snakefile", ROOT / "Snakefile", "--quiet", "rules"]
 SNAKEMAKE: Command = [sys.executable, "-m", "snakemake", *GIVEN]
-# Marks as done what is there. Snakemake sleeps for each job that it marks, a real job does not; and it looks at all
-# jobs that could run before it starts one, where looking at some is enough.
-_NO_SLEEP = "from snakemake.cli import main; from snakemake.executors.touch import Executor; Executor.SLEEPING_TIME = 0; main()"
+# Marks as done what is there. Snakemake sleeps for each job that it marks, a real job does not; and it
+# looks at all jobs that could run before it starts one, where looking at some is enough.
+_NO_SLEEP = (
+    "from snakemake.cli import main; from snakemake.executors.touch import Executor; "
+    "Executor.SLEEPING_TIME = 0; main()"
+)
 _MANY: Command = ["--cores", "64", "--scheduler-subsample", "64"]
 TOUCH: Command = [sys.executable, "-c", _NO_SLEEP, *GIVEN, *_MANY, "--touch", "--forceall"]
 # What nothing else of the same exposure is made from; --until leaves out what hangs on what it names.
