@@ -148,6 +148,8 @@ def tables(month: Month) -> dict[str, bytes]:
     content = {}
     for path in sorted(month.results.rglob("*")):
         name = str(path.relative_to(month.results))
+        if path.name.startswith(".part-"):  # what a killed job was just writing: under no product's name
+            continue
         if path.suffix == ".parquet":
             table = pq.read_table(path).replace_schema_metadata(None).combine_chunks()
             sink = pa.BufferOutputStream()
