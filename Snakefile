@@ -26,6 +26,7 @@ onstart:
 
 
 onsuccess:
+    MARKS.keep()
     end_run(Path(RESULTS))
     if PLAN.news():
         logger.warning(PLAN.news())

@@ -220,8 +220,11 @@ class Plan:
 
     def pages(self, month: str) -> list[str]:
         """Return what the site of a month waits for: its tables, and the tiles of its frames."""
-        tiles = f"{self.settings.results}/site/tiles/{month}"
-        return [*self.month_tables(month), *(f"{tiles}/{e}/tiles.js" for e in self.exposures(month))]
+        return [*self.month_tables(month), *(self.tiles_of(month, e) for e in self.exposures(month))]
+
+    def tiles_of(self, month: str, exposure: str) -> str:
+        """Return the list of an exposure's tiles for the site, which stands for them."""
+        return f"{self.settings.results}/site/tiles/{month}/{exposure}/tiles.js"
 
     def judged(self, month: str) -> list[str]:
         """Return what stands for all levels and moments of a month: tables that are made of them.

@@ -1,6 +1,7 @@
 import gc
 import os
 import re
+import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -19,6 +20,7 @@ from visql_lib.plan import (
 )
 from visql_lib.plan.alone import begin_run, end_run
 from visql_lib.plan.radiation import MOVIES
+from visql_lib.plan.settled import Settled, targets_of
 
 
 def make_plan():
@@ -71,15 +73,28 @@ def raw_frame(wildcards):
 
 
 def only(*exposures):
-    """Return a wildcard constraint: these exposures."""
-    return "|".join(map(re.escape, exposures)) or "(?!)"
+    """Return a wildcard constraint: these exposures, without those that need no jobs."""
+    return "|".join(map(re.escape, sorted(set(exposures) - SETTLED))) or "(?!)"
 
 
 def all_but(*exposures):
-    """Return a wildcard constraint: all exposures but these, which should be few."""
-    return f"(?!(?:{only(*exposures)})/)[^/]+"
+    """Return a wildcard constraint: all exposures but these, and those that need no jobs."""
+    out = SETTLED.union(exposures)
+    rest = [e for month in PLAN.months for e in PLAN.exposures(month) if e not in out]
+    if len(rest) < len(out):
+        return only(*rest)
+    return f"(?!(?:{'|'.join(map(re.escape, sorted(out))) or '(?!)'})/)[^/]+"
 
 
+MARKS = Settled(
+    PLAN,
+    targets_of(sys.argv) if workflow.is_main_process else None,
+    [
+        Path(workflow.basedir, "Snakefile"),
+        *Path(workflow.basedir, "workflow/rules").glob("*.smk"),
+    ],
+)
+SETTLED = MARKS.exposures
 NOT_CATALOGUED = PLAN.others(*CATALOGUED)
 FLATS = PLAN.of_type("FLAT")
 WITHOUT_RAW = PLAN.without_raw()
@@ -93,11 +108,6 @@ def sheet_value(name):
         return "" if row is None else getattr(row, name)
 
     return value
-
-
-def stem(wildcards):
-    """Return the path of an exposure's products, without their endings."""
-    return PLAN.stem(wildcards.month, wildcards.exposure)
 
 
 def fingerprint(wildcards):

@@ -66,6 +66,7 @@ rule gaia_match:
         f"{BENCHMARK}/gaia_match/{{month}}/{{exposure}}.tsv"
     wildcard_constraints:
         exposure=all_but(*WITHOUT_RAW),
+    priority: 4
     conda:
         "../../envs/visql.yaml"
     resources:
@@ -87,7 +88,7 @@ rule gaia_match:
             "geometry",
         ),
         sheet=f"{RESULTS}/exposures/{{month}}.tsv",
-        prefix=stem,
+        prefix=EXPOSURE,
     shell:
         "visql gaia-match {input.moments:q} {input.tiles:q} --sheet {params.sheet:q} --project {output.gaia:q}"
         " -o {output.frat:q} --solution {output.solution:q} --table {output.ccds:q} --colours {output.colours:q}"

@@ -1,4 +1,7 @@
 # Catalogue -> stars -> moments.
+#
+# Priorities, here and in what follows: an exposure is finished before the next one is begun, while its frame is
+# in the machine's memory still. Otherwise all catalogues of a month would come first.
 
 
 rule stars:
@@ -12,6 +15,7 @@ rule stars:
         f"{BENCHMARK}/stars/{{month}}/{{exposure}}.tsv"
     wildcard_constraints:
         exposure=all_but(*WITHOUT_RAW),
+    priority: 1
     conda:
         "../../envs/visql.yaml"
     resources:
@@ -36,6 +40,7 @@ rule moments:
         f"{BENCHMARK}/moments/{{month}}/{{exposure}}.tsv"
     wildcard_constraints:
         exposure=all_but(*WITHOUT_RAW),
+    priority: 3
     conda:
         "../../envs/visql.yaml"
     resources:

@@ -20,6 +20,7 @@ rule particles:
         f"{BENCHMARK}/radiation/{{month}}/{{exposure}}.tsv"
     wildcard_constraints:
         exposure=all_but(*FLATS, *NOT_CATALOGUED, *WITHOUT_RAW),
+    priority: 4
     conda:
         "../../envs/visql.yaml"
     resources:
@@ -31,7 +32,7 @@ rule particles:
         ],
         config=PLAN.config_of("radiation", "pictures"),
         facts=PLAN.facts("geometry", "detector"),
-        prefix=stem,
+        prefix=EXPOSURE,
         days=lambda wildcards, input: [f"--goes={day}" for day in input.days],
         sheet=f"{RESULTS}/exposures/{{month}}.tsv",
         hours=PLAN.settings.goes.hours,

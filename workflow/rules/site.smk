@@ -4,12 +4,17 @@
 rule pyramid:
     input:
         raw=ancient(raw_frame),
+        # Not read: the frame is in memory still when it was just catalogued.
+        after=ancient(f"{EXPOSURE}_quadrants.parquet"),
     output:
         f"{RESULTS}/site/tiles/{{month}}/{{exposure}}/tiles.js",
     log:
         f"{LOG}/pyramid/{{month}}/{{exposure}}.log",
     benchmark:
         f"{BENCHMARK}/pyramid/{{month}}/{{exposure}}.tsv"
+    wildcard_constraints:
+        exposure=all_but(),
+    priority: 2
     conda:
         "../../envs/visql.yaml"
     resources:
@@ -19,7 +24,7 @@ rule pyramid:
         config=PLAN.config_of(),
         facts=PLAN.facts("geometry", "detector"),
         raw=fingerprint,
-        folder=lambda wildcards, output: os.path.dirname(output[0]),
+        folder=f"{RESULTS}/site/tiles/{{month}}/{{exposure}}",
         full=lambda wildcards: (
             "--full"
             if wildcards.exposure in PLAN.settings.site.full_resolution

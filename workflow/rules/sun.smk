@@ -59,6 +59,7 @@ rule plate:
         f"{BENCHMARK}/plate/{{month}}/{{exposure}}.tsv"
     wildcard_constraints:
         exposure=all_but(*WITHOUT_RAW),
+    priority: 4
     conda:
         "../../envs/visql.yaml"
     resources:

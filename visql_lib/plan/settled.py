@@ -1,0 +1,177 @@
+"""Exposures that a finished run left complete: until something changes, no job is planned for them.
+
+Snakemake looks at every product of a job to find that there is nothing to do, which is
+most of what planning a month costs. After a run that succeeded, a mark of each exposure is
+kept: what its products are (names, sizes, times), and what they were made from. The next
+plan leaves out the jobs of exposures whose marks still hold; Snakemake takes their products
+for files that are there. Anything else, and Snakemake judges for itself: other settings,
+stage versions or rules, a changed, new or missing file, a target that was not yet made, a
+run that is asked for more than to make what is missing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+import logging
+import os
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+
+from visql_lib import __version__
+from visql_lib.config import STAGES
+from visql_lib.config.load import digest
+from visql_lib.plan.core import Plan
+from visql_lib.tables.sheet import USABLE, SheetRow
+from visql_lib.tables.store import atomic_path
+
+log = logging.getLogger(__name__)
+
+_DEFAULT_TARGET = "month"
+# Options of snakemake that say how to run, not what.
+_HOW = frozenset(
+    "targets dryrun profile workflow_profile snakefile cores jobs local_cores resources set_threads max_threads"
+    " set_resources default_resources configfile config keep_going executor rerun_incomplete scheduler groups"
+    " group_components printshellcmds nocolor quiet verbose latency_wait max_jobs_per_timespan"
+    " max_jobs_per_second max_status_checks_per_second seconds_between_status_checks retries show_failed_logs"
+    " logger jobname software_deployment_method use_conda conda_prefix conda_frontend".split()
+)
+_OF_CLUSTERS = ("slurm_", "cluster_generic_")
+
+
+def targets_of(arguments: Sequence[str]) -> frozenset[str] | None:
+    """Return the targets of a command of snakemake that only makes, or shows, what is missing.
+
+    Parameters
+    ----------
+    arguments : sequence of str
+        The command, its name first.
+
+    Returns
+    -------
+    frozenset of str or None
+        None if it is no such command: one that forces, reports, lists, deletes.
+    """
+    from snakemake.cli import get_argument_parser, parse_args
+
+    if Path(arguments[0]).name not in ("snakemake", "__main__.py"):
+        return None
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):
+            given = vars(parse_args(list(arguments[1:]))[1])
+            usual = vars(get_argument_parser().parse_args([]))
+    except (Exception, SystemExit):  # noqa: BLE001 - whatever it was, snakemake itself has taken it otherwise
+        return None
+    asked = {name for name, value in given.items() if value != usual.get(name)}
+    if any(name not in _HOW and not name.startswith(_OF_CLUSTERS) for name in asked):
+        return None
+    return frozenset(given["targets"] or (_DEFAULT_TARGET,))
+
+
+class Settled:
+    """The marks of a plan's exposures.
+
+    Parameters
+    ----------
+    plan : Plan
+        The plan, made just now.
+    targets : collection of str or None
+        What is to be made; None: nothing is left out and nothing kept.
+    rules : iterable of Path
+        The files of the workflow: where they change, no mark holds.
+    """
+
+    def __init__(self, plan: Plan, targets: Collection[str] | None, rules: Iterable[Path]) -> None:
+        # A path among the targets is for Snakemake: it must find the rule that makes it.
+        by_name = targets is not None and not any("/" in t or "." in t for t in targets)
+        self._plan, self._targets = plan, frozenset(targets or ()) if by_name else frozenset()
+        self._key = self._common(rules) if self._targets else ""
+        # What exposures are made from is what it was when the plan was made, whatever came since.
+        self._sources = dict(self._outside()) if self._targets else {}
+        self._known = {month: self._read(month) for month in plan.months} if self._targets else {}
+
+    @cached_property
+    def exposures(self) -> frozenset[str]:
+        """The exposures that need no jobs."""
+        return frozenset(
+            exposure
+            for month, known in self._known.items()
+            for exposure, (mark, targets) in known.items()
+            if self._targets <= set(targets) and mark == self._mark(month, exposure)
+        )
+
+    def keep(self) -> None:
+        """Keep the marks of all exposures: a run for the targets has succeeded."""
+        for month, known in self._known.items():
+            marks = {}
+            for row in self._rows(month):
+                mark, targets = self._mark(month, row.exposure), set(self._targets)
+                if mark is not None:
+                    before = known.get(row.exposure, ("", ()))
+                    targets |= set(before[1]) if mark == before[0] else set()
+                    marks[row.exposure] = [mark, sorted(targets)]
+            with atomic_path(self._path(month)) as temporary:
+                temporary.write_text(json.dumps({"key": self._key, "exposures": marks}), encoding="utf-8")
+
+    def _common(self, rules: Iterable[Path]) -> str:
+        """Return what changes with anything that all exposures have in common."""
+        plan = self._plan
+        texts = [Path(path).read_text(encoding="utf-8") for path in sorted(rules)]
+        settings = plan.settings.model_dump(mode="json", exclude={"months"})
+        installed = str(plan.radiation.installed)
+        return digest(settings, plan.instrument, STAGES, __version__, installed, *texts)
+
+    def _rows(self, month: str) -> Iterator[SheetRow]:
+        return (row for row in self._plan.sheets[month] if row.status in USABLE)
+
+    def _outside(self) -> Iterator[tuple[tuple[str, str], str]]:
+        """Yield what changes with anything an exposure is made from."""
+        plan = self._plan
+        for month in plan.months:
+            pointed = set(plan.gaia.pointed(month))
+            for row in self._rows(month):
+                others = plan.radiation.goes_days(month, row.exposure)
+                if row.exposure in pointed:
+                    others = [*others, *plan.gaia.tiles(month, row.exposure)]
+                yield (month, row.exposure), f"{row} {[_stat(path) for path in others]}"
+
+    def _mark(self, month: str, exposure: str) -> str | None:
+        """Return what changes with anything an exposure is, or is made from; None if it is not there."""
+        source = self._sources.get((month, exposure))
+        folder = Path(self._plan.stem(month, exposure)).parent
+        if source is None or not folder.is_dir():
+            return None
+        found = hashlib.sha256(source.encode())
+        with os.scandir(folder) as entries:
+            for entry in sorted(entries, key=lambda entry: entry.name):
+                stat = entry.stat()
+                found.update(f"{entry.name} {stat.st_size} {stat.st_mtime_ns}\n".encode())
+        found.update(_stat(self._plan.tiles_of(month, exposure)).encode())
+        return found.hexdigest()[:20]
+
+    def _path(self, month: str) -> Path:
+        return Path(self._plan.settings.results) / "settled" / f"{month}.json"
+
+    def _read(self, month: str) -> dict[str, tuple[str, list[str]]]:
+        try:
+            found = json.loads(self._path(month).read_text(encoding="utf-8"))
+            if found["key"] != self._key:
+                return {}
+            return {str(name): (str(mark), list(targets)) for name, (mark, targets) in found["exposures"].items()}
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:  # costs time, nothing else
+            log.warning("%s: cannot be used (%s); everything is looked at", self._path(month), error)
+            return {}
+
+
+def _stat(path: str) -> str:
+    try:
+        stat = Path(path).stat()
+    except OSError:
+        return f"{path} is not there"
+    return f"{path} {stat.st_size} {stat.st_mtime_ns}"
+
