@@ -33,6 +33,7 @@ onsuccess:
 
 
 onerror:
+    MARKS.keep(unfinished_exposures())
     end_run(Path(RESULTS))
     logger.error(PLAN.complaint())
 

@@ -1,8 +1,8 @@
-"""Exposures that a finished run left complete: until something changes, no job is planned for them.
+"""Exposures that a run left complete: until something changes, no job is planned for them.
 
 Snakemake looks at every product of a job to find that there is nothing to do, which is
-most of what planning a month costs. After a run that succeeded, a mark of each exposure is
-kept: what its products are (names, sizes, times), and what they were made from. The next
+most of what planning a month costs. After a run, a mark of each exposure whose jobs are all
+done is kept: what its products are (names, sizes, times), and what they were made from. The next
 plan leaves out the jobs of exposures whose marks still hold; Snakemake takes their products
 for files that are there. Anything else, and Snakemake judges for itself: other settings,
 stage versions or rules, a changed, new or missing file, a target that was not yet made, a
@@ -33,11 +33,13 @@ log = logging.getLogger(__name__)
 _DEFAULT_TARGET = "month"
 # Options of snakemake that say how to run, not what.
 _HOW = frozenset(
-    "targets dryrun profile workflow_profile snakefile cores jobs local_cores resources set_threads max_threads"
-    " set_resources default_resources configfile config keep_going executor rerun_incomplete scheduler groups"
-    " group_components printshellcmds nocolor quiet verbose latency_wait max_jobs_per_timespan"
-    " max_jobs_per_second max_status_checks_per_second seconds_between_status_checks retries show_failed_logs"
-    " logger jobname software_deployment_method use_conda conda_prefix conda_frontend".split()
+    """
+    targets dryrun profile workflow_profile snakefile configfile config cores jobs local_cores resources
+    set_threads max_threads set_resources default_resources keep_going executor rerun_incomplete scheduler
+    groups group_components printshellcmds nocolor quiet verbose latency_wait max_jobs_per_timespan
+    max_jobs_per_second max_status_checks_per_second seconds_between_status_checks retries show_failed_logs
+    logger jobname software_deployment_method use_conda conda_prefix conda_frontend
+    """.split()  # noqa: SIM905
 )
 _OF_CLUSTERS = ("slurm_", "cluster_generic_")
 
@@ -56,6 +58,7 @@ def targets_of(arguments: Sequence[str]) -> frozenset[str] | None:
         None if it is no such command: one that forces, reports, lists, deletes.
     """
     from snakemake.cli import get_argument_parser, parse_args
+    from snakemake.exceptions import CliException
 
     if Path(arguments[0]).name not in ("snakemake", "__main__.py"):
         return None
@@ -63,7 +66,7 @@ def targets_of(arguments: Sequence[str]) -> frozenset[str] | None:
         with contextlib.redirect_stderr(io.StringIO()):
             given = vars(parse_args(list(arguments[1:]))[1])
             usual = vars(get_argument_parser().parse_args([]))
-    except (Exception, SystemExit):  # noqa: BLE001 - whatever it was, snakemake itself has taken it otherwise
+    except (SystemExit, CliException, OSError, ValueError):  # a command that snakemake took otherwise
         return None
     asked = {name for name, value in given.items() if value != usual.get(name)}
     if any(name not in _HOW and not name.startswith(_OF_CLUSTERS) for name in asked):
@@ -89,7 +92,6 @@ class Settled:
         by_name = targets is not None and not any("/" in t or "." in t for t in targets)
         self._plan, self._targets = plan, frozenset(targets or ()) if by_name else frozenset()
         self._key = self._common(rules) if self._targets else ""
-        # What exposures are made from is what it was when the plan was made, whatever came since.
         self._sources = dict(self._outside()) if self._targets else {}
         self._known = {month: self._read(month) for month in plan.months} if self._targets else {}
 
@@ -103,13 +105,19 @@ class Settled:
             if self._targets <= set(targets) and mark == self._mark(month, exposure)
         )
 
-    def keep(self) -> None:
-        """Keep the marks of all exposures: a run for the targets has succeeded."""
+    def keep(self, unfinished: Collection[str] = ()) -> None:
+        """Keep the marks of the exposures that are complete, at the end of a run.
+
+        Parameters
+        ----------
+        unfinished : collection of str
+            Exposures with jobs that failed, or were not begun.
+        """
         for month, known in self._known.items():
             marks = {}
             for row in self._rows(month):
                 mark, targets = self._mark(month, row.exposure), set(self._targets)
-                if mark is not None:
+                if mark is not None and row.exposure not in unfinished:
                     before = known.get(row.exposure, ("", ()))
                     targets |= set(before[1]) if mark == before[0] else set()
                     marks[row.exposure] = [mark, sorted(targets)]
@@ -127,8 +135,8 @@ class Settled:
     def _rows(self, month: str) -> Iterator[SheetRow]:
         return (row for row in self._plan.sheets[month] if row.status in USABLE)
 
-    def _outside(self) -> Iterator[tuple[tuple[str, str], str]]:
-        """Yield what changes with anything an exposure is made from."""
+    def _outside(self) -> Iterator[tuple[tuple[str, str], tuple[str, dict[str, str]]]]:
+        """Yield, for each exposure, its row and the state of the other files it is made from, as of now."""
         plan = self._plan
         for month in plan.months:
             pointed = set(plan.gaia.pointed(month))
@@ -136,15 +144,18 @@ class Settled:
                 others = plan.radiation.goes_days(month, row.exposure)
                 if row.exposure in pointed:
                     others = [*others, *plan.gaia.tiles(month, row.exposure)]
-                yield (month, row.exposure), f"{row} {[_stat(path) for path in others]}"
+                yield (month, row.exposure), (str(row), {path: _stat(path) for path in others})
 
     def _mark(self, month: str, exposure: str) -> str | None:
         """Return what changes with anything an exposure is, or is made from; None if it is not there."""
-        source = self._sources.get((month, exposure))
         folder = Path(self._plan.stem(month, exposure)).parent
-        if source is None or not folder.is_dir():
+        if (month, exposure) not in self._sources or not folder.is_dir():
             return None
-        found = hashlib.sha256(source.encode())
+        row, others = self._sources[month, exposure]
+        found = hashlib.sha256(row.encode())
+        for path, state in others.items():
+            # One that came since the plan was made came before the products it was made for.
+            found.update(f"{path} {state or _stat(path)}\n".encode())
         with os.scandir(folder) as entries:
             for entry in sorted(entries, key=lambda entry: entry.name):
                 stat = entry.stat()
@@ -160,18 +171,18 @@ class Settled:
             found = json.loads(self._path(month).read_text(encoding="utf-8"))
             if found["key"] != self._key:
                 return {}
-            return {str(name): (str(mark), list(targets)) for name, (mark, targets) in found["exposures"].items()}
+            return {name: (mark, list(targets)) for name, (mark, targets) in found["exposures"].items()}
         except FileNotFoundError:
             return {}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:  # costs time, nothing else
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             log.warning("%s: cannot be used (%s); everything is looked at", self._path(month), error)
             return {}
 
 
 def _stat(path: str) -> str:
+    """Return size and time of a file; "" if it is not there."""
     try:
         stat = Path(path).stat()
     except OSError:
-        return f"{path} is not there"
-    return f"{path} {stat.st_size} {stat.st_mtime_ns}"
-
+        return ""
+    return f"{stat.st_size} {stat.st_mtime_ns}"

@@ -95,6 +95,17 @@ MARKS = Settled(
     ],
 )
 SETTLED = MARKS.exposures
+
+
+def unfinished_exposures():
+    """Return the exposures with jobs that a run should have done and did not."""
+    return {
+        job.wildcards.exposure
+        for job in workflow.dag.needrun_jobs()
+        if "exposure" in job.wildcards.keys()
+    }
+
+
 NOT_CATALOGUED = PLAN.others(*CATALOGUED)
 FLATS = PLAN.of_type("FLAT")
 WITHOUT_RAW = PLAN.without_raw()
