@@ -124,19 +124,23 @@ def place(folder: Path, template: Template, n: int, months: int) -> None:
             if path.name.endswith((".cat.parquet", "_stamps.parquet")) or path not in tables:
                 target.symlink_to(path)  # a hard link's time would change with that of all others
             else:
-                _write(tables[path], target, template.name, name, start)
+                _write(*tables[path], target, template.name, name, start)
         tiles = folder / "results" / "site" / "tiles" / month / name
         shutil.copytree(template.tiles, tiles, copy_function=os.symlink)
     shutil.copytree(template.results / "gaia", folder / "results" / "gaia")
 
 
-def _plain(path: Path) -> Any:
+def _plain(path: Path) -> tuple[Any, dict[bytes, bytes]]:
+    """Return a table and its record: without, whoever reads it would work out its checksum."""
     import pyarrow.parquet as pq
 
-    return pq.read_table(path)
+    from visql_lib.tables.provenance import PARQUET_CHECKSUM, PARQUET_KEY
+
+    texts = pq.read_metadata(path).metadata
+    return pq.read_table(path), {name: texts[name] for name in (PARQUET_KEY, PARQUET_CHECKSUM)}
 
 
-def _write(table: Any, target: Path, old: str, new: str, start: datetime) -> None:
+def _write(table: Any, record: dict[bytes, bytes], target: Path, old: str, new: str, start: datetime) -> None:
     import pyarrow.parquet as pq
 
     meta = dict(table.schema.metadata)
@@ -145,7 +149,10 @@ def _write(table: Any, target: Path, old: str, new: str, start: datetime) -> Non
             rb'"date_obs": "[^"]*"', f'"date_obs": "{start:%Y-%m-%dT%H:%M:%S}.000"'.encode(), value
         )
         meta[key] = meta[key].replace(old.encode(), new.encode())
-    pq.write_table(table.replace_schema_metadata(meta), target, compression="zstd")
+    table = table.replace_schema_metadata(meta)
+    with pq.ParquetWriter(target, table.schema, compression="zstd") as writer:
+        writer.write_table(table)
+        writer.add_key_value_metadata(record)
 
 
 def bench_scale(folder: Path, template: Template, n: int) -> dict[str, Any]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import shutil
 import struct
 import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +22,13 @@ from numpy.typing import NDArray
 from visql_lib.cli.movie import command
 from visql_lib.config import RadiationSettings
 from visql_lib.errors import VisqlError
-from visql_lib.movies.encode import encode, encoder
+from visql_lib.movies.encode import encoder, packed, write_movie
 from visql_lib.movies.errors import MovieError
-from visql_lib.movies.frames import FrameCache, GoesDays, movie_exposures, read_frames
+from visql_lib.movies.frames import GoesDays, movie_exposures, read_angles
 from visql_lib.pictures.movie import FrameFacts, MovieCanvas, even_size, grid_of
 from visql_lib.pictures.movie_goes import FLUXES, series_line
 from visql_lib.radiation.maps import MAPS, Grid
-from visql_lib.tables import write_table
+from visql_lib.tables import read_table, write_table
 from visql_lib.tables.provenance import actual_checksum, read_record
 from visql_lib.tables.radiation import ANGLES, GOES_SERIES, RADIATION_MAPS
 from visql_lib.tables.sheet import SheetRow, write_sheet
@@ -77,6 +77,7 @@ class Month:
         self.folder = folder
         self.sheet, self.cache = folder / "exposures" / "202407.tsv", folder / "frames"
         self.movie, self.goes, self.angles = folder / "X.mp4", folder / "goes", folder / "angles.parquet"
+        self.said = ""
         self.config = folder / "config.yaml"
         self.rows = [
             row_of("late", "2024-07-13T12:00:00.000"),
@@ -115,9 +116,9 @@ class Month:
         self.said = result.output
         return output
 
-    def frames(self, kind: str = "xcosmix") -> dict[str, int]:
-        """Return the kept frames and when each was written."""
-        return {p.name: p.stat().st_mtime_ns for p in (self.cache / kind / "202407").glob("*.png")}
+    def pieces(self, kind: str = "xcosmix") -> dict[str, int]:
+        """Return the kept days and when each was written."""
+        return {p.name: p.stat().st_mtime_ns for p in (self.cache / kind / "202407").glob("*.h264")}
 
 
 @pytest.fixture(scope="module")
@@ -182,61 +183,78 @@ def test_movie_of_a_month(month: Month) -> None:
     assert boxes.index("moov") < boxes.index("mdat")  # plays before all of it is there
     frames = decoded(movie)
     assert frames.shape == (3, 240, WIDTH, 3)  # FLAT and the exposure without maps are left out
-    kept = movie_exposures([month.sheet])
-    assert len(month.frames()) == 3
-    assert [e.facts.exposure for e in kept] == ["early", "dark", "late"]
-    cache = FrameCache(month.cache, "xcosmix", WIDTH)
-    drawn = [next((month.cache / "xcosmix" / "202407").glob(f"{e.facts.exposure}-*.png")) for e in kept]
-    for shown, original in zip(frames, read_frames(drawn, cache.size), strict=True):
+    exposures = movie_exposures([month.sheet], [read_angles(month.angles)], readout=72.0)
+    assert [e.facts.exposure for e in exposures] == ["early", "dark", "late"]
+    canvas, goes = MovieCanvas("xcosmix", WIDTH), GoesDays(sorted(month.goes.iterdir()))
+    for shown, exposure in zip(frames, exposures, strict=True):
+        table = read_table(exposure.maps)
+        series = goes.around(exposure.facts.date_obs, 12.0)
+        original = canvas.draw(exposure.facts, table, table.meta, series)
         # Half the resolution in colour blurs thin lines, but nothing is shifted, nor its colours.
         assert np.abs(shown.astype(float) - original).mean() < 4
         assert abs(shown.mean() - original.mean()) < 1.5
 
 
 def test_second_call_draws_nothing_and_gives_the_same_bytes(month: Month) -> None:
-    first, frames = actual_checksum(month.movie), month.frames()  # of all but the record
+    first, pieces = actual_checksum(month.movie), month.pieces()  # of all but the record
     again = month.run("--goes", month.goes, output=month.folder / "again.mp4")
+    assert "again.mp4: 0 of 3 frames drawn" in month.said
     assert actual_checksum(again) == first
     assert len(read_record(again)["inputs"]) == len(read_record(month.movie)["inputs"])
-    assert month.frames() == frames
-    assert len(frames) == 3
+    assert month.pieces() == pieces
+    assert sorted(name[:10] for name in pieces) == ["2024-07-10", "2024-07-13"]
 
 
-def test_one_changed_table_redraws_one_frame(month: Month) -> None:
-    before = month.frames()
+def test_a_month_that_grew_day_by_day_is_one_that_was_made_at_once(month: Month) -> None:
+    grown = Month(month.folder / "grown")
+    grown.make()
+    for n in (1, 2, 5):
+        write_sheet(grown.sheet, sorted(grown.rows, key=lambda row: row.date_obs)[:n])
+        grown.run("--goes", grown.goes)
+    assert actual_checksum(grown.movie) == actual_checksum(month.movie)
+    assert set(grown.pieces()) == set(month.pieces())
+
+
+def test_one_changed_table_redraws_its_day(month: Month) -> None:
+    before = month.pieces()
     month.write_maps("dark", seed=17)
     month.run("--goes", month.goes)
-    after = month.frames()
-    assert len(after) == 3  # the old one is gone
-    assert len(set(before.items()) & set(after.items())) == 2
-    assert set(before) - set(after) == {n for n in before if n.startswith("dark-")}
+    assert "2 of 3 frames drawn, 1 old pieces removed" in month.said
+    after = month.pieces()
+    assert len(after) == 2  # the old one is gone
+    assert {name[:10] for name, _ in set(before.items()) & set(after.items())} == {"2024-07-10"}
 
 
 def test_a_changed_day_of_goes_redraws_what_shows_it(month: Month) -> None:
-    before = month.frames()
+    before = month.pieces()
     write_table(month.goes / "goes_2024-07-12.parquet", goes_of("2024-07-12", level=3e-7), GOES_SERIES)
     month.run("--goes", month.goes)
-    redrawn = {name.partition("-")[0] for name in set(month.frames()) - set(before)}
-    assert redrawn == {"dark"}  # late sees 12 h back, to 0:00 of the 13th
+    assert {name[:10] for name in set(month.pieces()) - set(before)} == {"2024-07-13"}
 
 
 def test_settings_and_orphans(month: Month) -> None:
-    before = set(month.frames())
+    before = set(month.pieces())
+    (month.cache / "xcosmix" / "202407" / "early-0123456789ab.png").touch()  # as an older VISQL kept them
     month.config.write_text("movies: {width: 322}\n")
     month.maps("early").unlink()
     assert decoded(month.run("--goes", month.goes)).shape == (2, 242, 322, 3)
-    assert not before & set(month.frames())
-    assert {name.partition("-")[0] for name in month.frames()} == {"dark", "late"}
+    assert not before & set(month.pieces())
+    assert [p.name[:10] for p in (month.cache / "xcosmix" / "202407").glob("[!.]*")] == ["2024-07-13"]
+    month.config.write_text("movies: {width: 322, frames_per_second: 3}\n")
+    assert " 3 fps" in said_of(month.run("--goes", month.goes))
+    assert "2 of 2 frames drawn, 1 old pieces removed" in month.said
 
 
-def test_other_movies_leave_the_frames_of_the_month(month: Month) -> None:
-    frames = month.frames()
-    recent = month.run("--last-days", "1", "--goes", month.goes, output=month.folder / "recent.mp4")
-    assert len(decoded(recent)) == 2
+def test_other_movies_leave_the_days_of_the_month(month: Month) -> None:
+    pieces = month.pieces()
+    recent = month.run("--last-days", "0.2", "--goes", month.goes, output=month.folder / "recent.mp4")
+    assert len(decoded(recent)) == 1  # a part of a day
+    assert pieces.items() < month.pieces().items()
     assert len(decoded(month.run("--last-days", "--goes", month.goes, output=recent))) == 3  # 30 days
     month.run("--kind", "protons", output=month.folder / "P.mp4")
-    assert month.frames() == frames  # nothing drawn, nothing removed
-    assert len(month.frames("protons")) == 3
+    month.run("--goes", month.goes)
+    assert month.pieces() == pieces  # nothing drawn, the part of a day removed
+    assert len(month.pieces("protons")) == 2
 
 
 def test_no_exposures_give_a_movie_that_says_so(month: Month) -> None:
@@ -257,13 +275,14 @@ def test_broken_tables_cost_their_frame_only(month: Month) -> None:
     assert "goes_2024-07-12.parquet" in month.said
 
 
-def test_a_broken_frame_is_removed_and_said(month: Month) -> None:
-    path = next((month.cache / "xcosmix" / "202407").glob("dark-*.png"))
-    path.write_bytes(path.read_bytes()[:2000])
-    with pytest.raises(MovieError, match=r"broken frame.*make the movie again"):
-        month.run("--goes", month.goes)
-    assert not path.exists()
-    assert len(decoded(month.run("--goes", month.goes))) == 3
+@pytest.mark.parametrize("length", [0, 10, 2000], ids=["empty", "shorter than its checksum", "cut short"])
+def test_a_damaged_day_is_made_again(month: Month, length: int) -> None:
+    first = actual_checksum(month.movie)
+    path = next((month.cache / "xcosmix" / "202407").glob("2024-07-13-*"))
+    path.write_bytes(path.read_bytes()[:length])
+    month.run("--goes", month.goes)
+    assert f"{path.name}: is damaged, and made again" in month.said
+    assert actual_checksum(month.movie) == first
 
 
 # ---------------------------------------------------------------- the encoder
@@ -275,47 +294,62 @@ def test_encoder_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.M
     program.chmod(0o755)
     monkeypatch.setattr("visql_lib.movies.encode.encoder", lambda: str(program))
     frames = [np.zeros((240, 320, 3), np.uint8)] * 30  # more than a pipe holds
+    with pytest.raises(MovieError, match=r"^the encoder failed \(exit code 3\): no such codec"):
+        packed(frames, (320, 240), 6)
     with pytest.raises(MovieError, match=r"X\.mp4: the encoder failed \(exit code 3\): no such codec"):
-        encode(frames, (320, 240), 6, tmp_path / "out" / "X.mp4")
+        write_movie([b"x" * 1000] * 1000, 6, tmp_path / "out" / "X.mp4")
     assert list((tmp_path / "out").iterdir()) == []
 
 
 def test_encoder_that_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", str(tmp_path / "nowhere"))
     with pytest.raises(MovieError, match="encoder"):
-        encode([np.zeros((240, 320, 3), np.uint8)], (320, 240), 6, tmp_path / "X.mp4")
+        packed([np.zeros((240, 320, 3), np.uint8)], (320, 240), 6)
+    with pytest.raises(MovieError, match="encoder"):
+        write_movie([b""], 6, tmp_path / "X.mp4")
     assert not (tmp_path / "X.mp4").exists()
 
 
-def test_failing_frames_leave_the_old_movie(tmp_path: Path) -> None:
-    def frames() -> Iterator[NDArray[np.uint8]]:
-        yield np.zeros((240, 320, 3), np.uint8)
-        raise MovieError("a frame")
+def test_failing_pieces_leave_the_old_movie(tmp_path: Path) -> None:
+    grey = np.full((240, 320, 3), 90, np.uint8)
+
+    def pieces() -> Iterator[bytes]:
+        yield packed([grey], (320, 240), 6)
+        yield packed([np.zeros((2, 2, 3), np.uint8)], (320, 240), 6)
 
     path = tmp_path / "X.mp4"
     path.write_text("old")
-    with pytest.raises(MovieError, match="a frame"):
-        encode(frames(), (320, 240), 6, path)
-    with pytest.raises(VisqlError, match="frame 0 has shape"):
-        encode([np.zeros((2, 2, 3), np.uint8)], (320, 240), 6, path)
+    with pytest.raises(VisqlError, match=r"a frame has shape \(2, 2, 3\) \(uint8\), not \(240, 320, 3\)"):
+        write_movie(pieces(), 6, path)
+    with pytest.raises(MovieError, match=r"X\.mp4: the encoder failed"):
+        write_movie([b"no stream"], 6, path)
     assert path.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["X.mp4"]
 
 
 @pytest.mark.parametrize("frames_per_second", [0.5, 6, 59.94])
-def test_one_frame(tmp_path: Path, frames_per_second: float) -> None:
-    frame = np.full((240, 320, 3), (200, 30, 90), np.uint8)
-    assert encode([frame], (320, 240), frames_per_second, tmp_path / "X.mp4") == 1
-    (shown,) = decoded(tmp_path / "X.mp4")
-    assert np.abs(shown.astype(int) - frame).max() <= 3
+@pytest.mark.parametrize("lengths", [(1,), (1, 1), (3, 1, 20), (40,)], ids=str)
+def test_pieces_follow_each_other(tmp_path: Path, frames_per_second: float, lengths: tuple[int, ...]) -> None:
+    """Every frame is shown once, in order, for its time, wherever one piece ends and the next begins."""
+    size, n = (320, 240), sum(lengths)
+    levels = np.linspace(20, 230, n).astype(int)
+    whole = [np.full((240, 320, 3), (level, 30, 90), np.uint8) for level in levels]
+    ends = np.cumsum((0, *lengths))
+    pieces = [packed(whole[a:b], size, frames_per_second) for a, b in pairwise(ends)]
+    write_movie(pieces, frames_per_second, tmp_path / "X.mp4")
+    shown = decoded(tmp_path / "X.mp4")
+    assert len(shown) == n
+    assert np.abs(shown[..., 0].mean(axis=(1, 2)) - levels).max() <= 4
+    clock = re.search(r"Duration: (\d+):(\d+):([\d.]+), start: 0\.000000", said_of(tmp_path / "X.mp4"))
+    assert clock
+    seconds = int(clock[1]) * 3600 + int(clock[2]) * 60 + float(clock[3])
+    assert seconds == pytest.approx(n / frames_per_second, abs=0.011)
 
 
 # ---------------------------------------------------------------- exposures
 
 
 def test_facts_of_exposures(month: Month) -> None:
-    from visql_lib.movies.frames import read_angles
-
     by_name = {
         e.facts.exposure: e.facts for e in movie_exposures([month.sheet], [read_angles(month.angles)], 72)
     }
@@ -481,19 +515,3 @@ def test_frames_have_that_size(width: int) -> None:
 def test_unknown_kind() -> None:
     with pytest.raises(ValueError, match="none of xcosmix, protons"):
         MovieCanvas("neutrinos")
-
-
-def test_frames_are_named_by_what_they_are_made_from(month: Month) -> None:
-    (exposure, *_) = movie_exposures([month.sheet])
-    cache, goes = FrameCache(month.cache, "xcosmix", WIDTH), GoesDays([])
-    (path,) = cache.keep([exposure], goes)
-    assert re.fullmatch(r"early-[0-9a-f]{12}\.png", path.name)
-    before = hashlib.sha256(path.read_bytes()).hexdigest()
-    turned = replace(exposure, facts=replace(exposure.facts, saa=88.0))
-    (other,) = cache.keep([turned], goes)
-    assert other != path
-    assert not path.exists()
-    (again,) = cache.keep([exposure], goes)
-    assert again == path
-    assert hashlib.sha256(path.read_bytes()).hexdigest() == before
-    assert (cache.drawn, cache.removed) == (3, 3)  # and the one of `made`, which has its GOES

@@ -27,6 +27,7 @@ from visql_lib.pictures.performance import duration, observing_days, pipeline_pe
 from visql_lib.pictures.style import render_png
 from visql_lib.tables import read_table, write_table
 from visql_lib.tables.performance import PERFORMANCE, made_of_picture, made_of_table, time_of
+from visql_lib.tables.provenance import checksum_of, read_record
 from visql_lib.tables.radiation import RADIATION, RADIATION_MAPS
 from visql_lib.tables.schema import TableSchema
 from visql_lib.tables.sheet import SheetRow, write_sheet
@@ -130,6 +131,9 @@ def test_command(sheet: Path, tmp_path: Path) -> None:
     assert table.n_rows == 7
     names = ["pipelineperf_20240712.png", "pipelineperf_20240713.png"]
     assert sorted(p.name for p in pictures.iterdir()) == names
+    made_from = {os.path.relpath(output, pictures): checksum_of(output)}  # not all products of the month
+    assert all(read_record(path)["inputs"] == made_from for path in pictures.iterdir())
+    assert len(read_record(output)["inputs"]) > 2
 
 
 def test_empty_month(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from visql_lib.cli import cli
 from visql_lib.cli.pictures import save
 from visql_lib.config import STAGES
 from visql_lib.frames import load_instrument
-from visql_lib.movies.encode import encode
+from visql_lib.movies.encode import packed, write_movie
 from visql_lib.simulate.goes import Flare, GoesDay, write_goes_day
 from visql_lib.tables import STARS, read_table, write_table
 from visql_lib.tables.provenance import (
@@ -56,7 +56,8 @@ def picture(path):
 
 
 def movie(path):
-    encode((np.full((64, 64, 3), 9 * n, np.uint8) for n in range(3)), (64, 64), 2, path)
+    frames = (np.full((64, 64, 3), 9 * n, np.uint8) for n in range(3))
+    write_movie([packed(frames, (64, 64), 2)], 2, path)
 
 
 def table(path, **options):

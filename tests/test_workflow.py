@@ -197,6 +197,20 @@ def test_a_second_run_has_nothing_to_do(month):
     assert month.missing() == {}
 
 
+def test_exposures_without_jobs_are_there_for_who_asks_for_more(month, tmp_path):
+    """What a run left complete is not planned, but can be forced, listed and made again alone."""
+    other = month.copy(tmp_path / "m")
+    assert len(json.loads((other.results / "settled" / "202407.json").read_text())["exposures"]) == 6
+    assert other.missing("--forcerun", "moments") == {"moments": 3, "pictures": 3} | MONTH_JOBS
+    stem = stems(month, "SCIENCE")[0]
+    product = other.exposure(stem) / f"{stem}_iq.png"
+    assert product.name in other.run("--summary")[1]
+    assert other.missing("--force", "--", "month", product.relative_to(other.folder))["pictures"] == 1
+    product.unlink()
+    looked_at = other.missing("--rerun-triggers", "mtime", "params", "input", "software-env", "code")
+    assert other.missing() == looked_at == {"pictures": 1, "month": 1}
+
+
 def test_numbers_change_with_their_stage_only(month):
     check_month(month.results, ("catalog", "stars", "moments", "quality"))
 
@@ -419,6 +433,8 @@ def test_broken_frames_cost_themselves_only(month, tmp_path):
     assert code != 0
     for frame in (cut, sly):
         assert frame.name in said
+    kept = json.loads((other.results / "settled" / "202407.json").read_text())["exposures"]
+    assert set(kept) == {*stems(month, "SCIENCE", "DARK", "FLAT", "BIAS"), fine.stem, sly.stem}
     text = (other.results / "months" / "202407" / "status.tsv").read_text()
     assert f"{cut.stem}\tUNKNOWN\tunreadable\t" in text
     assert f"{sly.stem}\tSCIENCE\tfailed\t" in text

@@ -60,6 +60,12 @@ def read(path: Path, checksum: str | Mapping[str, Any]) -> None:
         _LEDGER.inputs[os.path.abspath(path)] = checksum  # noqa: PTH100 resolve() would follow links
 
 
+def go_on_from(path: Path, checksum: str) -> None:
+    """Forget what was read until now but a product made of it: what comes next is made from that alone."""
+    _LEDGER.inputs.clear()
+    read(path, checksum)
+
+
 def used_setting(name: str, value: Any) -> None:
     """Note a section of settings that was used."""
     if _LEDGER.step:

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
 from itertools import repeat
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from visql_lib.cli.common import FOLDER, INPUT, output_option, progress, settings_of, step
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 log = logging.getLogger(__name__)
 
@@ -29,9 +25,9 @@ _NOTHING_SECONDS = 2.0  # of a movie without exposures
     One frame per exposure that has maps of particles (YYYYMM/E/E_radmaps.parquet beside
     the sheet), in order of time. xcosmix: GOES X-ray flux [W/m2] 12 h before and after,
     map of X-rays [deg], FLUX_RADIUS [px] against flux [ADU]; protons: map of protons with
-    the same small. Frames are kept in a folder; only new ones are drawn.""",
+    the same small. Days (UTC) are kept encoded in a folder; only new ones are drawn.""",
     "visql movie results/exposures/202407.tsv --kind xcosmix --goes results/goes"
-    " --angles angles_202407.parquet --cache results/movies/frames -o XCOSMIX202407.mp4",
+    " --angles angles_202407.parquet --cache results/movies -o XCOSMIX202407.mp4",
 )
 @click.argument("sheets", metavar="SHEET...", type=INPUT, nargs=-1, required=True)
 @output_option("The movie (.mp4).")
@@ -50,7 +46,7 @@ _NOTHING_SECONDS = 2.0  # of a movie without exposures
     metavar="TABLE",
     help="Angles to the Sun; may be given several times. Where missing, those of the sheet.",
 )
-@click.option("--cache", type=FOLDER, required=True, metavar="FOLDER", help="Where frames are kept.")
+@click.option("--cache", type=FOLDER, required=True, metavar="FOLDER", help="Where days are kept.")
 @click.option(
     "--last-days",
     type=click.FloatRange(min=0),
@@ -71,8 +67,8 @@ def command(
 ) -> None:
     """Find the exposures, draw what is new, encode."""
     from visql_lib.frames.instrument import load_instrument
-    from visql_lib.movies.encode import encode
-    from visql_lib.movies.frames import FrameCache, GoesDays, movie_exposures, read_angles, read_frames
+    from visql_lib.movies.encode import packed, write_movie
+    from visql_lib.movies.frames import GoesDays, Pieces, movie_exposures, read_angles
 
     settings = settings_of(config)
     readout = load_instrument(settings.instrument).detector.readout_time
@@ -80,25 +76,25 @@ def command(
     series, tables = _files(goes), _files(angles)
     exposures = movie_exposures(sheets, [read_angles(path) for path in tables], readout, days)
     rate = settings.movies.frames_per_second
-    frames = FrameCache(cache, kind, settings.movies.width, settings.goes.hours)
+    pieces = Pieces(cache, kind, settings.movies.width, rate, settings.goes.hours)
     if not exposures:
-        nothing = frames.canvas.draw_nothing(f"no exposure in {', '.join(sheet.stem for sheet in sheets)}")
-        encode(repeat(nothing, max(1, round(rate * _NOTHING_SECONDS))), frames.size, rate, output, sheets)
+        nothing = pieces.canvas.draw_nothing(f"no exposure in {', '.join(sheet.stem for sheet in sheets)}")
+        frames = repeat(nothing, max(1, round(rate * _NOTHING_SECONDS)))
+        write_movie([packed(frames, pieces.size, rate)], rate, output, sheets)
         return
-    with frames.locked(exposures):
-        with progress(f"{output.name}: frames", len(exposures)) as advance:
-            paths = frames.keep(exposures, GoesDays(series), advance)
-        log.info(
-            "%s: %d of %d frames drawn, %d old ones removed",
-            output.name,
-            frames.drawn,
-            len(paths),
-            frames.removed,
-        )
-        with progress(f"{output.name}: encoding", len(paths)) as advance:
-            # Those of kept frames, too, whose tables were not read.
-            inputs = [*sheets, *tables, *series, *(exposure.maps for exposure in exposures)]
-            encode(_counted(read_frames(paths, frames.size), advance), frames.size, rate, output, inputs)
+    inputs = [*sheets, *tables, *series]
+    with pieces.locked(exposures), progress(output.name, len(exposures)) as advance:
+        write_movie(pieces.make(exposures, GoesDays(series), advance), rate, output, inputs)
+        if days is None:  # a movie of the last days has parts of days
+            for sheet in {exposure.sheet for exposure in exposures}:
+                pieces.remove_others(sheet)
+    log.info(
+        "%s: %d of %d frames drawn, %d old pieces removed",
+        output.name,
+        pieces.drawn,
+        len(exposures),
+        pieces.removed,
+    )
 
 
 def _files(paths: Iterable[Path]) -> list[Path]:
@@ -109,9 +105,3 @@ def _files(paths: Iterable[Path]) -> list[Path]:
             log.warning("%s: is not there", path)
         found += sorted(path.glob("*.parquet")) if path.is_dir() else [path] if path.exists() else []
     return found
-
-
-def _counted(frames: Iterator[NDArray], advance: Callable[[], None]) -> Iterator[NDArray]:
-    for frame in frames:
-        yield frame
-        advance()

@@ -24,10 +24,12 @@ from visql_lib.cli.common import FOLDER, INPUT, output_option, progress, setting
 @click.option("--pictures", type=FOLDER, metavar="FOLDER", help="Also draw every day.")
 def command(sheet: Path, output: Path, pictures: Path | None, config: Path | None) -> None:
     """Gather, write, draw."""
+    from visql_lib import ledger
     from visql_lib.cli.frame_pass import provenance
     from visql_lib.months.performance import month_performance
     from visql_lib.tables import write_table
     from visql_lib.tables.performance import PERFORMANCE
+    from visql_lib.tables.provenance import checksum_of
     from visql_lib.tables.sheet import read_sheet
 
     settings = settings_of(config)
@@ -36,6 +38,7 @@ def command(sheet: Path, output: Path, pictures: Path | None, config: Path | Non
     write_table(output, found, PERFORMANCE, meta={"month": sheet.stem}, **provenance("performance", [sheet]))
     if pictures is None:
         return
+    ledger.go_on_from(output, checksum_of(output))
     from visql_lib.cli.pictures import save
     from visql_lib.pictures.performance import observing_days, pipeline_performance
 

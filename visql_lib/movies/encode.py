@@ -18,6 +18,8 @@ from visql_lib.tables.store import atomic_path
 
 _QUALITY = 20  # x264's constant rate factor: letters stay sharp
 _SECONDS_BETWEEN_KEYS = 2.0  # so that one can jump about in the movie
+_PLAIN = "-hide_banner -loglevel error -y"
+_BITEXACT = "-fflags +bitexact -flags:v +bitexact"
 _SAID = 600  # last characters of the encoder's complaint that are passed on
 
 
@@ -37,14 +39,8 @@ def encoder() -> str:
         raise MovieError(f"no encoder of movies: {error} (install imageio-ffmpeg with its binary)") from error
 
 
-def encode(
-    frames: Iterable[NDArray[np.uint8]],
-    size: tuple[int, int],
-    frames_per_second: float,
-    path: Path,
-    inputs: Sequence[Path] = (),
-) -> int:
-    """Write a movie; the same frames give the same bytes on one machine.
+def packed(frames: Iterable[NDArray[np.uint8]], size: tuple[int, int], frames_per_second: float) -> bytes:
+    """Return a piece of a movie; the same frames give the same bytes on one machine.
 
     Parameters
     ----------
@@ -53,71 +49,108 @@ def encode(
     size : (int, int)
         Width and height [px], both even.
     frames_per_second : float
-    path : Path
-        The .mp4; written under a temporary name and renamed.
-    inputs : sequence of Path, optional
-        What the frames were drawn from, for the movie's record.
 
     Returns
     -------
-    int
-        Number of frames.
+    bytes
+        An H.264 stream that can stand anywhere in a movie of that size and speed.
 
     Raises
     ------
     MovieError
         If the encoder is missing or fails, or a frame has another size.
     """
-    with atomic_path(path) as temporary, tempfile.TemporaryFile() as said:
-        command = _command(encoder(), size, frames_per_second, temporary)
+    with tempfile.TemporaryFile() as stream:
+        shape = (size[1], size[0], 3)
+        _run(_packing(size, frames_per_second), (_raw(frame, shape) for frame in frames), stream)
+        stream.seek(0)
+        return stream.read()
+
+
+def write_movie(
+    pieces: Iterable[bytes], frames_per_second: float, path: Path, inputs: Sequence[Path] = ()
+) -> None:
+    """Write pieces, one after the other, as a movie; nothing is encoded again.
+
+    Parameters
+    ----------
+    pieces : iterable of bytes
+        What `packed` returned, at least one.
+    frames_per_second : float
+        As the pieces were made for.
+    path : Path
+        The .mp4; written under a temporary name and renamed.
+    inputs : sequence of Path, optional
+        What the frames were drawn from, for the movie's record.
+
+    Raises
+    ------
+    MovieError
+        If the encoder is missing or fails.
+    """
+    with atomic_path(path) as temporary:
         try:
-            process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=said, stderr=said)
+            _run(_joining(frames_per_second, temporary), pieces)
+        except MovieError as error:
+            raise MovieError(f"{path}: {error}") from error
+        sign_mp4(temporary, path, {"movies": STAGES["movies"]}, inputs)
+
+
+def _packing(size: tuple[int, int], rate: float) -> list[str]:
+    width, height = size
+    source = f"-f rawvideo -pix_fmt rgb24 -s {width}x{height} -r {rate:g} -i -"
+    # RGB becomes the colours of HDTV, and the stream says so: players assume them at this size.
+    tags = "setparams=colorspace=bt709:color_primaries=bt709:color_trc=bt709:range=tv"
+    colours = f"-vf scale=out_color_matrix=bt709:out_range=tv,{tags} -pix_fmt yuv420p"
+    keys = max(1, round(rate * _SECONDS_BETWEEN_KEYS))
+    # One thread and no version or date: the same bytes every time. No frame refers to a later one: the
+    # order of a piece's frames is their order in time, whatever follows.
+    codec = f"-an -c:v libx264 -preset veryfast -bf 0 -crf {_QUALITY} -g {keys} -threads 1 -filter_threads 1"
+    return [encoder(), *f"{_PLAIN} {source} {colours} {codec} {_BITEXACT} -f h264 -".split()]
+
+
+def _joining(rate: float, path: Path) -> list[str]:
+    source = f"-f h264 -framerate {rate:g} -i -"
+    # Streams have no clock: the frames get theirs by counting.
+    options = f"-an -c:v copy -bsf:v setts=ts=N*DURATION {_BITEXACT} -map_metadata -1 -movflags +faststart"
+    return [encoder(), *f"{_PLAIN} {source} {options} -f mp4".split(), f"file:{path}"]
+
+
+def _raw(frame: NDArray[np.uint8], shape: tuple[int, int, int]) -> memoryview:
+    if frame.shape != shape or frame.dtype != np.uint8:
+        raise MovieError(f"a frame has shape {frame.shape} ({frame.dtype}), not {shape}")
+    return np.ascontiguousarray(frame).data
+
+
+def _run(command: list[str], content: Iterable[bytes | memoryview], output: IO[bytes] | None = None) -> None:
+    """Give the encoder what it reads, one part after the other."""
+    with tempfile.TemporaryFile() as said:
+        try:
+            process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=output or said, stderr=said)
         except OSError as error:
             raise MovieError(f"{command[0]}: the encoder does not start ({error.strerror})") from error
         fed = False
         try:
-            count, whole = _feed(process, frames, size)
+            whole = _feed(process, content)
             fed = True
         finally:
             if not fed:  # a broken frame, an interruption: leave no encoder behind
                 process.kill()
                 process.wait()
         if (code := process.wait()) != 0 or not whole:
-            raise MovieError(f"{path}: the encoder failed (exit code {code}): {_end_of(said)}")
-        sign_mp4(temporary, path, {"movies": STAGES["movies"]}, inputs)
-    return count
+            raise MovieError(f"the encoder failed (exit code {code}): {_end_of(said)}")
 
 
-def _command(program: str, size: tuple[int, int], rate: float, path: Path) -> list[str]:
-    width, height = size
-    source = f"-f rawvideo -pix_fmt rgb24 -s {width}x{height} -r {rate:g} -i -"
-    # RGB becomes the colours of HDTV, and the file says so: players assume them at this size.
-    tags = "setparams=colorspace=bt709:color_primaries=bt709:color_trc=bt709:range=tv"
-    colours = f"-vf scale=out_color_matrix=bt709:out_range=tv,{tags} -pix_fmt yuv420p"
-    keys = max(1, round(rate * _SECONDS_BETWEEN_KEYS))
-    # One thread and no version or date in the file: the same bytes every time.
-    codec = f"-an -c:v libx264 -preset fast -crf {_QUALITY} -g {keys} -threads 1 -filter_threads 1"
-    file = "-fflags +bitexact -flags:v +bitexact -map_metadata -1 -movflags +faststart -f mp4"
-    options = f"-hide_banner -loglevel error -y {source} {colours} {codec} {file}"
-    return [program, *options.split(), str(path)]
-
-
-def _feed(
-    process: subprocess.Popen[bytes], frames: Iterable[NDArray[np.uint8]], size: tuple[int, int]
-) -> tuple[int, bool]:
-    """Give the frames to the encoder; return their number, and whether it took all of them."""
+def _feed(process: subprocess.Popen[bytes], content: Iterable[bytes | memoryview]) -> bool:
+    """Write everything to the encoder; return whether it took it."""
     assert process.stdin is not None
-    shape, count = (size[1], size[0], 3), 0
     try:
         with process.stdin as pipe:
-            for frame in frames:
-                if frame.shape != shape or frame.dtype != np.uint8:
-                    raise MovieError(f"frame {count} has shape {frame.shape} ({frame.dtype}), not {shape}")
-                pipe.write(np.ascontiguousarray(frame).data)
-                count += 1
+            for part in content:
+                pipe.write(part)
     except BrokenPipeError:  # it died; what it said tells why
-        return count, False
-    return count, True
+        return False
+    return True
 
 
 def _end_of(said: IO[bytes]) -> str:

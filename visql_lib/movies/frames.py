@@ -1,34 +1,34 @@
 """Which frames a movie has, which of them are new, and where they are kept.
 
-A frame is kept as PNG under the name of its exposure and a digest of all it is
-made from, so that a longer month only draws what is new.
+The frames of a day are kept encoded, under the name of the day and a digest of all
+they are made from, so that a longer month only draws what is new.
 """
 
 from __future__ import annotations
 
 import hashlib
 import logging
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from visql_lib import ledger
 from visql_lib.config import STAGES
 from visql_lib.config.load import digest
 from visql_lib.errors import TableError
 from visql_lib.months.quality import start_of_row
-from visql_lib.movies.errors import MovieError
+from visql_lib.movies.encode import packed
 from visql_lib.pictures.movie import HOURS, FrameFacts, MovieCanvas, even_size
+from visql_lib.tables.provenance import checksum_of, new_hash
 from visql_lib.tables.sheet import USABLE, WITHOUT_RAW, SheetRow, read_sheet
 from visql_lib.tables.store import atomic_path, read_table
-
-if TYPE_CHECKING:
-    from PIL import Image
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +36,6 @@ MAPS_ENDING = "_radmaps.parquet"
 FRAME_TYPES = ("SCIENCE", "DARK")
 _GOES_COLUMNS = ("TIME", "XRSA", "XRSB", "GOOD", "SATELLITE")
 _ANGLE_COLUMNS = ("EXPOSURE", "SAA", "ALPHA", "ANGLE_SOURCE", "GOES_FLUX")
-_FRAME = re.compile(r"(?P<exposure>.+)-(?P<digest>[0-9a-f]{12})\.png")
 
 
 @dataclass(frozen=True)
@@ -160,84 +159,98 @@ class GoesDays:
         return {name: np.concatenate([part[name] for part in parts]) for name in _GOES_COLUMNS}
 
 
-class FrameCache:
-    """The kept frames of one kind of movie.
+class Pieces:
+    """The pieces of a kind of movie, one a day (UTC), kept with all frames of that day encoded.
+
+    A longer month only draws and encodes the days that are new, or have changed.
 
     Parameters
     ----------
     folder : Path
-        Holds the frames of all sheets and kinds, in folders of their own.
+        Holds the pieces of all sheets and kinds, in folders of their own.
     kind : str
         xcosmix or protons.
     width : int
         Width of a frame [px].
+    rate : float
+        Frames per second.
     hours : float, optional
         The Sun's flux is shown so long before and after an exposure.
     """
 
-    def __init__(self, folder: Path, kind: str, width: int, hours: float = HOURS) -> None:
-        self.folder, self.kind, self.size, self.hours = folder / kind, kind, even_size(width), hours
-        self.drawn = 0
-        self.removed = 0
-        self._canvas: MovieCanvas | None = None
+    def __init__(self, folder: Path, kind: str, width: int, rate: float, hours: float = HOURS) -> None:
+        self.folder, self.kind, self.hours = folder / kind, kind, hours
+        self.size, self.rate = even_size(width), rate
+        self._made: set[Path] = set()
+        self.drawn = 0  # frames
+        self.removed = 0  # pieces
 
-    @property
+    @cached_property
     def canvas(self) -> MovieCanvas:
         """What draws; made when the first frame is new."""
-        if self._canvas is None:
-            self._canvas = MovieCanvas(self.kind, self.size[0], self.hours)
-        return self._canvas
+        return MovieCanvas(self.kind, self.size[0], self.hours)
 
     @contextmanager
     def locked(self, exposures: Sequence[MovieExposure]) -> Iterator[None]:
-        """Keep other movies of the same months away: they draw, and remove, the same frames."""
+        """Keep other movies of the same months away: they make, and remove, the same pieces."""
         from filelock import FileLock
 
         with ExitStack() as locks:
-            for sheet in sorted(
-                {exposure.sheet for exposure in exposures}
-            ):  # in order: nobody waits in a circle
+            # In order: nobody waits in a circle.
+            for sheet in sorted({exposure.sheet for exposure in exposures}):
                 (self.folder / sheet).mkdir(parents=True, exist_ok=True)
                 locks.enter_context(FileLock(self.folder / sheet / ".lock"))
             yield
 
-    def keep(
+    def make(
         self,
         exposures: Sequence[MovieExposure],
         goes: GoesDays,
         on_frame: Callable[[], None] = lambda: None,
-    ) -> list[Path]:
-        """Draw the frames that are new and return the paths of all, in order.
-
-        A kept frame goes if its exposure has a newer one here, or is no longer in
-        the folder of its sheet; frames of exposures that are not asked for stay.
+    ) -> Iterator[bytes]:
+        """Yield the pieces of a movie in order, kept ones and new ones.
 
         Parameters
         ----------
         exposures : sequence of MovieExposure
+            In order of time.
         goes : GoesDays
         on_frame : callable, optional
-            Called after each frame, drawn or not.
-        """
-        paths = []
-        for exposure in exposures:
-            paths.append(self._kept(exposure, goes))
-            on_frame()
-        self._remove_orphans(exposures, set(paths))
-        return paths
+            Called for each frame, drawn or not.
 
-    def _kept(self, exposure: MovieExposure, goes: GoesDays) -> Path:
-        facts = exposure.facts
-        series = goes.around(facts.date_obs, self.hours)
-        path = self.folder / exposure.sheet / f"{facts.exposure}-{self._digest(exposure, series)}.png"
-        if not path.is_file() or path.stat().st_size == 0:
-            _write_png(self._draw(exposure, series), path)
-            self.drawn += 1
-        return path
+        Raises
+        ------
+        MovieError
+            If the encoder is missing or fails.
+        """
+        for (sheet, day), group in groupby(exposures, lambda e: (e.sheet, _day(e.facts.date_obs))):
+            members = [(e, goes.around(e.facts.date_obs, self.hours)) for e in group]
+            made_from = digest(f"{self.rate:g}", *(self._digest(e, series) for e, series in members))
+            path = self.folder / sheet / f"{day}-{made_from}.h264"
+            piece = _read(path)
+            if piece is None:
+                frames = _counted((self._draw(e, series) for e, series in members), on_frame)
+                piece = packed(frames, self.size, self.rate)
+                self.drawn += len(members)
+                _write(path, piece)
+            else:
+                for _ in members:
+                    on_frame()
+            self._made.add(path)
+            yield piece
+
+    def remove_others(self, sheet: str) -> None:
+        """Remove the pieces of a sheet that no movie made here is of."""
+        for path in (self.folder / sheet).iterdir():
+            if path not in self._made and not path.name.startswith("."):
+                path.unlink(missing_ok=True)
+                self.removed += 1
 
     def _digest(self, exposure: MovieExposure, series: Mapping[str, NDArray] | None) -> str:
         """Return what changes with anything the frame is made from."""
-        inputs = hashlib.sha256(exposure.maps.read_bytes())
+        maps = checksum_of(exposure.maps)
+        ledger.read(exposure.maps, maps)
+        inputs = hashlib.sha256(maps.encode())
         for values in (series or {}).values():
             inputs.update(np.ascontiguousarray(values).tobytes())
         facts = {name: str(value) for name, value in vars(exposure.facts).items()}
@@ -253,61 +266,33 @@ class FrameCache:
         trouble = str(table.meta.get("failed", ""))
         return self.canvas.draw(exposure.facts, table, table.meta, series, trouble)
 
-    def _remove_orphans(self, exposures: Sequence[MovieExposure], paths: set[Path]) -> None:
-        shown = {exposure.facts.exposure for exposure in exposures}
-        folders = {exposure.sheet: exposure.maps.parents[1] for exposure in exposures}
-        for sheet, tables in folders.items():
-            for path in sorted((self.folder / sheet).glob("*.png")):
-                match = _FRAME.fullmatch(path.name)
-                if match is None or path in paths:
-                    continue
-                exposure = match["exposure"]
-                if exposure in shown or not (tables / exposure / f"{exposure}{MAPS_ENDING}").is_file():
-                    path.unlink(missing_ok=True)
-                    self.removed += 1
+
+def _day(start: np.datetime64) -> str:
+    """Return the day (UTC) of an exposure as pieces are named by it."""
+    return "undated" if np.isnat(start) else str(start.astype("datetime64[D]"))
 
 
-def _write_png(pixels: NDArray[np.uint8], path: Path) -> None:
-    from PIL import Image
+def _counted(
+    frames: Iterator[NDArray[np.uint8]], on_frame: Callable[[], None]
+) -> Iterator[NDArray[np.uint8]]:
+    for frame in frames:
+        yield frame
+        on_frame()
 
+
+def _write(path: Path, piece: bytes) -> None:
+    """Keep a piece, a checksum before it."""
     with atomic_path(path) as temporary:
-        Image.fromarray(pixels).save(temporary, "PNG", compress_level=1)
+        temporary.write_bytes(new_hash(piece).digest() + piece)
 
 
-def read_frames(paths: Sequence[Path], size: tuple[int, int]) -> Iterator[NDArray[np.uint8]]:
-    """Yield kept frames, shape (height, width, 3).
-
-    Parameters
-    ----------
-    paths : sequence of Path
-    size : (int, int)
-        Width and height [px] they must have.
-
-    Raises
-    ------
-    MovieError
-        If one is broken; it is removed, so that the next run draws it again.
-    """
-    from PIL import Image, UnidentifiedImageError
-
-    for path in paths:
-        try:
-            with Image.open(path) as picture:
-                pixels = _pixels(picture, size)
-        except (
-            UnidentifiedImageError,
-            SyntaxError,
-            OSError,
-            ValueError,
-        ) as error:  # Pillow's words for a broken PNG
-            path.unlink(missing_ok=True)
-            raise MovieError(
-                f"{path}: a broken frame ({error}); it is removed: make the movie again"
-            ) from error
-        yield pixels
-
-
-def _pixels(picture: Image.Image, size: tuple[int, int]) -> NDArray[np.uint8]:
-    if picture.size != size:
-        raise ValueError(f"{picture.width} x {picture.height} px instead of {size[0]} x {size[1]}")
-    return np.asarray(picture.convert("RGB"))
+def _read(path: Path) -> bytes | None:
+    """Return a kept piece; None if there is none, or it is damaged."""
+    if not path.is_file():
+        return None
+    content = path.read_bytes()
+    length = new_hash().digest_size
+    if new_hash(content[length:]).digest() != content[:length]:
+        log.warning("%s: is damaged, and made again", path)
+        return None
+    return content[length:]

@@ -68,7 +68,9 @@ def record(
     """
     seen = ledger.current()
     here = os.path.abspath(path)  # noqa: PTH100 resolve() would follow links
-    found = {name: what or _present(Path(name)) for name, what in seen.inputs.items()}
+    for name in [name for name, what in seen.inputs.items() if not what]:
+        seen.inputs[name] = _present(Path(name))  # once for all products of the step
+    found = dict(seen.inputs)
     for other in inputs:
         if (absolute := os.path.abspath(other)) not in found and other.is_file():  # noqa: PTH100
             found[absolute] = checksum_of(other)
