@@ -66,7 +66,7 @@ class Template:
         return self.results / "site" / "tiles" / self.month / self.name
 
 
-def settings(folder: Path, months: list[str], raw: Path, truth: Path) -> Path:
+def settings(folder: Path, months: list[str], raw: Path, truth: Path, parts: str = "") -> Path:
     """Write the settings of a folder."""
     path = folder / "scale.yaml"
     detectors = "index: {growing_age: 0}\n"
@@ -74,6 +74,7 @@ def settings(folder: Path, months: list[str], raw: Path, truth: Path) -> Path:
     path.write_text(
         f"months: '{months_}'\nraw: {raw}\nresults: {folder / 'results'}\n{detectors}"
         f"gaia: {{sources: folder, folder: {truth}}}\ngoes: {{sources: []}}\n"
+        + (f"parts: [{parts}]\n" if parts else "")
     )
     return path
 
@@ -155,14 +156,22 @@ def _write(table: Any, record: dict[bytes, bytes], target: Path, old: str, new: 
         writer.add_key_value_metadata(record)
 
 
-def bench_scale(folder: Path, template: Template, n: int) -> dict[str, Any]:
+class Told(dict[str, Any]):
+    """Figures, told as they come: a long measurement may be broken off."""
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        super().__setitem__(name, value)
+        print(f"{name}: {value}", file=sys.stderr, flush=True)
+
+
+def bench_scale(folder: Path, template: Template, n: int, parts: str) -> dict[str, Any]:
     """Measure a month (or several) of `n` exposures."""
     months = -(-n // A_MONTH)
     folder.mkdir(parents=True)
     names = frames(folder, n, months, template.raw)
-    config = settings(folder, names, folder / "raw", template.truth)
+    config = settings(folder, names, folder / "raw", template.truth, parts)
     run: Command = [*SNAKEMAKE, "--configfile", config]
-    found: dict[str, Any] = {"exposures": n, "months": len(names)}
+    found = Told({"exposures": n, "months": len(names)})
     found["index, new frames"] = measured([*VISQL, "index", "--config", config], folder)
     starts = {name: start for _, name, start in named(n, months)}
     for month in names:
@@ -240,6 +249,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--sizes", default="200,2000", help="numbers of exposures; 20000 takes an hour")
     parser.add_argument("--ccds", default="", help="CCDs of the frame; default: all")
+    parser.add_argument("--parts", default="gaia,radiation,movies,performance", help="of the default target")
     parser.add_argument("--folder", type=Path, help="work here and keep it; default: a temporary folder")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results")
     given = parser.parse_args()
@@ -251,7 +261,7 @@ def main() -> None:
         results = []
         for n in map(int, given.sizes.split(",")):
             print(f"measuring {n} exposures", file=sys.stderr)
-            results.append(bench_scale(top / f"n{n}", template, n))
+            results.append(bench_scale(top / f"n{n}", template, n, given.parts))
     given.out.mkdir(parents=True, exist_ok=True)
     (given.out / f"{date}_scale.json").write_text(json.dumps(results, indent=1) + "\n")
     (given.out / f"{date}_scale.md").write_text(page(results, {"date": date, **machine()}))

@@ -235,6 +235,7 @@ def new_panel(
     plot.extra_y_ranges, plot.extra_y_scales = {"edge": new_range(0, 1)}, {"edge": bk.LinearScale()}
     plot.yaxis.ticker.desired_num_ticks = 4
     plot.yaxis.minor_tick_line_color = None
+    plot.yaxis.major_label_policy = bk.NoOverlap()  # of a logarithmic axis within one decade
     small = panel.log and values[1] < _TINY
     plot.yaxis.formatter = bk.PrintfTickFormatter(format="%.1e" if small else "%.7g")
     plot.xaxis.ticker.desired_num_ticks = 3  # a phone has room for no more

@@ -200,12 +200,12 @@ def _opened(path: Path, columns: Sequence[str]) -> Iterator[pq.ParquetFile]:
 
     with pa.OSFile(str(path)) as source:
         metadata = pq.read_metadata(source)
-        names = metadata.schema.to_arrow_schema()
-        missing = [c for c in columns if c not in names.names]
+        schema = metadata.schema.to_arrow_schema()
+        missing = [c for c in columns if c not in schema.names]
         if missing:
             raise TableError(f"{path}: has no column {', '.join(missing)}")
         _note(path, metadata.metadata)
-        texts = [f.name for f in names if pa.types.is_string(f.type)]
+        texts = [f.name for f in schema if pa.types.is_string(f.type)]
         with pq.ParquetFile(source, metadata=metadata, read_dictionary=texts) as file:
             yield file
 
