@@ -701,6 +701,27 @@ def test_interrupted_by_the_user(archive, raw, tmp_path):
     assert all(name.endswith(".fits.gz.part") for name in parts)
 
 
+def test_interrupted_while_a_frame_is_noted(fetch, monkeypatch):
+    """The loading of the others ends then, too, and not with the process."""
+    ended = []
+
+    def load(loads, product):
+        if len(ended) == 0:
+            ended.append("at once")
+        elif loads.stop.wait(60):
+            ended.append("stopped")
+
+    def take(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("visql_lib.cli.fetch_run.Run._load", load)
+    monkeypatch.setattr("visql_lib.cli.fetch_run.Run._take", take)
+    with pytest.raises(KeyboardInterrupt) as interrupted:
+        fetch(parallel=2)
+    assert ended == ["at once", "stopped"]
+    assert interrupted  # as long as its frames are alive, so is what they hold
+
+
 def test_no_two_processes_load_one_file(fetch, archive, raw, tmp_path):
     archive.products = archive.products[:1]
     target = raw / "202407" / name_of(archive.products[0])

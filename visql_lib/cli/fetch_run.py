@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import threading
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -91,8 +92,9 @@ class Run:
         remove_stale(self.folder, _STALE)
         start = datetime.now(UTC)
         started = 0
-        with progress("Loading", len(wanted)) as advance:
-            for product, future in self._results(wanted):
+        # Closed, whoever is interrupted: what is being loaded must not go on to its end.
+        with progress("Loading", len(wanted)) as advance, closing(self._results(wanted)) as results:
+            for product, future in results:
                 started += 1
                 self._take(product, future)
                 advance()
@@ -100,7 +102,7 @@ class Run:
         self.outcome.left += len(wanted) - started
         self.plan.unfinished |= self.outcome.left > 0
 
-    def _results(self, wanted: Sequence[Product]) -> Iterator[tuple[Product, Future[Any]]]:
+    def _results(self, wanted: Sequence[Product]) -> Generator[tuple[Product, Future[Any]]]:
         """Yield what was tried; nothing new is begun after a stop."""
         waiting = list(reversed(wanted))
         running: dict[Future[Any], Product] = {}

@@ -121,6 +121,11 @@ def sheet_value(name):
     return value
 
 
+def stem(wildcards):
+    """Return the path of an exposure's products, without their endings."""
+    return PLAN.stem(wildcards.month, wildcards.exposure)
+
+
 def fingerprint(wildcards):
     """Return what changes when a raw frame is replaced (ancient() hides that from Snakemake)."""
     row = PLAN.row(wildcards.month, wildcards.exposure)

@@ -25,7 +25,7 @@ rule catalog:
         config=settings_of_frame,
         facts=PLAN.facts("geometry", "detector"),
         raw=fingerprint,
-        prefix=EXPOSURE,
+        prefix=stem,
     shell:
         "visql catalog {input.raw:q} -o {output.catalogue:q} --quadrants {output.quadrants:q}"
         " --previews {params.prefix:q} --record-failure --threads {threads}"
@@ -54,7 +54,7 @@ rule preview:
         config=PLAN.config_of("preview", "calibration"),
         facts=PLAN.facts("geometry", "detector"),
         raw=fingerprint,
-        prefix=EXPOSURE,
+        prefix=stem,
     shell:
         "visql preview {input.raw:q} -o {params.prefix:q} --quadrants {output.quadrants:q}"
         " --record-failure --config {params.config:q} >{log:q} 2>&1"

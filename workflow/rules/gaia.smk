@@ -88,7 +88,7 @@ rule gaia_match:
             "geometry",
         ),
         sheet=f"{RESULTS}/exposures/{{month}}.tsv",
-        prefix=EXPOSURE,
+        prefix=stem,
     shell:
         "visql gaia-match {input.moments:q} {input.tiles:q} --sheet {params.sheet:q} --project {output.gaia:q}"
         " -o {output.frat:q} --solution {output.solution:q} --table {output.ccds:q} --colours {output.colours:q}"

@@ -25,7 +25,7 @@ rule pictures:
         version=STAGES["pictures"],
         config=PLAN.config_of("pictures", "stars", "moments"),
         facts=PLAN.facts("geometry", "photometry"),
-        prefix=EXPOSURE,
+        prefix=stem,
     shell:
         "visql pictures {input.catalogue:q} {input.stars:q} {input.moments:q} -o {params.prefix:q}"
         " --stamps {input.stamps:q} --cutout {input.cutout:q} --config {params.config:q} >{log:q} 2>&1"
@@ -52,7 +52,7 @@ rule pictures_flat:
         version=STAGES["pictures"],
         config=PLAN.config_of("pictures", "stars"),
         facts=PLAN.facts("geometry", "photometry"),
-        prefix=EXPOSURE,
+        prefix=stem,
     shell:
         "visql pictures {input.catalogue:q} {input.stars:q} --only chimney2 -o {params.prefix:q}"
         " --config {params.config:q} >{log:q} 2>&1"
@@ -77,6 +77,6 @@ rule pictures_without_raw:
         version=STAGES["pictures"],
         config=PLAN.config_of("pictures"),
         facts=PLAN.facts("geometry", "photometry"),
-        prefix=EXPOSURE,
+        prefix=stem,
     shell:
         "visql pictures {input:q} -o {params.prefix:q} --config {params.config:q} >{log:q} 2>&1"

@@ -32,7 +32,7 @@ rule particles:
         ],
         config=PLAN.config_of("radiation", "pictures"),
         facts=PLAN.facts("geometry", "detector"),
-        prefix=EXPOSURE,
+        prefix=stem,
         days=lambda wildcards, input: [f"--goes={day}" for day in input.days],
         sheet=f"{RESULTS}/exposures/{{month}}.tsv",
         hours=PLAN.settings.goes.hours,

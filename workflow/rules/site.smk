@@ -24,7 +24,7 @@ rule pyramid:
         config=PLAN.config_of(),
         facts=PLAN.facts("geometry", "detector"),
         raw=fingerprint,
-        folder=f"{RESULTS}/site/tiles/{{month}}/{{exposure}}",
+        folder=lambda wildcards, output: os.path.dirname(output[0]),
         full=lambda wildcards: (
             "--full"
             if wildcards.exposure in PLAN.settings.site.full_resolution
