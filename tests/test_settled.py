@@ -1,16 +1,19 @@
 """Exposures that need no jobs: what a run keeps of them, and everything that makes them need some again."""
 
 import os
+import re
 import shutil
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from visql_lib.config import settings_from_mapping
 from visql_lib.plan import Plan
-from visql_lib.plan.settled import Settled, targets_of
+from visql_lib.plan.settled import Settled, targets_of, told_apart
 
 TOY = Path(__file__).parent / "toy_camera.yaml"
 MONTH = frozenset({"month"})
@@ -236,6 +239,30 @@ def test_marks_are_of_the_row_as_it_was_planned(month):
     ]
     marks.keep()
     assert month.settled(plan=plan).exposures == set(others)
+
+
+NAMES = st.lists(st.text("AB_.(", min_size=1, max_size=4), max_size=9)
+
+
+@given(NAMES, NAMES)
+def test_names_are_told_apart(some, others):
+    text = told_apart(some, others)
+    for name in {*some, *others}:
+        assert bool(re.fullmatch(text, name)) == (name in some)
+        assert bool(re.match(f"(?!(?:{text})/)[^/]+/", f"{name}/")) == (name not in some)
+
+
+def test_what_tells_days_apart_is_short():
+    """As long as in a month from the middle of which on exposures are new."""
+    names = [
+        f"C_202407{d:02d}_{h:02d}{m:02d}00_W_{d * h * m:08X}"
+        for d in range(1, 31)
+        for h in range(24)
+        for m in (1, 31)
+    ]
+    assert len(told_apart(names[:700], names)) < 150
+    assert len(told_apart(names[700:], names)) < 150
+    assert told_apart(names, names) == "[^/]*"
 
 
 @pytest.mark.parametrize(

@@ -17,8 +17,10 @@ import io
 import json
 import logging
 import os
+import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import cached_property
+from itertools import groupby, takewhile
 from pathlib import Path
 
 from visql_lib import __version__
@@ -72,6 +74,36 @@ def targets_of(arguments: Sequence[str]) -> frozenset[str] | None:
     if any(name not in _HOW and not name.startswith(_OF_CLUSTERS) for name in asked):
         return None
     return frozenset(given["targets"] or (_DEFAULT_TARGET,))
+
+
+def told_apart(some: Collection[str], others: Collection[str]) -> str:
+    """Return a regular expression that matches some names, whole, and none of others.
+
+    Where all names that begin alike are wanted, or none is, their beginning says so: the
+    expression is short where neighbours in time are of one kind. Snakemake reads all of it
+    for every file of every job.
+    """
+    if not some:
+        return "(?!)"
+    return _branches(sorted(set(some)), sorted(set(others) - set(some)))
+
+
+def _branches(some: list[str], others: list[str]) -> str:
+    """Return the expression of sorted names, of which there is one at least."""
+    if not others:
+        return "[^/]*"
+    # Of sorted names, all others begin with what the first and the last have in common.
+    first, last = min(some[0], others[0]), max(some[-1], others[-1])
+    pairs = takewhile(lambda pair: pair[0] == pair[1], zip(first, last, strict=False))
+    shared = "".join(letter for letter, _ in pairs)
+    rivals = {letter: list(group) for letter, group in groupby(others, lambda name: name[: len(shared) + 1])}
+    found = []
+    for begin, group in groupby(some, lambda name: name[: len(shared) + 1]):
+        letter = begin[len(shared) :]
+        rest = [name[len(begin) :] for name in group]
+        other = [name[len(begin) :] for name in rivals.get(begin, ())] if letter else []
+        found.append(re.escape(letter) + _branches(rest, other) if letter else "")
+    return f"{re.escape(shared)}(?:{'|'.join(found)})"
 
 
 class Settled:

@@ -1,6 +1,5 @@
 import gc
 import os
-import re
 import sys
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from visql_lib.plan import (
 )
 from visql_lib.plan.alone import begin_run, end_run
 from visql_lib.plan.radiation import MOVIES
-from visql_lib.plan.settled import Settled, targets_of
+from visql_lib.plan.settled import Settled, told_apart, targets_of
 
 
 def make_plan():
@@ -72,18 +71,22 @@ def raw_frame(wildcards):
     return row.file
 
 
+def these(exposures):
+    """Return a regular expression of some of the exposures that there are."""
+    return told_apart(
+        exposures,
+        [row.exposure for month in PLAN.months for row in PLAN.sheets[month]],
+    )
+
+
 def only(*exposures):
     """Return a wildcard constraint: these exposures, without those that need no jobs."""
-    return "|".join(map(re.escape, sorted(set(exposures) - SETTLED))) or "(?!)"
+    return these(set(exposures) - SETTLED)
 
 
 def all_but(*exposures):
     """Return a wildcard constraint: all exposures but these, and those that need no jobs."""
-    out = SETTLED.union(exposures)
-    rest = [e for month in PLAN.months for e in PLAN.exposures(month) if e not in out]
-    if len(rest) < len(out):
-        return only(*rest)
-    return f"(?!(?:{'|'.join(map(re.escape, sorted(out))) or '(?!)'})/)[^/]+"
+    return f"(?!(?:{these(SETTLED.union(exposures))})/)[^/]+"
 
 
 MARKS = Settled(
