@@ -4,7 +4,6 @@ import os
 import re
 import shutil
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -17,9 +16,6 @@ from visql_lib.plan.settled import Settled, targets_of, told_apart
 
 TOY = Path(__file__).parent / "toy_camera.yaml"
 MONTH = frozenset({"month"})
-WITH_SLURM = pytest.mark.skipif(
-    find_spec("snakemake_executor_plugin_slurm") is None, reason="the plugin for Slurm is not installed"
-)
 
 
 class Folder:
@@ -186,6 +182,28 @@ def test_what_is_unfinished_needs_jobs_next_time(month):
     assert month.settled().exposures == set(others)
 
 
+def test_a_link_to_nowhere_among_the_products_is_a_change_and_no_end(month):
+    """Catalogues of old months may lie on another disk, which is not always there."""
+    first, *others = month.exposures()
+    product = month.product(first)
+    product.unlink()
+    product.symlink_to(month.folder / "away.png")
+    assert month.settled().exposures == set(others)
+    month.settled().keep()
+    assert month.settled().exposures == set(month.exposures())
+    (month.folder / "away.png").touch()
+    assert month.settled().exposures == set(others)
+
+
+def test_marks_that_cannot_be_kept_do_not_fail_a_run(month, caplog):
+    path = month.folder / "results" / "settled" / "202407.json"
+    path.unlink()
+    path.mkdir()
+    month.settled().keep()
+    assert f"{path}: cannot be written" in caplog.text
+    assert month.settled().exposures == set()
+
+
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"key": 1}', '{"key": null, "exposures": 3}'])
 def test_a_broken_file_of_marks_costs_time_only(month, content):
     path = month.folder / "results" / "settled" / "202407.json"
@@ -274,7 +292,7 @@ def test_what_tells_days_apart_is_short():
         ("--cores 2 --quiet rules --keep-going --config months=202407 --dry-run", {"month"}),
         ("gaia --retries 3 --rerun-incomplete --printshellcmds", {"gaia"}),
         ("--executor local --jobs 100 --default-resources mem_mb=1000", {"month"}),
-        pytest.param("--executor slurm --jobs 9 --slurm-logdir logs", {"month"}, marks=WITH_SLURM),
+        pytest.param("--executor slurm --jobs 9 --slurm-logdir logs", {"month"}, marks=pytest.mark.heavy),
         ("--forceall", None),
         ("--forcerun catalog", None),
         ("month --force", None),

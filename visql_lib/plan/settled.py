@@ -18,10 +18,11 @@ import json
 import logging
 import os
 import re
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import groupby, takewhile
 from pathlib import Path
+from typing import Any
 
 from visql_lib import __version__
 from visql_lib.config import STAGES
@@ -153,8 +154,7 @@ class Settled:
                     before = known.get(row.exposure, ("", ()))
                     targets |= set(before[1]) if mark == before[0] else set()
                     marks[row.exposure] = [mark, sorted(targets)]
-            with atomic_path(self._path(month)) as temporary:
-                temporary.write_text(json.dumps({"key": self._key, "exposures": marks}), encoding="utf-8")
+            self._write(month, marks)
 
     def _common(self, rules: Iterable[Path]) -> str:
         """Return what changes with anything that all exposures have in common."""
@@ -190,13 +190,21 @@ class Settled:
             found.update(f"{path} {state or _stat(path)}\n".encode())
         with os.scandir(folder) as entries:
             for entry in sorted(entries, key=lambda entry: entry.name):
-                stat = entry.stat()
-                found.update(f"{entry.name} {stat.st_size} {stat.st_mtime_ns}\n".encode())
+                found.update(f"{entry.name} {_stat(entry.path)}\n".encode())
         found.update(_stat(self._plan.tiles_of(month, exposure)).encode())
         return found.hexdigest()[:20]
 
     def _path(self, month: str) -> Path:
         return Path(self._plan.settings.results) / "settled" / f"{month}.json"
+
+    def _write(self, month: str, marks: Mapping[str, Any]) -> None:
+        try:
+            with atomic_path(self._path(month)) as temporary:
+                temporary.write_text(json.dumps({"key": self._key, "exposures": marks}), encoding="utf-8")
+        except OSError as error:  # a full disk: the run itself has ended well
+            log.warning(
+                "%s: cannot be written (%s); everything is looked at", self._path(month), error.strerror
+            )
 
     def _read(self, month: str) -> dict[str, tuple[str, list[str]]]:
         try:
