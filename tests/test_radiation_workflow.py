@@ -9,6 +9,7 @@ from pathlib import Path
 import axe_core_python as axe
 import numpy as np
 import pytest
+import yaml
 from numbers_of_stages import check_month
 from selenium import webdriver
 from test_workflow import ALL_JOBS, Month, check_steps, stems
@@ -229,3 +230,19 @@ def test_a_second_site_writes_nothing(site, month):
     code, said = month.run("site", "--quiet", "rules")
     assert code == 0, said
     assert {p: p.stat().st_mtime_ns for p in site.rglob("*.html")} == before
+
+
+def test_plates_are_not_made_again_for_another_service_of_stars(month, tmp_path):
+    other = month.copy(tmp_path / "m")
+    parts = {"parts": ["radiation"], "plate": {"solve": "yes", "time_limit": 2}}
+    other.configure(**parts, goes=FOLDER | {"refresh": 1})
+    code, said = other.run("--quiet", "rules")
+    assert code == 0, said
+    assert len(list(other.results.rglob("*.wcs"))) == 3  # solved, or said why not
+    other.configure(**parts, goes=FOLDER | {"refresh": 1}, gaia={"sources": [], "timeout": 50})
+    assert other.missing() == {}
+    # Indexes are kept where the results are: the solver is told where that is.
+    told = yaml.safe_load((other.results / "config" / "plate.yaml").read_text())
+    assert told["results"] == "results"
+    other.configure(**parts | {"plate": {"solve": "yes", "time_limit": 3}}, goes=FOLDER | {"refresh": 1})
+    assert other.missing()["plate"] == 3

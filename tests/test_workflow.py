@@ -440,6 +440,9 @@ def test_broken_frames_cost_themselves_only(month, tmp_path):
     assert f"{sly.stem}\tSCIENCE\tfailed\t" in text
     assert f"{fine.stem}\tSCIENCE\tok\t" in text
     assert not (other.results / "months" / "202407" / "complete.tsv").exists()
+    found = {(kind, Path(product).name) for kind, product, _ in verified(other)}
+    # The record it left is not foreign, as what the killed process left is.
+    assert found == {("missing", "complete.tsv"), ("foreign", f".part-x-{fine.stem}.cat.parquet")}
     table = read_table(other.results / "months" / "202407" / "psfmoments_202407.parquet")
     rows = dict(zip(table["EXPOSURE"], zip(table["STATUS"], table["REASON"], strict=True), strict=True))
     assert fine.stem in rows

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 _SHOWN = 40  # findings; of more, those of one kind and reason are told together
 _ADVICE = {
-    "missing": "run the workflow",
+    "missing": "run the workflow; what it leaves, name as its target: snakemake ... -- FILE",
     "stale": "run the workflow; what it leaves, it cannot make again: see docs/provenance.md",
-    "damaged": "delete the file and run the workflow",
+    "damaged": "delete the file and run the workflow; what it leaves, name as its target",
     "foreign": "move the file away",
 }
 

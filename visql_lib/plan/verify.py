@@ -42,6 +42,7 @@ _STARS = ("nside", "radius", "faintest", "max_error", "proper_motions")
 # and how patiently, changes nothing.
 _COUNTED: dict[str, dict[str, tuple[str, ...]]] = {
     **{stage: {"gaia": _STARS} for stage in ("gaia_project", "gaia_match", "gaia_pictures")},
+    "plate": {"gaia": ()},
     "angles": {"goes": ("final_after",)},
     "movies": {"goes": ("hours",)},
     "goes_pictures": {"goes": ()},
@@ -116,7 +117,7 @@ class Verification:
                         yield from self._expected(path / inner, None)
             elif path in wanted or is_month_product(path.name, self.month):
                 yield from self._expected(path, None)
-            elif not _belongs(path):
+            elif not _belongs(path) and _product_of(path) not in wanted:
                 yield self._said(FOREIGN, path, "no rule makes it")
 
     def _expected(self, path: Path, row: SheetRow | None) -> Iterator[Finding]:
@@ -239,6 +240,10 @@ def _names(folder: Path) -> set[str]:
 
 def _belongs(path: Path) -> bool:
     """Say whether a hidden file belongs to a product beside it, or to those who keep order."""
-    name = path.name
-    product = path.with_name(name.removeprefix(".").removesuffix(".json"))
-    return name in _OTHERS or (product.exists() and sidecar(product) == path)
+    product = _product_of(path)
+    return path.name in _OTHERS or (product.exists() and sidecar(product) == path)
+
+
+def _product_of(path: Path) -> Path:
+    """Return the product whose record a hidden file would be."""
+    return path.with_name(path.name.removeprefix(".").removesuffix(".json"))

@@ -66,7 +66,9 @@ rule plate:
         runtime=2,
     params:
         version=STAGES["plate"],
-        config=PLAN.config_of("plate", "preview", "gaia"),
+        # Of gaia only the store counts, beside which indexes are kept; the stars themselves are in the tiles.
+        config=PLAN.standing_config("plate", "plate", "preview", "gaia", "results"),
+        settings=PLAN.config_of("plate", "preview"),
         facts=PLAN.facts("geometry", "sky_distortion"),
         ra=sheet_value("ra"),
         dec=sheet_value("dec"),
