@@ -242,7 +242,7 @@ class Pieces:
     def remove_others(self, sheet: str) -> None:
         """Remove the pieces of a sheet that no movie made here is of."""
         for path in (self.folder / sheet).iterdir():
-            if path not in self._made and not path.name.startswith("."):
+            if path.is_file() and path not in self._made and not path.name.startswith("."):
                 path.unlink(missing_ok=True)
                 self.removed += 1
 
