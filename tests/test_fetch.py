@@ -691,7 +691,12 @@ def test_interrupted_by_the_user(archive, raw, tmp_path):
     archive.faults = {"slow": max(1, packed_size(archive.products[0]) // 6000)}
     code = "from visql_lib.cli.fetch import command; command()"
     arguments = ["--config", config(tmp_path, options(archive.url, tmp_path))]
-    process = subprocess.Popen([sys.executable, "-c", code, *arguments], stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, *arguments],
+        stderr=subprocess.PIPE,
+        # As at a terminal: what a shell runs in the background, these tests too, is deaf to it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     wait_for(lambda: any(p.stat().st_size for p in raw.rglob("*.gz.part")))
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=10)

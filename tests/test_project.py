@@ -73,10 +73,13 @@ def test_every_rule_has_log_benchmark_resources_and_a_stage_version():
                 "site",
                 "alerts",
                 "last_movie",
+                "plate",
             ):
                 # whom it asks is no reason to ask again; the others carry what matters of it as well
                 part = part.replace("config_of", "standing_config")
             assert part in rule, f"{name}: {part}"
+        if name in ("gaia_match", "angles", "movie", "last_movie", "plate"):
+            assert " settings=" in rule, f"{name}: nothing says which settings make it again"
         command = rule.split("shell:")[1]
         assert re.findall(r"visql ([a-z-]+)", command)[0] in COMMANDS, name
         assert command.count("visql ") == 1, name
