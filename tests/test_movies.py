@@ -17,6 +17,10 @@ import pytest
 from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from matplotlib import colormaps
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from visql_lib.cli.movie import command
@@ -26,6 +30,7 @@ from visql_lib.movies.encode import encoder, packed, write_movie
 from visql_lib.movies.errors import MovieError
 from visql_lib.movies.frames import GoesDays, movie_exposures, read_angles
 from visql_lib.pictures.movie import FrameFacts, MovieCanvas, even_size, grid_of
+from visql_lib.pictures.movie_bins import Bins
 from visql_lib.pictures.movie_goes import FLUXES, series_line
 from visql_lib.radiation.maps import MAPS, Grid
 from visql_lib.tables import read_table, write_table
@@ -189,7 +194,7 @@ def test_movie_of_a_month(month: Month) -> None:
     for shown, exposure in zip(frames, exposures, strict=True):
         table = read_table(exposure.maps)
         series = goes.around(exposure.facts.date_obs, 12.0)
-        original = canvas.draw(exposure.facts, table, table.meta, series)
+        original = canvas.draw(exposure.facts, table, table.meta, series)[..., :3]
         # Half the resolution in colour blurs thin lines, but nothing is shifted, nor its colours.
         assert np.abs(shown.astype(float) - original).mean() < 4
         assert abs(shown.mean() - original.mean()) < 1.5
@@ -295,7 +300,7 @@ def test_encoder_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.M
     program.write_text("#!/bin/sh\necho no such codec >&2\nexit 3\n")
     program.chmod(0o755)
     monkeypatch.setattr("visql_lib.movies.encode.encoder", lambda: str(program))
-    frames = [np.zeros((240, 320, 3), np.uint8)] * 30  # more than a pipe holds
+    frames = [np.zeros((240, 320, 4), np.uint8)] * 30  # more than a pipe holds
     with pytest.raises(MovieError, match=r"^the encoder failed \(exit code 3\): no such codec"):
         packed(frames, (320, 240), 6)
     with pytest.raises(MovieError, match=r"X\.mp4: the encoder failed \(exit code 3\): no such codec"):
@@ -306,22 +311,22 @@ def test_encoder_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.M
 def test_encoder_that_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", str(tmp_path / "nowhere"))
     with pytest.raises(MovieError, match="encoder"):
-        packed([np.zeros((240, 320, 3), np.uint8)], (320, 240), 6)
+        packed([np.zeros((240, 320, 4), np.uint8)], (320, 240), 6)
     with pytest.raises(MovieError, match="encoder"):
         write_movie([b""], 6, tmp_path / "X.mp4")
     assert not (tmp_path / "X.mp4").exists()
 
 
 def test_failing_pieces_leave_the_old_movie(tmp_path: Path) -> None:
-    grey = np.full((240, 320, 3), 90, np.uint8)
+    grey = np.full((240, 320, 4), 90, np.uint8)
 
     def pieces() -> Iterator[bytes]:
         yield packed([grey], (320, 240), 6)
-        yield packed([np.zeros((2, 2, 3), np.uint8)], (320, 240), 6)
+        yield packed([np.zeros((2, 2, 4), np.uint8)], (320, 240), 6)
 
     path = tmp_path / "X.mp4"
     path.write_text("old")
-    with pytest.raises(VisqlError, match=r"a frame has shape \(2, 2, 3\) \(uint8\), not \(240, 320, 3\)"):
+    with pytest.raises(VisqlError, match=r"a frame has shape \(2, 2, 4\) \(uint8\), not \(240, 320, 4\)"):
         write_movie(pieces(), 6, path)
     with pytest.raises(MovieError, match=r"X\.mp4: the encoder failed"):
         write_movie([b"no stream"], 6, path)
@@ -335,7 +340,7 @@ def test_pieces_follow_each_other(tmp_path: Path, frames_per_second: float, leng
     """Every frame is shown once, in order, for its time, wherever one piece ends and the next begins."""
     size, n = (320, 240), sum(lengths)
     levels = np.linspace(20, 230, n).astype(int)
-    whole = [np.full((240, 320, 3), (level, 30, 90), np.uint8) for level in levels]
+    whole = [np.full((240, 320, 4), (level, 30, 90, 255), np.uint8) for level in levels]
     ends = np.cumsum((0, *lengths))
     pieces = [packed(whole[a:b], size, frames_per_second) for a, b in pairwise(ends)]
     write_movie(pieces, frames_per_second, tmp_path / "X.mp4")
@@ -417,7 +422,7 @@ def test_grid_is_the_map() -> None:
 def test_frames_do_not_depend_on_those_before(canvas: MovieCanvas) -> None:
     goes, meta = goes_of("2024-07-13"), {"grids": GRIDS}
     first = canvas.draw(FACTS, maps_of(), meta, goes)
-    assert first.shape == (240, WIDTH, 3)
+    assert first.shape == (240, WIDTH, 4)
     assert first.dtype == np.uint8
     canvas.draw(FrameFacts("X"), None, {}, None, "E_radmaps.parquet: not a Parquet table; make it again")
     canvas.draw_nothing("no exposure in 202408")
@@ -430,14 +435,42 @@ def test_colours_are_scaled_by_exposure_time(kind: str) -> None:
     canvas, meta = MovieCanvas(kind, WIDTH), {"grids": GRIDS}
     panel = canvas._maps[0]
     canvas.draw(replace(FACTS, exptime=524.0), maps_of(), meta, None)
-    usual = panel.image.get_array().copy()
+    usual = panel.bins.colours.get_array().copy()
     canvas.draw(replace(FACTS, exptime=262.0 - 18.0), maps_of(), meta, None)
-    np.testing.assert_allclose(panel.image.get_array().compressed(), 2 * usual.compressed())
+    np.testing.assert_allclose(panel.bins.colours.get_array().compressed(), 2 * usual.compressed())
     counts, _ = grid_of(maps_of(), meta, panel.name) or (np.zeros(0), ())
     assert usual.sum() == pytest.approx(counts.sum())
     assert panel.number.get_text() == f"{counts.sum():,.0f}"
     canvas.draw(replace(FACTS, exptime=np.nan), maps_of(), meta, None)  # not known: as it is
-    np.testing.assert_allclose(panel.image.get_array().compressed(), usual.compressed())
+    np.testing.assert_allclose(panel.bins.colours.get_array().compressed(), usual.compressed())
+
+
+@pytest.mark.parametrize(
+    "extent", [(0, 1, 0, 1), (-0.3, 0.62, 0.2, 1.7), (0.4, 0.6, 0.4, 0.45), (2, 3, 0, 1)]
+)
+@pytest.mark.parametrize("shape", [(3, 5), (300, 400)], ids=str)
+def test_each_pixel_shows_the_bin_its_centre_lies_in(
+    shape: tuple[int, int], extent: tuple[float, float, float, float]
+) -> None:
+    """Also where a map reaches beyond its panel, fills a part of it, or has more bins than pixels."""
+    figure = Figure(figsize=(2, 1), dpi=100)
+    axes = figure.add_axes((0, 0, 1, 1), xlim=(0, 1), ylim=(0, 1))
+    agg = FigureCanvasAgg(figure)
+    values = np.random.default_rng(1).uniform(0, 1, shape)
+    values[0, 0] = np.nan
+    bins = Bins(axes, Normalize(0, 1), colormaps["Greys"])
+    bins.show(values, extent)
+    bins.draw(agg.get_renderer())
+    drawn = np.asarray(agg.buffer_rgba())
+    y, x = (np.mgrid[99:-1:-1, 0:200] + 0.5) / np.array([100, 200])[:, None, None]
+    ix = np.floor((x - extent[0]) / (extent[1] - extent[0]) * shape[1]).astype(int)
+    iy = np.floor((y - extent[2]) / (extent[3] - extent[2]) * shape[0]).astype(int)
+    inside = (ix >= 0) & (ix < shape[1]) & (iy >= 0) & (iy < shape[0])
+    filled = inside.copy()
+    filled[inside] = np.isfinite(values[iy[inside], ix[inside]])
+    expected = colormaps["Greys"](values[iy[filled], ix[filled]], bytes=True)
+    assert np.array_equal(drawn[filled], expected)
+    assert not drawn[~filled][:, 3].any()
 
 
 def test_panels_say_what_is_missing(canvas: MovieCanvas) -> None:
@@ -511,7 +544,7 @@ def test_sizes_are_even(width: int) -> None:
 @pytest.mark.parametrize("width", [322, 1366])
 def test_frames_have_that_size(width: int) -> None:
     frame = MovieCanvas("protons", width).draw(FACTS, maps_of(), {"grids": GRIDS}, None)
-    assert frame.shape == (even_size(width)[1], width, 3)
+    assert frame.shape == (even_size(width)[1], width, 4)
 
 
 def test_unknown_kind() -> None:

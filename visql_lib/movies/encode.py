@@ -44,8 +44,8 @@ def packed(frames: Iterable[NDArray[np.uint8]], size: tuple[int, int], frames_pe
 
     Parameters
     ----------
-    frames : iterable of arrays of uint8, shape (height, width, 3)
-        Red, green, blue; read one at a time.
+    frames : iterable of arrays of uint8, shape (height, width, 4)
+        Red, green, blue, and what is not looked at; read one at a time.
     size : (int, int)
         Width and height [px], both even.
     frames_per_second : float
@@ -61,7 +61,7 @@ def packed(frames: Iterable[NDArray[np.uint8]], size: tuple[int, int], frames_pe
         If the encoder is missing or fails, or a frame has another size.
     """
     with tempfile.TemporaryFile() as stream:
-        shape = (size[1], size[0], 3)
+        shape = (size[1], size[0], 4)
         _run(_packing(size, frames_per_second), (_raw(frame, shape) for frame in frames), stream)
         stream.seek(0)
         return stream.read()
@@ -98,7 +98,7 @@ def write_movie(
 
 def _packing(size: tuple[int, int], rate: float) -> list[str]:
     width, height = size
-    source = f"-f rawvideo -pix_fmt rgb24 -s {width}x{height} -r {rate:g} -i -"
+    source = f"-f rawvideo -pix_fmt rgb0 -s {width}x{height} -r {rate:g} -i -"
     # RGB becomes the colours of HDTV, and the stream says so: players assume them at this size.
     tags = "setparams=colorspace=bt709:color_primaries=bt709:color_trc=bt709:range=tv"
     colours = f"-vf scale=out_color_matrix=bt709:out_range=tv,{tags} -pix_fmt yuv420p"

@@ -21,6 +21,7 @@ from matplotlib.text import Text
 from numpy.typing import NDArray
 
 from visql_lib.pictures import style
+from visql_lib.pictures.movie_bins import Bins
 from visql_lib.pictures.movie_goes import HOURS, GoesPanel, words_in
 from visql_lib.pictures.radiation import LOOKS as PARTICLES
 from visql_lib.radiation.maps import Grid
@@ -168,15 +169,8 @@ class MapPanel:
         self.axes.set_title(self.look.heading, loc="left")
         if name == "rf":
             style.log_ticks(self.axes.yaxis, y0, y1)
-        self.image = self.axes.imshow(
-            np.full((2, 2), np.nan),
-            norm=LogNorm(*self.look.counts),
-            cmap=style.COUNTS,
-            extent=self.look.extent,
-            aspect="auto",
-            animated=True,
-        )
-        style.colour_bar(figure, self.image, bar, self.look.bar, extend="both")
+        self.bins = Bins(self.axes, LogNorm(*self.look.counts), style.COUNTS)
+        style.colour_bar(figure, self.bins.colours, bar, self.look.bar, extend="both")
         self.number = self.axes.text(
             1, 1.008, "", transform=self.axes.transAxes, ha="right", va="bottom", fontsize=11, animated=True
         )
@@ -186,14 +180,14 @@ class MapPanel:
     @property
     def artists(self) -> list[Artist]:
         """What differs from frame to frame; the frame of the panel lies over the picture."""
-        return [self.image, *self.axes.spines.values(), self.number, self.words]
+        return [self.bins, *self.axes.spines.values(), self.number, self.words]
 
     def show(
         self, radmaps: Mapping[str, NDArray] | None, meta: Mapping[str, Any], exptime: float, trouble: str
     ) -> None:
         """Take the map of another exposure."""
         found = None if radmaps is None or trouble else grid_of(radmaps, meta, self.name)
-        self.image.set_visible(found is not None)
+        self.bins.set_visible(found is not None)
         self.number.set_text("")
         self.words.set_text(
             "" if found else _wrapped(trouble or f"no map of {self.look.heading}", self.letters)
@@ -203,10 +197,7 @@ class MapPanel:
         counts, extent = found
         self.number.set_text(f"{int(counts.sum()):,}")
         scale = (exptime + _EXTRA) / _USUAL if self.look.scaled and np.isfinite(exptime) else 1.0
-        self.image.set_data(np.where(counts > 0, counts / scale, np.nan))
-        self.image.set_extent(extent)
-        x0, x1, y0, y1 = self.look.extent  # `set_extent` may move the axes
-        self.axes.set(xlim=(x0, x1), ylim=(y0, y1))
+        self.bins.show(np.where(counts > 0, counts / scale, np.nan), extent)
 
 
 def _wrapped(text: str, width: int) -> str:
@@ -302,8 +293,8 @@ class MovieCanvas:
 
         Returns
         -------
-        array of uint8, shape (height, width, 3)
-            Red, green, blue; the first row is the top.
+        array of uint8, shape (height, width, 4)
+            Red, green, blue, 255; the first row is the top.
         """
         self._clock.set_text(facts.clock)
         self._name.set_text(facts.exposure)
@@ -314,7 +305,7 @@ class MovieCanvas:
         return self._pixels()
 
     def draw_nothing(self, text: str) -> NDArray[np.uint8]:
-        """Draw the frame of a movie without exposures, shape (height, width, 3)."""
+        """Draw the frame of a movie without exposures, shape (height, width, 4)."""
         self._clock.set_text(text)
         self._name.set_text("")
         self._line.set_text("")
@@ -329,7 +320,7 @@ class MovieCanvas:
         of_maps = [artist for panel in self._maps for artist in panel.artists]
         for artist in [*self._goes.artists, *of_maps, self._clock, self._name, self._line]:
             artist.draw(renderer)
-        return np.asarray(self._agg.buffer_rgba())[:, :, :3].copy()
+        return np.array(self._agg.buffer_rgba())
 
 
 def _line(figure: Figure, x: float, y: float, size: float, **options: Any) -> Text:
