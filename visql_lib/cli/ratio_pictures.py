@@ -110,15 +110,14 @@ def _draw_sheets(
     by_ccd: Path, sheet: Path, output: Path, month: str, instrument: Instrument, settings: Settings
 ) -> None:
     from visql_lib.cli.pictures import save
-    from visql_lib.months.ratios import class_stars
+    from visql_lib.months.ratios import stars_by_class
     from visql_lib.photometry.aggregate import select
     from visql_lib.pictures.ratio_sheet import ratio_sheet
     from visql_lib.tables import read_table
     from visql_lib.tables.gaia import RATIOS
 
     fits = read_table(by_ccd, RATIOS.names)
-    for cls in instrument.exposure_classes:
-        stars = class_stars(sheet, cls, settings.ratios, instrument)
+    for cls, stars in stars_by_class(sheet, settings.ratios, instrument):
         rows = select(fits, time="month", space="ccd", cls=cls)
         title = f"VIS/Gaia, {month[:4]}-{month[4:]}, {cls} exposures"
         figure = ratio_sheet(stars, rows, instrument, gain="none", title=title)

@@ -191,12 +191,14 @@ def number(value: Any) -> float:
     return float("nan") if value is None else float(value)
 
 
-def class_stars(sheet: Path, cls: str, settings: RatioSettings, instrument: Instrument) -> dict[str, NDArray]:
-    """Return the stars of all accepted exposures of a class without any gain, for the sheet of CCDs.
+def stars_by_class(
+    sheet: Path, settings: RatioSettings, instrument: Instrument
+) -> Iterator[tuple[str, dict[str, NDArray]]]:
+    """Yield each class with the stars of its accepted exposures, without any gain, for the sheet of CCDs.
 
-    Returns
-    -------
-    dict of arrays, shape (n,)
+    Yields
+    ------
+    (class, dict of arrays, shape (n,))
         EXT, BpRp [mag], VFLUX, GFLUX, FLAGS.
 
     Raises
@@ -206,13 +208,15 @@ def class_stars(sheet: Path, cls: str, settings: RatioSettings, instrument: Inst
     """
     folder = sheet.parent / sheet.stem
     names = ("EXT", "BpRp", "VFLUX", "GFLUX", "FLAGS")
-    parts = [FRAT.empty()]
+    accepted: dict[str, list[Path]] = {cls: [] for cls in instrument.exposure_classes}
     for row in month_exposures(sheet):
         facts = exposure_facts(row, folder)
         meta = facts.get("META", {})
-        exptime = float(meta.get("exptime") or row.exptime)
-        if meta.get("accepted") and instrument.exposure_class(exptime) == cls:
-            parts.append(read_table(facts["PATH"], names))
-    columns = {name: np.concatenate([part[name] for part in parts]) for name in names}
+        cls = instrument.exposure_class(float(meta.get("exptime") or row.exptime))
+        if meta.get("accepted") and cls in accepted:
+            accepted[cls].append(facts["PATH"])
     gains = gain_table(instrument, settings.gain)
-    return columns | {"VFLUX": columns["VFLUX"] / gain_factors(columns["EXT"], gains)}
+    for cls, paths in accepted.items():
+        parts = [FRAT.empty(), *(read_table(path, names) for path in paths)]
+        columns = {name: np.concatenate([part[name] for part in parts]) for name in names}
+        yield cls, columns | {"VFLUX": columns["VFLUX"] / gain_factors(columns["EXT"], gains)}
