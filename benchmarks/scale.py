@@ -166,6 +166,33 @@ class Told(dict[str, Any]):
         print(f"{name}: {value}", file=sys.stderr, flush=True)
 
 
+# The jobs of an exposure and how many files each makes: no settings, logs, benchmarks, functions of ours.
+_BARE = {
+    "catalog": (["raw/{e}.fits"], 14),
+    "stars": (["{e}/catalog0"], 1),
+    "moments": (["raw/{e}.fits", "{e}/stars0"], 2),
+    "pictures": (["{e}/catalog0", "{e}/stars0", "{e}/moments0"], 7),
+    "gaia_match": (["{e}/catalog0", "{e}/stars0"], 7),
+    "particles": (["{e}/catalog0"], 5),
+    "plate": (["{e}/catalog1"], 1),
+}
+
+
+def bare(folder: Path, n: int) -> Figures:
+    """Measure what Snakemake takes to plan as many jobs with as many files, whatever they do."""
+    (folder / "raw").mkdir(parents=True)
+    for number in range(n):
+        (folder / "raw" / f"{number}.fits").touch()
+    ends = [f"{name}0" for name in ("pictures", "gaia_match", "particles", "plate")]
+    rules = [f"rule all:\n    input: expand('{{e}}/{{x}}', e=range({n}), x={ends})"]
+    for name, (inputs, n_files) in _BARE.items():
+        outputs = [f"{{e}}/{name}{i}" for i in range(n_files)]
+        command = f"visql {name} {{input}} -o {{output[0]}}"
+        rules.append(f"rule {name}:\n    input: {inputs}\n    output: {outputs}\n    shell: '{command}'")
+    (folder / "Snakefile").write_text("\n\n".join(rules) + "\n")
+    return measured([sys.executable, "-m", "snakemake", "--dry-run", "--quiet", "rules"], folder)
+
+
 def bench_scale(folder: Path, template: Template, n: int, parts: str) -> dict[str, Any]:
     """Measure a month (or several) of `n` exposures."""
     months = -(-n // A_MONTH)
@@ -181,6 +208,7 @@ def bench_scale(folder: Path, template: Template, n: int, parts: str) -> dict[st
     found["index, known frames"] = measured([*VISQL, "index", "--config", config], folder)
     found["dry-run of everything"] = measured([*run, "--dry-run"], folder)
     found["jobs"] = _jobs(folder / "said.txt")
+    found["of which Snakemake's: bare rules, as many jobs and files"] = bare(folder / "bare", n)
     # In a process of its own: a child's peak is told as no less than its parent's.
     placing = get_context("spawn").Process(target=place, args=(folder, template, n, months))
     placing.start()
@@ -192,7 +220,7 @@ def bench_scale(folder: Path, template: Template, n: int, parts: str) -> dict[st
         one: Command = ["--config", f"months={month}"]
         marks: Command = [*TOUCH, "--configfile", config, *one, "--until", *LAST_OF_EXPOSURE]
         marking.append(measured([*marks, "--", "month", "site"], folder))
-        making.append(measured([*run, "--cores", "1", *one], folder))
+        making.append(measured([*run, "--cores", "all", *one], folder))
     found["Snakemake alone: the exposures' jobs, none does anything"] = added(marking)
     found["everything of the month from the exposures' tables"] = added(making)
     found["steps of the month"] = steps(folder / "results" / "benchmarks")
