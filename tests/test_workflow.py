@@ -458,6 +458,37 @@ def test_broken_frames_cost_themselves_only(month, tmp_path):
     assert other.missing() == {}
 
 
+@pytest.mark.heavy
+def test_a_damaged_table_is_not_blamed_on_its_frame(month, tmp_path):
+    """What the end of the run advises mends it."""
+    other = month.copy(tmp_path / "copy")
+    (name, *_) = stems(month, "SCIENCE")
+    table = other.exposure(name) / f"{name}_stars2.parquet"
+    table.write_bytes(b"garbage")
+    code, said = other.run("--quiet", "rules")
+    assert code == 1
+    assert "1 of 6 exposures failed:" in said
+    assert f"{table.name}: not a Parquet table; make it again\n" in said
+    assert "Make a damaged table again: snakemake --force TABLE. Then run again." in said
+    assert "known_bad" not in said
+    code, said = other.run("--quiet", "rules", "--force", "--", str(table.relative_to(other.folder)))
+    assert code == 0, said
+    code, said = other.run("--quiet", "rules")
+    assert code == 0, said
+    assert read_table(table).n_rows > 0
+    assert other.missing() == {}
+
+
+def test_a_month_without_exposures_is_told_at_the_end(tmp_path):
+    """A wrong folder is as empty as a month that is yet to come, which is no error."""
+    other = Month(tmp_path)
+    other.raw.mkdir()
+    other.configure()
+    code, said = other.run("--quiet", "rules")
+    assert code == 0, said
+    assert "Nothing was made of 202407: no exposures in raw" in said
+
+
 @pytest.mark.parametrize(
     ("changes", "line"),
     [

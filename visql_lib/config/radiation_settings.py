@@ -7,7 +7,7 @@ from typing import Annotated, NamedTuple
 
 from pydantic import BeforeValidator, field_validator
 
-from visql_lib.config.units import Section, one_or_more, setting
+from visql_lib.config.units import Section, names_in, setting
 
 
 class RadiationSettings(Section):
@@ -59,7 +59,7 @@ def satellite_of(text: str) -> Satellite:
 class GoesSettings(Section):
     """The X-ray flux of the Sun, as the GOES satellites measure it, one series per day."""
 
-    sources: Annotated[tuple[str, ...], BeforeValidator(one_or_more)] = setting(
+    sources: Annotated[tuple[str, ...], BeforeValidator(names_in)] = setting(
         ("server",), None, "Where a day is asked for, in this order: folder, server; none: no GOES."
     )
     folder: str = setting("", None, "netCDF files the user already has, for the source folder.")
@@ -68,7 +68,7 @@ class GoesSettings(Section):
         None,
         "Folder of the folders goesNN on the server.",
     )
-    satellites: Annotated[tuple[str, ...], BeforeValidator(one_or_more)] = setting(
+    satellites: Annotated[tuple[str, ...], BeforeValidator(names_in)] = setting(
         ("16 2017-02-07 2025-04-06", "19 2025-04-07", "18 2023-01-04"),
         None,
         "Satellites in the order they are asked for: NUMBER [FIRST-DAY [LAST-DAY]].",

@@ -23,7 +23,7 @@ from visql_lib.config.radiation_settings import (
 )
 from visql_lib.config.site_settings import AlertSettings, SiteSettings
 from visql_lib.config.sky_settings import AstrometrySettings, GaiaSettings, RatioSettings, TrendSettings
-from visql_lib.config.units import Section, one_or_more, setting, unfit_path
+from visql_lib.config.units import Section, names_in, one_or_more, setting, unfit_path
 
 
 class IndexSettings(Section):
@@ -186,12 +186,12 @@ class Settings(Section):
     instrument: str = setting(
         "euclid_vis", None, "Instrument: a name in config/instruments or the path of an instrument file."
     )
-    parts: Annotated[tuple[str, ...], BeforeValidator(one_or_more)] = setting(
+    parts: Annotated[tuple[str, ...], BeforeValidator(names_in)] = setting(
         PARTS,
         None,
         f"What the default target makes beside levels, previews and image quality: {', '.join(PARTS)}.",
     )
-    known_bad: Annotated[tuple[str, ...], BeforeValidator(one_or_more)] = setting(
+    known_bad: Annotated[tuple[str, ...], BeforeValidator(names_in)] = setting(
         (), None, "Exposures known to be unusable: listed in the sheet, never processed, never an error."
     )
     index: IndexSettings = Field(default=IndexSettings(), description=IndexSettings.__doc__)

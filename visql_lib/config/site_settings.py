@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator
 
-from visql_lib.config.units import Section, one_or_more, setting
+from visql_lib.config.units import Section, names_in, one_or_more, setting
 
 
 def _address(text: str) -> str:
@@ -39,7 +39,7 @@ class SiteSettings(Section):
     )
     days: int = setting(30, "d", "Length of the front page's look back.", ge=1)
     thumbnail: int = setting(240, "px", "Width of the small pictures in tables.", ge=60, le=1000)
-    full_resolution: Annotated[tuple[str, ...], BeforeValidator(one_or_more)] = setting(
+    full_resolution: Annotated[tuple[str, ...], BeforeValidator(names_in)] = setting(
         (), None, "Exposures whose viewer shows full resolution; the others show blocks of 8 x 8 px."
     )
     marks: str = setting(

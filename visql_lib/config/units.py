@@ -19,6 +19,11 @@ def one_or_more(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
+def names_in(value: Any) -> Any:
+    """Make a list of a text of names: one, or several with commas between, as `--config` takes them."""
+    return [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
+
+
 # What no path may hold: what cannot be printed or is no text, and what Snakemake takes for a wildcard.
 UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 

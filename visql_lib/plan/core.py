@@ -297,16 +297,21 @@ class Plan:
         return str(path)
 
     def news(self) -> str:
-        """Return what asking again brought, which the next run uses; "" if nothing."""
+        """Return the last words of a run that succeeded: months without exposures, what the next run uses."""
         notes = [
             Path(path)
             for path in (*self.gaia.asking, *self.radiation.asking)
             if path.endswith(".txt") and Path(path).is_file()
         ]
         changed = [n.stem for n in notes if n.read_text(encoding="utf-8").startswith("changed")]
-        return (
-            f"New since it was asked for again: {', '.join(changed)}. Run again to use it." if changed else ""
-        )
+        said = []
+        if empty := [month for month, rows in self.sheets.items() if not rows]:
+            said.append(
+                f"Nothing was made of {', '.join(empty)}: no exposures in {', '.join(self.settings.raw)}"
+            )
+        if changed:
+            said.append(f"New since it was asked for again: {', '.join(changed)}. Run again to use it.")
+        return "\n".join(said)
 
     def complaint(self) -> str:
         """Return what failed in the configured months, one exposure a line; "" if nothing did."""

@@ -11,6 +11,7 @@ from visql_lib.tables.sheet import UNREADABLE, USABLE, read_sheet
 from visql_lib.tables.store import read_meta
 
 UNFINISHED = "unfinished"
+_DAMAGED = "make it again"  # what is said of every table of ours that cannot be read
 _NAMED = 5  # exposures of a message; status.tsv has all
 
 
@@ -36,13 +37,23 @@ def complaint(states: Sequence[ExposureState]) -> str:
     said = []
     if bad:
         head = f"{len(bad)} of {len(states)} exposures failed:"
-        advice = "Fetch or mend the file, or list the exposure in known_bad."
-        said.append("\n  ".join([head, *(f"{s.exposure}: {s.reason}" for s in bad), advice]))
+        said.append("\n  ".join([head, *(f"{s.exposure}: {s.reason}" for s in bad), *_advice(bad)]))
     if unfinished:
         head = f"{len(unfinished)} of {len(states)} exposures are not finished: run again."
         names = [s.exposure for s in unfinished[:_NAMED]] + ["..."] * (len(unfinished) > _NAMED)
         said.append("\n  ".join([head, *names, "If a step failed on one, its log in results/logs says why."]))
     return "\n".join(said)
+
+
+def _advice(bad: Sequence[ExposureState]) -> list[str]:
+    """Return what to do: a table of ours that is damaged is not the frame's fault."""
+    ours = [_DAMAGED in state.reason for state in bad]
+    advice = []
+    if any(ours):
+        advice.append("Make a damaged table again: snakemake --force TABLE. Then run again.")
+    if not all(ours):
+        advice.append("Fetch or mend the file, or list the exposure in known_bad.")
+    return advice
 
 
 def exposure_states(sheet: Path) -> list[ExposureState]:
