@@ -22,7 +22,8 @@ from visql_lib.frames import load_instrument, open_exposure
 from visql_lib.frames.exposure import inspect
 from visql_lib.frames.fits_parts import PartError, parts_in
 from visql_lib.steps.catalog import measure_frame
-from visql_lib.tables.sheet import read_sheet, refresh_sheets, sheet_path
+from visql_lib.tables.sheet import read_sheet, sheet_path
+from visql_lib.tables.sheet_look import refresh_sheets
 from visql_lib.tables.store import read_table
 
 LONGEST, LARGEST = 60.0, 1e9  # s, bytes resident

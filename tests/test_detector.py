@@ -34,7 +34,7 @@ from visql_lib.simulate import SimulatedExposure, exposures_of
 from visql_lib.steps.catalog import _levels, measure_frame
 from visql_lib.tables import QUADRANTS, read_table, write_table
 from visql_lib.tables.detector import DETECTOR, DETECTOR_FRAMES, HOT_PIXELS
-from visql_lib.tables.sheet import refresh_sheets
+from visql_lib.tables.sheet_look import refresh_sheets
 
 TOY = str(Path(__file__).parent / "toy_camera.yaml")
 HOT = {"hot_pixels": 60.0, "hot_columns": ["1-1.E:100", "2-2.G:321"], "row_pattern": 0.2}

@@ -56,7 +56,7 @@ def picture(path):
 
 
 def movie(path):
-    frames = (np.full((64, 64, 3), 9 * n, np.uint8) for n in range(3))
+    frames = (np.full((64, 64, 4), 9 * n, np.uint8) for n in range(3))
     write_movie([packed(frames, (64, 64), 2)], 2, path)
 
 

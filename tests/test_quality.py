@@ -15,7 +15,8 @@ from visql_lib.psf.summary import SUMMARY, summarise_moments
 from visql_lib.tables import MOMENTS, read_table, write_table
 from visql_lib.tables import legacy_read as legacy
 from visql_lib.tables.imported import ImportedRow, merge_imported
-from visql_lib.tables.sheet import SheetRow, refresh_sheets, write_sheet
+from visql_lib.tables.sheet import SheetRow, write_sheet
+from visql_lib.tables.sheet_look import refresh_sheets
 
 VIS = load_instrument("euclid_vis")
 GOOD = {"R2": 1.95, "com1": 0.03, "com2": -0.02, "e1": -0.022, "e2": 0.004, "tr1": -0.23, "tr2": 0.03}

@@ -39,7 +39,8 @@ from visql_lib.frames.names import ArchiveName, RawName
 from visql_lib.site.marks import read_marks
 from visql_lib.steps.fetch import target_of, understand
 from visql_lib.tables.legacy_read import read_archive_names
-from visql_lib.tables.sheet import read_sheet, refresh_sheets, sheet_path
+from visql_lib.tables.sheet import read_sheet, sheet_path
+from visql_lib.tables.sheet_look import refresh_sheets
 
 GOOD = "C_20240712_020000_W_E3830AF0.VIS.bin_01_01"
 EVIL = (

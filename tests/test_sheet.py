@@ -9,7 +9,8 @@ from astropy.io import fits
 
 from visql_lib.config import settings_from_mapping
 from visql_lib.errors import TableError
-from visql_lib.tables.sheet import read_sheet, refresh_sheets, sheet_path, write_sheet
+from visql_lib.tables.sheet import read_sheet, sheet_path, write_sheet
+from visql_lib.tables.sheet_look import refresh_sheets
 
 FAR = 4e9  # seconds since 1970: every file is old
 

@@ -85,7 +85,7 @@ def _drop(settings: Settings, month: str, dry_run: bool) -> int:
     from visql_lib.live.errors import SpaceError
     from visql_lib.live.space import drop, frames_to_drop
     from visql_lib.plan import Plan
-    from visql_lib.tables.sheet import refresh_sheets
+    from visql_lib.tables.sheet_look import refresh_sheets
 
     refresh_sheets(settings, load_instrument(settings.instrument), [month])
     frames = frames_to_drop(settings, Plan.make(settings, refresh=False), month)

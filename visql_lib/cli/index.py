@@ -28,7 +28,8 @@ def command(raw: tuple[Path, ...], results: Path | None, months: str | None, con
     from visql_lib.config import settings_from_mapping
     from visql_lib.frames import load_instrument
     from visql_lib.plan import month_list
-    from visql_lib.tables.sheet import refresh_sheets, sheet_path
+    from visql_lib.tables.sheet import sheet_path
+    from visql_lib.tables.sheet_look import refresh_sheets
 
     given = {"raw": [str(r) for r in raw], "results": results and str(results), "months": months}
     settings = settings_from_mapping(settings_of(config).model_dump() | {k: v for k, v in given.items() if v})

@@ -14,7 +14,8 @@ from visql_lib.errors import ConfigError
 from visql_lib.frames.instrument import load_instrument
 from visql_lib.live.raw import raw_files
 from visql_lib.plan import month_list
-from visql_lib.tables.sheet import GROWING, SheetRow, read_sheet, refresh_sheets, sheet_path
+from visql_lib.tables.sheet import GROWING, SheetRow, read_sheet, sheet_path
+from visql_lib.tables.sheet_look import refresh_sheets
 
 log = logging.getLogger(__name__)
 

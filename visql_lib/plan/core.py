@@ -18,14 +18,8 @@ from visql_lib.photometry.ratios import gain_table
 from visql_lib.plan.gaia import GaiaPlan
 from visql_lib.plan.radiation import RadiationPlan
 from visql_lib.plan.states import complaint, exposure_states
-from visql_lib.tables.sheet import (
-    USABLE,
-    WITHOUT_RAW,
-    SheetRow,
-    read_sheet,
-    refresh_sheets,
-    sheet_path,
-)
+from visql_lib.tables.sheet import USABLE, WITHOUT_RAW, SheetRow, read_sheet, sheet_path
+from visql_lib.tables.sheet_look import refresh_sheets
 from visql_lib.tables.store import atomic_path
 
 CATALOGUED = ("SCIENCE", "DARK", "FLAT")  # frame types that get a catalogue

@@ -1,37 +1,20 @@
-"""The exposure sheet: one row per raw file of a month, and how it is kept up to date.
-
-Headers are read only for files that are new or changed (name, size and time
-of change), so that a look at two thousand known exposures takes well below a
-second. The sheet is written only if a row changed.
-"""
+"""The exposure sheet: one row per raw file of a month."""
 
 from __future__ import annotations
 
 import csv
 import io
-import logging
 import math
-import os
-import stat
-import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, fields, replace
-from functools import cached_property
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from visql_lib import ledger
-from visql_lib.config import IndexSettings, Settings
-from visql_lib.config.load import digest
-from visql_lib.config.units import UNPRINTABLE, unfit_path
-from visql_lib.errors import ConfigError, FrameError, NameFormatError, TableError
-from visql_lib.frames.header import ExposureHeader
-from visql_lib.frames.instrument import Instrument
-from visql_lib.frames.names import RawName, odd_kind, stem_of
+from visql_lib.config.units import UNPRINTABLE
+from visql_lib.errors import TableError
 from visql_lib.tables.provenance import new_hash
 from visql_lib.tables.store import atomic_path
-
-log = logging.getLogger(__name__)
 
 OK, INCOMPLETE, UNREADABLE, GROWING, KNOWN_BAD, IMPORTED, GONE, SUPERSEDED = (
     "ok",
@@ -80,13 +63,13 @@ class SheetRow:
         return f"{self.size}-{self.mtime}"
 
 
-_FROM_HEADER = (
+FROM_HEADER = (
     *("frame_type", "date_obs", "date_source", "exptime", "ra", "dec", "pa", "saa", "alpha"),
     *("obs_id", "calblkid", "calblkvr", "dithobs", "img_t1", "img_t2"),
 )
-_COLUMNS = tuple(f.name for f in fields(SheetRow))
-_NUMBERS = {f.name for f in fields(SheetRow) if f.type == "float"}
-_INTEGERS = {f.name for f in fields(SheetRow) if f.type == "int"}
+COLUMNS = tuple(f.name for f in fields(SheetRow))
+NUMBERS = {f.name for f in fields(SheetRow) if f.type == "float"}
+INTEGERS = {f.name for f in fields(SheetRow) if f.type == "int"}
 
 
 def read_sheet(path: Path) -> list[SheetRow]:
@@ -105,7 +88,7 @@ def read_sheet(path: Path) -> list[SheetRow]:
         raise TableError(f"{path}: no text, so no exposure sheet; give the .tsv of `visql index`") from error
     ledger.read(path, new_hash(text.encode()).hexdigest())
     lines = csv.DictReader(io.StringIO(text), delimiter="\t")
-    if tuple(lines.fieldnames or ()) != _COLUMNS:
+    if tuple(lines.fieldnames or ()) != COLUMNS:
         raise TableError(f"{path}: not an exposure sheet of this version; remove it and run `visql index`")
     try:
         return [_parse(line) for line in lines]
@@ -129,9 +112,9 @@ def row_of(path: Path, exposure: str) -> SheetRow:
 
 def _parse(line: dict[str, str]) -> SheetRow:
     values: dict[str, Any] = dict(line)
-    for name in _NUMBERS:
+    for name in NUMBERS:
         values[name] = float(line[name] or "nan")
-    for name in _INTEGERS:
+    for name in INTEGERS:
         values[name] = int(line[name])
     return SheetRow(**values)
 
@@ -140,10 +123,10 @@ def write_sheet(path: Path, rows: Iterable[SheetRow]) -> bool:
     """Write a sheet, unless it stands like that already; say whether it was written."""
     out = io.StringIO()
     writer = csv.writer(out, delimiter="\t", lineterminator="\n")
-    writer.writerow(_COLUMNS)
+    writer.writerow(COLUMNS)
     for row in sorted(rows, key=lambda r: r.exposure):
         values = asdict(row)
-        for name in _NUMBERS:
+        for name in NUMBERS:
             values[name] = "" if math.isnan(values[name]) else repr(values[name])
         writer.writerow(UNPRINTABLE.sub(" ", str(v)) for v in values.values())
     text = out.getvalue()
@@ -157,301 +140,3 @@ def write_sheet(path: Path, rows: Iterable[SheetRow]) -> bool:
 def sheet_path(results: Path, month: str) -> Path:
     """Return where the sheet of a month is."""
     return results / "exposures" / f"{month}.tsv"
-
-
-def refresh_sheets(
-    settings: Settings,
-    instrument: Instrument,
-    months: Sequence[str],
-    *,
-    now: float | None = None,
-    on_read: Callable[[], None] = lambda: None,
-) -> dict[str, list[SheetRow]]:
-    """Bring the sheets of `months` up to date and return their rows.
-
-    Parameters
-    ----------
-    settings : Settings
-        Where raw frames and results are, and how old a file must be.
-    instrument : Instrument
-        Interprets headers.
-    months : sequence of str
-        Months to list, YYYYMM.
-    now : float, optional
-        Seconds since 1970, for the age of files.
-    on_read : callable, optional
-        Called for every file whose header was read.
-
-    Raises
-    ------
-    ConfigError
-        If a raw folder does not exist.
-    TableError
-        If an existing sheet cannot be read.
-    """
-    from filelock import FileLock
-
-    for folder in settings.raw:
-        if not Path(folder).is_dir():
-            raise ConfigError(f"raw: folder {folder!r} does not exist; create it, or set raw=FOLDER")
-    results = Path(settings.results)
-    found = _find_frames(settings, set(months))
-    (results / "exposures").mkdir(parents=True, exist_ok=True)
-    sheets = {}
-    with FileLock(results / "exposures" / ".lock"):
-        for month in months:
-            path = sheet_path(results, month)
-            known = {r.exposure: r for r in read_sheet(path)} if path.is_file() else {}
-            look = _Look(settings, instrument, time.time() if now is None else now, on_read)
-            rows = {stem: look.row(*frame, known.get(stem)) for stem, frame in found[month].items()}
-            for stem, row in known.items():
-                away = stem not in rows or stat.S_ISLNK(
-                    found[month][stem][1].st_mode
-                )  # on a disk not mounted
-                if away and (kept := _without_raw(row, path)) is not None:
-                    rows[stem] = kept
-            for row in _imported_rows(results, month):
-                rows.setdefault(row.exposure, row)
-            _settle_versions(rows, found[month], look)
-            write_sheet(path, rows.values())
-            _warn(path, [row for stem, row in rows.items() if row != known.get(stem)])
-            _say_what_is_left(month, rows.values(), settings)
-            sheets[month] = sorted(rows.values(), key=lambda r: r.exposure)
-    return sheets
-
-
-def _without_raw(row: SheetRow, sheet: Path) -> SheetRow | None:
-    """Return the row of an exposure whose raw frame is gone, None if nothing was made of it."""
-    made = sheet.with_suffix("") / row.exposure / f"{row.exposure}_quadrants.parquet"
-    if row.status not in (*USABLE, GONE, SUPERSEDED) or not made.is_file():
-        return None
-    return replace(row, file="", status=GONE, reason="the raw frame is gone; its products are kept")
-
-
-def _settle_versions(rows: dict[str, SheetRow], found: _Found, look: _Look) -> None:
-    """Of several versions of an exposure the newest that can be used counts; the others are only listed."""
-    versions: dict[RawName, list[tuple[int, str]]] = {}
-    for stem in rows:
-        name = RawName.parse(stem)
-        versions.setdefault(replace(name, version=0), []).append((name.version, stem))
-    for several in versions.values():
-        newest = ""
-        for version, stem in sorted(several, reverse=True):
-            if not newest:
-                if rows[stem].status == SUPERSEDED:  # what superseded it is gone, or broken
-                    rows[stem] = look.row(*found[stem], None)
-                if rows[stem].status in (*USABLE, GONE, IMPORTED):
-                    newest, reason = stem, f"version {version:02d} of it is there: {stem}"
-            elif rows[stem].status != KNOWN_BAD:
-                rows[stem] = replace(rows[stem], status=SUPERSEDED, reason=reason)
-
-
-def _say_what_is_left(month: str, rows: Collection[SheetRow], settings: Settings) -> None:
-    """Say that a month has no frames, or that some are left for later: else that looks like success."""
-    if not rows:
-        log.warning("%s: no exposures in %s", month, ", ".join(settings.raw))
-    if growing := sum(row.status == GROWING for row in rows):
-        age = settings.index.growing_age
-        log.warning("%s: %d frames changed less than %g s ago are left for a later run", month, growing, age)
-
-
-_NAMED = 8  # missing quadrants
-_SHOWN = 3  # frames named in a warning; the sheet has all
-
-
-def _warn(path: Path, changed: Sequence[SheetRow]) -> None:
-    """Say which of the frames that are new or changed are not as they should be."""
-    for status in (UNREADABLE, INCOMPLETE):
-        rows = [row for row in changed if row.status == status]
-        for row in rows[:_SHOWN]:
-            log.warning("%s: %s: %s", row.exposure, status, row.reason)
-        if len(rows) > _SHOWN:
-            log.warning("%s: and %d more %s frames", path, len(rows) - _SHOWN, status)
-
-
-_Found = dict[str, tuple[Path, os.stat_result]]  # exposure -> file, and what the system says of it
-
-
-def _find_frames(settings: Settings, months: set[str]) -> dict[str, _Found]:
-    """Return month -> exposure -> (file, stat) of all raw files of `months`."""
-    suffixes = settings.index.suffixes
-    found: dict[str, _Found] = {month: {} for month in months}
-    odd: list[str] = []
-    for folder in settings.raw:
-        for entry, state in _walk(Path(folder)):
-            suffix = next((s for s in suffixes if entry.name.endswith(s)), None)
-            if suffix is None:
-                continue
-            try:
-                month = RawName.parse(entry.name).month
-            except NameFormatError:
-                odd += [entry.path] * (not stat.S_ISDIR(state.st_mode))
-                continue
-            if month not in months:
-                continue
-            stem, path = stem_of(entry.name), Path(entry.path)
-            other = found[month].get(stem)
-            if other is not None:
-                log.warning("%s: found twice, %s and %s", stem, other[0], path)
-                if _rank(other[0], suffixes) <= _rank(path, suffixes):
-                    continue
-            found[month][stem] = (path, state)
-    if odd:
-        shown = ", ".join(map(repr, odd[:_SHOWN])) + ", ..." * (len(odd) > _SHOWN)
-        log.warning("%d FITS files are not named like raw frames and are left alone: %s", len(odd), shown)
-    return found
-
-
-def _walk(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[tuple[os.DirEntry[str], os.stat_result]]:
-    """Yield what is below a folder in order of name, a folder after what is in it.
-
-    What may not be looked into is skipped with a warning. Links are followed, those
-    that lead nowhere are yielded as links.
-    """
-    try:
-        real = folder.resolve()
-        if real in above:  # a link that leads back
-            return
-        entries = sorted(os.scandir(folder), key=lambda e: e.name)
-    except OSError as error:
-        log.warning("%s: cannot be looked into (%s)", folder, error.strerror)
-        return
-    for entry in entries:
-        if entry.name.startswith("."):  # not ready yet: rsync's half files, and the folders it keeps them in
-            continue
-        try:
-            state = entry.stat()
-        except OSError:  # gone since it was listed, or a link to what is away
-            try:
-                state = entry.stat(follow_symlinks=False)
-            except OSError:
-                continue
-        if stat.S_ISDIR(state.st_mode):
-            yield from _walk(Path(entry.path), (*above, real))
-        yield entry, state
-
-
-def _rank(path: Path, suffixes: Sequence[str]) -> int:
-    return next(i for i, s in enumerate(suffixes) if path.name.endswith(s))
-
-
-@dataclass(frozen=True)
-class _Look:
-    """One look at raw files: what their rows are now."""
-
-    settings: Settings
-    instrument: Instrument
-    now: float  # seconds since 1970
-    on_read: Callable[[], None]
-
-    @cached_property
-    def context(self) -> str:
-        """Changes with what decides how a header is read."""
-        facts = self.instrument.model_dump(mode="json", include={"geometry", "frame_types", "earliest_date"})
-        return digest(facts, {"detectors": self.settings.index.detectors})
-
-    def row(self, file: Path, state: os.stat_result, known: SheetRow | None) -> SheetRow:
-        """Return the row of one raw file: the old one where the file did not change."""
-        stem = stem_of(file.name)
-        bad = stem in self.settings.known_bad
-        if known is not None and not bad and known.status in (OK, INCOMPLETE, UNREADABLE, SUPERSEDED):
-            seen = (str(file), state.st_size, state.st_mtime_ns, self.context)
-            if (known.file, known.size, known.mtime, known.context) == seen:
-                return known
-        blank = replace(_blank(stem, file, state), context=self.context)
-        if bad:
-            return replace(blank, status=KNOWN_BAD, reason="listed in known_bad")
-        if reason := _obstacle(file, state):
-            return replace(blank, status=UNREADABLE, reason=reason)
-        if abs(self.now - state.st_mtime) < self.settings.index.growing_age:  # clocks differ a little
-            return replace(blank, status=GROWING, reason="changed a moment ago; left for later")
-        self.on_read()
-        row = _inspect(blank, file, self.settings.index, self.instrument)
-        if row.status == UNREADABLE and known is not None and known.frame_type != "UNKNOWN":
-            # What is known of the exposure stays known; only its file has been broken since.
-            return replace(row, **{name: getattr(known, name) for name in _FROM_HEADER})
-        return row
-
-
-def _obstacle(file: Path, state: os.stat_result) -> str:
-    """Return why a file is not even opened, "" if it can be."""
-    if kind := odd_kind(state.st_mode):
-        return f"{file}: {kind}, not a file"
-    if reason := unfit_path(str(file)):
-        return f"{str(file)!r}: the path {reason}; rename the folder"
-    return ""
-
-
-def _blank(stem: str, file: Path, state: os.stat_result) -> SheetRow:
-    start = RawName.parse(stem).start
-    empty: dict[str, Any] = dict.fromkeys(_COLUMNS, "") | dict.fromkeys(_NUMBERS, math.nan)
-    values = empty | {
-        "exposure": stem,
-        "file": str(file),
-        "frame_type": "UNKNOWN",
-        "date_obs": start.strftime("%Y-%m-%dT%H:%M:%S.000"),
-        "date_source": "name",
-        "size": state.st_size,
-        "mtime": state.st_mtime_ns,
-    }
-    return SheetRow(**values)
-
-
-def _inspect(blank: SheetRow, file: Path, settings: IndexSettings, instrument: Instrument) -> SheetRow:
-    from visql_lib.frames.exposure import inspect  # imports astropy: only where a header is read
-
-    try:
-        structure = inspect(file, instrument)
-    except FrameError as error:
-        log.info("%s", error)
-        return replace(blank, status=UNREADABLE, reason=str(error))
-    row = replace(blank, status=OK, **header_values(structure.header))
-    expected = [
-        q.name for q in instrument.quadrants.values() if not settings.detectors or q.ccd in settings.detectors
-    ]
-    missing = [] if structure.quadrants is None else [q for q in expected if q not in structure.quadrants]
-    if len(missing) == len(expected):
-        reason = f"{file}: holds none of the quadrants of {instrument.name}"
-        log.info("%s", reason)
-        return replace(row, status=UNREADABLE, reason=reason)
-    if missing:
-        named = " ".join(missing[:_NAMED]) + " ..." * (len(missing) > _NAMED)
-        reason = f"{len(missing)} of {len(expected)} quadrants missing: {named}"
-        log.info("%s: %s", blank.exposure, reason)
-        return replace(row, status=INCOMPLETE, reason=reason)
-    return row
-
-
-def header_values(header: ExposureHeader) -> dict[str, Any]:
-    """Return the columns of a sheet row that come from a header."""
-    values = asdict(header)
-    start = values.pop("start")
-    values["date_source"] = values.pop("start_source")
-    if start is not None:
-        values["date_obs"] = start.strftime("%Y-%m-%dT%H:%M:%S.") + f"{start.microsecond // 1000:03d}"
-    return values
-
-
-def _imported_rows(results: Path, month: str) -> Iterator[SheetRow]:
-    """Yield rows of exposures that are known from imported tables only."""
-    if not (results / "imported" / f"{month}.parquet").is_file():
-        return
-    from visql_lib.tables.imported import read_imported
-
-    table = read_imported(results, month)
-    if table is None:
-        return
-    empty: dict[str, Any] = (
-        dict.fromkeys(_COLUMNS, "") | dict.fromkeys(_NUMBERS, math.nan) | dict.fromkeys(_INTEGERS, 0)
-    )
-    for i, stem in enumerate(table["EXPOSURE"]):
-        values = empty | {
-            "exposure": str(stem),
-            "frame_type": str(table["FRAME_TYPE"][i]),
-            "date_obs": str(table["DATE_OBS"][i])[:23],
-            "date_source": "name",
-            "exptime": float(table["EXPTIME"][i]),
-            "status": IMPORTED,
-            "reason": "from text tables of the original system",
-        }
-        yield SheetRow(**values)
