@@ -71,12 +71,12 @@ def raw_frame(wildcards):
     return row.file
 
 
+EXPOSURES = [row.exposure for month in PLAN.months for row in PLAN.sheets[month]]
+
+
 def these(exposures):
     """Return a regular expression of some of the exposures that there are."""
-    return told_apart(
-        exposures,
-        [row.exposure for month in PLAN.months for row in PLAN.sheets[month]],
-    )
+    return told_apart(exposures, EXPOSURES)
 
 
 def only(*exposures):
