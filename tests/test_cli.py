@@ -1,5 +1,6 @@
 """The visql command as a person meets it: help, exit codes, wrong usage, real files."""
 
+import os
 import subprocess
 import sys
 
@@ -74,6 +75,22 @@ def chain(long_frame, config, tmp_path_factory):
         assert (done.returncode, done.stdout) == (0, ""), done.stderr
         assert done.stderr == ""
     return folder
+
+
+@pytest.mark.parametrize(("given", "expected"), [(None, "1"), ("3", "3")])
+def test_last_digits_do_not_depend_on_the_cores(given, expected):
+    """A command by hand adds as the workflow's jobs do, unless it is told otherwise."""
+    code = "import os; from visql_lib.cli import main\ntry: main()\nfinally: print(os.environ['OPENBLAS_NUM_THREADS'])"
+    surroundings = {k: v for k, v in os.environ.items() if k != "OPENBLAS_NUM_THREADS"}
+    surroundings |= {"OPENBLAS_NUM_THREADS": given} if given else {}
+    done = subprocess.run(
+        [sys.executable, "-c", code, "--version"],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=surroundings,
+    )
+    assert done.stdout.splitlines()[-1] == expected
 
 
 def test_version_comes_at_once():

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import importlib
+import os
 import sys
 
 import click
@@ -114,6 +115,9 @@ def cli() -> None:
 def main() -> None:
     """Run the command line; our own errors become one line and an exit code."""
     gc.set_threshold(_GARBAGE)
+    # Before numpy comes: several threads of its linear algebra add in another order, and the last digits
+    # would depend on the cores. The workflow's jobs have one, too.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         code = cli(standalone_mode=False)
     except click.exceptions.Exit as stop:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -155,6 +156,16 @@ def offsets(pairs: Pairs, geometry: FocalPlaneGeometry, pointing: Pointing) -> t
     return (true[0] - p) / PIXEL, (true[1] - q) / PIXEL
 
 
+class _Here(NamedTuple):
+    """What a state of the fit predicts for all pairs: x and y of each, arrays of shape (n,)."""
+
+    true: tuple[NDArray, NDArray]  # focal-plane positions [deg]
+    tangent: tuple[NDArray, NDArray]  # the tangent-plane positions made of them [deg]
+    jacobian: tuple[NDArray, NDArray, NDArray, NDArray]  # of the distortion there
+    missing: NDArray  # to the reference on the tangent plane, shape (2, n) [px]
+    residuals: NDArray  # measured less predicted in the focal plane, shape (2, n) [px]
+
+
 class _Work:
     """State of a fit: pointings, geometry, and the pairs ordered by CCD and then exposure."""
 
@@ -184,40 +195,44 @@ class _Work:
         self.common = _common_terms(model.degree)
         self.total = np.zeros(len(self.common) + self.per_ccd * len(self.own))
         self.normal = NormalEquations(0, 0)
+        self._known: _Here | None = None
 
-    def _model(self) -> tuple[NDArray, NDArray, NDArray, NDArray]:
-        """Return true focal-plane positions and the tangent-plane positions made of them [deg]."""
+    @property
+    def _here(self) -> _Here:
+        """What pointings and geometry predict; worked out once until they move."""
+        if self._known is None:
+            self._known = self._predicted()
+        return self._known
+
+    def _predicted(self) -> _Here:
         p, q = np.empty_like(self.x), np.empty_like(self.y)
         for name, rows in zip(self.names, self.rows, strict=True):
             p[rows], q[rows] = self.geometry.true(str(name), self.x[rows], self.y[rows])
         big_x, big_y = self.geometry.distortion.apply(p, q)
         scale = self.scales[self.exposure]
-        return p, q, big_x * scale, big_y * scale
-
-    def _missing(self, model: tuple[NDArray, NDArray, NDArray, NDArray]) -> tuple[NDArray, NDArray]:
-        """Return what the model lacks to the reference on the tangent plane [px]."""
+        big_x, big_y = big_x * scale, big_y * scale
         at = [project(e.ra, e.dec, b) for e, b in zip(self.exposures, self.boresights, strict=True)]
         x, y = (np.concatenate([a[k] for a in at]) for k in (0, 1))
-        return (x - model[2]) / PIXEL, (y - model[3]) / PIXEL
+        missing = np.array([(x - big_x) / PIXEL, (y - big_y) / PIXEL])
+        jacobian = self.geometry.distortion.jacobian(p, q)
+        (xx, xy, yx, yy), (rx, ry) = jacobian, missing
+        det = (xx * yy - xy * yx) * scale
+        residuals = np.array([-(yy * rx - xy * ry) / det, -(xx * ry - yx * rx) / det])
+        return _Here((p, q), (big_x, big_y), jacobian, missing, residuals)
 
     def residuals(self) -> NDArray:
         """Return measured less predicted positions in the focal plane, shape (2, n) [px]."""
-        model = self._model()
-        rx, ry = self._missing(model)
-        xx, xy, yx, yy = self.geometry.distortion.jacobian(*model[:2])
-        det = (xx * yy - xy * yx) * self.scales[self.exposure]
-        return np.array([-(yy * rx - xy * ry) / det, -(xx * ry - yx * rx) / det])
+        return self._here.residuals
 
     def step(self, weight: NDArray, sigma: float) -> float:
         """Solve once for everything and move to it; return the noise per axis [px] found before."""
         normal = NormalEquations(len(self.exposures), len(self.common) + self.per_ccd * len(self.own))
-        model = self._model()
-        r = np.array(self._missing(model))
+        here = self._here
         for c, all_rows in enumerate(self.rows):
             rows = all_rows[weight[all_rows] > 0]
             if len(rows):
-                block = self._block(c, rows, model)
-                normal.add(*block, self.exposure[rows], r[:, rows], weight[rows])
+                block = self._block(c, rows, here)
+                normal.add(*block, self.exposure[rows], here.missing[:, rows], weight[rows])
         normal.prior(sigma**2 * self._precision(), self.total)
         for row in self._conditions():
             normal.hold(row, _HOLD)
@@ -229,11 +244,9 @@ class _Work:
         noise = float(np.sqrt((weight * self.residuals() ** 2).sum() / max(free, 1)))
         return max(noise, 1e-6)
 
-    def _block(
-        self, c: int, rows: NDArray, model: tuple[NDArray, NDArray, NDArray, NDArray]
-    ) -> tuple[NDArray, NDArray, NDArray]:
+    def _block(self, c: int, rows: NDArray, here: _Here) -> tuple[NDArray, NDArray, NDArray]:
         """Return derivatives by the exposures' unknowns and the shared ones, and the latter's numbers."""
-        p, q, big_x, big_y = (m[rows] for m in model)
+        p, q, big_x, big_y = (m[rows] for m in (*here.true, *here.tangent))
         one, nil = np.ones(len(rows)), np.zeros(len(rows))
         by_exposure = np.array(
             [[one, nil, -big_y / RADIUS, big_x / RADIUS], [nil, one, big_x / RADIUS, big_y / RADIUS]]
@@ -244,7 +257,7 @@ class _Work:
             place = self.own.index(c)
             first = len(self.common) + place * self.per_ccd
             numbers += list(range(first, first + self.per_ccd))
-            xx, xy, yx, yy = self.geometry.distortion.jacobian(p, q)
+            xx, xy, yx, yy = (derivative[rows] for derivative in here.jacobian)
             basis = [one]
             if self.per_ccd == 6:
                 x0, y0 = self.centres[c]
@@ -293,6 +306,7 @@ class _Work:
             _change_ccd(shifts, affines, str(self.names[c]), self.centres[c], values)
         self._guess_others(shifts, affines)
         self.geometry = FocalPlaneGeometry(distortion, shifts, affines)
+        self._known = None
 
     def _guess_others(self, shifts: dict[str, tuple[float, float]], affines: dict[str, CcdAffine]) -> None:
         """Give CCDs of too few stars what the others have in common: a plane of shifts, the mean affine."""

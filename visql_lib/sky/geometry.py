@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -58,9 +58,8 @@ class CubicDistortion:
     def jacobian(self, x: NDArray, y: NDArray) -> tuple[NDArray, NDArray, NDArray, NDArray]:
         """Return dX/dx, dX/dy, dY/dx, dY/dy of `apply`, dimensionless, at positions [deg]."""
         powers = dict(zip(CUBIC_TERMS, _powers(x, y), strict=True))
-        nil = np.zeros_like(x)
-        by_x = [i * powers[i - 1, j] if i else nil for i, j in CUBIC_TERMS]
-        by_y = [j * powers[i, j - 1] if j else nil for i, j in CUBIC_TERMS]
+        by_x = [i * powers[i - 1, j] if i else None for i, j in CUBIC_TERMS]
+        by_y = [j * powers[i, j - 1] if j else None for i, j in CUBIC_TERMS]
         return (
             _combine(self.x, by_x),
             _combine(self.x, by_y),
@@ -75,8 +74,13 @@ def _powers(x: NDArray, y: NDArray) -> list[NDArray]:
     return [xs[i] * ys[j] for i, j in CUBIC_TERMS]
 
 
-def _combine(coefficients: tuple[float, ...], terms: list[NDArray]) -> NDArray:
-    return np.asarray(sum(c * t for c, t in zip(coefficients, terms, strict=True)))
+def _combine(coefficients: tuple[float, ...], terms: Sequence[NDArray | None]) -> NDArray:
+    """Return the sum of coefficients times terms, of which None are zero everywhere."""
+    products = (c * t for c, t in zip(coefficients, terms, strict=True) if t is not None)
+    total = np.asarray(next(products))
+    for product in products:
+        total = total + product if total.ndim == 0 else np.add(total, product, out=total)
+    return total
 
 
 @dataclass(frozen=True)
