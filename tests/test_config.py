@@ -76,8 +76,13 @@ def test_a_file_that_is_no_mapping_is_refused(tmp_path):
         load_settings(tmp_path / "missing.yaml")
 
 
-@pytest.mark.parametrize("text", ["A,B", " A , B,", ["A", "B"]], ids=str)
+@pytest.mark.parametrize("text", ["A,B", " A , B ", ["A", "B"]], ids=str)
 def test_names_may_stand_in_one_text(text):
+    assert settings_from_mapping({"known_bad": " "}).known_bad == ()
+    with pytest.raises(ConfigError, match="'' is not a month"):
+        settings_from_mapping({"months": "202407,"})
+    with pytest.raises(ConfigError, match="name at least one month"):
+        settings_from_mapping({"months": ""})
     assert settings_from_mapping({"known_bad": text}).known_bad == ("A", "B")
     assert settings_from_mapping({"parts": "gaia,movies"}).parts == ("gaia", "movies")
     assert settings_from_mapping({"raw": "a,b"}).raw == ("a,b",)  # a folder may be called that

@@ -161,10 +161,7 @@ class LegacySettings(Section):
 
 def _months(value: Any) -> Any:
     """Accept one month, a comma-separated text, or a list, of numbers or texts."""
-    if isinstance(value, int):
-        value = str(value)
-    if isinstance(value, str):
-        value = [part.strip() for part in value.split(",")]
+    value = names_in(str(value) if isinstance(value, int) else value)
     return [str(item) for item in value] if isinstance(value, list | tuple) else value
 
 

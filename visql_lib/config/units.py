@@ -21,7 +21,9 @@ def one_or_more(value: Any) -> Any:
 
 def names_in(value: Any) -> Any:
     """Make a list of a text of names: one, or several with commas between, as `--config` takes them."""
-    return [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    return [name.strip() for name in value.split(",")] if value.strip() else []
 
 
 # What no path may hold: what cannot be printed or is no text, and what Snakemake takes for a wildcard.
