@@ -29,9 +29,11 @@ from visql_lib.errors import VisqlError
 from visql_lib.movies.encode import encoder, packed, write_movie
 from visql_lib.movies.errors import MovieError
 from visql_lib.movies.frames import GoesDays, movie_exposures, read_angles
+from visql_lib.pictures import style
 from visql_lib.pictures.movie import FrameFacts, MovieCanvas, even_size, grid_of
 from visql_lib.pictures.movie_bins import Bins
 from visql_lib.pictures.movie_goes import FLUXES, series_line
+from visql_lib.pictures.movie_text import Line
 from visql_lib.radiation.maps import MAPS, Grid
 from visql_lib.tables import read_table, write_table
 from visql_lib.tables.provenance import actual_checksum, read_record
@@ -440,7 +442,7 @@ def test_colours_are_scaled_by_exposure_time(kind: str) -> None:
     np.testing.assert_allclose(panel.bins.colours.get_array().compressed(), 2 * usual.compressed())
     counts, _ = grid_of(maps_of(), meta, panel.name) or (np.zeros(0), ())
     assert usual.sum() == pytest.approx(counts.sum())
-    assert panel.number.get_text() == f"{counts.sum():,.0f}"
+    assert panel.number.text == f"{counts.sum():,.0f}"
     canvas.draw(replace(FACTS, exptime=np.nan), maps_of(), meta, None)  # not known: as it is
     np.testing.assert_allclose(panel.bins.colours.get_array().compressed(), usual.compressed())
 
@@ -473,6 +475,41 @@ def test_each_pixel_shows_the_bin_its_centre_lies_in(
     assert not drawn[~filled][:, 3].any()
 
 
+@pytest.mark.parametrize("anchor", ["ls", "rs"])
+@pytest.mark.parametrize(
+    ("text", "points"),
+    [
+        ("C_20240713_032840_W_EB731D27", 13.0),
+        ("SAA 91.67°   ALPHA −4.50°   1.1×10⁻⁷ W/m²", 13.0),
+        ("76,534", 23.0),
+    ],
+)
+def test_lines_stand_where_matplotlib_would_put_them(anchor: str, text: str, points: float) -> None:
+    """As dark, and within two pixels of its edges."""
+    figure = Figure(figsize=(8, 1), dpi=100)
+    line = Line(figure, (0.5, 0.6), points, anchor, colour="#0072b2")
+    line.text = text
+    ha = {"l": "left", "r": "right"}[anchor[0]]
+    usual = figure.text(0.5, 0.6, text, size=points, ha=ha, color="#0072b2", family=style.FONT)
+    drawn = []
+    for artist in (line, usual):
+        agg = FigureCanvasAgg(figure)
+        artist.draw(agg.get_renderer())
+        drawn.append(np.asarray(agg.buffer_rgba()).copy())
+    assert {tuple(pixel) for pixel in drawn[0][drawn[0][..., 3] == 255]} == {(0, 0x72, 0xB2, 255)}
+    edges = [
+        [edge for axis in (0, 1) for edge in np.flatnonzero(picture[..., 3].any(axis))[[0, -1]]]
+        for picture in drawn
+    ]
+    np.testing.assert_allclose(*edges, atol=2)
+    new, old = (picture[..., 3].sum(dtype=float) for picture in drawn)
+    assert new == pytest.approx(old, rel=0.1)
+    line.text = ""
+    agg = FigureCanvasAgg(figure)
+    line.draw(agg.get_renderer())
+    assert not np.asarray(agg.buffer_rgba())[..., 3].any()
+
+
 def test_panels_say_what_is_missing(canvas: MovieCanvas) -> None:
     canvas.draw(FACTS, maps_of(), {"grids": {"rf": GRIDS["rf"]}}, None)
     xray, rf = canvas._maps
@@ -499,7 +536,7 @@ def test_the_exposure_is_marked_and_bad_samples_are_grey(canvas: MovieCanvas) ->
     bad, xrsb, xrsa = (np.isfinite(line.get_ydata()).sum() for line in panel.lines)
     seen = np.sum(np.abs((goes["TIME"] - START).astype(float)) <= 12 * 3600e6)
     assert (bad, xrsb, xrsa) == (102, seen, seen - 100)  # and the neighbours of the bad ones
-    assert panel.satellite.get_text() == "GOES-16"
+    assert panel.satellite.text == "GOES-16"
 
 
 def test_gaps_break_the_line_and_no_flare_is_lost() -> None:

@@ -29,7 +29,7 @@ STAGES: dict[str, int] = {
     "plate": 1,
     "detector": 1,
     "detector_pictures": 1,
-    "movies": 3,
+    "movies": 4,
     "performance": 1,
     "fetch": 1,
     "pyramid": 1,

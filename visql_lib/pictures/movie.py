@@ -17,12 +17,12 @@ from matplotlib.artist import Artist
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
-from matplotlib.text import Text
 from numpy.typing import NDArray
 
 from visql_lib.pictures import style
 from visql_lib.pictures.movie_bins import Bins
 from visql_lib.pictures.movie_goes import HOURS, GoesPanel, words_in
+from visql_lib.pictures.movie_text import Line
 from visql_lib.pictures.radiation import LOOKS as PARTICLES
 from visql_lib.radiation.maps import Grid
 
@@ -171,9 +171,8 @@ class MapPanel:
             style.log_ticks(self.axes.yaxis, y0, y1)
         self.bins = Bins(self.axes, LogNorm(*self.look.counts), style.COUNTS)
         style.colour_bar(figure, self.bins.colours, bar, self.look.bar, extend="both")
-        self.number = self.axes.text(
-            1, 1.008, "", transform=self.axes.transAxes, ha="right", va="bottom", fontsize=11, animated=True
-        )
+        corner = (self.axes.get_position().x1, self.axes.get_position().y1 + 0.008)
+        self.number = Line(figure, corner, 11, "rs")
         self.words = words_in(self.axes)
         self.letters = int(box[2] / 10)  # that fit in a line
 
@@ -188,14 +187,14 @@ class MapPanel:
         """Take the map of another exposure."""
         found = None if radmaps is None or trouble else grid_of(radmaps, meta, self.name)
         self.bins.set_visible(found is not None)
-        self.number.set_text("")
+        self.number.text = ""
         self.words.set_text(
             "" if found else _wrapped(trouble or f"no map of {self.look.heading}", self.letters)
         )
         if found is None:
             return
         counts, extent = found
-        self.number.set_text(f"{int(counts.sum()):,}")
+        self.number.text = f"{int(counts.sum()):,}"
         scale = (exptime + _EXTRA) / _USUAL if self.look.scaled and np.isfinite(exptime) else 1.0
         self.bins.show(np.where(counts > 0, counts / scale, np.nan), extent)
 
@@ -242,9 +241,10 @@ class MovieCanvas:
         @style.styled
         def lay_out() -> Figure:
             figure = style.canvas(WIDTH, HEIGHT)
-            self._clock = _line(figure, 40, 948, 23, weight="bold")
-            self._name = _line(figure, WIDTH - 40, 946, 13, ha="right")
-            self._line = _line(figure, WIDTH - 40, 916, 13, ha="right")
+            left, right = 40 / WIDTH, 1 - 40 / WIDTH
+            self._clock = Line(figure, (left, 948 / HEIGHT), 23, weight="bold")
+            self._name = Line(figure, (right, 946 / HEIGHT), 13, "ra")
+            self._line = Line(figure, (right, 916 / HEIGHT), 13, "ra")
             self._goes = GoesPanel(
                 figure, _GOES_BOX[self.kind], small=self.kind == "protons", hours=self.hours
             )
@@ -296,9 +296,9 @@ class MovieCanvas:
         array of uint8, shape (height, width, 4)
             Red, green, blue, 255; the first row is the top.
         """
-        self._clock.set_text(facts.clock)
-        self._name.set_text(facts.exposure)
-        self._line.set_text(facts.line)
+        self._clock.text = facts.clock
+        self._name.text = facts.exposure
+        self._line.text = facts.line
         self._goes.show(facts.date_obs, facts.exptime, facts.readout, goes)
         for panel in self._maps:
             panel.show(radmaps, meta, facts.exptime, trouble)
@@ -306,9 +306,9 @@ class MovieCanvas:
 
     def draw_nothing(self, text: str) -> NDArray[np.uint8]:
         """Draw the frame of a movie without exposures, shape (height, width, 4)."""
-        self._clock.set_text(text)
-        self._name.set_text("")
-        self._line.set_text("")
+        self._clock.text = text
+        self._name.text = ""
+        self._line.text = ""
         self._goes.show(UNKNOWN_TIME, np.nan, 0.0, None, "no exposures")
         for panel in self._maps:
             panel.show(None, {}, np.nan, "no exposures")
@@ -321,11 +321,6 @@ class MovieCanvas:
         for artist in [*self._goes.artists, *of_maps, self._clock, self._name, self._line]:
             artist.draw(renderer)
         return np.array(self._agg.buffer_rgba())
-
-
-def _line(figure: Figure, x: float, y: float, size: float, **options: Any) -> Text:
-    """Add a line of text that differs from frame to frame, its top at x, y [px]."""
-    return figure.text(x / WIDTH, y / HEIGHT, "", va="top", fontsize=size, animated=True, **options)
 
 
 __all__ = ["HOURS", "KINDS", "FrameFacts", "MovieCanvas", "even_size", "grid_of"]

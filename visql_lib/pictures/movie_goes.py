@@ -16,6 +16,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from visql_lib.pictures import style
+from visql_lib.pictures.movie_text import Line
 
 HOURS = 12.0  # shown before and after
 FLUXES = (-9.0, -2.7)  # log10 W m^-2
@@ -60,17 +61,9 @@ class GoesPanel:
             self._line(style.BLUE, "XRSA, 0.05–0.4 nm"),
         ]
         self._legend(small)
-        self.satellite = self.axes.text(
-            0.995,
-            0.975,
-            "",
-            transform=self.axes.transAxes,
-            ha="right",
-            va="top",
-            fontsize=10,
-            color=style.MUTED,
-            animated=True,
-        )
+        inside = self.axes.get_position()
+        corner = (inside.x1 - 6 / figure.bbox.width, inside.y1 - 6 / figure.bbox.height)
+        self.satellite = Line(figure, corner, 10, "ra", colour=style.MUTED)
         self.words = words_in(self.axes)
 
     def _scales(self, small: bool) -> None:
@@ -142,7 +135,7 @@ class GoesPanel:
         self.mark.set_width((exptime + readout) / 3600 if np.isfinite(exptime) else 0.0)
         for line in self.lines:
             line.set_data([], [])
-        self.satellite.set_text("")
+        self.satellite.text = ""
         shown = goes is not None and known and self._draw(start, goes)
         self.words.set_text("" if shown else words or ("no GOES data" if known else "time not known"))
 
@@ -160,7 +153,7 @@ class GoesPanel:
             line.set_data(*series_line(hours[seen], flux))
         names = sorted(set(np.unique(np.asarray(goes["SATELLITE"])[seen]).tolist()) - {""})
         any_flux = bool(np.isfinite(xrsa).any() or np.isfinite(xrsb).any())
-        self.satellite.set_text(" + ".join(names) if any_flux else "")
+        self.satellite.text = " + ".join(names) if any_flux else ""
         return any_flux
 
 

@@ -30,6 +30,7 @@ from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter, NullF
 P = ParamSpec("P")
 
 LAYOUT_DPI = 100  # what "px" means in this room
+FONT = "DejaVu Sans"
 
 INK = "#222222"
 MUTED = "#6b6b6b"
@@ -73,7 +74,7 @@ LABELS: dict[str, str] = {
 }
 
 _PARAMETERS: dict[str, Any] = {
-    "font.family": "DejaVu Sans",
+    "font.family": FONT,
     "font.size": 11,
     "axes.labelsize": 11,
     "axes.titlesize": 12,
