@@ -33,7 +33,7 @@ from visql_lib.pictures import style
 from visql_lib.pictures.movie import FrameFacts, MovieCanvas, even_size, grid_of
 from visql_lib.pictures.movie_bins import Bins
 from visql_lib.pictures.movie_goes import FLUXES, series_line
-from visql_lib.pictures.movie_text import Line
+from visql_lib.pictures.movie_text import Words
 from visql_lib.radiation.maps import MAPS, Grid
 from visql_lib.tables import read_table, write_table
 from visql_lib.tables.provenance import actual_checksum, read_record
@@ -487,7 +487,7 @@ def test_each_pixel_shows_the_bin_its_centre_lies_in(
 def test_lines_stand_where_matplotlib_would_put_them(anchor: str, text: str, points: float) -> None:
     """As dark, and within two pixels of its edges."""
     figure = Figure(figsize=(8, 1), dpi=100)
-    line = Line(figure, (0.5, 0.6), points, anchor, colour="#0072b2")
+    line = Words(figure, (0.5, 0.6), points, anchor, colour="#0072b2")
     line.text = text
     ha = {"l": "left", "r": "right"}[anchor[0]]
     usual = figure.text(0.5, 0.6, text, size=points, ha=ha, color="#0072b2", family=style.FONT)
@@ -513,17 +513,17 @@ def test_lines_stand_where_matplotlib_would_put_them(anchor: str, text: str, poi
 def test_panels_say_what_is_missing(canvas: MovieCanvas) -> None:
     canvas.draw(FACTS, maps_of(), {"grids": {"rf": GRIDS["rf"]}}, None)
     xray, rf = canvas._maps
-    assert xray.words.get_text() == "no map of X-rays"
-    assert rf.words.get_text() == ""
-    assert canvas._goes.words.get_text() == "no GOES data"
+    assert xray.words.text == "no map of X-rays"
+    assert rf.words.text == ""
+    assert canvas._goes.words.text == "no GOES data"
     far = goes_of("2024-08-13")
     canvas.draw(FACTS, maps_of(), {"grids": GRIDS}, far)
-    assert canvas._goes.words.get_text() == "no GOES data"
+    assert canvas._goes.words.text == "no GOES data"
     masked = goes_of("2024-07-13") | {"XRSA": np.full(1440, np.nan), "XRSB": np.full(1440, np.nan)}
     canvas.draw(FACTS, maps_of(), {"grids": GRIDS}, masked)
-    assert canvas._goes.words.get_text() == "no GOES data"
+    assert canvas._goes.words.text == "no GOES data"
     canvas.draw(FACTS, maps_of(), {"grids": GRIDS}, None, "failed: no quadrants")
-    assert xray.words.get_text() == rf.words.get_text() == "failed: no quadrants"
+    assert xray.words.text == rf.words.text == "failed: no quadrants"
 
 
 def test_the_exposure_is_marked_and_bad_samples_are_grey(canvas: MovieCanvas) -> None:

@@ -16,7 +16,7 @@ STAGES: dict[str, int] = {
     "gaia_match": 1,
     "gaia_pictures": 1,
     "geometry": 1,
-    "ratios": 1,
+    "ratios": 2,
     "ratio_pictures": 1,
     "trend": 2,
     "month_trend": 1,

@@ -17,6 +17,7 @@ from visql_lib.config.sky_settings import RatioSettings
 from visql_lib.flags import RatioFlag
 from visql_lib.frames.instrument import Instrument, SkyField
 from visql_lib.photometry.cells import FIELDS, SPACES, TIMES, Bins, FocalPlaneCells, time_bins
+from visql_lib.photometry.groups import Groups
 from visql_lib.photometry.ratios import QUOTED_COLOURS, gain_table
 from visql_lib.photometry.relation import fit_groups
 
@@ -240,7 +241,11 @@ class _View:
         exposure = exposure[member]
         n_classes, n_spaces = len(self.classes.names), len(spaces.names)
         key = (times.code * n_classes + self.classes.code)[exposure] * n_spaces + spaces.code[member]
-        keys, first, cell = np.unique(key, return_index=True, return_inverse=True)
+        # Sums over stars that lie side by side in memory take a third of the time; a cell's keep their order.
+        order = np.argsort(key, kind="stable")
+        key, member, exposure = key[order], member[order], exposure[order]
+        cell = Groups.of(key)
+        keys = key[cell.starts]
         columns = {
             "TIME": np.full(len(keys), time),
             "TIME_BIN": times.names[keys // n_spaces // n_classes],
@@ -248,49 +253,51 @@ class _View:
             "SPACE_BIN": spaces.names[keys % n_spaces],
             "CLASS": self.classes.names[keys // n_spaces % n_classes],
         }
-        columns |= self._means(cell, member, len(keys))
-        columns |= self._fits(cell, member, len(keys), rule)
+        columns |= self._means(cell, member)
+        columns |= self._fits(cell, member, rule)
         if time == "exposure":
-            single = exposure[first]
+            single = exposure[cell.starts]
             if space == "fpa":
                 self._take_own(columns, single)
             columns["FLAGS"] |= np.where(self.accepted[single], 0, RatioFlag.NOT_ACCEPTED.value)
         return columns
 
-    def _means(self, cell: NDArray, member: NDArray, m: int) -> dict[str, NDArray]:
+    def _means(self, cell: Groups, member: NDArray) -> dict[str, NDArray]:
         stars, exposure = self.stars, self.stars.exposure[member]
-        n_exposures = len(self.date)
-        pairs = np.sort(cell.astype(np.int64) * n_exposures + exposure)
-        pairs = pairs[np.diff(pairs, prepend=-1) > 0]
-        date = _mean(cell, self.date[exposure], m)[0]
-        columns = {
-            "N": np.bincount(cell, minlength=m),
-            "N_EXPOSURES": np.bincount(pairs // max(n_exposures, 1), minlength=m),
-            "DATE": _as_dates(date),
-        }
-        for name in ("x", "y"):
-            columns[name.upper()] = _mean(cell, getattr(stars, name)[member], m)[0]
+        number = cell.spread(np.arange(len(cell), dtype=np.int64))
+        pairs = number * len(self.date) + exposure
+        if (np.diff(pairs) < 0).any():  # the exposures did not come one after the other
+            pairs.sort()
+        new = np.diff(pairs, prepend=-1) > 0
         good = self.matched[member]
-        member, cell = member[good], cell[good]
-        columns["MEAN_G"] = _mean(cell, stars.g[member], m)[0]
-        columns["MEAN_LOGFLUX"] = _mean(cell, stars.logflux[member], m)[0]
         frat = stars.frat[member].astype(float)
-        mean, n = _mean(cell, frat, m)
-        variance = _mean(cell, (frat - mean[cell]) ** 2, m)[0] * n / np.where(n > 1, n - 1, np.nan)
-        columns |= {"MEAN_FRAT": mean, "SCATTER": np.sqrt(variance)}
-        return columns | {"MEAN_FRAT_ERR": columns["SCATTER"] / np.sqrt(np.maximum(n, 1))}
+        mean, n = _mean(cell, frat, good)
+        variance = _mean(cell, (frat - cell.spread(mean)) ** 2, good)[0] * n / np.where(n > 1, n - 1, np.nan)
+        scatter = np.sqrt(variance)
+        return {
+            "N": cell.counts,
+            "N_EXPOSURES": cell.sums(new.astype(np.intp)),
+            "DATE": _as_dates(_mean(cell, self.date[exposure])[0]),
+            "X": _mean(cell, stars.x[member])[0],
+            "Y": _mean(cell, stars.y[member])[0],
+            "MEAN_G": _mean(cell, stars.g[member], good)[0],
+            "MEAN_LOGFLUX": _mean(cell, stars.logflux[member], good)[0],
+            "MEAN_FRAT": mean,
+            "SCATTER": scatter,
+            "MEAN_FRAT_ERR": scatter / np.sqrt(np.maximum(n, 1)),
+        }
 
-    def _fits(self, cell: NDArray, member: NDArray, m: int, rule: FitRule) -> dict[str, NDArray]:
-        stars = self.stars
+    def _fits(self, cell: Groups, member: NDArray, rule: FitRule) -> dict[str, NDArray]:
+        stars, m = self.stars, len(cell)
         offered = self.has_ratio[member] & (stars.g[member] < rule.faintest)
-        n_offered = np.bincount(cell[offered], minlength=m)
+        n_offered = cell.sums(offered.astype(np.intp))
         start = offered & self.matched[member] if rule.robust else offered
-        cell, member = cell[start], member[start]
+        number, member = cell.spread(np.arange(m))[start], member[start]
         names = [str(name) for name in stars.quadrant_names]
         change = np.log([rule.gain.get(name, 1.0) for name in names])
         ln_ratio = stars.ln_ratio[member] + change[stars.quadrant[member]]
         fits = fit_groups(
-            cell,
+            number,
             m,
             stars.colour[member],
             ln_ratio,
@@ -318,13 +325,11 @@ class _View:
         columns["FLAGS"] = np.where(own, 0, columns["FLAGS"])
 
 
-def _mean(cell: NDArray, values: NDArray, m: int) -> tuple[NDArray, NDArray]:
-    """Return mean and number of the finite values of each cell; NaN where there are none."""
-    finite = np.isfinite(values)
-    if not finite.all():
-        cell, values = cell[finite], values[finite]
-    n = np.bincount(cell, minlength=m)
-    return np.bincount(cell, values, m) / np.where(n > 0, n, np.nan), n
+def _mean(cell: Groups, values: NDArray, wanted: NDArray[np.bool_] | None = None) -> tuple[NDArray, NDArray]:
+    """Return mean and number of the finite values of each cell, of those wanted; NaN where there are none."""
+    counted = np.isfinite(values) if wanted is None else np.isfinite(values) & wanted
+    n = cell.sums(counted.astype(np.intp))
+    return cell.sums(np.where(counted, values, 0).astype(float)) / np.where(n > 0, n, np.nan), n
 
 
 def _as_dates(seconds: NDArray) -> NDArray:

@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr
 
+from visql_lib.photometry.groups import Groups
+
 PIVOT = 1.75  # mag; powers are of the colour less this, the middle of the colours of stars
 
 _SINGULAR = 1e-10  # determinant of the scaled normal matrix below which colours determine nothing
@@ -97,9 +99,11 @@ def fit_groups(
     """
     enough = np.bincount(group, minlength=n_groups) >= max(min_stars, 3)
     # Most groups of a fine grid are too small: the others are numbered anew and fitted alone.
-    member, number = enough[group], np.cumsum(enough) - 1
-    numbers, colour, ln_ratio = number[group[member]], colour[member], ln_ratio[member]
-    small = _fit(numbers, int(enough.sum()), colour, ln_ratio, clip, rounds, smooth)
+    order = np.flatnonzero(enough[group])
+    if (np.diff(group[order]) < 0).any():
+        order = order[np.argsort(group[order], kind="stable")]
+    groups = Groups.of(group[order])
+    small = _fit(groups, colour[order], ln_ratio[order], clip, rounds, smooth)
     good = small.n_fit >= max(min_stars, 3)
     fits = GroupedFits(
         coefficients=np.full((n_groups, 3), np.nan),
@@ -111,7 +115,7 @@ def fit_groups(
     rows = np.flatnonzero(enough)[good]
     for name in ("coefficients", "covariance", "rms", "n_fit"):
         getattr(fits, name)[rows] = getattr(small, name)[good]
-    fits.used[member] = small.used & good[numbers]
+    fits.used[order] = small.used & groups.spread(good)
     return fits
 
 
@@ -127,64 +131,67 @@ class _Clipped(NamedTuple):
     limit: NDArray  # of the residuals
 
 
-def _clipped(group: NDArray, m: int, u: NDArray, y: NDArray, clip: float, rounds: int) -> _Clipped:
+def _clipped(groups: Groups, u: NDArray, y: NDArray, clip: float, rounds: int) -> _Clipped:
     used = np.ones(len(u), dtype=bool)
-    limit = np.full(m, np.inf)
+    limit = np.full(len(groups), np.inf)
     step = 0
     while True:
-        g, v = group[used], u[used]
-        inverse = _inverse(_power_sums(g, m, v)[:, _GRAM])
-        beta = np.einsum("mij,mj->mi", inverse, _power_sums(g, m, v, y[used], 3))
-        residual = y - _values(beta, group, u)
-        n = np.bincount(g, minlength=m)
-        rms = np.sqrt(np.bincount(g, residual[used] ** 2, m) / np.maximum(n, 1))
+        weights = used.astype(float)
+        inverse = _inverse(_power_sums(groups, u, weights)[:, _GRAM])
+        beta = np.einsum("mij,mj->mi", inverse, _power_sums(groups, u, weights * y, 3))
+        residual = y - _values(beta, groups, u)
+        n, rms = _scatter(groups, residual, used)
         if step == rounds:
             break
         step, limit = step + 1, np.maximum(clip * rms, _FLOOR)
-        new = np.abs(residual) < limit[group]  # a singular group's NaN: none of its stars
+        new = np.abs(residual) < groups.spread(limit)  # a singular group's NaN: none of its stars
         if np.array_equal(new, used):
             break
         used = new
     return _Clipped(used, beta, inverse, residual, n, rms, limit)
 
 
-def _fit(
-    group: NDArray, m: int, colour: NDArray, y: NDArray, clip: float, rounds: int, smooth: bool
-) -> GroupedFits:
+def _scatter(groups: Groups, residual: NDArray, used: NDArray[np.bool_]) -> tuple[NDArray, NDArray]:
+    """Return the number and the rms of the stars of each group that are used; the rms of none is 0."""
+    n = groups.sums(used.astype(np.intp))
+    return n, np.sqrt(groups.sums(np.where(used, residual**2, 0.0)) / np.maximum(n, 1))
+
+
+def _fit(groups: Groups, colour: NDArray, y: NDArray, clip: float, rounds: int, smooth: bool) -> GroupedFits:
     u, y = colour.astype(float) - PIVOT, y.astype(float)
-    first = _clipped(group, m, u, y, clip, rounds)
+    first = _clipped(groups, u, y, clip, rounds)
     if smooth:
-        beta, covariance, residual, used = _reweighted(group, m, u, y, first)
+        beta, covariance, residual, used = _reweighted(groups, u, y, first)
     else:
         beta, residual, used = first.beta, first.residual, first.used
         weights = used.astype(float)
-        covariance = _covariance(group, m, u, weights, residual, first.inverse, first.inverse)
+        covariance = _covariance(groups, u, weights, residual, first.inverse, first.inverse)
         covariance *= _lost_scatter(first.limit / np.maximum(first.rms, _FLOOR))[:, None, None] ** 2
     determined = np.isfinite(covariance[:, 0, 0])
-    used = used & determined[group]
-    n_fit = np.bincount(group[used], minlength=m)
-    rms = np.sqrt(np.bincount(group[used], residual[used] ** 2, m) / np.where(n_fit > 0, n_fit, np.nan))
+    used = used & groups.spread(determined)
+    n_fit, rms = _scatter(groups, residual, used)
+    rms = np.where(n_fit > 0, rms, np.nan)
     return GroupedFits(np.where(determined[:, None], beta, np.nan), covariance, rms, n_fit, used)
 
 
 def _reweighted(
-    group: NDArray, m: int, u: NDArray, y: NDArray, first: _Clipped
+    groups: Groups, u: NDArray, y: NDArray, first: _Clipped
 ) -> tuple[NDArray, NDArray, NDArray, NDArray[np.bool_]]:
     """Return coefficients, covariance, residuals and stars of positive weight of a smooth fit."""
     degrees = np.where(first.n > 3, first.n - 3, np.nan)
     sigma = first.rms * np.sqrt(first.n / degrees) * _SIGMA_PER_CLIPPED_RMS
-    zero = np.maximum(_ZERO_WEIGHT * sigma, _FLOOR)[group]
+    zero = groups.spread(np.maximum(_ZERO_WEIGHT * sigma, _FLOOR))
     beta, inverse, residual = first.beta, first.inverse, first.residual
     for _ in range(_REWEIGHTINGS):
         near = _nearness(residual, zero)
         weights = near * near
-        inverse = _inverse(_power_sums(group, m, u, weights)[:, _GRAM])
-        beta = np.einsum("mij,mj->mi", inverse, _power_sums(group, m, u, weights * y, 3))
-        residual = y - _values(beta, group, u)
+        inverse = _inverse(_power_sums(groups, u, weights)[:, _GRAM])
+        beta = np.einsum("mij,mj->mi", inverse, _power_sums(groups, u, weights * y, 3))
+        residual = y - _values(beta, groups, u)
     near = _nearness(residual, zero)
     slope = near * (5 * near - 4)  # derivative of weight times residual
-    bread = _inverse(_power_sums(group, m, u, slope)[:, _GRAM])
-    return beta, _covariance(group, m, u, near * near, residual, inverse, bread), residual, near > 0
+    bread = _inverse(_power_sums(groups, u, slope)[:, _GRAM])
+    return beta, _covariance(groups, u, near * near, residual, inverse, bread), residual, near > 0
 
 
 def _nearness(residual: NDArray, zero: NDArray) -> NDArray:
@@ -192,20 +199,23 @@ def _nearness(residual: NDArray, zero: NDArray) -> NDArray:
     return np.nan_to_num(np.maximum(1 - (residual / zero) ** 2, 0.0))
 
 
-def _values(beta: NDArray, group: NDArray, u: NDArray) -> NDArray:
-    b = beta[group]
-    return np.asarray(b[:, 0] + u * (b[:, 1] + u * b[:, 2]))
+def _values(beta: NDArray, groups: Groups, u: NDArray) -> NDArray:
+    """Return the polynomial of each star's group, coefficients of shape (m, k) from u^0 up, at its u."""
+    value = groups.spread(beta[:, -1])
+    for power in range(beta.shape[1] - 2, -1, -1):
+        value *= u
+        value += groups.spread(beta[:, power])
+    return value
 
 
-def _power_sums(
-    group: NDArray, m: int, u: NDArray, weights: NDArray | None = None, n_powers: int = 5
-) -> NDArray:
-    """Return the sums of (weight times) u^0, u^1, ... in each group, shape (m, n_powers)."""
-    sums = np.empty((m, n_powers))
-    term = np.ones_like(u) if weights is None else weights
+def _power_sums(groups: Groups, u: NDArray, weights: NDArray, n_powers: int = 5) -> NDArray:
+    """Return the sums of weight times u^0, u^1, ... in each group, shape (m, n_powers)."""
+    sums = np.empty((len(groups), n_powers))
+    term = weights
     for power in range(n_powers):
-        sums[:, power] = np.bincount(group, term, m)
-        term = term * u
+        sums[:, power] = groups.sums(term)
+        if power + 1 < n_powers:
+            term = term * u
     return sums
 
 
@@ -223,22 +233,15 @@ def _inverse(normal: NDArray) -> NDArray:
 
 
 def _covariance(
-    group: NDArray,
-    m: int,
-    u: NDArray,
-    weights: NDArray,
-    residual: NDArray,
-    inverse: NDArray,
-    bread: NDArray,
+    groups: Groups, u: NDArray, weights: NDArray, residual: NDArray, inverse: NDArray, bread: NDArray
 ) -> NDArray:
     """Return the covariance of coefficients; `inverse` is that of the weighted normal matrix."""
     # The leverage is a polynomial of u with coefficients of the group: sums along antidiagonals.
-    leverage = np.zeros_like(u)
-    for power in (4, 3, 2, 1, 0):
-        leverage = leverage * u + inverse[:, power == _GRAM].sum(axis=1)[group]
+    powers = np.stack([inverse[:, power == _GRAM].sum(axis=1) for power in range(5)], axis=1)
+    leverage = _values(powers, groups, u)
     # A star that alone decides a coefficient has leverage 1 and no residual.
     scaled = np.nan_to_num(weights * residual) / np.maximum(1 - np.nan_to_num(weights * leverage), 1e-3)
-    middle = _power_sums(group, m, u, scaled**2)[:, _GRAM]
+    middle = _power_sums(groups, u, scaled**2)[:, _GRAM]
     return np.asarray(bread @ middle @ bread)
 
 

@@ -17,12 +17,13 @@ from matplotlib.artist import Artist
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from visql_lib.pictures import style
 from visql_lib.pictures.movie_bins import Bins
 from visql_lib.pictures.movie_goes import HOURS, GoesPanel, words_in
-from visql_lib.pictures.movie_text import Line
+from visql_lib.pictures.movie_text import Words
 from visql_lib.pictures.radiation import LOOKS as PARTICLES
 from visql_lib.radiation.maps import Grid
 
@@ -172,14 +173,16 @@ class MapPanel:
         self.bins = Bins(self.axes, LogNorm(*self.look.counts), style.COUNTS)
         style.colour_bar(figure, self.bins.colours, bar, self.look.bar, extend="both")
         corner = (self.axes.get_position().x1, self.axes.get_position().y1 + 0.008)
-        self.number = Line(figure, corner, 11, "rs")
+        self.number = Words(figure, corner, 11, "rs")
         self.words = words_in(self.axes)
+        self.edge = Rectangle((0, 0), 1, 1, fill=False, ec=style.INK, lw=1.0, transform=self.axes.transAxes)
+        self.edge.set_figure(figure)
         self.letters = int(box[2] / 10)  # that fit in a line
 
     @property
     def artists(self) -> list[Artist]:
         """What differs from frame to frame; the frame of the panel lies over the picture."""
-        return [self.bins, *self.axes.spines.values(), self.number, self.words]
+        return [self.bins, self.edge, self.number, self.words]
 
     def show(
         self, radmaps: Mapping[str, NDArray] | None, meta: Mapping[str, Any], exptime: float, trouble: str
@@ -188,9 +191,7 @@ class MapPanel:
         found = None if radmaps is None or trouble else grid_of(radmaps, meta, self.name)
         self.bins.set_visible(found is not None)
         self.number.text = ""
-        self.words.set_text(
-            "" if found else _wrapped(trouble or f"no map of {self.look.heading}", self.letters)
-        )
+        self.words.text = "" if found else _wrapped(trouble or f"no map of {self.look.heading}", self.letters)
         if found is None:
             return
         counts, extent = found
@@ -242,9 +243,9 @@ class MovieCanvas:
         def lay_out() -> Figure:
             figure = style.canvas(WIDTH, HEIGHT)
             left, right = 40 / WIDTH, 1 - 40 / WIDTH
-            self._clock = Line(figure, (left, 948 / HEIGHT), 23, weight="bold")
-            self._name = Line(figure, (right, 946 / HEIGHT), 13, "ra")
-            self._line = Line(figure, (right, 916 / HEIGHT), 13, "ra")
+            self._clock = Words(figure, (left, 948 / HEIGHT), 23, weight="bold")
+            self._name = Words(figure, (right, 946 / HEIGHT), 13, "ra")
+            self._line = Words(figure, (right, 916 / HEIGHT), 13, "ra")
             self._goes = GoesPanel(
                 figure, _GOES_BOX[self.kind], small=self.kind == "protons", hours=self.hours
             )

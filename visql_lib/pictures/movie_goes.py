@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 from matplotlib.artist import Artist
@@ -11,12 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
-from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from visql_lib.pictures import style
-from visql_lib.pictures.movie_text import Line
+from visql_lib.pictures.movie_text import Words
 
 HOURS = 12.0  # shown before and after
 FLUXES = (-9.0, -2.7)  # log10 W m^-2
@@ -63,7 +61,7 @@ class GoesPanel:
         self._legend(small)
         inside = self.axes.get_position()
         corner = (inside.x1 - 6 / figure.bbox.width, inside.y1 - 6 / figure.bbox.height)
-        self.satellite = Line(figure, corner, 10, "ra", colour=style.MUTED)
+        self.satellite = Words(figure, corner, 10, "ra", colour=style.MUTED)
         self.words = words_in(self.axes)
 
     def _scales(self, small: bool) -> None:
@@ -137,7 +135,7 @@ class GoesPanel:
             line.set_data([], [])
         self.satellite.text = ""
         shown = goes is not None and known and self._draw(start, goes)
-        self.words.set_text("" if shown else words or ("no GOES data" if known else "time not known"))
+        self.words.text = "" if shown else words or ("no GOES data" if known else "time not known")
 
     def _draw(self, start: np.datetime64, goes: Mapping[str, NDArray]) -> bool:
         """Draw the lines; return whether there is anything in view."""
@@ -157,17 +155,11 @@ class GoesPanel:
         return any_flux
 
 
-def words_in(axes: Axes) -> Text:
+def words_in(axes: Axes) -> Words:
     """Return the text in the middle of a panel that says why it is empty, without any words yet."""
-    at = axes.transAxes
-    look: dict[str, Any] = {
-        "ha": "center",
-        "va": "center",
-        "fontsize": 13,
-        "color": style.MUTED,
-        "animated": True,
-    }
-    return axes.text(0.5, 0.5, "", transform=at, **look)
+    box = axes.get_position()
+    middle = (box.x0 + box.width / 2, box.y0 + box.height / 2)
+    return Words(axes.figure, middle, 13, "mm", colour=style.MUTED)  # type: ignore[arg-type]
 
 
 def series_line(hours: NDArray, flux: NDArray) -> tuple[NDArray, NDArray]:

@@ -1,8 +1,9 @@
-"""A line of text that differs from frame to frame, drawn quickly."""
+"""Text that differs from frame to frame, drawn quickly."""
 
 from __future__ import annotations
 
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from matplotlib.artist import Artist
@@ -15,8 +16,8 @@ from PIL import Image, ImageDraw, ImageFont
 from visql_lib.pictures import style
 
 
-class Line(Artist):
-    """One line of text, by Pillow: matplotlib takes five times as long for it.
+class Words(Artist):
+    """A line of text, or several, by Pillow: matplotlib takes five times as long for it.
 
     Parameters
     ----------
@@ -26,7 +27,8 @@ class Line(Artist):
     points : float
         Its size.
     anchor : str, optional
-        What of it stands there: left, right (l, r), then top, base or bottom (a, s, d).
+        What of it stands there: left, middle, right (l, m, r), then top, middle or, of a
+        single line, base (a, m, s).
     weight, colour : str, optional
     """
 
@@ -55,11 +57,13 @@ class Line(Artist):
 
     def draw(self, renderer: RendererBase) -> None:
         """Draw on whole pixels."""
-        left, top, right, bottom = (int(edge) for edge in self._font.getbbox(self.text, anchor=self._anchor))
-        if not self.get_visible() or left >= right or top >= bottom:
+        how: dict[str, Any] = {"font": self._font, "anchor": self._anchor, "align": "center"}
+        box = ImageDraw.Draw(Image.new("L", (1, 1))).textbbox((0, 0), self.text, **how)
+        left, top, right, bottom = (int(edge) for edge in box)
+        if left >= right or top >= bottom:
             return
         ink = Image.new("L", (right - left, bottom - top))
-        ImageDraw.Draw(ink).text((-left, -top), self.text, 255, self._font, self._anchor)
+        ImageDraw.Draw(ink).text((-left, -top), self.text, 255, **how)
         pixels = np.empty((bottom - top, right - left, 4), np.uint8)
         pixels[..., :3], pixels[..., 3] = self._colour, np.asarray(ink)[::-1]
         x, y = self.get_figure(root=True).transFigure.transform(self._at)  # type: ignore[union-attr]
