@@ -223,6 +223,7 @@ def bench_scale(folder: Path, template: Template, n: int, parts: str) -> dict[st
         making.append(measured([*run, "--cores", "all", *one], folder))
     found["Snakemake alone: the exposures' jobs, none does anything"] = added(marking)
     found["everything of the month from the exposures' tables"] = added(making)
+    found["everything of one month again, no exposure planned"] = again(folder, run, names[-1])
     found["steps of the month"] = steps(folder / "results" / "benchmarks")
     found["run with nothing to do"] = measured([*run, "--cores", "1"], folder)
     if "Nothing to be done" not in (folder / "said.txt").read_text():
@@ -231,6 +232,14 @@ def bench_scale(folder: Path, template: Template, n: int, parts: str) -> dict[st
     found["site from nothing"] = measured([*VISQL, "site", "--config", config], folder)
     found["site again"] = measured([*VISQL, "site", "--config", config], folder)
     return found
+
+
+def again(folder: Path, run: Command, month: str) -> Figures:
+    """Measure what a new exposure costs its month, if all exposures but it are marked as complete."""
+    results = folder / "results"
+    for path in (results / "benchmarks", results / "months" / month, *results.glob(f"movies/*/{month}")):
+        shutil.rmtree(path)
+    return measured([*run, "--cores", "all", "--config", f"months={month}"], folder)
 
 
 def added(parts: list[Figures]) -> Figures:
