@@ -14,6 +14,7 @@ from visql_lib.frames.instrument import load_instrument
 from visql_lib.photometry import aggregate as ag
 from visql_lib.photometry import cells as ce
 from visql_lib.photometry import ratios as ra
+from visql_lib.photometry.groups import Groups
 from visql_lib.photometry.relation import PIVOT, design, fit_groups, fit_size_relation
 from visql_lib.simulate import photometry as truth
 from visql_lib.tables.gaia import FRAT, RATIOS
@@ -182,6 +183,18 @@ def test_real_stars_lie_in_the_block_of_their_ccd(reference):
 
 
 # Colour relations.
+
+
+@given(st.lists(st.integers(0, 5), max_size=30), st.randoms(use_true_random=False))
+def test_groups_of_stars_side_by_side(numbers, random):
+    numbers = np.sort(np.array(numbers, dtype=int))
+    values = np.array([random.uniform(-1, 1) for _ in numbers])
+    groups = Groups.of(numbers)
+    present, counts = np.unique(numbers, return_counts=True)
+    assert len(groups) == len(present)
+    assert_array_equal(groups.counts, counts)
+    assert_array_equal(groups.spread(present), numbers)
+    assert_allclose(groups.sums(values), np.bincount(numbers, values, 6)[present], atol=1e-14)
 
 
 def test_a_noiseless_relation_comes_back():
