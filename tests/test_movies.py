@@ -516,6 +516,7 @@ def test_panels_say_what_is_missing(canvas: MovieCanvas) -> None:
     assert xray.words.text == "no map of X-rays"
     assert rf.words.text == ""
     assert canvas._goes.words.text == "no GOES data"
+    assert not canvas._goes.mark.get_visible()
     far = goes_of("2024-08-13")
     canvas.draw(FACTS, maps_of(), {"grids": GRIDS}, far)
     assert canvas._goes.words.text == "no GOES data"

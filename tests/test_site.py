@@ -626,8 +626,9 @@ def test_command(results: Path, tmp_path: Path) -> None:
     text = (results / "site" / "exposures" / "202407" / f"{_name(0)}.html").read_text(encoding="utf-8")
     assert f"--config {config}" in text
     assert "0 written" in runner.invoke(command, ["--config", str(config)], catch_exceptions=False).output
-    lost = runner.invoke(command, ["--config", str(config), "--months", "202001"])
+    lost = runner.invoke(command, ["--config", str(config), "--months", "202408, 202001"])
     assert isinstance(lost.exception, ConfigError)
+    assert "sheet of 202001, 202408;" in str(lost.exception)
     out = tmp_path / "bundle"
     _month(results, [_row(3, "202408")], "202408")  # the month before is looked at for its last pages
     runner.invoke(command, ["--config", str(config), "--months", "202408"], catch_exceptions=False)

@@ -100,6 +100,8 @@ def _nested(given: Mapping[str, Any], more: tuple[str, ...]) -> dict[str, Any]:
     """Turn options into the mapping a plan would hold."""
     import yaml
 
+    from visql_lib.config.units import names_in
+
     paths = {flag.removeprefix("--").replace("-", "_"): path for flag, path, _, _ in _OPTIONS}
     flat = {paths.get(key, key): value for key, value in given.items() if value is not None}
     for item in more:
@@ -110,7 +112,7 @@ def _nested(given: Mapping[str, Any], more: tuple[str, ...]) -> dict[str, Any]:
     nested: dict[str, Any] = {}
     for key, value in flat.items():
         if key in _LISTS and isinstance(value, str):
-            value = [part.strip() for part in value.split(",")]
+            value = names_in(value)
         section, dot, name = key.partition(".")
         if dot:
             nested.setdefault(section, {})[name] = value

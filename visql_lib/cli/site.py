@@ -37,6 +37,7 @@ def command(
     """Read, gather, write."""
     from visql_lib.cli.alerts import known_months, limit_file, refresh
     from visql_lib.config.thresholds import load_thresholds
+    from visql_lib.config.units import names_in
     from visql_lib.errors import ConfigError
     from visql_lib.plan.core import month_list
     from visql_lib.site.build import build
@@ -53,7 +54,7 @@ def command(
     results = Path(settings.results)
     if not results.is_dir():
         raise ConfigError(f"results: folder {settings.results!r} does not exist")
-    wanted = month_list(months.split(",") if months else settings.months)
+    wanted = month_list(names_in(months) if months else settings.months)
     if months or bundle:
         lost = [m for m in wanted if not sheet_path(results, m).is_file()]
         if lost and months:

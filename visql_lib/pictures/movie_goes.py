@@ -129,12 +129,12 @@ class GoesPanel:
     ) -> None:
         """Take the series around another exposure; without one, say `words`."""
         known = not np.isnat(start)
-        self.mark.set_visible(known)
-        self.mark.set_width((exptime + readout) / 3600 if np.isfinite(exptime) else 0.0)
         for line in self.lines:
             line.set_data([], [])
         self.satellite.text = ""
         shown = goes is not None and known and self._draw(start, goes)
+        self.mark.set_visible(bool(shown))
+        self.mark.set_width((exptime + readout) / 3600 if np.isfinite(exptime) else 0.0)
         self.words.text = "" if shown else words or ("no GOES data" if known else "time not known")
 
     def _draw(self, start: np.datetime64, goes: Mapping[str, NDArray]) -> bool:
