@@ -223,7 +223,10 @@ def bench_scale(folder: Path, template: Template, n: int, parts: str) -> dict[st
         making.append(measured([*run, "--cores", "all", *one], folder))
     found["Snakemake alone: the exposures' jobs, none does anything"] = added(marking)
     found["everything of the month from the exposures' tables"] = added(making)
-    found["everything of one month again, no exposure planned"] = again(folder, run, names[-1])
+    found["one month again, no exposure planned: the movies' days kept"] = again(
+        folder, run, names[-1], False
+    )
+    found["one month again, no exposure planned: movies from nothing"] = again(folder, run, names[-1], True)
     found["steps of the month"] = steps(folder / "results" / "benchmarks")
     found["run with nothing to do"] = measured([*run, "--cores", "1"], folder)
     if "Nothing to be done" not in (folder / "said.txt").read_text():
@@ -234,10 +237,11 @@ def bench_scale(folder: Path, template: Template, n: int, parts: str) -> dict[st
     return found
 
 
-def again(folder: Path, run: Command, month: str) -> Figures:
-    """Measure what a new exposure costs its month, if all exposures but it are marked as complete."""
+def again(folder: Path, run: Command, month: str, movies: bool) -> Figures:
+    """Measure what a new exposure costs its month, with all exposures but it marked as complete."""
     results = folder / "results"
-    for path in (results / "benchmarks", results / "months" / month, *results.glob(f"movies/*/{month}")):
+    gone = [results / "benchmarks", results / "months" / month]
+    for path in [*gone, *(results.glob(f"movies/*/{month}") if movies else [])]:
         shutil.rmtree(path)
     return measured([*run, "--cores", "all", "--config", f"months={month}"], folder)
 
