@@ -22,6 +22,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
 
 from visql_lib.cli.movie import command
 from visql_lib.config import RadiationSettings
@@ -475,39 +476,91 @@ def test_each_pixel_shows_the_bin_its_centre_lies_in(
     assert not drawn[~filled][:, 3].any()
 
 
-@pytest.mark.parametrize("anchor", ["ls", "rs"])
-@pytest.mark.parametrize(
-    ("text", "points"),
-    [
-        ("C_20240713_032840_W_EB731D27", 13.0),
-        ("SAA 91.67°   ALPHA −4.50°   1.1×10⁻⁷ W/m²", 13.0),
-        ("76,534", 23.0),
-    ],
-)
-def test_lines_stand_where_matplotlib_would_put_them(anchor: str, text: str, points: float) -> None:
-    """As dark, and within two pixels of its edges."""
-    figure = Figure(figsize=(8, 1), dpi=100)
-    line = Words(figure, (0.5, 0.6), points, anchor, colour="#0072b2")
-    line.text = text
-    ha = {"l": "left", "r": "right"}[anchor[0]]
-    usual = figure.text(0.5, 0.6, text, size=points, ha=ha, color="#0072b2", family=style.FONT)
-    drawn = []
-    for artist in (line, usual):
-        agg = FigureCanvasAgg(figure)
-        artist.draw(agg.get_renderer())
-        drawn.append(np.asarray(agg.buffer_rgba()).copy())
-    assert {tuple(pixel) for pixel in drawn[0][drawn[0][..., 3] == 255]} == {(0, 0x72, 0xB2, 255)}
-    edges = [
-        [edge for axis in (0, 1) for edge in np.flatnonzero(picture[..., 3].any(axis))[[0, -1]]]
-        for picture in drawn
-    ]
-    np.testing.assert_allclose(*edges, atol=2)
-    new, old = (picture[..., 3].sum(dtype=float) for picture in drawn)
-    assert new == pytest.approx(old, rel=0.1)
-    line.text = ""
+def ink_of(figure: Figure, artist: Any) -> NDArray:
+    """Return how much ink an artist leaves on each pixel of a figure, 0 to 1."""
     agg = FigureCanvasAgg(figure)
-    line.draw(agg.get_renderer())
-    assert not np.asarray(agg.buffer_rgba())[..., 3].any()
+    artist.draw(agg.get_renderer())
+    return np.asarray(agg.buffer_rgba())[..., 3] / 255.0
+
+
+TEXTS = [
+    ("C_20240713_032840_W_EB731D27", 13.0),
+    ("SAA 91.67°   ALPHA −4.50°   1.1×10⁻⁷ W/m²", 13.0),
+    ("76,534", 23.0),
+    ("E_radmaps.parquet: not a Parquet\ntable; make it again", 13.0),
+]
+
+
+@pytest.mark.parametrize(
+    ("anchor", "text", "points"),
+    [(a, t, p) for a in ("la", "ra", "rs", "mm") for t, p in TEXTS if a != "rs" or "\n" not in t],
+)
+def test_words_look_as_matplotlib_writes_them(anchor: str, text: str, points: float) -> None:
+    """The same letters in the same place, but for a pixel or two; tops are those of the font."""
+    figure = Figure(figsize=(8, 1), dpi=100)
+    words = Words(figure, (0.5, 0.6), points, anchor, colour="#0072b2")
+    words.text = text
+    ha = {"l": "left", "m": "center", "r": "right"}[anchor[0]]
+    va = {"a": "top", "m": "center", "s": "baseline"}[anchor[1]]
+    usual = figure.text(0.5, 0.6, text, size=points, ha=ha, va=va, family=style.FONT, linespacing=1.15)
+    usual.set_multialignment("center")
+    new, old = (gaussian_filter(ink_of(figure, artist), 1.0) for artist in (words, usual))
+    # How alike they are where one is moved by a few pixels against the other.
+    up, aside = (range(-7, 8), range(-2, 3))
+    alike = {
+        (dy, dx): np.corrcoef(np.roll(new, (dy, dx), (0, 1)).ravel(), old.ravel())[0, 1]
+        for dy in up
+        for dx in aside
+    }
+    dy, dx = max(alike, key=lambda move: alike[move])
+    assert alike[dy, dx] > 0.85, (alike[dy, dx], dy, dx)
+    assert abs(dx) <= 1
+    assert abs(dy) <= (2 if anchor[1] in "sm" else 6)
+    assert new.sum() == pytest.approx(old.sum(), rel=0.1)
+
+
+def test_words_have_their_colour_and_nothing_is_nothing() -> None:
+    figure = Figure(figsize=(2, 1), dpi=100)
+    words = Words(figure, (0.5, 0.5), 40.0, "mm", colour="#0072b2")
+    assert not ink_of(figure, words).any()
+    words.text = "I"
+    agg = FigureCanvasAgg(figure)
+    words.draw(agg.get_renderer())
+    drawn = np.asarray(agg.buffer_rgba())
+    assert {tuple(pixel) for pixel in drawn[drawn[..., 3] == 255]} == {(0, 0x72, 0xB2, 255)}
+
+
+@pytest.mark.parametrize("kind", ["xcosmix", "protons"])
+def test_all_words_of_a_frame_are_drawn(kind: str) -> None:
+    """Where a frame has a text, another text makes other pixels, there and nowhere else."""
+    canvas, meta = MovieCanvas(kind, 640), {"grids": GRIDS}
+    goes = goes_of("2024-07-13")
+    first = canvas.draw(FACTS, maps_of(), meta, goes)
+    panels = [canvas._clock, canvas._name, canvas._line, canvas._goes.satellite, canvas._goes.words]
+    for words in [*panels, *(w for panel in canvas._maps for w in (panel.number, panel.words))]:
+        kept, words.text = words.text, "W"
+        differs = (canvas._pixels() != first).any(axis=2)
+        words.text = kept
+        x, y = words._at[0] * 640, (1 - words._at[1]) * 480
+        rows, columns = np.nonzero(differs)
+        assert len(rows), kept
+        assert np.abs(rows - y).max() < 30
+        assert np.abs(columns - x).min() < 12
+    assert np.array_equal(canvas._pixels(), first)
+
+
+def test_a_long_reason_stays_in_its_panel() -> None:
+    """Also in the smallest frames, where letters are wider than they should be."""
+    reason = "C_20240713_032840_W_EB731D27.VIS.bin_01_01_radmaps.parquet: not a Parquet table; make it again"
+    for width in (320, 1280):
+        canvas = MovieCanvas("xcosmix", width)
+        canvas.draw(FACTS, None, {}, None, reason)
+        for panel in canvas._maps:
+            columns = np.flatnonzero(ink_of(canvas._figure, panel.words).any(axis=0))
+            box = panel.axes.bbox
+            assert len(columns)
+            assert box.x0 < columns[0]
+            assert columns[-1] < box.x1
 
 
 def test_panels_say_what_is_missing(canvas: MovieCanvas) -> None:

@@ -15,7 +15,7 @@ from visql_lib.photometry import aggregate as ag
 from visql_lib.photometry import cells as ce
 from visql_lib.photometry import ratios as ra
 from visql_lib.photometry.groups import Groups
-from visql_lib.photometry.relation import PIVOT, design, fit_groups, fit_size_relation
+from visql_lib.photometry.relation import PIVOT, GroupedFits, design, fit_groups, fit_size_relation
 from visql_lib.simulate import photometry as truth
 from visql_lib.tables.gaia import FRAT, RATIOS
 from visql_lib.tables.legacy_gaia import read_frat, read_gaia_stars, read_ratio_lines
@@ -195,6 +195,42 @@ def test_groups_of_stars_side_by_side(numbers, random):
     assert_array_equal(groups.counts, counts)
     assert_array_equal(groups.spread(present), numbers)
     assert_allclose(groups.sums(values), np.bincount(numbers, values, 6)[present], atol=1e-14)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 99), st.booleans())
+def test_groups_may_come_in_any_order(seed, smooth):
+    rng = np.random.default_rng(seed)
+    group = np.repeat([0, 2, 3, 5], [20, 3, 40, 6])
+    colour = rng.uniform(0.5, 3, len(group))
+    ln_ratio = 0.1 * group + quadratic(colour) + rng.normal(0, 0.01, len(group))
+    ln_ratio[[3, 30]] += 10
+    order = rng.permutation(len(group))
+    plain = fit_groups(group, 7, colour, ln_ratio, smooth=smooth)
+    mixed = fit_groups(group[order], 7, colour[order], ln_ratio[order], smooth=smooth)
+    assert_array_equal((plain.n_fit > 0)[[0, 1, 2, 3, 4, 6]], [True, False, False, True, False, False])
+    assert_array_equal(mixed.used, plain.used[order])
+    assert not plain.used[30]
+    assert_array_equal(mixed.n_fit, plain.n_fit)
+    for name in ("coefficients", "covariance", "rms"):
+        assert_allclose(getattr(mixed, name), getattr(plain, name), rtol=1e-7, atol=1e-12)
+
+
+def test_a_variance_that_rounding_made_negative_is_none():
+    fits = GroupedFits(
+        np.zeros((1, 3)), -1e-20 * np.eye(3)[None], np.zeros(1), np.array([4]), np.ones(4, bool)
+    )
+    ratios, errors = fits.ratios([0.75, 2.75])  # warnings are errors here
+    assert_array_equal(ratios, [[1, 1]])
+    assert_array_equal(errors, [[0, 0]])
+
+
+def test_a_ratio_beyond_all_stars_is_not_known():
+    """A parabola through three colours that differ little says anything of others; warnings are errors here."""
+    colour = np.array([1.70, 1.75, 1.80, 1.80])
+    ratios, _ = fit_groups(np.zeros(4, int), 1, colour, np.array([0.0, 1.0, 0.0, 0.0])).ratios([0.75, 1.75])
+    assert np.isnan(ratios[0, 0])
+    assert ratios[0, 1] == pytest.approx(np.e)
 
 
 def test_a_noiseless_relation_comes_back():
@@ -586,6 +622,12 @@ def test_stars_may_come_at_once_or_one_exposure_at_a_time():
     a, b = (ag.aggregate(s, exposures, SETTINGS, CELLS, RULE) for s in (at_once, single))
     for name in a:
         assert_array_equal(a[name], b[name])
+    mixed = ag.aggregate(ag.gather_stars((i, tables[i]) for i in (2, 0, 1)), exposures, SETTINGS, CELLS, RULE)
+    for name in a:
+        if a[name].dtype.kind == "f":
+            assert_allclose(mixed[name], a[name], rtol=1e-6, atol=1e-9, err_msg=name)
+        else:
+            assert_array_equal(mixed[name], a[name], err_msg=name)
 
 
 def test_mismatched_stars_stay_out_of_means_and_fits():

@@ -1,6 +1,7 @@
 """The version of every stage.
 
-Raise a stage's version whenever its numbers or its pictures change: the rules
+Raise a stage's version whenever its numbers or its pictures change (the last digits alone,
+as another order of a sum gives them, need not where making them again costs hours): the rules
 carry it in ``params``, so that exactly the products of that stage and what
 hangs on them are made again.
 """

@@ -26,7 +26,10 @@ class Groups:
 
     @classmethod
     def of(cls, group: NDArray) -> Groups:
-        """Return the groups of stars whose numbers of groups, shape (n,), do not decrease."""
+        """Return the groups of stars from the number of each one's group, shape (n,).
+
+        Equal numbers stand side by side; a number that comes back begins a group of its own.
+        """
         return cls(
             np.flatnonzero(np.concatenate([[True], group[1:] != group[:-1]])[: len(group)]), len(group)
         )

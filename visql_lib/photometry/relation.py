@@ -16,6 +16,7 @@ PIVOT = 1.75  # mag; powers are of the colour less this, the middle of the colou
 
 _SINGULAR = 1e-10  # determinant of the scaled normal matrix below which colours determine nothing
 _WORTHLESS = 1.0  # standard error of ln(V/Gf) above which a ratio is not worth quoting
+_ABSURD = 100.0  # ln(V/Gf) that no star has: of colours far from those of stars without any scatter
 _FLOOR = 1e-9  # clip limit of residuals that are rounding errors
 _ZERO_WEIGHT = 6.0  # standard deviations from which a star has no weight
 _SIGMA_PER_CLIPPED_RMS = 1.0136  # of a normal distribution clipped at three standard deviations
@@ -47,11 +48,12 @@ class GroupedFits:
         NaN where a group has no fit, or its stars say nothing about this colour.
         """
         terms = design(np.asarray(colours, dtype=float))
-        error = np.sqrt(np.einsum("ki,mij,kj->mk", terms, self.covariance, terms))
-        known = error < _WORTHLESS
-        ln_ratio = np.where(known, self.coefficients @ terms.T, np.nan)
-        ratio = np.exp(ln_ratio)
-        return ratio, ratio * np.where(known, error, np.nan)
+        variance = np.einsum("ki,mij,kj->mk", terms, self.covariance, terms)
+        error = np.sqrt(np.maximum(variance, 0.0))  # of stars without any scatter rounding may leave less
+        ln_ratio = self.coefficients @ terms.T
+        known = (error < _WORTHLESS) & (np.abs(ln_ratio) < _ABSURD)
+        ratio = np.exp(np.where(known, ln_ratio, np.nan))
+        return ratio, ratio * error
 
 
 def design(colour: ArrayLike) -> NDArray:
@@ -98,7 +100,7 @@ def fit_groups(
     GroupedFits
     """
     enough = np.bincount(group, minlength=n_groups) >= max(min_stars, 3)
-    # Most groups of a fine grid are too small: the others are numbered anew and fitted alone.
+    # Most groups of a fine grid are too small: only the others' stars, side by side, are fitted.
     order = np.flatnonzero(enough[group])
     if (np.diff(group[order]) < 0).any():
         order = order[np.argsort(group[order], kind="stable")]

@@ -177,7 +177,7 @@ class MapPanel:
         self.words = words_in(self.axes)
         self.edge = Rectangle((0, 0), 1, 1, fill=False, ec=style.INK, lw=1.0, transform=self.axes.transAxes)
         self.edge.set_figure(figure)
-        self.letters = int(box[2] / 10)  # that fit in a line
+        self.letters = int(box[2] / 12)  # that fit in a line, also in small frames
 
     @property
     def artists(self) -> list[Artist]:

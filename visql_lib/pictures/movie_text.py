@@ -15,6 +15,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from visql_lib.pictures import style
 
+_SPACING = 4  # px of the layout, between lines
+
 
 class Words(Artist):
     """A line of text, or several, by Pillow: matplotlib takes five times as long for it.
@@ -27,8 +29,8 @@ class Words(Artist):
     points : float
         Its size.
     anchor : str, optional
-        What of it stands there: left, middle, right (l, m, r), then top, middle or, of a
-        single line, base (a, m, s).
+        What of it stands there: left, middle, right (l, m, r), then the font's ascender,
+        the middle or, of a single line, the base (a, m, s).
     weight, colour : str, optional
     """
 
@@ -45,6 +47,7 @@ class Words(Artist):
         super().__init__()
         self.set_figure(figure)
         self.set_animated(True)
+        self._canvas = figure
         self._at, self._points, self._anchor, self._weight = at, points, anchor, weight
         self._colour = [round(255 * part) for part in to_rgb(colour)]
         self.text = ""
@@ -52,12 +55,14 @@ class Words(Artist):
     @cached_property
     def _font(self) -> ImageFont.FreeTypeFont:
         path = findfont(FontProperties(family=style.FONT, weight=self._weight))
-        pixels = self._points / 72 * self.get_figure(root=True).dpi  # type: ignore[union-attr]
+        pixels = self._points / 72 * self._canvas.dpi
         return ImageFont.truetype(path, pixels, layout_engine=ImageFont.Layout.BASIC)
 
     def draw(self, renderer: RendererBase) -> None:
         """Draw on whole pixels."""
+        dpi = self._canvas.dpi
         how: dict[str, Any] = {"font": self._font, "anchor": self._anchor, "align": "center"}
+        how["spacing"] = round(_SPACING * dpi / style.LAYOUT_DPI)
         box = ImageDraw.Draw(Image.new("L", (1, 1))).textbbox((0, 0), self.text, **how)
         left, top, right, bottom = (int(edge) for edge in box)
         if left >= right or top >= bottom:
@@ -66,5 +71,5 @@ class Words(Artist):
         ImageDraw.Draw(ink).text((-left, -top), self.text, 255, **how)
         pixels = np.empty((bottom - top, right - left, 4), np.uint8)
         pixels[..., :3], pixels[..., 3] = self._colour, np.asarray(ink)[::-1]
-        x, y = self.get_figure(root=True).transFigure.transform(self._at)  # type: ignore[union-attr]
+        x, y = self._canvas.transFigure.transform(self._at)
         renderer.draw_image(renderer.new_gc(), round(x) + left, round(y) - bottom, pixels)
