@@ -204,7 +204,7 @@ def test_groups_may_come_in_any_order(seed, smooth):
     group = np.repeat([0, 2, 3, 5], [20, 3, 40, 6])
     colour = rng.uniform(0.5, 3, len(group))
     ln_ratio = 0.1 * group + quadratic(colour) + rng.normal(0, 0.01, len(group))
-    ln_ratio[[3, 30]] += 10
+    ln_ratio[30] += 1
     order = rng.permutation(len(group))
     plain = fit_groups(group, 7, colour, ln_ratio, smooth=smooth)
     mixed = fit_groups(group[order], 7, colour[order], ln_ratio[order], smooth=smooth)
