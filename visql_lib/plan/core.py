@@ -241,6 +241,15 @@ class Plan:
             tables += self.radiation.month(month)
         return tables
 
+    def tables_of_exposures(self, month: str) -> list[str]:
+        """Return tables of a month that are made when all tables of its exposures are."""
+        tables = [self.quality(month)[0], f"{self.settings.results}/months/{month}/status.tsv"]
+        if self.makes("gaia"):
+            tables += self.gaia.geometry(month)
+        if self.makes("radiation"):
+            tables += self.radiation.month(month)
+        return tables
+
     @property
     def sections(self) -> tuple[str, ...]:
         """The names of all settings."""

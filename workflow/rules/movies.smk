@@ -79,7 +79,7 @@ rule last_movie:
 
 rule performance:
     input:
-        lambda wildcards: PLAN.month_tables(wildcards.month),
+        lambda wildcards: PLAN.tables_of_exposures(wildcards.month),
         sheet=f"{RESULTS}/exposures/{{month}}.tsv",
     output:
         table=f"{MONTHS}/performance_{{month}}.parquet",
