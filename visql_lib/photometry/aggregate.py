@@ -264,8 +264,7 @@ class _View:
 
     def _means(self, cell: Groups, member: NDArray) -> dict[str, NDArray]:
         stars, exposure = self.stars, self.stars.exposure[member]
-        number = cell.spread(np.arange(len(cell), dtype=np.int64))
-        pairs = number * len(self.date) + exposure
+        pairs = cell.numbers * len(self.date) + exposure
         if (np.diff(pairs) < 0).any():  # the exposures did not come one after the other
             pairs.sort()
         new = np.diff(pairs, prepend=-1) > 0
@@ -292,7 +291,7 @@ class _View:
         offered = self.has_ratio[member] & (stars.g[member] < rule.faintest)
         n_offered = cell.sums(offered.astype(np.intp))
         start = offered & self.matched[member] if rule.robust else offered
-        number, member = cell.spread(np.arange(m))[start], member[start]
+        number, member = cell.numbers[start], member[start]
         names = [str(name) for name in stars.quadrant_names]
         change = np.log([rule.gain.get(name, 1.0) for name in names])
         ln_ratio = stars.ln_ratio[member] + change[stars.quadrant[member]]

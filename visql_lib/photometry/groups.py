@@ -42,6 +42,11 @@ class Groups:
         """Number of stars of each group, shape (m,)."""
         return np.diff(np.append(self.starts, self.n))
 
+    @cached_property
+    def numbers(self) -> NDArray[np.intp]:
+        """Number of each star's group, 0 to m - 1, shape (n,)."""
+        return self.spread(np.arange(len(self)))
+
     def sums(self, values: NDArray) -> NDArray:
         """Return the sum of the values, shape (n,), of each group, shape (m,)."""
         return np.add.reduceat(values, self.starts) if len(self) else np.zeros(0, values.dtype)

@@ -174,7 +174,7 @@ class MapPanel:
         style.colour_bar(figure, self.bins.colours, bar, self.look.bar, extend="both")
         corner = (self.axes.get_position().x1, self.axes.get_position().y1 + 0.008)
         self.number = Words(figure, corner, 11, "rs")
-        self.words = words_in(self.axes)
+        self.words = words_in(figure, self.axes)
         self.edge = Rectangle((0, 0), 1, 1, fill=False, ec=style.INK, lw=1.0, transform=self.axes.transAxes)
         self.edge.set_figure(figure)
         self.letters = int(box[2] / 12)  # that fit in a line, also in small frames

@@ -62,7 +62,7 @@ class GoesPanel:
         inside = self.axes.get_position()
         corner = (inside.x1 - 6 / figure.bbox.width, inside.y1 - 6 / figure.bbox.height)
         self.satellite = Words(figure, corner, 10, "ra", colour=style.MUTED)
-        self.words = words_in(self.axes)
+        self.words = words_in(figure, self.axes)
 
     def _scales(self, small: bool) -> None:
         """Set up both axes and name the classes of flares."""
@@ -155,11 +155,11 @@ class GoesPanel:
         return any_flux
 
 
-def words_in(axes: Axes) -> Words:
+def words_in(figure: Figure, axes: Axes) -> Words:
     """Return the text in the middle of a panel that says why it is empty, without any words yet."""
     box = axes.get_position()
     middle = (box.x0 + box.width / 2, box.y0 + box.height / 2)
-    return Words(axes.figure, middle, 13, "mm", colour=style.MUTED)  # type: ignore[arg-type]
+    return Words(figure, middle, 13, "mm", colour=style.MUTED)
 
 
 def series_line(hours: NDArray, flux: NDArray) -> tuple[NDArray, NDArray]:

@@ -47,7 +47,7 @@ class Words(Artist):
         super().__init__()
         self.set_figure(figure)
         self.set_animated(True)
-        self._canvas = figure
+        self._figure = figure
         self._at, self._points, self._anchor, self._weight = at, points, anchor, weight
         self._colour = [round(255 * part) for part in to_rgb(colour)]
         self.text = ""
@@ -55,12 +55,12 @@ class Words(Artist):
     @cached_property
     def _font(self) -> ImageFont.FreeTypeFont:
         path = findfont(FontProperties(family=style.FONT, weight=self._weight))
-        pixels = self._points / 72 * self._canvas.dpi
+        pixels = self._points / 72 * self._figure.dpi
         return ImageFont.truetype(path, pixels, layout_engine=ImageFont.Layout.BASIC)
 
     def draw(self, renderer: RendererBase) -> None:
         """Draw on whole pixels."""
-        dpi = self._canvas.dpi
+        dpi = self._figure.dpi
         how: dict[str, Any] = {"font": self._font, "anchor": self._anchor, "align": "center"}
         how["spacing"] = round(_SPACING * dpi / style.LAYOUT_DPI)
         box = ImageDraw.Draw(Image.new("L", (1, 1))).textbbox((0, 0), self.text, **how)
@@ -71,5 +71,5 @@ class Words(Artist):
         ImageDraw.Draw(ink).text((-left, -top), self.text, 255, **how)
         pixels = np.empty((bottom - top, right - left, 4), np.uint8)
         pixels[..., :3], pixels[..., 3] = self._colour, np.asarray(ink)[::-1]
-        x, y = self._canvas.transFigure.transform(self._at)
+        x, y = self._figure.transFigure.transform(self._at)
         renderer.draw_image(renderer.new_gc(), round(x) + left, round(y) - bottom, pixels)

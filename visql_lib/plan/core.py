@@ -233,13 +233,8 @@ class Plan:
 
     def month_tables(self, month: str) -> list[str]:
         """Return what judges a month."""
-        root = self.settings.results
-        tables = [self.quality(month)[0], f"{root}/months/{month}/status.tsv"]
-        if self.makes("gaia"):
-            tables += self.gaia.month(month)
-        if self.makes("radiation"):
-            tables += self.radiation.month(month)
-        return tables
+        more = self.gaia.month(month) if self.makes("gaia") else []
+        return list(dict.fromkeys([*self.tables_of_exposures(month), *more]))
 
     def tables_of_exposures(self, month: str) -> list[str]:
         """Return tables of a month that are made when all tables of its exposures are."""

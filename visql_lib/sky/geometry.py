@@ -79,7 +79,7 @@ def _combine(coefficients: tuple[float, ...], terms: Sequence[NDArray | None]) -
     products = (c * t for c, t in zip(coefficients, terms, strict=True) if t is not None)
     total = np.asarray(next(products))
     for product in products:
-        total = total + product if total.ndim == 0 else np.add(total, product, out=total)
+        total += product
     return total
 
 
