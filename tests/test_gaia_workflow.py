@@ -18,7 +18,14 @@ pytestmark = [pytest.mark.slow]
 RATIOS = {"gain": "none"}  # the toy camera has no gain model
 TRUTH = {"sources": "folder", "folder": "raw/truth"}
 MATCH_JOBS = {"gaia_match": 3}
-GATHER_JOBS = {"geometry": 1, "ratios": 1, "ratio_pictures": 1, "trend": 1, "month_trend": 1}
+GATHER_JOBS = {
+    "geometry": 1,
+    "ratios": 1,
+    "ratio_pictures": 1,
+    "ratio_sheets": 1,
+    "trend": 1,
+    "month_trend": 1,
+}
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""`visql ratio-pictures`: a month's flux ratios -> hexagon maps and the sheet of CCDs."""
+"""`visql ratio-pictures`: a month's flux ratios -> hexagon maps."""
 
 from __future__ import annotations
 
@@ -23,25 +23,13 @@ if TYPE_CHECKING:
 
     N, mean ratio on two scales, mean G [mag], mean log flux [ADU], scatter over the
     focal plane [deg]: iceplot_FPA_YYYYMM_EXPTIME.png. With --days also those of every
-    day and week; with --by-ccd and --sheet the ratio against BP-RP [mag] of every CCD:
-    VISGaia_FPA_CLASS_YYYYMM.png.""",
+    day and week.""",
     "visql ratio-pictures ratios_202407.parquet -o months/202407",
 )
 @click.argument("ratios", type=INPUT)
 @output_option("Folder for the pictures.", kind=FOLDER, metavar="FOLDER")
 @click.option("--days", type=FOLDER, metavar="FOLDER", help="Also draw every day and week, into this folder.")
-@click.option(
-    "--by-ccd", type=INPUT, metavar="FILE", help="The month's fits of CCDs (visql ratios --by-ccd)."
-)
-@click.option("--sheet", type=INPUT, metavar="TSV", help="The exposure sheet, for the stars of every CCD.")
-def command(
-    ratios: Path,
-    output: Path,
-    days: Path | None,
-    by_ccd: Path | None,
-    sheet: Path | None,
-    config: Path | None,
-) -> None:
+def command(ratios: Path, output: Path, days: Path | None, config: Path | None) -> None:
     """Read, draw."""
     from visql_lib.cli.pictures import save
     from visql_lib.frames.instrument import load_instrument
@@ -49,8 +37,6 @@ def command(
     from visql_lib.tables import read_table
     from visql_lib.tables.gaia import RATIOS
 
-    if (by_ccd is None) != (sheet is None):
-        raise click.UsageError("the sheet of CCDs needs both --by-ccd and --sheet")
     if days is not None:
         days.mkdir(parents=True, exist_ok=True)  # even if there is no day
     settings = settings_of(config)
@@ -69,8 +55,6 @@ def command(
             save(
                 figure, days / f"iceplot_FPA_{label}_{exptime:g}.png", settings.pictures.dpi, "ratio_pictures"
             )
-    if by_ccd is not None and sheet is not None:
-        _draw_sheets(by_ccd, sheet, output, month, instrument, settings)
 
 
 def _hexagons(rows: Mapping[str, NDArray], title: str, instrument: Instrument, settings: Settings) -> Any:
@@ -104,23 +88,3 @@ def _compact(day: Any) -> str:
 def _said(label: str) -> str:
     days = [f"20{d[:2]}-{d[2:4]}-{d[4:]}" for d in label.removeprefix("wk").split("-")]
     return f"week {days[0]} to {days[1]}" if len(days) == 2 else days[0]
-
-
-def _draw_sheets(
-    by_ccd: Path, sheet: Path, output: Path, month: str, instrument: Instrument, settings: Settings
-) -> None:
-    from visql_lib.cli.pictures import save
-    from visql_lib.months.ratios import stars_by_class
-    from visql_lib.photometry.aggregate import select
-    from visql_lib.pictures.ratio_sheet import ratio_sheet
-    from visql_lib.tables import read_table
-    from visql_lib.tables.gaia import RATIOS
-
-    fits = read_table(by_ccd, RATIOS.names)
-    for cls, stars in stars_by_class(sheet, settings.ratios, instrument):
-        rows = select(fits, time="month", space="ccd", cls=cls)
-        title = f"VIS/Gaia, {month[:4]}-{month[4:]}, {cls} exposures"
-        figure = ratio_sheet(stars, rows, instrument, gain="none", title=title)
-        save(
-            figure, output / f"VISGaia_FPA_{cls.upper()}_{month}.png", settings.pictures.dpi, "ratio_pictures"
-        )

@@ -19,6 +19,7 @@ STAGES: dict[str, int] = {
     "geometry": 1,
     "ratios": 2,
     "ratio_pictures": 1,
+    "ratio_sheets": 1,
     "trend": 2,
     "month_trend": 1,
     "radiation": 1,

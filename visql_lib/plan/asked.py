@@ -48,9 +48,11 @@ def _gaia(plan: Plan, month: str) -> Iterator[Step]:
         places = (f"{folder}/geometry_{month}.parquet", f"{folder}/astrometry_{month}.parquet")
         yield Step("geometry", places, f"logs/geometry/{month}.log", (), "_frat.parquet")
     yield Step("ratios", ratios, f"logs/ratios/{month}.log", (), "_frat.parquet")
-    yield Step(
-        "ratio_pictures", tuple(plan.gaia.ratio_pictures(month)), f"logs/ratio_pictures/{month}.log", ratios
-    )
+    for name, paths in (
+        ("ratio_pictures", plan.gaia.ratio_pictures(month)),
+        ("ratio_sheets", plan.gaia.ratio_sheets(month)),
+    ):
+        yield Step(name, tuple(paths), f"logs/{name}/{month}.log", ratios)
     words = tuple(f"{folder}/trend_{month}.{ending}" for ending in ("parquet", "txt"))
     yield Step("month_trend", words, f"logs/month_trend/{month}.log", (trend,))
 

@@ -108,17 +108,23 @@ class GaiaPlan:
         return [self.ratio_table(month) for month in sorted(wanted)]
 
     def ratio_pictures(self, month: str) -> list[str]:
-        """Return the pictures of a month's flux ratios."""
+        """Return the maps of a month's flux ratios."""
+        times = self._plan.instrument.exposure_classes.values()
+        folder = f"{self._settings.results}/months/{month}"
+        return [f"{folder}/iceplot_FPA_{month}_{exptime:g}.png" for exptime in times]
+
+    def ratio_sheets(self, month: str) -> list[str]:
+        """Return the diagrams of a month's flux ratios against colour, CCD by CCD."""
         classes = self._plan.instrument.exposure_classes
-        names = [f"iceplot_FPA_{month}_{exptime:g}.png" for exptime in classes.values()]
-        names += [f"VISGaia_FPA_{cls.upper()}_{month}.png" for cls in classes]
-        return [f"{self._settings.results}/months/{month}/{name}" for name in names]
+        folder = f"{self._settings.results}/months/{month}"
+        return [f"{folder}/VISGaia_FPA_{cls.upper()}_{month}.png" for cls in classes]
 
     def month(self, month: str) -> list[str]:
         """Return the products of a month's match with the reference stars."""
         if not self.matched(month) and not self.imported_ratios(month):
             return []
-        return [*self.pictures(month), *self.geometry(month), self.ratio_pictures(month)[0]]
+        made = (self.ratio_pictures(month)[0], self.ratio_sheets(month)[0])
+        return [*self.pictures(month), *self.geometry(month), *made]
 
     def geometry(self, month: str) -> list[str]:
         """Return the geometry of a month, which stands for all its matches; none where nothing is matched."""

@@ -22,7 +22,7 @@ _NUMBER = r"[-+]?[\d.]+(?:e[-+]?\d+)?"
 _REACHES = re.compile(rf"(loss|rate) ({_NUMBER}) (mmag(?:/d)?) reaches ({_NUMBER})")
 # Rule of a month's products -> the category they tell about; the others tell about image quality.
 _OF_RULE = {
-    **dict.fromkeys(("geometry", "ratios", "ratio_pictures", "month_trend"), "photometry"),
+    **dict.fromkeys(("geometry", "ratios", "ratio_pictures", "ratio_sheets", "month_trend"), "photometry"),
     **dict.fromkeys(("angles", "month_radiation", "movie"), "radiation"),
     "detector": "calibration",
     **dict.fromkeys(("month_status", "performance"), "acquisition"),

@@ -1,11 +1,5 @@
 # Matched stars of a month -> geometry, the matrix of flux ratios, pictures; of all months -> the trend.
 
-# What the report shows of flux ratios, and what it calls it.
-RATIO_LABELS = [
-    f"{what}, {cls}"
-    for what in ("maps", "ratio against colour")
-    for cls in PLAN.instrument.exposure_classes
-]
 TREND_LABELS = {
     f"{name}_{cls}.png": f"{label}, {cls}"
     for cls in PLAN.instrument.exposure_classes
@@ -74,23 +68,24 @@ rule ratios:
         " --config {params.config:q} >{log:q} 2>&1"
 
 
+def of_ratios(what, paths):
+    """Return pictures of flux ratios, one of each exposure class, for the report."""
+    return [
+        report(
+            path,
+            category="Photometry and ice",
+            labels={"picture": f"{what}, {cls}", "of": "{month}"},
+            caption="../report/ratios.rst",
+        )
+        for path, cls in zip(paths, PLAN.instrument.exposure_classes, strict=True)
+    ]
+
+
 rule ratio_pictures:
     input:
-        ratios=f"{MONTHS}/ratios_{{month}}.parquet",
-        by_ccd=f"{MONTHS}/ratios_ccd_{{month}}.parquet",
-        sheet=f"{RESULTS}/exposures/{{month}}.tsv",
+        f"{MONTHS}/ratios_{{month}}.parquet",
     output:
-        pictures=[
-            report(
-                path,
-                category="Photometry and ice",
-                labels={"picture": label, "of": "{month}"},
-                caption="../report/ratios.rst",
-            )
-            for path, label in zip(
-                PLAN.gaia.ratio_pictures("{month}"), RATIO_LABELS, strict=True
-            )
-        ],
+        pictures=of_ratios("maps", PLAN.gaia.ratio_pictures("{month}")),
         days=directory(f"{MONTHS}/iceplots"),
     log:
         f"{LOG}/ratio_pictures/{{month}}.log",
@@ -106,8 +101,32 @@ rule ratio_pictures:
         facts=PLAN.facts("geometry", "exposure_classes", "gain_models"),
         folder=lambda wildcards, output: os.path.dirname(output.pictures[0]),
     shell:
-        "visql ratio-pictures {input.ratios:q} -o {params.folder:q} --days {output.days:q}"
-        " --by-ccd {input.by_ccd:q} --sheet {input.sheet:q} --config {params.config:q} >{log:q} 2>&1"
+        "visql ratio-pictures {input:q} -o {params.folder:q} --days {output.days:q}"
+        " --config {params.config:q} >{log:q} 2>&1"
+
+
+rule ratio_sheets:
+    input:
+        by_ccd=f"{MONTHS}/ratios_ccd_{{month}}.parquet",
+        sheet=f"{RESULTS}/exposures/{{month}}.tsv",
+    output:
+        of_ratios("ratio against colour", PLAN.gaia.ratio_sheets("{month}")),
+    log:
+        f"{LOG}/ratio_sheets/{{month}}.log",
+    benchmark:
+        f"{BENCHMARK}/ratio_sheets/{{month}}.tsv"
+    conda:
+        "../../envs/visql.yaml"
+    resources:
+        runtime=20,
+    params:
+        version=STAGES["ratio_sheets"],
+        config=PLAN.config_of("pictures", "ratios"),
+        facts=PLAN.facts("geometry", "exposure_classes", "gain_models"),
+        folder=lambda wildcards, output: os.path.dirname(output[0]),
+    shell:
+        "visql ratio-sheets {input.by_ccd:q} {input.sheet:q} -o {params.folder:q}"
+        " --config {params.config:q} >{log:q} 2>&1"
 
 
 rule trend:

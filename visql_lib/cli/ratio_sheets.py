@@ -1,0 +1,43 @@
+"""`visql ratio-sheets`: the stars of a month and their fits by CCD -> one sheet of diagrams of each class."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from visql_lib.cli.common import FOLDER, INPUT, output_option, settings_of, step
+
+
+@step(
+    "ratio-sheets",
+    """Draw the flux ratios of a month against BP-RP [mag], CCD by CCD: a sheet of each exposure class.
+
+    BY_CCD holds the month's fits of CCDs without any gain (visql ratios --by-ccd);
+    the stars are looked for beside the exposure sheet SHEET (YYYYMM/E/E_frat.parquet).
+    Writes VISGaia_FPA_CLASS_YYYYMM.png.""",
+    "visql ratio-sheets ratios_ccd_202407.parquet results/exposures/202407.tsv -o months/202407",
+)
+@click.argument("by_ccd", type=INPUT)
+@click.argument("sheet", type=INPUT)
+@output_option("Folder for the pictures.", kind=FOLDER, metavar="FOLDER")
+def command(by_ccd: Path, sheet: Path, output: Path, config: Path | None) -> None:
+    """Read, draw."""
+    from visql_lib.cli.pictures import save
+    from visql_lib.frames.instrument import load_instrument
+    from visql_lib.months.ratios import stars_by_class
+    from visql_lib.photometry.aggregate import select
+    from visql_lib.pictures.ratio_sheet import ratio_sheet
+    from visql_lib.tables import read_table
+    from visql_lib.tables.gaia import RATIOS
+
+    settings = settings_of(config)
+    instrument = load_instrument(settings.instrument)
+    fits = read_table(by_ccd, RATIOS.names)
+    month = str(fits.meta["month"])
+    for cls, stars in stars_by_class(sheet, settings.ratios, instrument):
+        rows = select(fits, time="month", space="ccd", cls=cls)
+        title = f"VIS/Gaia, {month[:4]}-{month[4:]}, {cls} exposures"
+        figure = ratio_sheet(stars, rows, instrument, gain="none", title=title)
+        path = output / f"VISGaia_FPA_{cls.upper()}_{month}.png"
+        save(figure, path, settings.pictures.dpi, "ratio_sheets")
