@@ -17,7 +17,7 @@ from visql_lib.photometry.relation import fit_size_relation
 from visql_lib.pictures import style
 from visql_lib.pictures.focalplane import ccd_outlines, quadrant_outlines
 from visql_lib.pictures.gaia import flux_ratio_colour, gaia_field
-from visql_lib.pictures.ratio_maps import ratio_hexagons
+from visql_lib.pictures.ratio_maps import RatioHexagons
 from visql_lib.pictures.ratio_sheet import ratio_sheet
 from visql_lib.pictures.residuals import astrometric_residuals
 from visql_lib.sky.projection import Boresight, project
@@ -411,7 +411,7 @@ def test_six_maps_show_number_ratio_magnitude_flux_and_scatter(instrument):
     losses = {"2-3": 0.015}
     stars = some_stars(instrument, 20_000, losses=losses)
     cells = hexagon_cells(stars, GRID)
-    figure = ratio_hexagons(cells, instrument, GRID, gain="V", title="2024-07, long")
+    figure = RatioHexagons(instrument, GRID, gain="V").draw(cells, title="2024-07, long")
     over = "V/Gf over colour relation"
     assert bar_labels(figure) == [
         "stars per hexagon",
@@ -444,7 +444,7 @@ def test_six_maps_show_number_ratio_magnitude_flux_and_scatter(instrument):
 def test_means_of_few_stars_are_not_drawn_but_their_number_is(instrument):
     cells = hexagon_cells(some_stars(instrument, 20_000), HexagonGrid(0.05))
     cells["N"][0], cells["MEAN_FRAT"][0] = 1, 3.0
-    figure = ratio_hexagons(cells, instrument, HexagonGrid(0.05))
+    figure = RatioHexagons(instrument, HexagonGrid(0.05)).draw(cells)
     number, ratio = (
         next(c for c in a.collections if isinstance(c, PolyCollection)) for a in panels(figure)[:2]
     )
@@ -456,10 +456,10 @@ def test_means_of_few_stars_are_not_drawn_but_their_number_is(instrument):
 def test_hexagons_of_nothing_or_one_star_say_so(instrument):
     of_ccds = ratio_rows(instrument) | {"N": np.full(36, 5)}
     for cells in (RATIOS.empty(), of_ccds):
-        figure = ratio_hexagons(cells, instrument, GRID)
+        figure = RatioHexagons(instrument, GRID).draw(cells)
         assert texts(figure).count("no stars") == 6
         assert any("no stars in no hexagons" in t for t in texts(figure))
-    one = ratio_hexagons(hexagon_cells(first_rows(some_stars(instrument), 1), GRID), instrument, GRID)
+    one = RatioHexagons(instrument, GRID).draw(hexagon_cells(first_rows(some_stars(instrument), 1), GRID))
     assert any("1 star in 1 hexagon" in t for t in texts(one))
     assert "not known" in texts(one)  # its scatter
     draws(one)
@@ -543,7 +543,7 @@ def test_little_or_bad_input_makes_a_picture_and_no_warning(n, bad, toy):
         gaia_field(gaia, toy, BORESIGHT),
         astrometric_residuals(stars, None, toy),
         flux_ratio_colour(stars, None, moments),
-        ratio_hexagons(cells, toy, GRID),
+        RatioHexagons(toy, GRID).draw(cells),
         ratio_sheet(stars, None, toy),
     ):
         draws(figure)

@@ -16,7 +16,7 @@ STAGES: dict[str, int] = {
     "gaia_project": 1,
     "gaia_match": 1,
     "gaia_pictures": 1,
-    "geometry": 1,
+    "geometry": 2,
     "ratios": 2,
     "ratio_pictures": 1,
     "ratio_sheets": 1,

@@ -14,7 +14,7 @@ from visql_lib.config import Settings
 from visql_lib.frames.instrument import Instrument
 from visql_lib.months.quality import month_exposures, start_of_row
 from visql_lib.months.ratios import exposure_facts, number
-from visql_lib.sky.fit import CLIP, Pairs, offsets
+from visql_lib.sky.fit import CLIP, Pairs
 from visql_lib.sky.geometry import FocalPlaneGeometry
 from visql_lib.sky.geometry_fit import GeometryFit, fit_geometry
 from visql_lib.sky.projection import Boresight
@@ -94,14 +94,13 @@ def month_astrometry(
         on_exposure()
     fit = fit_geometry(pairs, settings.astrometry, FocalPlaneGeometry.of(instrument))
     columns = _columns(rows)
-    for k, pointing in zip(fit.used, fit.pointings, strict=True):
+    for k, pointing, residuals in zip(fit.used, fit.pointings, fit.residuals, strict=True):
         line = numbers[k]
-        dx, dy = offsets(pairs[k], fit.geometry, pointing)
         place = vars(pointing.boresight).values()
         for name, value in zip(("RA", "DEC", "PA"), place, strict=True):
             columns[name][line] = value
         columns["SCALE"][line] = pointing.scale
-        columns["SCATTER_MONTH"][line] = _scatter(dx, dy)
+        columns["SCATTER_MONTH"][line] = _scatter(*residuals)
     return MonthAstrometry(columns, fit)
 
 

@@ -54,7 +54,8 @@ def month_performance(sheet: Path, on_exposure: Callable[[], None] = lambda: Non
 
 def _products(folder: Path, exposure: str) -> Iterator[Made]:
     """Yield what the products of an exposure tell."""
-    for path in sorted(folder.glob(f"{exposure}*")):
+    paths = folder.iterdir() if folder.is_dir() else ()
+    for path in sorted((p for p in paths if p.name.startswith(exposure)), key=lambda p: p.name):
         try:
             if path.suffix == ".parquet":
                 made = made_of_table(path)

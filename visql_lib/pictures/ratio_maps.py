@@ -6,16 +6,20 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
 from matplotlib.collections import PolyCollection
+from matplotlib.colorbar import Colorbar
 from matplotlib.colors import Colormap, Normalize
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from numpy.typing import NDArray
 
 from visql_lib.frames.instrument import Instrument
 from visql_lib.photometry.cells import HexagonGrid
 from visql_lib.pictures import style
-from visql_lib.pictures.focalplane import draw_outlines, field_of, show_field
+from visql_lib.pictures.focalplane import Field, draw_outlines, field_of, show_field
 from visql_lib.pictures.gaia import column
 from visql_lib.pictures.ranges import Range, finite, robust_range
 
@@ -38,54 +42,84 @@ class _Map(NamedTuple):
     digits: int
 
 
-@style.styled
-def ratio_hexagons(
-    cells: Mapping[str, NDArray],
-    instrument: Instrument,
-    grid: HexagonGrid,
-    *,
-    gain: str = "",
-    title: str = "",
-) -> Figure:
-    """Draw six maps: number of stars, mean ratio on two scales, mean G, mean log flux, scatter.
+class RatioHexagons:
+    """Six maps: number of stars, mean ratio on two scales, mean G, mean log flux, scatter.
+
+    One figure serves for many time bins: its axes take as long to make as all that is in them.
 
     Parameters
     ----------
-    cells : mapping of arrays, shape (n,)
-        Rows of the table of ratios, of one time bin, class and field: SPACE_BIN, N,
-        MEAN_FRAT, SCATTER, MEAN_G [mag], MEAN_LOGFLUX; those whose SPACE is not
-        hexagon are left out. A NaN is left empty.
     instrument : Instrument
         Whose detectors are outlined.
-    grid : Hexagons
+    grid : HexagonGrid
         The pattern the cells were gathered in.
     gain : str, optional
         Name of the gain model of the fluxes.
-    title : str, optional
-        Usually the class and the time of the exposures.
     """
-    figure = style.canvas(1575, 1010)
-    style.heading(figure, title)
-    n = np.nan_to_num(column(cells, "N"))
-    kinds = np.asarray(cells.get("SPACE", np.full(len(n), "hexagon")), dtype=np.str_)
-    there = (n > 0) & (kinds == "hexagon")
-    x, y = grid.centres(np.asarray(cells["SPACE_BIN"], dtype=np.str_)[there])
-    field = field_of(instrument, x, y)
-    shapes = _shapes(x, y, grid.width)
-    few = _FEW * float(np.median(n[there])) if there.any() else 0.0
-    for i, one in enumerate(_maps({name: column(cells, name)[there] for name in _NAMES}, few)):
-        box = (84 + 512 * (i % 3), 548 - 458 * (i // 3), 366, 405)
-        axes = style.panel(figure, box, facecolor=_EMPTY)
-        tiles = _draw_map(axes, shapes, one)
-        draw_outlines(axes, instrument, field)
-        show_field(axes, field.grown(0.04), x_label=i >= 3, y_label=i % 3 == 0)
-        bar = (box[0] + box[2] + 10, box[1], 16, box[3])
-        style.colour_bar(figure, tiles, bar, one.label, extend="max" if "stars" in one.label else "both")
-    said = [f"{style.count(int(n[there].sum()), 'star')} in {style.count(int(there.sum()), 'hexagon')}"]
-    said += [f"gain model {gain}"] if gain else []
-    said += ["grey: no stars", *([f"means only where there are {few:.0f} or more"] if few > 2 else [])]
-    figure.text(0.5, 0.012, ", ".join(said), ha="center", fontsize=10, color=style.MUTED)
-    return figure
+
+    def __init__(self, instrument: Instrument, grid: HexagonGrid, *, gain: str = "") -> None:
+        self._instrument, self._grid, self._gain = instrument, grid, gain
+        self._field: Field | None = None
+        self._panels: list[tuple[Axes, Colorbar]] = []
+        self._drawn: list[Artist] = []  # what is another one in each picture
+
+    @style.styled
+    def draw(self, cells: Mapping[str, NDArray], *, title: str = "") -> Figure:
+        """Draw the cells of one time bin, class and field.
+
+        Parameters
+        ----------
+        cells : mapping of arrays, shape (n,)
+            Rows of the table of ratios: SPACE_BIN, N, MEAN_FRAT, SCATTER, MEAN_G [mag],
+            MEAN_LOGFLUX; those whose SPACE is not hexagon are left out. A NaN is left empty.
+        title : str, optional
+            Usually the class and the time of the exposures.
+
+        Returns
+        -------
+        Figure
+            The same one each time, until other detectors are to be shown.
+        """
+        n = np.nan_to_num(column(cells, "N"))
+        kinds = np.asarray(cells.get("SPACE", np.full(len(n), "hexagon")), dtype=np.str_)
+        there = (n > 0) & (kinds == "hexagon")
+        x, y = self._grid.centres(np.asarray(cells["SPACE_BIN"], dtype=np.str_)[there])
+        few = _FEW * float(np.median(n[there])) if there.any() else 0.0
+        maps = _maps({name: column(cells, name)[there] for name in _NAMES}, few)
+        self._begin(field_of(self._instrument, x, y), maps)
+        shapes = _shapes(x, y, self._grid.width)
+        for (axes, bar), one in zip(self._panels, maps, strict=True):
+            tiles = _tiles(shapes, one)
+            axes.add_collection(tiles, autolim=False)
+            bar.update_normal(tiles)
+            self._drawn += [tiles, _said(axes, one)]
+        said = [f"{style.count(int(n[there].sum()), 'star')} in {style.count(int(there.sum()), 'hexagon')}"]
+        said += [f"gain model {self._gain}"] if self._gain else []
+        said += ["grey: no stars", *([f"means only where there are {few:.0f} or more"] if few > 2 else [])]
+        text = self._figure.text(0.5, 0.012, ", ".join(said), ha="center", fontsize=10, color=style.MUTED)
+        self._drawn += [text, style.heading(self._figure, title)]
+        return self._figure
+
+    def _begin(self, field: Field, maps: list[_Map]) -> None:
+        """Remove what was drawn, or make a figure for a field that was not shown before."""
+        for artist in self._drawn:
+            artist.remove()
+        self._drawn = []
+        if field == self._field:
+            return
+        self._field, self._figure, self._panels = field, style.canvas(1575, 1010), []
+        for i, one in enumerate(maps):
+            box = (84 + 512 * (i % 3), 548 - 458 * (i // 3), 366, 405)
+            axes = style.panel(self._figure, box, facecolor=_EMPTY)
+            draw_outlines(axes, self._instrument, field)
+            show_field(axes, field.grown(0.04), x_label=i >= 3, y_label=i % 3 == 0)
+            axes.set_title(one.title, loc="left")
+            bar = (box[0] + box[2] + 10, box[1], 16, box[3])
+            beyond = "max" if "stars" in one.label else "both"
+            mappable = ScalarMappable(Normalize(*one.limits), one.cmap)
+            self._panels.append(
+                (axes, style.colour_bar(self._figure, mappable, bar, one.label, extend=beyond))
+            )
 
 
 def _maps(cells: Mapping[str, NDArray], few: float) -> list[_Map]:
@@ -133,10 +167,10 @@ def _shapes(x: NDArray, y: NDArray, width: float) -> NDArray:
     return np.stack([x, y], axis=-1)[:, None, :] + corners
 
 
-def _draw_map(axes: Axes, shapes: NDArray, one: _Map) -> PolyCollection:
-    """Draw the hexagons that have a value, and say what is in the middle of them."""
+def _tiles(shapes: NDArray, one: _Map) -> PolyCollection:
+    """Return the hexagons that have a value."""
     known = np.isfinite(one.values)
-    tiles = PolyCollection(
+    return PolyCollection(
         list(shapes[known]),
         array=one.values[known],
         cmap=one.cmap,
@@ -145,12 +179,13 @@ def _draw_map(axes: Axes, shapes: NDArray, one: _Map) -> PolyCollection:
         linewidths=0.3,
         zorder=0.4,
     )
-    axes.add_collection(tiles, autolim=False)
-    axes.set_title(one.title, loc="left")
-    if not known.any():
-        style.message(axes, "no stars" if len(known) == 0 else "not known")
-        return tiles
-    low, middle, high = np.percentile(one.values[known], [15.87, 50, 84.13])
+
+
+def _said(axes: Axes, one: _Map) -> Text:
+    """Say what is in the middle of the values of a panel, or that there are none."""
+    known = one.values[np.isfinite(one.values)]
+    if len(known) == 0:
+        return style.message(axes, "no stars" if len(one.values) == 0 else "not known")
+    low, middle, high = np.percentile(known, [15.87, 50, 84.13])
     about = f"{(high - low) / 2:.{one.digits}f}"
-    style.remark_above(axes, f"median {middle:,.{one.digits}f}, 68 %: ±{about}")
-    return tiles
+    return style.remark_above(axes, f"median {middle:,.{one.digits}f}, 68 %: ±{about}")

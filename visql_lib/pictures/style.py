@@ -25,6 +25,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colorbar import Colorbar
 from matplotlib.colors import Colormap, ListedColormap, LogNorm
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter, NullFormatter
 
 P = ParamSpec("P")
@@ -78,6 +79,7 @@ _PARAMETERS: dict[str, Any] = {
     "font.size": 11,
     "axes.labelsize": 11,
     "axes.titlesize": 12,
+    "axes.titley": 1.0,  # else every axis is measured to find room above its ticks
     "axes.edgecolor": INK,
     "axes.labelcolor": INK,
     "axes.linewidth": 1.0,
@@ -158,13 +160,13 @@ def panel(figure: Figure, box: Sequence[float], **options: Any) -> Axes:
     return figure.add_axes((left / width, bottom / height, w / width, h / height), **options)
 
 
-def heading(figure: Figure, text: str, x: float | None = None) -> None:
+def heading(figure: Figure, text: str, x: float | None = None) -> Text:
     """Write the title at the top, small enough to fit; centred on `x` [px] if given."""
     width, height = size_of(figure)
     at = (x if x is not None else width / 2) / width
     room = 2 * min(at, 1 - at) * width - 20
     size = min(12.0, max(6.0, room / max(len(text), 1) / 0.88))  # a letter is about 0.6 em wide, 1.39 px/pt
-    figure.text(at, 1 - 8 / height, text, ha="center", va="top", fontsize=size)
+    return figure.text(at, 1 - 8 / height, text, ha="center", va="top", fontsize=size)
 
 
 def colour_bar(
@@ -184,17 +186,19 @@ def colour_bar(
     return bar
 
 
-def message(axes: Axes, text: str) -> None:
+def message(axes: Axes, text: str) -> Text:
     """Say in the middle of a panel why it is empty."""
-    axes.text(
+    return axes.text(
         0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", fontsize=15, color=MUTED, zorder=9
     )
 
 
-def remark_above(axes: Axes, text: str) -> None:
+def remark_above(axes: Axes, text: str) -> Text:
     """Write a small remark above the right corner of a panel, where it hides no point."""
     text = text.replace("-", "−")
-    axes.text(1, 1.008, text, transform=axes.transAxes, ha="right", va="bottom", fontsize=9, color=MUTED)
+    return axes.text(
+        1, 1.008, text, transform=axes.transAxes, ha="right", va="bottom", fontsize=9, color=MUTED
+    )
 
 
 def remark(axes: Axes, text: str, where: str = "lower right") -> None:

@@ -20,7 +20,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from visql_lib.sky.geometry import CUBIC_TERMS, CcdAffine, CubicDistortion, FocalPlaneGeometry
+from visql_lib.sky.geometry import CUBIC_TERMS, CcdAffine, CubicDistortion, FocalPlaneGeometry, monomials
 from visql_lib.sky.matching import PIXEL
 from visql_lib.sky.normal import NormalEquations
 from visql_lib.sky.projection import Boresight, moved_boresight, project
@@ -251,7 +251,7 @@ class _Work:
         by_exposure = np.array(
             [[one, nil, -big_y / RADIUS, big_x / RADIUS], [nil, one, big_x / RADIUS, big_y / RADIUS]]
         )
-        columns = [_monomials(term, p / RADIUS, q / RADIUS) for term in self.common]
+        columns = _contributions(self.common, p / RADIUS, q / RADIUS)
         numbers = list(range(len(self.common)))
         if c in self.centres:
             place = self.own.index(c)
@@ -353,13 +353,19 @@ def _common_terms(degree: int) -> list[tuple[int, tuple[int, int]]]:
     return [(-1, (1, 0)), (-1, (0, 1)), *high]
 
 
-def _monomials(term: tuple[int, tuple[int, int]], u: NDArray, v: NDArray) -> tuple[NDArray, NDArray]:
-    """Return what a common term adds to X and Y."""
-    axis, (i, j) = term
-    if axis < 0:
-        return (u, -v) if i else (v, u)
-    value, nil = u**i * v**j, np.zeros_like(u)
-    return (value, nil) if axis == 0 else (nil, value)
+def _contributions(
+    common: list[tuple[int, tuple[int, int]]], u: NDArray, v: NDArray
+) -> list[tuple[NDArray, NDArray]]:
+    """Return what each common term adds to X and Y."""
+    powers = dict(zip(CUBIC_TERMS, monomials(u, v), strict=True)) if common else {}
+    nil = np.zeros_like(u)
+    found = []
+    for axis, (i, j) in common:
+        if axis < 0:
+            found.append((u, -v) if i else (v, u))
+        else:
+            found.append((powers[i, j], nil) if axis == 0 else (nil, powers[i, j]))
+    return found
 
 
 def _changed(

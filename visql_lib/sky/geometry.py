@@ -31,7 +31,7 @@ class CubicDistortion:
 
     def apply(self, x: ArrayLike, y: ArrayLike) -> tuple[NDArray, NDArray]:
         """Return tangent-plane coordinates [deg] of focal-plane coordinates [deg]."""
-        powers = _powers(np.asarray(x, dtype=float), np.asarray(y, dtype=float))
+        powers = monomials(np.asarray(x, dtype=float), np.asarray(y, dtype=float))
         return _combine(self.x, powers), _combine(self.y, powers)
 
     def invert(
@@ -57,7 +57,7 @@ class CubicDistortion:
 
     def jacobian(self, x: NDArray, y: NDArray) -> tuple[NDArray, NDArray, NDArray, NDArray]:
         """Return dX/dx, dX/dy, dY/dx, dY/dy of `apply`, dimensionless, at positions [deg]."""
-        powers = dict(zip(CUBIC_TERMS, _powers(x, y), strict=True))
+        powers = dict(zip(CUBIC_TERMS, monomials(x, y), strict=True))
         by_x = [i * powers[i - 1, j] if i else None for i, j in CUBIC_TERMS]
         by_y = [j * powers[i, j - 1] if j else None for i, j in CUBIC_TERMS]
         return (
@@ -68,7 +68,8 @@ class CubicDistortion:
         )
 
 
-def _powers(x: NDArray, y: NDArray) -> list[NDArray]:
+def monomials(x: NDArray, y: NDArray) -> list[NDArray]:
+    """Return x**i * y**j of every one of `CUBIC_TERMS`."""
     # Products, because numpy's third power takes ten times as long.
     xs, ys = ((np.ones_like(v), v, v * v, v * v * v) for v in (x, y))
     return [xs[i] * ys[j] for i, j in CUBIC_TERMS]

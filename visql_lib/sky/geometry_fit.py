@@ -33,7 +33,9 @@ class GeometryFit:
     errors of the affines) has a row per CCD; ``cubic_x``, ``cubic_y`` are the
     distortion's coefficients [deg^(1-i-j)] in the order of `CUBIC_TERMS`.
     ``pointings`` and ``used`` (indices into the exposures given) belong together.
-    ``scatter`` [px] is the rms per axis of the pairs kept. Without enough pairs
+    ``residuals`` [px], of each of those exposures, shape (2, n), are measured less
+    predicted positions in the focal plane, clipped or not; ``scatter`` [px] is the
+    rms per axis of the pairs kept. Without enough pairs
     ``flags`` says so, numbers are NaN and the geometry is the one it started from.
     """
 
@@ -42,6 +44,7 @@ class GeometryFit:
     columns: Columns
     pointings: list[Pointing]
     used: list[int]
+    residuals: list[NDArray]
     n_pairs: int = 0
     n_kept: int = 0
     scatter: float = np.nan
@@ -80,15 +83,18 @@ def fit_geometry(
     used = [k for k, e in enumerate(exposures) if len(e.x) >= settings.min_stars]
     if sum(len(exposures[k].x) for k in used) < max(80, 3 * settings.min_stars):
         names = sorted({str(c) for e in exposures for c in e.ccd})
-        return GeometryFit(SolutionFlag.FEW_MATCHES, start, empty_columns(names), [], [])
+        return GeometryFit(SolutionFlag.FEW_MATCHES, start, empty_columns(names), [], [], [])
     per_ccd = "none" if settings.geometry == "reference" else settings.geometry
     model = Model(3, per_ccd, settings.min_stars_ccd)
     fit = fit_pairs([exposures[k] for k in used], start, model)
     ccd = np.concatenate([exposures[k].ccd for k in used])
     columns = ccd_columns(ccd, fit, sorted(set(ccd.tolist())), model)
     scatter = float(np.sqrt((fit.dx[fit.kept] ** 2 + fit.dy[fit.kept] ** 2).mean() / 2))
+    ends = np.cumsum([len(exposures[k].x) for k in used])
+    residuals = np.split(np.array([fit.dx, fit.dy]), ends[:-1], axis=1)
+    counts = len(ccd), int(fit.kept.sum())
     return GeometryFit(
-        SolutionFlag(0), fit.geometry, columns, fit.pointings, used, len(ccd), int(fit.kept.sum()), scatter
+        SolutionFlag(0), fit.geometry, columns, fit.pointings, used, residuals, *counts, scatter
     )
 
 

@@ -49,18 +49,17 @@ class NormalEquations:
             Weights of the stars.
         """
         present, starts = np.unique(exposure, return_index=True)
-        square = np.ix_(numbers, numbers)
         root = np.sqrt(weight)
-        for e, s, r in zip(own * root, shared * root, right * root, strict=True):
-            self._shared[square] += s @ s.T
-            self._right_shared[numbers] += s @ r
-            for k in range(4):
-                if not e[k].any():  # a move along one axis does nothing on the other
-                    continue
+        for e, s, r in zip(own * root, shared, right * root, strict=True):
+            works = s.any(axis=1)  # most of them do nothing on the other axis
+            s, which = s[works] * root, numbers[works]
+            self._shared[np.ix_(which, which)] += s @ s.T
+            self._right_shared[which] += s @ r
+            for k in np.flatnonzero(e.any(axis=1)):
                 self._own[present, k] += np.add.reduceat(e * e[k], starts, axis=1).T
                 self._right_own[present, k] += np.add.reduceat(e[k] * r, starts)
-                if len(numbers):
-                    self._mixed[present[:, None], k, numbers] += np.add.reduceat(s * e[k], starts, axis=1).T
+                if len(which):
+                    self._mixed[present[:, None], k, which] += np.add.reduceat(s * e[k], starts, axis=1).T
 
     def prior(self, precision: NDArray, so_far: NDArray) -> None:
         """Hold the shared unknowns, with what they were `so_far`, near zero.

@@ -222,7 +222,7 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> Table:
 
     try:
         with _opened(path, columns or ()) as file:
-            table = file.read(columns=list(columns) if columns is not None else None)
+            table = file.read(columns=list(columns) if columns is not None else None, use_threads=False)
     except OSError as error:
         raise TableError(f"{path}: cannot be read ({error.strerror or 'not a Parquet file'})") from error
     except pa.ArrowException as error:
@@ -246,7 +246,7 @@ def read_parts(path: Path, columns: Sequence[str]) -> Iterator[Table]:
                 part = file.read_row_group(number, columns=list(columns), use_threads=False)
                 yield Table({n: _to_numpy(part.column(n)) for n in columns}, _meta_of(path, part.schema))
             if file.num_row_groups == 0:
-                part = file.read(columns=list(columns))
+                part = file.read(columns=list(columns), use_threads=False)
                 yield Table({n: _to_numpy(part.column(n)) for n in columns}, _meta_of(path, part.schema))
     except OSError as error:
         raise TableError(f"{path}: cannot be read ({error.strerror or 'not a Parquet file'})") from error
