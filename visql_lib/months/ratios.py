@@ -217,6 +217,8 @@ def stars_by_class(
             accepted[cls].append(facts["PATH"])
     gains = gain_table(instrument, settings.gain)
     for cls, paths in accepted.items():
-        parts = [FRAT.empty(), *(read_table(path, names) for path in paths)]
-        columns = {name: np.concatenate([part[name] for part in parts]) for name in names}
-        yield cls, columns | {"VFLUX": columns["VFLUX"] / gain_factors(columns["EXT"], gains)}
+        parts: list[Mapping[str, NDArray]] = [FRAT.empty()]
+        for path in paths:
+            part = read_table(path, names)
+            parts.append(part | {"VFLUX": part["VFLUX"] / gain_factors(part["EXT"], gains)})
+        yield cls, {name: np.concatenate([part[name] for part in parts]) for name in names}
