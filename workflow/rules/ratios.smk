@@ -68,24 +68,23 @@ rule ratios:
         " --config {params.config:q} >{log:q} 2>&1"
 
 
-def of_ratios(what, paths):
-    """Return pictures of flux ratios, one of each exposure class, for the report."""
-    return [
-        report(
-            path,
-            category="Photometry and ice",
-            labels={"picture": f"{what}, {cls}", "of": "{month}"},
-            caption="../report/ratios.rst",
-        )
-        for path, cls in zip(paths, PLAN.instrument.exposure_classes, strict=True)
-    ]
-
-
 rule ratio_pictures:
     input:
         f"{MONTHS}/ratios_{{month}}.parquet",
     output:
-        pictures=of_ratios("maps", PLAN.gaia.ratio_pictures("{month}")),
+        pictures=[
+            report(
+                path,
+                category="Photometry and ice",
+                labels={"picture": f"maps, {cls}", "of": "{month}"},
+                caption="../report/ratios.rst",
+            )
+            for path, cls in zip(
+                PLAN.gaia.ratio_pictures("{month}"),
+                PLAN.instrument.exposure_classes,
+                strict=True,
+            )
+        ],
         days=directory(f"{MONTHS}/iceplots"),
     log:
         f"{LOG}/ratio_pictures/{{month}}.log",
@@ -110,7 +109,19 @@ rule ratio_sheets:
         by_ccd=f"{MONTHS}/ratios_ccd_{{month}}.parquet",
         sheet=f"{RESULTS}/exposures/{{month}}.tsv",
     output:
-        of_ratios("ratio against colour", PLAN.gaia.ratio_sheets("{month}")),
+        [
+            report(
+                path,
+                category="Photometry and ice",
+                labels={"picture": f"ratio against colour, {cls}", "of": "{month}"},
+                caption="../report/ratios.rst",
+            )
+            for path, cls in zip(
+                PLAN.gaia.ratio_sheets("{month}"),
+                PLAN.instrument.exposure_classes,
+                strict=True,
+            )
+        ],
     log:
         f"{LOG}/ratio_sheets/{{month}}.log",
     benchmark:
