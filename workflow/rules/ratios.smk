@@ -26,6 +26,7 @@ rule geometry:
         f"{BENCHMARK}/geometry/{{month}}.tsv"
     conda:
         "../../envs/visql.yaml"
+    priority: 5  # the month's longest chain
     resources:
         runtime=20,
     params:
@@ -51,6 +52,7 @@ rule ratios:
         f"{BENCHMARK}/ratios/{{month}}.tsv"
     conda:
         "../../envs/visql.yaml"
+    priority: 5  # the month's longest chain
     resources:
         runtime=20,
     params:
@@ -92,6 +94,7 @@ rule ratio_pictures:
         f"{BENCHMARK}/ratio_pictures/{{month}}.tsv"
     conda:
         "../../envs/visql.yaml"
+    priority: 5  # the month's longest chain
     resources:
         runtime=20,
     params:
