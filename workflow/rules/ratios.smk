@@ -24,9 +24,9 @@ rule geometry:
         f"{LOG}/geometry/{{month}}.log",
     benchmark:
         f"{BENCHMARK}/geometry/{{month}}.tsv"
+    priority: 5  # the month's longest chain
     conda:
         "../../envs/visql.yaml"
-    priority: 5  # the month's longest chain
     resources:
         runtime=20,
     params:
@@ -50,9 +50,9 @@ rule ratios:
         f"{LOG}/ratios/{{month}}.log",
     benchmark:
         f"{BENCHMARK}/ratios/{{month}}.tsv"
+    priority: 5  # the month's longest chain
     conda:
         "../../envs/visql.yaml"
-    priority: 5  # the month's longest chain
     resources:
         runtime=20,
     params:
@@ -92,9 +92,9 @@ rule ratio_pictures:
         f"{LOG}/ratio_pictures/{{month}}.log",
     benchmark:
         f"{BENCHMARK}/ratio_pictures/{{month}}.tsv"
+    priority: 5  # the month's longest chain
     conda:
         "../../envs/visql.yaml"
-    priority: 5  # the month's longest chain
     resources:
         runtime=20,
     params:
