@@ -31,7 +31,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import norm, t
+from scipy.special import ndtr, stdtrit
 
 from visql_lib.config.sky_settings import TrendSettings
 from visql_lib.photometry.history import (
@@ -316,7 +316,7 @@ def _row_errors(rows: Rows, days: Days) -> NDArray:
 
 def _limit(dof: float) -> float:
     """Return how many standard errors are as sure as `SIGNIFICANT` ones of a normal distribution."""
-    return float(t.isf(norm.sf(SIGNIFICANT), dof)) if np.isfinite(dof) else SIGNIFICANT
+    return float(-stdtrit(dof, ndtr(-SIGNIFICANT))) if np.isfinite(dof) else SIGNIFICANT
 
 
 def _lasting(days: Days, fits: Sequence[_Fit], x: NDArray) -> NDArray:
@@ -362,7 +362,7 @@ def _forecast(days: Days, colour: int, fit: _Fit, clean_err: float, settings: Tr
         return Forecast(COLOURS[colour], loss, reached, nat, nat, nat)
     (v, c), (_, w) = terms @ fit.lines.covariance @ terms.T
     v += clean_err**2 if np.isfinite(clean_err) else 0.0
-    z2 = float(t.ppf(_UPPER, fit.dof)) ** 2
+    z2 = float(stdtrit(fit.dof, _UPPER)) ** 2
     a, b = rate**2 - z2 * w, (level - loss) * rate - z2 * c
     root = np.sqrt(max(b**2 - a * ((level - loss) ** 2 - z2 * v), 0.0))
     after = np.array([(loss - level) / rate, (-b - root) / a, (-b + root) / a])

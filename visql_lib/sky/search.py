@@ -9,11 +9,12 @@ would not bring together once in a million exposures.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binom
+from scipy.special import bdtrc  # scipy.stats takes half a second to import
 
 from visql_lib.sky.pairs import Differences, mutual_nearest
 
@@ -182,7 +183,8 @@ def _follow(
     chance = _chance(x, y, reference, radius)
     # The freedom of the fit lets as many pairs agree as half its terms.
     surplus = n - 2 if not bend else n - (2, 3, 6, 10)[_degree(n)]
-    return Found(similarity, *pairs, float(binom.logsf(surplus - 1, total, chance)))
+    likely = float(bdtrc(surplus - 1, total, chance))  # of `surplus` pairs or more, by chance
+    return Found(similarity, *pairs, -math.inf if likely == 0 else math.log(likely))
 
 
 def _area(x: NDArray, y: NDArray) -> float:
