@@ -453,6 +453,24 @@ def test_means_of_few_stars_are_not_drawn_but_their_number_is(instrument):
     assert any("means only where there are" in t for t in texts(figure))
 
 
+def test_maps_drawn_one_after_the_other_look_as_if_drawn_alone(instrument):
+    many = hexagon_cells(some_stars(instrument, 5000), GRID)
+    few = hexagon_cells(first_rows(some_stars(instrument), 1), GRID)
+    some = hexagon_cells(some_stars(instrument, 800, losses={"2-3": 0.3}), GRID)
+    maps = RatioHexagons(instrument, GRID, gain="V")
+    for title, cells in (
+        ("a day", many),
+        ("none", RATIOS.empty()),
+        ("another", some),
+        ("one", few),
+        ("", many),
+    ):
+        alone = RatioHexagons(instrument, GRID, gain="V").draw(cells, title=title)
+        assert style.render_png(maps.draw(cells, title=title), made="") == style.render_png(alone, made=""), (
+            title
+        )
+
+
 def test_hexagons_of_nothing_or_one_star_say_so(instrument):
     of_ccds = ratio_rows(instrument) | {"N": np.full(36, 5)}
     for cells in (RATIOS.empty(), of_ccds):

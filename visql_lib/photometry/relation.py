@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import ndtr
 
 from visql_lib.photometry.groups import Groups
 
@@ -249,6 +248,8 @@ def _covariance(
 
 def _lost_scatter(c: NDArray) -> NDArray:
     """Return how much larger standard errors are than the scatter within c standard deviations says."""
+    from scipy.special import ndtr  # here, as planning wants but the names of gain models
+
     c = np.clip(c, 1.0, 30.0)
     inside = 2 * ndtr(c) - 1
     return np.asarray(inside / (inside - 2 * c * np.exp(-0.5 * c * c) / np.sqrt(2 * np.pi)))
