@@ -466,7 +466,7 @@ def test_maps_drawn_one_after_the_other_look_as_if_drawn_alone(instrument):
         ("", many),
     ):
         alone = RatioHexagons(instrument, GRID, gain="V").draw(cells, title=title)
-        assert style.render_png(maps.draw(cells, title=title), made="") == style.render_png(alone, made=""), (
+        assert style.render_png(maps.draw(cells, title=title), made="then") == style.render_png(alone, made="then"), (
             title
         )
 
