@@ -466,9 +466,9 @@ def test_maps_drawn_one_after_the_other_look_as_if_drawn_alone(instrument):
         ("", many),
     ):
         alone = RatioHexagons(instrument, GRID, gain="V").draw(cells, title=title)
-        assert style.render_png(maps.draw(cells, title=title), made="then") == style.render_png(alone, made="then"), (
-            title
-        )
+        assert style.render_png(maps.draw(cells, title=title), made="then") == style.render_png(
+            alone, made="then"
+        ), title
 
 
 def test_hexagons_of_nothing_or_one_star_say_so(instrument):
