@@ -54,7 +54,11 @@ def month_performance(sheet: Path, on_exposure: Callable[[], None] = lambda: Non
 
 def _products(folder: Path, exposure: str) -> Iterator[Made]:
     """Yield what the products of an exposure tell."""
-    paths = folder.iterdir() if folder.is_dir() else ()
+    try:
+        paths = list(folder.iterdir()) if folder.is_dir() else []
+    except PermissionError as error:  # costs this exposure, not the month
+        log.warning("%s: cannot be read (%s)", folder, error.strerror)
+        return
     for path in sorted((p for p in paths if p.name.startswith(exposure)), key=lambda p: p.name):
         try:
             if path.suffix == ".parquet":

@@ -34,7 +34,7 @@ class GeometryFit:
     distortion's coefficients [deg^(1-i-j)] in the order of `CUBIC_TERMS`.
     ``pointings`` and ``used`` (indices into the exposures given) belong together.
     ``residuals`` [px], of each of those exposures, shape (2, n), are measured less
-    predicted positions in the focal plane, clipped or not; ``scatter`` [px] is the
+    predicted positions in the focal plane, to first order; ``scatter`` [px] is the
     rms per axis of the pairs kept. Without enough pairs
     ``flags`` says so, numbers are NaN and the geometry is the one it started from.
     """
