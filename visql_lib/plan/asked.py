@@ -48,11 +48,12 @@ def _gaia(plan: Plan, month: str) -> Iterator[Step]:
         places = (f"{folder}/geometry_{month}.parquet", f"{folder}/astrometry_{month}.parquet")
         yield Step("geometry", places, f"logs/geometry/{month}.log", (), "_frat.parquet")
     yield Step("ratios", ratios, f"logs/ratios/{month}.log", (), "_frat.parquet")
-    for name, paths in (
-        ("ratio_pictures", plan.gaia.ratio_pictures(month)),
-        ("ratio_sheets", plan.gaia.ratio_sheets(month)),
+    of_cells, of_ccds = ratios
+    for name, paths, table in (
+        ("ratio_pictures", plan.gaia.ratio_pictures(month), of_cells),
+        ("ratio_sheets", plan.gaia.ratio_sheets(month), of_ccds),
     ):
-        yield Step(name, tuple(paths), f"logs/{name}/{month}.log", ratios)
+        yield Step(name, tuple(paths), f"logs/{name}/{month}.log", (table,))
     words = tuple(f"{folder}/trend_{month}.{ending}" for ending in ("parquet", "txt"))
     yield Step("month_trend", words, f"logs/month_trend/{month}.log", (trend,))
 
