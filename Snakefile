@@ -63,49 +63,47 @@ localrules:
 rule month:
     default_target: True
     input:
-        of_months(PLAN.pictures),
-        of_months(PLAN.quality),
+        all_products,
         expand(f"{MONTHS}/complete.tsv", month=PLAN.months),
-        lambda _: PLAN.last_month(),
         lambda _: PLAN.gaia.asking if PLAN.makes("gaia") else [],
         lambda _: PLAN.radiation.asking if PLAN.makes("radiation") else [],
-        of_months(PLAN.gaia.month, "gaia"),
-        lambda _: PLAN.gaia.trend() if PLAN.makes("gaia") else [],
-        of_months(PLAN.radiation.month, "radiation"),
-        of_months(PLAN.radiation.movies, "movies"),
-        lambda _: PLAN.radiation.last_movie() if PLAN.makes("movies") else [],
-        of_months(PLAN.radiation.performance, "performance"),
 
 
 rule quality:
     input:
         of_months(PLAN.quality),
+        without_gaps("quality"),
 
 
 rule gaia:
     input:
         lambda _: PLAN.gaia.asking,
         of_months(PLAN.gaia.month),
+        without_gaps("gaia"),
 
 
 rule radiation:
     input:
         lambda _: PLAN.radiation.asking,
         of_months(PLAN.radiation.month),
+        without_gaps("radiation"),
 
 
 rule movies:
     input:
         of_months(PLAN.radiation.movies),
         lambda _: PLAN.radiation.last_movie(),
+        without_gaps("radiation", "movies"),
 
 
 rule timeline:
     input:
         lambda _: PLAN.last_month(),
         lambda _: PLAN.gaia.trend(),
+        without_gaps("gaia"),
 
 
 rule legacy:
     input:
         of_months(PLAN.legacy),
+        without_gaps("gaia"),

@@ -8,6 +8,7 @@ from visql_lib.plan.core import (
     Plan,
     month_list,
 )
+from visql_lib.plan.expected import missing
 from visql_lib.plan.gaia import GAIA_PICTURES
 from visql_lib.plan.radiation import RADIATION_PICTURES
 from visql_lib.plan.states import complaint, exposure_states
@@ -22,5 +23,6 @@ __all__ = [
     "Plan",
     "complaint",
     "exposure_states",
+    "missing",
     "month_list",
 ]

@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from visql_lib.plan.core import Plan
 from visql_lib.plan.radiation import MOVIES
 from visql_lib.site.steps import Step
 
 
-def month_steps(plan: Plan, month: str) -> list[Step]:
-    """Return the steps whose products a month should have, as the default target makes them."""
-    return [*_quality(plan, month), *_gaia(plan, month), *_radiation(plan, month)]
+def month_steps(plan: Plan, month: str, parts: Collection[str] | None = None) -> list[Step]:
+    """Return the steps whose products a month should have, of some parts (not given: of the settings')."""
+    parts = plan.settings.parts if parts is None else parts
+    return [*_quality(plan, month), *_gaia(plan, month, parts), *_radiation(plan, month, parts)]
 
 
-def timeline_steps(plan: Plan) -> list[Step]:
-    """Return the steps whose products all months together should have."""
+def timeline_steps(plan: Plan, parts: Collection[str] | None = None) -> list[Step]:
+    """Return the steps whose products all months together should have, of some parts as `month_steps`."""
+    parts = plan.settings.parts if parts is None else parts
     found = []
     if wanted := plan.last_month():
         needs = tuple(plan.newest_tables(configured=True))
         found.append(Step("last_month", tuple(wanted), "logs/quality_pictures/lastmonth.log", needs))
-    if plan.makes("gaia") and (wanted := plan.gaia.trend()):
+    if "gaia" in parts and (wanted := plan.gaia.trend()):
         paths = (wanted[0], *plan.gaia.trend_pictures())
         found.append(Step("trend", paths, "logs/trend.log", tuple(plan.gaia.ratio_tables(configured=True))))
-    if plan.makes("movies") and (wanted := plan.radiation.last_movie()):
+    if "movies" in parts and (wanted := plan.radiation.last_movie()):
         months = [m for m in plan.newest_months if m in plan.months]
         needs = tuple(path for month in months for path in plan.radiation.movies(month)[:1])
         found.append(Step("last_movie", tuple(wanted), "logs/movies/lastmonth.log", needs))
@@ -38,8 +40,8 @@ def _quality(plan: Plan, month: str) -> Iterator[Step]:
     yield Step("month_status", (status,), f"logs/status/{month}.log", (), "_quadrants.parquet")
 
 
-def _gaia(plan: Plan, month: str) -> Iterator[Step]:
-    if not (plan.makes("gaia") and plan.gaia.month(month)):
+def _gaia(plan: Plan, month: str, parts: Collection[str]) -> Iterator[Step]:
+    if not ("gaia" in parts and plan.gaia.month(month)):
         return
     folder = f"{plan.settings.results}/months/{month}"
     ratios = (plan.gaia.ratio_table(month), f"{folder}/ratios_ccd_{month}.parquet")
@@ -58,25 +60,25 @@ def _gaia(plan: Plan, month: str) -> Iterator[Step]:
     yield Step("month_trend", words, f"logs/month_trend/{month}.log", (trend,))
 
 
-def _radiation(plan: Plan, month: str) -> Iterator[Step]:
+def _radiation(plan: Plan, month: str, parts: Collection[str]) -> Iterator[Step]:
     folder = f"{plan.settings.results}/months/{month}"
     there, counted = bool(plan.exposures(month)), bool(plan.radiation.tables(month))
     angles = f"{folder}/angles_{month}.parquet"
-    if plan.makes("radiation") and there:
+    if "radiation" in parts and there:
         names = ["detector_{}.parquet", "detector_frames_{}.parquet", "hot_pixels_{}.parquet"]
         names += [f"detector_{{}}_{kind}.png" for kind in ("timeline", "map", "hot")]
         detector = tuple(f"{folder}/{name.format(month)}" for name in names)
         yield Step("detector", detector, f"logs/detector/{month}.log", (), "_quadrants.parquet")
         text = f"{folder}/All_Angles_and_GOES_{month}.txt"
         yield Step("angles", (angles, text), f"logs/angles/{month}.log", (), ".wcs")
-    if plan.makes("radiation") and counted:
+    if "radiation" in parts and counted:
         paths = tuple(f"{folder}/{n}_{month}.{e}" for n in ("radiation", "leak") for e in ("parquet", "png"))
         log = f"logs/month_radiation/{month}.log"
         yield Step("month_radiation", paths, log, (angles,), "_radiation.parquet")
-    if plan.makes("movies"):
+    if "movies" in parts:
         for name, path in zip(MOVIES, plan.radiation.movies(month), strict=False):
             yield Step("movie", (path,), f"logs/movies/{name}{month}.log", (angles,), "_radmaps.parquet")
-    if plan.makes("performance"):
+    if "performance" in parts:
         log = f"logs/performance/{month}.log"
         for path in plan.radiation.performance(month):
             yield Step("performance", (path,), log, (), "_quadrants.parquet")

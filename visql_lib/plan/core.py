@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -144,32 +144,20 @@ class Plan:
         """Return pictures to ask for, so that all pictures of single exposures of a month are made.
 
         One product stands for all that are made with it: asking for every one
-        would double the time of planning. A missing companion is asked for.
+        would double the time of planning. `visql_lib.plan.expected.missing` asks for what is not there.
         """
         found = [f"{self.stem(month, e)}_iq.png" for e in self.exposures(month, "SCIENCE")]
         found += [f"{self.stem(month, e)}_chimney2.png" for e in self.exposures(month, "FLAT")]
-        zooms = ("", *(f"_{zoom}" for zoom in ZOOM_POSITIONS))
-        for exposure in self.exposures(month):
-            found += self.lost(month, exposure, "_quadrants.parquet", zooms)
-        for exposure in self.exposures(month, "SCIENCE"):
-            found += self.lost(month, exposure, "_iq.png", [f"_{name}" for name in SCIENCE_PICTURES])
         for table in self.kept(month, "_stars2_mom.parquet"):
             wanted = [f"{table.removesuffix('_stars2_mom.parquet')}_{name}.png" for name in MOMENT_PICTURES]
             found += [path for path in wanted if not Path(path).is_file()]
         return found
 
-    def lost(self, month: str, exposure: str, product: str, pictures: Iterable[str]) -> list[str]:
-        """Return which of the pictures that are made with a product are not there although it is."""
-        stem, have = self.stem(month, exposure), self._files(month, exposure)
-        if exposure + product not in have:
-            return []
-        return [f"{stem}{name}.png" for name in pictures if f"{exposure}{name}.png" not in have]
-
     @cached_property
     def _listings(self) -> dict[str, frozenset[str]]:
         return {}
 
-    def _files(self, month: str, exposure: str) -> frozenset[str]:
+    def files(self, month: str, exposure: str) -> frozenset[str]:
         """Return the names of the files an exposure has; its folder is looked at once."""
         folder = os.path.dirname(self.stem(month, exposure))  # noqa: PTH120
         if folder not in self._listings:
@@ -212,9 +200,9 @@ class Plan:
         names = (f"psfmoments_{month}.parquet", f"psfmoments_{month}.png", f"IQ_timeline_{month}.png")
         return [f"{self.settings.results}/months/{month}/{name}" for name in names]
 
-    def pages(self, month: str) -> list[str]:
-        """Return what the site of a month waits for: its tables, and the tiles of its frames."""
-        return [*self.month_tables(month), *(self.tiles_of(month, e) for e in self.exposures(month))]
+    def tiles(self, month: str) -> list[str]:
+        """Return what stands for the tiles of a month's frames."""
+        return [self.tiles_of(month, e) for e in self.exposures(month)]
 
     def tiles_of(self, month: str, exposure: str) -> str:
         """Return the list of an exposure's tiles for the site, which stands for them."""

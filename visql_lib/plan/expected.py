@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
+from itertools import chain, islice
 from pathlib import Path
 
 from visql_lib.frames.mosaic import ZOOM_POSITIONS
@@ -46,27 +47,79 @@ def is_month_product(name: str, month: str) -> bool:
     return _MONTH_NAMES.fullmatch(name.replace(month, "M")) is not None
 
 
-def endings(plan: Plan, row: SheetRow, pointed: bool) -> Iterator[str]:
-    """Yield the endings of the products the settings ask for, of one exposure; `pointed`: it is matched."""
+def jobs(
+    plan: Plan, row: SheetRow, pointed: bool, parts: Collection[str] | None = None
+) -> Iterator[tuple[str, ...]]:
+    """Yield the endings of the products the settings ask for, of one exposure: of each job's together.
+
+    Parameters
+    ----------
+    plan : Plan
+        The plan.
+    row : SheetRow
+        Of the exposure.
+    pointed : bool
+        Whether it is matched with reference stars.
+    parts : collection of str, optional
+        Which parts are made; those of the settings if not given.
+    """
     if row.status not in USABLE:
         return
-    yield from ("_quadrants.parquet", ".png", *(f"_{zoom}.png" for zoom in ZOOM_POSITIONS))
-    if row.frame_type in CATALOGUED:
-        yield ".cat.parquet"
+    parts = plan.settings.parts if parts is None else parts
+    previews = ("_quadrants.parquet", ".png", *(f"_{zoom}.png" for zoom in ZOOM_POSITIONS))
+    yield (*previews, ".cat.parquet") if row.frame_type in CATALOGUED else previews
     if row.frame_type in ("SCIENCE", "FLAT"):
-        yield "_stars2.parquet"
+        yield ("_stars2.parquet",)
     if row.frame_type == "FLAT":
-        yield "_chimney2.png"
+        yield ("_chimney2.png",)
     if row.frame_type == "SCIENCE":
-        yield from ("_stars2_mom.parquet", "_stars2_stamps.parquet")
-        yield from (f"_{name}.png" for name in SCIENCE_PICTURES)
-    if plan.makes("gaia") and pointed:
-        yield from _GAIA_ENDINGS
-    if plan.makes("radiation") and row.frame_type in RADIATED:
-        yield from ("_radiation.parquet", "_radmaps.parquet")
-        yield from (f"_{name}.png" for name in RADIATION_PICTURES)
-    if plan.makes("radiation") and plan.radiation.solves and row.frame_type == "SCIENCE":
-        yield ".wcs"
+        yield ("_stars2_mom.parquet", "_stars2_stamps.parquet")
+        yield tuple(f"_{name}.png" for name in SCIENCE_PICTURES)
+    if "gaia" in parts and pointed:
+        yield _GAIA_ENDINGS
+    if "radiation" in parts and row.frame_type in RADIATED:
+        yield ("_radiation.parquet", "_radmaps.parquet", *(f"_{name}.png" for name in RADIATION_PICTURES))
+    if "radiation" in parts and plan.radiation.solves and row.frame_type == "SCIENCE":
+        yield (".wcs",)
+
+
+def endings(plan: Plan, row: SheetRow, pointed: bool) -> Iterator[str]:
+    """Yield the endings of the products the settings ask for, of one exposure; `pointed`: it is matched."""
+    return chain.from_iterable(jobs(plan, row, pointed))
+
+
+def missing(plan: Plan, parts: Collection[str] | None = None) -> list[str]:
+    """Return what a run must ask for by name, so that nothing stays missing: one product of a job.
+
+    Snakemake does not miss a file that stands only between others. Where a step failed, and Snakemake took
+    away what it had made before, the tables of the month that hang on it would stay as they were, and
+    the run would be called a success.
+
+    Parameters
+    ----------
+    plan : Plan
+        The plan, made just now.
+    parts : collection of str, optional
+        Which parts are made; those of the settings if not given.
+    """
+    return [path for month in plan.months for path in _missing_of(plan, month, parts)] + [
+        path for step in timeline_steps(plan, parts) for path in _first_lost(step.paths)
+    ]
+
+
+def _missing_of(plan: Plan, month: str, parts: Collection[str] | None) -> Iterator[str]:
+    pointed = set(plan.gaia.pointed(month))
+    for row in plan.sheets[month]:
+        stem, there = plan.stem(month, row.exposure), plan.files(month, row.exposure)
+        for ends in jobs(plan, row, row.exposure in pointed, parts):
+            yield from islice((stem + end for end in ends if row.exposure + end not in there), 1)
+    for step in month_steps(plan, month, parts):
+        folders = [_folder(plan, month, step.rule)] if step.rule in _FOLDERS else []
+        yield from _first_lost([*step.paths, *folders])
+
+
+def _first_lost(paths: Iterable[str]) -> Iterator[str]:
+    return islice((path for path in paths if not Path(path).exists()), 1)
 
 
 def month_products(plan: Plan, month: str) -> Iterator[str]:
@@ -76,7 +129,12 @@ def month_products(plan: Plan, month: str) -> Iterator[str]:
     for step in month_steps(plan, month):
         yield from step.paths
         if step.rule in _FOLDERS:
-            yield str(folder / _FOLDERS[step.rule])
+            yield _folder(plan, month, step.rule)
+
+
+def _folder(plan: Plan, month: str, rule: str) -> str:
+    """Return the folder that a rule of a month fills."""
+    return f"{plan.settings.results}/months/{month}/{_FOLDERS[rule]}"
 
 
 def timeline_products(plan: Plan) -> Iterator[str]:

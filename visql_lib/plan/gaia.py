@@ -84,11 +84,6 @@ class GaiaPlan:
         found = [f"{self._plan.stem(month, e)}{ending}" for e in self.pointed(month)]
         return found + self._plan.kept(month, ending)
 
-    def pictures(self, month: str) -> list[str]:
-        """Return pictures of the match that got lost: they come with its tables."""
-        names = [f"_{name}" for name in GAIA_PICTURES]
-        return [p for e in self.pointed(month) for p in self._plan.lost(month, e, "_frat.parquet", names)]
-
     def imported_ratios(self, month: str) -> list[str]:
         """Return the table of flux ratios imported for a month, if there is one."""
         path = imported_ratios_path(Path(self._settings.results), month)
@@ -124,7 +119,7 @@ class GaiaPlan:
         if not self.matched(month) and not self.imported_ratios(month):
             return []
         made = (self.ratio_pictures(month)[0], self.ratio_sheets(month)[0])
-        return [*self.pictures(month), *self.geometry(month), *made]
+        return [*self.geometry(month), *made]
 
     def geometry(self, month: str) -> list[str]:
         """Return the geometry of a month, which stands for all its matches; none where nothing is matched."""

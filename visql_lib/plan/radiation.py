@@ -74,12 +74,6 @@ class RadiationPlan:
         """The path of a day of GOES, with the wildcard ``day`` in place of its date."""
         return str(goes_path(self._settings, date(2000, 1, 1)).with_name("goes_{day}.parquet"))
 
-    def pictures(self, month: str) -> list[str]:
-        """Return the pictures of single exposures that got lost: the others come with the tables."""
-        names = [f"_{name}" for name in RADIATION_PICTURES]
-        exposures = self._plan.exposures(month, *RADIATED)
-        return [p for e in exposures for p in self._plan.lost(month, e, "_radiation.parquet", names)]
-
     @property
     def solves(self) -> bool:
         """Whether plates are solved."""
@@ -106,7 +100,7 @@ class RadiationPlan:
             found.append(f"{folder}/angles_{month}.parquet")
         if self.tables(month):
             found.append(f"{folder}/radiation_{month}.parquet")
-        return [*found, *self.pictures(month)]
+        return found
 
     def movies(self, month: str) -> list[str]:
         """Return the movies of a month."""

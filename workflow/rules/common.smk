@@ -16,6 +16,7 @@ from visql_lib.plan import (
     RADIATION_PICTURES,
     SCIENCE_PICTURES,
     Plan,
+    missing,
 )
 from visql_lib.plan.alone import begin_run, end_run
 from visql_lib.plan.radiation import MOVIES
@@ -158,3 +159,37 @@ def of_months(products, part=None):
         return [path for month in PLAN.months for path in products(month)]
 
     return found
+
+
+def without_gaps(*parts):
+    """Return an input function: what is missing of some parts (none named: of those of the default target).
+
+    Without, Snakemake leaves alone what is missing between files that are there.
+    """
+    return lambda _: missing(PLAN, parts or None)
+
+
+def all_products(wildcards):
+    """Return what stands for all products of the default target; not that no frame failed."""
+    return [
+        path
+        for found in (
+            of_months(PLAN.pictures),
+            of_months(PLAN.quality),
+            of_months(PLAN.gaia.month, "gaia"),
+            of_months(PLAN.radiation.month, "radiation"),
+            of_months(PLAN.radiation.movies, "movies"),
+            of_months(PLAN.radiation.performance, "performance"),
+            without_gaps(),
+        )
+        for path in found(wildcards)
+    ] + products_of_all_months()
+
+
+def products_of_all_months():
+    """Return what stands for the products that the default target makes of all months together."""
+    return [
+        *PLAN.last_month(),
+        *(PLAN.gaia.trend() if PLAN.makes("gaia") else []),
+        *(PLAN.radiation.last_movie() if PLAN.makes("movies") else []),
+    ]

@@ -80,6 +80,7 @@ rule last_movie:
 rule performance:
     input:
         lambda wildcards: PLAN.tables_of_exposures(wildcards.month),
+        lambda wildcards: PLAN.pictures(wildcards.month),
         sheet=f"{RESULTS}/exposures/{{month}}.tsv",
     output:
         table=f"{MONTHS}/performance_{{month}}.parquet",

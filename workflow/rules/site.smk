@@ -38,8 +38,8 @@ rule pyramid:
 # Looks by itself at what changed, each time it is asked for; no benchmark, see fetch.smk.
 rule site:
     input:
-        of_months(PLAN.pages),
-        lambda _: PLAN.gaia.trend() if PLAN.makes("gaia") else [],
+        all_products,
+        of_months(PLAN.tiles),
     log:
         f"{LOG}/site.log",
     conda:
