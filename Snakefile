@@ -34,6 +34,7 @@ onsuccess:
 
 onerror:
     MARKS.keep(unfinished_exposures())
+    pages_of_a_failed_run()
     end_run(Path(RESULTS))
     logger.error(PLAN.complaint())
 
@@ -86,14 +87,14 @@ rule radiation:
     input:
         lambda _: PLAN.radiation.asking,
         of_months(PLAN.radiation.month),
-        without_gaps("radiation"),
+        without_gaps("levels", "radiation"),
 
 
 rule movies:
     input:
         of_months(PLAN.radiation.movies),
         lambda _: PLAN.radiation.last_movie(),
-        without_gaps("radiation", "movies"),
+        without_gaps("levels", "radiation", "movies"),
 
 
 rule timeline:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator
 from itertools import chain, islice
 from pathlib import Path
+from typing import NamedTuple
 
 from visql_lib.frames.mosaic import ZOOM_POSITIONS
 from visql_lib.plan.asked import month_steps, timeline_steps
@@ -26,6 +27,7 @@ _PICTURES = {*SCIENCE_PICTURES, *MOMENT_PICTURES, *GAIA_PICTURES, *RADIATION_PIC
 _TEXTS = (".cat.gz", "_stars2.cat", "_stars2_mom.cat", "_stars2_gaia.cat", "_stars2_mom_col.cat", "_frat.txt")
 _TABLES = ("_quadrants", ".cat", "_stars2", "_stars2_mom", "_stars2_stamps", "_radiation", "_radmaps")
 
+_PICTURED = ("_iq.png",)  # what the pictures of an exposure's stars are known by
 # All endings that products of an exposure may have.
 ENDINGS = frozenset((".png", ".wcs", *_GAIA_ENDINGS, *_TEXTS))
 ENDINGS |= {f"_{name}.png" for name in _PICTURES} | {f"{name}.parquet" for name in _TABLES}
@@ -47,10 +49,19 @@ def is_month_product(name: str, month: str) -> bool:
     return _MONTH_NAMES.fullmatch(name.replace(month, "M")) is not None
 
 
-def jobs(
-    plan: Plan, row: SheetRow, pointed: bool, parts: Collection[str] | None = None
-) -> Iterator[tuple[str, ...]]:
-    """Yield the endings of the products the settings ask for, of one exposure: of each job's together.
+class Job(NamedTuple):
+    """A job of one exposure.
+
+    ``endings``: of all that it makes; ``last``: what is made from that in the end, of the exposure (endings)
+    and of its month (names, ``M`` for the month). Where none of it is there, a run plans this job by itself.
+    """
+
+    endings: tuple[str, ...]
+    last: tuple[str, ...]
+
+
+def jobs(plan: Plan, row: SheetRow, pointed: bool, parts: Collection[str]) -> Iterator[Job]:
+    """Yield the jobs of one exposure that are there to be done.
 
     Parameters
     ----------
@@ -60,32 +71,35 @@ def jobs(
         Of the exposure.
     pointed : bool
         Whether it is matched with reference stars.
-    parts : collection of str, optional
-        Which parts are made; those of the settings if not given.
+    parts : collection of str
+        Which parts are made, ``levels`` (of all frames) and ``pictures`` (of stars) among them.
     """
     if row.status not in USABLE:
         return
-    parts = plan.settings.parts if parts is None else parts
-    previews = ("_quadrants.parquet", ".png", *(f"_{zoom}.png" for zoom in ZOOM_POSITIONS))
-    yield (*previews, ".cat.parquet") if row.frame_type in CATALOGUED else previews
-    if row.frame_type in ("SCIENCE", "FLAT"):
-        yield ("_stars2.parquet",)
-    if row.frame_type == "FLAT":
-        yield ("_chimney2.png",)
+    if "levels" in parts or row.frame_type == "SCIENCE":
+        ends = ("_quadrants.parquet", ".png", *(f"_{zoom}.png" for zoom in ZOOM_POSITIONS))
+        last = (*_PICTURED, "psfmoments_M.parquet") if row.frame_type == "SCIENCE" else ("status.tsv",)
+        yield Job((*ends, ".cat.parquet") if row.frame_type in CATALOGUED else ends, last)
     if row.frame_type == "SCIENCE":
-        yield ("_stars2_mom.parquet", "_stars2_stamps.parquet")
-        yield tuple(f"_{name}.png" for name in SCIENCE_PICTURES)
+        yield Job(("_stars2.parquet",), (*_PICTURED, "psfmoments_M.parquet"))
+        yield Job(("_stars2_mom.parquet", "_stars2_stamps.parquet"), (*_PICTURED, "psfmoments_M.parquet"))
+        if "pictures" in parts:
+            yield Job(tuple(f"_{name}.png" for name in SCIENCE_PICTURES), _PICTURED)
+    elif row.frame_type == "FLAT" and "pictures" in parts:
+        yield Job(("_stars2.parquet",), ("_chimney2.png",))
+        yield Job(("_chimney2.png",), ())
     if "gaia" in parts and pointed:
-        yield _GAIA_ENDINGS
+        yield Job(_GAIA_ENDINGS, ("geometry_M.parquet",))
     if "radiation" in parts and row.frame_type in RADIATED:
-        yield ("_radiation.parquet", "_radmaps.parquet", *(f"_{name}.png" for name in RADIATION_PICTURES))
+        tables = ("_radiation.parquet", "_radmaps.parquet")
+        yield Job((*tables, *(f"_{name}.png" for name in RADIATION_PICTURES)), ("radiation_M.parquet",))
     if "radiation" in parts and plan.radiation.solves and row.frame_type == "SCIENCE":
-        yield (".wcs",)
+        yield Job((".wcs",), ("angles_M.parquet",))
 
 
 def endings(plan: Plan, row: SheetRow, pointed: bool) -> Iterator[str]:
     """Yield the endings of the products the settings ask for, of one exposure; `pointed`: it is matched."""
-    return chain.from_iterable(jobs(plan, row, pointed))
+    return chain.from_iterable(job.endings for job in jobs(plan, row, pointed, _all_parts(plan)))
 
 
 def missing(plan: Plan, parts: Collection[str] | None = None) -> list[str]:
@@ -100,19 +114,28 @@ def missing(plan: Plan, parts: Collection[str] | None = None) -> list[str]:
     plan : Plan
         The plan, made just now.
     parts : collection of str, optional
-        Which parts are made; those of the settings if not given.
+        Which parts are made, see `jobs`; not given: all that the settings want.
     """
+    parts = _all_parts(plan) if parts is None else parts
     return [path for month in plan.months for path in _missing_of(plan, month, parts)] + [
         path for step in timeline_steps(plan, parts) for path in _first_lost(step.paths)
     ]
 
 
-def _missing_of(plan: Plan, month: str, parts: Collection[str] | None) -> Iterator[str]:
+def _all_parts(plan: Plan) -> tuple[str, ...]:
+    return ("levels", "pictures", *plan.settings.parts)
+
+
+def _missing_of(plan: Plan, month: str, parts: Collection[str]) -> Iterator[str]:
+    folder = Path(plan.settings.results) / "months" / month
     pointed = set(plan.gaia.pointed(month))
+    gathered = {path.name.replace(month, "M") for path in folder.iterdir()} if folder.is_dir() else set()
     for row in plan.sheets[month]:
         stem, there = plan.stem(month, row.exposure), plan.files(month, row.exposure)
-        for ends in jobs(plan, row, row.exposure in pointed, parts):
-            yield from islice((stem + end for end in ends if row.exposure + end not in there), 1)
+        for job in jobs(plan, row, row.exposure in pointed, parts):
+            if any(name in gathered or row.exposure + name in there for name in job.last):
+                lost = (stem + end for end in job.endings if row.exposure + end not in there)
+                yield from islice(lost, 1)
     for step in month_steps(plan, month, parts):
         folders = [_folder(plan, month, step.rule)] if step.rule in _FOLDERS else []
         yield from _first_lost([*step.paths, *folders])

@@ -1,5 +1,6 @@
 import gc
 import os
+import subprocess
 import sys
 from pathlib import Path
 

@@ -35,6 +35,23 @@ rule pyramid:
         " --config {params.config:q} >{log:q} 2>&1"
 
 
+SITE_SETTINGS = ("site", *(s for s in PLAN.sections if s != "alerts"))
+
+
+def pages_of_a_failed_run():
+    """Write the pages that were asked for and had to wait for what failed: they say what is missing, and why.
+
+    Not if somebody stopped the run.
+    """
+    stopped = getattr(workflow.scheduler, "_user_kill", None)
+    if not stopped and any(job.rule.name == "site" for job in workflow.dag.needrun_jobs()):
+        settings = PLAN.standing_config(*SITE_SETTINGS)
+        with open(f"{LOG}/site.log", "w") as said:
+            subprocess.run(
+                ["visql", "site", "--config", settings], stdout=said, stderr=said
+            )
+
+
 # Looks by itself at what changed, each time it is asked for; no benchmark, see fetch.smk.
 rule site:
     input:
@@ -48,9 +65,7 @@ rule site:
         runtime=30,
     params:
         version=STAGES["site"],
-        config=PLAN.standing_config(
-            "site", *(s for s in PLAN.sections if s != "alerts")
-        ),
+        config=PLAN.standing_config(*SITE_SETTINGS),
     shell:
         "visql site --config {params.config:q} >{log:q} 2>&1"
 
