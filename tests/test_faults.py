@@ -204,7 +204,6 @@ def test_fifty_kills_at_random_leave_the_products_of_a_calm_run(small, undisturb
                 break
             if chance.random() < 0.5:  # orphans of a killed Snakemake may still be at work, or not
                 no_orphans(process)
-            assert finished(started(month, "--unlock")) == 0
         no_orphans(process)
         same(undisturbed, contents(month))
         shutil.rmtree(month.folder)

@@ -537,9 +537,9 @@ def test_a_run_on_another_machine_is_not_unlocked(place, monkeypatch):
     (place.results / "watch").mkdir(parents=True)
     moon = Remains(1, "1", Machine("moon", "", ""), str(place.folder))
     moon.write(watch._record)
-    assert "on moon (process 1) may still be at work" in watch._mend()
+    assert "on moon (process 1) may still be at work" in watch._mend(("202407",))
     replace(moon, machine=Machine.here()).write(watch._record)
-    assert watch._mend() == ""
+    assert watch._mend(("202407",)) == ""
     assert not watch._record.exists()
 
 

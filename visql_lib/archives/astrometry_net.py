@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visql_lib.archives.errors import ArchiveError
+from visql_lib.atomic import put_in_place
 
 if TYPE_CHECKING:
     from astropy.io import fits
@@ -193,7 +194,7 @@ def _build(stars: Mapping[str, NDArray], path: Path, deadline: Deadline) -> None
         _run([builder, *files, *columns_read, *density], work, deadline)
         if not (work / "index.fits").is_file():
             raise NotSolvedError(f"{BUILDER} made no index of {n} reference stars")
-        (work / "index.fits").replace(path)
+        put_in_place(work / "index.fits", path)
 
 
 def solve(

@@ -19,6 +19,7 @@ from visql_lib.archives.errors import PassingError, SourceError
 from visql_lib.archives.goes_files import GoesFormatError, GoesName, parse_name, read_goes
 from visql_lib.archives.services import ask
 from visql_lib.archives.wire import gist
+from visql_lib.atomic import put_in_place
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -198,7 +199,7 @@ def _download(url: str, name: str, settings: GoesSettings, folder: Path) -> dict
             series = read_goes(part)
         except GoesFormatError as error:
             raise GoesFormatError(str(error).replace(str(part), url)) from error
-        part.replace(path)
+        put_in_place(part, path)
     finally:
         part.unlink(missing_ok=True)
     _remove_older(path, found)

@@ -259,7 +259,7 @@ def _moment(text: str | None) -> datetime:
 
 
 def _write(path: Path, text: str) -> None:
-    from visql_lib.tables.store import atomic_path
+    from visql_lib.atomic import atomic_path
 
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8", errors="replace")

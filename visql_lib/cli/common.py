@@ -105,7 +105,7 @@ AGAIN = click.option(
 
 def note(path: Path, result: Path, changed: bool, reason: str) -> None:
     """Note what came of asking again."""
-    from visql_lib.tables.store import atomic_path
+    from visql_lib.atomic import atomic_path
 
     with atomic_path(path) as temporary:
         temporary.write_text(

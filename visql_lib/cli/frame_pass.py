@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from visql_lib.cli.common import progress, recorded
+from visql_lib.errors import FrameError
 
 if TYPE_CHECKING:
     from visql_lib.config import CatalogSettings, PreviewSettings, Settings
@@ -41,7 +43,25 @@ def pass_over(
             found = measure_frame(
                 exposure, catalog, settings.preview, advance, threads, calibration=settings.calibration
             )
+        meta["pixels"] = exposure.pixels
     return found, meta
+
+
+def check_same_frame(exposure: Exposure, meta: Mapping[str, Any], table: Path) -> None:
+    """Check that a frame that was read to its end is the one that a table was made from.
+
+    Size and time of a file tell, but for a file that somebody replaced and gave the old time.
+
+    Raises
+    ------
+    FrameError
+        If its pixels are others; tables that do not tell (of earlier versions) are believed.
+    """
+    if exposure.pixels != meta.get("pixels", exposure.pixels):
+        raise FrameError(
+            f"{exposure.path}: holds other pixels than those {table.name} was made from; if its size and time "
+            "are what they were, touch it: the next run then does all of it again"
+        )
 
 
 def header_meta(exposure: Exposure) -> dict[str, Any]:

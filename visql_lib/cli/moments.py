@@ -61,15 +61,18 @@ def command(
         if meta["exposure"] != stem_of(raw.name):
             raise TableError(f"{stars}: stars of {meta['exposure']}, not of {raw.name}")
         if table.n_rows:  # else there is nothing to open the frame for
-            found = _measure(raw, table, instrument, settings)
+            found = _measure(raw, table, instrument, settings, stars)
     origin = provenance("moments", [raw, stars], settings.moments, instrument.geometry)
     write_table(output, found.moments if found else MOMENTS.empty(), MOMENTS, meta=meta, **origin)
     if stamps is not None:
         write_table(stamps, found.stamps if found else STAMPS.empty(), STAMPS, meta=meta, **origin)
 
 
-def _measure(raw: Path, table: Table, instrument: Instrument, settings: Settings) -> ExposureMoments | None:
+def _measure(
+    raw: Path, table: Table, instrument: Instrument, settings: Settings, stars: Path
+) -> ExposureMoments | None:
     """Measure, None where no star is far enough from the edges."""
+    from visql_lib.cli.frame_pass import check_same_frame
     from visql_lib.frames import open_exposure
     from visql_lib.steps.moments import measure_exposure_moments
 
@@ -78,4 +81,5 @@ def _measure(raw: Path, table: Table, instrument: Instrument, settings: Settings
         progress(exposure.stem, len(exposure.layouts)) as advance,
     ):
         found = measure_exposure_moments(exposure, table, settings.moments, advance)
+        check_same_frame(exposure, table.meta, stars)
     return found if found.moments else None

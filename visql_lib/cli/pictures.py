@@ -101,10 +101,10 @@ def draw(
 def save(figure: Figure, path: Path, dpi: float | None, *stages: str, inputs: Sequence[Path] = ()) -> None:
     """Write a figure as PNG, made by some stages; `dpi` None keeps its own resolution, as for zooms."""
     from visql_lib import __version__, ledger
+    from visql_lib.atomic import atomic_path
     from visql_lib.config import STAGES
     from visql_lib.pictures.style import render_png
     from visql_lib.tables.provenance import signed_png
-    from visql_lib.tables.store import atomic_path
 
     content = render_png(figure, dpi, software=f"VISQL {__version__}", made=ledger.now())
     signed = signed_png(path, content, {stage: STAGES[stage] for stage in stages}, inputs)

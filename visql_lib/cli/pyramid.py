@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from visql_lib.atomic import put_in_place
 from visql_lib.cli.common import (
     FOLDER,
     INPUT,
@@ -54,8 +55,13 @@ _BLACK, _WHITE = -2.5, 8.0  # rms from the median: what the viewer shows at firs
 @click.argument("raw", type=INPUT)
 @output_option("Tiles: their folder.", FOLDER, "FOLDER")
 @click.option("--full", is_flag=True, help="Full resolution.")
+@click.option(
+    "--quadrants", type=INPUT, metavar="FILE", help="Table of levels: refuse a frame it was not made from."
+)
 @RECORD_FAILURE
-def command(raw: Path, output: Path, full: bool, record_failure: bool, config: Path | None) -> None:
+def command(
+    raw: Path, output: Path, full: bool, quadrants: Path | None, record_failure: bool, config: Path | None
+) -> None:
     """Read, cut, write."""
     from visql_lib.cli.common import recorded
     from visql_lib.frames.names import stem_of
@@ -65,7 +71,7 @@ def command(raw: Path, output: Path, full: bool, record_failure: bool, config: P
     meta: dict[str, Any] = {"exposure": stem_of(raw.name)} | _origin(raw, settings, full)
     with _replaced(output) as folder:
         with recorded(record_failure, meta):
-            meta |= cut(raw, folder, settings, full)
+            meta |= cut(raw, folder, settings, full, quadrants)
         if "failed" in meta:  # what was cut until then is no picture of the frame
             for part in folder.iterdir():
                 shutil.rmtree(part)
@@ -73,16 +79,20 @@ def command(raw: Path, output: Path, full: bool, record_failure: bool, config: P
     signed("pyramid", output / INDEX, inputs=[raw])
 
 
-def cut(raw: Path, folder: Path, settings: Settings, full: bool) -> dict[str, Any]:
+def cut(
+    raw: Path, folder: Path, settings: Settings, full: bool, quadrants: Path | None = None
+) -> dict[str, Any]:
     """Write the tiles of a frame into an empty folder; return what the viewer must know.
 
     Raises
     ------
     FrameError
-        If the frame cannot be read or holds no known quadrant.
+        If the frame cannot be read, holds no known quadrant, or is not that of the table `quadrants`.
     """
+    from visql_lib.cli.frame_pass import check_same_frame
     from visql_lib.frames import load_instrument, open_exposure
     from visql_lib.frames.pyramid import Pyramid
+    from visql_lib.tables import read_meta
 
     sink = _Tiles(folder)
     with open_exposure(raw, load_instrument(settings.instrument)) as exposure:
@@ -94,6 +104,8 @@ def cut(raw: Path, folder: Path, settings: Settings, full: bool) -> dict[str, An
                 advance()
         if not pyramid.outlines:
             raise FrameError(f"{raw}: holds none of the quadrants of {exposure.instrument.name}")
+        if quadrants is not None:
+            check_same_frame(exposure, read_meta(quadrants), quadrants)
         stretch = pyramid.finish(_SOFTNESS)
         return _facts(exposure) | _description(pyramid, stretch, sink, exposure)
 
@@ -212,4 +224,4 @@ def _replaced(folder: Path) -> Iterator[Path]:
         yield made
         if folder.is_dir():
             folder.rename(Path(name) / "old")
-        made.rename(folder)
+        put_in_place(made, folder)

@@ -39,7 +39,7 @@ _ADVICE = {
     "visql verify 202407 --config config/config.yaml",
 )
 @click.argument("month")
-@click.option("--deep", is_flag=True, help="Read every product whole and compare its checksum.")
+@click.option("--deep", is_flag=True, help="Read every product and raw frame whole and compare checksums.")
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 def command(month: str, deep: bool, as_json: bool, config: Path | None) -> int:
     """Look, tell."""

@@ -133,9 +133,14 @@ class Exposure:
         with _reading(self.path):
             header = next(self._parts()).cards
         told = {"size": stat.st_size, "mtime": stat.st_mtime_ns, "header": xxhash.xxh3_128_hexdigest(header)}
-        if self._whole:
-            told["pixels"] = xxhash.xxh3_128_hexdigest(repr(sorted(self._sums.items())).encode())
+        if self.pixels:
+            told["pixels"] = self.pixels
         return told
+
+    @property
+    def pixels(self) -> str:
+        """Checksum of the pixels of the detector, however the file is packed; "" until all were read."""
+        return xxhash.xxh3_128_hexdigest(repr(sorted(self._sums.items())).encode()) if self._whole else ""
 
     @cached_property
     def header(self) -> ExposureHeader:

@@ -12,8 +12,8 @@ from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from pathlib import Path
 
+from visql_lib.atomic import atomic_path
 from visql_lib.live.processes import Machine, start_of
-from visql_lib.tables.store import atomic_path
 
 BEAT = 20.0  # s between two signs of life
 _SILENCE = 300.0  # s without one: dead

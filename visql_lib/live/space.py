@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from visql_lib.atomic import put_in_place, sync_folder
 from visql_lib.config import Settings
 from visql_lib.errors import ConfigError, NameFormatError, TableError
 from visql_lib.frames.names import RawName, stem_of
@@ -124,7 +125,7 @@ def move(frame: Frame, target: Path) -> Path:
         link.replace(frame.path)
     finally:
         link.unlink(missing_ok=True)
-    _sync(frame.path.parent)
+    sync_folder(frame.path.parent)
     return copy
 
 
@@ -143,10 +144,9 @@ def _copy(frame: Frame, copy: Path) -> None:
         shutil.copystat(frame.path, part)
         _compare(part, _sum(part), total.digest())
         _take_times(frame, part)
-        part.replace(copy)
+        put_in_place(part, copy)
     finally:
         part.unlink(missing_ok=True)
-    _sync(copy.parent)
 
 
 def _sum(path: Path) -> bytes:
@@ -175,17 +175,6 @@ def _check_unchanged(frame: Frame) -> None:
     stat = frame.path.lstat()
     if (stat.st_size, stat.st_mtime_ns) != (frame.size, frame.mtime):
         raise SpaceError(f"{frame.path}: changed meanwhile; left where it is")
-
-
-def _sync(folder: Path) -> None:
-    """Make renames in a folder last, where that can be asked for."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    except OSError as error:  # some file systems on the network cannot
-        log.debug("%s: %s", folder, error)
-    finally:
-        os.close(handle)
 
 
 def frames_to_drop(settings: Settings, plan: Plan, month: str, now: float | None = None) -> list[Frame]:

@@ -229,7 +229,7 @@ class Watch:
     def _run(self, view: View) -> bool:
         """Run the workflow; tell whether it went well."""
         started = time.monotonic()
-        if blocked := self._mend():
+        if blocked := self._mend(view.months):
             self._failed("snakemake", blocked)
             return False
         targets = [self._settings.watch.target]
@@ -278,7 +278,7 @@ class Watch:
     def _record(self) -> Path:
         return self._folder / "run.json"
 
-    def _mend(self) -> str:
+    def _mend(self, months: tuple[str, ...]) -> str:
         """Clear up after a run that crashed; return why that cannot be done now, "" if all is clear."""
         remains = Remains.read(self._record)
         if remains is None:
@@ -287,7 +287,7 @@ class Watch:
             return f"{at_work} {self._record}"
         if remains.locked():
             log.warning("a run of ours (process %d) crashed and left its lock; unlocking", remains.pid)
-            command = [*self._command([], ()), f"--directory={remains.folder}", "--unlock"]
+            command = [*self._command([], months), f"--directory={remains.folder}", "--unlock"]
             child = Child(command, self._folder / "unlock.log")
             if self._waited(child) != 0:
                 return f"--unlock: {child.last_words()}"

@@ -11,10 +11,10 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
+from visql_lib.atomic import atomic_path
 from visql_lib.config import STAGES
 from visql_lib.movies.errors import MovieError
 from visql_lib.tables.provenance import sign_mp4
-from visql_lib.tables.store import atomic_path
 
 _QUALITY = 20  # x264's constant rate factor: letters stay sharp
 _SECONDS_BETWEEN_KEYS = 2.0  # so that one can jump about in the movie

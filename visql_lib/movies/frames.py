@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visql_lib import ledger
+from visql_lib.atomic import atomic_path
 from visql_lib.config import STAGES
 from visql_lib.config.load import digest
 from visql_lib.errors import TableError
@@ -28,7 +29,7 @@ from visql_lib.movies.encode import packed
 from visql_lib.pictures.movie import HOURS, FrameFacts, MovieCanvas, even_size
 from visql_lib.tables.provenance import checksum_of, new_hash
 from visql_lib.tables.sheet import USABLE, WITHOUT_RAW, SheetRow, read_sheet
-from visql_lib.tables.store import atomic_path, read_table
+from visql_lib.tables.store import read_table
 
 log = logging.getLogger(__name__)
 

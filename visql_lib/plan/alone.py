@@ -53,6 +53,40 @@ def begin_run(results: Path) -> FileLock:
     return lock
 
 
+def clear_dead_lock(results: Path, locks: Path = Path(".snakemake/locks")) -> None:
+    """Remove what a killed run on these results left of Snakemake's lock, which would stop every later run.
+
+    Snakemake's lock is files that outlive a killed process; the one on the results (`begin_run`) is not held any
+    more when its process is gone, on whatever machine that ran, and no job begins without it. Locks of runs
+    on other results stay, and all of them where the file system has no locks.
+
+    Parameters
+    ----------
+    results : Path
+        Folder of all products.
+    locks : Path, optional
+        Snakemake's locks: lists of the files that a run reads or makes.
+    """
+    ours = [path for path in sorted(locks.glob("*.lock")) if path.is_file() and _is_on(results, path)]
+    if not ours:
+        return
+    results.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(results / _LOCK, timeout=0):
+            for path in ours:
+                path.unlink(missing_ok=True)
+    except (Timeout, NotImplementedError):  # another run is at work, or there is no telling
+        return
+    log.warning("%s: an earlier run was killed; its lock of Snakemake is removed", results)
+
+
+def _is_on(results: Path, lock: Path) -> bool:
+    """Say whether a lock of Snakemake is of a run on some results: if it names files of theirs."""
+    inside = os.path.join(os.path.abspath(results), "")  # noqa: PTH100, PTH118 as Snakemake: links are not followed
+    with lock.open(encoding="utf-8", errors="replace") as file:
+        return any(os.path.abspath(line.strip()).startswith(inside) for line in file)  # noqa: PTH100
+
+
 def end_run(results: Path) -> None:
     """Note the time: what a run made is not newer."""
     if (results / _LOCK).is_file():

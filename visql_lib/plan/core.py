@@ -10,17 +10,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from visql_lib.atomic import atomic_path
 from visql_lib.config import Settings, find_data_file
 from visql_lib.config.load import digest
 from visql_lib.frames.instrument import Instrument, load_instrument
-from visql_lib.frames.mosaic import ZOOM_POSITIONS
 from visql_lib.photometry.ratios import gain_table
 from visql_lib.plan.gaia import GaiaPlan
 from visql_lib.plan.radiation import RadiationPlan
 from visql_lib.plan.states import complaint, exposure_states
 from visql_lib.tables.sheet import USABLE, WITHOUT_RAW, SheetRow, read_sheet, sheet_path
 from visql_lib.tables.sheet_look import refresh_sheets
-from visql_lib.tables.store import atomic_path
 
 CATALOGUED = ("SCIENCE", "DARK", "FLAT")  # frame types that get a catalogue
 AUTO_DAYS = 3  # last month is still worked on during the first days of this one

@@ -25,11 +25,11 @@ from pathlib import Path
 from typing import Any
 
 from visql_lib import __version__
+from visql_lib.atomic import atomic_path
 from visql_lib.config import STAGES
 from visql_lib.config.load import digest
 from visql_lib.plan.core import Plan
 from visql_lib.tables.sheet import USABLE, SheetRow
-from visql_lib.tables.store import atomic_path
 
 log = logging.getLogger(__name__)
 

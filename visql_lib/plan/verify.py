@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 from visql_lib.config import STAGES
 from visql_lib.config.thresholds import load_thresholds
-from visql_lib.errors import ConfigError, TableError
+from visql_lib.errors import ConfigError, FrameError, TableError
+from visql_lib.frames import open_exposure
 from visql_lib.plan.core import Plan
 from visql_lib.plan.expected import (
     ENDINGS,
@@ -68,7 +69,7 @@ class Verification:
     month : str
         YYYYMM.
     deep : bool
-        Read every product whole and compare its checksum; else only its ends and its record.
+        Read every product and raw frame whole and compare checksums; else only ends, records, sizes, times.
     """
 
     plan: Plan
@@ -76,6 +77,7 @@ class Verification:
     deep: bool = False
     seen: int = 0
     _checksums: dict[Path, str] = field(default_factory=dict)
+    _frames: dict[str, str] = field(default_factory=dict)  # raw file -> checksum of its pixels
 
     def findings(self) -> Iterator[Finding]:
         """Yield all that is wrong; `seen` counts the products that were looked at."""
@@ -207,8 +209,21 @@ class Verification:
             stat = Path(row.file).stat()
         except OSError:  # moved away since: its products stay
             return
-        if (stat.st_size, stat.st_mtime_ns) != (known["size"], known["mtime"]):
+        other = (stat.st_size, stat.st_mtime_ns) != (known["size"], known["mtime"])
+        if other or (self.deep and self._pixels(row.file) != known.get("pixels", self._pixels(row.file))):
             yield f"made from another {Path(name).name}"
+
+    def _pixels(self, raw: str) -> str:
+        """Return the checksum of a frame's pixels, "" if it cannot be read; read once."""
+        if raw not in self._frames:
+            try:
+                with open_exposure(Path(raw), self.plan.instrument) as exposure:
+                    for _ in exposure:
+                        pass
+                    self._frames = {raw: exposure.pixels}  # products of one frame follow each other
+            except FrameError:
+                self._frames = {raw: ""}
+        return self._frames[raw]
 
     def _checksum(self, path: Path) -> str:
         path = Path(*_normal(path))

@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
+from visql_lib.atomic import atomic_path
 from visql_lib.config import Settings
 from visql_lib.errors import ConfigError
 from visql_lib.site.build import build
@@ -15,7 +16,6 @@ from visql_lib.site.links import BundleLinks
 from visql_lib.site.model import Month
 from visql_lib.site.state import STATE, Built
 from visql_lib.site.thumbs import webps
-from visql_lib.tables.store import atomic_path
 
 
 def chosen(months: Sequence[Month], names: Collection[str]) -> list[Month]:

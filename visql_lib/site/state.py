@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from visql_lib.atomic import atomic_path
 from visql_lib.config.load import digest
 from visql_lib.site.render import style_digest
-from visql_lib.tables.store import atomic_path
 
 STATE = ".state.json"
 _FORMAT = 1

@@ -1,5 +1,6 @@
 """Reading and writing tables: ours (Parquet with units), the exposure sheet, the original's text."""
 
+from visql_lib.atomic import atomic_path
 from visql_lib.tables.products import (
     CATALOGUE,
     MOMENTS,
@@ -9,7 +10,7 @@ from visql_lib.tables.products import (
     STARS,
 )
 from visql_lib.tables.schema import Column, TableSchema
-from visql_lib.tables.store import Table, atomic_path, read_meta, read_table, write_table
+from visql_lib.tables.store import Table, read_meta, read_table, write_table
 
 __all__ = [
     "CATALOGUE",

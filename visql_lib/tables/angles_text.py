@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from visql_lib.atomic import atomic_path
 from visql_lib.errors import LegacyFormatError
-from visql_lib.tables.store import atomic_path
 
 _EMPTY = "-"  # a text that is not known; numbers that are not are nan
 

@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from visql_lib.atomic import atomic_path
 from visql_lib.tables.schema import Column, TableSchema
-from visql_lib.tables.store import Table, atomic_path, read_table, write_table
+from visql_lib.tables.store import Table, read_table, write_table
 
 log = logging.getLogger(__name__)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from visql_lib.atomic import atomic_path
 from visql_lib.tables.sheet import SheetRow
-from visql_lib.tables.store import atomic_path
 
 _HEAD = (
     *("exposure", "DATE-OBS", "type", "IMG_T1", "IMG_T2", "EXPTIME[s]", "RA[deg]", "DEC[deg]", "PA[deg]"),

@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from visql_lib.atomic import atomic_path
 from visql_lib.frames.instrument import ScoreReference
 from visql_lib.psf.score import image_quality_score
 from visql_lib.tables.legacy_read import MEDIANS, MOMENTS_COLUMNS, NO_STARS_OTHER, NO_STARS_R2, STARS_COLUMNS
-from visql_lib.tables.store import atomic_path
 
 CATALOGUE_COLUMNS = (
     *("EXT", "X_IMAGE", "Y_IMAGE", "X_WORLD", "Y_WORLD", "FLUX_AUTO", "FLUXERR_AUTO", "FLUX_RADIUS"),

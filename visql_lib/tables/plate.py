@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from visql_lib import ledger
+from visql_lib.atomic import atomic_path
 from visql_lib.errors import TableError
-from visql_lib.tables.store import atomic_path
 
 SOLVED = "solved"
 _COMMENTS = {

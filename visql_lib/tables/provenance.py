@@ -117,7 +117,7 @@ def sidecar(path: Path) -> Path:
 
 def sign(path: Path, stages: Mapping[str, int], inputs: Iterable[Path] = ()) -> None:
     """Write the record of a finished text table or plate solution beside it."""
-    from visql_lib.tables.store import atomic_path
+    from visql_lib.atomic import atomic_path
 
     content = as_bytes(record(path, stages, _plain_checksum(path), inputs))
     with atomic_path(sidecar(path)) as temporary:

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from visql_lib import ledger
+from visql_lib.atomic import atomic_path
 from visql_lib.config.units import UNPRINTABLE
 from visql_lib.errors import TableError
 from visql_lib.tables.provenance import new_hash
-from visql_lib.tables.store import atomic_path
 
 OK, INCOMPLETE, UNREADABLE, GROWING, KNOWN_BAD, IMPORTED, GONE, SUPERSEDED = (
     "ok",

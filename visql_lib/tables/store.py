@@ -7,8 +7,6 @@ importing astropy, so that a small step starts quickly.
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +17,7 @@ import yaml
 from numpy.typing import NDArray
 
 from visql_lib import __version__, ledger
+from visql_lib.atomic import atomic_path
 from visql_lib.errors import TableError
 from visql_lib.tables.provenance import (
     PARQUET_CHECKSUM,
@@ -52,31 +51,6 @@ class Table(dict[str, NDArray]):
     def n_rows(self) -> int:
         """Number of rows."""
         return len(next(iter(self.values()))) if self else 0
-
-
-@contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside `path`, renamed to it at the end, removed on failure.
-
-    Nothing half-written is ever seen under the final name. The temporary name
-    ends like the final one, so that writers that look at endings are happy.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=".part-", suffix=f"-{path.name}", dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def write_table(

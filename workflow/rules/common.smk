@@ -19,7 +19,7 @@ from visql_lib.plan import (
     Plan,
     missing,
 )
-from visql_lib.plan.alone import begin_run, end_run
+from visql_lib.plan.alone import begin_run, clear_dead_lock, end_run
 from visql_lib.plan.radiation import MOVIES
 from visql_lib.plan.settled import Settled, told_apart, targets_of
 
@@ -30,10 +30,10 @@ def make_plan():
     Only the main process looks; jobs take the exposure sheets as they are.
     """
     try:
-        return Plan.make(
-            settings_from_mapping(config, "configuration"),
-            refresh=workflow.is_main_process,
-        )
+        settings = settings_from_mapping(config, "configuration")
+        if workflow.is_main_process:
+            clear_dead_lock(Path(settings.results))
+        return Plan.make(settings, refresh=workflow.is_main_process)
     except VisqlError as error:
         raise WorkflowError(str(error)) from None
 

@@ -4,8 +4,8 @@
 rule pyramid:
     input:
         raw=ancient(raw_frame),
-        # Not read: the frame is in memory still when it was just catalogued.
-        after=ancient(f"{EXPOSURE}_quadrants.parquet"),
+        # Only compared with: the frame is in memory still when it was just catalogued.
+        quadrants=ancient(f"{EXPOSURE}_quadrants.parquet"),
     output:
         f"{RESULTS}/site/tiles/{{month}}/{{exposure}}/tiles.js",
     log:
@@ -31,7 +31,7 @@ rule pyramid:
             else ""
         ),
     shell:
-        "visql pyramid {input.raw:q} -o {params.folder:q} {params.full} --record-failure"
+        "visql pyramid {input.raw:q} -o {params.folder:q} {params.full} --quadrants {input.quadrants:q} --record-failure"
         " --config {params.config:q} >{log:q} 2>&1"
 
 
