@@ -34,7 +34,7 @@ onsuccess:
 
 onerror:
     MARKS.keep(unfinished_exposures())
-    pages_of_a_failed_run()
+    tell_of_failure()
     end_run(Path(RESULTS))
     logger.error(PLAN.complaint())
 

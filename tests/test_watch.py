@@ -3,11 +3,13 @@
 import json
 import logging
 import os
+import random
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -551,6 +553,43 @@ def test_a_full_disk_does_not_end_the_watch(place, monkeypatch, caplog):
     with caplog.at_level(logging.WARNING):
         watch._beat(state=WAITING)
     assert "heartbeat: " in caplog.text
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kills", [1, pytest.param(10, marks=pytest.mark.heavy)])
+def test_the_real_workflow_goes_on_after_kills_at_random_moments(place, toy_raw, kills):
+    """kill -9 of the watch and all that it started, started again by itself: no lock stays, the month is made."""
+    (place.folder / "Snakefile").unlink()
+    place.configure(watch={"interval": 0.02, "cores": 2, "target": "month"})
+    for hour in ("_0212", "_0110"):
+        frame = next(p for p in sorted(toy_raw.glob("*.fits")) if hour in p.name)
+        shutil.copyfile(frame, place.raw / frame.name)
+    chance = random.Random(kills)
+    locks = place.folder / ".snakemake" / "locks"
+    left = 0
+    for number in range(kills):
+        live = place.watch()
+        place.wait(
+            lambda: place.heart.state == RUNNING and place.heart.beat >= place.heart.last_look > "", 60
+        )
+        if number == 0:  # surely while Snakemake holds its lock
+            place.wait(lambda: list(locks.glob("*")), 60)
+        else:
+            time.sleep(chance.uniform(0, 10))
+        live.kill()
+        live.wait()
+        if remains := Remains.read(place.results / "watch" / "run.json"):
+            with suppress(ProcessLookupError):
+                os.killpg(remains.pid, signal.SIGKILL)
+        left += bool(list(locks.glob("*")))
+    assert left >= 1
+    assert place.watch("--once").wait(180) == 0, place.said
+    assert "--unlock:" not in place.said
+    assert not list(locks.glob("*"))
+    verify = [sys.executable, "-c", VISQL, "verify", "202407", "--config", "c.yaml"]
+    told = subprocess.run(verify, cwd=place.folder, capture_output=True, text=True, check=False)
+    assert "all well" in told.stdout, told.stdout + told.stderr
+    assert list(read_table(place.results / "months" / "202407" / "psfmoments_202407.parquet")["EXPOSURE"])
 
 
 @pytest.mark.slow

@@ -136,6 +136,38 @@ def check_steps(month, *rules):
     assert pictures <= {path for step in found for path in step.paths}
 
 
+def test_a_frame_of_other_content_under_the_same_size_and_time_is_told(month, tmp_path):
+    """Nothing but its pixels tells: whoever reads them compares with what the catalogue was made from."""
+    other = month.copy(tmp_path / "m")
+    frame = next(other.raw.glob("*_0200*.fits"))
+    stat, data = frame.stat(), bytearray(frame.read_bytes())
+    data[-4000] ^= 1
+    frame.write_bytes(data)
+    os.utime(frame, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert other.missing() == {}
+    made = other.exposure(frame.stem) / frame.stem
+
+    def visql(*arguments):
+        command = [Path(sys.executable).parent / "visql", *arguments, "--config", other.config]
+        done = subprocess.run(
+            list(map(str, command)), cwd=other.folder, capture_output=True, text=True, check=False
+        )
+        return done.returncode, done.stdout + done.stderr
+
+    assert "all well" in visql("verify", "202407")[1]
+    assert f"made from another {frame.name}" in visql("verify", "202407", "--deep")[1]
+    for step in (
+        ["moments", frame, f"{made}_stars2.parquet", "-o", other.folder / "m.parquet"],
+        ["pyramid", frame, "--quadrants", f"{made}_quadrants.parquet", "-o", other.folder / "tiles"],
+    ):
+        code, said = visql(*step)
+        assert code == 1
+        assert "holds other pixels than those" in said
+        assert "Traceback" not in said
+    os.utime(frame)  # as the message says
+    assert {"catalog": 1, "moments": 1, "image_quality": 1}.items() <= other.missing().items()
+
+
 def test_the_site_expects_what_the_month_made(month):
     check_steps(month, "image_quality", "quality_pictures", "month_status", "last_month")
 

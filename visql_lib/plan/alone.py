@@ -9,11 +9,13 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from visql_lib.atomic import PART
 from visql_lib.errors import ConfigError
 
 log = logging.getLogger(__name__)
 
 _LOCK = ".run.lock"
+_FORGOTTEN = 3600.0  # s without a change: nobody writes that file any more
 _ASKEW = 60.0  # s by which the clocks of two machines may differ
 
 
@@ -50,15 +52,29 @@ def begin_run(results: Path) -> FileLock:
     if last > time.time() + _ASKEW:
         bring_to_now(results)
     os.utime(path)
+    remove_unfinished(results)
     return lock
+
+
+def remove_unfinished(results: Path) -> None:
+    """Remove what killed steps left half-written, under names that no step reads.
+
+    Not what is younger than an hour: a step may have outlived a Snakemake that was killed.
+    """
+    oldest = time.time() - _FORGOTTEN
+    for folder in ("exposures", "months", "timeline"):
+        for path in (results / folder).rglob(f"{PART}*"):
+            if path.is_file() and path.stat().st_mtime < oldest:
+                log.info("%s: left by a step that was killed; removed", path)
+                path.unlink(missing_ok=True)
 
 
 def clear_dead_lock(results: Path, locks: Path = Path(".snakemake/locks")) -> None:
     """Remove what a killed run on these results left of Snakemake's lock, which would stop every later run.
 
-    Snakemake's lock is files that outlive a killed process; the one on the results (`begin_run`) is not held any
-    more when its process is gone, on whatever machine that ran, and no job begins without it. Locks of runs
-    on other results stay, and all of them where the file system has no locks.
+    Snakemake's lock is files that outlive a killed process; the one on the results (`begin_run`) is not held
+    any more when its process is gone, on whatever machine that ran, and no job begins without it. Locks of
+    runs on other results stay, and all of them where the file system has no locks.
 
     Parameters
     ----------

@@ -218,11 +218,6 @@ class Plan:
             levels = [f"{self.settings.results}/months/{month}/detector_{month}.parquet"]
         return [*levels, self.quality(month)[0]]
 
-    def month_tables(self, month: str) -> list[str]:
-        """Return what judges a month."""
-        more = self.gaia.month(month) if self.makes("gaia") else []
-        return list(dict.fromkeys([*self.tables_of_exposures(month), *more]))
-
     def tables_of_exposures(self, month: str) -> list[str]:
         """Return tables of a month that are made when all tables of its exposures are."""
         tables = [self.quality(month)[0], f"{self.settings.results}/months/{month}/status.tsv"]

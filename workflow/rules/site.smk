@@ -35,21 +35,18 @@ rule pyramid:
         " --config {params.config:q} >{log:q} 2>&1"
 
 
-SITE_SETTINGS = ("site", *(s for s in PLAN.sections if s != "alerts"))
+def tell_of_failure():
+    """Do what was to tell of a run and had to wait for what failed: pages and alerts say what is missing, and why.
 
-
-def pages_of_a_failed_run():
-    """Write the pages that were asked for and had to wait for what failed: they say what is missing, and why.
-
-    Not if somebody stopped the run.
+    Not if somebody stopped the run. A dead man's switch alone is not told: its silence tells.
     """
-    stopped = getattr(workflow.scheduler, "_user_kill", None)
-    if not stopped and any(job.rule.name == "site" for job in workflow.dag.needrun_jobs()):
-        settings = PLAN.standing_config(*SITE_SETTINGS)
-        with open(f"{LOG}/site.log", "w") as said:
-            subprocess.run(
-                ["visql", "site", "--config", settings], stdout=said, stderr=said
-            )
+    if getattr(workflow.scheduler, "_user_kill", None):
+        return
+    told = PLAN.settings.alerts
+    wanted = ["site", *(["alerts"] if told.webhook or told.mail_to else [])]
+    jobs = {job.rule.name: job for job in workflow.dag.needrun_jobs()}
+    for job in (jobs[name] for name in wanted if name in jobs):
+        subprocess.run(["bash", "-c", job.shellcmd])
 
 
 # Looks by itself at what changed, each time it is asked for; no benchmark, see fetch.smk.
@@ -65,7 +62,9 @@ rule site:
         runtime=30,
     params:
         version=STAGES["site"],
-        config=PLAN.standing_config(*SITE_SETTINGS),
+        config=PLAN.standing_config(
+            "site", *(s for s in PLAN.sections if s != "alerts")
+        ),
     shell:
         "visql site --config {params.config:q} >{log:q} 2>&1"
 
@@ -73,7 +72,7 @@ rule site:
 # Who wants to know is told: once, again while it lasts, and at the end.
 rule alerts:
     input:
-        of_months(PLAN.month_tables),
+        all_products,
     log:
         f"{LOG}/alerts.log",
     conda:
