@@ -52,6 +52,7 @@ def run(month, *targets, faults=(), cores=2, before=()):
     path = [str(install(month.folder / "bin")), str(Path(sys.executable).parent), os.environ["PATH"]]
     more = {"PATH": os.pathsep.join(path), "VISQL_FAULTS": ",".join(faults), "VISQL_FAILED": str(failed)}
     command = [
+        *before,
         sys.executable,
         "-m",
         "snakemake",
@@ -245,7 +246,7 @@ def test_every_rule_waits_for_all_it_reads(small, tmp_path):
     assert code == 0, said
     traced, jobs = Traced(notes), jobs_of(month)
     makers = {path: job for job in jobs.values() for path in job[0]}
-    seen = set()
+    seen, unasked = set(), {}
     for pid, command in traced.commands.items():
         if command not in jobs:  # a shell that looks for it
             continue
@@ -258,6 +259,10 @@ def test_every_rule_waits_for_all_it_reads(small, tmp_path):
         }
         # A record beside a product is part of it.
         read = {re.sub(r"/\.([^/]+)\.json$", r"/\1", name) for name in names if is_product(name)}
-        assert read, command
-        assert sorted(read - allowed) == [], command
+        assert read or command[0] in ("gaia-tile", "goes-day"), command
+        for name in read - allowed:
+            own = any(name.startswith(f"{product}/") for product in products)  # in a folder that it fills
+            if not own and not (month.folder / name).is_dir():
+                unasked.setdefault(command[0], set()).add(name)
+    assert unasked == {}
     assert seen >= {step for line in STEPS for step in line} - {"gaia-tile", "goes-day"}

@@ -12,6 +12,7 @@ import pytest
 import yaml
 from numbers_of_stages import check_month
 from selenium import webdriver
+from test_failures import run, tables, verified
 from test_workflow import ALL_JOBS, Month, check_steps, stems
 
 from visql_lib.flags import SunFlag
@@ -123,6 +124,30 @@ def test_a_day_that_comes_late_is_used_by_the_next_run(month, tmp_path):
     jobs = other.missing()
     assert jobs["angles"] == jobs["month_radiation"] == 1
     assert set(jobs) <= {*NEW_JOBS, "month"} - {"detector"}
+
+
+def test_a_step_that_fails_leaves_no_old_number_standing(month, tmp_path):
+    """All steps: tests/test_failures.py. Here three, and the way back to the settings of the month."""
+    parts = {"parts": ["radiation", "performance"], "plate": {"solve": "no"}, "goes": FOLDER | {"refresh": 1}}
+    other = month.copy(tmp_path / "m")
+    for movie in other.results.rglob("*.mp4"):  # they take long, and are not asked for here
+        movie.unlink()
+    for changes, faults in (
+        ({"radiation": {"lit_sigma": 4}}, {"radiation:kill"}),
+        ({}, {"month-radiation:full", "performance:exit"}),
+    ):
+        other.configure(**parts, **changes)
+        code, said, failed = run(other, faults=faults)
+        assert code != 0
+        assert failed == faults, said
+        code, said, _ = run(other)
+        assert code == 0, said
+        findings = [line for line in verified(other).splitlines() if ".part-" not in line and " " in line]
+        assert not [line for line in findings if line.startswith(("missing", "stale", "damaged"))], findings
+    wanted = tables(month)
+    assert {name: wanted[name] for name in wanted if "/202407/" in name} == {
+        name: columns for name, columns in tables(other).items() if "/202407/" in name
+    }
 
 
 # The site of that month, in a real browser.
