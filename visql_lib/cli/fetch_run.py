@@ -149,9 +149,14 @@ class Run:
         """Note what became of a frame, and whether to go on."""
         from visql_lib.archives.credentials import CredentialsError
         from visql_lib.archives.download import StoppedError
-        from visql_lib.archives.errors import PassingError, SourceError
+        from visql_lib.archives.errors import (
+            ForbiddenError,
+            MissingError,
+            PassingError,
+            PasswordError,
+            SourceError,
+        )
         from visql_lib.archives.parts import BrokenFileError, BusyError, SpaceError
-        from visql_lib.archives.web import ForbiddenError, MissingError, PasswordError
         from visql_lib.tables import archive_names as names
 
         try:

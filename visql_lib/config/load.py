@@ -41,7 +41,7 @@ def watched(settings: Settings) -> Settings:
 class _WatchedSettings(Settings):
     def __getattribute__(self, name: str) -> Any:
         value = super().__getattribute__(name)
-        if isinstance(value, Section):
+        if isinstance(value, Section) and value.recorded:
             ledger.used_setting(name, value)
         return value
 

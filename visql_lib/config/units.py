@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import PurePath
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -51,7 +51,8 @@ def unit_of(model: type[BaseModel], name: str) -> str | None:
 class Section(BaseModel):
     """A group of settings: unknown keys are refused, values may carry a unit (``"2 min"``)."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    recorded: ClassVar[bool] = True  # whether a product's record tells it: not what no result depends on
 
     @model_validator(mode="before")
     @classmethod
