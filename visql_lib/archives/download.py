@@ -317,8 +317,9 @@ class Room:
         """
         free = free_space(self.folder)
         if free - size < self.least:
+            full = "the disk is full, or would be: " if free < size else ""
             raise SpaceError(
-                f"{self.folder}: {free / 1e9:.3g} GB are free, {size / 1e9:.3g} GB are needed, and "
+                f"{self.folder}: {full}{free / 1e9:.3g} GB are free, {size / 1e9:.3g} GB are needed, and "
                 f"{self.least / 1e9:g} GB must stay free (fetch.min_free); make room, or set another "
                 "fetch.folder"
             )
