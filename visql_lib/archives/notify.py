@@ -24,7 +24,7 @@ from urllib.parse import unquote, urlsplit
 from visql_lib.archives.credentials import Credentials, Login
 from visql_lib.archives.errors import PassingError, SourceError
 from visql_lib.archives.guard import Guard
-from visql_lib.archives.http import LOOPBACK, Http, Question, reason
+from visql_lib.archives.http import LOOPBACK, PORTS, Http, Question, reason
 from visql_lib.archives.mailer import Mailer
 from visql_lib.archives.pages import gist, short
 from visql_lib.archives.tries import again
@@ -85,7 +85,7 @@ def post_json(
     ConfigError
         If the address is none, or a password would travel unencrypted.
     """
-    check_address(url)
+    check_address(url, _host)
     login = credentials.own(url)
     if login and not is_private(urlsplit(url)):
         raise ConfigError(f"{_host(url)}: the password would travel unencrypted; use https")
@@ -102,7 +102,7 @@ def sign_of_life(url: str, patience: Patience, proxy: str = ENVIRONMENT) -> None
     SourceError
         As `post_json`.
     """
-    check_address(url)
+    check_address(url, _host)
     _tell(Question(url), None, patience, proxy)
 
 
@@ -125,8 +125,16 @@ def _tell(question: Question, login: Login | None, patience: Patience, proxy: st
 
 
 def _host(url: str) -> str:
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+    """Return what may be told of a secret address; a part of one that is none could be the secret."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host = None
+    if not host or parts.scheme not in PORTS:
+        return "the address of a webhook or dead-man switch (not shown)"
+    name = f"[{host}]" if ":" in host else host
+    return f"{parts.scheme}://{name}" + (f":{port}" if port else "")
 
 
 def _masked(text: str, url: str, login: Login | None) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
@@ -112,8 +112,15 @@ def server_time(answer: Answer) -> datetime | None:
     return time if time.tzinfo else None
 
 
-def check_address(url: str) -> None:
+def check_address(url: str, shown: Callable[[str], str] = plain) -> None:
     """Refuse an address that is none, or that holds a password.
+
+    Parameters
+    ----------
+    url : str
+        Address.
+    shown : callable, optional
+        Shortens it for messages.
 
     Raises
     ------
@@ -131,7 +138,7 @@ def check_address(url: str) -> None:
     except ValueError:
         good = False
     if not good:
-        raise ConfigError(f"{plain(url)}: not an address such as https://host")
+        raise ConfigError(f"{shown(url)}: not an address such as https://host")
 
 
 def is_private(parts: SplitResult) -> bool:

@@ -38,4 +38,5 @@ class NetworkSettings(Section):
         ENVIRONMENT,
         None,
         "Proxy of all requests: environment (HTTP_PROXY, HTTPS_PROXY, NO_PROXY), none, or an address.",
+        secret=True,
     )

@@ -9,9 +9,21 @@ from typing import Any, ClassVar
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
-def setting(default: Any, unit: str | None, doc: str, **checks: Any) -> Any:
-    """Declare one setting: its default, unit (None: a pure number or a word), meaning and checks."""
-    return Field(default, description=doc, json_schema_extra={"unit": unit}, **checks)
+def setting(default: Any, unit: str | None, doc: str, *, secret: bool = False, **checks: Any) -> Any:
+    """Declare one setting: its default, unit (None: a pure number or a word), meaning and checks.
+
+    The value of a secret one is never shown, in no message.
+    """
+    extra: dict[str, Any] = {"unit": unit}
+    return Field(
+        default, description=doc, json_schema_extra=extra | ({"secret": True} if secret else {}), **checks
+    )
+
+
+def is_secret(model: type[BaseModel], name: str) -> bool:
+    """Tell whether a field is declared as a secret."""
+    extra = model.model_fields[name].json_schema_extra
+    return isinstance(extra, dict) and bool(extra.get("secret"))
 
 
 def one_or_more(value: Any) -> Any:
