@@ -58,7 +58,11 @@ def votable(chance: random.Random, other: str) -> bytes:
             {"before": '<!DOCTYPE x SYSTEM "file:///etc/hostname">'},
             {"info": "<RESOURCE>" * 20_000},
             {"info": "<GROUP>" * 60},
-            {"kind": "char", "array": 'arraysize="*"', "data": f"<TABLEDATA>{ROW.format(ra='east')}</TABLEDATA>"},
+            {
+                "kind": "char",
+                "array": 'arraysize="*"',
+                "data": f"<TABLEDATA>{ROW.format(ra='east')}</TABLEDATA>",
+            },
             {"array": 'arraysize="1000000000"'},
             {"array": 'arraysize="2"', "data": f"<TABLEDATA>{ROW.format(ra='1 2')}</TABLEDATA>"},
             {"data": f"<TABLEDATA>{'<TR/>' * 1000}</TABLEDATA>", "array": 'arraysize="1000000"'},
@@ -69,7 +73,9 @@ def votable(chance: random.Random, other: str) -> bytes:
     ).items():
         parts[name] = value
     text = VOTABLE.format(**parts)
-    return text.encode(chance.choice(["utf-8", "utf-8", "utf-8", "latin-1", "utf-16", "utf-16-be"]), "replace")
+    return text.encode(
+        chance.choice(["utf-8", "utf-8", "utf-8", "latin-1", "utf-16", "utf-16-be"]), "replace"
+    )
 
 
 def bomb(chance: random.Random) -> bytes:
@@ -82,7 +88,12 @@ def bomb(chance: random.Random) -> bytes:
 def as_json(chance: random.Random, other: str) -> bytes:
     """Return JSON that is nearly right."""
     rows = ['[[1, "east", 2, 3]]', "[[[1], [2], [3], [4]]]", "[" * 20_000, "[1]", '[{"0": 1}]', "{}"]
-    rows += [f"[[{'9' * 5000}, 1, 2, 3]]", "[[1, 1e999, NaN, 3]]", "[[true, true, false, null]]", "[[1,2,3,4]]"]
+    rows += [
+        f"[[{'9' * 5000}, 1, 2, 3]]",
+        "[[1, 1e999, NaN, 3]]",
+        "[[true, true, false, null]]",
+        "[[1,2,3,4]]",
+    ]
     return (CELL % chance.choice(rows)).encode()
 
 
@@ -100,7 +111,11 @@ def listing(chance: random.Random, other: str) -> bytes:
     good = name.format("2-2-0")
     texts = ["<a " * 200_000, "<a href='" * 70_000, "<" * 600_000, "&#" + "9" * 5000, "<script>" * 70_000]
     texts += [f"<a href='{name.format('9' * 5000)}'>x</a>", f"<a href='{name.format('²')}'>x</a>"]
-    texts += [f"<a href='&#{'9' * 5000};'>x</a>", f"<a href='http://[{good}'>x</a>", "<a href=" + "x" * 600_000]
+    texts += [
+        f"<a href='&#{'9' * 5000};'>x</a>",
+        f"<a href='http://[{good}'>x</a>",
+        "<a href=" + "x" * 600_000,
+    ]
     texts += [f"<a href='{good}'>x</a>"]
     return f"<html>Index of /{chance.choice(texts)}</html>".encode()
 
@@ -115,8 +130,16 @@ def archive(chance: random.Random, other: str) -> bytes:
 
 def horizons(chance: random.Random, other: str) -> bytes:
     """Return what is nearly an ephemeris."""
-    rows = ["2460504.5, A.D., 1, 2, 3,\n", "²,,²,²,²\n", "1,2\n", f"{'9' * 5000},a,1,2,3\n", "nan,a,1,2,3\n", "\n"]
-    return f"$$SOE\n{chance.choice(rows) * chance.choice([1, 3, 300_000])}$$EOE\n".encode()
+    rows = [
+        "2460504.5, A.D., 1, 2, 3,\n",
+        "²,,²,²,²\n",
+        "1,2\n",
+        f"{'9' * 5000},a,1,2,3\n",
+        "nan,a,1,2,3\n",
+        "\n",
+    ]
+    row = chance.choice(rows)
+    return f"$$SOE\n{row * min(chance.choice([1, 3, 300_000]), 4_000_000 // len(row))}$$EOE\n".encode()
 
 
 def frame(chance: random.Random, other: str) -> bytes:
@@ -142,7 +165,18 @@ OF_CLIENT = {
     "file": [frame],
 }
 
-STATUS = ["200 OK"] * 12 + ["204 x", "206 x", "304 x", "401 x", "403 x", "404 x", "416 x", "429 x", "500 x", "503 x"]
+STATUS = ["200 OK"] * 24 + [
+    "204 x",
+    "206 x",
+    "304 x",
+    "401 x",
+    "403 x",
+    "404 x",
+    "416 x",
+    "429 x",
+    "500 x",
+    "503 x",
+]
 STATUS += ["301 x", "302 x", "303 x", "307 x", "308 x", "²00 x", "999 x", "-1", ""]
 ODD = [
     "Content-Length: ²",
@@ -197,7 +231,7 @@ def targets(other: str) -> list[str]:
     ]
 
 
-PACE = ["at once"] * 8 + ["trickle headers", "trickle body", "drip", "stall", "hang up", "continue"]
+PACE = ["at once"] * 14 + ["trickle headers", "trickle body", "drip", "stall", "hang up", "continue"]
 
 
 class Answer:
@@ -313,8 +347,23 @@ class _Mail(socketserver.BaseRequestHandler):
         self.request.settimeout(20)
         self.server.asked.append("mail")
         chance = random.Random(f"{self.server.seed} mail {len(self.server.asked)}")
-        says = ["220 x\r\n", "250-x\r\n250 AUTH PLAIN STARTTLS\r\n", "250 x\r\n", "²²² x\r\n", "-1\r\n", "\r\n"]
-        says += ["535 x\r\n", "354 x\r\n", "421 x\r\n", "x" * 9000 + "\r\n", "250-x\r\n" * 500_000, "25", "\0\xff\r\n"]
+        says = [
+            "220 x\r\n",
+            "250-x\r\n250 AUTH PLAIN STARTTLS\r\n",
+            "250 x\r\n",
+            "²²² x\r\n",
+            "-1\r\n",
+            "\r\n",
+        ]
+        says += [
+            "535 x\r\n",
+            "354 x\r\n",
+            "421 x\r\n",
+            "x" * 9000 + "\r\n",
+            "250-x\r\n" * 500_000,
+            "25",
+            "\0\xff\r\n",
+        ]
         _give(self, self._lines(chance, says))
 
     def _lines(self, chance: random.Random, says: list[str]) -> Iterator[tuple[bytes, float]]:
@@ -372,10 +421,16 @@ def clients(folder: Path, port: int, mail: int) -> dict[str, Callable[[int], str
     def file(number: int) -> str:
         web = Web(Credentials(settings(number).fetch), SILENCE)
         tries = Loading(ATTEMPTS, 0.01)
-        target = folder / f"{number}.fits"
+        target = folder / "frames" / f"{number}.raw"
         magic = b"SIMPLE  ="
         loaded = download(
-            url(number, "file"), target, web, check=lambda _: None, magic=magic, largest=1 << 22, patience=tries
+            url(number, "file"),
+            target,
+            web,
+            check=lambda _: None,
+            magic=magic,
+            largest=1 << 22,
+            patience=tries,
         )
         return f"{loaded.size if loaded else 0} bytes"
 

@@ -84,7 +84,11 @@ def test_hostile_answers(folder, servers, count):
         if line["client"] in ("vizier", "tap", "goes"):
             assert line["got"], line
     # Only the archive and the webhook see the archive's password, and nobody else's is ever sent.
-    assert {line.split("/")[2].split()[0].split("?")[0] for line in servers[0].shown} <= {"list", "file", "hook"}
+    assert {line.split("/")[2].split()[0].split("?")[0] for line in servers[0].shown} <= {
+        "list",
+        "file",
+        "hook",
+    }
     assert servers[0].shown
     assert servers[1].shown == []
     assert set(Counter(line["client"] for line in lines)) == {

@@ -345,7 +345,7 @@ class Answer:
         if status == 401:
             raise PasswordError(f"{where}: wants another password: {said}")
         if status == 403:
-            raise ForbiddenError(f"{where}: refuses us: {said}; is the password right?")
+            raise ForbiddenError(f"{where}: refuses us: {said}")
         if status in (404, 410):
             raise MissingError(f"{where}: is not there: {said}")
         if status in _BUSY or status >= 500:

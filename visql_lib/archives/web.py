@@ -10,7 +10,7 @@ from email.utils import parsedate_to_datetime
 from urllib.parse import SplitResult, urlsplit
 
 from visql_lib.archives.credentials import Credentials, Login
-from visql_lib.archives.errors import PasswordError
+from visql_lib.archives.errors import ForbiddenError, PasswordError
 from visql_lib.archives.http import LOOPBACK, PORTS, Answer, Http, Question, plain
 from visql_lib.archives.pages import gist
 from visql_lib.config.network_settings import ENVIRONMENT
@@ -87,6 +87,8 @@ class Web:
         except PasswordError as error:
             which = f"the password of {self._credentials.where}" if used else "us without a password"
             raise PasswordError(f"{plain(url)}: does not accept {which} (status 401)") from error
+        except ForbiddenError as error:
+            raise ForbiddenError(f"{error}; is the password right?") from error
 
     def gist(self, url: str, page: bytes) -> str:
         """Return what a page from this address says, without the password, should it repeat that."""
