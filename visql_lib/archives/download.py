@@ -21,8 +21,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
 
+from visql_lib.archives.answers import Answer, whole_number
 from visql_lib.archives.errors import ArchiveError, PassingError
-from visql_lib.archives.http import Answer, plain, whole_number
+from visql_lib.archives.http import plain
 from visql_lib.archives.pages import short
 from visql_lib.archives.parts import (
     LARGEST,

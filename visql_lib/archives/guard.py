@@ -12,7 +12,14 @@ import threading
 import time
 from contextlib import suppress
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
+
+
+class Closable(Protocol):
+    """What can be closed."""
+
+    def close(self) -> None:
+        """Close it."""
 
 
 class Guard:
@@ -29,6 +36,7 @@ class Guard:
         self._end = time.monotonic() + seconds
         self._over = False
         self._sockets: list[socket.socket] = []
+        self._kept: list[Closable] = []
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._wait, name="guard", daemon=True)
 
@@ -43,8 +51,12 @@ class Guard:
             self._over = True
             self._changed.notify()
         self._thread.join()
-        for copy in self._sockets:
-            copy.close()
+        for thing in (*self._kept, *self._sockets):
+            thing.close()
+
+    def keep(self, thing: Closable) -> None:
+        """Close something at the end, whoever forgets it."""
+        self._kept.append(thing)
 
     def allow(self, seconds: float) -> None:
         """Let the exchange go on for so long from now."""

@@ -8,22 +8,21 @@ not used.
 
 from __future__ import annotations
 
-import io
 import logging
 import os
-import re
 import time
-import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from http.client import HTTPResponse
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
 from visql_lib import __version__
-from visql_lib.archives.errors import ForbiddenError, MissingError, PassingError, PasswordError, SourceError
+from visql_lib.archives.answers import SLOWEST, Answer, Clock
+from visql_lib.archives.errors import PassingError, SourceError
 from visql_lib.archives.guard import Guard
-from visql_lib.archives.pages import gist, short
+from visql_lib.archives.pages import short
 from visql_lib.config.network_settings import DIRECT, ENVIRONMENT
 
 if TYPE_CHECKING:
@@ -32,19 +31,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-LARGEST = 1 << 28  # bytes of an answer, as it comes and unpacked: two million stars
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 PORTS = {"http": 80, "https": 443}
 AGENT = f"VISQL/{__version__} (Euclid VIS quick look)"
 LONGEST = 10  # timeouts until an answer that still comes in is given up
-SLOWEST = 1000.0  # B/s on average over a timeout; slower is as good as silent
 _CONNECT = 15.0  # s, at most, until a server takes the call
 _HOPS = 5  # redirects at most
-_PAGE = 20_000  # bytes of an error page that are read
-_CHUNK = 1 << 16  # bytes read at once
-_PIECE = 1 << 18  # bytes unpacked at once
 _REDIRECTS = (301, 302, 303, 307, 308)
-_BUSY = (408, 425, 429)
 _BUNDLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 
 
@@ -87,11 +80,6 @@ def plain(url: str) -> str:
         return "an address that is none"
     host = parts.netloc.rpartition("@")[2]
     return short(f"{parts.scheme}://{host}{parts.path}" if host else parts.path.rpartition("@")[2])
-
-
-def whole_number(text: str) -> int | None:
-    """Return the number that a header holds, None if it is none; only ASCII's digits are digits."""
-    return int(text) if re.fullmatch(r"[0-9]{1,18}", text.strip()) else None
 
 
 @dataclass(frozen=True)
@@ -149,7 +137,7 @@ class Http:
         where = self.shown(question.url)
         longest = float("inf") if self.longest is None else self.longest
         with Guard(min(longest, self._first())) as guard:
-            clock = _Clock(guard, time.monotonic() + longest)
+            clock = Clock(guard, time.monotonic() + longest)
             try:
                 with _closing(_adapter(guard)) as adapter:
                     response = self._follow(adapter, question, authorization, clock)
@@ -165,7 +153,7 @@ class Http:
         return min(self.silence, _CONNECT) + self.silence
 
     def _follow(
-        self, adapter: HTTPAdapter, question: Question, authorization: Callable[[str], str], clock: _Clock
+        self, adapter: HTTPAdapter, question: Question, authorization: Callable[[str], str], clock: Clock
     ) -> requests.Response:
         """Ask, and ask where we are sent on to."""
         url = question.url
@@ -258,146 +246,6 @@ class Http:
         return f"the answer had not ended after {self.silence:g} s without {SLOWEST:g} bytes/s{total}"
 
 
-@dataclass(frozen=True)
-class _Clock:
-    """The time of one exchange."""
-
-    guard: Guard
-    end: float
-
-    def allow(self, seconds: float) -> None:
-        self.guard.allow(min(seconds, self.end - time.monotonic()))
-
-
-class Answer:
-    """The answer of a server, whose body is read once: `body` or `pieces`."""
-
-    def __init__(self, response: requests.Response, http: Http, where: str, clock: _Clock) -> None:
-        self.status = response.status_code
-        self.headers: Mapping[str, str] = response.headers
-        self.where = where
-        self._raw = response.raw
-        self._http = http
-        self._clock = clock
-
-    def body(self, largest: int = LARGEST) -> bytes:
-        """Read the answer to its end, unpacked.
-
-        Raises
-        ------
-        SourceError
-            If it is larger than `largest` [bytes], packed or not.
-        """
-        body = io.BytesIO()  # hands out its bytes without a copy
-        for piece in self._unpacked(self._limited(largest)):
-            if body.tell() + len(piece) > largest:
-                raise self._too_large(largest)
-            body.write(piece)
-        return body.getvalue()
-
-    def pieces(self) -> Iterator[bytes]:
-        """Yield the body as it comes, as it is packed.
-
-        Raises
-        ------
-        PassingError
-            If it comes too slowly, or breaks off.
-        """
-        silence, guard = self._http.silence, self._clock.guard
-        since, got = time.monotonic(), 0
-        self._clock.allow(2 * silence)
-        while data := self._raw.read1(_CHUNK, decode_content=False):
-            yield data
-            got += len(data)
-            if (passed := time.monotonic() - since) > silence:
-                if got < SLOWEST * passed:
-                    raise PassingError(f"{self.where}: gave only {got} bytes in {passed:.0f} s")
-                since, got = time.monotonic(), 0
-                self._clock.allow(2 * silence)
-        if guard.expired:  # else a body without a length would seem to have ended
-            raise PassingError(f"{self.where}: {self._http.late}")
-
-    def _limited(self, largest: int) -> Iterator[bytes]:
-        size = 0
-        for data in self.pieces():
-            size += len(data)
-            if size > largest:
-                raise self._too_large(largest)
-            yield data
-
-    def _too_large(self, largest: int) -> SourceError:
-        return SourceError(f"{self.where}: the answer is larger than {largest} bytes")
-
-    def _unpacked(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
-        kind = self.headers.get("Content-Encoding", "").strip().lower()
-        if kind in ("", "identity"):
-            return pieces
-        if kind not in ("gzip", "x-gzip"):
-            raise PassingError(f"{self.where}: packed in a way that was not asked for ({short(kind)})")
-        return gunzip(pieces, self.where)
-
-    def judge(self, accepted: tuple[int, ...]) -> None:
-        """Raise an error if the status is one."""
-        status, where = self.status, self.where
-        if 200 <= status < 300 or status in accepted:
-            return
-        said = f"status {status} ({self._page()})"
-        if status == 401:
-            raise PasswordError(f"{where}: wants another password: {said}")
-        if status == 403:
-            raise ForbiddenError(f"{where}: refuses us: {said}")
-        if status in (404, 410):
-            raise MissingError(f"{where}: is not there: {said}")
-        if status in _BUSY or status >= 500:
-            raise PassingError(
-                f"{where}: {said}", float(whole_number(self.headers.get("Retry-After", "")) or 0)
-            )
-        raise SourceError(f"{where}: refused with {said}")
-
-    def _page(self) -> str:
-        """Return what an error page says, as far as it comes at once."""
-        import urllib3
-
-        page = b""
-        self._clock.allow(self._http.silence)
-        try:
-            for piece in self._unpacked(self.pieces()):
-                page += piece[:_PAGE]
-                if len(page) >= _PAGE:
-                    break
-        except (urllib3.exceptions.HTTPError, PassingError) as error:  # the status is what counts
-            log.debug("%s: the error page cannot be read (%s)", self.where, type(error).__name__)
-        return gist(
-            self._http.hidden(page.decode("utf-8", "replace")).encode()
-        )  # half a secret would tell, too
-
-
-def gunzip(pieces: Iterator[bytes], where: str) -> Iterator[bytes]:
-    """Yield packed data unpacked, a little at a time, however much they unpack to.
-
-    Raises
-    ------
-    PassingError
-        If they are damaged or cut short.
-    """
-    stream = zlib.decompressobj(wbits=31)
-    try:
-        for piece in pieces:
-            rest = piece
-            while rest:
-                if stream.eof:  # gzip data may be joined
-                    stream = zlib.decompressobj(wbits=31)
-                if data := stream.decompress(rest, _PIECE):
-                    yield data
-                rest = stream.unused_data if stream.eof else stream.unconsumed_tail
-    except zlib.error as error:
-        raise PassingError(f"{where}: the answer is damaged: {error}") from error
-    while not stream.eof and (data := stream.decompress(b"", _PIECE)):
-        yield data
-    if not stream.eof:
-        raise PassingError(f"{where}: the answer is cut short or damaged, within its gzip data")
-
-
 def check(url: str, shown: Callable[[str], str] = plain) -> None:
     """Refuse what is no address.
 
@@ -449,8 +297,16 @@ def _adapter(guard: Guard) -> HTTPAdapter:
 def _watch_pools(manager: Any, guard: Guard) -> Any:
     """Make a manager's connections known to the guard as soon as they are there: before TLS and headers."""
 
+    def answered(*args: Any, **options: Any) -> HTTPResponse:
+        # Of one whose headers make no sense, urllib3 forgets the answer, and with it the connection.
+        response = HTTPResponse(*args, **options)
+        guard.keep(response)
+        return response
+
     def watched(pool: Any) -> Any:
         class Connection(pool.ConnectionCls):
+            response_class = staticmethod(answered)
+
             def _new_conn(self) -> Any:
                 connection = super()._new_conn()
                 guard.watch(connection)

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
+from visql_lib.archives.answers import Answer
 from visql_lib.archives.columns import Columns, joined
 from visql_lib.archives.errors import PassingError, SourceError
-from visql_lib.archives.http import LONGEST, Answer, Http, Question
+from visql_lib.archives.http import LONGEST, Http, Question
 from visql_lib.archives.tiles import circle_of
 from visql_lib.archives.tries import again
 from visql_lib.archives.wire import read_answer

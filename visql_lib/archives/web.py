@@ -9,9 +9,10 @@ from datetime import datetime
 from email.utils import parsedate_to_datetime
 from urllib.parse import SplitResult, urlsplit
 
+from visql_lib.archives.answers import Answer
 from visql_lib.archives.credentials import Credentials, Login
 from visql_lib.archives.errors import ForbiddenError, PasswordError
-from visql_lib.archives.http import LOOPBACK, PORTS, Answer, Http, Question, plain
+from visql_lib.archives.http import LOOPBACK, PORTS, Http, Question, plain
 from visql_lib.archives.pages import gist
 from visql_lib.config.network_settings import ENVIRONMENT
 from visql_lib.errors import ConfigError

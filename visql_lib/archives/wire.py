@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from visql_lib.archives.answers import LARGEST, gunzip
 from visql_lib.archives.columns import Columns, known_columns, no_stars, star_columns
 from visql_lib.archives.errors import PassingError
-from visql_lib.archives.http import LARGEST, gunzip
 from visql_lib.archives.pages import gist, short
 from visql_lib.archives.votable_scan import scan
 
