@@ -20,6 +20,7 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -478,10 +479,14 @@ def clients(folder: Path, port: int, mail: int) -> dict[str, Callable[[int], str
 
 def ask_all(folder: Path, port: int, mail: int, first: int, count: int) -> None:
     """Ask so many times, and print a line of JSON about each; any error but ours ends it all."""
-    import requests  # noqa: F401 (their memory is not that of answers)
-
     from visql_lib.errors import VisqlError
 
+    for name, nobody in clients(
+        folder, 9, 9
+    ).items():  # loads the libraries, whose memory is not that of answers
+        with suppress(VisqlError):
+            nobody(0)
+        _tell(-1, name, 0.0, "", "")
     asking = clients(folder, port, mail)
     names = list(asking)
     for number in range(first, first + count):
@@ -491,11 +496,14 @@ def ask_all(folder: Path, port: int, mail: int, first: int, count: int) -> None:
             said, got = "", asking[name](number)
         except VisqlError as error:
             said, got = str(error), ""
-        spent = time.monotonic() - start
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        line = {"number": number, "client": name, "seconds": spent, "peak": peak, "said": said, "got": got}
-        sys.stdout.write(json.dumps(line) + "\n")
-        sys.stdout.flush()
+        _tell(number, name, time.monotonic() - start, said, got)
+
+
+def _tell(number: int, client: str, seconds: float, said: str, got: str) -> None:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    line = {"number": number, "client": client, "seconds": seconds, "peak": peak, "said": said, "got": got}
+    sys.stdout.write(json.dumps(line) + "\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visql_lib.archives.errors import PassingError, SourceError
+from visql_lib.archives.pages import short
 from visql_lib.archives.tiles import tile_of
 
 COLUMNS = ("SOURCE_ID", "RA", "DEC", "PMRA", "PMDEC", "G", "G_ERR", "BP_RP")
@@ -76,7 +77,9 @@ def star_columns(raw: Mapping[str, NDArray], where: str) -> Columns:
     """
     names = known_columns(raw)
     if not names:
-        raise PassingError(f"{where}: not a table of stars (columns {', '.join(list(raw)[:6]) or 'none'})")
+        raise PassingError(
+            f"{where}: not a table of stars (columns {short(', '.join(list(raw)[:6])) or 'none'})"
+        )
     values = {ours: _floats(raw[name], name, where) for ours, name in names.items() if ours != "SOURCE_ID"}
     if (np.abs(values.pop("EPOCH", np.array([EPOCH])) - EPOCH) > 0.01).any():
         raise SourceError(f"{where}: positions are not at epoch {EPOCH}; take the tables of Gaia DR3")
@@ -136,7 +139,8 @@ def _floats(column: NDArray, name: str, where: str) -> NDArray:
         raise PassingError(
             f"{where}: {name} is of type {column.dtype} in {column.ndim} dimensions, not a number"
         )
-    return np.asarray(np.ma.filled(column.astype(float), np.nan))
+    values = np.asarray(np.ma.filled(column.astype(float), np.nan))
+    return values if np.isfinite(values).all() else np.where(np.isfinite(values), values, np.nan)
 
 
 def _integers(column: NDArray, where: str) -> tuple[NDArray, NDArray]:

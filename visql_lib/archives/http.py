@@ -142,6 +142,8 @@ class Http:
                 with _closing(_adapter(guard)) as adapter:
                     response = self._follow(adapter, question, authorization, clock)
                     with response:
+                        if guard.expired:  # headers that were cut off look whole
+                            raise PassingError(f"{where}: {self.late}")
                         answer = Answer(response, self, where, clock)
                         answer.judge(accepted)
                         yield answer

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     import pyarrow.parquet as pq
 
 _GROUP = 1 << 17  # rows that are rounded and packed at once: a million would double the memory of a step
+_MOST = 500_000_000  # values of a table; a catalogue of a frame has fifty million
 _META = PARQUET_META
 _ASTROPY_META = b"table_meta_yaml"
 
@@ -201,6 +202,8 @@ def _opened(path: Path, columns: Sequence[str]) -> Iterator[pq.ParquetFile]:
     with pa.OSFile(str(path)) as source:
         metadata = pq.read_metadata(source)
         schema = metadata.schema.to_arrow_schema()
+        if metadata.num_rows * max(1, len(schema.names)) > _MOST:  # equal values pack to nothing
+            raise TableError(f"{path}: says that it has {metadata.num_rows} rows, which none of ours has")
         missing = [c for c in columns if c not in schema.names]
         if missing:
             raise TableError(f"{path}: has no column {', '.join(missing)}")
@@ -272,7 +275,7 @@ def _meta_of(path: Path, schema: pa.Schema) -> dict[str, Any]:
 def _meta_in(path: Path, texts: Mapping[bytes, bytes]) -> dict[str, Any]:
     try:
         meta = json.loads(texts.get(_META, b"{}"))
-    except ValueError:
+    except (ValueError, RecursionError):
         meta = None
     if not isinstance(meta, dict):
         raise TableError(f"{path}: what it says of itself cannot be read; make it again")
