@@ -24,17 +24,22 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from visql_lib import ledger
 from visql_lib.archives.credentials import Credentials
 from visql_lib.archives.errors import ArchiveError, PassingError, SourceError
+from visql_lib.archives.files import read_stars
 from visql_lib.archives.gaia import fetch_tile
 from visql_lib.archives.http import Http, Question
-from visql_lib.archives.notify import Patience, send_mail
+from visql_lib.archives.notify import Patience, send_mail, sign_of_life
 from visql_lib.archives.pages import gist, links
 from visql_lib.archives.web import Web
 from visql_lib.archives.wire import read_answer
 from visql_lib.config import FetchSettings, settings_from_mapping
-from visql_lib.errors import ConfigError
+from visql_lib.config.load import load_settings, watched
+from visql_lib.errors import ConfigError, TableError, VisqlError
 from visql_lib.simulate.goes import GoesDay, write_goes_day
+from visql_lib.tables.provenance import PARQUET_META
+from visql_lib.tables.store import read_meta, read_table
 
 NOW = datetime(2024, 7, 13, tzinfo=UTC)
 SEED = int(os.environ.get("VISQL_HOSTILE_SEED", "1"))
@@ -362,3 +367,119 @@ def test_a_mail_server_that_says_no_end():
                     Patience(0.3, 1),
                 )
             assert time.monotonic() - start < 2.0
+
+
+# Files and settings
+
+
+def parquet(path, n=3, **columns):
+    stars = {"source_id": pa.array([1] * n), "ra": pa.array([56.2] * n), "dec": pa.array([-55.7] * n)}
+    pq.write_table(pa.table(stars | {"g": pa.array([15.0] * n)} | columns), path, compression="zstd")
+    return path
+
+
+def test_parquet_files_that_are_not_as_they_seem(tmp_path):
+    many = parquet(tmp_path / "many.parquet", 20_000_000)
+    assert many.stat().st_size < 1 << 20
+    start = time.monotonic()
+    for read in (read_stars, read_table):
+        with pytest.raises(VisqlError, match="20000000 rows"):
+            read(many)
+    assert time.monotonic() - start < 2.0
+    kinds = [
+        pa.array(["a"] * 3),
+        pa.nulls(3),
+        pa.array([[1]] * 3),
+        pa.array([{"a": 1}] * 3),
+        pa.array([b"a"] * 3),
+    ]
+    for kind in kinds:
+        for name in ("ra", "g", "source_id"):
+            with pytest.raises(SourceError, match="is of type"):
+                read_stars(parquet(tmp_path / "a.parquet", **{name: kind}))
+        with contextlib.suppress(TableError):
+            read_table(parquet(tmp_path / "a.parquet", ra=kind))
+    deep = pa.table({"a": [1]}).replace_schema_metadata({PARQUET_META: b'{"a":' * 100_000})
+    pq.write_table(deep, tmp_path / "deep.parquet")
+    for read in (read_table, read_meta):
+        with pytest.raises(TableError, match="says of itself"):
+            read(tmp_path / "deep.parquet")
+
+
+LAUGHS = "a0: &a0 [lol]\n" + "".join(
+    f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]\n" for i in range(1, 10)
+)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (LAUGHS.encode(), "aliases"),
+        (b"a: &a [*a]\n", "aliases|unknown key"),
+        ("results: Größe\n".encode("latin-1"), "not in UTF-8 at line 1"),
+        ("results: x\n".encode("utf-16"), "not in UTF-8"),
+        (b"a: " + b"[" * 100_000, "without an end"),
+        (b"a: " + b"9" * 5000, "date or number"),
+        (b"a: 2024-13-45", "date or number"),
+        (b"index: {growing_age: .inf}", "finite"),
+        (b"index: {growing_age: .nan}", "finite"),
+        (b"#" * (5 << 20), "larger than"),
+        (b"x" * 1000 + b": 1", "unknown key"),
+        (b"known_bad: [" + b"[1], " * 5000 + b"]", "and 4980 more"),
+        (b"- 1", "must hold"),
+    ],
+)
+def test_settings_that_mean_harm(tmp_path, content, said):
+    path = tmp_path / "c.yaml"
+    path.write_bytes(content)
+    start = time.monotonic()
+    with pytest.raises(ConfigError, match=said) as caught:
+        load_settings(path)
+    assert time.monotonic() - start < 3.0
+    assert max(map(len, str(caught.value).splitlines())) < 1500
+    assert len(str(caught.value).splitlines()) <= 21
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"alerts": {"webhook": ["https://hooks.org/HIDDEN"]}},
+        {"alerts": {"dead_man": {"url": "https://hooks.org/HIDDEN"}}},
+        {"alerts": {"webhook": 17, "dead_man": ["HIDDEN"]}},
+        {"alerts": "https://hooks.org/HIDDEN"},
+        {"alerts": ["https://hooks.org/HIDDEN"]},
+        {"alerts": {"webhoook": "https://hooks.org/HIDDEN"}},
+    ],
+)
+def test_secret_settings_are_not_shown(values):
+    with pytest.raises(ConfigError) as caught:
+        settings_from_mapping(values)
+    assert "HIDDEN" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "htps://hooks.org/HIDDEN",
+        "hooks.org/HIDDEN",
+        "https:/HIDDEN",
+        "https://[HIDDEN",
+        "//h/HIDDEN",
+        "HIDDEN",
+    ],
+)
+def test_an_address_that_is_none_is_not_shown(url):
+    with pytest.raises(ConfigError) as caught:
+        sign_of_life(url, Patience(0.2, 1))
+    assert "HIDDEN".lower() not in str(caught.value).lower()
+
+
+def test_no_record_tells_the_network(tmp_path):
+    """Another proxy makes nothing stale."""
+    ledger.begin("test")
+    try:
+        settings = watched(settings_from_mapping({"network": {"proxy": "none"}}))
+        assert (settings.network.proxy, settings.gaia.nside) == ("none", 32)
+        assert set(ledger.current().settings) == {"gaia"}
+    finally:
+        ledger.begin("")
