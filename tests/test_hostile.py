@@ -26,12 +26,15 @@ import pytest
 
 from visql_lib import ledger
 from visql_lib.archives.credentials import Credentials
+from visql_lib.archives.download import Patience as Tries
+from visql_lib.archives.download import download
 from visql_lib.archives.errors import ArchiveError, PassingError, SourceError
 from visql_lib.archives.files import read_stars
 from visql_lib.archives.gaia import fetch_tile
 from visql_lib.archives.http import Http, Question
 from visql_lib.archives.notify import Patience, send_mail, sign_of_life
 from visql_lib.archives.pages import gist, links
+from visql_lib.archives.parts import BrokenFileError
 from visql_lib.archives.web import Web
 from visql_lib.archives.wire import read_answer
 from visql_lib.config import FetchSettings, settings_from_mapping
@@ -308,6 +311,17 @@ def test_headers_that_are_no_numbers(server):
     with Says(head) as one, pytest.raises(PassingError) as caught, Http(1.0, 5.0).open(Question(one.url)):
         pass
     assert caught.value.pause == 0
+
+
+@pytest.mark.parametrize("length", ["²", "-1", "9" * 18, "9" * 5000])
+def test_lengths_of_files_that_make_no_sense(tmp_path, length):
+    """None is a lack of space, which would end the whole run."""
+    body = gzip.compress(b"SIMPLE  =".ljust(2880))
+    head = f"HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n".encode("latin-1")
+    web = Web(Credentials(FetchSettings(netrc=str(tmp_path / "none"))), 1.0)
+    with Says(head + body) as server, contextlib.suppress(BrokenFileError, PassingError):
+        tries = Tries(1, 0.0, 1.0)
+        download(server.url, tmp_path / "x", web, check=lambda _: None, largest=1 << 20, patience=tries)
 
 
 def test_files_and_addresses_in_a_votable_are_not_followed(tmp_path):
