@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import reprlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,6 +22,7 @@ Model = TypeVar("Model", bound=BaseModel)
 
 _LARGEST = 1 << 22  # bytes of a file of settings
 _MOST = 200_000  # values they may stand for
+_DEEPEST = 100  # lists within each other
 _SHOWN = 20  # wrong settings that are told
 _LONGEST = 500  # characters of a part of a message
 _REPR = reprlib.Repr()
@@ -95,6 +97,11 @@ def parse_yaml(text: str, source: str) -> Any:
     ConfigError
         In one line that begins with `source`, if it says nothing or far too much.
     """
+    depth = 0
+    for bracket in re.finditer(r"[][{}]", text):
+        depth = depth + 1 if bracket[0] in "[{" else max(0, depth - 1)
+        if depth > _DEEPEST:  # its parser would need long to find out
+            raise ConfigError(f"{source}: lists within lists without an end; not settings")
     try:
         values = yaml.safe_load(text)
         size = _size(values, {})
