@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import gzip
 import itertools
 import json
@@ -284,6 +285,8 @@ def test_proxies_of_institutes(proxy, monkeypatch, tmp_path):
         assert server.asked[-1].startswith("GET /secret-path")
 
 
+# Python forgets to close a socket whose other side hung up just before TLS.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("pace", [0.0, 0.05])
 def test_a_proxy_may_be_hostile_too(pace):
     with Says(*by_byte(b"HTTP/1.1 200 OK\r\n" + b"X: x\r\n" * 50), pause=pace, repeat=20) as server:
@@ -294,6 +297,7 @@ def test_a_proxy_may_be_hostile_too(pace):
         ):
             pass
         assert time.monotonic() - start < 2.5
+    gc.collect()
 
 
 @pytest.mark.parametrize(
@@ -346,7 +350,7 @@ def test_files_and_addresses_in_a_votable_are_not_followed(tmp_path):
 @pytest.mark.parametrize("make", [hostile.votable, hostile.as_json, hostile.as_text])
 def test_readers_of_stars(make):
     """Every answer of the generator: stars, or one line, soon."""
-    for number in range(60):
+    for number in range(30):
         start = time.monotonic()
         with contextlib.suppress(PassingError):
             stars, _ = read_answer(make(random.Random(number), "localhost:1"), "there")

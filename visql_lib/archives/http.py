@@ -198,6 +198,7 @@ class Http:
         self, adapter: HTTPAdapter, question: Question, url: str, authorization: str
     ) -> requests.Response:
         import requests
+        import urllib3
 
         sent = {"User-Agent": AGENT, "Accept": "*/*", "Accept-Encoding": "identity", **question.headers}
         if authorization:
@@ -208,13 +209,18 @@ class Http:
             ).prepare()
         except ValueError as error:  # RequestException or UnicodeError
             raise SourceError(f"{self.shown(url)}: not an address such as https://host") from error
-        return adapter.send(
-            request,
-            stream=True,
-            timeout=(min(self.silence, _CONNECT), self.silence),
-            verify=next((os.environ[name] for name in _BUNDLES if os.environ.get(name)), True),
-            proxies=self._proxies(url),
-        )
+        try:
+            return adapter.send(
+                request,
+                stream=True,
+                timeout=(min(self.silence, _CONNECT), self.silence),
+                verify=next((os.environ[name] for name in _BUNDLES if os.environ.get(name)), True),
+                proxies=self._proxies(url),
+            )
+        except (requests.RequestException, urllib3.exceptions.HTTPError):
+            raise
+        except (ValueError, OSError) as error:  # TLS with who hung up; a bundle of certificates that is none
+            raise PassingError(f"{self.shown(url)}: {self.hidden(reason(error))}") from error
 
     def _proxies(self, url: str) -> dict[str, str]:
         """Return the proxies for an address; none for this machine: a password would travel unencrypted."""
