@@ -416,7 +416,7 @@ def test_what_may_pass_is_tried_again(ask, services, act):
 
 def test_a_service_that_stays_silent_fails_with_its_cause(ask, services):
     services.script = [slow] * 3
-    with pytest.raises(ArchiveError, match=r"did not answer within 0\.2 s"):
+    with pytest.raises(ArchiveError, match=r"was silent for 0\.2 s"):
         ask(timeout=0.2)
 
 

@@ -8,6 +8,7 @@ import itertools
 import logging
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -971,3 +972,63 @@ def test_download_says_when_it_is_full(archive, tmp_path):
     much = Patience(min_free=1e18)
     with pytest.raises(SpaceError):
         download(url, tmp_path / "x.fits", web, check=lambda path: None, headers=FILE_HEADERS, patience=much)
+
+
+# What is given is not what was asked for
+
+
+def served(product, path):
+    return Served(path, product.archive, product.raw, product.created)
+
+
+def test_a_frame_of_another_exposure_is_refused(fetch, archive, raw, tmp_path):
+    """Two files exchanged: their headers tell."""
+    first, second, *_ = archive.products
+    archive.products = [served(first, second.path), second]
+    outcome = fetch()
+    assert len(outcome.loaded) == 1
+    (failure,) = outcome.failures
+    assert re.search(
+        r"is of 2024-07-12T\S+ by its header \(DATE-OBS\), not of 2024-07-12T\S+, as was", failure
+    )
+    assert loaded(raw) == [name_of(second)]
+
+
+def test_a_file_that_unpacks_to_far_more_than_a_frame_fills_no_disk(fetch, archive, raw, tmp_path):
+    """And costs that file only."""
+    first, second, *_ = archive.products
+    bomb = tmp_path / "bomb.fits.gz"
+    with gzip.open(bomb, "wb", 1) as file:
+        file.write(b"SIMPLE  =".ljust(2880))
+        for _ in range(200):
+            file.write(bytes(1 << 20))
+    archive.products = [served(first, bomb), second]
+    outcome = fetch()
+    assert len(outcome.loaded) == 1
+    assert "unpacks to more than" in outcome.failures[0]
+    assert loaded(raw) == [name_of(second)]
+
+
+def test_space_is_looked_at_before_each_write(archive, raw, tmp_path, small_disk):
+    """Zeros pack a thousandfold: what must stay free does, although the server told a small size."""
+    product = archive.products[0]
+    bomb = tmp_path / "bomb.fits.gz"
+    bomb.write_bytes(gzip.compress(b"SIMPLE  =".ljust(2880) + bytes(12 << 20), 9))
+    archive.products = [served(product, bomb)]
+    place = small_disk(8 << 20)
+    least = 2e6
+    settings = options(archive.url, tmp_path, min_free=least / 1e9)
+    settings = settings_from_mapping(settings.model_dump() | {"raw": [str(place)]})
+    free, over = [], threading.Event()
+
+    def look():
+        while not over.is_set():
+            free.append(shutil.disk_usage(place).free)
+
+    watcher = threading.Thread(target=look)
+    watcher.start()
+    outcome = fetch_frames(settings)
+    over.set()
+    watcher.join()
+    assert "must stay free" in outcome.complaint
+    assert min(free) >= least

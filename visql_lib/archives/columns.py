@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visql_lib.archives.errors import PassingError, SourceError
+from visql_lib.archives.pages import short
 from visql_lib.archives.tiles import tile_of
 
 COLUMNS = ("SOURCE_ID", "RA", "DEC", "PMRA", "PMDEC", "G", "G_ERR", "BP_RP")
@@ -76,8 +77,10 @@ def star_columns(raw: Mapping[str, NDArray], where: str) -> Columns:
     """
     names = known_columns(raw)
     if not names:
-        raise PassingError(f"{where}: not a table of stars (columns {', '.join(list(raw)[:6]) or 'none'})")
-    values = {ours: _floats(raw[name]) for ours, name in names.items() if ours != "SOURCE_ID"}
+        raise PassingError(
+            f"{where}: not a table of stars (columns {short(', '.join(list(raw)[:6])) or 'none'})"
+        )
+    values = {ours: _floats(raw[name], name, where) for ours, name in names.items() if ours != "SOURCE_ID"}
     if (np.abs(values.pop("EPOCH", np.array([EPOCH])) - EPOCH) > 0.01).any():
         raise SourceError(f"{where}: positions are not at epoch {EPOCH}; take the tables of Gaia DR3")
     numbers, known = _integers(raw[names["SOURCE_ID"]], where)
@@ -130,13 +133,21 @@ def _colour(values: Mapping[str, NDArray], unknown: NDArray) -> NDArray:
     return np.where((bp == 0) | (rp == 0), np.nan, bp - rp)
 
 
-def _floats(column: NDArray) -> NDArray:
-    return np.asarray(np.ma.filled(column.astype(float), np.nan))
+def _floats(column: NDArray, name: str, where: str) -> NDArray:
+    """Return a column of numbers, NaN where there is none."""
+    if column.dtype.kind not in "iufb" or column.ndim != 1:
+        raise PassingError(
+            f"{where}: {name} is of type {column.dtype} in {column.ndim} dimensions, not a number"
+        )
+    values = np.asarray(np.ma.filled(column.astype(float), np.nan))
+    return values if np.isfinite(values).all() else np.where(np.isfinite(values), values, np.nan)
 
 
 def _integers(column: NDArray, where: str) -> tuple[NDArray, NDArray]:
     """Return the numbers of the stars and which of them are known; they have more digits than a double."""
     masked = np.ma.getmaskarray(column)
+    if column.ndim != 1:
+        raise PassingError(f"{where}: numbers of stars in {column.ndim} dimensions")
     if column.dtype.kind not in "iu" and len(column):
         kind = column.dtype.name
         raise SourceError(f"{where}: numbers of stars are {kind}, which cannot hold them; use int64")

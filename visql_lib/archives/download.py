@@ -20,10 +20,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
-from typing import TYPE_CHECKING
 
+from visql_lib.archives.answers import Answer, whole_number
 from visql_lib.archives.errors import ArchiveError, PassingError
+from visql_lib.archives.http import plain
+from visql_lib.archives.pages import short
 from visql_lib.archives.parts import (
+    LARGEST,
     PIECE,
     BrokenFileError,
     SpaceError,
@@ -33,23 +36,18 @@ from visql_lib.archives.parts import (
     full_disk,
     held,
     parts_of,
-    sync_folder,
     write_all,
 )
-from visql_lib.archives.web import Web, plain
+from visql_lib.archives.tries import LONGEST_PAUSE
+from visql_lib.archives.web import Web
+from visql_lib.atomic import sync_folder
 from visql_lib.errors import VisqlError
-
-if TYPE_CHECKING:
-    import requests
 
 log = logging.getLogger(__name__)
 
-_CHUNK = 1 << 16  # bytes read at once: what is lost of a broken connection
-_LOOK = 1 << 24  # bytes between two looks at the free space
+_CHUNK = 1 << 16  # bytes
 _GROWTH = 2.0  # size of a raw frame in units of its packed one, about
-_SLOWEST = 1000.0  # B/s on average; slower is as good as silent
-_LONGEST_PAUSE = 300.0  # s, at most, between attempts
-_RANGE = re.compile(r"bytes (?:(\d+)-\d+|\*)/(\d+|\*)")
+_RANGE = re.compile(r"bytes (?:([0-9]+)-[0-9]+|\*)/([0-9]+|\*)")
 
 
 class StoppedError(ArchiveError):
@@ -92,6 +90,7 @@ def download(
     check: Callable[[Path], None],
     magic: bytes = b"",
     headers: Mapping[str, str] | None = None,
+    largest: int = LARGEST,
     patience: Patience | None = None,
     keep_as: Path | None = None,
 ) -> Loaded | None:
@@ -112,6 +111,8 @@ def download(
         How the unpacked file begins.
     headers : mapping, optional
         Sent with every request.
+    largest : int, optional
+        Bytes the file may have at most, packed or unpacked.
     patience : Patience, optional
         Attempts, free space, an early end.
     keep_as : Path, optional
@@ -142,7 +143,9 @@ def download(
         if target.exists() and keep_as is None:
             return None
         with plain_path.open("wb", buffering=0) as unpacked:
-            load = _Load(url, dict(headers or {}), packed, Unpacker(unpacked, magic, plain(url)), patience)
+            room = Room(target.parent, patience.min_free)
+            unpacker = Unpacker(unpacked, magic, plain(url), largest, room.mind)
+            load = _Load(url, dict(headers or {}), packed, unpacker, patience, room, largest)
             load.run(web)
             os.fsync(unpacked.fileno())
         try:
@@ -162,7 +165,14 @@ class _Load:
     """One file on its way."""
 
     def __init__(
-        self, url: str, headers: dict[str, str], packed: io.FileIO, unpacker: Unpacker, patience: Patience
+        self,
+        url: str,
+        headers: dict[str, str],
+        packed: io.FileIO,
+        unpacker: Unpacker,
+        patience: Patience,
+        room: Room,
+        largest: int,
     ) -> None:
         self.received = 0  # bytes over the network
         self._url = url
@@ -171,10 +181,10 @@ class _Load:
         self._packed = packed
         self._unpacker = unpacker
         self._patience = patience
-        self._folder = Path(os.fsdecode(packed.name)).parent
+        self._room = room
+        self._largest = largest
         self._size = 0  # bytes of the packed part
         self._in_one = True  # they all came in one answer
-        self._looked = 0  # size at the last look at the free space
 
     def run(self, web: Web) -> None:
         """Load until the file is whole."""
@@ -194,7 +204,7 @@ class _Load:
                 if fruitless >= self._patience.attempts:
                     raise
                 pause = max(self._patience.backoff * 2.0 ** min(fruitless - 1, 30), error.pause)
-                self._patience.stop.wait(min(pause, _LONGEST_PAUSE))
+                self._patience.stop.wait(min(pause, LONGEST_PAUSE))
             else:
                 return
 
@@ -219,20 +229,22 @@ class _Load:
         self._packed.seek(0)
         self._packed.truncate()
         self._unpacker.restart()
-        self._size = self._looked = 0
+        self._size = 0
         self._in_one = True
 
     def _attempt(self, web: Web) -> None:
         """Make one attempt to get the rest, and see that the file is whole."""
         wanted = self._size
         headers = self._headers | ({"Range": f"bytes={wanted}-"} if wanted else {})
-        with web.open(self._url, headers) as response:
-            total = self._begin(response, wanted)
-            if at_end := response.status_code == 416:
+        with web.open(self._url, headers) as answer:
+            total = self._begin(answer, wanted)
+            self._check_size(total or 0)
+            if at_end := answer.status == 416:
                 log.debug("%s: nothing is missing", self._where)
             else:
-                self._check_space(total)
-                self._receive(response, total, web)
+                if total is not None:  # or the disk is filled in vain
+                    self._room.mind(total - self._size + int(max(0, _GROWTH * total - self._unpacker.size)))
+                self._receive(answer, web)
         if total is not None and self._size != total:
             raise _RestartError(f"{self._where}: gave {self._size} of {total} bytes")
         if self._unpacker.whole:
@@ -241,31 +253,32 @@ class _Load:
             raise BrokenFileError(f"{self._where}: is cut short there, after {self._size} bytes")
         raise PassingError(f"{self._where}: ends after {self._size} bytes, before the end of its gzip data")
 
-    def _begin(self, response: requests.Response, wanted: int) -> int | None:
+    def _begin(self, answer: Answer, wanted: int) -> int | None:
         """Return the size [bytes] the packed file will have, None where the server does not say."""
-        status = response.status_code
-        if status == 200:
+        if answer.status == 200:
             if wanted:
                 log.info("%s: the server starts anew", self._where)
                 self._restart()
-            length = response.headers.get("Content-Length", "")
-            return int(length) if length.isdigit() else None
-        found = _RANGE.fullmatch(response.headers.get("Content-Range", "").strip())
-        total = int(found[2]) if found and found[2].isdigit() else None
-        if status == 416 and wanted and total in (None, wanted):
+            return whole_number(answer.headers.get("Content-Length", ""))
+        found = _RANGE.fullmatch(answer.headers.get("Content-Range", "").strip())
+        total = whole_number(found[2]) if found else None
+        if answer.status == 416 and wanted and total in (None, wanted):
             return total
-        if status == 206 and wanted and found and found[1] == str(wanted):
+        if answer.status == 206 and wanted and found and found[1] == str(wanted):
             self._in_one = False
             return total
-        raise _RestartError(f"{self._where}: has changed, or does not give what it is asked for ({status})")
+        raise _RestartError(
+            f"{self._where}: has changed, or does not give what it is asked for ({answer.status})"
+        )
 
-    def _receive(self, response: requests.Response, total: int | None, web: Web) -> None:
+    def _receive(self, answer: Answer, web: Web) -> None:
         """Write what comes, until it ends."""
-        since, got = time.monotonic(), 0
-        while data := response.raw.read(_CHUNK, decode_content=False):
+        for data in answer.pieces():
             self._mind_stop()
             if self._size == 0:
-                self._check_type(response, data, web)
+                self._check_type(answer, data, web)
+            self._check_size(self._size + len(data))
+            self._room.mind(len(data))
             write_all(self._packed, data)
             self._size += len(data)
             self.received += len(data)
@@ -275,30 +288,39 @@ class _Load:
                 if self._in_one:
                     raise
                 raise _RestartError(str(error)) from error  # two versions of it, perhaps
-            if self._size - self._looked >= _LOOK:
-                self._looked = self._size
-                self._check_space(total)
-            got += len(data)
-            if (passed := time.monotonic() - since) > web.silence:
-                if got < _SLOWEST * passed:
-                    raise PassingError(f"{self._where}: gave only {got} bytes in {passed:.0f} s")
-                since, got = time.monotonic(), 0
 
-    def _check_type(self, response: requests.Response, data: bytes, web: Web) -> None:
+    def _check_type(self, answer: Answer, data: bytes, web: Web) -> None:
         """Refuse a page that stands where the file should be."""
         if data[:2] == b"\x1f\x8b"[: len(data)]:
             return
-        kind, page = response.headers.get("Content-Type", "no type"), web.gist(self._url, data)
+        kind, page = short(answer.headers.get("Content-Type", "no type")), web.gist(self._url, data)
         raise BrokenFileError(f"{self._where}: answered with {kind}, not with a gzip file: {page[:80]}")
 
-    def _check_space(self, total: int | None) -> None:
-        """Stop before the disk is fuller than wanted; where the size is not known, when it is."""
-        free, least = free_space(self._folder), self._patience.min_free
-        rest = 0.0
-        if total is not None:
-            rest = total - self._size + max(0.0, _GROWTH * total - self._unpacker.size)
-        if free - rest < least:
+    def _check_size(self, size: int) -> None:
+        if size > self._largest:
+            raise BrokenFileError(f"{self._where}: has more than {self._largest} bytes, as no frame has")
+
+
+@dataclass(frozen=True)
+class Room:
+    """The space of a folder, of which so much [bytes] must stay free."""
+
+    folder: Path
+    least: float
+
+    def mind(self, size: int) -> None:
+        """Look whether so much may be written.
+
+        Raises
+        ------
+        SpaceError
+            If there would be too little space then.
+        """
+        free = free_space(self.folder)
+        if free - size < self.least:
+            full = "the disk is full, or would be: " if free < size else ""
             raise SpaceError(
-                f"{self._folder}: {free / 1e9:.3g} GB are free, {rest / 1e9:.3g} GB are needed, and "
-                f"{least / 1e9:g} GB must stay free (fetch.min_free); make room, or set another fetch.folder"
+                f"{self.folder}: {full}{free / 1e9:.3g} GB are free, {size / 1e9:.3g} GB are needed, and "
+                f"{self.least / 1e9:g} GB must stay free (fetch.min_free); make room, or set another "
+                "fetch.folder"
             )

@@ -22,3 +22,15 @@ class PassingError(SourceError):
     def __init__(self, message: str, pause: float = 0.0) -> None:
         super().__init__(message)
         self.pause = pause
+
+
+class PasswordError(SourceError):
+    """The server wants another password; asking on with this one could lock the account."""
+
+
+class ForbiddenError(SourceError):
+    """The server does not give this to this user."""
+
+
+class MissingError(SourceError):
+    """The server has nothing under this address."""

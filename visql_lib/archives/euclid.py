@@ -7,34 +7,28 @@ from __future__ import annotations
 
 import csv
 import io
-import logging
 import re
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from visql_lib.archives.errors import PassingError, SourceError
-from visql_lib.archives.services import _pause
-from visql_lib.archives.web import Web, plain, server_time
-from visql_lib.archives.wire import gist
+from visql_lib.archives.http import LONGEST, plain
+from visql_lib.archives.pages import gist, short
+from visql_lib.archives.tries import again
+from visql_lib.archives.web import Web, server_time
 
 if TYPE_CHECKING:
-    from tenacity import RetryCallState
-
     from visql_lib.config import FetchSettings
-
-log = logging.getLogger(__name__)
 
 ARCHIVE_FIELD = "Header.ProductId.LimitedString"
 RAW_FIELD = "Data.InputRawFiles.RawFile"
 FILE_HEADERS = {"Pragma": "DSSGET"}  # what the file service wants to hear
 _STEM_LENGTH = 57  # of an archive name: what its file is called
 _SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,199}")
-_CHUNK = 1 << 16  # bytes
-_LARGEST = 1 << 28  # bytes of an answer: two million names
-_LONGEST = 10  # timeouts until an answer that trickles in is given up
+_LARGEST = 1 << 26  # bytes of an answer
+_MOST = 500_000  # products of an answer: those of ten years
 
 
 @dataclass(frozen=True)
@@ -106,45 +100,17 @@ def ask_archive(since: date, settings: FetchSettings, web: Web) -> Listing:
     SourceError
         If it refuses.
     """
-    from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
-
     url = query_url(settings, since)
-
-    def note(state: RetryCallState) -> None:
-        failure = state.outcome.exception() if state.outcome else None
-        log.info("attempt %d of %d: %s", state.attempt_number, settings.attempts, failure)
-
-    attempts = Retrying(
-        stop=stop_after_attempt(settings.attempts),
-        wait=lambda state: _pause(state, settings.backoff),
-        retry=retry_if_exception_type(PassingError),
-        before_sleep=note,
-        reraise=True,
-    )
-    return attempts(_ask_once, url, web)
+    return again(lambda: _ask_once(url, web), settings.attempts, settings.backoff)
 
 
 def _ask_once(url: str, web: Web) -> Listing:
-    where = plain(url)
-    with web.open(url) as response:
-        there = server_time(response)
+    with web.open(url, longest=LONGEST) as answer:
+        there = server_time(answer)
         clock = (datetime.now(UTC) - there).total_seconds() if there else 0.0
-        body = _body(response, where, _LONGEST * web.silence)
-    listing = parse_listing(body, where, lambda page: web.gist(url, page))
+        body = answer.body(_LARGEST)
+    listing = parse_listing(body, plain(url), lambda page: web.gist(url, page))
     return Listing(listing.products, listing.refused, clock)
-
-
-def _body(response: Any, where: str, longest: float) -> bytes:
-    """Read an answer to its end, which the connection makes sure of."""
-    start, parts, size = time.monotonic(), [], 0
-    while part := response.raw.read(_CHUNK, decode_content=True):
-        parts.append(part)
-        size += len(part)
-        if time.monotonic() - start > longest:
-            raise PassingError(f"{where}: the answer had not ended after {longest:g} s")
-        if size > _LARGEST:
-            raise SourceError(f"{where}: the answer is larger than {_LARGEST} bytes")
-    return b"".join(parts)
 
 
 def parse_listing(body: bytes, where: str, show: Callable[[bytes], str] = gist) -> Listing:
@@ -176,25 +142,33 @@ def parse_listing(body: bytes, where: str, show: Callable[[bytes], str] = gist) 
         raise PassingError(f"{where}: answered with a page, not with a table: {show(body)}")
     if not body.endswith(b"\n"):
         raise PassingError(f"{where}: the answer is cut short (no line end at its end)")
-    try:
-        lines = list(csv.reader(io.StringIO(start.decode("utf-8"), newline=""), strict=True))
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise PassingError(f"{where}: the answer cannot be read ({error})") from error
-    if lines[0][:2] != [ARCHIVE_FIELD, RAW_FIELD]:
+    lines = _lines(start, where)
+    if next(lines, [])[:2] != [ARCHIVE_FIELD, RAW_FIELD]:
         raise PassingError(f"{where}: answered with {show(start)!r}, not with {ARCHIVE_FIELD},{RAW_FIELD}")
     products: dict[Listed, None] = {}  # in order, each once
     refused: dict[str, None] = {}
-    for number, line in enumerate(lines[1:], 2):
+    for number, line in enumerate(lines, 2):
         if not line:
             continue
+        if number > _MOST:
+            raise SourceError(f"{where}: lists more than {_MOST} products; ask for fewer days")
         if len(line) < 2:
             raise PassingError(f"{where}: line {number} has {len(line)} values, not two")
         bad = next((name for name in line[:2] if not is_safe(name)), None)
         if bad is None:
             products[Listed(*line[:2])] = None
         else:
-            refused[bad] = None
+            refused[short(bad)] = None
     return Listing(tuple(products), tuple(refused))
+
+
+def _lines(text: bytes, where: str) -> Iterator[list[str]]:
+    """Yield the lines of CSV, one in memory at a time."""
+    file = io.TextIOWrapper(io.BytesIO(text), "utf-8", newline="")
+    try:
+        yield from csv.reader(file, strict=True)
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise PassingError(f"{where}: the answer cannot be read ({error})") from error
 
 
 def is_safe(name: str) -> bool:

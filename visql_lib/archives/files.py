@@ -26,6 +26,7 @@ from visql_lib.archives.columns import (
     star_columns,
 )
 from visql_lib.archives.errors import SourceError
+from visql_lib.archives.pages import short
 from visql_lib.archives.tiles import circle_of, tile_of
 from visql_lib.archives.wire import arrow_column, read_text
 
@@ -38,6 +39,9 @@ _ENDINGS = (*_FITS, *_TEXT, ".parquet")
 _UNREADABLE = (OSError, ValueError, TypeError, LookupError, EOFError, zlib.error)
 _CHUNK = re.compile(r"(chunk|healpix)-(\d{5})\.fits(\.gz)?")
 _CHUNK_NSIDE = 32
+_MOST = 5_000_000  # rows that are read at once
+_LONGEST_LINE = 1 << 16  # bytes: the Gaia archive's tables have 150 columns
+_LARGEST_TEXT = 1 << 30  # bytes, unpacked
 
 
 def read_folder(folder: Path, tile: int, nside: int, faintest: float) -> tuple[Columns, bool]:
@@ -152,7 +156,7 @@ def _read(path: Path, tile: int, nside: int, cut: bool = True) -> list[Columns]:
         else:
             raw = _read_csv(path)
     except _UNREADABLE as error:
-        raise SourceError(f"{path}: cannot be read ({type(error).__name__}: {error})") from error
+        raise SourceError(f"{path}: cannot be read ({short(f'{type(error).__name__}: {error}')})") from error
     return [star_columns(raw, str(path))] if raw else []
 
 
@@ -164,6 +168,7 @@ def _declinations(tile: int, nside: int) -> tuple[float, float]:
 
 def _read_parquet(path: Path, limits: tuple[float, float]) -> dict[str, NDArray]:
     """Read the row groups that may hold stars between the limits of declination."""
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(path) as file:
@@ -175,6 +180,13 @@ def _read_parquet(path: Path, limits: tuple[float, float]) -> dict[str, NDArray]
             for i in range(file.num_row_groups)
             if _overlaps(file.metadata.row_group(i), names["DEC"], limits)
         ]
+        rows = sum(file.metadata.row_group(i).num_rows for i in groups)
+        if rows > _MOST:  # equal values pack to nothing: a file of 1 MB may hold any number
+            raise ValueError(f"{rows} rows, more than {_MOST}, may be of this tile; split it into row groups")
+        for name in names.values():
+            kind = file.schema_arrow.field(name).type
+            if not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
+                raise TypeError(f"{name} is of type {kind}, not a number")
         table = file.read_row_groups(groups, columns=list(names.values()))
     return {name: arrow_column(table.column(name)) for name in table.column_names}
 
@@ -235,10 +247,15 @@ def _fits_column(hdu: Any, name: str, rows: NDArray) -> NDArray:
 
 
 def _read_csv(path: Path) -> dict[str, NDArray]:
-    body = gzip.decompress(path.read_bytes()) if path.name.lower().endswith(".gz") else path.read_bytes()
-    header = next((line for line in body.splitlines() if not line.startswith(b"#")), b"").decode(
-        "utf-8", "replace"
-    )
-    if not known_columns(name.strip().strip('"') for name in re.split(r"[,;|\t ]", header)):
-        return {}
+    opened = gzip.open if path.name.lower().endswith(".gz") else open
+    with opened(path, "rb") as file:
+        header = b"#"
+        while header.startswith(b"#"):
+            header = file.readline(_LONGEST_LINE)
+        words = header.decode("utf-8", "replace")
+        if not known_columns(name.strip().strip('"') for name in re.split(r"[,;|\t ]", words)):
+            return {}
+        body = header + file.read(_LARGEST_TEXT + 1)
+    if len(body) > _LARGEST_TEXT:
+        raise ValueError(f"unpacks to more than {_LARGEST_TEXT} bytes")
     return read_text(body if body.endswith(b"\n") else body + b"\n", str(path))

@@ -12,6 +12,7 @@ from visql_lib.archives.columns import EPOCH, Columns, cut_tile
 from visql_lib.archives.errors import ArchiveError, SourceError
 from visql_lib.archives.files import read_folder
 from visql_lib.archives.services import ask_tap, ask_vizier
+from visql_lib.config.network_settings import ENVIRONMENT
 
 if TYPE_CHECKING:
     from visql_lib.config.sky_settings import GaiaSettings
@@ -38,7 +39,7 @@ class TileAnswer:
     meta: dict[str, Any]
 
 
-def fetch_tile(tile: int, settings: GaiaSettings, locks: Path) -> TileAnswer:
+def fetch_tile(tile: int, settings: GaiaSettings, locks: Path, proxy: str = ENVIRONMENT) -> TileAnswer:
     """Fetch all stars of a tile brighter than the limit.
 
     Parameters
@@ -50,6 +51,8 @@ def fetch_tile(tile: int, settings: GaiaSettings, locks: Path) -> TileAnswer:
     locks : Path
         Folder of the locks that let only one query at a time go to a service;
         all who share a store use the same.
+    proxy : str, optional
+        See `visql_lib.config.network_settings.NetworkSettings`.
 
     Returns
     -------
@@ -67,7 +70,8 @@ def fetch_tile(tile: int, settings: GaiaSettings, locks: Path) -> TileAnswer:
     for position, source in enumerate(settings.sources):
         asked = datetime.now(UTC).isoformat(timespec="seconds")
         try:
-            stars = _from(source, tile, settings, locks, is_last=position + 1 == len(settings.sources))
+            is_last = position + 1 == len(settings.sources)
+            stars = _from(source, tile, settings, locks, proxy, is_last=is_last)
         except SourceError as error:
             log.warning("tile %d: %s: %s", tile, source, error)
             causes.append(f"{source}: {error}")
@@ -77,11 +81,13 @@ def fetch_tile(tile: int, settings: GaiaSettings, locks: Path) -> TileAnswer:
     raise ArchiveError(f"tile {tile} (nside {settings.nside}): no source has it; " + "; ".join(causes))
 
 
-def _from(source: str, tile: int, settings: GaiaSettings, locks: Path, is_last: bool) -> Columns:
+def _from(
+    source: str, tile: int, settings: GaiaSettings, locks: Path, proxy: str, *, is_last: bool
+) -> Columns:
     if source == "vizier":
-        return ask_vizier(tile, settings, locks)
+        return ask_vizier(tile, settings, locks, proxy)
     if source == "tap":
-        return ask_tap(tile, settings, locks)
+        return ask_tap(tile, settings, locks, proxy)
     if not settings.folder:
         raise SourceError("gaia.folder is not set")
     stars, covered = read_folder(Path(settings.folder), tile, settings.nside, settings.faintest)

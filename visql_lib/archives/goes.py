@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from visql_lib.archives.errors import PassingError, SourceError
 from visql_lib.archives.goes_files import GoesFormatError, GoesName, parse_name, read_goes
 from visql_lib.archives.goes_server import KEPT, PRODUCTS, exists, fetch_file
+from visql_lib.config.network_settings import ENVIRONMENT
 
 if TYPE_CHECKING:
     from visql_lib.config import GoesSettings
@@ -71,7 +72,7 @@ class _Found:
         return bool(self.series["GOOD"].any())
 
 
-def fetch_day(day: date, settings: GoesSettings, folder: Path) -> DayAnswer:
+def fetch_day(day: date, settings: GoesSettings, folder: Path, proxy: str = ENVIRONMENT) -> DayAnswer:
     """Fetch the X-ray flux of a day.
 
     Sources are asked in the order of ``settings.sources``; in each, the satellites
@@ -86,6 +87,8 @@ def fetch_day(day: date, settings: GoesSettings, folder: Path) -> DayAnswer:
         Sources, satellites with their dates, address, patience.
     folder : Path
         Of the series; see `visql_lib.archives.goes_server.fetch_file`.
+    proxy : str, optional
+        See `visql_lib.config.network_settings.NetworkSettings`.
 
     Returns
     -------
@@ -100,7 +103,7 @@ def fetch_day(day: date, settings: GoesSettings, folder: Path) -> DayAnswer:
     causes: list[str] = []
     found: list[_Found] = []
     for source in settings.sources:
-        for candidate in _from(source, day, settings, folder, causes):
+        for candidate in _from(source, day, settings, folder, proxy, causes):
             found.append(candidate)
             if candidate.useful:
                 break
@@ -109,7 +112,7 @@ def fetch_day(day: date, settings: GoesSettings, folder: Path) -> DayAnswer:
     if not found and causes:  # better an older file of that day than nothing
         found = list(_from_files(folder / KEPT, day, satellites, "kept", causes))
     if not found:
-        return _nothing(*_why_nothing(day, settings, folder, causes), asked)
+        return _nothing(*_why_nothing(day, settings, folder, proxy, causes), asked)
     best = max(found, key=lambda f: (f.useful, f.name.science))  # the first of equals
     reasons = list(dict.fromkeys(causes)) + (
         [] if best.name.science else ["operational product; the final one is not there yet"]
@@ -143,12 +146,14 @@ def _nothing(state: str, reason: str, asked: str) -> DayAnswer:
     return DayAnswer({}, state, reason, asked=asked)
 
 
-def _why_nothing(day: date, settings: GoesSettings, folder: Path, causes: list[str]) -> tuple[str, str]:
+def _why_nothing(
+    day: date, settings: GoesSettings, folder: Path, proxy: str, causes: list[str]
+) -> tuple[str, str]:
     """Return state and reason of a day without a series."""
     if "server" in settings.sources and not causes:
         # A wrong address has no folder either, and must not look like a day without files.
         try:
-            if not exists(settings.url, settings, folder):
+            if not exists(settings.url, settings, folder, proxy):
                 causes.append(f"{settings.url}: is not there; goes.url is wrong, or the server has moved")
         except SourceError as error:
             causes.append(str(error))
@@ -159,7 +164,7 @@ def _why_nothing(day: date, settings: GoesSettings, folder: Path, causes: list[s
 
 
 def _from(
-    source: str, day: date, settings: GoesSettings, folder: Path, causes: list[str]
+    source: str, day: date, settings: GoesSettings, folder: Path, proxy: str, causes: list[str]
 ) -> Iterator[_Found]:
     """Yield what a source has of a day, best first; note in `causes` what could not be asked."""
     satellites = settings.satellites_on(day)
@@ -172,7 +177,7 @@ def _from(
     for satellite in satellites:
         for product in PRODUCTS:
             try:
-                answer = fetch_file(satellite, product, day, settings, folder)
+                answer = fetch_file(satellite, product, day, settings, folder, proxy)
                 if answer is not None:
                     yield _Found(_cut(answer[0], day, settings.url), answer[1], source)
             except PassingError as error:  # the others are on the same server

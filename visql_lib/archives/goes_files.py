@@ -31,7 +31,8 @@ _SINCE = re.compile(
 _MOST = 1_000_000  # values of a variable; a day has 86,400 seconds
 _EARLIEST, _LATEST = np.datetime64("1970-01-01", "us"), np.datetime64("2100-01-01", "us")
 _NAME = re.compile(
-    r"(sci|ops|dn)_xrsf-l2-(avg1m|flx1s)_g(\d{2})_d(\d{8})(?:_v(\d+(?:-\d+)*)|_[a-z]\w*)?\.nc", re.IGNORECASE
+    r"(sci|ops|dn)_xrsf-l2-(avg1m|flx1s)_g(\d{2})_d(\d{8})(?:_v(\d{1,6}(?:-\d{1,6}){0,5})|_[a-z]\w{0,99})?\.nc",
+    re.IGNORECASE | re.ASCII,
 )
 # What netCDF4 raises for a file that is damaged, or whose attributes are not what they should be.
 _DAMAGE = (OSError, RuntimeError, ValueError, TypeError, LookupError, AttributeError, OverflowError)

@@ -10,21 +10,22 @@ import logging
 import re
 import uuid
 from datetime import date
-from html.parser import HTMLParser
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, cast
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
-from visql_lib.archives.errors import PassingError, SourceError
+from visql_lib.archives.errors import MissingError, PassingError, SourceError
 from visql_lib.archives.goes_files import GoesFormatError, GoesName, parse_name, read_goes
-from visql_lib.archives.services import ask
-from visql_lib.archives.wire import gist
+from visql_lib.archives.http import Question
+from visql_lib.archives.pages import gist, links
+from visql_lib.archives.services import ask, service
 from visql_lib.atomic import put_in_place
+from visql_lib.config.network_settings import ENVIRONMENT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import requests
     from numpy.typing import NDArray
 
     from visql_lib.config import GoesSettings
@@ -37,15 +38,13 @@ PRODUCTS = ("xrsf-l2-avg1m_science", "xrsf-l2-avg1m")  # the final one first
 KEPT = "files"  # the folder of the netCDF files, within that of the series
 _LOCK = "goes"  # one query at a time goes to the server
 _ROUNDS = 3  # the folder is listed anew if a file went away or arrived damaged
-_LISTING = re.compile(r"index of|directory listing|parent directory", re.IGNORECASE)
-
-
-class MissingError(SourceError):
-    """The server has nothing under this address."""
+_LISTING = ("index of", "directory listing", "parent directory")
+_LARGEST_LISTING = 1 << 22  # bytes: twenty thousand files; a folder holds those of a month
+_LARGEST_FILE = 1 << 26  # bytes; a day of one-second samples has 10 MB
 
 
 def fetch_file(
-    satellite: int, product: str, day: date, settings: GoesSettings, folder: Path
+    satellite: int, product: str, day: date, settings: GoesSettings, folder: Path, proxy: str = ENVIRONMENT
 ) -> tuple[dict[str, NDArray], GoesName] | None:
     """Fetch the newest version of a daily file.
 
@@ -62,6 +61,8 @@ def fetch_file(
     folder : Path
         Of the series. Files are kept in its folder `KEPT`; it also holds the lock that
         lets only one query at a time go to the server.
+    proxy : str, optional
+        See `visql_lib.config.network_settings.NetworkSettings`.
 
     Returns
     -------
@@ -81,12 +82,13 @@ def fetch_file(
     url = f"{folder_url(satellite, product, settings)}/{day:%Y}/{day:%m}"
     failure: SourceError | None = None
     for _ in range(_ROUNDS):
-        names = [n for n in list_folder(url, settings, folder) if _is_wanted(n, satellite, product, day)]
+        found = list_folder(url, settings, folder, proxy)
+        names = [n for n in found if _is_wanted(n, satellite, product, day)]
         if not names:
             return None
         name = max(names, key=_version)
         try:
-            series = _download(f"{url}/{name}", name, settings, folder)
+            series = _download(f"{url}/{name}", name, settings, folder, proxy)
         except (MissingError, GoesFormatError) as error:  # it is being replaced: look again
             log.info("%s", error)
             failure = error
@@ -100,7 +102,7 @@ def folder_url(satellite: int, product: str, settings: GoesSettings) -> str:
     return f"{settings.url.rstrip('/')}/goes{satellite:02d}/l2/data/{product}"
 
 
-def list_folder(url: str, settings: GoesSettings, locks: Path) -> list[str]:
+def list_folder(url: str, settings: GoesSettings, locks: Path, proxy: str = ENVIRONMENT) -> list[str]:
     """Return the names in a folder of the server; none if there is no such folder.
 
     Raises
@@ -111,12 +113,13 @@ def list_folder(url: str, settings: GoesSettings, locks: Path) -> list[str]:
         If it refuses.
     """
     try:
-        return _query(f"{url}/", lambda body: read_listing(body, url), settings, locks)
+        read = partial(read_listing, url=url)
+        return _query(f"{url}/", read, settings, locks, proxy, _LARGEST_LISTING)
     except MissingError:
         return []
 
 
-def exists(url: str, settings: GoesSettings, locks: Path) -> bool:
+def exists(url: str, settings: GoesSettings, locks: Path, proxy: str = ENVIRONMENT) -> bool:
     """Tell whether the server has anything under an address.
 
     Raises
@@ -125,26 +128,9 @@ def exists(url: str, settings: GoesSettings, locks: Path) -> bool:
         If it does not answer.
     """
     try:
-        return _query(f"{url.rstrip('/')}/", lambda body: True, settings, locks)
+        return _query(f"{url.rstrip('/')}/", lambda body: True, settings, locks, proxy, _LARGEST_LISTING)
     except MissingError:
         return False
-
-
-class _Links(HTMLParser):
-    """Collects what a page links to, and its text."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.targets: list[str] = []
-        self.texts: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Keep the target of a link."""
-        self.targets += [value for name, value in attrs if tag == "a" and name == "href" and value]
-
-    def handle_data(self, data: str) -> None:
-        """Keep a piece of text."""
-        self.texts.append(data)
 
 
 def read_listing(body: bytes, url: str) -> list[str]:
@@ -156,14 +142,12 @@ def read_listing(body: bytes, url: str) -> list[str]:
         If it is another page, such as one of maintenance, or cut short.
     """
     text = body.decode("utf-8", errors="replace")
-    links = _Links()
-    links.feed(text)
-    links.close()
-    paths = [urlsplit(target).path for target in links.targets]  # what follows a ? only sorts
+    paths = [re.split("[?#]", target, maxsplit=1)[0] for target in links(text)]  # what follows a ? only sorts
     names = [unquote(path.rstrip("/").rsplit("/", 1)[-1]) for path in paths]
-    if not any(parse_name(n) for n in names) and not _LISTING.search(" ".join(links.texts)):
+    lower = text.lower()
+    if not any(parse_name(n) for n in names) and not any(words in lower for words in _LISTING):
         raise PassingError(f"{url}/: answered with a page that lists no folder: {gist(body)}")
-    if "<html" in text.lower() and "</html" not in text.lower():
+    if "<html" in lower and "</html" not in lower:
         raise PassingError(f"{url}/: the listing was cut short after {len(body)} bytes")
     return sorted({name for name in names if name not in ("", ".", "..")})
 
@@ -178,7 +162,7 @@ def _version(name: str) -> tuple[tuple[int, ...], str]:
     return (found.version if found else (), name)
 
 
-def _download(url: str, name: str, settings: GoesSettings, folder: Path) -> dict[str, NDArray]:
+def _download(url: str, name: str, settings: GoesSettings, folder: Path, proxy: str) -> dict[str, NDArray]:
     """Fetch and read a file; what lies under its own name is always whole.
 
     A final file never changes under its name, so it is fetched once.
@@ -190,7 +174,7 @@ def _download(url: str, name: str, settings: GoesSettings, folder: Path) -> dict
             return read_goes(path)
         except GoesFormatError as error:
             log.warning("%s; fetched again", error)
-    body = _query(url, lambda body: body, settings, folder)
+    body = _query(url, lambda body: body, settings, folder, proxy, _LARGEST_FILE)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{name}-{uuid.uuid4().hex}.part")  # others may fetch the same file
     try:
@@ -215,26 +199,9 @@ def _remove_older(path: Path, new: GoesName) -> None:
             other.unlink(missing_ok=True)
 
 
-def _query(url: str, read: Callable[[bytes], T], settings: GoesSettings, locks: Path) -> T:
+def _query(
+    url: str, read: Callable[[bytes], T], settings: GoesSettings, locks: Path, proxy: str, largest: int
+) -> T:
     """Get one address, with patience; nobody else asks the server meanwhile."""
-    announced = [-1]
-
-    def call(session: requests.Session, timeout: tuple[float, float]) -> requests.Response:
-        # Packed on the way, the sizes of what is sent and what is read differ.
-        headers = {"Accept-Encoding": "identity"}
-        response = session.get(url, timeout=timeout, stream=True, headers=headers)
-        if response.status_code in (404, 410):
-            response.close()
-            raise MissingError(f"{url}: is not there (status {response.status_code})")
-        length = response.headers.get("Content-Length", "")
-        packed = response.headers.get("Content-Encoding", "identity") != "identity"
-        announced[0] = int(length) if length.isdigit() and not packed else -1
-        return response
-
-    def checked(body: bytes) -> T:
-        if announced[0] not in (-1, len(body)):
-            raise PassingError(f"{url}: gave {len(body)} of {announced[0]} bytes")
-        return read(body)
-
-    # The patience of both kinds of settings has the same names.
-    return ask(_LOCK, url, call, checked, settings, locks)
+    http = service(settings, proxy)
+    return ask(_LOCK, http, Question(url), lambda answer: read(answer.body(largest)), settings, locks)

@@ -6,16 +6,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visql_lib.archives.errors import SourceError
+from visql_lib.archives.http import Http, Question
+from visql_lib.archives.pages import gist, short
+from visql_lib.config.network_settings import ENVIRONMENT
 
 _STEP = "6h"  # a cubic through four positions of an orbit about L2 is then good to far below a km
 _MARGIN = np.timedelta64(1, "D")  # before and after
 _KILOMETRES = 149597870.7  # in an astronomical unit
 _NOON = np.datetime64("2000-01-01T12:00:00", "us")
 _UTC_TO_TDB = 69.184  # s
+_TIMEOUT, _LONGEST = 30.0, 120.0  # s
+_LARGEST = 1 << 24  # bytes: a hundred years
+_MOST = 150_000  # rows
+_FARTHEST = 1e6  # days or au
 
 
 def spacecraft_positions(
-    number: str, first: np.datetime64, last: np.datetime64
+    number: str, first: np.datetime64, last: np.datetime64, proxy: str = ENVIRONMENT
 ) -> tuple[NDArray[np.datetime64], NDArray[np.float64]]:
     """Ask Horizons where a spacecraft was.
 
@@ -25,6 +32,8 @@ def spacecraft_positions(
         The spacecraft's number there, such as -680.
     first, last : datetime64
         UTC; a day before and after is asked for, too.
+    proxy : str, optional
+        See `visql_lib.config.network_settings.NetworkSettings`.
 
     Returns
     -------
@@ -39,24 +48,42 @@ def spacecraft_positions(
         If the service cannot be reached, does not know the spacecraft, or has no positions then.
     """
     try:
-        import requests
-        from astroquery.jplhorizons import Horizons
+        from astroquery.jplhorizons import Horizons, conf
     except ImportError as error:
         raise SourceError(f"Horizons: astroquery is not installed ({error})") from error
     epochs = {"start": _day(first - _MARGIN), "stop": _day(last + _MARGIN), "step": _STEP}
-    query = Horizons(id=number, id_type=None, location="@0", epochs=epochs)
+    # Astroquery knows how to ask; its session would read netrc, and answers of any length.
+    wanted = Horizons(id=number, id_type=None, location="@0", epochs=epochs).vectors(
+        refplane="earth", aberrations="geometric", cache=False, get_query_payload=True
+    )
+    question = Question(conf.horizons_server, params={name: str(value) for name, value in wanted.items()})
     try:
-        answer = query.vectors(refplane="earth", aberrations="geometric", cache=False)
-        days = np.asarray(answer["datetime_jd"], dtype=float) - 2451545.0
-        position = np.stack([np.asarray(answer[name], dtype=float) for name in "xyz"], axis=-1)
-    except (requests.RequestException, OSError, TimeoutError) as error:
+        with Http(_TIMEOUT, _LONGEST, proxy).open(question) as answer:
+            body = answer.body(_LARGEST)
+    except SourceError as error:
         raise SourceError(f"Horizons: cannot be reached ({error})") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise SourceError(
-            f"Horizons: gives no positions of {number} ({' '.join(str(error).split())[:200]})"
-        ) from error
+    days, position = _positions(body, number)
     seconds = np.rint((days * 86400 - _UTC_TO_TDB) * 1e6).astype("timedelta64[us]")
     return _NOON + seconds, position * _KILOMETRES
+
+
+def _positions(body: bytes, number: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return days since noon of 2000-01-01 and positions [au]: columns 1 and 3 to 5 between two marks."""
+    said, begun, rest = body.partition(b"$$SOE")
+    table, ended, _ = rest.partition(b"$$EOE")
+    try:
+        if not (begun and ended):
+            raise ValueError(gist(said if not begun else rest[-200:]))
+        if table.count(b"\n") > _MOST:
+            raise ValueError(f"more than {_MOST} rows")
+        rows = [line.split(b",", 5) for line in table.splitlines() if line.strip()]
+        numbers = np.array([[row[i] for i in (0, 2, 3, 4)] for row in rows], dtype="S40").astype(float)
+        numbers = numbers.reshape(-1, 4) - np.array([2451545.0, 0, 0, 0])
+        if not len(numbers) or not np.isfinite(numbers).all() or np.abs(numbers).max() > _FARTHEST:
+            raise ValueError("no row, or numbers that make no sense")
+    except (ValueError, LookupError) as error:
+        raise SourceError(f"Horizons: gives no positions of {number} ({short(str(error))})") from error
+    return numbers[:, 0], numbers[:, 1:]
 
 
 def _day(moment: np.datetime64) -> str:

@@ -9,45 +9,37 @@ from __future__ import annotations
 
 import base64
 import json
-import logging
 import smtplib
 import ssl
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from email.errors import MessageError
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.utils import format_datetime, make_msgid
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import unquote, urlsplit
 
-from visql_lib import __version__
-from visql_lib.archives.credentials import LOOPBACK, Credentials, Login
+from visql_lib.archives.credentials import Credentials, Login
 from visql_lib.archives.errors import PassingError, SourceError
-from visql_lib.archives.services import _reason
-from visql_lib.archives.web import check_address
-from visql_lib.archives.wire import gist
+from visql_lib.archives.guard import Guard
+from visql_lib.archives.http import LOOPBACK, PORTS, Http, Question, reason
+from visql_lib.archives.mailer import Mailer
+from visql_lib.archives.pages import gist, short
+from visql_lib.archives.tries import again
+from visql_lib.archives.web import check_address, is_private
+from visql_lib.config.network_settings import ENVIRONMENT
 from visql_lib.errors import ConfigError
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    import requests
-
-log = logging.getLogger(__name__)
-
-_AGENT = f"VISQL/{__version__} (alerts)"
-_PAGE = 2000  # bytes of an answer that are read
-_SMTPS = 465  # port that is encrypted from the first byte
 _SMTP = 25
 _MASK = "***"
-_PASSING = (408, 425, 429)
+_LONGEST = 2  # timeouts until all must be said
 _LONGEST_PAUSE = 60.0  # s
 _MEMBER = 6  # letters: shorter parts of an address are no secrets
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -60,7 +52,12 @@ class Patience:
 
 
 def post_json(
-    url: str, values: Mapping[str, Any], key: str, credentials: Credentials, patience: Patience
+    url: str,
+    values: Mapping[str, Any],
+    key: str,
+    credentials: Credentials,
+    patience: Patience,
+    proxy: str = ENVIRONMENT,
 ) -> None:
     """Post values as JSON.
 
@@ -76,6 +73,8 @@ def post_json(
         A login is sent if the user has one for just this host.
     patience : Patience
         How often, and how long.
+    proxy : str, optional
+        See `visql_lib.config.network_settings.NetworkSettings`.
 
     Raises
     ------
@@ -86,18 +85,16 @@ def post_json(
     ConfigError
         If the address is none, or a password would travel unencrypted.
     """
-    check_address(url)
+    check_address(url, _host)
     login = credentials.own(url)
-    if login and urlsplit(url).scheme != "https" and urlsplit(url).hostname not in LOOPBACK:
+    if login and not is_private(urlsplit(url)):
         raise ConfigError(f"{_host(url)}: the password would travel unencrypted; use https")
     headers = {"Content-Type": "application/json", "Idempotency-Key": key}
-    if login:
-        headers["Authorization"] = login.header
     body = json.dumps(values, allow_nan=False).encode()
-    _again(lambda: _request("POST", url, headers, body, login, patience.silence), patience)
+    _tell(Question(url, "POST", data=body, headers=headers), login, patience, proxy)
 
 
-def sign_of_life(url: str, patience: Patience) -> None:
+def sign_of_life(url: str, patience: Patience, proxy: str = ENVIRONMENT) -> None:
     """Ask the address of a dead-man switch: all is well.
 
     Raises
@@ -105,72 +102,39 @@ def sign_of_life(url: str, patience: Patience) -> None:
     SourceError
         As `post_json`.
     """
-    check_address(url)
-    _again(lambda: _request("GET", url, {}, None, None, patience.silence), patience)
+    check_address(url, _host)
+    _tell(Question(url), None, patience, proxy)
 
 
-def _request(
-    method: str, url: str, headers: Mapping[str, str], body: bytes | None, login: Login | None, silence: float
-) -> None:
-    import requests
-    import urllib3
+def _tell(question: Question, login: Login | None, patience: Patience, proxy: str) -> None:
+    """Send it until it is taken; what is answered then does not matter."""
+    http = Http(
+        patience.silence,
+        _LONGEST * patience.silence,
+        proxy,
+        hops=0,
+        shown=_host,
+        hidden=lambda text: _masked(text, question.url, login),
+    )
 
-    where = _host(url)
-    try:
-        with requests.Session() as session:
-            session.auth = _unchanged  # else requests reads netrc by itself
-            session.headers.update({"User-Agent": _AGENT, "Accept-Encoding": "identity"})
-            with session.request(
-                method, url, headers=headers, data=body, timeout=silence, stream=True, allow_redirects=False
-            ) as response:
-                _judge(response, url, login)
-    except (requests.Timeout, urllib3.exceptions.ReadTimeoutError) as error:
-        raise PassingError(f"{where}: was silent for {silence:g} s") from error
-    except requests.exceptions.SSLError as error:
-        raise SourceError(f"{where}: {_masked(_reason(error), url, login)}") from error
-    except (requests.ConnectionError, urllib3.exceptions.HTTPError) as error:
-        raise PassingError(f"{where}: {_masked(_reason(error), url, login)}") from error
-    except requests.RequestException as error:
-        raise SourceError(f"{where}: {_masked(_reason(error), url, login)}") from error
+    def once() -> None:
+        with http.open(question, lambda _: login.header if login else ""):
+            return
 
-
-def _judge(response: requests.Response, url: str, login: Login | None) -> None:
-    status, where = response.status_code, _host(url)
-    if 200 <= status < 300:
-        return
-    if 300 <= status < 400:
-        raise SourceError(f"{where}: sends on to another address (status {status}), which is not followed")
-    page = response.raw.read(_PAGE, decode_content=True) or b""
-    said = gist(_masked(page.decode("utf-8", "replace"), url, login).encode())
-    if status in _PASSING or status >= 500:
-        wanted = response.headers.get("Retry-After", "")
-        pause = float(wanted) if wanted.isdigit() else 0.0
-        raise PassingError(f"{where}: status {status} ({said})", pause)
-    raise SourceError(f"{where}: refused with status {status} ({said})")
-
-
-def _unchanged(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    return request
-
-
-def _again(call: Callable[[], T], patience: Patience) -> T:
-    """Call until it succeeds, or fails in a way that does not pass."""
-    attempt = 1
-    while True:
-        try:
-            return call()
-        except PassingError as error:
-            if attempt >= patience.attempts:
-                raise
-            log.info("attempt %d of %d: %s", attempt, patience.attempts, error)
-            wanted = max(patience.pause * 2.0 ** (attempt - 1), error.pause)
-            time.sleep(min(wanted, _LONGEST_PAUSE))
-            attempt += 1
+    again(once, patience.attempts, patience.pause, _LONGEST_PAUSE)
 
 
 def _host(url: str) -> str:
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+    """Return what may be told of a secret address; a part of one that is none could be the secret."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host = None
+    if not host or parts.scheme not in PORTS:
+        return "the address of a webhook or dead-man switch (not shown)"
+    name = f"[{host}]" if ":" in host else host
+    return f"{parts.scheme}://{name}" + (f":{port}" if port else "")
 
 
 def _masked(text: str, url: str, login: Login | None) -> str:
@@ -233,7 +197,11 @@ def send_mail(
     host, port = _server(server)
     message = _message(sender, recipients, subject, text, when)
     login = credentials.own(f"smtp://[{host}]" if ":" in host else f"smtp://{host}")
-    return _again(lambda: _send(host, port, message, list(recipients), login, patience.silence), patience)
+
+    def once() -> list[str]:
+        return _send(host, port, message, list(recipients), login, patience.silence)
+
+    return again(once, patience.attempts, patience.pause, _LONGEST_PAUSE)
 
 
 def _server(server: str) -> tuple[str, int]:
@@ -269,47 +237,54 @@ def _send(
     host: str, port: int, message: EmailMessage, recipients: list[str], login: Login | None, silence: float
 ) -> list[str]:
     where = f"{host}:{port}"
-    try:
-        mailer = _connection(host, port, silence)
+    with Guard(_LONGEST * silence) as guard:
         try:
-            _identify(mailer, where, login)
-            refused = mailer.send_message(message, to_addrs=recipients)
-            with suppress(smtplib.SMTPException, OSError):  # the mail is on its way, whatever is said now
-                mailer.quit()
-        finally:
-            mailer.close()
-        return [f"{where}: {r} not accepted ({_said(c, t, login)})" for r, (c, t) in sorted(refused.items())]
-    except smtplib.SMTPRecipientsRefused as error:
-        code, answer = next(iter(error.recipients.values()))
-        _fail(where, code, answer, login, "accepts none of the recipients")
-    except smtplib.SMTPAuthenticationError as error:
-        raise SourceError(
-            f"{where}: does not accept the login of netrc ({_said(error.smtp_code, error.smtp_error, login)})"
-        ) from None
-    except smtplib.SMTPResponseException as error:
-        _fail(where, error.smtp_code, error.smtp_error, login, "refuses the mail")
-    except smtplib.SMTPServerDisconnected as error:
-        raise PassingError(f"{where}: hung up") from error
-    except smtplib.SMTPException as error:
-        raise SourceError(f"{where}: {type(error).__name__}") from error
-    except ssl.SSLError as error:
-        raise SourceError(f"{where}: {_reason(error)}") from error
-    except TimeoutError as error:
-        raise PassingError(f"{where}: was silent for {silence:g} s") from error
-    except OSError as error:
-        raise PassingError(f"{where}: cannot be reached ({error.strerror or error})") from error
+            return _delivered(Mailer(host, port, silence, guard), where, message, recipients, login)
+        except smtplib.SMTPRecipientsRefused as error:
+            code, answer = next(iter(error.recipients.values()))
+            _fail(where, code, answer, login, "accepts none of the recipients")
+        except smtplib.SMTPAuthenticationError as error:
+            said = _said(error.smtp_code, error.smtp_error, login)
+            raise SourceError(f"{where}: does not accept the login of netrc ({said})") from None
+        except smtplib.SMTPResponseException as error:
+            _fail(where, error.smtp_code, error.smtp_error, login, "refuses the mail")
+        except (smtplib.SMTPException, ssl.SSLError, OSError, ValueError) as error:
+            raise _broken(error, where, silence, guard) from error
 
 
-def _connection(host: str, port: int, silence: float) -> smtplib.SMTP:
-    if port == _SMTPS:
-        return smtplib.SMTP_SSL(host, port, timeout=silence, context=ssl.create_default_context())
-    return smtplib.SMTP(host, port, timeout=silence)
+def _delivered(
+    mailer: Mailer, where: str, message: EmailMessage, recipients: list[str], login: Login | None
+) -> list[str]:
+    try:
+        mailer.begin()
+        _identify(mailer, where, login)
+        refused = mailer.send_message(message, to_addrs=recipients)
+        with suppress(smtplib.SMTPException, OSError):  # the mail is on its way, whatever is said now
+            mailer.quit()
+    finally:
+        mailer.close()
+    return [f"{where}: {r} not accepted ({_said(c, t, login)})" for r, (c, t) in sorted(refused.items())]
 
 
-def _identify(mailer: smtplib.SMTP, where: str, login: Login | None) -> None:
+def _broken(error: Exception, where: str, silence: float, guard: Guard) -> SourceError:
+    """Return what is wrong where the server did not say it."""
+    if guard.expired:
+        return PassingError(f"{where}: had not taken the mail after {_LONGEST * silence:g} s")
+    if isinstance(error, smtplib.SMTPServerDisconnected):
+        return PassingError(f"{where}: hung up")
+    if isinstance(error, smtplib.SMTPException | ValueError):
+        return SourceError(f"{where}: {type(error).__name__}")
+    if isinstance(error, ssl.SSLError):
+        return SourceError(f"{where}: {reason(error)}")
+    if isinstance(error, TimeoutError):
+        return PassingError(f"{where}: was silent for {silence:g} s")
+    return PassingError(f"{where}: cannot be reached ({getattr(error, 'strerror', '') or short(str(error))})")
+
+
+def _identify(mailer: Mailer, where: str, login: Login | None) -> None:
     """Encrypt and log in, as far as the server offers it."""
     mailer.ehlo_or_helo_if_needed()
-    private = isinstance(mailer, smtplib.SMTP_SSL) or where.rpartition(":")[0] in LOOPBACK
+    private = mailer.encrypted or where.rpartition(":")[0] in LOOPBACK
     if not private and mailer.has_extn("starttls"):
         mailer.starttls(context=ssl.create_default_context())
         mailer.ehlo()

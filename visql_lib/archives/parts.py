@@ -10,16 +10,17 @@ import os
 import shutil
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from visql_lib.archives.errors import ArchiveError, SourceError
-from visql_lib.archives.wire import gist
+from visql_lib.archives.pages import gist
 
 log = logging.getLogger(__name__)
 
 PACKED, PLAIN = ".gz.part", ".part"
+LARGEST = 1 << 33  # bytes of a file, where nobody says how large it may be
 PIECE = 1 << 20  # bytes unpacked at once: zeros pack a thousandfold
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -63,11 +64,24 @@ def free_space(folder: Path) -> int:
     return shutil.disk_usage(folder).free
 
 
+def any_size(size: int) -> None:
+    """Take any size."""
+
+
 class Unpacker:
     """Unpacks what it is fed, and sees that it is gzip data of the right kind and whole."""
 
-    def __init__(self, out: io.FileIO, magic: bytes, where: str) -> None:
+    def __init__(
+        self,
+        out: io.FileIO,
+        magic: bytes,
+        where: str,
+        largest: int = LARGEST,
+        room: Callable[[int], None] = any_size,
+    ) -> None:
         self.size = 0  # bytes unpacked
+        self._largest = largest
+        self._room = room  # called before each write; raises an error if there is too little
         self._out = out
         self._magic = magic
         self._where = where
@@ -114,6 +128,9 @@ class Unpacker:
             if not self._magic.startswith(self._head):
                 kind = gist(piece[:200])
                 raise BrokenFileError(f"{self._where}: what is packed is no FITS file: {kind[:60]!r}")
+        if self.size + len(piece) > self._largest:
+            raise BrokenFileError(f"{self._where}: unpacks to more than {self._largest} bytes")
+        self._room(len(piece))
         write_all(self._out, piece)
         self.size += len(piece)
 
@@ -175,12 +192,3 @@ def cleaned(target: Path) -> Iterator[None]:
         plain.unlink(missing_ok=True)
         if packed.exists() and (worthless or packed.stat().st_size == 0):
             packed.unlink()  # last: with it goes the lock
-
-
-def sync_folder(folder: Path) -> None:
-    """Make sure that a new name survives a power cut."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

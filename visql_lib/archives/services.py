@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from visql_lib import __version__
+from visql_lib.archives.answers import Answer
 from visql_lib.archives.columns import Columns, joined
 from visql_lib.archives.errors import PassingError, SourceError
+from visql_lib.archives.http import LONGEST, Http, Question
 from visql_lib.archives.tiles import circle_of
-from visql_lib.archives.wire import LARGEST, gist, read_answer
+from visql_lib.archives.tries import again
+from visql_lib.archives.wire import read_answer
+from visql_lib.config.network_settings import ENVIRONMENT
 
 if TYPE_CHECKING:
-    import requests
-    from tenacity import RetryCallState
-
     from visql_lib.config.sky_settings import GaiaSettings
-
-    Call = Callable[[requests.Session, tuple[float, float]], requests.Response]
-
-log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -47,11 +42,8 @@ class Patience(Protocol):
         """Time [s] it is left alone after it failed."""
 
 
-_AGENT = f"VISQL/{__version__} (Euclid VIS quick look)"
 _MARGIN = 0.05  # deg around a tile: archives look for stars where they were in 2000
-_CONNECT = 15.0  # s, at most, until a service takes the call
-_LONGEST = 10  # timeouts until an answer that trickles in is given up
-_LONGEST_PAUSE = 300.0  # s, at most, between attempts
+_PACKED = {"Accept-Encoding": "gzip"}
 _MOST_ROWS = 1_000_000  # of one answer that we ask for; services have limits of their own
 _MOST_PAGES = 2000
 
@@ -68,7 +60,7 @@ _TAP_COLUMNS = (
 )
 
 
-def ask_vizier(tile: int, settings: GaiaSettings, locks: Path) -> Columns:
+def ask_vizier(tile: int, settings: GaiaSettings, locks: Path, proxy: str = ENVIRONMENT) -> Columns:
     """Ask VizieR for the stars of a circle around a tile, all at once.
 
     Raises
@@ -88,21 +80,19 @@ def ask_vizier(tile: int, settings: GaiaSettings, locks: Path) -> Columns:
         "Gmag": f"<{settings.faintest:g}",
     }
 
-    def read(body: bytes) -> Columns:
-        stars, overflow = read_answer(body, settings.vizier_url)
+    def read(answer: Answer) -> Columns:
+        stars, overflow = read_answer(answer.body(), settings.vizier_url)
         if overflow:
             raise SourceError(
                 f"{settings.vizier_url}: gives only {len(stars['RA'])} stars, and has more; raise gaia.nside"
             )
         return stars
 
-    def call(session: requests.Session, timeout: tuple[float, float]) -> requests.Response:
-        return session.get(settings.vizier_url, params=query, timeout=timeout, stream=True)
-
-    return ask("vizier", settings.vizier_url, call, read, settings, locks)
+    question = Question(settings.vizier_url, params=query, headers=_PACKED)
+    return ask("vizier", service(settings, proxy), question, read, settings, locks)
 
 
-def ask_tap(tile: int, settings: GaiaSettings, locks: Path) -> Columns:
+def ask_tap(tile: int, settings: GaiaSettings, locks: Path, proxy: str = ENVIRONMENT) -> Columns:
     """Ask a TAP service for the stars of a circle around a tile, in as many answers as it likes.
 
     Archives cut answers short (the Gaia archive: at 2000 rows), and not all of
@@ -117,7 +107,7 @@ def ask_tap(tile: int, settings: GaiaSettings, locks: Path) -> Columns:
     pages: list[Columns] = []
     last = -1
     for _ in range(_MOST_PAGES):
-        page = _tap_page(tile, last, settings, locks)
+        page = _tap_page(tile, last, settings, locks, proxy)
         if not len(page["SOURCE_ID"]):
             return joined(pages)
         pages.append(page)
@@ -125,7 +115,7 @@ def ask_tap(tile: int, settings: GaiaSettings, locks: Path) -> Columns:
     raise SourceError(f"{settings.tap_url}: gives only a few stars at a time; raise gaia.nside")
 
 
-def _tap_page(tile: int, last: int, settings: GaiaSettings, locks: Path) -> Columns:
+def _tap_page(tile: int, last: int, settings: GaiaSettings, locks: Path, proxy: str) -> Columns:
     """Ask for the stars with numbers above `last`."""
     form = {
         "REQUEST": "doQuery",
@@ -135,8 +125,8 @@ def _tap_page(tile: int, last: int, settings: GaiaSettings, locks: Path) -> Colu
         "QUERY": _adql(tile, last, settings),
     }
 
-    def read(body: bytes) -> Columns:
-        stars, overflow = read_answer(body, settings.tap_url)
+    def read(answer: Answer) -> Columns:
+        stars, overflow = read_answer(answer.body(), settings.tap_url)
         numbers = stars["SOURCE_ID"]
         if overflow and not len(numbers):
             raise PassingError(f"{settings.tap_url}: gives no star, and says that it has some")
@@ -144,10 +134,8 @@ def _tap_page(tile: int, last: int, settings: GaiaSettings, locks: Path) -> Colu
             raise PassingError(f"{settings.tap_url}: the stars are not those above {last}, in order")
         return stars
 
-    def call(session: requests.Session, timeout: tuple[float, float]) -> requests.Response:
-        return session.post(settings.tap_url, data=form, timeout=timeout, stream=True)
-
-    return ask("tap", settings.tap_url, call, read, settings, locks)
+    question = Question(settings.tap_url, "POST", data=form, headers=_PACKED)
+    return ask("tap", service(settings, proxy), question, read, settings, locks)
 
 
 def _adql(tile: int, last: int, settings: GaiaSettings) -> str:
@@ -161,98 +149,30 @@ def _adql(tile: int, last: int, settings: GaiaSettings) -> str:
 
 
 def ask(
-    name: str,
-    url: str,
-    call: Call,
-    read: Callable[[bytes], T],
-    settings: Patience,
-    locks: Path,
+    name: str, http: Http, question: Question, read: Callable[[Answer], T], settings: Patience, locks: Path
 ) -> T:
     """Ask until there is an answer that can be read; nobody else asks this service meanwhile.
 
     A service that failed all attempts is left alone for a while.
     """
     from filelock import FileLock
-    from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
 
-    def note(state: RetryCallState) -> None:
-        failure = state.outcome.exception() if state.outcome else None
-        log.info("attempt %d of %d: %s", state.attempt_number, settings.attempts, failure)
+    def once() -> T:
+        with http.open(question) as answer:
+            return read(answer)
 
     locks.mkdir(parents=True, exist_ok=True)
-    attempts = Retrying(
-        stop=stop_after_attempt(settings.attempts),
-        wait=lambda state: _pause(state, settings.backoff),
-        retry=retry_if_exception_type(PassingError),
-        before_sleep=note,
-        reraise=True,
-    )
     with FileLock(locks / f".{name}.lock"):
         down = locks / f".{name}.down"
         if down.is_file() and time.time() - down.stat().st_mtime < settings.rest:
             raise SourceError(f"{down.read_text()}; left alone for {settings.rest:g} s since then")
         try:
-            return attempts(_ask_once, url, call, read, settings.timeout)
+            return again(once, settings.attempts, settings.backoff)
         except PassingError as error:  # or every tile of a month would wait for it anew
             down.write_text(str(error))
             raise
 
 
-def _ask_once(url: str, call: Call, read: Callable[[bytes], T], silence: float) -> T:
-    """Make one attempt; `silence` [s] is the longest that is borne."""
-    import requests
-    from requests.exceptions import ChunkedEncodingError, ContentDecodingError
-
-    with requests.Session() as session:
-        session.headers["User-Agent"] = _AGENT
-        try:
-            with call(session, (min(silence, _CONNECT), silence)) as response:
-                return read(_body(response, url, _LONGEST * silence))
-        except requests.Timeout as error:
-            raise PassingError(f"{url}: did not answer within {silence:g} s") from error
-        except (requests.ConnectionError, ChunkedEncodingError, ContentDecodingError) as error:
-            raise PassingError(f"{url}: {_reason(error)}") from error
-        except requests.RequestException as error:
-            raise SourceError(f"{url}: {_reason(error)}") from error
-
-
-def _pause(state: RetryCallState, first: float) -> float:
-    """Return the time [s] until the next attempt: doubled each time, or longer if the service wants that."""
-    failure = state.outcome.exception() if state.outcome else None
-    wanted = failure.pause if isinstance(failure, PassingError) else 0.0
-    return float(min(max(first * 2.0 ** min(state.attempt_number - 1, 30), wanted), _LONGEST_PAUSE))
-
-
-def _body(response: requests.Response, url: str, longest: float) -> bytes:
-    """Read an answer to its end.
-
-    Raises
-    ------
-    PassingError
-        If the service is overloaded, broken, or takes longer than `longest` [s].
-    SourceError
-        If it refuses the query.
-    """
-    status = response.status_code
-    if status == 429 or status >= 500:
-        wanted = response.headers.get("Retry-After", "")
-        pause = float(wanted) if wanted.isdigit() else 0.0
-        raise PassingError(f"{url}: status {status} ({gist(response.content)})", pause)
-    if status >= 400:
-        raise SourceError(f"{url}: refused the query with status {status} ({gist(response.content)})")
-    start, parts, size = time.monotonic(), [], 0
-    for part in response.iter_content(1 << 10):
-        parts.append(part)
-        size += len(part)
-        if size > LARGEST:
-            raise SourceError(f"{url}: the answer is larger than {LARGEST} bytes")
-        if time.monotonic() - start > longest:
-            raise PassingError(f"{url}: the answer had not ended after {longest:g} s")
-    return b"".join(parts)
-
-
-def _reason(error: BaseException) -> str:
-    """Return what lies at the bottom of an error of the network, without the layers above it."""
-    while (inner := error.__cause__ or error.__context__) is not None:
-        error = inner
-    return f"{type(error).__name__}: {error}"
+def service(settings: Patience, proxy: str) -> Http:
+    """Return how a service is asked, as patiently as the settings say."""
+    return Http(settings.timeout, LONGEST * settings.timeout, proxy)

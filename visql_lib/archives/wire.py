@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-import gzip
 import io
 import json
 import re
 import struct
 import warnings
-import zlib
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from visql_lib.archives.answers import LARGEST, gunzip
 from visql_lib.archives.columns import Columns, known_columns, no_stars, star_columns
 from visql_lib.archives.errors import PassingError
+from visql_lib.archives.pages import gist, short
+from visql_lib.archives.votable_scan import scan
 
-LARGEST = 1 << 28  # bytes of an answer, unpacked: two million stars
-_ENTITY = re.compile(rb"<!\s*ENTITY", re.IGNORECASE)
-_END = re.compile(rb"</(\w+:)?VOTABLE\s*>")
-_START = re.compile(rb"<(\w+:)?VOTABLE[\s>]")
+MOST_STARS = 2_500_000  # of one answer
+_LARGEST_JSON = 1 << 25  # bytes: in memory it is twenty times as large; we ask for VOTable
+_END = re.compile(rb"</(?:\w{1,30}:)?VOTABLE\s{0,30}>")
+_LONGEST_HEADER = 1 << 16  # bytes: the Gaia archive's tables have 150 columns
+_START = re.compile(rb"<(?:\w{1,30}:)?VOTABLE[\s>]")
 
 
 def read_answer(body: bytes, where: str) -> tuple[Columns, bool]:
@@ -46,8 +48,9 @@ def read_answer(body: bytes, where: str) -> tuple[Columns, bool]:
     PassingError
         If the answer is empty, cut short, an error message, or no table of stars.
     """
-    body = _unpacked(body, where)
-    start = body.lstrip(b"\xef\xbb\xbf \r\n\t")[:4000]
+    if body.startswith(b"\x1f\x8b"):  # packed, and nobody said so
+        body = _unpacked(body, where)
+    start = body[:8000].lstrip(b"\xef\xbb\xbf \r\n\t")[:4000]
     if not start:
         raise PassingError(f"{where}: the answer is empty")
     if start.startswith(b"{"):
@@ -58,32 +61,17 @@ def read_answer(body: bytes, where: str) -> tuple[Columns, bool]:
         raise PassingError(f"{where}: answered with a page, not with a table: {gist(body)}")
     if not _END.search(body[-2000:]):
         raise PassingError(f"{where}: the answer is cut short (no </VOTABLE> at its end)")
-    if _ENTITY.search(body):  # no service needs them, and a few lines of them grow to gigabytes
-        raise PassingError(f"{where}: the VOTable declares entities, which are not read")
+    scan(body, where, LARGEST)
     return _read_votable(body, where)
 
 
 def _unpacked(body: bytes, where: str) -> bytes:
-    """Undo gzip, where the service did not say that it used it."""
-    if not body.startswith(b"\x1f\x8b"):
-        return body
-    try:
-        with gzip.GzipFile(fileobj=io.BytesIO(body)) as file:
-            plain = file.read(LARGEST + 1)
-    except (OSError, EOFError, zlib.error) as error:
-        raise PassingError(f"{where}: the answer is cut short or damaged ({error})") from error
-    if len(plain) > LARGEST:
-        raise PassingError(f"{where}: the answer unpacks to more than {LARGEST} bytes")
-    return plain
-
-
-def gist(body: bytes) -> str:
-    """Return the beginning of what a page or an XML document says to its reader."""
-    text = re.sub(
-        r"(?is)<(script|style|head)\b.*?</\1>|<[^>]*>", " ", body[:20000].decode("utf-8", "replace")
-    )
-    text = " ".join(text.split())
-    return text[:200] or "nothing that can be read"
+    plain = io.BytesIO()
+    for piece in gunzip(iter([body]), where):
+        if plain.tell() + len(piece) > LARGEST:
+            raise PassingError(f"{where}: the answer unpacks to more than {LARGEST} bytes")
+        plain.write(piece)
+    return plain.getvalue()
 
 
 # What astropy raises on what is no VOTable: broken XML and its own complaints (SyntaxError, ValueError),
@@ -135,6 +123,8 @@ def _says_none(text: str) -> bool:
 
 
 def _read_json(body: bytes, where: str) -> dict[str, NDArray]:
+    if len(body) > _LARGEST_JSON or body.count(b"[") + body.count(b"{") > MOST_STARS:
+        raise PassingError(f"{where}: JSON of {len(body)} bytes is not read; ask for fewer stars")
     try:
         document = json.loads(body)
         names = [str(column["name"]) for column in document["metadata"]]
@@ -146,10 +136,14 @@ def _read_json(body: bytes, where: str) -> dict[str, NDArray]:
             name: _json_column([row[i] for row in rows]) for i, name in enumerate(names) if name in wanted
         }
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
-        raise PassingError(f"{where}: the JSON cannot be read ({error!r}): {gist(body)}") from error
+        raise PassingError(
+            f"{where}: the JSON cannot be read ({short(repr(error))}): {gist(body)}"
+        ) from error
 
 
 def _json_column(values: list[Any]) -> NDArray:
+    if not all(value is None or type(value) in (int, float) for value in values):
+        raise TypeError("a value that is no number")
     missing = np.array([value is None for value in values], dtype=bool)
     kind = np.int64 if values and all(v is None or type(v) is int for v in values) else float
     filled = np.array([0 if value is None else value for value in values], dtype=kind)
@@ -167,15 +161,20 @@ def read_text(body: bytes, where: str) -> dict[str, NDArray]:
     import pyarrow as pa
     from pyarrow import csv
 
-    lines = body.lstrip(b"\xef\xbb\xbf")
-    while lines.startswith(b"#"):
-        lines = lines.partition(b"\n")[2]
-    header = lines.partition(b"\n")[0].decode("utf-8", "replace").strip()
+    begin = 3 if body.startswith(b"\xef\xbb\xbf") else 0
+    while body.startswith(b"#", begin):
+        begin = body.find(b"\n", begin) + 1 or len(body)
+    lines = memoryview(body)[begin:]
+    end = body.find(b"\n", begin)
+    first = body[begin : min(end if end >= 0 else len(body), begin + _LONGEST_HEADER)]
+    header = first.decode("utf-8", "replace").strip()
     delimiter = next((mark for mark in (",", "\t", ";", "|") if mark in header), " ")
     names = known_columns(name.strip().strip('"') for name in header.split(delimiter))
-    if not names or not lines.endswith(b"\n"):
+    if not names or not body.endswith(b"\n"):
         cause = "cut short (no end of line)" if names else "no table of stars"
         raise PassingError(f"{where}: {cause}: {gist(body)}")
+    if body.count(b"\n", begin) > MOST_STARS:
+        raise PassingError(f"{where}: more than {MOST_STARS} rows; ask for fewer stars")
     convert = csv.ConvertOptions(
         include_columns=list(names.values()),
         column_types={n: pa.int64() if ours == "SOURCE_ID" else pa.float64() for ours, n in names.items()},
@@ -183,12 +182,12 @@ def read_text(body: bytes, where: str) -> dict[str, NDArray]:
     )
     try:
         table = csv.read_csv(
-            io.BytesIO(lines),
+            pa.BufferReader(pa.py_buffer(lines)),
             parse_options=csv.ParseOptions(delimiter=delimiter),
             convert_options=convert,
         )
     except (pa.ArrowInvalid, pa.ArrowKeyError) as error:
-        raise PassingError(f"{where}: the text cannot be read ({error})") from error
+        raise PassingError(f"{where}: the text cannot be read ({short(str(error))})") from error
     return {name: arrow_column(table.column(name)) for name in table.column_names}
 
 

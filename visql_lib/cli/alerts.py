@@ -142,7 +142,7 @@ def _send(board: Board, settings: Settings, lock: InstanceLock, patience: Patien
             failures.append(str(error))
     if settings.alerts.dead_man and not failures:
         try:
-            sign_of_life(settings.alerts.dead_man, patience)
+            sign_of_life(settings.alerts.dead_man, patience, settings.network.proxy)
         except VisqlError as error:
             failures.append(f"dead-man switch: {error}")
     return failures
@@ -162,7 +162,9 @@ def _tell_webhook(
         values = payload(addressed(alert, settings.site.url), WEBHOOK, occasion, settings.site.title)
         _still_alone(lock)
         try:
-            post_json(settings.alerts.webhook, values, values["key"], credentials, patience)
+            post_json(
+                settings.alerts.webhook, values, values["key"], credentials, patience, settings.network.proxy
+            )
         except SourceError as error:  # the next one would fare no better
             return [f"webhook: {len(due) - sent} of {len(due)} messages: {error}"]
         board.note([alert], WEBHOOK)

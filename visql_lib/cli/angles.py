@@ -84,13 +84,13 @@ def _ephemeris(settings: Settings, rows: Sequence[SheetRow]) -> tuple[Ephemeris 
     if wanted.lower() != HORIZONS:
         return read_ephemeris(Path(wanted)), []
     try:
-        return _ask_horizons(settings.sun.horizons_id, rows), []
+        return _ask_horizons(settings, rows), []
     except SourceError as error:  # the Earth's place is a good guess, and the table says that it was used
         log.warning("%s; the Earth's place is used", error)
         return None, [str(error)]
 
 
-def _ask_horizons(number: str, rows: Sequence[SheetRow]) -> Ephemeris | None:
+def _ask_horizons(settings: Settings, rows: Sequence[SheetRow]) -> Ephemeris | None:
     """Ask for the days of those exposures whose header has no angles; None if there is none."""
     import numpy as np
 
@@ -103,4 +103,5 @@ def _ask_horizons(number: str, rows: Sequence[SheetRow]) -> Ephemeris | None:
     times = times[~np.isnat(times)]
     if not len(times):
         return None
-    return Ephemeris.of(*spacecraft_positions(number, times.min(), times.max()), source="Horizons")
+    found = spacecraft_positions(settings.sun.horizons_id, times.min(), times.max(), settings.network.proxy)
+    return Ephemeris.of(*found, source="Horizons")

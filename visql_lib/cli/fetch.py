@@ -131,7 +131,7 @@ def fetch_frames(
     for url in (settings.fetch.query_url, settings.fetch.file_url):  # complain before anything is asked
         check_address(url)
         credentials.of(url)
-    web = Web(credentials, settings.fetch.timeout)
+    web = Web(credentials, settings.fetch.timeout, settings.network.proxy)
     listing = ask_archive(first, settings.fetch, web)
     _say_clock(listing)
     outcome = Outcome(f"{month or 'since ' + str(first)}", dry_run)

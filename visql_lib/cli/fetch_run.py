@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 
 _GIVE_UP = 3  # files in a row that failed: the archive is down, or does not want us
 _STALE = 30 * 86_400.0  # s: parts that nobody went on with are removed
+_OFF = 60.0  # s: the times of two exposures differ by more
 _SHOWN = 5  # failures in a message
 
 
@@ -121,6 +122,7 @@ class Run:
     def _load(self, product: Product) -> Any:
         from visql_lib.archives.download import download
         from visql_lib.archives.euclid import FILE_HEADERS, file_url
+        from visql_lib.frames.exposure import largest_frame
         from visql_lib.steps.fetch import kept_name, target_of
 
         target = target_of(self.folder, product)
@@ -129,29 +131,44 @@ class Run:
             file_url(self.settings.fetch, product.name),
             target,
             self.web,
-            check=self._check,
+            check=lambda path: self._check(path, product),
             magic=b"SIMPLE  =",
             headers=FILE_HEADERS,
+            largest=largest_frame(self.instrument),
             patience=self.patience,
             keep_as=kept_name(target, version) if version else None,
         )
 
-    def _check(self, path: Path) -> None:
-        """Refuse what is no whole frame of the instrument."""
+    def _check(self, path: Path, product: Product) -> None:
+        """Refuse what is no whole frame of the instrument, or another one than was asked for."""
         from visql_lib.errors import FrameError
         from visql_lib.frames.exposure import inspect
 
         with self._checking:
-            if inspect(path, self.instrument).quadrants == ():
-                raise FrameError(f"{path}: holds none of the quadrants of {self.instrument.name}")
+            found = inspect(path, self.instrument)
+        if found.quadrants == ():
+            raise FrameError(f"{path}: holds none of the quadrants of {self.instrument.name}")
+        header = found.header
+        if header.start_source != "DATE-OBS" or header.start is None:
+            return
+        if abs((header.start - product.start).total_seconds()) > _OFF:
+            raise FrameError(
+                f"{path}: is of {header.start:%Y-%m-%dT%H:%M:%S} by its header (DATE-OBS), not of "
+                f"{product.start:%Y-%m-%dT%H:%M:%S}, as was asked for"
+            )
 
     def _take(self, product: Product, future: Future[Any]) -> None:
         """Note what became of a frame, and whether to go on."""
         from visql_lib.archives.credentials import CredentialsError
         from visql_lib.archives.download import StoppedError
-        from visql_lib.archives.errors import PassingError, SourceError
+        from visql_lib.archives.errors import (
+            ForbiddenError,
+            MissingError,
+            PassingError,
+            PasswordError,
+            SourceError,
+        )
         from visql_lib.archives.parts import BrokenFileError, BusyError, SpaceError
-        from visql_lib.archives.web import ForbiddenError, MissingError, PasswordError
         from visql_lib.tables import archive_names as names
 
         try:

@@ -52,7 +52,7 @@ def command(pixel: int, output: Path, again: Path | None, record_failure: bool, 
     meta["origins"] = origins(settings)
     stars: Mapping[str, Any] = GAIA_TILE.empty()
     with recorded(record_failure, meta):
-        answer = fetch_tile(pixel, gaia, store_folder(settings))
+        answer = fetch_tile(pixel, gaia, store_folder(settings), settings.network.proxy)
         stars, meta = answer.stars, answer.meta
     changed = "failed" not in meta or not output.is_file() or again is None
     if changed:

@@ -56,7 +56,7 @@ def command(day: date, output: Path, again: Path | None, record_failure: bool, c
         return
     failure: dict[str, Any] = {}
     with recorded(record_failure, failure):
-        answer = fetch_day(day, settings.goes, goes_folder(settings))
+        answer = fetch_day(day, settings.goes, goes_folder(settings), settings.network.proxy)
         if answer.state == FAILED:
             raise ArchiveError(f"{day}: {answer.reason}")
     if failure:

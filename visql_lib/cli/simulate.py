@@ -98,8 +98,7 @@ def command(
 
 def _nested(given: Mapping[str, Any], more: tuple[str, ...]) -> dict[str, Any]:
     """Turn options into the mapping a plan would hold."""
-    import yaml
-
+    from visql_lib.config.load import parse_yaml
     from visql_lib.config.units import names_in
 
     paths = {flag.removeprefix("--").replace("-", "_"): path for flag, path, _, _ in _OPTIONS}
@@ -108,7 +107,7 @@ def _nested(given: Mapping[str, Any], more: tuple[str, ...]) -> dict[str, Any]:
         key, equals, text = item.partition("=")
         if not equals:
             raise click.UsageError(f"--set {item}: write KEY=VALUE")
-        flat[key] = yaml.safe_load(text)
+        flat[key] = parse_yaml(text, f"--set {key}")
     nested: dict[str, Any] = {}
     for key, value in flat.items():
         if key in _LISTS and isinstance(value, str):

@@ -2,6 +2,7 @@
 
 from visql_lib.config.fetch_settings import FetchSettings, WatchSettings
 from visql_lib.config.load import find_data_file, load_settings, settings_from_mapping
+from visql_lib.config.network_settings import NetworkSettings
 from visql_lib.config.radiation_settings import (
     CalibrationSettings,
     GoesSettings,
@@ -38,6 +39,7 @@ __all__ = [
     "LegacySettings",
     "MomentSettings",
     "MovieSettings",
+    "NetworkSettings",
     "PictureSettings",
     "PlateSettings",
     "PreviewSettings",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+import reprlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,10 +15,18 @@ from pydantic import BaseModel, ValidationError
 
 from visql_lib import ledger
 from visql_lib.config.settings import Settings
-from visql_lib.config.units import Section
+from visql_lib.config.units import Section, is_secret
 from visql_lib.errors import ConfigError
 
 Model = TypeVar("Model", bound=BaseModel)
+
+_LARGEST = 1 << 22  # bytes of a file of settings
+_MOST = 200_000  # values they may stand for
+_DEEPEST = 100  # lists within each other
+_SHOWN = 20  # wrong settings that are told
+_LONGEST = 500  # characters of a part of a message
+_REPR = reprlib.Repr()
+_REPR.maxstring = _REPR.maxother = 200
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -41,7 +51,7 @@ def watched(settings: Settings) -> Settings:
 class _WatchedSettings(Settings):
     def __getattribute__(self, name: str) -> Any:
         value = super().__getattribute__(name)
-        if isinstance(value, Section):
+        if isinstance(value, Section) and value.recorded:
             ledger.used_setting(name, value)
         return value
 
@@ -60,13 +70,18 @@ def read_yaml(path: Path) -> dict[str, Any]:
         If it does not exist, is not YAML, or holds something else.
     """
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            content = file.read(_LARGEST + 1)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" at line {mark.line + 1}" if mark else ""
-        raise ConfigError(f"{path}: not valid YAML{where}") from error
+    if len(content) > _LARGEST:
+        raise ConfigError(f"{path}: larger than {_LARGEST} bytes; no settings are")
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ConfigError(f"{path}: not in UTF-8 at line {line}; save it as UTF-8") from error
+    values = parse_yaml(text, str(path))
     if values is None:
         return {}
     if not isinstance(values, dict):
@@ -74,27 +89,97 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return values
 
 
+def parse_yaml(text: str, source: str) -> Any:
+    """Return what a text of YAML says.
+
+    Raises
+    ------
+    ConfigError
+        In one line that begins with `source`, if it says nothing or far too much.
+    """
+    depth = 0
+    for bracket in re.finditer(r"[][{}]", text):
+        depth = depth + 1 if bracket[0] in "[{" else max(0, depth - 1)
+        if depth > _DEEPEST:  # its parser would need long to find out
+            raise ConfigError(f"{source}: lists within lists without an end; not settings")
+    try:
+        values = yaml.safe_load(text)
+        size = _size(values, {})
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" at line {mark.line + 1}" if mark else ""
+        raise ConfigError(f"{source}: not valid YAML{where}") from error
+    except RecursionError as error:
+        raise ConfigError(f"{source}: lists within lists without an end; not settings") from error
+    except (ValueError, OverflowError) as error:  # a day such as 2024-13-45, a number of 5000 digits
+        raise ConfigError(f"{source}: a date or number that cannot be ({_short(str(error))})") from error
+    if size > _MOST:
+        raise ConfigError(f"{source}: its aliases (*) stand for more than {_MOST} values")
+    return values
+
+
+def _size(value: Any, known: dict[int, int]) -> int:
+    """Return how much a value stands for, each alias as often as it is used; a long text is many values."""
+    if isinstance(value, str):
+        return 1 + len(value) // 64
+    if not isinstance(value, dict | list):
+        return 1
+    if (size := known.get(id(value))) is None:
+        known[id(value)] = _MOST  # of what holds itself
+        parts = (*value.keys(), *value.values()) if isinstance(value, dict) else value
+        size = known[id(value)] = 1 + sum(_size(part, known) for part in parts)
+    return size
+
+
 def validated(model: type[Model], values: Mapping[str, Any], source: str) -> Model:
     """Check `values` against `model`; every wrong key becomes one line of a `ConfigError`."""
     try:
         return model.model_validate(dict(values))
     except ValidationError as error:
-        lines = [f"{source}: {_explain(model, item)}" for item in error.errors()]
+        wrong = error.errors()
+        lines = [f"{source}: {_explain(model, item)}" for item in wrong[:_SHOWN]]
+        if len(wrong) > _SHOWN:
+            lines.append(f"{source}: and {len(wrong) - _SHOWN} more")
         raise ConfigError("\n".join(lines)) from error
 
 
 def _explain(model: type[BaseModel], item: Any) -> str:
-    key = ".".join(str(part) for part in item["loc"]) or "file"
+    key = ".".join(_short(str(part)) for part in item["loc"]) or "file"
     if item["type"] == "extra_forbidden":
         known = _known_keys(model, item["loc"][:-1])
         from difflib import get_close_matches
 
-        close = get_close_matches(str(item["loc"][-1]), known, n=1)
+        close = get_close_matches(_short(str(item["loc"][-1])), known, n=1)
         hint = f"; did you mean {close[0]!r}?" if close else f"; known keys: {', '.join(known)}"
         return f"unknown key {key!r}{hint}"
     if item["type"] == "value_error":
-        return f"{key}: {item['msg'].removeprefix('Value error, ')}"
-    return f"{key}: {item['msg']} (found {item['input']!r})"
+        return f"{key}: {_short(item['msg'].removeprefix('Value error, '))}"
+    if _is_secret(model, item["loc"]):
+        return f"{key}: {item['msg']} (what was found is not shown: it may be secret)"
+    return f"{key}: {item['msg']} (found {_REPR.repr(item['input'])})"
+
+
+def _is_secret(model: type[BaseModel], location: tuple[Any, ...]) -> bool:
+    """Tell whether a place in the settings is a secret, lies within one, or holds one."""
+    for part in location:
+        field = model.model_fields.get(str(part))
+        if field is None:
+            return False
+        if is_secret(model, str(part)):
+            return True
+        annotation = field.annotation
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            return False
+        model = annotation
+    sections = [f.annotation for f in model.model_fields.values()]
+    within = [s for s in sections if isinstance(s, type) and issubclass(s, BaseModel)]
+    return any(is_secret(part, name) for part in (model, *within) for name in part.model_fields)
+
+
+def _short(text: str) -> str:
+    """Return a text in one line, and its beginning if it is long."""
+    line = " ".join(text.split())
+    return line if len(line) <= _LONGEST else f"{line[:_LONGEST]} ..."
 
 
 def _known_keys(model: type[BaseModel], location: tuple[Any, ...]) -> list[str]:

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Self
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from visql_lib.config.fetch_settings import FetchSettings, WatchSettings
+from visql_lib.config.network_settings import NetworkSettings
 from visql_lib.config.radiation_settings import (
     CalibrationSettings,
     GoesSettings,
@@ -216,6 +217,7 @@ class Settings(Section):
     watch: WatchSettings = Field(default=WatchSettings(), description=WatchSettings.__doc__)
     site: SiteSettings = Field(default=SiteSettings(), description=SiteSettings.__doc__)
     alerts: AlertSettings = Field(default=AlertSettings(), description=AlertSettings.__doc__)
+    network: NetworkSettings = Field(default=NetworkSettings(), description=NetworkSettings.__doc__)
     legacy: LegacySettings = Field(default=LegacySettings(), description=LegacySettings.__doc__)
 
     @field_validator("raw", "results")

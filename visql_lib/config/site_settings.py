@@ -50,12 +50,16 @@ class SiteSettings(Section):
 class AlertSettings(Section):
     """Who is told what is out of range. Passwords come from netrc, never from here."""
 
-    webhook: str = setting("", None, "Address that gets every alert as JSON, by POST; empty: none.")
+    webhook: str = setting(
+        "", None, "Address that gets every alert as JSON, by POST; empty: none.", secret=True
+    )
     mail_to: Annotated[tuple[str, ...], BeforeValidator(one_or_more)] = setting(
         (), None, "Mail addresses that get alerts; empty: none."
     )
     mail_from: str = setting("visql@localhost", None, "Sender of the mails.")
     mail_server: str = setting("localhost:25", None, "Mail server, HOST:PORT.")
     repeat: float = setting(24.0, "h", "An alert that lasts is sent again after so long.", gt=0)
-    dead_man: str = setting("", None, "Address that is asked after every successful build; empty: none.")
+    dead_man: str = setting(
+        "", None, "Address that is asked after every successful build; empty: none.", secret=True
+    )
     least: str = setting("error", None, "Least status that is sent: warn or error.", pattern="^(warn|error)$")

@@ -4,14 +4,26 @@ from __future__ import annotations
 
 import re
 from pathlib import PurePath
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
-def setting(default: Any, unit: str | None, doc: str, **checks: Any) -> Any:
-    """Declare one setting: its default, unit (None: a pure number or a word), meaning and checks."""
-    return Field(default, description=doc, json_schema_extra={"unit": unit}, **checks)
+def setting(default: Any, unit: str | None, doc: str, *, secret: bool = False, **checks: Any) -> Any:
+    """Declare one setting: its default, unit (None: a pure number or a word), meaning and checks.
+
+    The value of a secret one is never shown, in no message.
+    """
+    extra: dict[str, Any] = {"unit": unit}
+    return Field(
+        default, description=doc, json_schema_extra=extra | ({"secret": True} if secret else {}), **checks
+    )
+
+
+def is_secret(model: type[BaseModel], name: str) -> bool:
+    """Tell whether a field is declared as a secret."""
+    extra = model.model_fields[name].json_schema_extra
+    return isinstance(extra, dict) and bool(extra.get("secret"))
 
 
 def one_or_more(value: Any) -> Any:
@@ -51,7 +63,8 @@ def unit_of(model: type[BaseModel], name: str) -> str | None:
 class Section(BaseModel):
     """A group of settings: unknown keys are refused, values may carry a unit (``"2 min"``)."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    recorded: ClassVar[bool] = True  # whether a product's record tells it: not what no result depends on
 
     @model_validator(mode="before")
     @classmethod

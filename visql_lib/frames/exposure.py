@@ -251,11 +251,16 @@ def _room(instrument: Instrument) -> int:
     return rows * columns * _WIDEST_PIXEL + _SPARE
 
 
+def largest_frame(instrument: Instrument) -> int:
+    """Return the bytes that an unpacked frame of this instrument may have."""
+    return len(instrument.quadrants) * _room(instrument)
+
+
 def _opened(path: Path, instrument: Instrument) -> tuple[BinaryIO, int, bool]:
     """Return the opened file, the bytes it may have at most, and whether it is unpacked as it is read."""
     check_complete(path)
     if path.name.endswith(".gz"):
-        return cast(BinaryIO, gzip.GzipFile(path)), len(instrument.quadrants) * _room(instrument), True
+        return cast(BinaryIO, gzip.GzipFile(path)), largest_frame(instrument), True
     return path.open("rb"), path.stat().st_size, False
 
 

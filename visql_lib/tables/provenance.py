@@ -168,8 +168,10 @@ def read_record(path: Path) -> dict[str, Any]:
         raise NoRecordError(f"{path}: is no product of VISQL, or was made before it kept records")
     try:
         entry: dict[str, Any] = json.loads(content)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise TableError(f"{path}: its record cannot be understood ({error}); make it again") from error
+    if not isinstance(entry, dict):
+        raise TableError(f"{path}: its record cannot be understood (no names and values); make it again")
     return entry
 
 
@@ -262,7 +264,10 @@ def _parquet_checksum(file: BinaryIO, path: Path) -> str:
     length, magic = struct.unpack("<I4s", file.read(8))
     if magic != _PARQUET or length > size:
         raise TableError(f"{path}: cut short; make it again")
-    meta = json.loads(parquet_texts(path).get(PARQUET_META, b"{}"))
+    try:
+        meta = json.loads(parquet_texts(path).get(PARQUET_META, b"{}"))
+    except (ValueError, RecursionError) as error:
+        raise TableError(f"{path}: what it says of itself cannot be read; make it again") from error
     return _stream_checksum(path, size - 8 - length, meta_for_checksum(meta))
 
 

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     import pyarrow.parquet as pq
 
 _GROUP = 1 << 17  # rows that are rounded and packed at once: a million would double the memory of a step
+_UNREMARKABLE, _DENSEST = 100_000_000, 200  # bytes of a table in memory; its size in units of its file's
 _META = PARQUET_META
 _ASTROPY_META = b"table_meta_yaml"
 
@@ -175,6 +176,9 @@ def _opened(path: Path, columns: Sequence[str]) -> Iterator[pq.ParquetFile]:
     with pa.OSFile(str(path)) as source:
         metadata = pq.read_metadata(source)
         schema = metadata.schema.to_arrow_schema()
+        size = metadata.num_rows * max(1, len(schema.names)) * 8
+        if size > max(_UNREMARKABLE, _DENSEST * source.size()):  # equal values pack to nothing
+            raise TableError(f"{path}: says that it has {metadata.num_rows} rows, which do not fit into it")
         missing = [c for c in columns if c not in schema.names]
         if missing:
             raise TableError(f"{path}: has no column {', '.join(missing)}")
@@ -197,11 +201,12 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> Table:
     try:
         with _opened(path, columns or ()) as file:
             table = file.read(columns=list(columns) if columns is not None else None, use_threads=False)
+        read = {n: _to_numpy(table.column(n)) for n in table.column_names}
     except OSError as error:
         raise TableError(f"{path}: cannot be read ({error.strerror or 'not a Parquet file'})") from error
-    except pa.ArrowException as error:
+    except (pa.ArrowException, ValueError, TypeError, NotImplementedError) as error:  # or columns of lists
         raise TableError(f"{path}: not a Parquet table; make it again") from error
-    return Table({n: _to_numpy(table.column(n)) for n in table.column_names}, _meta_of(path, table.schema))
+    return Table(read, _meta_of(path, table.schema))
 
 
 def read_parts(path: Path, columns: Sequence[str]) -> Iterator[Table]:
@@ -246,7 +251,7 @@ def _meta_of(path: Path, schema: pa.Schema) -> dict[str, Any]:
 def _meta_in(path: Path, texts: Mapping[bytes, bytes]) -> dict[str, Any]:
     try:
         meta = json.loads(texts.get(_META, b"{}"))
-    except ValueError:
+    except (ValueError, RecursionError):
         meta = None
     if not isinstance(meta, dict):
         raise TableError(f"{path}: what it says of itself cannot be read; make it again")

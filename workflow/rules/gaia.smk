@@ -18,7 +18,7 @@ rule gaia_tile:
         runtime=60,
     params:
         version=STAGES["gaia_tile"],
-        config=PLAN.standing_config("gaia_tile", "gaia", "results"),
+        config=PLAN.standing_config("gaia_tile", "gaia", "network", "results"),
     shell:
         "visql gaia-tile {wildcards.tile} -o {output:q} --record-failure"
         " --config {params.config:q} >{log:q} 2>&1"
@@ -39,7 +39,7 @@ rule gaia_again:
         runtime=60,
     params:
         version=STAGES["gaia_tile"],
-        config=PLAN.standing_config("gaia_tile", "gaia", "results"),
+        config=PLAN.standing_config("gaia_tile", "gaia", "network", "results"),
         table=PLAN.gaia.tile_pattern,
     shell:
         "visql gaia-tile {wildcards.tile} -o {params.table:q} --again {output:q} --record-failure"

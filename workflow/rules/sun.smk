@@ -18,7 +18,7 @@ rule goes_day:
         runtime=30,
     params:
         version=STAGES["goes"],
-        config=PLAN.standing_config("goes", "goes", "results"),
+        config=PLAN.standing_config("goes", "goes", "network", "results"),
     shell:
         "visql goes-day {wildcards.day} -o {output:q} --record-failure"
         " --config {params.config:q} >{log:q} 2>&1"
@@ -39,7 +39,7 @@ rule goes_again:
         runtime=30,
     params:
         version=STAGES["goes"],
-        config=PLAN.standing_config("goes", "goes", "results"),
+        config=PLAN.standing_config("goes", "goes", "network", "results"),
         table=PLAN.radiation.goes_pattern,
     shell:
         "visql goes-day {wildcards.day} -o {params.table:q} --again {output:q} --record-failure"
@@ -102,7 +102,7 @@ rule angles:
     params:
         version=STAGES["angles"],
         # Who is asked for GOES, and how often, changes nothing here.
-        config=PLAN.standing_config("angles", "sun", "goes"),
+        config=PLAN.standing_config("angles", "sun", "goes", "network"),
         settings=[str(PLAN.settings.sun), PLAN.settings.goes.final_after],
         facts=PLAN.facts("detector"),
     shell:
