@@ -139,7 +139,7 @@ class Run:
     def _check(self, path: Path) -> None:
         """Refuse what is no whole frame of the instrument."""
         from visql_lib.errors import FrameError
-        from visql_lib.frames.exposure import inspect
+        from visql_lib.frames.look import inspect
 
         with self._checking:
             if inspect(path, self.instrument).quadrants == ():

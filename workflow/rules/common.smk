@@ -34,6 +34,8 @@ def make_plan():
         )
     except VisqlError as error:
         raise WorkflowError(str(error)) from None
+    except OSError as error:  # results on a disk that is full, or may not be written
+        raise WorkflowError(f"{error.filename or RESULTS}: {error.strerror or error}") from None
 
 
 def begin():
@@ -43,6 +45,8 @@ def begin():
         ALONE = begin_run(Path(RESULTS))
     except VisqlError as error:
         raise WorkflowError(str(error)) from None
+    except OSError as error:  # results on a disk that is full, or may not be written
+        raise WorkflowError(f"{error.filename or RESULTS}: {error.strerror or error}") from None
 
 
 # Planning makes millions of objects that live to its end: searching them for garbage costs a sixth of it.
