@@ -7,7 +7,7 @@ hangs on them are made again.
 """
 
 STAGES: dict[str, int] = {
-    "catalog": 4,
+    "catalog": 5,
     "preview": 2,
     "stars": 1,
     "moments": 1,
@@ -29,14 +29,14 @@ STAGES: dict[str, int] = {
     "goes_pictures": 1,
     "angles": 1,
     "plate": 1,
-    "detector": 1,
+    "detector": 2,
     "detector_pictures": 1,
     "movies": 4,
     "performance": 1,
     "fetch": 1,
     "pyramid": 1,
     "site": 1,
-    "quality": 1,
+    "quality": 2,
     "quality_pictures": 1,
     "legacy": 1,
     "status": 1,

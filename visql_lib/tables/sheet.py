@@ -117,7 +117,7 @@ def _parse(line: dict[str, str]) -> SheetRow:
     for name in NUMBERS:
         values[name] = float(line[name] or "nan")
     for name in INTEGERS:
-        values[name] = int(line.get(name, 0))
+        values[name] = int(line.get(name, "0") or ("0" if name == "flags" else ""))
     return SheetRow(**values)
 
 
