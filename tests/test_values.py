@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from visql_lib.values import (
     angle,
-    angles,
     duration,
     durations,
     moment,
@@ -20,6 +19,7 @@ from visql_lib.values import (
     possible_flux,
     said,
     unit_factor,
+    within,
 )
 
 SENTINELS = (-9999, -9999.0, -999.0, -99.0, 9999, 1e20, 1e30, "-9999", -32768, 9.969209968386869e36)
@@ -30,7 +30,7 @@ def test_what_stands_for_nothing_is_no_angle(value):
     found = angle(value, "SAA")
     assert math.isnan(found.value)
     assert found.doubt.startswith("SAA = ")
-    assert np.isnan(angles([float(value)], -360, 360)).all()
+    assert np.isnan(within([float(value)], -360, 360)).all()
     ra, dec = place(value, value)
     assert math.isnan(ra.value)
     assert math.isnan(dec.value)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 # What tables and headers have where there is nothing, as far as it could be taken for an angle.
-_NOTHING = (-99.0, -99.9, -99.99, -999.0)
+_NOTHING = (-99.0, -99.9, -99.99, -999.0, -9999.0)
 _BRIEF = 40  # characters of a value in a reason
 _SEXAGESIMAL = re.compile(
     r"(?P<sign>[+-])?(?P<a>\d{1,3})[:hd°\s]\s*(?P<b>[0-5]?\d)[:m'\s]\s*(?P<c>[0-5]?\d(?:\.\d*)?)s?\"?",
@@ -162,8 +162,8 @@ def _since_midnight(hour: str, minute: str, second: str | None, fraction: str | 
     return timedelta(hours=hours, minutes=minutes, seconds=seconds, microseconds=microseconds)
 
 
-def angles(values: ArrayLike, low: float, high: float) -> NDArray:
-    """Return a column of angles, NaN where one is impossible or stands for none."""
+def within(values: ArrayLike, low: float, high: float) -> NDArray:
+    """Return a column of numbers, NaN where one is impossible, or stands for none as -999 does."""
     import numpy as np
 
     found = np.asarray(np.ma.filled(np.ma.asarray(values).astype(float), np.nan))

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from visql_lib.archives.columns import Columns, known_columns, no_stars, star_columns
 from visql_lib.archives.errors import PassingError
+from visql_lib.archives.foreign import votable_columns, votable_units
 
 LARGEST = 1 << 28  # bytes of an answer, unpacked: two million stars
 _ENTITY = re.compile(rb"<!\s*ENTITY", re.IGNORECASE)
@@ -119,7 +120,8 @@ def _read_votable(body: bytes, where: str) -> tuple[Columns, bool]:
 def _rows(table: Any, where: str) -> Columns:
     if not len(table.array):
         return no_stars()
-    return star_columns({field.name: table.array[field.ID] for field in table.fields}, where)
+    numbers = known_columns(field.name for field in table.fields)["SOURCE_ID"]
+    return star_columns(votable_columns(table, numbers, where), where, votable_units(table))
 
 
 def _notes(element: Any) -> Iterator[tuple[str, str]]:
