@@ -25,7 +25,7 @@ STAGES: dict[str, int] = {
     "radiation": 1,
     "radiation_pictures": 1,
     "month_radiation": 1,
-    "goes": 1,
+    "goes": 2,
     "goes_pictures": 1,
     "angles": 1,
     "plate": 1,
