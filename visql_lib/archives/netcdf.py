@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     import netCDF4
@@ -15,15 +15,15 @@ _LOCK = threading.RLock()
 
 
 @contextmanager
-def netcdf(path: Path, mode: str = "r", **options: Any) -> Iterator[netCDF4.Dataset]:
+def netcdf(path: Path, mode: Literal["r", "w"] = "r", **options: Any) -> Iterator[netCDF4.Dataset]:
     """Open a netCDF file for this thread alone; others wait until it is closed.
 
     Parameters
     ----------
     path : Path
         Of the file.
-    mode : str, optional
-        As of `netCDF4.Dataset`.
+    mode : {"r", "w"}, optional
+        Whether it is read, or written anew.
     **options
         Further arguments of it.
     """
