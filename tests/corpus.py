@@ -10,6 +10,7 @@ import gzip
 import os
 import random
 import sys
+import warnings
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -298,8 +299,10 @@ def card(key: str, value: str) -> bytes:
 
 def with_card(good: bytes, hdu: int, key: str, card: bytes) -> bytes:
     """Replace a card of one header; with a key the header has not, its last card before END."""
-    with fits.open(BytesIO(good), lazy_load_hdus=False, disable_image_compression=True) as hdus:
-        info = hdus[hdu].fileinfo()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what was put there before
+        with fits.open(BytesIO(good), lazy_load_hdus=False, disable_image_compression=True) as hdus:
+            info = hdus[hdu].fileinfo()
     cards = [good[at : at + CARD] for at in range(info["hdrLoc"], info["datLoc"], CARD)]
     names = [c[:8].decode("latin-1").strip() for c in cards]
     at = names.index(key) if key in names else names.index("END") - 1
