@@ -21,6 +21,7 @@ from visql_lib.errors import LegacyFormatError, NameFormatError, brief
 from visql_lib.flags import MomentFlag
 from visql_lib.frames.instrument import Instrument
 from visql_lib.frames.names import ArchiveName, RawName
+from visql_lib.values import duration
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +42,7 @@ NO_STARS_R2, NO_STARS_OTHER = 9.9, 0.9999
 
 _MEDIANS_HEADER = ("catalogue", "R2", "COMA1", "COMA2", "ELL1", "ELL2", "TREF1", "TREF2")
 _MOMENTS_FILE = "_stars2_mom.cat"
+_LONGEST = 86400.0  # s, an exposure time
 _EXACT = 2.0**53  # beyond, not every whole number is a double
 
 
@@ -195,7 +197,11 @@ def read_exposure_times(path: Path) -> dict[str, float]:
             continue
         if not words[0].startswith("C_ALL"):
             exposure = _exposure(path, number, words[0], _MOMENTS_FILE)
-            (times[exposure],) = _floats(path, number, words[-1:])
+            time = duration(_floats(path, number, words[-1:])[0], "the exposure time", 0.0, _LONGEST)
+            if time.doubt:
+                log.warning("%s: line %d: %s", path, number, time.doubt)
+            else:
+                times[exposure] = time.value
     return times
 
 
