@@ -6,9 +6,12 @@ import contextlib
 import gzip
 import io
 import json
+import random
 import re
 import threading
 import time
+import warnings
+from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
@@ -24,7 +27,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from visql_lib.archives.columns import COLUMNS, known_columns
-from visql_lib.archives.errors import ArchiveError, PassingError
+from visql_lib.archives.errors import ArchiveError, PassingError, SourceError
+from visql_lib.archives.files import read_stars
 from visql_lib.archives.gaia import fetch_tile
 from visql_lib.archives.tiles import circle_of, cut_cone, tile_of, tiles_of
 from visql_lib.archives.wire import read_answer
@@ -761,6 +765,66 @@ def test_configurations_with_other_questions_keep_their_tiles_apart(tmp_path, ch
     assert tile_path(ours, 7) == tmp_path / "nside32" / "7.parquet"  # where stores have always had it
     assert tile_path(ours, 7).parent != tile_path(theirs, 7).parent
     assert tile_path(settings_from_mapping({"gaia": shared | {"timeout": 5.0}}), 7) == tile_path(ours, 7)
+
+
+# --- tables that lie, by the hundred
+
+
+def lied(chance, table):
+    """Change something of a table of stars, as programs and people do."""
+    name = chance.choice([n for n in table.colnames if n != "source_id"])
+    row = chance.randrange(len(table))
+    kind = chance.randrange(9)
+    if kind < 3:
+        table[name][row] = chance.choice(
+            [-9999.0, -999.0, 1e20, 1e30, 361.0, -91.0, np.nan, np.inf, 99.0, 0.0]
+        )
+    elif kind == 3:
+        table[name].mask[row] = True
+    elif kind == 4:
+        table[name].unit = chance.choice(["rad", "deg", "arcsec", "mag", "mas/yr", "kg", "mmag", "km/s"])
+    elif kind == 5:
+        table.rename_column(name, chance.choice([name.upper(), f"{name}_2", f" {name}"]))
+    elif kind == 6:
+        table["source_id"] = table["source_id"].astype(chance.choice(["f8", "U20"]))
+    elif kind == 7:
+        table[name] = (
+            table[name].astype(chance.choice(["f4", "i8", "U8"])) if np.isfinite(table[name]).all() else 0
+        )
+    else:
+        table[f"{name}_error"] = table[name] * 0.1
+    return kind
+
+
+@pytest.mark.parametrize("ending", ["fits", "csv", "ecsv", "parquet", "vot"])
+def test_tables_that_lie_give_stars_or_are_refused_by_name(tmp_path, ending):
+    """Whatever is read has a place on the sky, its own number, and a magnitude that can be."""
+    chance = random.Random(f"20240713 {ending}")
+    path, outcomes = tmp_path / f"a.{ending}", Counter()
+    true = {int(n): i for i, n in enumerate(SKY["source_id"])}
+    for _ in range(40):
+        table = catalogue(np.arange(12), TAP)
+        form = {"ecsv": "ascii.ecsv", "vot": "votable"}.get(ending)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            for _ in range(chance.randint(1, 2)):
+                with contextlib.suppress(KeyError, ValueError):  # two changes that exclude each other
+                    lied(chance, table)
+            table.write(path, overwrite=True, **({"format": form} if form else {}))
+        stars, said = None, ""
+        try:
+            stars = read_stars(path)
+        except SourceError as error:
+            said = str(error)
+        if stars is None:
+            assert said.startswith(str(path))
+            outcomes["refused"] += 1
+            continue
+        outcomes["read"] += 1
+        assert ((stars["RA"] >= 0) & (stars["RA"] < 360) & (np.abs(stars["DEC"]) <= 90)).all()
+        assert np.isnan(stars["G"]).any() or ((stars["G"] > -5) & (stars["G"] < 40)).all()
+        assert set(stars["SOURCE_ID"].tolist()) <= set(true)
+    assert min(outcomes["read"], outcomes["refused"]) >= 3, outcomes
 
 
 def test_a_tile_that_does_not_exist(ask):
