@@ -696,6 +696,17 @@ def test_units_of_columns_are_honoured(ask, tmp_path, name):
         np.testing.assert_allclose(stars[column], expected()[column], rtol=1e-6)
 
 
+def test_units_of_parquet_fields_are_honoured(ask, tmp_path):
+    """As tables of ours have them."""
+    table = pa.table({n: with_units(catalogue(all_rows(), TAP))[n].filled(np.nan) for n in ("ra", "dec")})
+    others = {n: SKY[n][all_rows()] for n in ("source_id", "G", "BP_RP")}
+    for name, values in others.items():
+        table = table.append_column(name, pa.array(values))
+    fields = [f.with_metadata({"unit": "rad"}) if f.name in ("ra", "dec") else f for f in table.schema]
+    pq.write_table(table.cast(pa.schema(fields)), tmp_path / "a.parquet")
+    np.testing.assert_allclose(in_folder(ask, tmp_path).stars["RA"], expected()["RA"], rtol=1e-9)
+
+
 def test_a_unit_that_is_none_of_angles_is_refused(ask, tmp_path):
     table = catalogue(all_rows(), TAP)
     table["dec"].unit = "kg"

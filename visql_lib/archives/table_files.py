@@ -43,7 +43,7 @@ def read_parquet(path: Path, limits: tuple[float, float]) -> Raw:
         names = _known(every, path)
         if not names:
             return NONE
-        units = _parquet_units(file.schema_arrow.metadata or {})
+        units = _parquet_units(file.schema_arrow)
         factor = factor_of("DEC", names["DEC"], units, str(path))
         low, high = (limit / factor for limit in limits)
         groups = [
@@ -62,9 +62,13 @@ def read_parquet(path: Path, limits: tuple[float, float]) -> Raw:
     return Raw(columns, units)
 
 
-def _parquet_units(metadata: Mapping[bytes, bytes]) -> dict[str, Any]:
-    """Return the units that astropy notes in a Parquet file."""
-    return _units_in(metadata.get(b"table_meta_yaml", b"").decode("utf-8", "replace"))
+def _parquet_units(schema: Any) -> dict[str, Any]:
+    """Return the units that a Parquet file notes, as astropy does, or as tables of ours do."""
+    text = (schema.metadata or {}).get(b"table_meta_yaml", b"")
+    ours = {
+        field.name: (field.metadata or {}).get(b"unit", b"").decode("utf-8", "replace") for field in schema
+    }
+    return {name: unit for name, unit in ours.items() if unit} | _units_in(text.decode("utf-8", "replace"))
 
 
 def _units_in(text: str) -> dict[str, Any]:
