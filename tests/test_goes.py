@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import html
+import random
 import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from datetime import UTC, date, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import quote, unquote, urlsplit
@@ -199,6 +201,54 @@ def test_fluxes_that_cannot_be_are_not_good(tmp_path):
 
     series = read_goes(spoilt(tmp_path, spoil, flag=[0, 0, 0, 0]))
     assert series["GOOD"].tolist() == [False, False, False, True]
+
+
+def lied_goes(chance, file):
+    """Change an attribute or values of a GOES file, as programs do that write it again."""
+    name = chance.choice(["time", "a_flux", "b_flux", "a_flags"])
+    variable = file[name]
+    variable.set_auto_maskandscale(False)
+    kind = chance.randrange(5)
+    if kind == 0:
+        variable[chance.randrange(4)] = chance.choice([0, 1, 99, 250])
+    elif kind == 1 and name.endswith("flux"):
+        variable[:] = [chance.choice([622.0, -1e-8, 0.0, np.inf, np.nan, 1e-7, 3e38]) for _ in range(4)]
+    elif kind == 2:
+        variable.setncattr(
+            chance.choice(["scale_factor", "add_offset"]), chance.choice([0.0, 2.0, -1.0, 1e300, np.nan])
+        )
+    elif kind == 3:
+        variable.setncattr(
+            "units",
+            chance.choice(["W/m2", "mW/m2", "", "seconds since 2024-07-13", "minutes since 2024-07-13"]),
+        )
+    else:
+        variable.setncattr("missing_value", chance.choice([1e-6, 0, -9999.0, 7]))
+
+
+def test_files_that_lie_give_fluxes_that_can_be_or_are_refused_by_name(tmp_path):
+    chance, outcomes = random.Random(20240713), Counter()
+    for number in range(60):
+
+        def spoil(file):
+            for _ in range(chance.randint(1, 2)):
+                lied_goes(chance, file)
+
+        path = spoilt(tmp_path, spoil, flag=[0, 0, 0, 0])
+        series, said = None, ""
+        try:
+            series = read_goes(path)
+        except GoesFormatError as error:
+            said = str(error)
+        if series is None:
+            assert said.startswith(str(path)), number
+            outcomes["refused"] += 1
+            continue
+        good = series["XRSA"][series["GOOD"]]
+        assert ((good > 0) & (good < 1)).all(), number
+        assert (series["TIME"] > np.datetime64("1970-01-01")).all(), number
+        outcomes["read"] += 1
+    assert min(outcomes["read"], outcomes["refused"]) >= 10, outcomes
 
 
 _IN_THREADS = """

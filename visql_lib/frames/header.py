@@ -107,7 +107,8 @@ class ExposureHeader:
 
 def _exposed(value: Any, img_t1: str, img_t2: str, instrument: Instrument) -> tuple[str, Checked]:
     """Return frame type and exposure time, each as far as the other lets it be known."""
-    time = duration(value, "EXPTIME", *instrument.exposure_times("other"))
+    longest = max(high for _, high in instrument.exposure_time_ranges.values())
+    time = duration(value, "EXPTIME", 0.0, longest)  # what the frame's type may hang on
     frame_type = instrument.frame_type(img_t1, img_t2, time.value)
     if is_missing(value):
         return frame_type, Checked(math.nan, "EXPTIME is missing")

@@ -35,7 +35,9 @@ def make_plan():
     except VisqlError as error:
         raise WorkflowError(str(error)) from None
     except OSError as error:  # results on a disk that is full, or may not be written
-        raise WorkflowError(f"{error.filename or RESULTS}: {error.strerror or error}") from None
+        raise WorkflowError(
+            f"{error.filename or 'results'}: {error.strerror or error}"
+        ) from None
 
 
 def begin():
@@ -46,7 +48,9 @@ def begin():
     except VisqlError as error:
         raise WorkflowError(str(error)) from None
     except OSError as error:  # results on a disk that is full, or may not be written
-        raise WorkflowError(f"{error.filename or RESULTS}: {error.strerror or error}") from None
+        raise WorkflowError(
+            f"{error.filename or 'results'}: {error.strerror or error}"
+        ) from None
 
 
 # Planning makes millions of objects that live to its end: searching them for garbage costs a sixth of it.
