@@ -10,6 +10,7 @@ import gzip
 import os
 import random
 import sys
+import warnings
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from astropy.io import fits
 
 from visql_lib.cli.simulate import make_frames
 from visql_lib.frames import load_instrument
+from visql_lib.frames.names import stem_of
 from visql_lib.simulate.plan import exposures_of
 
 SEED = 20240713
@@ -86,7 +88,7 @@ def corpus(good: bytes, start: int, fuzzed: int = FUZZED) -> list[Case]:
     for kind, damage in _RANDOM.items():
         names = [f"{kind} {number}" for number in range(fuzzed)]
         cases += [Case(name, _bytes(_damaged, good, damage, f"{start} {name}")) for name in names]
-    for kind, pack, suffix in (("gzip", _gzip, ".fits.gz"), ("tiles", _tiles, ".fits.fz")):
+    for kind, pack, suffix in (("gzip", _gzip, ".fits.gz"), ("tiles", tiles, ".fits.fz")):
         names = [f"{kind} {number}" for number in range(fuzzed // 2)]
         cases += [
             Case(
@@ -233,6 +235,9 @@ _RANDOM = {"header": _fuzz_header, "value": _fuzz_values, "cut": _cut, "flips": 
 # --- damage with a name --------------------------------------------------------------------------------------
 
 
+_LAST = 96 * 80 * 2 % BLOCK  # bytes of the small camera's pixels in the last block of a quadrant
+
+
 def _sizes(good: bytes) -> Iterator[Case]:
     yield Case("empty", _bytes(b""), UNREADABLE)
     yield Case("one byte", _bytes(b"S"), UNREADABLE)
@@ -242,9 +247,15 @@ def _sizes(good: bytes) -> Iterator[Case]:
     yield Case("a text", _bytes(b"I am no frame.\n" * 192), UNREADABLE)
     yield Case("a page", _bytes(b"<html><body>Please log in</body></html>".ljust(BLOCK)), UNREADABLE)
     yield Case("a page of odd size", _bytes(b"<!DOCTYPE html><title>503</title>"), UNREADABLE)
-    yield Case("one byte short", _bytes(lambda: good[:-1]), UNREADABLE)
+    yield Case("one byte short", _bytes(lambda: good[:-1]), OK)  # of the padding
     yield Case("one block short", _bytes(lambda: good[:-BLOCK]), UNREADABLE)
-    yield Case("one byte long", _bytes(lambda: good + b"\0"), UNREADABLE)
+    yield Case("one byte long", _bytes(lambda: good + b"\0"), OK)
+    yield Case("a text behind", _bytes(lambda: good + b"the end"), OK)
+    yield Case("no padding behind", _bytes(lambda: good[: len(good) - BLOCK + _LAST]), OK)
+    yield Case("one pixel short", _bytes(lambda: good[: len(good) - BLOCK + _LAST - 2]), UNREADABLE)
+    yield Case("capitals", _bytes(good), OK, ".FITS")
+    yield Case("a short ending", _bytes(good), OK, ".fit")
+    yield Case("a short ending, gzipped", _bytes(_gzip, good), OK, ".FIT.GZ")
     yield Case("a block of NUL behind", _bytes(lambda: good + bytes(BLOCK)), OK)
     yield Case("a block of text behind", _bytes(lambda: good + b"x" * BLOCK), OK)
     yield Case(
@@ -281,14 +292,17 @@ def _sparse(start: bytes, size: int) -> Put:
     return put
 
 
-def _card(key: str, value: str) -> bytes:
+def card(key: str, value: str) -> bytes:
+    """Return a card of a header; `value` is as it stands in the file."""
     return f"{key:8}= {value:>20}".encode("latin-1").ljust(CARD)
 
 
-def _with_card(good: bytes, hdu: int, key: str, card: bytes) -> bytes:
+def with_card(good: bytes, hdu: int, key: str, card: bytes) -> bytes:
     """Replace a card of one header; with a key the header has not, its last card before END."""
-    with fits.open(BytesIO(good), lazy_load_hdus=False, disable_image_compression=True) as hdus:
-        info = hdus[hdu].fileinfo()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what was put there before
+        with fits.open(BytesIO(good), lazy_load_hdus=False, disable_image_compression=True) as hdus:
+            info = hdus[hdu].fileinfo()
     cards = [good[at : at + CARD] for at in range(info["hdrLoc"], info["datLoc"], CARD)]
     names = [c[:8].decode("latin-1").strip() for c in cards]
     at = names.index(key) if key in names else names.index("END") - 1
@@ -342,6 +356,21 @@ _CLAIMS = [
     ("EXTNAME", "'nobody'"),
 ]
 _FACTS = [
+    ("DATE-OBS", "'2204-07-13T01:00:00'"),
+    ("DATE-OBS", "'2024-07-12T12:00:00'"),
+    ("DATE-OBS", "'2024-07-13'"),
+    ("DATE-OBS", "'13/07/24'"),
+    ("EXPTIME", "1.0E30"),
+    ("EXPTIME", "1.0E9"),
+    ("EXPTIME", "0"),
+    ("RA", "-9999"),
+    ("RA", "'17:55:00.0'"),
+    ("DEC", "-9999.0"),
+    ("DEC", "'+65:18:00'"),
+    ("PA", "-9999"),
+    ("SAA", "-9999"),
+    ("SAA", "'nan'"),
+    ("ALPHA", "1.0E20"),
     ("DATE-OBS", "'yesterday'"),
     ("DATE-OBS", "'0001-01-01T00:00:00'"),
     ("DATE-OBS", "'9999-12-31T23:59:59+00:01'"),
@@ -381,12 +410,19 @@ _RAW_CARDS = [
 
 def _headers(good: bytes) -> Iterator[Case]:
     for key, value in _CLAIMS:
-        yield Case(f"{key} = {value}", _bytes(_with_card, good, 2, key, _card(key, value)))
+        yield Case(f"{key} = {value}", _bytes(with_card, good, 2, key, card(key, value)))
     for key, value in _FACTS:
-        yield Case(f"primary {key} = {value}", _bytes(_with_card, good, 0, key, _card(key, value)))
-    for what, card in _RAW_CARDS:
-        yield Case(f"card: {what}", _bytes(_with_card, good, 0, "OBS_ID", card))
-        yield Case(f"card of a quadrant: {what}", _bytes(_with_card, good, 1, "CRPIX1", card))
+        yield Case(f"primary {key} = {value}", _bytes(with_card, good, 0, key, card(key, value)))
+    for what, text in _RAW_CARDS:
+        yield Case(f"card: {what}", _bytes(with_card, good, 0, "OBS_ID", text))
+        yield Case(f"card of a quadrant: {what}", _bytes(with_card, good, 1, "CRPIX1", text))
+    for value in ("NaN", "1,5", "'x", "1E400"):
+        broken = with_card(good, 2, "CRVAL1", card("CRVAL1", value))
+        yield Case(f"CRVAL1 = {value}", _bytes(broken), OK)
+    for key, value in (("EXPTIME", "89.52"), ("DATE-OBS", "'2024-07-13T09:00:00'"), ("RA", "1.0")):
+        yield Case(f"{key} twice", _bytes(with_card, good, 0, "OBS_ID", card(key, value)), OK)
+    yield Case("EXTNAME twice", _bytes(with_card, good, 1, "BSCALE", card("EXTNAME", "'1-1.F'")))
+    yield Case("sums that do not fit", _rewritten(good, _with_wrong_sums), OK)
     yield Case("END missing", _bytes(lambda: good.replace(b"END".ljust(CARD), b" " * CARD)), UNREADABLE)
     yield Case(
         "END missing in the first",
@@ -409,6 +445,11 @@ def _rewritten(good: bytes, change: Callable[[fits.HDUList], None]) -> Put:
         return out.getvalue()
 
     return _bytes(content)
+
+
+def _with_wrong_sums(hdus: fits.HDUList) -> None:
+    for hdu in hdus:
+        hdu.header["CHECKSUM"], hdu.header["DATASUM"] = "hcHjjc9ghcEghc9g", "123456"
 
 
 def _pixels(good: bytes) -> Iterator[Case]:
@@ -442,6 +483,18 @@ def _pixels(good: bytes) -> Iterator[Case]:
             hdu.data[:] = chance.integers(0, 65536, hdu.data.shape)
 
     yield Case("pixels of pure noise", _rewritten(good, noise), OK)
+
+    def half_dead(hdus: fits.HDUList) -> None:
+        hdus[2].data[:40] = 0
+
+    yield Case("half a quadrant dead", _rewritten(good, half_dead), OK)
+
+    def noiseless(hdus: fits.HDUList) -> None:
+        for hdu in hdus[1:]:
+            hdu.data[:] = 1000
+            hdu.data[20:70:16, 20:80:20] = 30000
+
+    yield Case("bright pixels without noise", _rewritten(good, noiseless), OK)
 
     def checkers(hdus: fits.HDUList) -> None:
         for hdu in hdus[1:]:
@@ -489,8 +542,15 @@ def _gzip(data: bytes) -> bytes:
     return gzip.compress(data, 1, mtime=0)
 
 
+def quadrants(good: bytes) -> Iterator[tuple[str, bytes]]:
+    """Yield name and pixels (uint16, native) of every quadrant of a frame, as astropy reads them."""
+    with fits.open(BytesIO(good), lazy_load_hdus=False) as hdus:
+        for hdu in hdus[1:]:
+            yield hdu.name, hdu.data.astype(np.uint16).tobytes()
+
+
 @cache
-def _tiles(good: bytes, kind: str = "RICE_1") -> bytes:
+def tiles(good: bytes, kind: str = "RICE_1") -> bytes:
     out = BytesIO()
     with fits.open(BytesIO(good), lazy_load_hdus=False) as hdus:
         packed = [fits.CompImageHDU(h.data, h.header, h.name, compression_type=kind) for h in hdus[1:]]
@@ -511,6 +571,13 @@ def _packed(good: bytes) -> Iterator[Case]:
     yield Case("gzip: wrong checksum", _bytes(whole[:-8] + b"\0\0\0\0" + whole[-4:]), OK, gz)
     yield Case("gzip: wrong size", _bytes(whole[:-4] + bytes(4)), OK + UNREADABLE, gz)
     yield Case("gzip: a text behind", _bytes(whole + b"x" * BLOCK), OK + UNREADABLE, gz)
+    members = _gzip(good[: len(good) // 3]) + _gzip(good[len(good) // 3 :])
+    yield Case("gzip: several members", _bytes(members), OK, gz)
+    yield Case("gzip: a few bytes behind", _bytes(whole + b"garbage"), OK, gz)
+    yield Case("gzip: zeros behind", _bytes(whole + bytes(1000)), OK, gz)
+    yield Case("gzip: no padding inside", _bytes(_gzip(good[: len(good) - BLOCK + _LAST])), OK, gz)
+    yield Case("gzip: named plain", _bytes(whole), UNREADABLE)
+    yield Case("gzip: named tiles", _bytes(whole), UNREADABLE, fz)
     yield Case("gzip: packed twice", _bytes(_gzip(whole)), UNREADABLE, gz)
     yield Case("gzip: of a cut frame", _bytes(_gzip(good[: len(good) // 2 // BLOCK * BLOCK])), OK, gz)
     yield Case("gzip: bomb behind a frame", _bomb(good, b"\0"), OK, gz)
@@ -519,9 +586,13 @@ def _packed(good: bytes) -> Iterator[Case]:
     yield Case("gzip: bomb in a quadrant", _bomb(huge, b"\0"), OK + UNREADABLE, gz)
     yield Case("gzip: plain frame named so", _bytes(good), UNREADABLE, gz)
     for kind in ("RICE_1", "GZIP_1", "HCOMPRESS_1"):
-        yield Case(f"tiles: good, {kind}", _bytes(_tiles, good, kind), OK, fz)
-    tiles = _tiles(good)
-    yield Case("tiles: cut", _bytes(tiles[: len(tiles) // 2 // BLOCK * BLOCK]), UNREADABLE, fz)
+        yield Case(f"tiles: good, {kind}", _bytes(tiles, good, kind), OK, fz)
+    packed = tiles(good)
+    yield Case("tiles: cut", _bytes(packed[: len(packed) // 2 // BLOCK * BLOCK]), UNREADABLE, fz)
+    named = with_card(packed, 1, "ZTENSION", card("EXTNAME", "'COMPRESSED_IMAGE'"))
+    yield Case("tiles: EXTNAME twice", _bytes(named), OK, fz)
+    wrong = with_card(packed, 2, "CRVAL1", card("CRVAL1", "NaN"))
+    yield Case("tiles: CRVAL1 = NaN", _bytes(wrong), OK, fz)
     yield Case("tiles: not packed", _bytes(good), OK, fz)
     for key, value in (
         ("ZNAXIS1", "99999999"),
@@ -539,7 +610,7 @@ def _packed(good: bytes) -> Iterator[Case]:
         ("PCOUNT", "999999999999"),
         ("THEAP", "999999999"),
     ):
-        yield Case(f"tiles: {key} = {value}", _bytes(_with_card, tiles, 1, key, _card(key, value)), suffix=fz)
+        yield Case(f"tiles: {key} = {value}", _bytes(with_card, packed, 1, key, card(key, value)), suffix=fz)
 
 
 def _bomb(start: bytes, filler: bytes, size: int = 6_000_000_000) -> Put:
@@ -585,7 +656,7 @@ def write(folder: Path, cases: list[Case]) -> dict[str, Case]:
     folder.mkdir(parents=True, exist_ok=True)
     for number, case in enumerate(cases):
         case.put(folder / case.name(number))
-    return {case.name(n).partition(".fits")[0]: case for n, case in enumerate(cases)}
+    return {stem_of(case.name(n)): case for n, case in enumerate(cases)}
 
 
 if __name__ == "__main__":

@@ -6,9 +6,12 @@ import contextlib
 import gzip
 import io
 import json
+import random
 import re
 import threading
 import time
+import warnings
+from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
@@ -24,7 +27,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from visql_lib.archives.columns import COLUMNS, known_columns
-from visql_lib.archives.errors import ArchiveError, PassingError
+from visql_lib.archives.errors import ArchiveError, PassingError, SourceError
+from visql_lib.archives.files import read_stars
 from visql_lib.archives.gaia import fetch_tile
 from visql_lib.archives.tiles import circle_of, cut_cone, tile_of, tiles_of
 from visql_lib.archives.wire import read_answer
@@ -32,7 +36,7 @@ from visql_lib.cli.gaia_tile import command
 from visql_lib.config import settings_from_mapping
 from visql_lib.simulate.field import star_field
 from visql_lib.tables.gaia import GAIA_TILE
-from visql_lib.tables.gaia_store import is_filled
+from visql_lib.tables.gaia_store import is_filled, tile_path
 from visql_lib.tables.store import read_table
 
 NSIDE = 256  # tiles of 0.23 deg
@@ -635,6 +639,203 @@ def test_a_hole_in_a_folder_does_not_go_unseen(ask, tmp_path, kind):
     damaged(tmp_path, kind)
     with pytest.raises(ArchiveError, match=kind):
         in_folder(ask, tmp_path)
+
+
+# --- other people's tables
+
+
+def test_a_votable_as_a_catalogue(ask, tmp_path):
+    for name, body in (("gaia.vot", xml(catalogue(all_rows(), TAP))), ("more.xml", xml(catalogue([], TAP)))):
+        (tmp_path / name).write_bytes(body)
+    same(in_folder(ask, tmp_path).stars, expected())
+    (tmp_path / "more.xml").unlink()
+    (tmp_path / "gaia.vot").rename(tmp_path / "gaia.vot.gz")
+    (tmp_path / "gaia.vot.gz").write_bytes(gzip.compress(xml(catalogue(all_rows(), TAP))))
+    same(in_folder(ask, tmp_path).stars, expected())
+    overflow = '<INFO name="QUERY_STATUS" value="OVERFLOW"/>'
+    (tmp_path / "gaia.vot.gz").write_bytes(xml(catalogue(all_rows(), TAP), overflow))
+    with pytest.raises(ArchiveError, match="holds only a part of the stars"):
+        in_folder(ask, tmp_path)
+
+
+def test_numbers_of_stars_that_did_not_arrive_whole_are_refused():
+    """A service that calls them int: astropy clips them, and five stars become one."""
+    body = xml(catalogue(np.arange(5), TAP))
+    assert body.count(b'datatype="long"') == 1
+    with pytest.raises(PassingError, match="numbers of stars did not arrive whole"):
+        read_answer(body.replace(b'datatype="long"', b'datatype="int"'), "x")
+
+
+@pytest.mark.parametrize("names", [VIZIER, TAP], ids=["vizier", "tap"])
+def test_fields_of_one_element_are_numbers(names):
+    table = catalogue(np.arange(5), names)
+    stars, _ = read_answer(xml(table).replace(b'datatype="double"', b'datatype="double" arraysize="1"'), "x")
+    assert np.array_equal(stars["RA"], SKY["RA"][:5])
+
+
+def with_units(table):
+    """The same stars in radians, arcsec a year, and millimagnitudes."""
+    other = table.copy()
+    for name, unit, factor in (
+        ("ra", "rad", np.pi / 180), ("dec", "rad", np.pi / 180), ("pmra", "arcsec/yr", 1e-3),
+        ("pmdec", "arcsec/yr", 1e-3), ("phot_g_mean_mag", "mmag", 1e3),
+    ):  # fmt: skip
+        other[name] = other[name] * factor
+        other[name].unit = unit
+    return other
+
+
+@pytest.mark.parametrize("name", ["a.fits", "a.ecsv", "a.parquet", "a.vot"])
+def test_units_of_columns_are_honoured(ask, tmp_path, name):
+    table = with_units(catalogue(all_rows(), TAP))
+    form = {"a.ecsv": "ascii.ecsv", "a.vot": "votable"}.get(name)
+    table.write(tmp_path / name, **({"format": form} if form else {}))
+    stars = in_folder(ask, tmp_path).stars
+    assert len(stars["RA"]) == len(expected()["RA"])
+    for column in ("RA", "DEC", "PMRA", "PMDEC", "G"):
+        np.testing.assert_allclose(stars[column], expected()[column], rtol=1e-6)
+
+
+def test_units_of_parquet_fields_are_honoured(ask, tmp_path):
+    """As tables of ours have them."""
+    table = pa.table({n: with_units(catalogue(all_rows(), TAP))[n].filled(np.nan) for n in ("ra", "dec")})
+    others = {n: SKY[n][all_rows()] for n in ("source_id", "G", "BP_RP")}
+    for name, values in others.items():
+        table = table.append_column(name, pa.array(values))
+    fields = [f.with_metadata({"unit": "rad"}) if f.name in ("ra", "dec") else f for f in table.schema]
+    pq.write_table(table.cast(pa.schema(fields)), tmp_path / "a.parquet")
+    np.testing.assert_allclose(in_folder(ask, tmp_path).stars["RA"], expected()["RA"], rtol=1e-9)
+
+
+def test_a_unit_that_is_none_of_angles_is_refused(ask, tmp_path):
+    table = catalogue(all_rows(), TAP)
+    table["dec"].unit = "kg"
+    table.write(tmp_path / "a.fits")
+    with pytest.raises(ArchiveError, match=r"a\.fits: dec is in 'kg', not in deg"):
+        in_folder(ask, tmp_path)
+
+
+def test_masks_of_astropys_parquet_are_honoured(ask, tmp_path):
+    """It writes them as columns of their own, beside values that mean nothing."""
+    rows = np.flatnonzero(tile_of(SKY["RA"], SKY["DEC"], NSIDE) == TILE)
+    table = catalogue(rows, TAP)
+    table["dec"].mask[0] = table["bp_rp"].mask[1] = table["source_id"].mask[2] = True
+    table.write(tmp_path / "a.parquet")
+    assert "dec.mask" in pq.read_schema(tmp_path / "a.parquet").names
+    stars = in_folder(ask, tmp_path, TILE).stars
+    left = np.sort(SKY["source_id"][rows][(SKY["G"][rows] < 21) & ~np.isin(np.arange(len(rows)), [0, 2])])
+    assert stars["SOURCE_ID"].tolist() == left.tolist()
+    assert np.isnan(stars["BP_RP"][stars["SOURCE_ID"] == SKY["source_id"][rows[1]]]).all()
+
+
+def test_a_text_with_a_byte_order_mark_is_read(ask, tmp_path):
+    """As spreadsheets write it; beside another one it was left out, and the tile had a part of its stars."""
+    half = len(all_rows()) // 2
+    (tmp_path / "a.csv").write_bytes(as_text(catalogue(all_rows()[:half], TAP), "ascii.csv"))
+    (tmp_path / "b.csv").write_bytes(
+        b"\xef\xbb\xbf" + as_text(catalogue(all_rows()[half:], TAP), "ascii.csv")
+    )
+    same(in_folder(ask, tmp_path).stars, expected())
+
+
+@pytest.mark.parametrize("form", ["csv", "fits", "parquet"])
+def test_what_is_nearly_a_table_of_stars_is_not_left_out(ask, tmp_path, form):
+    truth_file(tmp_path / "a.parquet", all_rows())
+    table = catalogue(all_rows(), TAP)
+    table.rename_column("phot_g_mean_mag", "brightness")
+    table.write(tmp_path / f"b.{form}")
+    with pytest.raises(ArchiveError, match=rf"b\.{form}: looks like a table of stars, but has no column G"):
+        in_folder(ask, tmp_path)
+
+
+def test_a_catalogue_without_colours_says_so(ask, tmp_path, caplog):
+    table = catalogue(all_rows(), {n: v for n, v in TAP.items() if n != "BP_RP"})
+    table.write(tmp_path / "a.fits")
+    assert np.isnan(in_folder(ask, tmp_path).stars["BP_RP"]).all()
+    assert "a.fits: has no colours" in caplog.text
+
+
+def test_what_stands_for_nothing_is_unknown(ask, tmp_path):
+    rows = np.flatnonzero(tile_of(SKY["RA"], SKY["DEC"], NSIDE) == TILE)
+    table = catalogue(rows, TAP).filled(-9999.0)
+    table["ra"][0], table["phot_g_mean_mag"][1], table["pmra"][2], table["bp_rp"][3] = -9999, -999, 1e20, 99
+    table.write(tmp_path / "a.fits")
+    stars = in_folder(ask, tmp_path).stars
+    assert not set(SKY["source_id"][rows[:2]]) & set(stars["SOURCE_ID"].tolist())
+    for name, row in (("PMRA", 2), ("BP_RP", 3)):
+        assert np.isnan(stars[name][stars["SOURCE_ID"] == SKY["source_id"][rows[row]]]).all()
+    assert np.nanmin(stars["PMRA"]) > -1000
+
+
+@pytest.mark.parametrize("changes", [{"faintest": 18.0}, {"tap_table": "other.gaia"}])
+def test_configurations_with_other_questions_keep_their_tiles_apart(tmp_path, changes):
+    """On one store, each removed what the other had asked for."""
+    shared = {"store": str(tmp_path), "folder": str(tmp_path)}
+    ours = settings_from_mapping({"gaia": shared})
+    theirs = settings_from_mapping({"gaia": shared | changes})
+    assert tile_path(ours, 7) == tmp_path / "nside32" / "7.parquet"  # where stores have always had it
+    assert tile_path(ours, 7).parent != tile_path(theirs, 7).parent
+    assert tile_path(settings_from_mapping({"gaia": shared | {"timeout": 5.0}}), 7) == tile_path(ours, 7)
+
+
+# --- tables that lie, by the hundred
+
+
+def lied(chance, table):
+    """Change something of a table of stars, as programs and people do."""
+    name = chance.choice([n for n in table.colnames if n != "source_id"])
+    row = chance.randrange(len(table))
+    kind = chance.randrange(9)
+    if kind < 3:
+        table[name][row] = chance.choice(
+            [-9999.0, -999.0, 1e20, 1e30, 361.0, -91.0, np.nan, np.inf, 99.0, 0.0]
+        )
+    elif kind == 3:
+        table[name].mask[row] = True
+    elif kind == 4:
+        table[name].unit = chance.choice(["rad", "deg", "arcsec", "mag", "mas/yr", "kg", "mmag", "km/s"])
+    elif kind == 5:
+        table.rename_column(name, chance.choice([name.upper(), f"{name}_2", f" {name}"]))
+    elif kind == 6:
+        table["source_id"] = table["source_id"].astype(chance.choice(["f8", "U20"]))
+    elif kind == 7:
+        table[name] = (
+            table[name].astype(chance.choice(["f4", "i8", "U8"])) if np.isfinite(table[name]).all() else 0
+        )
+    else:
+        table[f"{name}_error"] = table[name] * 0.1
+    return kind
+
+
+@pytest.mark.parametrize("ending", ["fits", "csv", "ecsv", "parquet", "vot"])
+def test_tables_that_lie_give_stars_or_are_refused_by_name(tmp_path, ending):
+    """Whatever is read has a place on the sky, its own number, and a magnitude that can be."""
+    chance = random.Random(f"20240713 {ending}")
+    path, outcomes = tmp_path / f"a.{ending}", Counter()
+    true = {int(n): i for i, n in enumerate(SKY["source_id"])}
+    for _ in range(40):
+        table = catalogue(np.arange(12), TAP)
+        form = {"ecsv": "ascii.ecsv", "vot": "votable"}.get(ending)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            for _ in range(chance.randint(1, 2)):
+                with contextlib.suppress(KeyError, ValueError):  # two changes that exclude each other
+                    lied(chance, table)
+            table.write(path, overwrite=True, **({"format": form} if form else {}))
+        stars, said = None, ""
+        try:
+            stars = read_stars(path)
+        except SourceError as error:
+            said = str(error)
+        if stars is None:
+            assert said.startswith(str(path))
+            outcomes["refused"] += 1
+            continue
+        outcomes["read"] += 1
+        assert ((stars["RA"] >= 0) & (stars["RA"] < 360) & (np.abs(stars["DEC"]) <= 90)).all()
+        assert np.isnan(stars["G"]).any() or ((stars["G"] > -5) & (stars["G"] < 40)).all()
+        assert set(stars["SOURCE_ID"].tolist()) <= set(true)
+    assert min(outcomes["read"], outcomes["refused"]) >= 3, outcomes
 
 
 def test_a_tile_that_does_not_exist(ask):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from astropy.io import fits
 from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
@@ -426,6 +427,38 @@ def test_thresholds_and_the_quadrant_that_is_off(month, toy, tmp_path):
     assert frames["WORST_SIGMA"][last] > 50
     assert frames["N_DEVIATING"][last] >= 1
     assert "off: 2-1.H" in drawn(found, toy)[0]
+
+
+def test_a_quadrant_that_is_dead_in_part_is_flagged_and_out_of_the_medians(month, toy, tmp_path):
+    """Half of it zero: READ_NOISE is then that of the step between the halves."""
+    layout = toy.quadrants["1-1.E"]
+    pixels = np.random.default_rng(5).normal(2650, 1.3, layout.shape).round().astype(np.uint16)
+    frame = tmp_path / "C_20240715_010000_W_00000001.VIS.bin_01_01.fits"
+    dead = pixels.copy()
+    dead[:300] = 0
+    parts = [("1-1.E", dead), *((name, pixels) for name in list(toy.quadrants) if name != "1-1.E")]
+    fits.HDUList([fits.PrimaryHDU(), *(fits.ImageHDU(p, name=n) for n, p in parts)]).writeto(frame)
+    with open_exposure(frame, toy) as exposure:
+        rows = measure_frame(exposure, None, PreviewSettings()).quadrants
+    flagged = rows["EXT"][rows["FLAGS"] & QuadrantFlag.DEAD != 0]
+    assert flagged.tolist() == ["1-1.E"]
+    assert rows["READ_NOISE"][rows["EXT"] == "1-1.E"] > 100
+
+    def change(line, table):
+        if "0715_010000" in line:
+            off = table["EXT"] == "1-1.E"
+            table["READ_NOISE"] = np.where(off, 1323, table["READ_NOISE"]).astype(np.float32)
+            table["FLAGS"] = np.where(off, QuadrantFlag.DEAD.value, table["FLAGS"]).astype(np.int16)
+        return table
+
+    clean = month_detector(copied(month, tmp_path / "clean"), toy, LIMITS)
+    found = month_detector(copied(month, tmp_path, change=change), toy, LIMITS)
+    last = int(np.argmax(found.frames["DATE_OBS"]))
+    for name in ("READ_NOISE_SCATTER", "READ_NOISE_ERR"):
+        assert found.frames[name][last] < 2 * clean.frames[name][last]
+    assert found.frames["FLAGS"][last] & QuadrantFlag.DEAD
+    assert found.frames["WORST"][last] != "1-1.E"
+    assert 1323 in found.quadrants["READ_NOISE"]  # the table has what was measured
 
 
 # --- odd quadrants ----------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import ndimage
 
 from visql_lib.config import CatalogSettings
+from visql_lib.errors import DetectionError
 from visql_lib.flags import SourceFlag
 from visql_lib.sources import compiled, detect_sources
 from visql_lib.sources.background import fit_background, subtract_row
@@ -20,6 +21,7 @@ from visql_lib.sources.detect import COLUMNS
 from visql_lib.sources.engine import measure
 from visql_lib.sources.labels import list_pixels, scan_groups
 from visql_lib.sources.photometry import measure_sources
+from visql_lib.sources.reference import measure as with_sep
 from visql_lib.sources.shapes import SOURCE, faintest_needed
 
 FAST = CatalogSettings(engine="fast")
@@ -439,6 +441,30 @@ def test_a_constant_image_has_no_source():
     for shape in ((128, 128), (1, 1), (3, 200)):
         result = measure(np.full(shape, 77, np.uint16), FAST, SATURATION)
         assert (result.rms, result.background, len(result.columns["X_IMAGE"])) == (0, 77, 0)
+
+
+def test_stars_on_a_background_without_noise_are_found_by_both_engines():
+    image = np.full((192, 192), 1000.0)
+    places = [(x, y) for x in (30, 80, 130, 170) for y in (40, 110)]
+    for n, (x, y) in enumerate(places):
+        add_gaussian(image, x, y, 20000 + 1000 * n, 1.7)
+    image = np.rint(image).astype(np.uint16)
+    ours, theirs = measure(image, FAST, SATURATION), with_sep(image, SEP, SATURATION)
+    assert (ours.rms, theirs.rms) == (1.0, 1.0)
+    assert len(ours.columns["X_IMAGE"]) == len(theirs.columns["X_IMAGE"]) == len(places)
+    assert sorted(nearest(ours.columns, places)) == list(range(len(places)))
+    np.testing.assert_allclose(ours.columns["FLUX_AUTO"], theirs.columns["FLUX_AUTO"], rtol=0.01)
+
+
+def test_a_field_that_is_one_source_is_given_up_by_both_engines():
+    """A seventh of the pixels hot: with the filter they touch, and most of the quadrant is one group."""
+    rng = np.random.default_rng(1)
+    image = np.rint(rng.normal(1000, 5, (2066, 2048))).astype(np.uint16)
+    hot = rng.random(image.shape) < 0.15
+    image[hot] += rng.integers(50, 3000, hot.sum()).astype(np.uint16)
+    for engine, how in ((measure, FAST), (with_sep, SEP)):
+        with pytest.raises(DetectionError, match=r"too many pixels above 1\.5 sigma"):
+            engine(image, how, SATURATION)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])

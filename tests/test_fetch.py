@@ -981,15 +981,17 @@ def served(product, path):
     return Served(path, product.archive, product.raw, product.created)
 
 
-def test_a_frame_of_another_exposure_is_refused(fetch, archive, raw, tmp_path):
-    """Two files exchanged: their headers tell."""
+@pytest.mark.parametrize("later", ["20240712_02", "20240713_02"])
+def test_a_frame_of_another_exposure_is_refused(fetch, archive, raw, tmp_path, later):
+    """Two files exchanged: their headers tell, an hour apart or a day."""
     first, second, *_ = archive.products
-    archive.products = [served(first, second.path), second]
+    other = next(p for p in archive.products if later in name_of(p))
+    archive.products = [served(first, other.path), second]
     outcome = fetch()
     assert len(outcome.loaded) == 1
     (failure,) = outcome.failures
     assert re.search(
-        r"is of 2024-07-12T\S+ by its header \(DATE-OBS\), not of 2024-07-12T\S+, as was", failure
+        r"is of 2024-07-1\dT\S+ by its header \(DATE-OBS\), not of 2024-07-12T\S+, as was", failure
     )
     assert loaded(raw) == [name_of(second)]
 

@@ -15,7 +15,7 @@ from numpy.testing import assert_allclose
 
 from visql_lib.errors import FrameError, NameFormatError
 from visql_lib.frames import ArchiveName, ExposureHeader, RawName, load_instrument, open_exposure
-from visql_lib.frames.exposure import inspect
+from visql_lib.frames.look import inspect
 from visql_lib.frames.mosaic import ZOOM_POSITIONS, Preview, bounding_box, image_corner
 from visql_lib.frames.statistics import integer_median, level_and_noise
 

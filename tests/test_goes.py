@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import html
+import random
+import subprocess
+import sys
 import threading
 import time
+from collections import Counter
 from datetime import UTC, date, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import quote, unquote, urlsplit
@@ -164,6 +168,112 @@ def test_fills_are_no_numbers_and_small_fluxes_are(tmp_path):
     assert series["GOOD"].tolist() == [False, True, False]
 
 
+@pytest.mark.parametrize("kind", ["i2", "i4"])
+def test_packed_fluxes_are_unpacked(tmp_path, kind):
+    """As xarray and nco write a file again: 622 W/m2 were taken for 6.2e-9."""
+
+    def spoil(file):
+        file.renameVariable("a_flux", "old")
+        flux = file.createVariable("a_flux", kind, ("time",), fill_value=-32768)
+        flux.setncatts({"units": "W/m2", "scale_factor": 1e-11, "add_offset": 1e-10})
+        flux.set_auto_maskandscale(False)
+        flux[:] = [612, -32768, 100, 0]
+
+    series = read_goes(spoilt(tmp_path, spoil, flag=[0, 0, 0, 0]))
+    np.testing.assert_allclose(series["XRSA"], [6.22e-9, np.nan, 1.1e-9, 1e-10], rtol=1e-6)
+    assert series["GOOD"].tolist() == [True, False, True, True]
+
+
+def test_packed_times_are_unpacked(tmp_path):
+    def spoil(file):
+        file.renameVariable("time", "old")
+        moments = file.createVariable("time", "i4", ("time",))
+        moments.setncatts({"units": "seconds since 2024-07-13", "scale_factor": 60.0})
+        moments.set_auto_maskandscale(False)
+        moments[:] = [0, 1, 2, 3]
+
+    assert read_goes(spoilt(tmp_path, spoil))["TIME"][3] == MIDNIGHT + np.timedelta64(180, "s")
+
+
+def test_fluxes_that_cannot_be_are_not_good(tmp_path):
+    def spoil(file):
+        file["a_flux"][:] = [622.0, 0.0, -1e-9, 1e-8]
+
+    series = read_goes(spoilt(tmp_path, spoil, flag=[0, 0, 0, 0]))
+    assert series["GOOD"].tolist() == [False, False, False, True]
+
+
+def lied_goes(chance, file):
+    """Change an attribute or values of a GOES file, as programs do that write it again."""
+    name = chance.choice(["time", "a_flux", "b_flux", "a_flags"])
+    variable = file[name]
+    variable.set_auto_maskandscale(False)
+    kind = chance.randrange(5)
+    if kind == 0:
+        variable[chance.randrange(4)] = chance.choice([0, 1, 99, 250])
+    elif kind == 1 and name.endswith("flux"):
+        variable[:] = [chance.choice([622.0, -1e-8, 0.0, np.inf, np.nan, 1e-7, 3e38]) for _ in range(4)]
+    elif kind == 2:
+        variable.setncattr(
+            chance.choice(["scale_factor", "add_offset"]), chance.choice([0.0, 2.0, -1.0, 1e300, np.nan])
+        )
+    elif kind == 3:
+        variable.setncattr(
+            "units",
+            chance.choice(["W/m2", "mW/m2", "", "seconds since 2024-07-13", "minutes since 2024-07-13"]),
+        )
+    else:
+        variable.setncattr("missing_value", chance.choice([1e-6, 0, -9999.0, 7]))
+
+
+def test_files_that_lie_give_fluxes_that_can_be_or_are_refused_by_name(tmp_path):
+    chance, outcomes = random.Random(20240713), Counter()
+    for number in range(60):
+
+        def spoil(file):
+            for _ in range(chance.randint(1, 2)):
+                lied_goes(chance, file)
+
+        path = spoilt(tmp_path, spoil, flag=[0, 0, 0, 0])
+        series, said = None, ""
+        try:
+            series = read_goes(path)
+        except GoesFormatError as error:
+            said = str(error)
+        if series is None:
+            assert said.startswith(str(path)), number
+            outcomes["refused"] += 1
+            continue
+        good = series["XRSA"][series["GOOD"]]
+        assert ((good > 0) & (good < 1)).all(), number
+        assert (series["TIME"] > np.datetime64("1970-01-01")).all(), number
+        outcomes["read"] += 1
+    assert min(outcomes["read"], outcomes["refused"]) >= 10, outcomes
+
+
+_IN_THREADS = """
+import sys, threading
+from pathlib import Path
+from visql_lib.archives.goes_files import read_goes
+def read():
+    for _ in range(40):
+        assert len(read_goes(Path(sys.argv[1]))["TIME"]) == 4
+threads = [threading.Thread(target=read) for _ in range(4)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+print("done")
+"""
+
+
+def test_files_may_be_read_in_threads(tmp_path):
+    """HDF5 is not made for it: the process died. In a process of its own, therefore."""
+    path = spoilt(tmp_path, nothing)
+    done = subprocess.run(
+        [sys.executable, "-c", _IN_THREADS, str(path)], capture_output=True, text=True, timeout=120
+    )
+    assert (done.returncode, done.stdout) == (0, "done\n"), done.stderr[-1000:]
+
+
 def without(name):
     return lambda file: file.renameVariable(name, "other")
 
@@ -183,6 +293,8 @@ def without(name):
         ("cannot be read", nothing, {"units": "seconds since 2000-31-01"}),
         ("senseless", nothing, {"units": "seconds since 1900-01-01"}),
         ("in 'counts', not in W/m2", lambda f: f["a_flux"].setncattr("units", "counts"), {}),
+        ("packed with scale_factor 0", lambda f: f["a_flux"].setncattr("scale_factor", 0.0), {}),
+        ("a_flags is packed", lambda f: f["a_flags"].setncattr("scale_factor", 2.0), {}),
         ("is senseless", lambda f: f["time"].__setitem__(0, 1e300), {}),
     ],
 )
@@ -659,6 +771,23 @@ def test_join_sorts_and_keeps_the_first_good_sample_of_a_time():
     assert (np.diff(joined["TIME"]) > np.timedelta64(0)).all()
     assert len(join_series([])["TIME"]) == len(join_series([series_of([], [])])["TIME"]) == 0
     assert set(join_series([])) == set(GOES_SERIES.names)
+
+
+def test_of_two_satellites_one_counts_at_a_time():
+    """They begin their samples apart: mixed, each would last for half of its time."""
+    seconds = 60.0 * np.arange(10)
+    first = series_of(np.r_[seconds[:3], seconds[7:]], 1e-8)  # 180 to 420 s missing
+    second = series_of(seconds + 20, 3e-8, satellite="GOES-18")
+    joined = join_series([first, second])
+    assert joined["SATELLITE"].tolist() == ["GOES-16"] * 3 + ["GOES-18"] * 3 + ["GOES-16"] * 3
+    since = (joined["TIME"] - MIDNIGHT) / np.timedelta64(1, "s")
+    assert since.tolist() == [0, 60, 120, 200, 260, 320, 420, 480, 540]
+    alone = measure(joined, MIDNIGHT, 100.0, 0.0)
+    assert (alone["GOES_FLUX"], alone["GOES_SATELLITE"]) == (pytest.approx(1e-8), "GOES-16")
+    gap = measure(joined, MIDNIGHT + np.timedelta64(200, "s"), 180.0, 0.0)
+    assert (gap["GOES_FLUX"], gap["GOES_SATELLITE"]) == (pytest.approx(3e-8), "GOES-18")
+    swapped = join_series([second, first])
+    assert set(swapped["SATELLITE"].tolist()) == {"GOES-18"}  # the first 20 s hold no whole sample
 
 
 def test_samples_last_until_the_next_but_not_over_gaps():

@@ -22,6 +22,7 @@ from visql_lib.tables.imported import ImportedRow, imported_path, merge_imported
 VIS = load_instrument("euclid_vis")
 E1, E2, E3 = (f"C_20230405_06070{i}_W_0123456{i}.VIS.bin_01_01" for i in (1, 2, 3))
 ARCHIVE = "EUC_LE1_VIS-00001-1-W_20230405T060701.000000Z_01_01_01.00_EUCLIDSOC"
+MEDIANS_HEADER = "#|   catalogue   |   R2  | COMA1 | COMA 2 | ELL 1 | ELL 2 | TREF 1 | TREF 2 |\n"
 MEDIANS = {
     E1: dict(zip(legacy.MEDIANS, (1.95, 0.03, -0.02, -0.0236, 0.0065, -0.24, -0.0), strict=True)),
     E2: dict.fromkeys(legacy.MEDIANS, np.nan),
@@ -127,6 +128,29 @@ def test_a_month_comes_back(tmp_path):
         assert (rows[E1].archive_name == ARCHIVE) == ("le1" in path.name)
 
 
+def test_columns_go_by_their_names(tmp_path):
+    """Not by their place; blanks in names do not count."""
+    path = tmp_path / "psfmoments_202304_score.csv"
+    path.write_text(f"score , e1 , image , R2 , e2\n15.06 , -0.0236 , {E1}_ , 1.978 , 0.0065\n")
+    assert legacy.read_scores(path) == {E1: legacy.ScoreRow(1.978, -0.0236, 0.0065, 15.06)}
+    path = tmp_path / "psfmoments_202304.txt"
+    path.write_text(
+        "#| catalogue | ELL1 | ELL2 | R2 | COMA 1 | COMA 2 | TREF 1 | TREF 2 |\n"
+        f"| {E1}_stars2_mom.cat | -0.0236 | 0.0065 | 1.95 | 0.03 | -0.02 | -0.24 | -0.0 |\n"
+    )
+    assert legacy.read_psfmoments(path) == {E1: MEDIANS[E1]}
+
+
+def test_an_exposure_that_comes_twice_and_infinite_values_are_told(tmp_path, caplog):
+    path = tmp_path / "psfmoments_202304_score.csv"
+    path.write_text(f"image,R2,e1,e2,score\n{E1}_,1.978,-0.02,0.006,inf\n{E1}_,9,9,9,9\n")
+    row = legacy.read_scores(path)[E1]
+    assert row.R2 == 1.978
+    assert np.isnan(row.score)
+    assert "line 2: a value is infinite, so unknown" in caplog.text
+    assert f"line 3: {E1} comes twice; its first line counts" in caplog.text
+
+
 def test_moments_come_back_and_flagged_stars_stay_out(tmp_path):
     table = moments_table()
     table["FLAGS"][3] = MomentFlag.LOST_CENTRE
@@ -206,13 +230,25 @@ def test_the_catalogue_is_the_same_twice(tmp_path):
         (legacy.read_stars2, "s.cat", "1 2 3 4 5 6 7 8 9 1.5 2\n", "FLAGS must be whole numbers"),
         (legacy.read_stars2, "s.cat", "1 2 3 4 5 6 7 8 9 1 2", "line 1: no line end"),
         (legacy.read_psfmoments, "p.txt", "no table\n", "line 1: wants a header"),
-        (legacy.read_psfmoments, "p.txt", "#| c |\n| a | 1 |\n", "line 2: 2 cells, wants 8"),
-        (legacy.read_psfmoments, "p.txt", f"#| c |\n| {'a | ' * 8}\n", "line 2: 'a' is no exposure"),
-        (legacy.read_scores, "p_score.csv", f"image\n{E1}_ , 1, 2, 3, ?\n", r"line 2: '\?' is not a number"),
+        (legacy.read_psfmoments, "p.txt", "#| c |\n| a | 1 |\n", "line 1: wants the columns 'catalogue | R2"),
+        (legacy.read_psfmoments, "p.txt", f"{MEDIANS_HEADER}| a | 1 |\n", "line 2: 2 cells, wants 8"),
+        (legacy.read_psfmoments, "p.txt", f"{MEDIANS_HEADER}| {'a | ' * 8}\n", "line 2: 'a' is no exposure"),
+        (
+            legacy.read_scores,
+            "p_score.csv",
+            f"image , R2 , e1 , e2 , score\n{E1}_ , 1, 2, 3, ?\n",
+            r"line 2: '\?' is not a number",
+        ),
+        (
+            legacy.read_scores,
+            "p_score.csv",
+            f"image,R2,e1,score\n{E1}_ ,1,2,3\n",
+            "line 1: wants the columns",
+        ),
         (
             legacy.read_scores,
             "p_le1_score.csv",
-            f"image\n{E1}_ ; 1;2;3;4;5\n",
+            f"image ; R2 ; e1 ; e2 ; score ; EASname\n{E1}_ ; 1;2;3;4;5\n",
             "line 2: '5' is no archive name",
         ),
         (legacy.read_archive_names, "n", f'"a.b","c"\r\n"{ARCHIVE}"\r\n', "line 2: wants archive name"),

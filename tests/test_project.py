@@ -1,6 +1,9 @@
 """The project's own files agree with each other."""
 
+import os
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -124,3 +127,35 @@ def test_the_project_speaks_of_itself_alone():
         for path in (ROOT / folder).rglob("*"):
             if path.suffix in (".py", ".smk", ".md", ".yaml", ".rst", ".json"):
                 assert not pattern.search(path.read_text(encoding="utf-8")), path
+
+
+@pytest.mark.parametrize(
+    ("body", "options", "said"),
+    [
+        ("import os; os.abort()", ("-n", "1"), "crashed while running 'test_it.py::test_that_ends_badly'"),
+        ("import time; time.sleep(60)", ("--timeout", "1"), "test_that_ends_badly - Failed: Timeout"),
+    ],
+    ids=["a crash", "a hang"],
+)
+def test_a_crash_or_a_hang_is_a_failure_that_names_its_test(tmp_path, body, options, said):
+    """Once a worker that died was started again without a word, and the run waited for ever."""
+    (tmp_path / "test_it.py").write_text(f"def test_that_ends_badly():\n    {body}\n")
+    (tmp_path / "pyproject.toml").write_text((ROOT / "pyproject.toml").read_text())
+    command = [sys.executable, "-m", "pytest", *options, "test_it.py"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert said in done.stdout
+
+
+def test_the_whole_of_the_checks_has_a_limit(tmp_path):
+    folder = tmp_path / ".ci"
+    folder.mkdir()
+    text = (ROOT / ".ci" / "run").read_text()
+    (folder / "run").write_text(text[: text.index("# SExtractor")] + "sleep 60\n")
+    (folder / "run").chmod(0o755)
+    limits = dict(os.environ) | {"VISQL_CI_LIMIT": "1s"}
+    limits.pop("VISQL_CI_LIMITED", None)
+    done = subprocess.run(
+        [folder / "run"], env=limits, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, "not done after 1s" in done.stderr) == (124, True)

@@ -106,7 +106,7 @@ def sheet_row(exposure, status="ok", frame_type="SCIENCE", exptime=560.52, date_
         ["ra", "dec", "pa", "saa", "alpha"], math.nan
     )
     values = {"exposure": exposure, "status": status, "frame_type": frame_type, "exptime": exptime}
-    return SheetRow(**(texts | values | {"date_obs": date_obs, "size": 0, "mtime": 0}))
+    return SheetRow(**(texts | values | {"date_obs": date_obs, "size": 0, "mtime": 0, "flags": 0}))
 
 
 class Month:

@@ -8,7 +8,8 @@ import pytest
 from astropy.io import fits
 
 from visql_lib.config import settings_from_mapping
-from visql_lib.errors import TableError
+from visql_lib.errors import ConfigError, TableError
+from visql_lib.plan.alone import begin_run
 from visql_lib.tables.sheet import read_sheet, sheet_path, write_sheet
 from visql_lib.tables.sheet_look import refresh_sheets
 
@@ -227,3 +228,13 @@ def test_a_file_that_is_no_text_is_told_to_be_no_sheet(tmp_path):
     (tmp_path / "x.parquet").write_bytes(b"PAR1\xc6\xff")
     with pytest.raises(TableError, match=r"x\.parquet: no text"):
         read_sheet(tmp_path / "x.parquet")
+
+
+def test_results_that_cannot_be_made_are_one_line(raw, tmp_path, toy):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(
+        ConfigError, match=r"results: '.*file/x/exposures' cannot be made .*set results=FOLDER"
+    ):
+        Look(raw, tmp_path / "file" / "x", toy)()
+    with pytest.raises(ConfigError, match="cannot be made"):
+        begin_run(tmp_path / "file" / "x")

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from visql_lib.cli.simulate import command, make_frames
 from visql_lib.errors import ConfigError, FrameError, SimulationError
 from visql_lib.frames import RawName, open_exposure
-from visql_lib.frames.exposure import inspect
+from visql_lib.frames.look import inspect
 from visql_lib.simulate import SimulatedExposure, exposures_of, psf_model
 from visql_lib.simulate.field import galaxy_field, star_field
 from visql_lib.simulate.photometry import colour_ratio, expected_flux, ice_loss

@@ -46,6 +46,11 @@ class QuadrantFlag(NamedFlag):
     MANY_CANDIDATES = 32, "a DARK with more pixels that may be hot than are kept; the faintest were left out"
     NO_INJECTION = 64, "a CHARGE frame without injected lines, or without room behind them for a trail"
     SATURATED = 128, "a FLAT whose median pixel is saturated"
+    CHECKSUM = 256, "the data do not fit DATASUM: they were changed, or damaged"
+    DEAD = (
+        512,
+        "rows or columns without signal: their pixels have one value; levels and noise are not to be trusted",
+    )
 
 
 class MomentFlag(NamedFlag):
@@ -64,13 +69,19 @@ class SelectionFlag(NamedFlag):
 
 
 class ExposureFlag(NamedFlag):
-    """FLAGS of the monthly quality table: why an exposure's numbers are missing or doubtful."""
+    """FLAGS of the monthly quality table and of the exposure sheet: why numbers are missing or doubtful."""
 
     NO_STARS = 1, "no star with valid moments"
     FEW_STARS = 2, "fewer stars than the limits in force ask for"
     FAILED = 4, "a step failed on this exposure; REASON says which and why"
     IMPORTED = 8, "medians imported from text tables of the original system"
     INCOMPLETE = 16, "quadrants are missing from the raw frame"
+    DATE_FAR_FROM_NAME = 32, "DATE-OBS is used, but far from the time in the file's name"
+    DATE_FROM_NAME = 64, "DATE-OBS is missing or impossible; the time in the file's name is used"
+    NO_EXPTIME = 128, "the exposure time is missing or impossible, so unknown"
+    NO_ANGLE = 256, "an angle of the header is impossible, so unknown; the exposure sheet says which"
+    CARDS = 512, "header cards that cannot be read or contradict each other; the exposure sheet says which"
+    FILE = 1024, "the file is not quite as it should be, but can be read; the exposure sheet says why"
 
 
 class SolutionFlag(NamedFlag):

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from visql_lib.archives.errors import PassingError, SourceError
+from visql_lib.archives.foreign import plain_columns, tell_missing_colours
 from visql_lib.archives.pages import short
 from visql_lib.archives.tiles import tile_of
+from visql_lib.values import within
 
 COLUMNS = ("SOURCE_ID", "RA", "DEC", "PMRA", "PMDEC", "G", "G_ERR", "BP_RP")
 EPOCH = 2016.0  # of the positions
@@ -32,6 +35,11 @@ _ALIASES = {
     "RP": ("phot_rp_mean_mag", "rpmag"),
     "EPOCH": ("ref_epoch",),
 }
+_ANY = (-np.inf, np.inf)
+# deg, mas/yr (Barnard's star moves by 10,400), mag; what lies outside stands for nothing.
+_POSSIBLE = {"RA": (-360.0, 360.0), "DEC": (-90.0, 90.0), "G": (-5.0, 40.0), "BP_RP": (-20.0, 20.0)}
+_POSSIBLE |= dict.fromkeys(("PMRA", "PMDEC"), (-20_000.0, 20_000.0))
+_POSSIBLE |= dict.fromkeys(("BP", "RP"), (-5.0, 40.0))
 _NEEDED = ("SOURCE_ID", "RA", "DEC", "G")
 _MAGNITUDE = 2.5 / np.log(10)  # mag per relative error
 
@@ -54,7 +62,14 @@ def known_columns(names: Iterable[str]) -> dict[str, str]:
     return found if all(name in found for name in _NEEDED) else {}
 
 
-def star_columns(raw: Mapping[str, NDArray], where: str) -> Columns:
+def nearly_known(names: Iterable[str]) -> str:
+    """Return which needed column a table lacks that has the three others, "" for any other table."""
+    lower = {name.lower() for name in names}
+    lacking = [ours for ours in _NEEDED if not lower & set(_ALIASES[ours])]
+    return lacking[0] if len(lacking) == 1 else ""
+
+
+def star_columns(raw: Mapping[str, NDArray], where: str, units: Mapping[str, Any] | None = None) -> Columns:
     """Return `COLUMNS` from the columns of an answer or a file.
 
     Parameters
@@ -63,6 +78,9 @@ def star_columns(raw: Mapping[str, NDArray], where: str) -> Columns:
         Columns by the names they have there; masked arrays or NaN where a value is missing.
     where : str
         Names the table in error messages.
+    units : mapping, optional
+        Of the columns, by the same names, as the table says them; deg, mas/yr and mag
+        where it does not.
 
     Returns
     -------
@@ -73,22 +91,26 @@ def star_columns(raw: Mapping[str, NDArray], where: str) -> Columns:
     Raises
     ------
     SourceError
-        If a needed column is missing, a number of a star cannot be kept exactly, or the epoch is another.
+        If a needed column is missing, a number of a star cannot be kept exactly, the epoch is another, or
+        a unit cannot be converted.
     """
     names = known_columns(raw)
     if not names:
         raise PassingError(
             f"{where}: not a table of stars (columns {short(', '.join(list(raw)[:6])) or 'none'})"
         )
+    raw = plain_columns(raw, names, units or {}, where)
     values = {ours: _floats(raw[name], name, where) for ours, name in names.items() if ours != "SOURCE_ID"}
     if (np.abs(values.pop("EPOCH", np.array([EPOCH])) - EPOCH) > 0.01).any():
         raise SourceError(f"{where}: positions are not at epoch {EPOCH}; take the tables of Gaia DR3")
     numbers, known = _integers(raw[names["SOURCE_ID"]], where)
+    values = {name: within(column, *_POSSIBLE.get(name, _ANY)) for name, column in values.items()}
     stars = {"SOURCE_ID": numbers, "RA": np.mod(values["RA"], 360.0), "DEC": values["DEC"], "G": values["G"]}
     unknown = np.full(len(numbers), np.nan)
     stars["PMRA"], stars["PMDEC"] = values.get("PMRA", unknown), values.get("PMDEC", unknown)
     stars["G_ERR"] = _error(values, unknown)
     stars["BP_RP"] = values["BP_RP"] if "BP_RP" in values else _colour(values, unknown)
+    tell_missing_colours(names, where)
     kept = known & np.isfinite(stars["RA"]) & (np.abs(stars["DEC"]) <= 90)
     return {name: stars[name][kept] for name in COLUMNS}
 

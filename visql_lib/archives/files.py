@@ -1,4 +1,4 @@
-"""Stars from catalogue files the user already has: FITS, Parquet, CSV.
+"""Stars from catalogue files the user already has: FITS, Parquet, CSV, VOTable.
 
 Files that hold no stars, such as raw frames or the other tables of the
 simulator, may lie among them.
@@ -6,42 +6,32 @@ simulator, may lie among them.
 
 from __future__ import annotations
 
-import gzip
 import logging
 import re
-import warnings
 import zlib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from visql_lib.archives.columns import (
-    Columns,
-    cut_tile,
-    joined,
-    known_columns,
-    star_columns,
-)
+from visql_lib.archives.columns import Columns, cut_tile, joined, star_columns
 from visql_lib.archives.errors import SourceError
 from visql_lib.archives.pages import short
+from visql_lib.archives.table_files import read_csv, read_fits, read_parquet
 from visql_lib.archives.tiles import circle_of, tile_of
-from visql_lib.archives.wire import arrow_column, read_text
+from visql_lib.archives.wire import read_answer
 
 log = logging.getLogger(__name__)
 
 _FITS = (".fits", ".fit", ".fits.gz")
 _TEXT = (".csv", ".ecsv", ".csv.gz")
-_ENDINGS = (*_FITS, *_TEXT, ".parquet")
+_VOTABLE = (".vot", ".votable", ".vot.gz", ".votable.gz", ".xml", ".xml.gz")
+_ENDINGS = (*_FITS, *_TEXT, *_VOTABLE, ".parquet")
 # Arrow's errors are of ValueError, OSError and the like; astropy's of FITS too.
 _UNREADABLE = (OSError, ValueError, TypeError, LookupError, EOFError, zlib.error)
 _CHUNK = re.compile(r"(chunk|healpix)-(\d{5})\.fits(\.gz)?")
 _CHUNK_NSIDE = 32
-_MOST = 5_000_000  # rows that are read at once
-_LONGEST_LINE = 1 << 16  # bytes: the Gaia archive's tables have 150 columns
-_LARGEST_TEXT = 1 << 30  # bytes, unpacked
+_NAMED = 5  # files in a message
 
 
 def read_folder(folder: Path, tile: int, nside: int, faintest: float) -> tuple[Columns, bool]:
@@ -74,7 +64,15 @@ def read_folder(folder: Path, tile: int, nside: int, faintest: float) -> tuple[C
     found = sorted(p for p in folder.rglob("*") if p.name.lower().endswith(_ENDINGS))
     paths = [p for p in found if not p.name.startswith(".") and p.is_file()]  # hidden: not ready yet
     chunks = [p for p in paths if _CHUNK.fullmatch(p.name)]
-    others = [t for p in paths if not _CHUNK.fullmatch(p.name) for t in _read(p, tile, nside)]
+    others, left_out = [], []
+    for path in paths:
+        if not _CHUNK.fullmatch(path.name):
+            tables = _read(path, tile, nside)
+            others += tables
+            left_out += [path] * (not tables)
+    if left_out:
+        named = ", ".join(p.name for p in left_out[:_NAMED]) + ", ..." * (len(left_out) > _NAMED)
+        log.info("%s: %d files hold no table of stars: %s", folder, len(left_out), named)
     if not chunks and not others:
         raise SourceError(f"{folder}: holds no table of stars (numbers, positions, magnitudes)")
     parts, complete = _read_chunks(chunks, tile, nside)
@@ -84,7 +82,7 @@ def read_folder(folder: Path, tile: int, nside: int, faintest: float) -> tuple[C
 
 
 def read_stars(path: Path) -> Columns:
-    """Read all stars of one catalogue file (FITS, Parquet, CSV).
+    """Read all stars of one catalogue file (FITS, Parquet, CSV, VOTable).
 
     Returns
     -------
@@ -97,7 +95,7 @@ def read_stars(path: Path) -> Columns:
         If the file cannot be read or holds no table of stars.
     """
     if not path.name.lower().endswith(_ENDINGS):
-        raise SourceError(f"{path}: neither FITS, Parquet nor CSV by its name")
+        raise SourceError(f"{path}: neither FITS, Parquet, CSV nor VOTable by its name")
     tables = _read(path, 0, 1, cut=False)
     if not tables:
         raise SourceError(f"{path}: holds no table of stars (numbers, positions, magnitudes)")
@@ -149,113 +147,23 @@ def _read(path: Path, tile: int, nside: int, cut: bool = True) -> list[Columns]:
     limits = _declinations(tile, nside) if cut else (-90.0, 90.0)
     name = path.name.lower()
     try:
+        if name.endswith(_VOTABLE):
+            stars, cut_off = read_answer(path.read_bytes(), str(path))
+            if cut_off:
+                raise SourceError(f"{path}: says that it holds only a part of the stars that were asked for")
+            return [stars]
         if name.endswith(".parquet"):
-            raw = _read_parquet(path, limits)
+            raw = read_parquet(path, limits)
         elif name.endswith(_FITS):
-            raw = _read_fits(path, limits)
+            raw = read_fits(path, limits, needed=_CHUNK.fullmatch(path.name) is not None)
         else:
-            raw = _read_csv(path)
+            raw = read_csv(path)
     except _UNREADABLE as error:
         raise SourceError(f"{path}: cannot be read ({short(f'{type(error).__name__}: {error}')})") from error
-    return [star_columns(raw, str(path))] if raw else []
+    return [star_columns(raw.columns, str(path), raw.units)] if raw.columns else []
 
 
 def _declinations(tile: int, nside: int) -> tuple[float, float]:
     """Return limits [deg] that hold the tile."""
     _, dec, radius = circle_of(tile, nside)
     return dec - radius, dec + radius
-
-
-def _read_parquet(path: Path, limits: tuple[float, float]) -> dict[str, NDArray]:
-    """Read the row groups that may hold stars between the limits of declination."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    with pq.ParquetFile(path) as file:
-        names = known_columns(file.schema_arrow.names)
-        if not names:
-            return {}
-        groups = [
-            i
-            for i in range(file.num_row_groups)
-            if _overlaps(file.metadata.row_group(i), names["DEC"], limits)
-        ]
-        rows = sum(file.metadata.row_group(i).num_rows for i in groups)
-        if rows > _MOST:  # equal values pack to nothing: a file of 1 MB may hold any number
-            raise ValueError(f"{rows} rows, more than {_MOST}, may be of this tile; split it into row groups")
-        for name in names.values():
-            kind = file.schema_arrow.field(name).type
-            if not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
-                raise TypeError(f"{name} is of type {kind}, not a number")
-        table = file.read_row_groups(groups, columns=list(names.values()))
-    return {name: arrow_column(table.column(name)) for name in table.column_names}
-
-
-def _overlaps(group: Any, name: str, limits: tuple[float, float]) -> bool:
-    """Tell by a row group's own statistics whether it may hold values between limits."""
-    for index in range(group.num_columns):
-        column = group.column(index)
-        if column.path_in_schema == name and column.is_stats_set and column.statistics.has_min_max:
-            return bool(column.statistics.max >= limits[0] and column.statistics.min <= limits[1])
-    return True
-
-
-def _read_fits(path: Path, limits: tuple[float, float]) -> dict[str, NDArray]:
-    """Read the first table of stars; most files of a folder may be frames, so look only at the first HDUs."""
-    from astropy.io import fits
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # raw frames that are cut short say so, and do not matter here
-        try:
-            file = fits.open(path, memmap=not path.name.endswith(".gz"), disable_image_compression=True)
-        except OSError as error:
-            if _CHUNK.fullmatch(path.name):
-                raise
-            log.warning("%s: not a FITS file (%s)", path, error)
-            return {}
-        with file:
-            for hdu in _first_tables(file):
-                if names := known_columns(hdu.columns.names):
-                    dec = np.asarray(hdu.data[names["DEC"]], dtype=float)
-                    rows = np.flatnonzero((dec >= limits[0]) & (dec <= limits[1]))
-                    return {name: _fits_column(hdu, name, rows) for name in names.values()}
-    return {}
-
-
-def _first_tables(file: Any) -> list[Any]:
-    from astropy.io import fits
-
-    found = []
-    for index in (1, 2):
-        try:
-            hdu = file[index]
-        except IndexError:
-            break
-        if not isinstance(hdu, fits.BinTableHDU | fits.TableHDU):
-            break
-        found.append(hdu)
-    return found
-
-
-def _fits_column(hdu: Any, name: str, rows: NDArray) -> NDArray:
-    """Return rows of a column, masked where an integer has the column's value for none."""
-    values = np.array(hdu.data[name][rows])  # a copy: the file is closed behind it
-    null = hdu.columns[name].null
-    if null is None or isinstance(null, str) or values.dtype.kind not in "iu":
-        return values
-    return np.ma.MaskedArray(values, values == null)
-
-
-def _read_csv(path: Path) -> dict[str, NDArray]:
-    opened = gzip.open if path.name.lower().endswith(".gz") else open
-    with opened(path, "rb") as file:
-        header = b"#"
-        while header.startswith(b"#"):
-            header = file.readline(_LONGEST_LINE)
-        words = header.decode("utf-8", "replace")
-        if not known_columns(name.strip().strip('"') for name in re.split(r"[,;|\t ]", words)):
-            return {}
-        body = header + file.read(_LARGEST_TEXT + 1)
-    if len(body) > _LARGEST_TEXT:
-        raise ValueError(f"unpacks to more than {_LARGEST_TEXT} bytes")
-    return read_text(body if body.endswith(b"\n") else body + b"\n", str(path))

@@ -7,6 +7,7 @@ said by the file itself.
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from datetime import date
@@ -17,6 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visql_lib.archives.errors import SourceError
+from visql_lib.archives.netcdf import netcdf
+from visql_lib.values import possible_flux
 
 if TYPE_CHECKING:
     import netCDF4
@@ -91,7 +94,8 @@ def read_goes(path: Path) -> dict[str, NDArray]:
         The columns of the table of a series, in the file's order: ``TIME``
         (datetime64[us], UTC without leap seconds, start of the sample), ``XRSA``
         (0.05-0.4 nm) and ``XRSB`` (0.1-0.8 nm) [W/m2], float32, NaN where the file
-        has no value; ``GOOD``: the file calls XRSA good_data, and there is a value;
+        has no value; ``GOOD``: the file calls XRSA good_data, and it is a flux that
+        can be, between 0 and 1 W/m2;
         ``SATELLITE``, such as GOES-16. Samples without a time are left out.
 
     Raises
@@ -99,10 +103,8 @@ def read_goes(path: Path) -> dict[str, NDArray]:
     GoesFormatError
         If the file is damaged, or holds no X-ray flux; the message says what is wrong.
     """
-    import netCDF4
-
     try:
-        with netCDF4.Dataset(path) as file:
+        with netcdf(path) as file:
             file.set_auto_maskandscale(False)  # else it masks what lies outside valid_min, valid_max, too
             return _series(file, path)
     except _DAMAGE as error:
@@ -113,9 +115,8 @@ def read_goes(path: Path) -> dict[str, NDArray]:
 def _series(file: netCDF4.Dataset, path: Path) -> dict[str, NDArray]:
     stems = {name: _stem(file, name, path) for name in _CHANNELS}
     fluxes = {name: _flux(file, f"{stem}_flux", path) for name, stem in stems.items()}
-    seconds = _numbers(file, "time", path)
-    seconds = np.where(seconds == _fill(file.variables["time"]), np.nan, seconds.astype(float))
-    good = _good(file, stems["XRSA"], path) & np.isfinite(fluxes["XRSA"])
+    seconds = _known(file, "time", path)
+    good = _good(file, stems["XRSA"], path) & possible_flux(fluxes["XRSA"])
     lengths = {len(seconds), len(good), *(len(flux) for flux in fluxes.values())}
     if len(lengths) > 1:
         raise GoesFormatError(f"{path}: variables of different lengths {sorted(lengths)}")
@@ -150,26 +151,44 @@ def _numbers(file: netCDF4.Dataset, name: str, path: Path) -> NDArray:
     return np.asarray(variable[:])
 
 
-def _fill(variable: netCDF4.Variable) -> Any:
+def _fills(variable: netCDF4.Variable) -> list[Any]:
     """Return what a variable has where there is no value: as it says, or as netCDF does by itself."""
     import netCDF4
 
     attributes = variable.ncattrs()
-    for name in ("_FillValue", "missing_value"):
-        if name in attributes:
-            return variable.getncattr(name)
-    return netCDF4.default_fillvals.get(np.dtype(variable.dtype).str[1:], np.nan)
+    found = [variable.getncattr(name) for name in ("_FillValue", "missing_value") if name in attributes]
+    return found or [netCDF4.default_fillvals.get(np.dtype(variable.dtype).str[1:], np.nan)]
+
+
+def _known(file: netCDF4.Dataset, name: str, path: Path) -> NDArray[np.floating]:
+    """Return the numbers of a variable as they are meant, NaN where there is none.
+
+    Programs that write a file again may pack a variable: what is stored is then an
+    integer, to be scaled and shifted.
+    """
+    stored = _numbers(file, name, path)
+    variable = file.variables[name]
+    missing = np.isin(stored, _fills(variable))
+    scale, offset = (
+        float(getattr(variable, key, neutral))
+        for key, neutral in (("scale_factor", 1.0), ("add_offset", 0.0))
+    )
+    if not (math.isfinite(scale) and math.isfinite(offset) and scale):
+        raise GoesFormatError(f"{path}: {name} is packed with scale_factor {scale:g}, add_offset {offset:g}")
+    values = stored.astype(float)
+    if (scale, offset) != (1.0, 0.0):
+        values = values * scale + offset
+    return np.where(missing | ~np.isfinite(values), np.nan, values)
 
 
 def _flux(file: netCDF4.Dataset, name: str, path: Path) -> NDArray[np.float32]:
     """Return a flux [W/m2], NaN where there is none."""
-    values = _numbers(file, name, path)
-    variable = file.variables[name]
-    unit = str(getattr(variable, "units", ""))
+    values = _known(file, name, path)
+    unit = str(getattr(file.variables[name], "units", ""))
     if unit.lower().replace(" ", "").replace("**", "^") not in _UNITS:
         raise GoesFormatError(f"{path}: {name} is in {unit!r}, not in W/m2")
-    missing = (values == _fill(variable)) | ~np.isfinite(values)
-    return np.where(missing, np.nan, values).astype(np.float32)
+    with np.errstate(over="ignore"):  # what single precision cannot hold is no flux
+        return values.astype(np.float32)
 
 
 def _times(file: netCDF4.Dataset, seconds: NDArray, path: Path) -> NDArray[np.datetime64]:
@@ -194,6 +213,10 @@ def _good(file: netCDF4.Dataset, stem: str, path: Path) -> NDArray[np.bool_]:
         raise GoesFormatError(f"{path}: no variable {stem}_flag or {stem}_flags says what is good")
     flags = _numbers(file, name, path)
     variable = file.variables[name]
+    if {"scale_factor", "add_offset"} & set(variable.ncattrs()):
+        raise GoesFormatError(
+            f"{path}: {name} is packed, so that its bits mean nothing; take the file as issued"
+        )
     if flags.dtype.kind not in "iu":
         raise GoesFormatError(f"{path}: {name} is of type {flags.dtype}, not of whole numbers")
     meanings = str(getattr(variable, "flag_meanings", "")).split()
@@ -204,7 +227,7 @@ def _good(file: netCDF4.Dataset, stem: str, path: Path) -> NDArray[np.bool_]:
     # Without masks the values are compared as they are, as the conventions have it.
     has_masks = "flag_masks" in variable.ncattrs()
     mask = _entry(variable, "flag_masks", entry, len(meanings), path) if has_masks else -1
-    return ((flags.astype(np.int64) & mask) == value) & (flags != _fill(variable))
+    return ((flags.astype(np.int64) & mask) == value) & ~np.isin(flags, _fills(variable))
 
 
 def _entry(variable: netCDF4.Variable, name: str, entry: int, count: int, path: Path) -> int:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from visql_lib.archives.answers import LARGEST, gunzip
 from visql_lib.archives.columns import Columns, known_columns, no_stars, star_columns
 from visql_lib.archives.errors import PassingError
+from visql_lib.archives.foreign import votable_columns, votable_units
 from visql_lib.archives.pages import gist, short
 from visql_lib.archives.votable_scan import scan
 
@@ -107,7 +108,8 @@ def _read_votable(body: bytes, where: str) -> tuple[Columns, bool]:
 def _rows(table: Any, where: str) -> Columns:
     if not len(table.array):
         return no_stars()
-    return star_columns({field.name: table.array[field.ID] for field in table.fields}, where)
+    numbers = known_columns(field.name for field in table.fields)["SOURCE_ID"]
+    return star_columns(votable_columns(table, numbers, where), where, votable_units(table))
 
 
 def _notes(element: Any) -> Iterator[tuple[str, str]]:

@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 _GIVE_UP = 3  # files in a row that failed: the archive is down, or does not want us
 _STALE = 30 * 86_400.0  # s: parts that nobody went on with are removed
-_OFF = 60.0  # s: the times of two exposures differ by more
+_BEFORE = 60.0  # s: an exposure may begin so long before the time in its name, for clocks and rounding
 _SHOWN = 5  # failures in a message
 
 
@@ -122,7 +122,7 @@ class Run:
     def _load(self, product: Product) -> Any:
         from visql_lib.archives.download import download
         from visql_lib.archives.euclid import FILE_HEADERS, file_url
-        from visql_lib.frames.exposure import largest_frame
+        from visql_lib.frames.raw_file import most_unpacked
         from visql_lib.steps.fetch import kept_name, target_of
 
         target = target_of(self.folder, product)
@@ -134,7 +134,7 @@ class Run:
             check=lambda path: self._check(path, product),
             magic=b"SIMPLE  =",
             headers=FILE_HEADERS,
-            largest=largest_frame(self.instrument),
+            largest=most_unpacked(self.instrument),
             patience=self.patience,
             keep_as=kept_name(target, version) if version else None,
         )
@@ -142,7 +142,7 @@ class Run:
     def _check(self, path: Path, product: Product) -> None:
         """Refuse what is no whole frame of the instrument, or another one than was asked for."""
         from visql_lib.errors import FrameError
-        from visql_lib.frames.exposure import inspect
+        from visql_lib.frames.look import inspect
 
         with self._checking:
             found = inspect(path, self.instrument)
@@ -151,10 +151,12 @@ class Run:
         header = found.header
         if header.start_source != "DATE-OBS" or header.start is None:
             return
-        if abs((header.start - product.start).total_seconds()) > _OFF:
+        after = (header.start - product.start).total_seconds()
+        if not -_BEFORE <= after <= self.settings.index.date_after_name:
             raise FrameError(
                 f"{path}: is of {header.start:%Y-%m-%dT%H:%M:%S} by its header (DATE-OBS), not of "
-                f"{product.start:%Y-%m-%dT%H:%M:%S}, as was asked for"
+                f"{product.start:%Y-%m-%dT%H:%M:%S}, as was asked for (index.date_after_name says how long "
+                "after the time in its name an exposure may begin)"
             )
 
     def _take(self, product: Product, future: Future[Any]) -> None:

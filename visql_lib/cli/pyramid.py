@@ -130,10 +130,11 @@ def _sampled(exposure: Exposure) -> Stretch:
     """Return the stretch that some quadrants spread over the file ask for: one cannot wait for the others."""
     import numpy as np
 
+    from visql_lib.frames.names import is_gzipped
     from visql_lib.frames.pyramid import Stretch
 
     names = [layout.name for layout in exposure.layouts]
-    if exposure.path.name.endswith(".gz"):
+    if is_gzipped(exposure.path.name):
         names = list(exposure.names)
     chosen = sorted({round(i) for i in np.linspace(0, len(names) - 1, _SAMPLED)}) if names else []
     values = [exposure[names[i]].image[::4, ::4].ravel() for i in chosen]

@@ -70,15 +70,19 @@ def _read(paths: tuple[Path, ...]) -> dict[str, NDArray]:
 
 
 def _last(table: dict[str, NDArray], days: float | None) -> dict[str, NDArray]:
-    """Keep the exposures of the last `days` days before the newest; those without a date are dropped."""
+    """Keep the exposures of the last `days` days before the newest; those without a date are dropped.
+
+    What is dated in the future, as imported tables may be, rules nothing.
+    """
     import numpy as np
 
     dates = table["DATE_OBS"]
     known = ~np.isnat(dates)
     if days is None or not known.any():
         return table
-    oldest = dates[known].max() - np.timedelta64(round(days * 86400e6), "us")
-    recent = known & (dates >= oldest)
+    past = dates[known & (dates <= np.datetime64("now") + np.timedelta64(1, "D"))]
+    oldest = (past if len(past) else dates[known]).max() - np.timedelta64(round(days * 86400e6), "us")
+    recent = known & (dates >= oldest) & (dates <= max(past, default=dates[known].max()))
     return {name: column[recent] for name, column in table.items()}
 
 

@@ -34,9 +34,16 @@ class IndexSettings(Section):
         60.0, "s", "A raw file changed less than this long ago may still grow and is left for later.", ge=0
     )
     suffixes: tuple[str, ...] = setting(
-        (".fits", ".fits.gz", ".fits.fz"),
+        (".fits", ".fits.gz", ".fits.fz", ".fit", ".fit.gz", ".fit.fz"),
         None,
-        "Endings of raw files; of two files of one exposure the earlier ending wins.",
+        "Endings of raw files, in any case; of two files of one exposure the earlier ending wins.",
+    )
+    date_after_name: float = setting(
+        1200.0,
+        "s",
+        "DATE-OBS is as it should be from a minute before to so long after the time in the file's name, the "
+        "start of the pointing; beyond it is flagged, and beyond a day the name's time is used.",
+        ge=0,
     )
     detectors: tuple[str, ...] = setting(
         (), None, "Detectors a complete frame holds; empty: all of the instrument."

@@ -21,7 +21,7 @@ class GaiaSettings(Section):
         "Where a missing tile is asked for, in this order: folder, vizier, tap; none: no match with Gaia.",
     )
     folder: str = setting(
-        "", None, "Catalogue files the user already has (FITS, Parquet, CSV), for the source folder."
+        "", None, "Catalogue files the user already has (FITS, Parquet, CSV, VOTable), for the source folder."
     )
     vizier_url: str = setting(
         "https://vizier.cds.unistra.fr/viz-bin/votable", None, "VizieR's VOTable service."

@@ -2,47 +2,35 @@
 
 from __future__ import annotations
 
-import gzip
-import io
 import logging
-import warnings
-import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Self, cast
+from typing import Any, Self
 
 import numpy as np
 import xxhash
 from astropy.io import fits
-from astropy.io.fits.verify import VerifyError
-from astropy.utils.exceptions import AstropyUserWarning
 from numpy.typing import NDArray
 
 from visql_lib import ledger
-from visql_lib.errors import FrameError, NameFormatError
-from visql_lib.frames.fits_parts import BLOCK, CutError, Part, PartError, parts_in
+from visql_lib.errors import FrameError
+from visql_lib.flags import QuadrantFlag
+from visql_lib.frames.fits_parts import Part, parts_in
 from visql_lib.frames.header import ExposureHeader
 from visql_lib.frames.instrument import Instrument
 from visql_lib.frames.layout import LinearWCS, QuadrantLayout
-from visql_lib.frames.names import RawName, odd_kind, stem_of
+from visql_lib.frames.look import interpret
+from visql_lib.frames.names import stem_of
+from visql_lib.frames.pixels import as_unsigned, card_value, read_packed, read_stored
+from visql_lib.frames.raw_file import opened, read_on, reading, room
+from visql_lib.frames.unpacked import Unpacked
 
 log = logging.getLogger(__name__)
 
-_READ_ERRORS = (OSError, EOFError, ValueError, TypeError, LookupError, zlib.error, VerifyError)
-_SUM_ERRORS = (
-    ArithmeticError,
-    AttributeError,
-    RuntimeError,
-)  # of astropy, on senseless numbers in a compressed image
-_WIDEST_PIXEL, _SPARE = 4, 1 << 20  # bytes of a pixel, and beside the pixels, a quadrant may have in a file
-_CHUNK = 1 << 20  # bytes
-_STORED = {n: np.dtype(f">{'i' if n > 0 else 'f'}{abs(n) // 8}") for n in (16, 32, 64, -32, -64)}
-_STORED[8] = np.dtype("u1")
+_WCS = ("CRPIX1", "CRPIX2", "CRVAL1", "CRVAL2", "CD1_1")
 
 
 @dataclass(frozen=True)
@@ -56,6 +44,7 @@ class Quadrant:
     name: str
     layout: QuadrantLayout
     pixels: NDArray
+    flags: int = 0  # QuadrantFlag bits: what is wrong with it in the file
 
     @property
     def wcs(self) -> LinearWCS:
@@ -83,14 +72,6 @@ class Quadrant:
         return self.pixels[self.layout.overscan_rows, self.layout.image_columns]
 
 
-@dataclass(frozen=True)
-class FrameStructure:
-    """What can be said of a raw file without reading pixels."""
-
-    header: ExposureHeader
-    quadrants: tuple[str, ...] | None  # names found; None where finding out means unpacking the file
-
-
 class Exposure:
     """A raw exposure, iterated quadrant by quadrant in the order of the file.
 
@@ -108,7 +89,7 @@ class Exposure:
         self.path = path
         self.instrument = instrument
         self.stem = stem_of(path.name)
-        self._file, self._size, self._packed = _opened(path, instrument)
+        self._file, self._size, self._packed = opened(path, instrument)
         self._whole = False
         self._sums: dict[str, int] = {}  # of the pixels read
 
@@ -130,7 +111,7 @@ class Exposure:
         The pixels are those of the detector, however the file is packed.
         """
         stat = self.path.stat()
-        with _reading(self.path):
+        with reading(self.path):
             header = next(self._parts()).cards
         told = {"size": stat.st_size, "mtime": stat.st_mtime_ns, "header": xxhash.xxh3_128_hexdigest(header)}
         if self.pixels:
@@ -145,8 +126,8 @@ class Exposure:
     @cached_property
     def header(self) -> ExposureHeader:
         """The facts of the primary header."""
-        with _reading(self.path):
-            return _interpret(self.path, next(self._parts()).header(), self.instrument)
+        with reading(self.path):
+            return interpret(self.path, next(self._parts()).header(), self.instrument)
 
     def __iter__(self) -> Iterator[Quadrant]:
         for part in self._quadrant_parts():
@@ -183,10 +164,10 @@ class Exposure:
 
     def _quadrant_parts(self) -> Iterator[Part]:
         seen: set[str] = set()
-        with _reading(self.path):
+        with reading(self.path):
             parts = self._parts()
         while True:
-            with _reading(self.path):
+            with reading(self.path):
                 part = next(parts, None)
                 if part is None:
                     self._check_end()
@@ -204,32 +185,52 @@ class Exposure:
 
     def _check_end(self) -> None:
         """Read a gzipped file to its end, where its checksum stands."""
-        while self._packed and self._file.read(_CHUNK):
-            if self._file.tell() > self._size:
-                raise PartError(f"unpacks to more than {self._size} bytes")
+        if isinstance(self._file, Unpacked):
+            read_on(self._file, self._size)
+            if self._file.behind:
+                log.warning("%s: what follows its gzip data is left alone", self.stem)
 
     def _quadrant(self, part: Part) -> Quadrant:
         layout = self.instrument.quadrants[part.name]
-        with _reading(self.path, part.name):
-            if part.shape != layout.shape or part.size > _room(
-                self.instrument
-            ):  # nothing is read on its word
+        with reading(self.path, part.name):
+            if part.shape != layout.shape or part.size > room(self.instrument):  # nothing is read on its word
                 found = f"{part.shape} pixels in {part.size} bytes" if part.shape else "no pixels"
                 raise FrameError(
                     f"{self.path}: quadrant {part.name} has {found}, not {layout.shape} pixels; "
                     f"is this a frame of {self.instrument.name}?"
                 )
             cards = part.header()
-            pixels = _unsigned(
-                _unpacked(self._file, part) if part.is_packed_image else _stored(self._file, part), cards
-            )
-            layout = self._placed(layout, _linear_wcs(cards, layout.wcs))
+            read = read_packed if part.is_packed_image else read_stored
+            stored, summed = read(self._file, part)
+            pixels = as_unsigned(stored, cards)
+            layout = self._placed(layout, self._wcs(cards, layout))
         if pixels.dtype.kind != "u":
             raise FrameError(
                 f"{self.path}: quadrant {part.name} has pixels of {pixels.dtype}, not unsigned integers"
             )
         self._sums[part.name] = xxhash.xxh3_128_intdigest(np.ascontiguousarray(pixels).data)
-        return Quadrant(part.name, layout, pixels)
+        return Quadrant(part.name, layout, pixels, self._checked_sum(part, summed))
+
+    def _checked_sum(self, part: Part, summed: int | None) -> int:
+        """Compare what was read with DATASUM, where there is one."""
+        if summed is None or summed == part.datasum:
+            return 0
+        log.warning("%s: quadrant %s: its data do not fit DATASUM; were they changed?", self.stem, part.name)
+        return int(QuadrantFlag.CHECKSUM)
+
+    def _wcs(self, cards: fits.Header, nominal: QuadrantLayout) -> LinearWCS:
+        """Return the header's linear WCS, or the nominal one where a keyword is missing or senseless."""
+        values = {key: card_value(cards, key) for key in _WCS}
+        numbers = {key: v for key, v in values.items() if isinstance(v, int | float) and np.isfinite(v)}
+        if len(numbers) == len(values):
+            x, y, a, d, scale = map(float, numbers.values())
+            return LinearWCS((x, y), (a, d), scale)
+        if lacking := [key for key in values if key not in numbers and key in cards]:
+            log.warning(
+                "%s: quadrant %s: %s of its WCS cannot be read; the nominal one is used",
+                *(self.stem, nominal.name, " ".join(lacking)),
+            )
+        return nominal.wcs
 
     def _placed(self, nominal: QuadrantLayout, wcs: LinearWCS) -> QuadrantLayout:
         """Return the layout with the header's WCS, unless that puts the quadrant where another one is."""
@@ -245,166 +246,6 @@ class Exposure:
         return layout if near else nominal
 
 
-def _room(instrument: Instrument) -> int:
-    """Return the bytes that a quadrant may have in a file, header included; real ones have half of it."""
-    rows, columns = instrument.geometry.shape
-    return rows * columns * _WIDEST_PIXEL + _SPARE
-
-
-def largest_frame(instrument: Instrument) -> int:
-    """Return the bytes that an unpacked frame of this instrument may have."""
-    return len(instrument.quadrants) * _room(instrument)
-
-
-def _opened(path: Path, instrument: Instrument) -> tuple[BinaryIO, int, bool]:
-    """Return the opened file, the bytes it may have at most, and whether it is unpacked as it is read."""
-    check_complete(path)
-    if path.name.endswith(".gz"):
-        return cast(BinaryIO, gzip.GzipFile(path)), largest_frame(instrument), True
-    return path.open("rb"), path.stat().st_size, False
-
-
-def _stored(file: BinaryIO, part: Part) -> NDArray:
-    """Read the numbers of an image as they are stored."""
-    dtype = _STORED[part.bitpix]
-    file.seek(part.start)
-    if isinstance(file, gzip.GzipFile):
-        data = file.read(part.size)
-        pixels = np.frombuffer(data[: len(data) // dtype.itemsize * dtype.itemsize], dtype)
-    else:
-        pixels = np.fromfile(file, dtype, part.size // dtype.itemsize)
-    if pixels.nbytes < part.size:
-        raise CutError("ends within a quadrant")
-    return pixels.reshape(part.shape)
-
-
-def _unpacked(file: BinaryIO, part: Part) -> NDArray:
-    """Read a compressed image, numbers as they are stored."""
-    from astropy.io.fits.hdu.compressed._compression import CfitsioException  # it has no public name
-
-    file.seek(part.start)
-    alone = fits.PrimaryHDU().header.tostring().encode() + part.cards + file.read(part.end - part.start)
-    try:
-        with np.errstate(all="ignore"), fits.open(io.BytesIO(alone), do_not_scale_image_data=True) as hdus:
-            pixels = np.asarray(hdus[1].data)
-    except (*_READ_ERRORS, *_SUM_ERRORS, CfitsioException) as error:
-        raise PartError(f"cannot be unpacked: {_first_line(error)}") from error
-    if pixels.shape != part.shape:
-        raise PartError(f"unpacks to {pixels.shape} pixels")
-    return pixels
-
-
-def _unsigned(stored: NDArray, cards: fits.Header) -> NDArray:
-    """Return stored pixels as FITS means them, if these are unsigned integers; others as they are stored.
-
-    FITS has no unsigned integers but of 8 bits: others are stored as signed ones,
-    less half their range. Astropy would add that in twice the time.
-    """
-    half = 1 << (8 * stored.dtype.itemsize - 1)
-    if stored.dtype.kind != "i" or cards.get("BZERO", 0) != half or cards.get("BSCALE", 1) != 1:
-        return stored
-    native = stored.astype(stored.dtype.newbyteorder("="))
-    pixels = native.view(native.dtype.str.replace("i", "u"))
-    return np.bitwise_xor(pixels, pixels.dtype.type(half), out=pixels)
-
-
 def open_exposure(path: Path, instrument: Instrument) -> Exposure:
     """Open a raw exposure (``.fits``, ``.fits.gz`` or tile-compressed ``.fits.fz``); see `Exposure`."""
     return Exposure(path, instrument)
-
-
-def inspect(path: Path, instrument: Instrument) -> FrameStructure:
-    """Read the headers of a raw file and check that it is complete; no pixel is read.
-
-    Raises
-    ------
-    FrameError
-        If the file is empty, cut short, or no FITS file.
-    """
-    file, size, packed = _opened(path, instrument)
-    with file, _reading(path):
-        parts = parts_in(file, size, packed=packed)
-        header = _interpret(path, next(parts).header(), instrument)
-        if packed:
-            return FrameStructure(header, None)
-        names = [part.name for part in parts]
-    found = [name for name in names if name in instrument.quadrants]
-    if twice := {name for name in found if found.count(name) > 1}:
-        raise FrameError(f"{path}: holds quadrant {min(twice)} twice")
-    return FrameStructure(header, tuple(found))
-
-
-def check_complete(path: Path) -> None:
-    """Refuse what is no plain file, is empty, not a whole number of FITS blocks, or a broken gzip file.
-
-    Raises
-    ------
-    FrameError
-        Naming the file and what is wrong with it.
-    """
-    try:
-        if kind := odd_kind(path.stat().st_mode):  # opening a FIFO would wait for ever
-            raise FrameError(f"{path}: {kind}, not a file")
-        with path.open("rb") as file:
-            size = file.seek(0, 2)
-            if size == 0:
-                raise FrameError(f"{path}: empty file; fetch it again")
-            if path.name.endswith(".gz"):
-                file.seek(-4, 2)
-                size = int.from_bytes(file.read(4), "little")  # of the unpacked file, modulo 2^32
-    except OSError as error:
-        raise FrameError(f"{path}: cannot be read ({error.strerror or error})") from error
-    if size % BLOCK:
-        raise FrameError(f"{path}: cut short, {size} bytes are not whole FITS blocks; fetch it again")
-
-
-@contextmanager
-def _reading(path: Path, quadrant: str = "") -> Iterator[None]:
-    """Turn what astropy raises on broken files into a `FrameError`."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", AstropyUserWarning)  # odd cards are dealt with one by one
-            yield
-    except FrameError:
-        raise
-    except CutError as error:
-        raise FrameError(f"{path}: cut short, {error}; fetch it again") from error
-    except (gzip.BadGzipFile, *_READ_ERRORS) as error:
-        where = f", quadrant {quadrant}" if quadrant else ""
-        raise FrameError(f"{path}{where}: not a readable FITS file ({_first_line(error)})") from error
-
-
-def _first_line(error: BaseException) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)
-
-
-def _interpret(path: Path, cards: fits.Header, instrument: Instrument) -> ExposureHeader:
-    return ExposureHeader.from_cards(_plain(cards), instrument, named_start(path.name))
-
-
-def _plain(cards: fits.Header) -> dict[str, Any]:
-    values: dict[str, Any] = {}
-    for card in cards.cards:
-        try:
-            value = card.value
-        except (VerifyError, ValueError):  # an unreadable card is as good as a missing one
-            continue
-        values[card.keyword] = None if isinstance(value, fits.card.Undefined) else value
-    return values
-
-
-def named_start(name: str) -> datetime | None:
-    """Return the start of the exposure as its file's name gives it, None if it gives none."""
-    try:
-        return RawName.parse(name).start
-    except NameFormatError:
-        return None
-
-
-def _linear_wcs(cards: fits.Header, default: LinearWCS) -> LinearWCS:
-    """Return the header's linear WCS, or the instrument's nominal one where a keyword is missing."""
-    values = [cards.get(key) for key in ("CRPIX1", "CRPIX2", "CRVAL1", "CRVAL2", "CD1_1")]
-    if not all(isinstance(v, int | float) and np.isfinite(v) for v in values):
-        return default
-    x, y, a, d, scale = map(float, values)
-    return LinearWCS((x, y), (a, d), scale)

@@ -10,10 +10,11 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import BinaryIO
 
+import numpy as np
 from astropy.io import fits
 
 BLOCK = 2880  # bytes
@@ -25,6 +26,8 @@ _BITPIX = (8, 16, 32, 64, -32, -64)
 _INTEGER = re.compile(rb" *([+-]?\d{1,18}) *(?:/.*)?")
 _TEXT = re.compile(rb" *'((?:[^']|'')*)' *(?:/.*)?")
 _TRUE = re.compile(rb" *T *(?:/.*)?")
+_ALL_BITS = 0xFFFFFFFF
+_TILES = "COMPRESSED_IMAGE"  # what programs call an extension that holds packed tiles
 
 
 class PartError(ValueError):
@@ -45,11 +48,14 @@ class Part:
         The header as it stands in the file, padding included.
     start, size : int
         Where the data begin, and how many bytes they are without padding.
+    padded : bool
+        The file holds the padding behind the data, too; only the last part may lack it.
     """
 
     cards: bytes
     start: int
     size: int
+    padded: bool = True
 
     @property
     def end(self) -> int:
@@ -58,8 +64,12 @@ class Part:
 
     @cached_property
     def name(self) -> str:
-        """EXTNAME in capitals, "" where there is none that can be read."""
-        return (self._text("EXTNAME") or "").upper()
+        """EXTNAME in capitals, the first of several; "" where there is none that can be read.
+
+        A program that packs tiles may put a name of its own before the image's.
+        """
+        names = [name for value in self._all_values("EXTNAME") if (name := _text_of(value))]
+        return next((n for n in names if n != _TILES), names[0] if names else "").upper()
 
     @property
     def is_primary(self) -> bool:
@@ -91,6 +101,23 @@ class Part:
     def bitpix(self) -> int:
         """Type of the pixels as they are stored, as FITS numbers it."""
         return self._integer("BITPIX")
+
+    @property
+    def fits_its_checksum(self) -> bool:
+        """Whether the header is what CHECKSUM was made of, if the data are what DATASUM says; True without.
+
+        Nothing of the data is read for it; `sum_of_data` tells of them.
+        """
+        checksum, datasum = self._text("CHECKSUM"), self.datasum
+        if not checksum or datasum is None:  # an empty text says that it is not known
+            return True
+        return _folded(int(_sum32(self.cards)) + datasum) in (0, _ALL_BITS)
+
+    @property
+    def datasum(self) -> int | None:
+        """DATASUM, None where there is none that can be read."""
+        text = self._text("DATASUM") or ""
+        return int(text) if text.isascii() and text.isdecimal() and len(text) < 20 else None
 
     def header(self) -> fits.Header:
         """Return the header."""
@@ -136,6 +163,13 @@ class Part:
                 values.setdefault(card[:8].decode("latin-1").rstrip(), card[9:])
         return values
 
+    def _all_values(self, key: str) -> Iterator[bytes]:
+        """Yield what stands behind the equals sign of a keyword, each time it comes."""
+        start = f"{key:8}=".encode()
+        for at in range(0, len(self.cards), _CARD):
+            if self.cards.startswith(start, at):
+                yield self.cards[at + 9 : at + _CARD]
+
     def _integer(self, key: str, default: int | None = None) -> int:
         value = self._values.get(key)
         if value is None and default is not None:
@@ -147,14 +181,36 @@ class Part:
         return int(found[1])
 
     def _text(self, key: str) -> str | None:
-        found = _TEXT.fullmatch(self._values.get(key, b""))
-        return found[1].decode("latin-1").replace("''", "'").strip() if found else None
+        return _text_of(self._values.get(key, b""))
+
+
+def sum_of_data(data: bytes | memoryview) -> int:
+    """Return what DATASUM must be: the sum of 32-bit words in ones' complement, as if padded with 0."""
+    return _folded(_sum32(data))
+
+
+def _sum32(data: bytes | memoryview) -> int:
+    whole = len(data) // 4 * 4
+    total = int(np.frombuffer(data[:whole], ">u4").sum(dtype=np.uint64))
+    return total + int.from_bytes(bytes(data[whole:]).ljust(4, b"\0"), "big") * (len(data) > whole)
+
+
+def _folded(total: int) -> int:
+    while total > _ALL_BITS:
+        total = (total & _ALL_BITS) + (total >> 32)
+    return total
+
+
+def _text_of(value: bytes) -> str | None:
+    found = _TEXT.fullmatch(value)
+    return found[1].decode("latin-1").replace("''", "'").strip() if found else None
 
 
 def parts_in(file: BinaryIO, size: int, *, packed: bool = False) -> Iterator[Part]:
     """Yield the parts of a FITS file in their order; read their data before you ask for the next.
 
-    What follows the last part and does not begin like one is left alone, as the standard wants it.
+    What follows the last part and does not begin like one is left alone, as the standard
+    wants it. Behind the last data the padding may be missing: `Part.padded` tells.
 
     Parameters
     ----------
@@ -172,9 +228,11 @@ def parts_in(file: BinaryIO, size: int, *, packed: bool = False) -> Iterator[Par
     PartError
         If it is no FITS file, or a header is senseless.
     """
-    place = 0
+    place = end_of_data = 0
     for number in range(_MOST_PARTS):
-        if file.seek(place) < place:
+        if (reached := file.seek(place)) < place:
+            if reached >= end_of_data > 0:  # all pixels are there, only padding is not
+                return
             raise CutError("ends within a part")
         cards = _read_header(file, first=number == 0)
         if cards is None:
@@ -185,10 +243,13 @@ def parts_in(file: BinaryIO, size: int, *, packed: bool = False) -> Iterator[Par
             part = Part(cards, start, part.check())
         except PartError as error:
             raise PartError(f"part {number}: {error}") from error
+        end_of_data = start + part.size
         if part.end > size:
             if packed:
                 raise PartError(f"part {number} would end at byte {part.end}, beyond what a frame has")
-            raise CutError(f"{size} of {part.end} bytes")
+            if end_of_data > size:
+                raise CutError(f"{size} of {part.end} bytes")
+            part = replace(part, padded=False)
         yield part
         place = part.end
     raise PartError(f"more than {_MOST_PARTS} parts")

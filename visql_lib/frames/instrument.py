@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -210,6 +211,10 @@ class FrameTypeRule(Facts):
         )
 
 
+# Exposure times [s] by frame type, where the instrument's file says nothing; "other": of all other types.
+_POSSIBLE_TIMES = {"SCIENCE": (0.001, 86400.0), "DARK": (0.001, 86400.0), "other": (0.0, 86400.0)}
+
+
 class Instrument(Facts):
     """All facts of one instrument."""
 
@@ -220,6 +225,8 @@ class Instrument(Facts):
     photometry: Photometry
     exposure_classes: dict[str, float]
     class_tolerance: float = fact("s")
+    exposure_time_ranges: dict[str, tuple[float, float]] = _POSSIBLE_TIMES
+    time_keywords: tuple[str, ...] = fact("", default=())
     frame_types: tuple[FrameTypeRule, ...]
     earliest_date: datetime = fact("")
     mission_epoch: datetime = fact("")
@@ -238,6 +245,20 @@ class Instrument(Facts):
     @classmethod
     def _unwrap_classes(cls, classes: Any) -> Any:
         return {name: _unwrap_fact(name, entry, "s") for name, entry in dict(classes).items()}
+
+    @field_validator("exposure_time_ranges", mode="before")
+    @classmethod
+    def _unwrap_ranges(cls, ranges: Any) -> Any:
+        return {name: _unwrap_fact(name, entry, "s") for name, entry in dict(ranges).items()}
+
+    @field_validator("exposure_time_ranges")
+    @classmethod
+    def _ordered(cls, ranges: dict[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
+        if "other" not in ranges:
+            raise ValueError("say what exposure times all other types may have: other")
+        if wrong := [name for name, (low, high) in ranges.items() if not 0 <= low <= high < math.inf]:
+            raise ValueError(f"{wrong[0]}: write the shortest and the longest exposure time")
+        return ranges
 
     @field_validator("earliest_date", "mission_epoch")
     @classmethod
@@ -288,6 +309,11 @@ class Instrument(Facts):
         """Return the frame type, UNKNOWN if no rule matches."""
         return next((r.type for r in self.frame_types if r.matches(img_t1, img_t2, exptime)), "UNKNOWN")
 
+    def exposure_times(self, frame_type: str) -> tuple[float, float]:
+        """Return the shortest and the longest exposure time [s] that a frame of a type can have."""
+        ranges = self.exposure_time_ranges
+        return ranges.get(frame_type, ranges["other"])
+
     def exposure_class(self, exptime: float) -> str:
         """Return the name of the class of an exposure time [s], ``other`` if it is of none."""
         return next(
@@ -296,7 +322,14 @@ class Instrument(Facts):
 
 
 # Groups of facts that a product tells it was made with.
-_TOLD = frozenset(Instrument.model_fields) - {"name", "title", "simulation", "earliest_date"}
+_TOLD = frozenset(Instrument.model_fields) - {
+    "name",
+    "title",
+    "simulation",
+    "earliest_date",
+    "exposure_time_ranges",
+    "time_keywords",
+}
 
 
 @lru_cache(maxsize=4)

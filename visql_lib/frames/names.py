@@ -22,7 +22,8 @@ _ARCHIVE = re.compile(
     r"_(?P<exposure>\d\d)_(?P<version>\d\d)_(?P<processing>\d\d\.\d\d)_EUCLIDSOC",
     re.ASCII,
 )
-_SUFFIXES = re.compile(r"\.fits(\.gz|\.fz)?$")
+_SUFFIXES = re.compile(r"\.(fits|fit|fts)(\.gz|\.fz)?$", re.IGNORECASE)
+_FITS_LIKE = re.compile(r"\.(fits?|fts|fz)(\.|$)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, order=True)
@@ -137,6 +138,16 @@ _KINDS = {
 def odd_kind(mode: int) -> str:
     """Return what a path of this mode is, "" if it is a plain file, which alone may be opened."""
     return "" if stat.S_ISREG(mode) else _KINDS.get(stat.S_IFMT(mode), "of an unknown kind")
+
+
+def is_fits_like(name: str) -> bool:
+    """Say whether a file is FITS by its name, in whatever way it is packed."""
+    return _FITS_LIKE.search(name) is not None
+
+
+def is_gzipped(name: str) -> bool:
+    """Say whether a file is gzip data by its name."""
+    return name.lower().endswith(".gz")
 
 
 def stem_of(name: str) -> str:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from visql_lib.config.thresholds import Thresholds
 from visql_lib.errors import TableError
+from visql_lib.flags import QuadrantFlag
 from visql_lib.frames.calibration import BIAS, CALIBRATION, CHARGE, DARK, FLAT
 from visql_lib.frames.instrument import Instrument
 from visql_lib.frames.repeats import Repeated, deviations, nan_median, repeated, repeated_columns, summary
@@ -39,6 +40,7 @@ _COMPARED = {
     "INJECTED": (CHARGE,),
     "TRAILING": (CHARGE,),
 }
+_DEAD = QuadrantFlag.DEAD | QuadrantFlag.CONSTANT
 _SUMS = ("N_CANDIDATES", "N_HOT", "N_HOT_COLUMNS", "N_HOT_ROWS")
 _JUDGED = ("BIAS", "READ_NOISE", "DARK_RATE", "N_HOT", "N_HOT_COLUMNS", "FLAT_SCATTER")
 
@@ -157,6 +159,11 @@ def _gathered(frames: list[_Frame]) -> dict[str, NDArray]:
     return columns | {"DEVIATES_IN": np.full(total, "", dtype="U16")}
 
 
+def _trusted(columns: Mapping[str, NDArray]) -> NDArray[np.bool_]:
+    """Say which rows enter medians: not those of quadrants that are dead, wholly or in part."""
+    return np.asarray(np.asarray(columns["FLAGS"], dtype=np.int64) & _DEAD == 0)
+
+
 def _column(frame: _Frame, name: str) -> NDArray:
     values = frame.table.get(name)
     return np.full(frame.n, np.nan, dtype=np.float32) if values is None else np.asarray(values)
@@ -230,7 +237,7 @@ def _add_ratios(columns: dict[str, NDArray], frames: list[_Frame]) -> None:
         signal = np.asarray(columns["SIGNAL"][part], dtype=float)
         if frame.row.frame_type == DARK and frame.row.exptime > 0:
             columns["DARK_RATE"][part] = signal / frame.row.exptime
-        middle = summary(signal).median
+        middle = summary(signal[_trusted(columns)[part]]).median
         if frame.row.frame_type == FLAT and middle > 0:
             columns["ILLUMINATION"][part] = signal / middle
 
@@ -241,10 +248,11 @@ def _compare(columns: dict[str, NDArray], frames: list[_Frame]) -> NDArray[np.fl
     number = np.repeat(np.arange(len(frames)), [frame.n for frame in frames])
     types = np.array([frame.row.frame_type for frame in frames], dtype=np.str_)
     shift = np.full((len(frames), len(names)), np.nan)
+    trusted = _trusted(columns)
     for quantity, wanted in _COMPARED.items():
         chosen = np.flatnonzero(np.isin(types, wanted) if wanted else np.ones(len(frames), bool))
         table = np.full((len(frames), len(names)), np.nan)
-        table[number, quadrant] = columns[quantity]
+        table[number, quadrant] = np.where(trusted, columns[quantity], np.nan)
         if quantity == "BIAS" and table.size:
             shift = table - nan_median(table, 0)
         off = np.full(table.shape, np.nan)
@@ -275,17 +283,18 @@ def _frame_rows(
 
 
 def _frame_row(row: SheetRow, quadrants: Mapping[str, NDArray]) -> dict[str, Any]:
+    trusted = _trusted(quadrants)
     found: dict[str, Any] = {
         "EXPOSURE": row.exposure,
         "DATE_OBS": start_of_row(row),
         "FRAME_TYPE": row.frame_type,
         "EXPTIME": row.exptime,
         "N_QUADRANTS": len(quadrants["EXT"]),
-        "FLAT_SCATTER": summary(quadrants["ILLUMINATION"]).scatter,
+        "FLAT_SCATTER": summary(quadrants["ILLUMINATION"][trusted]).scatter,
         "FLAGS": int(np.bitwise_or.reduce(np.asarray(quadrants["FLAGS"], dtype=np.int64), initial=0)),
     }
     for name, _, _ in MEDIANS:
-        found[name], found[f"{name}_SCATTER"], found[f"{name}_ERR"] = summary(quadrants[name])
+        found[name], found[f"{name}_SCATTER"], found[f"{name}_ERR"] = summary(quadrants[name][trusted])
     for name in _SUMS:
         known = quadrants[name][np.isfinite(quadrants[name])]
         found[name] = float(known.sum()) if len(known) else math.nan

@@ -97,7 +97,7 @@ def quality_row(row: SheetRow, folder: Path, imported: dict[str, Any]) -> dict[s
         "DATE_OBS": start_of_row(row),
         "EXPTIME": exptime,
         "REASON": "",
-        "FLAGS": int(ExposureFlag.INCOMPLETE) if row.status == "incomplete" else 0,
+        "FLAGS": row.flags | (int(ExposureFlag.INCOMPLETE) if row.status == "incomplete" else 0),
         **_no_medians(),
     }
     path = folder / row.exposure / f"{row.exposure}_stars2_mom.parquet"

@@ -87,7 +87,9 @@ def movie_exposures(
 
 
 def _last(exposures: list[MovieExposure], days: float) -> list[MovieExposure]:
-    dated = [e for e in exposures if not np.isnat(e.facts.date_obs)]
+    """Keep the last days before the newest exposure; what is dated in the future rules nothing."""
+    latest = np.datetime64("now") + np.timedelta64(1, "D")
+    dated = [e for e in exposures if e.facts.date_obs <= latest]  # NaT is not
     if not dated:
         return []
     oldest = dated[-1].facts.date_obs - np.timedelta64(round(days * 86400e6), "us")

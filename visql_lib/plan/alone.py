@@ -11,6 +11,7 @@ from filelock import FileLock, Timeout
 
 from visql_lib.atomic import PART
 from visql_lib.errors import ConfigError
+from visql_lib.tables.sheet import make_results
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +38,7 @@ def begin_run(results: Path) -> FileLock:
     ConfigError
         If another run is at work on them.
     """
-    results.mkdir(parents=True, exist_ok=True)
+    make_results(results)
     path = results / _LOCK
     last = path.stat().st_mtime if path.is_file() else 0.0
     lock = FileLock(path)

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING
 
 from visql_lib.tables.goes_store import again_path, goes_path, must_ask
 from visql_lib.tables.sheet import GONE, USABLE, SheetRow
+from visql_lib.values import duration
 
 if TYPE_CHECKING:
     from visql_lib.plan.core import Plan
 
 RADIATED = ("SCIENCE", "DARK")  # frame types whose particles are counted
 RADIATION_PICTURES = ("cosmiX", "cosmics", "protons", "rf", "goes")
+_LONGEST = 86400.0  # s; whatever a sheet says, planning does not go through the days of a longer exposure
 MOVIES = {"XCOSMIX": "xcosmix", "PROTONS": "protons"}
 
 
@@ -64,7 +66,8 @@ class RadiationPlan:
         for row in rows:
             if row.date_obs:
                 start = datetime.fromisoformat(row.date_obs)
-                end = start + timedelta(seconds=row.exptime if math.isfinite(row.exptime) else 0.0)
+                exptime = duration(row.exptime, "EXPTIME", 0.0, _LONGEST).value
+                end = start + timedelta(seconds=exptime if math.isfinite(exptime) else 0.0)
                 first, last = (start - margin).date(), (end + margin).date()
                 days |= {first + timedelta(days=i) for i in range((last - first).days + 1)}
         return [str(goes_path(self._settings, day)) for day in sorted(days)]

@@ -31,8 +31,10 @@ def join_series(parts: Iterable[Mapping[str, NDArray]]) -> dict[str, NDArray]:
     Parameters
     ----------
     parts : iterable of mappings of arrays
-        With the columns of the table of a series. Of samples of the same time the
-        first good one is kept, or the first if none is good.
+        With the columns of the table of a series. Of samples of one satellite at the
+        same time the first good one is kept, or the first if none is good. Satellites
+        do not agree to the last per cent, nor begin their samples together: the first
+        one counts, and another only where the first has no good sample at all.
 
     Returns
     -------
@@ -50,6 +52,46 @@ def join_series(parts: Iterable[Mapping[str, NDArray]]) -> dict[str, NDArray]:
     if not kept:
         return empty
     joined = {name: np.concatenate([np.asarray(part[name]) for part in kept]) for name in empty}
+    satellites = joined["SATELLITE"]
+    series = [_in_order(_rows(joined, satellites == name)) for name in dict.fromkeys(satellites.tolist())]
+    found = series[0]
+    for other in series[1:]:
+        found = _filled(found, other)
+    return found
+
+
+def _rows(series: Mapping[str, NDArray], rows: NDArray) -> dict[str, NDArray]:
+    return {name: values[rows] for name, values in series.items()}
+
+
+def _filled(first: dict[str, NDArray], other: dict[str, NDArray]) -> dict[str, NDArray]:
+    """Fill the gaps of a series with whole samples of another one."""
+    start, end = _spans(first)
+    good = first["GOOD"]
+    begin, until = _spans(other)
+    other = _rows(other, ~_overlapping(begin, until, start[good], end[good]))
+    begin, until = _spans(other)
+    replaced = _overlapping(start, end, begin[other["GOOD"]], until[other["GOOD"]]) & ~good
+    parts = (_rows(first, ~replaced), other)
+    return _in_order({name: np.concatenate([part[name] for part in parts]) for name in first})
+
+
+def _spans(series: Mapping[str, NDArray]) -> tuple[NDArray, NDArray]:
+    """Return start and end of every sample."""
+    time = series["TIME"].astype("datetime64[us]")
+    return time, time + np.round(sample_lengths(time) * 1e6).astype("timedelta64[us]")
+
+
+def _overlapping(start: NDArray, end: NDArray, others: NDArray, ends: NDArray) -> NDArray[np.bool_]:
+    """Say which spans overlap one of others, which are in order of time."""
+    if not len(others):
+        return np.zeros(len(start), bool)
+    following = np.searchsorted(ends, start, "right")
+    return (following < len(others)) & (others[np.minimum(following, len(others) - 1)] < end)
+
+
+def _in_order(joined: dict[str, NDArray]) -> dict[str, NDArray]:
+    """Return a series in order of time, each time once."""
     order = np.lexsort((~joined["GOOD"], joined["TIME"]))  # stable: the first of equals stays first
     time = joined["TIME"][order]
     order = order[np.r_[True, time[1:] != time[:-1]] & ~np.isnat(time)]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from visql_lib.archives.netcdf import netcdf
 from visql_lib.errors import SimulationError
 
 if TYPE_CHECKING:
@@ -152,8 +153,6 @@ def write_goes_day(what: GoesDay, root: Path) -> Path:
     root : Path
         The file goes into ``what.folder`` below it, as on the server.
     """
-    import netCDF4
-
     seconds, xrsa, xrsb = fluxes(what)
     hour = seconds / 3600
     kept = ~_in(hour, what.gaps)
@@ -162,7 +161,7 @@ def write_goes_day(what: GoesDay, root: Path) -> Path:
     values = {"xrsa": xrsa[kept], "xrsb": xrsb[kept]}
     path = root / what.folder / what.name
     path.parent.mkdir(parents=True, exist_ok=True)
-    with netCDF4.Dataset(path, "w", format="NETCDF4") as file:
+    with netcdf(path, "w", format="NETCDF4") as file:
         file.setncatts(_attributes(what))
         file.createDimension("time", int(kept.sum()))
         _write_time(file, what, seconds[kept])

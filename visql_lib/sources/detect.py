@@ -25,6 +25,10 @@ COLUMNS = (
 )
 
 
+MOST_PIXELS = 2_000_000  # px above the threshold, in sources that the scan has open at once
+LEAST_NOISE = 1.0  # ADU, of a background without noise, as in SExtractor
+
+
 @dataclass(frozen=True)
 class Detections:
     """Sources of one image.
@@ -32,8 +36,8 @@ class Detections:
     ``columns`` holds arrays of shape (n,): X_IMAGE, Y_IMAGE (px, one-based),
     FLUX_AUTO, FLUXERR_AUTO (ADU), FLUX_RADIUS, A_IMAGE, B_IMAGE (px),
     THETA_IMAGE (deg, -90 to 90), FLAGS (`SourceFlag` bits). ``background`` is
-    the median of the fitted background and ``rms`` its noise [ADU]; a constant
-    image has ``rms`` 0 and no sources.
+    the median of the fitted background and ``rms`` its noise [ADU], 1 where it has
+    none; a constant image has ``rms`` 0 and no sources.
     """
 
     columns: dict[str, NDArray]

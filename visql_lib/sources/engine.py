@@ -6,12 +6,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visql_lib.config import CatalogSettings
+from visql_lib.errors import DetectionError
 from visql_lib.flags import SourceFlag
 from visql_lib.sources.background import Background, fit_background
 from visql_lib.sources.clean import clean
 from visql_lib.sources.compiled import compiled
 from visql_lib.sources.deblend import deblend
-from visql_lib.sources.detect import COLUMNS, Detections
+from visql_lib.sources.detect import COLUMNS, LEAST_NOISE, MOST_PIXELS, Detections
 from visql_lib.sources.labels import find_runs, list_pixels, scan_groups
 from visql_lib.sources.photometry import measure_sources
 
@@ -101,6 +102,7 @@ def _detect(
     )
     pieces, following, heads = scan_groups(first, last, rows, settings.min_area)
     offset, pixel, level, top = list_pixels(first, at, value, peak, pieces, following, heads, stride)
+    _refuse_too_many(offset, pixel, stride, settings.threshold)
     place = np.zeros(data.size, np.int32)
     _number_places(pixel, place)
     sources = deblend(
@@ -123,6 +125,21 @@ def _detect(
     return sources, into, place
 
 
+def _refuse_too_many(offset: NDArray, pixel: NDArray, stride: int, threshold: float) -> None:
+    """Give up where the sources that cross one row have more pixels than a scan may have open."""
+    if offset[-1] <= MOST_PIXELS:
+        return
+    opened, closed = pixel[offset[:-1]] // stride, pixel[offset[1:] - 1] // stride
+    change = np.zeros(closed.max() + 2, np.int64)
+    np.add.at(change, opened, np.diff(offset))
+    np.subtract.at(change, closed + 1, np.diff(offset))
+    if (most := int(change.cumsum().max())) > MOST_PIXELS:
+        raise DetectionError(
+            f"too many pixels above {threshold:g} sigma ({most} in sources that cross one row, "
+            f"more than {MOST_PIXELS})"
+        )
+
+
 def measure(image: NDArray, settings: CatalogSettings, saturation: float) -> Detections:
     """Detect and measure the sources of an image; see `visql_lib.sources.detect_sources`."""
     whole = image.dtype.kind in "bui"
@@ -131,7 +148,9 @@ def measure(image: NDArray, settings: CatalogSettings, saturation: float) -> Det
     raw = _plain(image)
     background = fit_background(raw, settings.mesh, settings.mesh_filter, whole)
     if background.noise <= 0:
-        return Detections(_no_sources(), background.level, 0.0)
+        if raw.min() == raw.max():
+            return Detections(_no_sources(), background.level, 0.0)
+        background = background._replace(noise=LEAST_NOISE)
     threshold = np.float32(settings.threshold * background.noise)
     data = np.empty((image.shape[0] + 2, image.shape[1] + 2), np.float32)
     sources, into, owner = _detect(raw, data, background, threshold, settings, saturation)

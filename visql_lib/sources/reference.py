@@ -9,13 +9,12 @@ from numpy.typing import NDArray
 from visql_lib.config import CatalogSettings
 from visql_lib.errors import DetectionError
 from visql_lib.flags import SourceFlag
-from visql_lib.sources.detect import COLUMNS, Detections
+from visql_lib.sources.detect import COLUMNS, MOST_PIXELS, Detections
 
 KERNEL = np.array([[1, 2, 1], [2, 4, 2], [1, 2, 1]], dtype=np.float32)
 KRON_SEARCH_RADIUS = 6.0  # in units of A and B; fixed in SExtractor
 CROWDED_FRACTION = 0.1  # of the aperture's area; fixed in SExtractor
 _UPRIGHT = np.nextafter(np.float32(np.pi / 2), np.float32(0))  # rad
-_PIXEL_STACK = 2_000_000  # px above the threshold that may be open at once
 _SUB_OBJECTS = 8192  # branches of one deblended object
 
 
@@ -47,7 +46,7 @@ def _no_sources() -> dict[str, NDArray]:
 
 
 def _extract(data: NDArray, rms: float, settings: CatalogSettings) -> tuple[NDArray, NDArray]:
-    sep.set_extract_pixstack(_PIXEL_STACK)
+    sep.set_extract_pixstack(MOST_PIXELS)
     sep.set_sub_object_limit(_SUB_OBJECTS)
     try:
         objects, segments = sep.extract(

@@ -23,6 +23,7 @@ from visql_lib.sources import Detections, detect_sources
 
 log = logging.getLogger(__name__)
 
+_DEAD_SHARE = 0.01  # of rows or columns
 _LEVEL_ROWS = 4  # every fourth row is enough for a level to 0.01 ADU
 
 
@@ -142,7 +143,8 @@ def _detect(quadrant: Quadrant, settings: CatalogSettings, saturation: float) ->
 
 def _levels(quadrant: Quadrant) -> dict[str, Any]:
     bias, read_noise = level_and_noise(quadrant.overscan)
-    level, noise = level_and_noise(quadrant.image[::_LEVEL_ROWS])
+    image = quadrant.image
+    level, noise = level_and_noise(image[::_LEVEL_ROWS])
     return {
         "BIAS": bias,
         "BIAS_PRESCAN": level_and_noise(quadrant.prescan)[0],
@@ -153,8 +155,19 @@ def _levels(quadrant: Quadrant) -> dict[str, Any]:
         "BACKGROUND": np.nan,
         "BACKGROUND_RMS": np.nan,
         "N_DETECTIONS": 0,
-        "FLAGS": 0 if np.isfinite(bias) else int(QuadrantFlag.NO_OVERSCAN),
+        "FLAGS": quadrant.flags | (0 if np.isfinite(bias) else int(QuadrantFlag.NO_OVERSCAN)) | _dead(image),
     }
+
+
+def _dead(image: NDArray) -> int:
+    """Return the flag of a quadrant of which rows or columns hold one value, but not all of it."""
+    few = image[::_LEVEL_ROWS, ::_LEVEL_ROWS]
+    low, high = few.min(), few.max()
+    if low == high:
+        return 0
+    # A column that bleeds from end to end is as flat, and full.
+    shares = [np.mean((few.min(axis) == few.max(axis)) & (few.max(axis) < high)) for axis in (0, 1)]
+    return int(QuadrantFlag.DEAD) if max(shares) >= _DEAD_SHARE else 0
 
 
 def _record(stem: str, name: str, found: Detections | DetectionError, levels: dict[str, Any]) -> None:

@@ -18,8 +18,15 @@ def store_folder(settings: Settings) -> Path:
 
 
 def tile_path(settings: Settings, tile: int) -> Path:
-    """Return where a tile is kept."""
-    return store_folder(settings) / f"nside{settings.gaia.nside}" / f"{tile}.parquet"
+    """Return where a tile is kept: with those of the same question, so that several may share a store."""
+    gaia, usual = settings.gaia, type(settings.gaia)()
+    name = f"nside{gaia.nside}"
+    if gaia.faintest != usual.faintest:
+        name += f"_G{gaia.faintest:g}"
+    tables = (gaia.vizier_catalogue, gaia.tap_table)
+    if tables != (usual.vizier_catalogue, usual.tap_table):
+        name += f"_{digest(*tables)}"
+    return store_folder(settings) / name / f"{tile}.parquet"
 
 
 def again_path(settings: Settings, tile: int) -> Path:

@@ -6,8 +6,10 @@ read as a whole or not at all.
 
 from __future__ import annotations
 
+import logging
+import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +21,9 @@ from visql_lib.errors import LegacyFormatError, NameFormatError, brief
 from visql_lib.flags import MomentFlag
 from visql_lib.frames.instrument import Instrument
 from visql_lib.frames.names import ArchiveName, RawName
+from visql_lib.values import duration
+
+log = logging.getLogger(__name__)
 
 STARS_COLUMNS = (
     *("X_WORLD", "Y_WORLD", "FLUX_AUTO", "FLUXERR_AUTO", "FLUX_RADIUS", "A_IMAGE", "B_IMAGE"),
@@ -35,7 +40,9 @@ SCORE_COLUMNS = ("R2", "e1", "e2", "score")
 # What the original printed for the medians of an exposure without stars.
 NO_STARS_R2, NO_STARS_OTHER = 9.9, 0.9999
 
+_MEDIANS_HEADER = ("catalogue", "R2", "COMA1", "COMA2", "ELL1", "ELL2", "TREF1", "TREF2")
 _MOMENTS_FILE = "_stars2_mom.cat"
+_LONGEST = 86400.0  # s, an exposure time
 _EXACT = 2.0**53  # beyond, not every whole number is a double
 
 
@@ -133,10 +140,12 @@ def read_psfmoments(path: Path) -> dict[str, dict[str, float]]:
     LegacyFormatError
         If the header or a line is not that of this table.
     """
-    rows = {}
-    for number, cells in _cells(path, "|", "#|", len(MEDIANS) + 1):
+    rows: dict[str, dict[str, float]] = {}
+    for number, cells in _cells(path, "|", "#|", _MEDIANS_HEADER):
         exposure = _exposure(path, number, cells[0], _MOMENTS_FILE)
-        values = _floats(path, number, cells[1:])
+        values = _known(path, number, cells[1:])
+        if _is_told_twice(path, number, exposure, rows):
+            continue
         rows[exposure] = dict(zip(MEDIANS, values, strict=True))
         if values == [NO_STARS_R2] + [NO_STARS_OTHER] * (len(MEDIANS) - 1):
             rows[exposure] = dict.fromkeys(MEDIANS, np.nan)
@@ -155,13 +164,16 @@ def read_scores(path: Path) -> dict[str, ScoreRow]:
     """
     le1 = "_le1_score" in path.name
     if path.suffix == ".csv":
-        separator, start = (";" if le1 else ","), "image"
+        separator, start = (";" if le1 else ","), ""
     else:
-        separator, start = "|", "| image"
-    rows = {}
-    for number, cells in _cells(path, separator, start, 6 if le1 else 5):
+        separator, start = "|", "|"
+    rows: dict[str, ScoreRow] = {}
+    header = ("image", *SCORE_COLUMNS, "EASname") if le1 else ("image", *SCORE_COLUMNS)
+    for number, cells in _cells(path, separator, start, header):
         exposure = _exposure(path, number, cells[0], "_")
-        r2, e1, e2, score = _floats(path, number, cells[1:5])
+        r2, e1, e2, score = _known(path, number, cells[1:5])
+        if _is_told_twice(path, number, exposure, rows):
+            continue
         if [r2, e1, e2] == [NO_STARS_R2, NO_STARS_OTHER, NO_STARS_OTHER]:
             r2 = e1 = e2 = score = np.nan
         rows[exposure] = ScoreRow(r2, e1, e2, score, _archive(path, number, cells[5]) if le1 else "")
@@ -185,7 +197,11 @@ def read_exposure_times(path: Path) -> dict[str, float]:
             continue
         if not words[0].startswith("C_ALL"):
             exposure = _exposure(path, number, words[0], _MOMENTS_FILE)
-            (times[exposure],) = _floats(path, number, words[-1:])
+            time = duration(_floats(path, number, words[-1:])[0], "the exposure time", 0.0, _LONGEST)
+            if time.doubt:
+                log.warning("%s: line %d: %s", path, number, time.doubt)
+            else:
+                times[exposure] = time.value
     return times
 
 
@@ -264,18 +280,45 @@ def _integers(path: Path, name: str, values: NDArray) -> NDArray:
     return values.astype(np.int64)
 
 
-def _cells(path: Path, separator: str, start: str, count: int) -> Iterator[tuple[int, list[str]]]:
-    """Yield line number and stripped cells of a table with separators, whose first line starts so."""
+def _cells(path: Path, separator: str, start: str, names: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
+    """Yield line number and stripped cells of a table with separators, in the order of `names`.
+
+    The first line starts with `start` and names the columns, in any order, blanks apart.
+    """
     lines = list(_lines(path))
     if not lines or not lines[0][1].startswith(start):
         raise LegacyFormatError(f"{path}: line 1: wants a header that starts with {start!r}")
+    found = ["".join(cell.split()) for cell in _split(lines[0][1].removeprefix("#"), separator)]
+    if sorted(found) != sorted(names):
+        wanted = f" {separator} ".join(names)
+        raise LegacyFormatError(f"{path}: line 1: wants the columns '{wanted}', found {brief(lines[0][1])}")
+    order = [found.index(name) for name in names]
     for number, line in lines[1:]:
-        text = line.strip()
-        inner = text[1:-1] if separator == "|" and text.startswith("|") and text.endswith("|") else text
-        cells = [cell.strip() for cell in inner.split(separator)]
-        if len(cells) != count:
-            raise LegacyFormatError(f"{path}: line {number}: {len(cells)} cells, wants {count}")
-        yield number, cells
+        cells = _split(line, separator)
+        if len(cells) != len(names):
+            raise LegacyFormatError(f"{path}: line {number}: {len(cells)} cells, wants {len(names)}")
+        yield number, [cells[place] for place in order]
+
+
+def _split(line: str, separator: str) -> list[str]:
+    text = line.strip()
+    inner = text[1:-1] if separator == "|" and text.startswith("|") and text.endswith("|") else text
+    return [cell.strip() for cell in inner.split(separator)]
+
+
+def _known(path: Path, number: int, words: list[str]) -> list[float]:
+    """Return numbers, NaN for one that is not finite, which is told."""
+    values = _floats(path, number, words)
+    if any(map(math.isinf, values)):
+        log.warning("%s: line %d: a value is infinite, so unknown", path, number)
+    return [math.nan if math.isinf(value) else value for value in values]
+
+
+def _is_told_twice(path: Path, number: int, exposure: str, rows: Mapping[str, object]) -> bool:
+    """Say whether a table had an exposure before; the first line counts."""
+    if exposure in rows:
+        log.warning("%s: line %d: %s comes twice; its first line counts", path, number, exposure)
+    return exposure in rows
 
 
 def _floats(path: Path, number: int, words: list[str], name: str = "") -> list[float]:

@@ -13,7 +13,7 @@ from typing import Any
 from visql_lib import ledger
 from visql_lib.atomic import atomic_path
 from visql_lib.config.units import UNPRINTABLE
-from visql_lib.errors import TableError
+from visql_lib.errors import ConfigError, TableError
 from visql_lib.tables.provenance import new_hash
 
 OK, INCOMPLETE, UNREADABLE, GROWING, KNOWN_BAD, IMPORTED, GONE, SUPERSEDED = (
@@ -52,10 +52,11 @@ class SheetRow:
     img_t1: str
     img_t2: str
     status: str
-    reason: str
+    reason: str  # why it is not ok; of one that is, what is odd about its header or file
     size: int  # bytes
     mtime: int  # ns
     context: str  # changes with the settings and facts that decide type and status
+    flags: int = 0  # ExposureFlag bits: what the reason says of header and file, for programs
 
     @property
     def fingerprint(self) -> str:
@@ -68,6 +69,7 @@ FROM_HEADER = (
     *("obs_id", "calblkid", "calblkvr", "dithobs", "img_t1", "img_t2"),
 )
 COLUMNS = tuple(f.name for f in fields(SheetRow))
+_BEFORE = tuple(name for name in COLUMNS if name != "flags")  # of sheets of earlier versions
 NUMBERS = {f.name for f in fields(SheetRow) if f.type == "float"}
 INTEGERS = {f.name for f in fields(SheetRow) if f.type == "int"}
 
@@ -88,7 +90,7 @@ def read_sheet(path: Path) -> list[SheetRow]:
         raise TableError(f"{path}: no text, so no exposure sheet; give the .tsv of `visql index`") from error
     ledger.read(path, new_hash(text.encode()).hexdigest())
     lines = csv.DictReader(io.StringIO(text), delimiter="\t")
-    if tuple(lines.fieldnames or ()) != COLUMNS:
+    if tuple(lines.fieldnames or ()) not in (COLUMNS, _BEFORE):
         raise TableError(f"{path}: not an exposure sheet of this version; remove it and run `visql index`")
     try:
         return [_parse(line) for line in lines]
@@ -115,7 +117,7 @@ def _parse(line: dict[str, str]) -> SheetRow:
     for name in NUMBERS:
         values[name] = float(line[name] or "nan")
     for name in INTEGERS:
-        values[name] = int(line[name])
+        values[name] = int(line.get(name, "0") or ("0" if name == "flags" else ""))
     return SheetRow(**values)
 
 
@@ -135,6 +137,21 @@ def write_sheet(path: Path, rows: Iterable[SheetRow]) -> bool:
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
     return True
+
+
+def make_results(folder: Path) -> None:
+    """Make the folder of the results, or one in it.
+
+    Raises
+    ------
+    ConfigError
+        If that cannot be.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = f"cannot be made ({error.strerror or error})"
+        raise ConfigError(f"results: {str(folder)!r} {reason}; set results=FOLDER") from error
 
 
 def sheet_path(results: Path, month: str) -> Path:

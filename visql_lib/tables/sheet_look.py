@@ -24,7 +24,7 @@ from visql_lib.config.units import unfit_path
 from visql_lib.errors import ConfigError, FrameError, NameFormatError
 from visql_lib.frames.header import ExposureHeader
 from visql_lib.frames.instrument import Instrument
-from visql_lib.frames.names import RawName, odd_kind, stem_of
+from visql_lib.frames.names import RawName, is_fits_like, odd_kind, stem_of
 from visql_lib.tables.sheet import (
     COLUMNS,
     FROM_HEADER,
@@ -40,10 +40,12 @@ from visql_lib.tables.sheet import (
     UNREADABLE,
     USABLE,
     SheetRow,
+    make_results,
     read_sheet,
     sheet_path,
     write_sheet,
 )
+from visql_lib.values import duration
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +76,7 @@ def refresh_sheets(
     Raises
     ------
     ConfigError
-        If a raw folder does not exist.
+        If a raw folder does not exist, or that of the results cannot be made.
     TableError
         If an existing sheet cannot be read.
     """
@@ -85,7 +87,7 @@ def refresh_sheets(
             raise ConfigError(f"raw: folder {folder!r} does not exist; create it, or set raw=FOLDER")
     results = Path(settings.results)
     found = _find_frames(settings, set(months))
-    (results / "exposures").mkdir(parents=True, exist_ok=True)
+    make_results(results / "exposures")
     sheets = {}
     with FileLock(results / "exposures" / ".lock"):
         for month in months:
@@ -145,17 +147,19 @@ def _say_what_is_left(month: str, rows: Collection[SheetRow], settings: Settings
 
 
 _NAMED = 8  # missing quadrants
+_LONGEST = 86400.0  # s, an exposure time of imported tables
 _SHOWN = 3  # frames named in a warning; the sheet has all
 
 
 def _warn(path: Path, changed: Sequence[SheetRow]) -> None:
     """Say which of the frames that are new or changed are not as they should be."""
-    for status in (UNREADABLE, INCOMPLETE):
-        rows = [row for row in changed if row.status == status]
+    for status in (UNREADABLE, INCOMPLETE, OK):
+        rows = [row for row in changed if row.status == status and row.reason]
+        what = "odd" if status == OK else status
         for row in rows[:_SHOWN]:
-            log.warning("%s: %s: %s", row.exposure, status, row.reason)
+            log.warning("%s: %s: %s", row.exposure, what, row.reason)
         if len(rows) > _SHOWN:
-            log.warning("%s: and %d more %s frames", path, len(rows) - _SHOWN, status)
+            log.warning("%s: and %d more %s frames", path, len(rows) - _SHOWN, what)
 
 
 _Found = dict[str, tuple[Path, os.stat_result]]  # exposure -> file, and what the system says of it
@@ -163,13 +167,15 @@ _Found = dict[str, tuple[Path, os.stat_result]]  # exposure -> file, and what th
 
 def _find_frames(settings: Settings, months: set[str]) -> dict[str, _Found]:
     """Return month -> exposure -> (file, stat) of all raw files of `months`."""
-    suffixes = settings.index.suffixes
+    suffixes = tuple(s.lower() for s in settings.index.suffixes)
     found: dict[str, _Found] = {month: {} for month in months}
     odd: list[str] = []
+    others: list[str] = []
     for folder in settings.raw:
         for entry, state in _walk(Path(folder)):
-            suffix = next((s for s in suffixes if entry.name.endswith(s)), None)
-            if suffix is None:
+            if not entry.name.lower().endswith(suffixes):
+                if is_fits_like(entry.name) and not stat.S_ISDIR(state.st_mode):
+                    others.append(entry.path)
                 continue
             try:
                 month = RawName.parse(entry.name).month
@@ -185,10 +191,15 @@ def _find_frames(settings: Settings, months: set[str]) -> dict[str, _Found]:
                 if _rank(other[0], suffixes) <= _rank(path, suffixes):
                     continue
             found[month][stem] = (path, state)
-    if odd:
-        shown = ", ".join(map(repr, odd[:_SHOWN])) + ", ..." * (len(odd) > _SHOWN)
-        log.warning("%d FITS files are not named like raw frames and are left alone: %s", len(odd), shown)
+    _say_what_is_odd(odd, "are not named like raw frames")
+    _say_what_is_odd(others, f"have none of the endings {' '.join(suffixes)}")
     return found
+
+
+def _say_what_is_odd(paths: Sequence[str], what: str) -> None:
+    if paths:
+        shown = ", ".join(map(repr, paths[:_SHOWN])) + ", ..." * (len(paths) > _SHOWN)
+        log.warning("%d FITS files %s and are left alone: %s", len(paths), what, shown)
 
 
 def _walk(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[tuple[os.DirEntry[str], os.stat_result]]:
@@ -221,7 +232,10 @@ def _walk(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[tuple[os.DirEn
 
 
 def _rank(path: Path, suffixes: Sequence[str]) -> int:
-    return next(i for i, s in enumerate(suffixes) if path.name.endswith(s))
+    return next(i for i, s in enumerate(suffixes) if path.name.lower().endswith(s))
+
+
+_READING = 2  # raised when headers are read in another way, so that they are all read again
 
 
 @dataclass(frozen=True)
@@ -236,8 +250,12 @@ class _Look:
     @cached_property
     def context(self) -> str:
         """Changes with what decides how a header is read."""
-        facts = self.instrument.model_dump(mode="json", include={"geometry", "frame_types", "earliest_date"})
-        return digest(facts, {"detectors": self.settings.index.detectors})
+        names = {"geometry", "frame_types", "earliest_date", "exposure_time_ranges", "time_keywords"}
+        facts = self.instrument.model_dump(mode="json", include=names)
+        index = self.settings.index
+        return digest(
+            facts, {"detectors": index.detectors, "late": index.date_after_name, "reading": _READING}
+        )
 
     def row(self, file: Path, state: os.stat_result, known: SheetRow | None) -> SheetRow:
         """Return the row of one raw file: the old one where the file did not change."""
@@ -273,7 +291,7 @@ def _obstacle(file: Path, state: os.stat_result) -> str:
 
 def _blank(stem: str, file: Path, state: os.stat_result) -> SheetRow:
     start = RawName.parse(stem).start
-    empty: dict[str, Any] = dict.fromkeys(COLUMNS, "") | dict.fromkeys(NUMBERS, math.nan)
+    empty: dict[str, Any] = dict.fromkeys(COLUMNS, "") | dict.fromkeys(NUMBERS, math.nan) | {"flags": 0}
     values = empty | {
         "exposure": stem,
         "file": str(file),
@@ -287,14 +305,15 @@ def _blank(stem: str, file: Path, state: os.stat_result) -> SheetRow:
 
 
 def _inspect(blank: SheetRow, file: Path, settings: IndexSettings, instrument: Instrument) -> SheetRow:
-    from visql_lib.frames.exposure import inspect  # imports astropy: only where a header is read
+    from visql_lib.frames.look import inspect  # imports astropy: only where a header is read
 
     try:
-        structure = inspect(file, instrument)
+        structure = inspect(file, instrument, after_name=settings.date_after_name)
     except FrameError as error:
         log.info("%s", error)
         return replace(blank, status=UNREADABLE, reason=str(error))
-    row = replace(blank, status=OK, **header_values(structure.header))
+    odd = "; ".join(structure.header.notes)
+    row = replace(blank, status=OK, reason=odd, **header_values(structure.header))
     expected = [
         q.name for q in instrument.quadrants.values() if not settings.detectors or q.ccd in settings.detectors
     ]
@@ -305,7 +324,9 @@ def _inspect(blank: SheetRow, file: Path, settings: IndexSettings, instrument: I
         return replace(row, status=UNREADABLE, reason=reason)
     if missing:
         named = " ".join(missing[:_NAMED]) + " ..." * (len(missing) > _NAMED)
-        reason = f"{len(missing)} of {len(expected)} quadrants missing: {named}"
+        reason = "; ".join(
+            filter(None, [f"{len(missing)} of {len(expected)} quadrants missing: {named}", odd])
+        )
         log.info("%s: %s", blank.exposure, reason)
         return replace(row, status=INCOMPLETE, reason=reason)
     return row
@@ -314,6 +335,7 @@ def _inspect(blank: SheetRow, file: Path, settings: IndexSettings, instrument: I
 def header_values(header: ExposureHeader) -> dict[str, Any]:
     """Return the columns of a sheet row that come from a header."""
     values = asdict(header)
+    values.pop("notes")
     start = values.pop("start")
     values["date_source"] = values.pop("start_source")
     if start is not None:
@@ -339,7 +361,7 @@ def _imported_rows(results: Path, month: str) -> Iterator[SheetRow]:
             "frame_type": str(table["FRAME_TYPE"][i]),
             "date_obs": str(table["DATE_OBS"][i])[:23],
             "date_source": "name",
-            "exptime": float(table["EXPTIME"][i]),
+            "exptime": duration(float(table["EXPTIME"][i]), "EXPTIME", 0.0, _LONGEST).value,
             "status": IMPORTED,
             "reason": "from text tables of the original system",
         }

@@ -36,6 +36,10 @@ def make_plan():
         return Plan.make(settings, refresh=workflow.is_main_process)
     except VisqlError as error:
         raise WorkflowError(str(error)) from None
+    except OSError as error:  # results on a disk that is full, or may not be written
+        raise WorkflowError(
+            f"{error.filename or 'results'}: {error.strerror or error}"
+        ) from None
 
 
 def begin():
@@ -45,6 +49,10 @@ def begin():
         ALONE = begin_run(Path(RESULTS))
     except VisqlError as error:
         raise WorkflowError(str(error)) from None
+    except OSError as error:  # results on a disk that is full, or may not be written
+        raise WorkflowError(
+            f"{error.filename or 'results'}: {error.strerror or error}"
+        ) from None
 
 
 # Planning makes millions of objects that live to its end: searching them for garbage costs a sixth of it.
