@@ -12,7 +12,7 @@ import pytest
 import yaml
 from numbers_of_stages import check_month
 
-from visql_lib.config import settings_from_mapping
+from visql_lib.config import STAGES, settings_from_mapping
 from visql_lib.plan import SCIENCE_PICTURES, Plan
 from visql_lib.plan.asked import month_steps, timeline_steps
 from visql_lib.site.steps import lost_products
@@ -308,7 +308,8 @@ def test_a_raised_stage_version_reruns_that_stage(month, tmp_path, monkeypatch):
     assert other.missing() == OF_THE_QUALITY
     # What Snakemake would make again and what verify calls stale or made from it are the same.
     (stale,) = verified(other)
-    assert stale == ("stale", "months/202407/psfmoments_202407.parquet", "stage quality is 2, was 1")
+    said = f"stage quality is {STAGES['quality'] + 1}, was {STAGES['quality']}"
+    assert stale == ("stale", "months/202407/psfmoments_202407.parquet", said)
 
 
 def verified(month, *options):
