@@ -40,7 +40,12 @@ ALL_PARTS = {
     "goes": {"sources": "folder", "folder": "goes", "refresh": 1, "final_after": 1e5},
 }
 # Every step has other numbers, or pictures, under the other settings.
-OTHER = {"catalog": {"threshold": 3.0}, "moments": {"iterations": 6}, "pictures": {"dpi": 80}}
+OTHER = {
+    "catalog": {"threshold": 3.0},
+    "preview": {"zscale_contrast": 0.3},
+    "moments": {"iterations": 6},
+    "pictures": {"dpi": 80},
+}
 # When something was made, and where it lies, differs from run to run.
 DATED = ("MADE", "LATENCY")
 
@@ -102,11 +107,14 @@ def same_tables(month, wanted):
         assert found[name] == columns, name
 
 
-def fail_all(month, seed):
-    """Let every step fail once, in one way or another, one line of STEPS after the other; then run to the end."""
+def fail_all(month, seed, idle=()):
+    """Let every step fail once, in one way or another, one line of STEPS after the other; then run to the end.
+
+    Those that are `idle` have nothing to do.
+    """
     chance = random.Random(seed)
     for line in STEPS:
-        faults = {f"{step}:{chance.choice(HOW)}" for step in line}
+        faults = {f"{step}:{chance.choice(HOW)}" for step in line if step not in idle}
         code, said, failed = run(month, faults=faults)
         assert code != 0, (line, said)
         assert failed == faults, said
@@ -162,7 +170,7 @@ def test_from_scratch_every_step_may_fail_once(small, calm, tmp_path):
 def test_from_a_finished_month_every_step_may_fail_once(small, calm, tmp_path):
     month = calm[0].copy(tmp_path / "m")
     month.configure(**ALL_PARTS, ratios={"gain": "none"}, **OTHER)
-    fail_all(month, 2)
+    fail_all(month, 2, idle=("gaia-tile", "goes-day"))  # their questions stay the same
     same_tables(month, tables(calm[1]))
     assert tables(calm[0]) != tables(calm[1])
 
