@@ -417,9 +417,9 @@ def test_names_that_leave_the_folder_are_refused(fetch, archive, raw, tmp_path):
 
 def test_ten_thousand_names(fetch, archive, raw):
     archive.faults = {"names": 10_000}
-    start = time.monotonic()
+    start = time.process_time()
     outcome = fetch({"most": 3})
-    assert time.monotonic() - start < 5
+    assert time.process_time() - start < 8  # each name compared with each other would take minutes
     assert len(outcome.loaded) == 3
     assert outcome.counts["missing"] == 10_000 + FRAMES
     assert fetch({"dry_run": True}).counts["here"] == 3

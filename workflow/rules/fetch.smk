@@ -11,6 +11,8 @@ rule fetch:
         runtime=720,
     params:
         version=STAGES["fetch"],
-        config=PLAN.config_of("fetch", "network", "raw", "results", "known_bad", "index"),
+        config=PLAN.config_of(
+            "fetch", "network", "raw", "results", "known_bad", "index"
+        ),
     shell:
         "visql fetch --config {params.config:q} 2>&1 | tee {log:q}"
