@@ -55,6 +55,20 @@ def begin():
         ) from None
 
 
+def tell_of_failure():
+    """Do what was to tell of a run and had to wait for what failed: pages and alerts say what is missing, and why.
+
+    Not if somebody stopped the run. A dead man's switch alone is not told: its silence tells.
+    """
+    if getattr(workflow.scheduler, "_user_kill", None):
+        return
+    told = PLAN.settings.alerts
+    wanted = ["site", *(["alerts"] if told.webhook or told.mail_to else [])]
+    jobs = {job.rule.name: job for job in workflow.dag.needrun_jobs()}
+    for job in (jobs[name] for name in wanted if name in jobs):
+        subprocess.run(["bash", "-c", job.shellcmd])
+
+
 # Planning makes millions of objects that live to its end: searching them for garbage costs a sixth of it.
 gc.set_threshold(200_000, 50, 1000)
 PLAN = make_plan()

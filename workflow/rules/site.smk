@@ -35,20 +35,6 @@ rule pyramid:
         " --config {params.config:q} >{log:q} 2>&1"
 
 
-def tell_of_failure():
-    """Do what was to tell of a run and had to wait for what failed: pages and alerts say what is missing, and why.
-
-    Not if somebody stopped the run. A dead man's switch alone is not told: its silence tells.
-    """
-    if getattr(workflow.scheduler, "_user_kill", None):
-        return
-    told = PLAN.settings.alerts
-    wanted = ["site", *(["alerts"] if told.webhook or told.mail_to else [])]
-    jobs = {job.rule.name: job for job in workflow.dag.needrun_jobs()}
-    for job in (jobs[name] for name in wanted if name in jobs):
-        subprocess.run(["bash", "-c", job.shellcmd])
-
-
 # Looks by itself at what changed, each time it is asked for; no benchmark, see fetch.smk.
 rule site:
     input:
