@@ -28,8 +28,11 @@ ROOT = Path(__file__).parents[1]
 LIST = ROOT / "tests" / "mutants.yaml"
 CAUGHT, SURVIVED, UNPROVED, STALE = "caught", "SURVIVED", "UNPROVED", "STALE"
 _COPIED = ("visql_lib", "tests", "config", "workflow", "Snakefile", "pyproject.toml")
-# The compiled code of this room is kept beside it, for its files as they are.
+# This room is compiled at its first call, which takes a minute for each change: it is interpreted instead,
+# where numbers that wrap round, as they are meant to, are warned of.
 _COMPILED = "visql_lib/sources/"
+_INTERPRETED = {"NUMBA_DISABLE_JIT": "1"}
+_MAY_WRAP = ("-W", "ignore:overflow:RuntimeWarning")
 _PATIENCE = 600  # s, for one test
 
 
@@ -43,6 +46,11 @@ class Mutant:
     after: str
     why: str
     test: str
+
+    @property
+    def interpreted(self) -> bool:
+        """Whether compiled code is run as plain Python."""
+        return self.file.startswith(_COMPILED)
 
     def stale(self, root: Path) -> str:
         """Return why the change cannot be made, or its test not be run; "" if all is well."""
@@ -81,14 +89,16 @@ def changed(root: Path, mutant: Mutant) -> Iterator[None]:
         os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
 
 
-def run_tests(root: Path, tests: Iterable[str], more: dict[str, str]) -> tuple[str, str]:
+def run_tests(root: Path, tests: Iterable[str], *, interpreted: bool = False) -> tuple[str, str]:
     """Run tests of the copy; return the verdict on a change, and the message it rests on."""
     report = root / "report.xml"
     report.unlink(missing_ok=True)
     # What pytest compiles for itself must not be kept: a change within a second may have the old size.
-    environment = os.environ | {"PYTHONPATH": str(root), "PYTHONDONTWRITEBYTECODE": "1"} | more
+    environment = os.environ | {"PYTHONPATH": str(root), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment |= _INTERPRETED if interpreted else {}
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-n0", "-p", "no:cacheprovider"]
-    command += ["-o", "addopts=", f"--junitxml={report}", *tests]
+    command += ["-o", "addopts=", f"--junitxml={report}"]
+    command += [*(_MAY_WRAP if interpreted else ()), *tests]
     try:
         done = subprocess.run(
             command, cwd=root, env=environment, capture_output=True, text=True, timeout=_PATIENCE, check=False
@@ -125,14 +135,12 @@ def copy_of(root: Path, folder: Path) -> Path:
     return copy
 
 
-def judge(root: Path, mutant: Mutant, folder: Path) -> tuple[str, str]:
+def judge(root: Path, mutant: Mutant) -> tuple[str, str]:
     """Return the verdict on one change, made in the copy `root`, and a message."""
     if reason := mutant.stale(root):
         return STALE, reason
-    # What is compiled of a change must not be taken for compiled code of the next one.
-    own = {"NUMBA_CACHE_DIR": str(folder / mutant.name)} if mutant.file.startswith(_COMPILED) else {}
     with changed(root, mutant):
-        return run_tests(root, [mutant.test], own)
+        return run_tests(root, [mutant.test], interpreted=mutant.interpreted)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -143,15 +151,17 @@ def main(arguments: Sequence[str]) -> int:
         return 2
     began, found = time.monotonic(), dict.fromkeys((CAUGHT, SURVIVED, UNPROVED, STALE), 0)
     with tempfile.TemporaryDirectory(prefix="visql_mutants_") as name:
-        folder = Path(name)
-        root = copy_of(ROOT, folder)
-        tests = sorted({m.test for m in chosen if not m.stale(root)})
-        before, message = run_tests(root, tests, {}) if tests else (SURVIVED, "")
-        if before != SURVIVED:  # a test that fails anyway proves nothing
-            print(f"without any change: {message}")
-            return 1
+        root = copy_of(ROOT, Path(name))
+        for interpreted in (False, True):  # a test that fails anyway proves nothing
+            tests = {m.test for m in chosen if m.interpreted == interpreted and not m.stale(root)}
+            before, message = (
+                run_tests(root, sorted(tests), interpreted=interpreted) if tests else (SURVIVED, "")
+            )
+            if before != SURVIVED:
+                print(f"without any change: {message}")
+                return 1
         for mutant in chosen:
-            what, message = judge(root, mutant, folder)
+            what, message = judge(root, mutant)
             found[what] += 1
             print(f"{what:8}  {mutant.name}: {message if what != SURVIVED else mutant.test}", flush=True)
     told = ", ".join(f"{number} {what.lower()}" for what, number in found.items() if number)

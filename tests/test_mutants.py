@@ -13,7 +13,9 @@ def test_every_change_can_still_be_made_and_has_its_test(mutant):
 
 def test_the_list_is_long_enough_and_names_nothing_twice():
     assert len(MUTANTS) >= 30
-    assert len({m.name for m in MUTANTS}) == len({(m.file, m.before, m.after) for m in MUTANTS}) == len(MUTANTS)
+    assert (
+        len({m.name for m in MUTANTS}) == len({(m.file, m.before, m.after) for m in MUTANTS}) == len(MUTANTS)
+    )
 
 
 @pytest.mark.parametrize(
@@ -33,6 +35,6 @@ def test_what_the_runner_says(tmp_path, after, test, expected):
         "from sums import add\n\ndef test_sum():\n    assert add(1) == 2\n\ndef test_nothing():\n    add(1)\n"
     )
     mutant = Mutant("m", "sums.py", "x + 1", after, "", f"test_sums.py::{test}")
-    what, _ = judge(tmp_path, mutant, tmp_path)
+    what, _ = judge(tmp_path, mutant)
     assert what == expected
     assert "return x + 1\n" in (tmp_path / "sums.py").read_text()

@@ -99,7 +99,10 @@ def test_focal_plane_positions_are_those_of_the_pixels(found, toy):
         wcs = toy.quadrants[name].wcs
         for x, y, _, _ in stars:
             i = detected(catalogue, name, x, y)
-            world = [wcs.crval[0] + (x - wcs.crpix[0]) * wcs.scale, wcs.crval[1] + (y - wcs.crpix[1]) * wcs.scale]
+            world = [
+                wcs.crval[0] + (x - wcs.crpix[0]) * wcs.scale,
+                wcs.crval[1] + (y - wcs.crpix[1]) * wcs.scale,
+            ]
             got = [catalogue["X_WORLD"][i], catalogue["Y_WORLD"][i]]
             assert_allclose(got, world, atol=0.05 * wcs.scale)
             assert_allclose(catalogue["FIELDRAD"][i], np.hypot(*got), rtol=1e-6)
