@@ -65,6 +65,15 @@ def detected(catalogue, name, x, y):
     return on[np.argmin(np.hypot(catalogue["X_IMAGE"][on] - x, catalogue["Y_IMAGE"][on] - y))]
 
 
+def test_sections_lie_where_they_were_read_out(toy):
+    """The prescan at the outer side of the CCD, the overscans at the inner one, whichever quadrant it is."""
+    for name, (rows, columns) in SECTIONS.items():
+        layout = toy.quadrants[name]
+        assert (layout.image_rows, layout.overscan_rows) == rows, name
+        assert (layout.image_columns, layout.prescan_columns, layout.overscan_columns) == columns, name
+        assert layout.origin == (columns[0].start, rows[0].start), name
+
+
 def test_every_level_is_that_of_its_section(found):
     rows = found.quadrants
     assert set(rows["EXT"]) == set(SECTIONS)
