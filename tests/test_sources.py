@@ -9,7 +9,7 @@ from numpy.testing import assert_allclose
 from visql_lib.config import CatalogSettings
 from visql_lib.errors import DetectionError
 from visql_lib.flags import SourceFlag
-from visql_lib.sources import detect_sources, reference
+from visql_lib.sources import detect_sources
 
 SETTINGS = CatalogSettings()
 
@@ -125,9 +125,8 @@ def test_the_image_is_left_as_it_was():
 
 
 def test_a_full_pixel_stack_is_our_own_error(monkeypatch, engine):
-    if engine == "fast":
-        pytest.skip("the fast engine has no stack that could be full")
-    monkeypatch.setattr(reference, "_PIXEL_STACK", 100)
+    module = {"sep": "reference", "fast": "engine"}[engine]
+    monkeypatch.setattr(f"visql_lib.sources.{module}.MOST_PIXELS", 100)
     image = sky()
     add_gaussian(image, 128, 128, 1e7, sigma=30)
     with pytest.raises(DetectionError, match=r"1\.5 sigma"):
