@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 CORES ?= all
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo test quick heavy check format bench bench-scale lock clean
+.PHONY: install demo test quick heavy mutants check format bench bench-scale lock clean
 .DEFAULT_GOAL := demo
 
 install: $(STAMP)
@@ -37,6 +37,10 @@ quick: install
 heavy: install
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,cluster]'
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pytest -n 2 --dist loadfile --timeout 3600 -o faulthandler_timeout=3700 -m heavy
+
+# Every change of tests/mutants.yaml, one at a time: the test it names must fail.
+mutants: install
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python tests/run_mutants.py
 
 check: install
 	$(BIN)/ruff check .

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import hypothesis
+import numpy as np
 import pytest
 from click.testing import CliRunner
 from hypothesis import given
@@ -34,10 +35,12 @@ from visql_lib.archives.errors import PassingError, SourceError
 from visql_lib.archives.notify import Patience, post_json, send_mail, sign_of_life
 from visql_lib.cli.alerts import command, limit_file, refresh
 from visql_lib.config import FetchSettings, Settings, settings_from_mapping
+from visql_lib.config.sky_settings import TrendSettings
 from visql_lib.config.thresholds import Thresholds
 from visql_lib.errors import ConfigError
 from visql_lib.live.errors import BusyError
 from visql_lib.live.lock import InstanceLock
+from visql_lib.photometry.month_trend import month_trend
 from visql_lib.site.alerts import Alert, Told, due, stamp, update
 from visql_lib.site.alerts import told as noted
 from visql_lib.site.feed import feed_text
@@ -297,6 +300,44 @@ def test_a_limited_quantity_the_site_does_not_show_is_read_from_the_finding() ->
     )
     later = step(alerts, [hot, cool])
     assert {a.metric: a.state for a in later} == {"warn": "open", "N_HOT": "closed"}
+
+
+def test_value_and_limit_are_in_the_sentence_as_thresholds_really_say_it() -> None:
+    """The sentence is read back: who words it anew must see that nothing is lost on the way."""
+    day = utc("2024-07-13T02:00:00").date()
+    for value in (30.0, 1234567.0, 9.5):
+        said = LIMITS.thresholds.judge({"N_HOT": value}, day).reason
+        findings = (Finding("calibration", "warn", said),)
+        facts = {"frame_type": "DARK", "statuses": {"calibration": "warn"}, "findings": findings}
+        (alert,) = step(None, [exposure("2024-07-13T02:00:00", None, **facts)])
+        assert alert.metric == "N_HOT"
+        assert alert.value == pytest.approx(value, rel=1e-5)
+        assert (alert.threshold, alert.side) == (9.0, "above")
+
+
+@pytest.mark.parametrize(
+    ("loss", "rate", "status", "expected"),
+    [
+        (45.12, 0.01, "error", (45.1, "error_loss", "mmag")),
+        (12345.0, 0.01, "error", (12300, "error_loss", "mmag")),
+        (1.0, 3.21, "error", (3.21, "error_rate", "mmag/d")),
+        (1.0, 0.456, "warn", (0.456, "warn_rate", "mmag/d")),
+    ],
+)
+def test_value_and_limit_are_in_the_sentence_as_the_trend_really_says_it(
+    loss: float, rate: float, status: str, expected: tuple[float, str, str]
+) -> None:
+    numbers = {"LOSS": loss, "LOSS_ERR": 1.0, "MODEL": loss, "RATE": rate, "RATE_ERR": 0.01, "COLOUR": 0.75}
+    words = {"SPACE": "fpa", "SPACE_BIN": "fpa", "CLASS": "long", "FIELD": "all", "STATUS": status}
+    table = {name: np.array([value]) for name, value in {**numbers, **words}.items()}
+    table["DATE"] = np.array(["2024-07-28T02:00:00"], dtype="datetime64[us]")
+    settings = TrendSettings()
+    (said,) = month_trend(table, [], [], "202407", settings)["REASON"]
+    month = month_with("202407", Trend("long", 0.75, status, str(said)))
+    (alert,) = update(None, [month], observe([month], LIMITS), LIMITS, utc("2024-07-29T00:00:00"), DAYS)
+    value, limit, unit = expected
+    assert (alert.value, alert.threshold, alert.unit) == (value, getattr(settings, limit), unit)
+    assert alert.side == "above"
 
 
 def test_an_unreadable_frame_without_date_lasts_until_mended() -> None:

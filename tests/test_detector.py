@@ -23,7 +23,7 @@ from visql_lib.config.thresholds import Thresholds
 from visql_lib.errors import SimulationError
 from visql_lib.flags import QuadrantFlag
 from visql_lib.frames import Quadrant, open_exposure
-from visql_lib.frames.calibration import calibration_measures, dark_level
+from visql_lib.frames.calibration import calibration_measures, dark_level, flat_slopes
 from visql_lib.frames.defects import hot_candidates, overscan_row_pattern, rows_and_columns, shared_rms
 from visql_lib.frames.injection import measure_injection
 from visql_lib.frames.repeats import deviations, nan_median, repeated, summary
@@ -545,6 +545,13 @@ def test_chance_is_foretold():
     assert found.required == 4
     assert found.chance < 1
     assert repeated(many[:1], [np.ones(3000)], size).required == 0
+
+
+def test_slopes_of_the_light_are_along_their_axes():
+    """From edge to edge: 20 % brighter to the right, 10 % fainter upwards."""
+    y, x = np.indices((400, 300)) + 0.5
+    light = 20000 * (1 + 0.2 * (x / 300 - 0.5) - 0.1 * (y / 400 - 0.5))
+    np.testing.assert_allclose(flat_slopes(np.rint(light + 2646), 2646.0), [0.2, -0.1], atol=1e-3)
 
 
 @given(st.floats(0, 0.3))

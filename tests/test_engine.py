@@ -14,15 +14,15 @@ from visql_lib.config import CatalogSettings
 from visql_lib.errors import DetectionError
 from visql_lib.flags import SourceFlag
 from visql_lib.sources import compiled, detect_sources
-from visql_lib.sources.background import fit_background, subtract_row
+from visql_lib.sources.background import Background, fit_background, subtract_row
 from visql_lib.sources.clean import clean
 from visql_lib.sources.deblend import draw, random_state
 from visql_lib.sources.detect import COLUMNS
-from visql_lib.sources.engine import measure
+from visql_lib.sources.engine import _detections, measure
 from visql_lib.sources.labels import list_pixels, scan_groups
 from visql_lib.sources.photometry import measure_sources
 from visql_lib.sources.reference import measure as with_sep
-from visql_lib.sources.shapes import SOURCE, faintest_needed
+from visql_lib.sources.shapes import SOURCE, faintest_needed, measure_shape
 
 FAST = CatalogSettings(engine="fast")
 SEP = CatalogSettings(engine="sep")
@@ -143,6 +143,44 @@ def test_counting_whole_numbers_changes_nothing(seed, spread):
     one, two = (fit_background(image.astype(np.float32), 64, 3, whole) for whole in (True, False))
     assert_array_equal(one.nodes, two.nodes)
     assert one.noise == two.noise
+
+
+@pytest.mark.parametrize("angle", [-70, -30, 20, 60])
+def test_the_shape_of_a_turned_source(angle):
+    """Position, axes and angle of a Gaussian, all its pixels given: the angle is from x to y."""
+    image = np.zeros((40, 50))
+    add_gaussian(image, 27.2, 19.7, 1e4, 3.0, 1.5, angle)
+    flat = np.pad(image, 1).astype(np.float32).reshape(-1)
+    pixel = np.r_[0, np.flatnonzero(flat > 1e-3)].astype(np.int32)
+    source = np.zeros(1, SOURCE)
+    measure_shape(pixel, flat[pixel], flat, 1, len(pixel), 52, np.float32(1e-3), False, source[0])
+    found = source[0]
+    assert_allclose([found["x"] + 1, found["y"] + 1], [27.2, 19.7], atol=0.01)
+    assert_allclose([found["a"], found["b"]], [3.0, 1.5], rtol=0.01)
+    assert_allclose(np.degrees(found["theta"]), angle, atol=0.5)
+
+
+def test_what_stands_in_the_columns_of_a_catalogue():
+    """Places count from one, angles are in degrees, no two columns alike."""
+    sources = np.zeros(2, SOURCE)
+    for name, values in {
+        "x": [4, 5],
+        "y": [14, 15],
+        "a": [3, 4],
+        "b": [1, 2],
+        "theta": [0.5, -1.0],
+        "flags": [1, 2],
+    }.items():
+        sources[name] = values
+    flux, area, radius = np.array([100.0, 200.0]), np.array([9.0, 16.0]), np.array([1.1, 1.2])
+    background = Background(np.zeros((1, 1)), np.zeros((1, 1)), 2700.0, 5.0)
+    found = _detections(sources, flux, area, radius, background).columns
+    expected = {"X_IMAGE": [5, 6], "Y_IMAGE": [15, 16], "FLUX_AUTO": flux, "FLUXERR_AUTO": [15, 20]}
+    expected |= {"FLUX_RADIUS": radius, "A_IMAGE": [3, 4], "B_IMAGE": [1, 2]}
+    expected |= {"THETA_IMAGE": np.degrees([0.5, -1.0]), "FLAGS": [1, 2]}
+    assert tuple(found) == COLUMNS
+    for name, values in expected.items():
+        assert_allclose(found[name], values, rtol=1e-6, err_msg=name)
 
 
 @given(seed=st.integers(0, 10**6))

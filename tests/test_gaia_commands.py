@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from astropy.table import Table as AstropyTable
 from click.testing import CliRunner
-from numpy.testing import assert_allclose
+from numpy.testing import assert_allclose, assert_array_equal
 
 from visql_lib.cli import cli
 from visql_lib.config import AstrometrySettings, GaiaSettings, RatioSettings
@@ -169,6 +169,21 @@ def test_masked_colours_and_lost_moments(vis):
     found = matched(moments, stars, vis)
     assert len(found.frat["EXT"]) == 150  # without colour there is no reference star
     assert not (found.frat["FLAGS"] & RatioFlag.NO_COLOUR).any()
+
+
+@pytest.mark.parametrize("axis", ["x", "y"])
+def test_a_star_out_of_its_place_has_its_residual_in_its_column(vis, axis):
+    """Two pixels to the right, or up: measured less predicted, the other axis is left alone."""
+    moments, stars = sky()
+    column = {"x": "XWORLD", "y": "YWORLD"}[axis]
+    moments[column] = moments[column] + np.where(np.arange(400) == 7, 0.2 / 3600, 0.0)
+    found = matched(moments, stars, vis, geometry="shift")
+    row = int(np.flatnonzero(found.frat["SOURCE_ID"] == 7)[0])
+    along, across = (found.frat[name][row] for name in (("DX", "DY") if axis == "x" else ("DY", "DX")))
+    assert along > 1.0
+    assert abs(across) < 0.1
+    assert_array_equal(found.colours["G"], stars["G"][found.frat["SOURCE_ID"]])
+    assert_array_equal(found.colours["BpRp"], stars["BP_RP"][found.frat["SOURCE_ID"]])
 
 
 def test_ice_makes_the_ratio_smaller(vis):

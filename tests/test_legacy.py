@@ -100,6 +100,14 @@ def test_the_lines_of_a_month(tmp_path):
     assert csv[1].endswith(f" ;  {ARCHIVE}")
 
 
+def test_medians_are_read_into_the_columns_the_original_meant(tmp_path):
+    """By the names of its header, not by ours: COMA, ELL and TREF are com, e and tr."""
+    line = f"| {E1}_stars2_mom.cat | 1.95 | 0.11 | 0.12 | 0.21 | 0.22 | 0.31 | 0.32 |\n"
+    (tmp_path / "psfmoments_202304.txt").write_text(MEDIANS_HEADER + line)
+    expected = {"R2": 1.95, "com1": 0.11, "com2": 0.12, "e1": 0.21, "e2": 0.22, "tr1": 0.31, "tr2": 0.32}
+    assert legacy.read_psfmoments(tmp_path / "psfmoments_202304.txt") == {E1: expected}
+
+
 def test_the_score_of_an_exposure_without_stars_follows_from_what_was_printed(tmp_path):
     writers.write_month(tmp_path, "202304", month_table(), VIS.score)
     line = (tmp_path / "psfmoments_202304_score.csv").read_text().splitlines()[2]

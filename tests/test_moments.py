@@ -87,6 +87,48 @@ def test_trefoil_has_its_sign_and_phase():
     assert_allclose([got["tr2"][0], got["com1"][0], got["com2"][0]], 0, atol=2e-3)
 
 
+def turned(angle, long=1.4, short=0.9, size=29):
+    """A Gaussian star whose long axis has an angle [deg] to the x axis."""
+    ax = np.arange(size) - size // 2
+    x, y = np.meshgrid(ax, ax)
+    c, s = np.cos(np.radians(angle)), np.sin(np.radians(angle))
+    return 1e5 * np.exp(-0.5 * (((c * x + s * y) / long) ** 2 + ((c * y - s * x) / short) ** 2))
+
+
+def test_ellipticity_has_its_sign_and_phase():
+    """An ellipse at an angle t has e1 = e cos 2t and e2 = e sin 2t: e2 > 0 from lower left to upper right."""
+    e = measure_moments(turned(0)[None])["e1"][0]
+    assert e > 0.1
+    for angle in (0, 30, 45, 90, 135, 160):
+        got = measure_moments(turned(angle)[None])
+        expected = e * np.cos(np.radians(2 * angle)), e * np.sin(np.radians(2 * angle))
+        assert_allclose([got["e1"][0], got["e2"][0]], expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("first", [0, 30, 60, 90])
+def test_trefoil_turns_with_the_image(first):
+    """Three blobs, the first at an angle t: tr1 goes as cos 3t, tr2 as sin 3t, so that tr2 > 0 at 30 deg."""
+
+    def blobs(start):
+        angles = np.radians(start + np.array([0, 120, 240]))
+        return sum(gaussian(0.8, 0.8, 1.2 * np.cos(a), 1.2 * np.sin(a)) for a in angles)
+
+    full = measure_moments(blobs(0)[None])["tr1"][0]
+    got = measure_moments(blobs(first)[None])
+    expected = full * np.cos(np.radians(3 * first)), full * np.sin(np.radians(3 * first))
+    assert_allclose([got["tr1"][0], got["tr2"][0]], expected, atol=2e-3)
+
+
+@pytest.mark.parametrize(("x", "y"), [(1, 0), (-1, 0), (0, 1), (0, -1)])
+def test_coma_points_to_the_tail(x, y):
+    """A star with a faint companion on one side is lopsided towards it, along its axis only."""
+    got = measure_moments((gaussian(1, 1) + gaussian(1, 1, 2 * x, 2 * y, flux=2e4))[None])
+    along = got["com1"][0] if x else got["com2"][0]
+    across = got["com2"][0] if x else got["com1"][0]
+    assert along * (x + y) > 0.02
+    assert abs(across) < 1e-9
+
+
 def test_a_wandering_centre_is_flagged():
     image = np.zeros((29, 29))
     image[14, 27] = 1.0

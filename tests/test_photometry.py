@@ -11,6 +11,7 @@ from visql_lib.config.sky_settings import RatioSettings
 from visql_lib.errors import ConfigError
 from visql_lib.flags import RatioFlag
 from visql_lib.frames.instrument import load_instrument
+from visql_lib.months.ratios import _exposures
 from visql_lib.photometry import aggregate as ag
 from visql_lib.photometry import cells as ce
 from visql_lib.photometry import ratios as ra
@@ -20,6 +21,7 @@ from visql_lib.simulate import photometry as truth
 from visql_lib.tables.gaia import FRAT, RATIOS
 from visql_lib.tables.legacy_gaia import read_frat, read_gaia_stars, read_ratio_lines
 from visql_lib.tables.legacy_read import read_moments, read_moments_with_colours
+from visql_lib.tables.sheet import SheetRow
 
 VIS = load_instrument("euclid_vis")
 SETTINGS = RatioSettings()
@@ -355,6 +357,70 @@ def test_the_simulators_relation_is_recovered_within_its_errors():
         _, relation = ra.frat_columns(moments, reference, LONG, VIS.gain_models["3"], SETTINGS, robust=robust)
         assert (np.abs(np.array(relation.ratios) - expected) < 4 * np.array(relation.errors)).all()
         assert max(relation.errors) < 0.004
+
+
+def test_what_stands_in_the_columns_of_an_exposure():
+    """No two columns alike; fluxes and ratios are those of the definition, worked out by hand."""
+    moments, reference = frat_of(300, np.random.default_rng(21))
+    number = np.arange(300.0)
+    moments["FLUXERR"] = 5000 + number
+    reference |= {"G_ERR": 0.001 + 1e-6 * number, "SOURCE_ID": np.arange(300) + 10**12}
+    residuals = (1 + number, -1 - number)
+    gains = VIS.gain_models["3"]
+    columns, relation = ra.frat_columns(moments, reference, LONG, gains, SETTINGS, residuals=residuals)
+    for name, expected in {
+        "EXT": moments["EXT"],
+        "XWORLD": moments["XWORLD"],
+        "YWORLD": moments["YWORLD"],
+        "FLUX": moments["FLUX"],
+        "FLUXERR": moments["FLUXERR"],
+        "G": reference["G"],
+        "BpRp": reference["BP_RP"],
+        "G_ERR": reference["G_ERR"],
+        "SOURCE_ID": reference["SOURCE_ID"],
+        "DX": residuals[0],
+        "DY": residuals[1],
+    }.items():
+        assert_array_equal(columns[name], expected, err_msg=name)
+    gain = np.array([gains[name] for name in moments["EXT"]])
+    assert_allclose(columns["TEXP"], 560.52)
+    assert_allclose(columns["TEXPRATIO"], 89.52 / 560.52)
+    assert_allclose(columns["VFLUX"], moments["FLUX"] * gain * 89.52 / 560.52)
+    assert_allclose(columns["GFLUX"], 10 ** (12 - 0.4 * reference["G"]) / 1.5)
+    assert_allclose(columns["FRATMOD"], relation.ratio(reference["BP_RP"]), rtol=1e-3)
+    assert_allclose(columns["FRAT"], columns["VFLUX"] / columns["GFLUX"] / columns["FRATMOD"])
+
+
+def test_the_relation_through_three_ratios_has_them():
+    quoted = (0.8863, 1.1343, 1.2601)
+    assert_allclose(ra.relation_through(ra.QUOTED_COLOURS, quoted), quoted)
+    colour = np.array([0.4, 1.2, 2.2, 3.0])
+    through = np.polyval(np.polyfit(ra.QUOTED_COLOURS, np.log(quoted), 2), colour)
+    assert_allclose(ra.relation_through(colour, quoted), np.exp(through))
+
+
+def test_what_a_month_takes_from_its_exposures():
+    """Places from the sheet; numbers, ratios and their errors from the relation of each exposure."""
+    names = SheetRow.__dataclass_fields__
+    blank = {n: np.nan if f.type == "float" else 0 if f.type == "int" else "" for n, f in names.items()}
+    known = {"exposure": EXAMPLE[13:], "date_obs": "2024-07-13T03:28:40", "exptime": 560.52}
+    row = SheetRow(**blank | known | {"ra": 56.2, "dec": -55.7})
+    relation = {
+        "ratios": [0.9, 1.1, 1.2],
+        "errors": [0.01, 0.02, 0.03],
+        "n_fit": 300,
+        "n_clipped": 7,
+        "rms": 0.04,
+    }
+    meta = {"relation": relation, "accepted": True, "exptime": 89.52}
+    found = _exposures([(row, {"META": meta}), (row, {"META": {}})], VIS)
+    expected = {"R1": 0.9, "R2": 1.1, "R3": 1.2, "R1_ERR": 0.01, "R2_ERR": 0.02, "R3_ERR": 0.03}
+    expected |= {"RA": 56.2, "DEC": -55.7, "N_FIT": 300, "N_CLIPPED": 7, "RMS": 0.04}
+    assert {name: found[name][0] for name in expected} == expected
+    assert found["CLASS"].tolist() == ["short", "long"]
+    assert found["ACCEPTED"].tolist() == [True, False]
+    assert found["DATE_OBS"][0] == np.datetime64("2024-07-13T03:28:40")
+    assert np.isnan([found[name][1] for name in ("R1", "R3_ERR", "RMS")]).all()
 
 
 def test_masked_colours_and_unknown_quadrants():

@@ -274,6 +274,30 @@ def test_numbers_and_rates_of_an_exposure():
     assert found.maps["N"][found.maps["MAP"] == "rf"].sum() == 3000
 
 
+def test_every_particle_is_in_the_bin_of_its_place():
+    """An X-ray in one corner, a proton in another: x goes along columns (IX), y along rows (IY), upwards."""
+    table = catalogue(
+        2,
+        X_WORLD=np.array([0.2, -0.3]),
+        Y_WORLD=np.array([-0.1, 0.05]),
+        FLUX_AUTO=np.array([800, 20000], np.float32),
+    )
+    found = counted(table)
+    bins = {
+        kind: {
+            (ix, iy)
+            for name, ix, iy in zip(*(found.maps[c].tolist() for c in ("MAP", "IX", "IY")), strict=True)
+            if name == kind
+        }
+        for kind in ("xray", "proton")
+    }
+    # From -0.4 deg on: 250 px of X-rays and, of protons, what the settings say.
+    side = {"xray": 250 / 36000, "proton": SETTINGS.proton_bin / 36000}
+    assert bins["xray"] == {(int(0.6 / side["xray"]), int(0.3 / side["xray"]))}
+    assert bins["proton"] == {(int(0.1 / side["proton"]), int(0.45 / side["proton"]))}
+    assert (found.summary["N_XRAY"], found.summary["N_COSMIC"], found.summary["N_PROTON"]) == (1, 1, 1)
+
+
 def test_blind_quadrants_do_not_count():
     flags = [0, int(QuadrantFlag.OVERFLOW), int(QuadrantFlag.CONSTANT), int(QuadrantFlag.NO_OVERSCAN)]
     table = quadrant_table(["1-1.E", "1-1.F", "1-1.G", "3-3.F"], flags)

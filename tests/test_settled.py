@@ -248,6 +248,35 @@ def test_a_day_of_goes_renewed_during_a_run_is_for_the_next(month, tmp_path):
     assert month.settled(plan=OfOthers(month.plan(), day)).exposures == set()
 
 
+class OnTile(OfOthers):
+    """A plan of which one exposure is matched with a tile of reference stars, and nothing made from GOES."""
+
+    def __init__(self, plan, exposure, tile):
+        super().__init__(plan, "")
+        self.gaia, self._on_sky, self._tile = self, exposure, str(tile)
+
+    def goes_days(self, month, exposure):
+        return []
+
+    def pointed(self, month):
+        return [self._on_sky]
+
+    def tiles(self, month, exposure):
+        assert exposure == self._on_sky
+        return [self._tile]
+
+
+@pytest.mark.parametrize("harm", [touched, resized, Path.unlink], ids=lambda f: f.__name__)
+def test_another_tile_of_reference_stars_concerns_the_exposures_on_it(month, tmp_path, harm):
+    first, *others = month.exposures()
+    tile = tmp_path / "17.parquet"
+    tile.write_text("stars")
+    month.settled(plan=OnTile(month.plan(), first, tile)).keep()
+    assert month.settled(plan=OnTile(month.plan(), first, tile)).exposures == {first, *others}
+    harm(tile)
+    assert month.settled(plan=OnTile(month.plan(), first, tile)).exposures == set(others)
+
+
 def test_marks_are_of_the_row_as_it_was_planned(month):
     plan = month.plan()
     marks = month.settled(plan=plan)

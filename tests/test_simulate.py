@@ -8,8 +8,10 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from numpy.testing import assert_array_equal
 
 from visql_lib.cli.simulate import command, make_frames
+from visql_lib.config import PreviewSettings
 from visql_lib.errors import ConfigError, FrameError, SimulationError
 from visql_lib.frames import RawName, open_exposure
 from visql_lib.frames.look import inspect
@@ -17,6 +19,7 @@ from visql_lib.simulate import SimulatedExposure, exposures_of, psf_model
 from visql_lib.simulate.field import galaxy_field, star_field
 from visql_lib.simulate.photometry import colour_ratio, expected_flux, ice_loss
 from visql_lib.simulate.radiation import Hits, add_hits
+from visql_lib.steps.catalog import measure_frame
 from visql_lib.tables import read_table
 
 QUIET = {"radiation": {"cosmics": 0.0}, "detector": {"noise": False, "bias_scatter": 0.0}}
@@ -104,6 +107,23 @@ def test_pre_and_overscan_hold_bias_and_read_noise_only(toy, toy_raw):
                     assert values.mean() == pytest.approx(bias, abs=6 * noise / np.sqrt(values.size))
                     # Rounding to whole ADU adds 1/12 to the variance.
                     assert values.std() == pytest.approx(np.sqrt(noise**2 + 1 / 12), rel=0.06)
+
+
+def test_prescan_and_parallel_overscan_may_have_levels_of_their_own(toy, tmp_path):
+    """And they are measured where they are: a BIAS frame of the toy camera, its levels 7 and -5 ADU off."""
+    plain = made(toy, tmp_path / "plain", type="BIAS", ccds=["1-1"])
+    options = {"prescan_level": 7.0, "parallel_level": -5.0}
+    path = made(toy, tmp_path / "levels", type="BIAS", ccds=["1-1"], detector=options)
+    bias = truth_of(path, "quadrants")["BIAS"]
+    assert_array_equal(bias, truth_of(plain, "quadrants")["BIAS"])
+    with open_exposure(path, toy) as a, open_exposure(plain, toy) as b:
+        found = measure_frame(a, None, PreviewSettings(zoom_size=100)).quadrants
+        for p, q in zip(a, b, strict=True):
+            assert_array_equal(p.image, q.image)
+            assert_array_equal(p.overscan, q.overscan)
+    np.testing.assert_allclose(found["BIAS"], bias, atol=0.1)
+    np.testing.assert_allclose(found["BIAS_PRESCAN"], bias + 7, atol=0.1)
+    np.testing.assert_allclose(found["BIAS_PARALLEL"], bias - 5, atol=0.1)
 
 
 # --- reproducible ---------------------------------------------------------------------------------

@@ -9,8 +9,7 @@ from numpy.testing import assert_allclose
 from visql_lib.config import CatalogSettings
 from visql_lib.errors import DetectionError
 from visql_lib.flags import SourceFlag
-from visql_lib.sources import detect_sources, reference
-from visql_lib.sources import engine as fast
+from visql_lib.sources import detect_sources
 
 SETTINGS = CatalogSettings()
 
@@ -30,10 +29,12 @@ def sky(shape=(256, 256), level=2700.0, noise=5.0, seed=1):
     return np.random.default_rng(seed).normal(level, noise, shape)
 
 
-def add_gaussian(image, x, y, flux, sigma=1.2, sigma_y=None):
-    """Add a Gaussian at one-based (x, y)."""
+def add_gaussian(image, x, y, flux, sigma=1.2, sigma_y=None, angle=0.0):
+    """Add a Gaussian at one-based (x, y), turned by an angle [deg]."""
     rows, columns = np.indices(image.shape)
-    shape = np.exp(-0.5 * (((columns + 1 - x) / sigma) ** 2 + ((rows + 1 - y) / (sigma_y or sigma)) ** 2))
+    dx, dy = columns + 1 - x, rows + 1 - y
+    c, s = np.cos(np.radians(angle)), np.sin(np.radians(angle))
+    shape = np.exp(-0.5 * (((c * dx + s * dy) / sigma) ** 2 + ((c * dy - s * dx) / (sigma_y or sigma)) ** 2))
     image += flux * shape / shape.sum()
 
 
@@ -68,6 +69,15 @@ def test_shape_and_angle():
     assert_allclose(columns["THETA_IMAGE"][0], 0, atol=2)
     columns, _ = found(np.ascontiguousarray(image.T))
     assert_allclose(abs(columns["THETA_IMAGE"][0]), 90, atol=2)
+
+
+@pytest.mark.parametrize("angle", [-70, -30, 20, 60])
+def test_the_angle_is_from_x_to_y(angle):
+    image = sky((64, 64))
+    add_gaussian(image, 30.3, 36.6, 5e4, 3.0, 1.5, angle)
+    columns, _ = found(image)
+    assert_allclose(columns["THETA_IMAGE"][0], angle, atol=2)
+    assert_allclose([columns["X_IMAGE"][0], columns["Y_IMAGE"][0]], [30.3, 36.6], atol=0.05)
 
 
 @given(level=st.floats(0, 40000), seed=st.integers(0, 5))
@@ -115,8 +125,8 @@ def test_the_image_is_left_as_it_was():
 
 
 def test_a_full_pixel_stack_is_our_own_error(monkeypatch, engine):
-    for module in (reference, fast):
-        monkeypatch.setattr(module, "MOST_PIXELS", 100)
+    module = {"sep": "reference", "fast": "engine"}[engine]
+    monkeypatch.setattr(f"visql_lib.sources.{module}.MOST_PIXELS", 100)
     image = sky()
     add_gaussian(image, 128, 128, 1e7, sigma=30)
     with pytest.raises(DetectionError, match=r"1\.5 sigma"):

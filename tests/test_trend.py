@@ -326,6 +326,41 @@ def test_a_table_of_places_becomes_the_columns_of_trend_and_records_in_plain_jso
     assert (np.diff(found.table["DATE"][one]) >= np.timedelta64(0)).all()
 
 
+def test_every_colour_of_the_table_has_its_own_numbers():
+    table = a_table(np.random.default_rng(22), [("fpa", "fpa", "long")], 60, noise=0.1)
+    found = trends(table, SETTINGS).table
+    for colour, rate in zip((0.75, 1.75, 2.75), RATES, strict=True):
+        rows = found["COLOUR"] == colour
+        assert_array_equal(found["DATE"][rows], table["DATE"])
+        assert_allclose(found["RATE"][rows], rate, atol=0.02)
+        growth = rate * np.arange(60)
+        for name in ("LOSS", "MODEL"):
+            assert_allclose(found[name][rows] - found[name][rows][0], growth, atol=0.6)
+
+
+def test_what_stands_in_the_columns_of_a_month():
+    """Three days of one place, no two numbers alike: means over the month, the rest from its last day."""
+    days = np.array(["2024-06-30T12:00", "2024-07-02T12:00", "2024-07-04T12:00"], dtype="datetime64[us]")
+    table = {"DATE": days, "COLOUR": np.full(3, 1.75)}
+    place = {"SPACE": "ccd", "SPACE_BIN": "2-3", "CLASS": "long", "FIELD": "all"}
+    table |= {name: np.full(3, text) for name, text in place.items()}
+    table |= {"LOSS": np.array([99.0, 10.0, 16.0]), "LOSS_ERR": np.array([0.1, 1.0, 2.0])}
+    table |= {"MODEL": np.array([98.0, 21.0, 22.0]), "RATE": np.array([0.9, 0.1, 0.2])}
+    table |= {"RATE_ERR": np.array([0.8, 0.03, 0.04]), "STATUS": np.array(["error", "ok", "warn"])}
+    steps = [place | {"date": "2024-07-03T00:00:00", "size": [-1.0, -2.0, -3.0]}]
+    dates = {"date": "2025-01-02T00:00:00", "early": "2024-12-01T00:00:00", "late": "2025-03-04T00:00:00"}
+    forecast = [place | {"colour": 1.75, **dates}, place | {"colour": 0.75, **dict.fromkeys(dates)}]
+    found = month_trend(table, steps, forecast, "202407", SETTINGS)
+    got = {name: values.tolist()[0] for name, values in found.items()}
+    error = 1 / np.sqrt(1 + 1 / 4)
+    numbers = {"COLOUR": 1.75, "N": 2, "LOSS": (10 + 16 / 4) * error**2, "LOSS_ERR": error, "LOSS_END": 22.0}
+    numbers |= {"RATE": 0.2, "RATE_ERR": 0.04, "N_STEPS": 1, "STEP": -2.0}
+    assert {name: got[name] for name in numbers} == pytest.approx(numbers)
+    assert {name: got[name] for name in (*place, "STATUS")} == {**place, "STATUS": "warn"}
+    for name, key in (("FORECAST", "date"), ("EARLY", "early"), ("LATE", "late")):
+        assert found[name][0] == np.datetime64(dates[key])
+
+
 def test_an_empty_table_has_an_empty_trend():
     table = a_table(np.random.default_rng(18), [("fpa", "fpa", "long")], 3)
     found = trends({name: values[:0] for name, values in table.items()}, SETTINGS)

@@ -88,15 +88,16 @@ def add_defects(
 def line_levels(
     layout: QuadrantLayout, options: DetectorOptions, seed: int, number: int, rng: np.random.Generator
 ) -> tuple[NDArray, NDArray] | None:
-    """Return levels of the rows and columns of a quadrant's full array [ADU], None if there is no pattern.
+    """Return levels of the rows and columns of a quadrant's full array [ADU], None if all have one level.
 
     Those of the columns are the same for all frames of one seed; `rng` gives those of the rows.
     """
-    if not (options.row_pattern or options.column_pattern):
+    own = options.row_pattern or options.column_pattern
+    if not (own or options.prescan_level or options.parallel_level):
         return None
-    rows, columns = layout.shape
     fixed = np.random.default_rng([seed, 8, number])
-    return (
-        options.row_pattern * rng.standard_normal(rows),
-        options.column_pattern * fixed.standard_normal(columns),
-    )
+    rows = options.row_pattern * rng.standard_normal(layout.shape[0])
+    columns = options.column_pattern * fixed.standard_normal(layout.shape[1])
+    rows[layout.overscan_rows] += options.parallel_level
+    columns[layout.prescan_columns] += options.prescan_level
+    return rows, columns

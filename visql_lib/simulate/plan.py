@@ -56,6 +56,10 @@ class DetectorOptions(Section):
 
     noise: bool = setting(True, None, "Photon and read noise.")
     bias_scatter: float = setting(0.5, "adu", "Scatter of the quadrants' bias levels.", ge=0)
+    prescan_level: float = setting(0.0, "adu", "Level of the serial prescan above that of the overscan.")
+    parallel_level: float = setting(
+        0.0, "adu", "Level of the parallel overscan above that of the serial overscan."
+    )
     flat_level: float = setting(20000.0, "adu", "Level of a FLAT.", ge=0)
     flat_slope: tuple[float, float] = setting(
         (0.0, 0.0), "1/deg", "Change of the light of a FLAT along x and y of the focal plane, relative."
