@@ -128,6 +128,13 @@ _OF_THE_MACHINE = (
 )
 
 
+def _is_of_the_machine(error: Exception) -> bool:
+    """Say whether an error is a full disk, short memory or the like, or a library that finds no room."""
+    return isinstance(error, OSError) and (
+        error.errno in _OF_THE_MACHINE or (error.errno is None and "shared object" in str(error))
+    )
+
+
 @contextmanager
 def recorded(wanted: bool, meta: dict[str, Any]) -> Iterator[None]:
     """Note in a table's metadata why an exposure failed, if that is wanted; else let the error through.
@@ -139,7 +146,7 @@ def recorded(wanted: bool, meta: dict[str, Any]) -> Iterator[None]:
     """
     try:
         yield
-    except MemoryError:
+    except (MemoryError, ImportError):
         raise
     except VisqlError as error:
         if not wanted:
@@ -147,7 +154,7 @@ def recorded(wanted: bool, meta: dict[str, Any]) -> Iterator[None]:
         log.error("%s", error)
         meta["failed"] = str(error)
     except Exception as error:
-        if not wanted or (isinstance(error, OSError) and error.errno in _OF_THE_MACHINE):
+        if not wanted or _is_of_the_machine(error):
             raise
         log.exception("%s", meta.get("exposure", ""))
         meta["failed"] = f"{type(error).__name__}: {error} (unexpected; its log has the traceback)"
