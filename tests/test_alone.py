@@ -30,7 +30,7 @@ def test_what_killed_steps_left_is_removed_when_nobody_writes_it_any_more(tmp_pa
         (folder / name).touch()
         if "new" not in name:
             os.utime(folder / name, (time.time() - 3700,) * 2)
-    begin_run(tmp_path).release()
+    begin_run(tmp_path, ["202407"]).release()
     assert names(folder) == [".E.txt.json", ".part-new-E.png", "E.png"]
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from failing_visql import HOW, install
-from test_workflow import ROOT, Month
+from test_workflow import Month
 
 from visql_lib.simulate.goes import Flare, GoesDay, write_goes_day
 from visql_lib.tables import read_table
@@ -50,33 +50,15 @@ OTHER = {
 DATED = ("MADE", "LATENCY")
 
 
-def run(month, *targets, faults=(), cores=2, before=()):
+def run(month, *targets, faults=(), before=()):
     """Run the workflow, steps failing as told; return its exit code, what it said, and the steps that did fail."""
     failed = month.folder / "failed.txt"
     failed.write_text("")
-    path = [str(install(month.folder / "bin")), str(Path(sys.executable).parent), os.environ["PATH"]]
-    more = {"PATH": os.pathsep.join(path), "VISQL_FAULTS": ",".join(faults), "VISQL_FAILED": str(failed)}
-    command = [
-        *before,
-        sys.executable,
-        "-m",
-        "snakemake",
-        *targets,
-        "--snakefile",
-        ROOT / "Snakefile",
-        "--cores",
-        cores,
-    ]
-    done = subprocess.run(
-        [*map(str, command), "--configfile", str(month.config), "--quiet", "rules"],
-        cwd=month.folder,
-        env=os.environ | {"PYTHONWARNINGS": ""} | more,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        check=False,
+    told = {"VISQL_FAULTS": ",".join(faults), "VISQL_FAILED": str(failed)}
+    code, said = month.run(
+        *targets, "--quiet", "rules", before=before, path=[install(month.folder / "bin")], **told
     )
-    return done.returncode, done.stdout, set(failed.read_text().split())
+    return code, said, set(failed.read_text().split())
 
 
 def verified(month):

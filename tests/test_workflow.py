@@ -39,10 +39,11 @@ class Month:
         values["instrument"] = str(ROOT / "tests" / "toy_camera.yaml")
         self.config.write_text(yaml.safe_dump(values | changes))
 
-    def run(self, *arguments, cores=2):
-        """Run snakemake; return its exit code and what it said."""
-        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    def run(self, *arguments, cores=2, before=(), path=(), **environment):
+        """Run snakemake, by another tool and with folders before those in the path; return exit code, what it said."""
+        path = os.pathsep.join([*map(str, path), str(Path(sys.executable).parent), os.environ["PATH"]])
         command = [
+            *before,
             sys.executable,
             "-m",
             "snakemake",
@@ -54,7 +55,7 @@ class Month:
         done = subprocess.run(
             [*map(str, command), "--cores", str(cores), *map(str, arguments)],
             cwd=self.folder,
-            env=os.environ | {"PATH": path, "PYTHONWARNINGS": ""},
+            env=os.environ | {"PATH": path, "PYTHONWARNINGS": ""} | environment,
             text=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

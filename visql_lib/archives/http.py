@@ -262,14 +262,18 @@ def check(url: str, shown: Callable[[str], str] = plain) -> None:
     SourceError
         Naming it.
     """
+    if not is_address(url):
+        raise SourceError(f"{shown(url)}: not an address such as https://host, without user and password")
+
+
+def is_address(url: str) -> bool:
+    """Tell whether a text is an address of HTTP, without user and password."""
     try:
         parts = urlsplit(url)
-        good = parts.scheme in PORTS and bool(parts.hostname) and "@" not in parts.netloc
         _ = parts.port
     except ValueError:
-        good = False
-    if not good:
-        raise SourceError(f"{shown(url)}: not an address such as https://host, without user and password")
+        return False
+    return parts.scheme in PORTS and bool(parts.hostname) and "@" not in parts.netloc
 
 
 def reason(error: BaseException) -> str:

@@ -12,7 +12,7 @@ from urllib.parse import SplitResult, urlsplit
 from visql_lib.archives.answers import Answer
 from visql_lib.archives.credentials import Credentials, Login
 from visql_lib.archives.errors import ForbiddenError, PasswordError
-from visql_lib.archives.http import LOOPBACK, PORTS, Http, Question, plain
+from visql_lib.archives.http import LOOPBACK, PORTS, Http, Question, is_address, plain
 from visql_lib.archives.pages import gist
 from visql_lib.config.network_settings import ENVIRONMENT
 from visql_lib.errors import ConfigError
@@ -134,13 +134,7 @@ def check_address(url: str, shown: Callable[[str], str] = plain) -> None:
         raise ConfigError(
             "an address with @: users and passwords do not belong in settings; put them into netrc"
         )
-    try:
-        parts = urlsplit(url)
-        good = parts.scheme in PORTS and bool(parts.hostname)
-        _ = parts.port
-    except ValueError:
-        good = False
-    if not good:
+    if not is_address(url):
         raise ConfigError(f"{shown(url)}: not an address such as https://host")
 
 

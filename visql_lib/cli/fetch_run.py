@@ -9,7 +9,7 @@ from collections.abc import Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +24,6 @@ log = logging.getLogger(__name__)
 
 _GIVE_UP = 3  # files in a row that failed: the archive is down, or does not want us
 _STALE = 30 * 86_400.0  # s: parts that nobody went on with are removed
-_BEFORE = 60.0  # s: an exposure may begin so long before the time in its name, for clocks and rounding
 _SHOWN = 5  # failures in a message
 
 
@@ -142,6 +141,7 @@ class Run:
     def _check(self, path: Path, product: Product) -> None:
         """Refuse what is no whole frame of the instrument, or another one than was asked for."""
         from visql_lib.errors import FrameError
+        from visql_lib.frames.header import BEFORE_NAME
         from visql_lib.frames.look import inspect
 
         with self._checking:
@@ -151,8 +151,8 @@ class Run:
         header = found.header
         if header.start_source != "DATE-OBS" or header.start is None:
             return
-        after = (header.start - product.start).total_seconds()
-        if not -_BEFORE <= after <= self.settings.index.date_after_name:
+        late = timedelta(seconds=self.settings.index.date_after_name)
+        if not -BEFORE_NAME <= header.start - product.start <= late:
             raise FrameError(
                 f"{path}: is of {header.start:%Y-%m-%dT%H:%M:%S} by its header (DATE-OBS), not of "
                 f"{product.start:%Y-%m-%dT%H:%M:%S}, as was asked for (index.date_after_name says how long "

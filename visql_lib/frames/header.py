@@ -17,7 +17,7 @@ from visql_lib.frames.instrument import Instrument
 from visql_lib.values import Checked, angle, duration, is_date, is_missing, moment, moment_of, place, said
 
 AFTER_NAME = 1200.0  # s, unless the settings say otherwise (index.date_after_name)
-_BEFORE_NAME = timedelta(minutes=1)  # clocks and rounding
+BEFORE_NAME = timedelta(minutes=1)  # clocks and rounding
 _DAY = timedelta(days=1)
 KEYWORDS = (
     "DATE-OBS",
@@ -143,7 +143,7 @@ def _start(
             f"{doubt}; the time in the file's name is used",
         )
     assert date is not None
-    if named is None or -_BEFORE_NAME <= date - named <= timedelta(seconds=after_name):
+    if named is None or -BEFORE_NAME <= date - named <= timedelta(seconds=after_name):
         return date, "DATE-OBS", 0, ""
     far = f"DATE-OBS is {_apart(date - named)} the time in the file's name, {named:%Y-%m-%dT%H:%M:%S}"
     return date, "DATE-OBS", int(ExposureFlag.DATE_FAR_FROM_NAME), far

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -20,13 +21,15 @@ _FORGOTTEN = 3600.0  # s without a change: nobody writes that file any more
 _ASKEW = 60.0  # s by which the clocks of two machines may differ
 
 
-def begin_run(results: Path) -> FileLock:
+def begin_run(results: Path, months: Iterable[str] = ()) -> FileLock:
     """Take the results for this process; they are free again when it ends, however it does.
 
     Parameters
     ----------
     results : Path
         Folder of all products.
+    months : iterable of str, optional
+        Those it works on, YYYYMM: what killed steps left of them is removed.
 
     Returns
     -------
@@ -53,18 +56,19 @@ def begin_run(results: Path) -> FileLock:
     if last > time.time() + _ASKEW:
         bring_to_now(results)
     os.utime(path)
-    remove_unfinished(results)
+    remove_unfinished(results, months)
     return lock
 
 
-def remove_unfinished(results: Path) -> None:
-    """Remove what killed steps left half-written, under names that no step reads.
+def remove_unfinished(results: Path, months: Iterable[str]) -> None:
+    """Remove what killed steps left half-written of some months, under names that no step reads.
 
     Not what is younger than an hour: a step may have outlived a Snakemake that was killed.
     """
     oldest = time.time() - _FORGOTTEN
-    for folder in ("exposures", "months", "timeline"):
-        for path in (results / folder).rglob(f"{PART}*"):
+    folders = [results / kind / month for kind in ("exposures", "months") for month in months]
+    for folder in (*folders, results / "timeline"):
+        for path in folder.rglob(f"{PART}*"):
             if path.is_file() and path.stat().st_mtime < oldest:
                 log.info("%s: left by a step that was killed; removed", path)
                 path.unlink(missing_ok=True)

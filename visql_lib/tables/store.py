@@ -196,16 +196,9 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> Table:
     TableError
         If the file is no Parquet table or lacks a wanted column.
     """
-    import pyarrow as pa
-
-    try:
-        with _opened(path, columns or ()) as file:
-            table = file.read(columns=list(columns) if columns is not None else None, use_threads=False)
+    with _broken_told(path), _opened(path, columns or ()) as file:
+        table = file.read(columns=list(columns) if columns is not None else None, use_threads=False)
         read = {n: _to_numpy(table.column(n)) for n in table.column_names}
-    except OSError as error:
-        raise TableError(f"{path}: cannot be read ({error.strerror or 'not a Parquet file'})") from error
-    except (pa.ArrowException, ValueError, TypeError, NotImplementedError) as error:  # or columns of lists
-        raise TableError(f"{path}: not a Parquet table; make it again") from error
     return Table(read, _meta_of(path, table.schema))
 
 
@@ -217,19 +210,25 @@ def read_parts(path: Path, columns: Sequence[str]) -> Iterator[Table]:
     TableError
         If the file is no Parquet table or lacks a wanted column.
     """
+    with _broken_told(path), _opened(path, columns) as file:
+        for number in range(file.num_row_groups):
+            part = file.read_row_group(number, columns=list(columns), use_threads=False)
+            yield Table({n: _to_numpy(part.column(n)) for n in columns}, _meta_of(path, part.schema))
+        if file.num_row_groups == 0:
+            part = file.read(columns=list(columns), use_threads=False)
+            yield Table({n: _to_numpy(part.column(n)) for n in columns}, _meta_of(path, part.schema))
+
+
+@contextmanager
+def _broken_told(path: Path) -> Iterator[None]:
+    """Turn what Arrow raises on broken tables, or on columns that are none of ours, into a `TableError`."""
     import pyarrow as pa
 
     try:
-        with _opened(path, columns) as file:
-            for number in range(file.num_row_groups):
-                part = file.read_row_group(number, columns=list(columns), use_threads=False)
-                yield Table({n: _to_numpy(part.column(n)) for n in columns}, _meta_of(path, part.schema))
-            if file.num_row_groups == 0:
-                part = file.read(columns=list(columns), use_threads=False)
-                yield Table({n: _to_numpy(part.column(n)) for n in columns}, _meta_of(path, part.schema))
+        yield
     except OSError as error:
         raise TableError(f"{path}: cannot be read ({error.strerror or 'not a Parquet file'})") from error
-    except pa.ArrowException as error:
+    except (pa.ArrowException, ValueError, TypeError, NotImplementedError) as error:  # or columns of lists
         raise TableError(f"{path}: not a Parquet table; make it again") from error
 
 

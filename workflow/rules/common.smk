@@ -46,7 +46,7 @@ def begin():
     """Hold the results as long as this process lives: two runs would undo each other's work."""
     global ALONE
     try:
-        ALONE = begin_run(Path(RESULTS))
+        ALONE = begin_run(Path(RESULTS), PLAN.months)
     except VisqlError as error:
         raise WorkflowError(str(error)) from None
     except OSError as error:  # results on a disk that is full, or may not be written
