@@ -101,7 +101,7 @@ rule timeline:
     input:
         lambda _: PLAN.last_month(),
         lambda _: PLAN.gaia.trend(),
-        without_gaps("gaia"),
+        without_gaps("gaia", "timeline"),
 
 
 rule legacy:

@@ -28,6 +28,13 @@ _TEXTS = (".cat.gz", "_stars2.cat", "_stars2_mom.cat", "_stars2_gaia.cat", "_sta
 _TABLES = ("_quadrants", ".cat", "_stars2", "_stars2_mom", "_stars2_stamps", "_radiation", "_radmaps")
 
 _PICTURED = ("_iq.png",)  # what the pictures of an exposure's stars are known by
+# What is made, in the end, from the catalogue, stars and moments of a SCIENCE frame; from those of others.
+_GATHERED = tuple(f"{name}_M.parquet" for name in ("psfmoments", "geometry", "radiation", "angles"))
+_FROM_STARS = (*_PICTURED, *_GATHERED)
+_FROM_LEVELS = ("status.tsv", "detector_M.parquet", "radiation_M.parquet")
+# Rules whose products a target of one part must not make, though its settings have that part.
+_PART_OF = {"image_quality": "quality", "quality_pictures": "quality", "month_status": "status"}
+_PART_OF |= dict.fromkeys(("last_month", "trend", "month_trend"), "timeline")
 # All endings that products of an exposure may have.
 ENDINGS = frozenset((".png", ".wcs", *_GAIA_ENDINGS, *_TEXTS))
 ENDINGS |= {f"_{name}.png" for name in _PICTURES} | {f"{name}.parquet" for name in _TABLES}
@@ -78,11 +85,11 @@ def jobs(plan: Plan, row: SheetRow, pointed: bool, parts: Collection[str]) -> It
         return
     if "levels" in parts or row.frame_type == "SCIENCE":
         ends = ("_quadrants.parquet", ".png", *(f"_{zoom}.png" for zoom in ZOOM_POSITIONS))
-        last = (*_PICTURED, "psfmoments_M.parquet") if row.frame_type == "SCIENCE" else ("status.tsv",)
+        last = _FROM_STARS if row.frame_type == "SCIENCE" else _FROM_LEVELS
         yield Job((*ends, ".cat.parquet") if row.frame_type in CATALOGUED else ends, last)
     if row.frame_type == "SCIENCE":
-        yield Job(("_stars2.parquet",), (*_PICTURED, "psfmoments_M.parquet"))
-        yield Job(("_stars2_mom.parquet", "_stars2_stamps.parquet"), (*_PICTURED, "psfmoments_M.parquet"))
+        yield Job(("_stars2.parquet",), _FROM_STARS)
+        yield Job(("_stars2_mom.parquet", "_stars2_stamps.parquet"), _FROM_STARS)
         if "pictures" in parts:
             yield Job(tuple(f"_{name}.png" for name in SCIENCE_PICTURES), _PICTURED)
     elif row.frame_type == "FLAT" and "pictures" in parts:
@@ -118,12 +125,15 @@ def missing(plan: Plan, parts: Collection[str] | None = None) -> list[str]:
     """
     parts = _all_parts(plan) if parts is None else parts
     return [path for month in plan.months for path in _missing_of(plan, month, parts)] + [
-        path for step in timeline_steps(plan, parts) for path in _first_lost(step.paths)
+        path
+        for step in timeline_steps(plan, parts)
+        if _PART_OF.get(step.rule, "") in ("", *parts)
+        for path in _first_lost(step.paths)
     ]
 
 
 def _all_parts(plan: Plan) -> tuple[str, ...]:
-    return ("levels", "pictures", *plan.settings.parts)
+    return ("quality", "status", "timeline", "levels", "pictures", *plan.settings.parts)
 
 
 def _missing_of(plan: Plan, month: str, parts: Collection[str]) -> Iterator[str]:
@@ -137,6 +147,8 @@ def _missing_of(plan: Plan, month: str, parts: Collection[str]) -> Iterator[str]
                 lost = (stem + end for end in job.endings if row.exposure + end not in there)
                 yield from islice(lost, 1)
     for step in month_steps(plan, month, parts):
+        if _PART_OF.get(step.rule, "") not in ("", *parts):
+            continue
         folders = [_folder(plan, month, step.rule)] if step.rule in _FOLDERS else []
         yield from _first_lost([*step.paths, *folders])
 
