@@ -80,7 +80,7 @@ rule gaia:
     input:
         lambda _: PLAN.gaia.asking,
         of_months(PLAN.gaia.month),
-        without_gaps("gaia"),
+        without_gaps("gaia", "maps"),
 
 
 rule radiation:

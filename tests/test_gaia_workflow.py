@@ -147,3 +147,26 @@ def test_no_source_means_no_match(month, tmp_path):
     other = month.copy(tmp_path / "m")
     other.configure()
     assert other.missing() == {}
+
+
+def test_targets_of_a_part_make_that_part_and_miss_what_it_is_made_from(month, tmp_path):
+    """Without pictures, levels or the month's quality, which are asked for by others."""
+    other = Month(tmp_path)
+    shutil.copytree(month.raw, other.raw)
+    other.configure(parts=["gaia", "radiation"], gaia=TRUTH, ratios=RATIOS, plate={"solve": "no"})
+    assert set(other.missing("--", "quality")) == {
+        *("catalog", "stars", "moments", "image_quality", "quality_pictures", "quality"),
+    }
+    jobs = set(other.missing("--", "gaia"))
+    assert {"geometry", "ratios", "ratio_pictures", "ratio_sheets"} <= jobs
+    assert not jobs & {"image_quality", "month_status", "pictures", "detector", "trend", "last_month"}
+    # A month of this part alone: its geometry is there, nothing of image quality is.
+    finished = month.copy(tmp_path / "m")
+    for name in ("psfmoments_202407.parquet", "status.tsv"):
+        (finished.results / "months" / "202407" / name).unlink()
+    stem = stems(month, "SCIENCE")[0]
+    for ending in ("_iq.png", "_stars2_mom.parquet", "_frat.parquet"):
+        (finished.exposure(stem) / f"{stem}{ending}").unlink()
+    jobs = finished.missing("--", "gaia")
+    assert {"moments": 1, "gaia_match": 1, "geometry": 1}.items() <= jobs.items()
+    assert not set(jobs) & {"image_quality", "pictures", "month_status"}

@@ -35,6 +35,7 @@ _FROM_LEVELS = ("status.tsv", "detector_M.parquet", "radiation_M.parquet")
 # Rules whose products a target of one part must not make, though its settings have that part.
 _PART_OF = {"image_quality": "quality", "quality_pictures": "quality", "month_status": "status"}
 _PART_OF |= dict.fromkeys(("last_month", "trend", "month_trend"), "timeline")
+_PART_OF |= dict.fromkeys(("ratio_pictures", "ratio_sheets"), "maps")
 # All endings that products of an exposure may have.
 ENDINGS = frozenset((".png", ".wcs", *_GAIA_ENDINGS, *_TEXTS))
 ENDINGS |= {f"_{name}.png" for name in _PICTURES} | {f"{name}.parquet" for name in _TABLES}
@@ -133,7 +134,7 @@ def missing(plan: Plan, parts: Collection[str] | None = None) -> list[str]:
 
 
 def _all_parts(plan: Plan) -> tuple[str, ...]:
-    return ("quality", "status", "timeline", "levels", "pictures", *plan.settings.parts)
+    return (*sorted(set(_PART_OF.values())), "levels", "pictures", *plan.settings.parts)
 
 
 def _missing_of(plan: Plan, month: str, parts: Collection[str]) -> Iterator[str]:
