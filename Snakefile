@@ -28,15 +28,15 @@ onstart:
 onsuccess:
     MARKS.keep()
     end_run(Path(RESULTS))
-    if PLAN.news():
-        logger.warning(PLAN.news())
+    if PLAN.run_messages():
+        logger.warning(PLAN.run_messages())
 
 
 onerror:
     MARKS.keep(unfinished_exposures())
     tell_of_failure()
     end_run(Path(RESULTS))
-    logger.error(PLAN.complaint())
+    logger.error(PLAN.failure_summary())
 
 
 localrules:
@@ -66,45 +66,38 @@ rule month:
     input:
         all_products,
         expand(f"{MONTHS}/complete.tsv", month=PLAN.months),
-        lambda _: PLAN.gaia.asking if PLAN.makes("gaia") else [],
-        lambda _: PLAN.radiation.asking if PLAN.makes("radiation") else [],
+        queries_of("gaia"),
+        queries_of("radiation"),
 
 
 rule quality:
     input:
-        of_months(PLAN.quality),
-        without_gaps("quality"),
+        products_of("quality"),
 
 
 rule gaia:
     input:
         lambda _: PLAN.gaia.asking,
-        of_months(PLAN.gaia.month),
-        without_gaps("gaia", "maps"),
+        products_of("gaia"),
 
 
 rule radiation:
     input:
         lambda _: PLAN.radiation.asking,
-        of_months(PLAN.radiation.month),
-        without_gaps("levels", "radiation"),
+        products_of("radiation"),
 
 
 rule movies:
     input:
-        of_months(PLAN.radiation.movies),
-        lambda _: PLAN.radiation.last_movie(),
-        without_gaps("levels", "radiation", "movies"),
+        products_of("movies"),
 
 
 rule timeline:
     input:
-        lambda _: PLAN.last_month(),
-        lambda _: PLAN.gaia.trend(),
-        without_gaps("gaia", "timeline"),
+        products_of("timeline"),
 
 
 rule legacy:
     input:
         of_months(PLAN.legacy),
-        without_gaps("gaia"),
+        missing_of("legacy"),

@@ -14,8 +14,8 @@ import numpy as np
 from click.testing import CliRunner
 
 from visql_lib.cli import cli
-from visql_lib.plan.core import CATALOGUED, Plan
-from visql_lib.plan.radiation import RADIATED
+from visql_lib.pipelines.vis.frame_stages import CATALOGUED, RADIATED
+from visql_lib.plan import Plan
 from visql_lib.tables import read_table
 from visql_lib.tables.sheet import USABLE, SheetRow
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from visql_lib.config import STAGES
+from visql_lib.pipelines.vis.registry import VERSIONS
 from visql_lib.simulate.plan import VERSION
 from visql_lib.tables import read_table
 
@@ -53,7 +53,7 @@ def check(stage, tables):
     With the variable VISQL_RENEW set, those of a raised stage are written.
     """
     kept = yaml.safe_load(KEPT.read_text()) if KEPT.is_file() else {}
-    made_by = {"stage": STAGES[stage], "simulator": VERSION}
+    made_by = {"stage": VERSIONS[stage], "simulator": VERSION}
     known = kept.get(stage, {"by": {}, "numbers": {}})
     found = {ending: numbers_of(paths) for ending, paths in sorted(tables.items())}
     if known["by"] != made_by:
@@ -74,7 +74,7 @@ def check(stage, tables):
         lines = "\n".join(wrong[:20])
         raise AssertionError(
             f"numbers of stage {stage} changed: raise its version in visql_lib/config/stages.py, note it in"
-            f" CHANGELOG.md as `stage {stage} {STAGES[stage] + 1}`, then run again with {RENEW}=1 to renew"
+            f" CHANGELOG.md as `stage {stage} {VERSIONS[stage] + 1}`, then run again with {RENEW}=1 to renew"
             f" {KEPT.name}\n{lines}"
         )
 

@@ -20,7 +20,7 @@ from visql_lib.cli import COMMANDS, cli
 from visql_lib.cli.simulate import make_frames
 from visql_lib.config import Settings, settings_from_mapping
 from visql_lib.errors import ConfigError
-from visql_lib.plan import GAIA_PICTURES, MOMENT_PICTURES, QUALITY_TEXTS, SCIENCE_PICTURES
+from visql_lib.pipelines.vis.registry import REGISTRY
 from visql_lib.simulate.plan import ExposureOptions, exposures_of
 
 ROOT = Path(__file__).parents[1]
@@ -129,7 +129,7 @@ def test_the_readme_can_be_followed(readme_folder):
     """Its examples leave what docs/products.md promises."""
     (folder,) = (readme_folder / "results" / "exposures" / "202407").iterdir()
     found = {p.name.removeprefix(folder.name) for p in folder.glob("[!.]*")}
-    assert {f"_{name}.png" for name in SCIENCE_PICTURES} <= found
+    assert set(REGISTRY["pictures"].endings) <= found
     promised = (ROOT / "docs" / "products.md").read_text(encoding="utf-8")
     for ending in found:
         zoom = re.fullmatch(r"_[tcl][lcr]\.png", ending)
@@ -299,14 +299,6 @@ def test_the_checks_find_what_is_wrong(tmp_path):
 def test_every_command_is_mentioned():
     text = "\n".join(page.read_text(encoding="utf-8") for page in WRITTEN)
     assert [name for name in COMMANDS if f"visql {name}" not in text] == []
-
-
-def test_every_product_of_the_plan_is_described():
-    text = (ROOT / "docs" / "products.md").read_text(encoding="utf-8")
-    for name in {*SCIENCE_PICTURES, *MOMENT_PICTURES, *GAIA_PICTURES}:
-        assert f"`E_{name}.png`" in text, name
-    for root in {ending.rpartition(".")[0] for ending in QUALITY_TEXTS}:
-        assert f"psfmoments_YYYYMM{root}.txt" in text
 
 
 def test_every_page_is_linked_from_the_readme():

@@ -10,7 +10,7 @@ from numpy.testing import assert_allclose
 from test_workflow import ALL_JOBS, Month, check_steps, report_of, stems
 
 from visql_lib.flags import SolutionFlag
-from visql_lib.plan import GAIA_PICTURES
+from visql_lib.pipelines.vis.registry import REGISTRY
 from visql_lib.tables import read_meta, read_table
 
 pytestmark = [pytest.mark.slow]
@@ -74,7 +74,7 @@ def test_numbers_change_with_their_stage_only(month):
 
 def test_every_exposure_has_its_tables_and_pictures(month):
     endings = ["_frat.parquet", "_x_gaia_dxdy.txt", "_x_gaia_dxdy.parquet", "_stars2_mom_col.parquet"]
-    endings += ["_stars2_gaia.parquet", *(f"_{name}.png" for name in GAIA_PICTURES)]
+    endings += ["_stars2_gaia.parquet", *(e for e in REGISTRY["gaia_match"].endings if e.endswith(".png"))]
     for stem in stems(month, "SCIENCE"):
         for ending in endings:
             assert (month.exposure(stem) / f"{stem}{ending}").stat().st_size > 200, ending

@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from visql_lib.pipelines.vis.registry import REGISTRY
+from visql_lib.products.registry import Per
+
 ROOT = Path(__file__).parents[1]
 CLUSTERS = ("slurm", "cluster-generic")
 RULES = {
@@ -40,7 +43,7 @@ def test_every_rule_is_local_or_in_a_group_or_alone(name):
 @pytest.mark.parametrize("name", CLUSTERS)
 def test_the_steps_of_an_exposure_travel_in_chunks(name):
     groups, chunks = profile(name)["groups"], profile(name)["group-components"]
-    by_exposure = {rule for rule, text in RULES.items() if "{exposure}}" in text.partition("output:")[2]}
+    by_exposure = {stage.name for stage in REGISTRY.of(Per.FRAME)}
     assert {rule for rule, group in groups.items() if group in ("exposure", "tiles")} == by_exposure
     assert set(chunks) == set(groups.values())
     assert min(chunks.values()) >= 10

@@ -12,7 +12,6 @@ import yaml
 from packaging.requirements import Requirement
 
 from visql_lib.cli import COMMANDS
-from visql_lib.config import STAGES
 from visql_lib.plan import Plan, month_list
 
 ROOT = Path(__file__).parents[1]
@@ -46,48 +45,21 @@ def test_every_requirement_has_an_exact_version():
 ALWAYS = ("fetch", "site", "alerts")  # targets that are made whenever they are asked for
 
 
-def test_every_rule_has_log_benchmark_resources_and_a_stage_version():
+def test_every_rule_has_log_benchmark_resources_and_one_command():
+    """Versions, settings and facts come from the registry: tests/test_registry.py."""
     text = "".join(p.read_text() for p in (ROOT / "workflow" / "rules").glob("*.smk"))
     rules = re.split(r"(?m)^rule ", text)[1:]
     assert len(rules) >= 10
     for rule in rules:
         name = rule.split(":")[0]
-        for part in (
-            "log:",
-            "benchmark:",
-            "runtime=",
-            "version=",
-            "config=PLAN.config_of(",
-            "conda:",
-        ):
+        for part in ("log:", "benchmark:", "runtime=", "stage_params(", "conda:"):
             if name in ALWAYS and part == "benchmark:":  # its file would count as the result
                 assert part not in rule, name
                 continue
-            if name == "catalog":  # that of SCIENCE frames, or that of the others
-                part = part.replace("PLAN.config_of(", "settings_of_frame")
-            if name in (
-                "gaia_tile",
-                "gaia_again",
-                "gaia_match",
-                "goes_day",
-                "goes_again",
-                "angles",
-                "movie",
-                "site",
-                "alerts",
-                "last_movie",
-                "plate",
-            ):
-                # whom it asks is no reason to ask again; the others carry what matters of it as well
-                part = part.replace("config_of", "standing_config")
             assert part in rule, f"{name}: {part}"
-        if name in ("gaia_match", "angles", "movie", "last_movie", "plate"):
-            assert " settings=" in rule, f"{name}: nothing says which settings make it again"
         command = rule.split("shell:")[1]
         assert re.findall(r"visql ([a-z-]+)", command)[0] in COMMANDS, name
         assert command.count("visql ") == 1, name
-        for stage in re.findall(r'STAGES\["(\w+)"\]', rule):
-            assert stage in STAGES
 
 
 def test_raw_frames_are_never_compared_by_time():

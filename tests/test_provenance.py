@@ -12,14 +12,15 @@ import numpy as np
 import pytest
 import yaml
 from click.testing import CliRunner
+from raised import in_all_commands
 from test_workflow import ROOT, Month, verified
 
 from visql_lib import __version__, ledger
 from visql_lib.cli import cli
 from visql_lib.cli.pictures import save
-from visql_lib.config import STAGES
 from visql_lib.frames import load_instrument
 from visql_lib.movies.encode import packed, write_movie
+from visql_lib.pipelines.vis.registry import VERSIONS
 from visql_lib.simulate.goes import Flare, GoesDay, write_goes_day
 from visql_lib.tables import STARS, read_table, write_table
 from visql_lib.tables.provenance import (
@@ -154,7 +155,7 @@ def test_a_frame_has_the_same_checksums_however_it_is_packed(toy_raw, tmp_path):
         # A picture of the same step tells the same.
         picture = read_record(Path(f"{out}.png"))
         assert picture["inputs"] == record["inputs"]
-        assert picture["stages"] == {"preview": STAGES["preview"]}
+        assert picture["stages"] == {"preview": VERSIONS["preview"]}
     assert told[0] == told[1]
     content = bytearray(frame.read_bytes())
     content[-4000] ^= 1
@@ -226,7 +227,7 @@ def test_instruments_note_what_is_used_of_them(step):
 def test_raised_stages_are_noted_in_the_changes():
     """A stage is raised because its numbers or pictures change: users must learn of it."""
     changes = (ROOT / "CHANGELOG.md").read_text()
-    for stage, version in STAGES.items():
+    for stage, version in VERSIONS.items():
         if version > FIRST.get(stage, 1):
             assert f"`stage {stage} {version}`" in changes, (
                 f"CHANGELOG.md: say what `stage {stage} {version}` is"
@@ -342,14 +343,14 @@ def test_a_month_of_everything_is_verified(runs):
     ],
 )
 def test_an_upgrade_makes_again_what_depends_on_it(runs, stage, rules, left, tmp_path, monkeypatch):
-    (tmp_path / "sitecustomize.py").write_text(f"import visql_lib.config as c; c.STAGES[{stage!r}] += 1")
+    (tmp_path / "sitecustomize.py").write_text(in_all_commands(stage))
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     jobs = runs[0].missing()
     assert rules <= jobs.keys()
     assert not left & jobs.keys()
     found = verified(runs[0])
     assert found
-    assert all(f"stage {stage} is {STAGES[stage] + 1}" in reason for _, _, reason in found)
+    assert all(f"stage {stage} is {VERSIONS[stage] + 1}" in reason for _, _, reason in found)
 
 
 def test_a_number_that_changes_without_its_stage_is_told(tmp_path, monkeypatch):
@@ -367,7 +368,7 @@ def test_a_number_that_changes_without_its_stage_is_told(tmp_path, monkeypatch):
     write_table(path, columns | {"FLUX_AUTO": np.array([1, 2, 3, 4, 5.001])}, STARS)
     with pytest.raises(AssertionError, match=r"raise its version .* `stage stars 2`[^\0]*_stars2: FLUX_AUTO"):
         numbers_of_stages.check("stars", {"_stars2": [path]})
-    monkeypatch.setitem(STAGES, "stars", 2)
+    monkeypatch.setitem(VERSIONS, "stars", 2)
     numbers_of_stages.check("stars", {"_stars2": [path]})
     monkeypatch.delenv("VISQL_RENEW")
     numbers_of_stages.check("stars", {"_stars2": [path]})

@@ -16,7 +16,7 @@ from test_failures import run, tables, verified
 from test_workflow import ALL_JOBS, Month, check_steps, stems
 
 from visql_lib.flags import SunFlag
-from visql_lib.plan import RADIATION_PICTURES
+from visql_lib.pipelines.vis.registry import REGISTRY
 from visql_lib.simulate.goes import Flare, GoesDay, write_goes_day
 from visql_lib.tables import read_meta, read_table
 
@@ -68,7 +68,7 @@ def test_every_exposure_has_its_tables_and_pictures(month):
         folder = month.exposure(stem)
         assert read_meta(folder / f"{stem}_radiation.parquet")["exposure"] == stem
         assert read_table(folder / f"{stem}_radmaps.parquet").n_rows
-        for name in RADIATION_PICTURES:
+        for name in (p.name for p in REGISTRY["particles"].outputs if p.path.endswith(".png")):
             assert (folder / f"{stem}_{name}.png").stat().st_size > 5000, name
 
 

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from visql_lib.config import settings_from_mapping
+from visql_lib.pipelines.vis.registry import VERSIONS
 from visql_lib.plan import Plan
 from visql_lib.plan.settled import Settled, targets_of, told_apart
 
@@ -128,7 +129,7 @@ def test_other_settings_concern_all(month, changes):
 
 
 def test_a_raised_stage_version_concerns_all(month, monkeypatch):
-    monkeypatch.setitem(__import__("visql_lib.config").config.STAGES, "moments", 1000)
+    monkeypatch.setitem(VERSIONS, "moments", 1000)
     assert month.settled().exposures == set()
 
 

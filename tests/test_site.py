@@ -22,16 +22,18 @@ from visql_lib.cli.site import command
 from visql_lib.config import Settings, settings_from_mapping
 from visql_lib.errors import ConfigError
 from visql_lib.frames import Instrument
+from visql_lib.pipelines.vis.registry import REGISTRY
+from visql_lib.products.expected import GroupJob
+from visql_lib.products.registry import Stage
 from visql_lib.site.build import build
 from visql_lib.site.bundle import bundle, chosen
 from visql_lib.site.data import fields_of, month_data
 from visql_lib.site.gather import gather
 from visql_lib.site.model import QUANTITIES, Month, StepLack
 from visql_lib.site.neighbours import months_beside
-from visql_lib.site.products import PRODUCTS, RULES, Commands, rule_of
+from visql_lib.site.products import Commands, stage_of
 from visql_lib.site.render import number_text, script_data, size_text, url
 from visql_lib.site.state import STATE, Built, months_to_build
-from visql_lib.site.steps import Step
 from visql_lib.tables.detector import DETECTOR_FRAMES
 from visql_lib.tables.products import PSFMOMENTS, STARS
 from visql_lib.tables.radiation import MONTH_RADIATION
@@ -158,7 +160,7 @@ def _expected(row: SheetRow) -> list[str]:
 
 
 def _make(results: Path, settings: Settings, vis: Instrument, *months: str, now: datetime = NOW) -> Built:
-    found = [gather(results, m, _expected, vis) for m in months or ("202407",)]
+    found = [gather(results, m, _expected, vis, REGISTRY) for m in months or ("202407",)]
     expected = {e.name: list(ENDINGS) for m in found for e in m.exposures}
     return build(results, found, expected, settings, now=now)
 
@@ -196,7 +198,7 @@ def _pages(site: Path) -> Iterator[Path]:
 
 
 def test_statuses_say_what_the_tables_say(results: Path, vis: Instrument) -> None:
-    month = gather(results, "202407", _expected, vis)
+    month = gather(results, "202407", _expected, vis, REGISTRY)
     found = {e.name: e for e in month.exposures}
     assert len(found) == 10
     assert [e.date_obs for e in month.exposures] == sorted(e.date_obs for e in month.exposures)
@@ -217,55 +219,71 @@ def test_statuses_say_what_the_tables_say(results: Path, vis: Instrument) -> Non
 
 def test_a_month_without_tables_is_missing_not_ok(tmp_path: Path, vis: Instrument) -> None:
     write_sheet(tmp_path / "exposures" / "202407.tsv", [_row(0), _row(3)])
-    month = gather(tmp_path, "202407", {_name(0): ENDINGS, _name(3): ENDINGS[:2]}, vis)
+    month = gather(tmp_path, "202407", {_name(0): ENDINGS, _name(3): ENDINGS[:2]}, vis, REGISTRY)
     assert month.exposures[0].statuses["quality"] == "missing"
     assert month.exposures[1].statuses == {"acquisition": "ok", "calibration": "missing"}
-    assert gather(tmp_path, "202408", {}, vis) == Month("202408", ())
+    assert gather(tmp_path, "202408", {}, vis, REGISTRY) == Month("202408", ())
 
 
 def test_a_broken_table_costs_its_column_only(results: Path, vis: Instrument) -> None:
     (results / "months" / "202407" / "radiation_202407.parquet").write_bytes(b"no")
-    found = {e.name: e for e in gather(results, "202407", _expected, vis).exposures}
+    found = {e.name: e for e in gather(results, "202407", _expected, vis, REGISTRY).exposures}
     assert "radiation" not in found[_name(0)].statuses
     assert found[_name(0)].statuses["quality"] == "missing"
 
 
 def test_dithers_share_a_field(results: Path, vis: Instrument) -> None:
-    exposures = gather(results, "202407", _expected, vis).exposures
+    exposures = gather(results, "202407", _expected, vis, REGISTRY).exposures
     assert set(fields_of(exposures).values()) == {"56.25 −55.70"}
 
 
 # --- commands ---------------------------------------------------------------------------------------
 
 
-def test_every_product_has_a_command(settings: Settings) -> None:
+def _commands(row: SheetRow, settings: Settings, config: str = "") -> Commands:
+    return Commands(REGISTRY, row, "202407", settings, config, {})
+
+
+def _stage(ending: str, row: SheetRow) -> Stage:
+    stage = stage_of(REGISTRY, ending, row)
+    assert stage is not None
+    return stage
+
+
+def test_every_shown_product_has_a_command(settings: Settings) -> None:
     row = _row(0)
-    commands = Commands(row, "202407", settings, "my settings.yaml", {})
-    for product in PRODUCTS.values():
-        rule = rule_of(product.ending, row)
-        text = commands.of(rule)
+    commands = _commands(row, settings, "my settings.yaml")
+    shown = [product for product in REGISTRY.frame_products.values() if product.title]
+    assert len(shown) > 30
+    for product in shown:
+        text = commands.of(_stage(product.ending, row))
         assert text.startswith("visql ")
         assert text.endswith("--config 'my settings.yaml'")
         assert f"exposures/202407/{row.exposure}/{row.exposure}" in text
-    assert set(RULES) >= {rule_of(e, row) for e in PRODUCTS}
-    assert rule_of(".png", _row(4)) == "preview"
-    assert rule_of("_chimney2.png", _row(0, frame_type="FLAT")) == "pictures_flat"
+        assert product.section in REGISTRY.sections
+    assert _stage(".png", _row(4)).name == "preview"
+    assert _stage(".png", row).name == "catalog"
+    assert _stage("_chimney2.png", _row(0, frame_type="FLAT")).name == "pictures_flat"
+    assert _stage("_stars2_mom.png", _row(0, file="")).name == "pictures_without_raw"
+    assert stage_of(REGISTRY, "_nobody_knows.png", row) is None
 
 
 def test_commands_survive_odd_names(settings: Settings) -> None:
-    text = Commands(_row(0, file="/raw/a b; rm -rf x.fits"), "202407", settings, "", {}).of("catalog")
+    text = _commands(_row(0, file="/raw/a b; rm -rf x.fits"), settings).of(REGISTRY["catalog"])
     assert "'/raw/a b; rm -rf x.fits'" in text
 
 
 def test_commands_are_those_of_the_command_line(settings: Settings) -> None:
     from visql_lib.cli import cli
 
-    for rule in RULES:
-        words = Commands(_row(0), "202407", settings, "", {}).of(rule).split()
+    for stage in REGISTRY.stages:
+        if not stage.command:
+            continue
+        words = _commands(_row(0), settings).of(stage).split()
         step = cli.get_command(None, words[1])  # type: ignore[arg-type]
-        assert step is not None, rule
+        assert step is not None, stage
         known = {name for p in step.params for name in p.opts}
-        assert {w.split("=")[0] for w in words if w.startswith("-")} <= known, rule
+        assert {w.split("=")[0] for w in words if w.startswith("-")} <= known, stage
 
 
 # --- rendering --------------------------------------------------------------------------------------
@@ -342,13 +360,13 @@ def test_missing_page_tells_of_the_months_own_products(
     log.write_text("encoder <died>\n")
     (results / "months" / "202407" / "XCOSMIX202407.mp4").unlink()
     steps = [
-        Step("quality_pictures", (path("psfmoments_202407.png"), path("IQ_timeline_202407.png")), "logs/q.log"),
-        Step("movie", (path("XCOSMIX202407.mp4"),), "logs/movies/XCOSMIX202407.log"),
-        Step("trend", (path("trend_202407.txt"),), "logs/t.log", (path("trend.parquet"),)),
-        Step("image_quality", (path("none.parquet"),), "logs/n.log", (), "_stars2_mom.parquet"),
-        Step("month_status", (path("psfmoments_202407.parquet"),), "logs/s.log"),
+        GroupJob("quality_pictures", (path("psfmoments_202407.png"), path("IQ_timeline_202407.png")), "logs/q.log"),
+        GroupJob("movie", (path("XCOSMIX202407.mp4"),), "logs/movies/XCOSMIX202407.log"),
+        GroupJob("trend", (path("trend_202407.txt"),), "logs/t.log", (path("trend.parquet"),)),
+        GroupJob("image_quality", (path("none.parquet"),), "logs/n.log", (), "_stars2_mom.parquet"),
+        GroupJob("month_status", (path("psfmoments_202407.parquet"),), "logs/s.log"),
     ]  # fmt: skip
-    month = gather(results, "202407", _expected, vis, steps)
+    month = gather(results, "202407", _expected, vis, REGISTRY, steps)
     assert month.asked == 6
     assert [lack.rule for lack in month.lacks] == ["quality_pictures", "movie", "trend", "image_quality"]
     assert month.lacks[0].paths == (path("IQ_timeline_202407.png"),)
@@ -449,10 +467,10 @@ def test_previous_and_next_go_on_in_the_months_beside(
     results: Path, settings: Settings, vis: Instrument
 ) -> None:
     def rebuilt(*months: str) -> list[str]:
-        found = [gather(results, m, _expected, vis) for m in months]
+        found = [gather(results, m, _expected, vis, REGISTRY) for m in months]
         beside = months_beside(found, results)
         built = _make(results, settings, vis, *sorted({*months, *beside}))
-        assert months_beside([gather(results, m, _expected, vis) for m in months], results) == []
+        assert months_beside([gather(results, m, _expected, vis, REGISTRY) for m in months], results) == []
         return sorted(Path(p).stem for p in (*built.written, *built.removed) if p.startswith("exposures/"))
 
     _make(results, settings, vis, "202407")
@@ -550,7 +568,7 @@ def test_two_thousand_exposures_are_gathered_quickly_and_small(
     rows = [_row(i) for i in range(2000)]
     _month(tmp_path / "results", rows, files=False)
     start = time.monotonic()
-    month = gather(tmp_path / "results", "202407", {r.exposure: ENDINGS for r in rows}, vis)
+    month = gather(tmp_path / "results", "202407", {r.exposure: ENDINGS for r in rows}, vis, REGISTRY)
     assert time.monotonic() - start < 10
     data = script_data("x", month_data(month, [r.exposure for r in rows], fields_of(month.exposures)))
     assert len(month.exposures) == 2000
@@ -577,7 +595,7 @@ def test_a_bundle_needs_nothing_outside(
     Image.new("L", (60, 40), 90).save(results / "timeline" / "loss_long.png")
     (results / "watch").mkdir()
     (results / "watch" / "heartbeat.js").write_text("")
-    month = gather(results, "202407", _expected, vis)
+    month = gather(results, "202407", _expected, vis, REGISTRY)
     out = tmp_path / "bundle"
     bundle(results, out, chosen([month], {_name(0), _name(1)}), {}, settings, now=NOW)
     for name in ("trends", "calibration"):
@@ -606,7 +624,7 @@ def test_a_bundle_needs_nothing_outside(
 def test_a_bundle_never_empties_another_folder(
     results: Path, settings: Settings, vis: Instrument, tmp_path: Path
 ) -> None:
-    month = gather(results, "202407", _expected, vis)
+    month = gather(results, "202407", _expected, vis, REGISTRY)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.tex").write_text("...")
     with pytest.raises(ConfigError, match="neither empty nor a bundle"):

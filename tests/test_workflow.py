@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 import yaml
 from numbers_of_stages import check_month
+from raised import in_all_commands
 
-from visql_lib.config import STAGES, settings_from_mapping
-from visql_lib.plan import SCIENCE_PICTURES, Plan
-from visql_lib.plan.asked import month_steps, timeline_steps
+from visql_lib.config import settings_from_mapping
+from visql_lib.pipelines.vis.registry import REGISTRY, VERSIONS
+from visql_lib.plan import Plan
+from visql_lib.products.expected import Expected
 from visql_lib.site.steps import lost_products
 from visql_lib.tables import read_meta, read_table
 
@@ -121,7 +123,8 @@ def steps(month):
     """Return what the site expects of a month as a whole, and of all months, with absolute paths."""
     values = yaml.safe_load(month.config.read_text()) | {"results": str(month.results)}
     plan = Plan.make(settings_from_mapping(values, "test"), refresh=False)
-    return [*month_steps(plan, "202407"), *timeline_steps(plan)]
+    expected = Expected(plan)
+    return [*expected.of_group("202407"), *expected.of_all()]
 
 
 def check_steps(month, *rules):
@@ -210,7 +213,8 @@ def test_a_run_makes_exactly_the_products_of_each_type(month):
     expected = {
         "SCIENCE": [".cat.parquet", "_quadrants.parquet", "_stars2.parquet", "_stars2_mom.parquet"]
         + ["_stars2_stamps.parquet", ".png"]
-        + [f"_{name}.png" for name in (*ZOOMS, *SCIENCE_PICTURES)],
+        + [f"_{name}.png" for name in ZOOMS]
+        + list(REGISTRY["pictures"].endings),
         "DARK": [".cat.parquet", "_quadrants.parquet", ".png", *(f"_{z}.png" for z in ZOOMS)],
         "BIAS": ["_quadrants.parquet", ".png", *(f"_{z}.png" for z in ZOOMS)],
     }
@@ -304,12 +308,12 @@ def test_a_changed_limit_reruns_only_the_month(month, tmp_path):
 
 def test_a_raised_stage_version_reruns_that_stage(month, tmp_path, monkeypatch):
     other = month.copy(tmp_path / "m")
-    (tmp_path / "sitecustomize.py").write_text("import visql_lib.config as c; c.STAGES['quality'] += 1")
+    (tmp_path / "sitecustomize.py").write_text(in_all_commands("quality"))
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     assert other.missing() == OF_THE_QUALITY
     # What Snakemake would make again and what verify calls stale or made from it are the same.
     (stale,) = verified(other)
-    said = f"stage quality is {STAGES['quality'] + 1}, was {STAGES['quality']}"
+    said = f"stage quality is {VERSIONS['quality'] + 1}, was {VERSIONS['quality']}"
     assert stale == ("stale", "months/202407/psfmoments_202407.parquet", said)
 
 

@@ -115,11 +115,11 @@ def note(path: Path, result: Path, changed: bool, reason: str) -> None:
 
 def signed(stage: str, *paths: Path, inputs: Sequence[Path] = ()) -> None:
     """Write the records of finished text tables beside them; see `visql provenance`."""
-    from visql_lib.config import STAGES
+    from visql_lib.pipelines.vis.registry import VERSIONS
     from visql_lib.tables.provenance import sign
 
     for path in paths:
-        sign(path, {stage: STAGES[stage]}, inputs)
+        sign(path, {stage: VERSIONS[stage]}, inputs)
 
 
 _OF_THE_MACHINE = (

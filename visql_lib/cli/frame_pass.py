@@ -115,12 +115,12 @@ def write_quadrants(found: FramePass | None, path: Path, meta: dict[str, Any], *
 
 def provenance(stage: str, inputs: list[Path], *settings: Any) -> dict[str, Any]:
     """Return the arguments of `write_table` that say where a table comes from."""
-    from visql_lib.config import STAGES
     from visql_lib.config.load import digest
+    from visql_lib.pipelines.vis.registry import VERSIONS
 
     return {
         "stage": stage,
-        "stage_version": STAGES[stage],
+        "stage_version": VERSIONS[stage],
         "inputs": inputs,
         "settings_hash": digest(*settings),
     }

@@ -30,10 +30,10 @@ from visql_lib.cli.common import INPUT, OUTPUT, output_option, progress, setting
 def command(sheet: Path, output: Path, astrometry: Path | None, config: Path | None) -> None:
     """Read, fit, write."""
     from visql_lib.cli.frame_pass import provenance
-    from visql_lib.config import STAGES
     from visql_lib.frames.instrument import load_instrument
     from visql_lib.months.astrometry import month_astrometry
     from visql_lib.months.quality import month_exposures
+    from visql_lib.pipelines.vis.registry import VERSIONS
     from visql_lib.tables import write_table
     from visql_lib.tables.gaia import ASTROMETRY, GEOMETRY
 
@@ -43,7 +43,7 @@ def command(sheet: Path, output: Path, astrometry: Path | None, config: Path | N
         found = month_astrometry(sheet, settings, instrument, advance)
     origin = provenance("geometry", [sheet], settings.astrometry, instrument.sky_distortion)
     meta = {"month": sheet.stem, "instrument": instrument.name}
-    facts = found.facts(f"{sheet.stem}-{STAGES['geometry']}-{origin['settings_hash']}")
+    facts = found.facts(f"{sheet.stem}-{VERSIONS['geometry']}-{origin['settings_hash']}")
     write_table(output, found.geometry.columns, GEOMETRY, meta=meta | facts, **origin)
     if astrometry is not None:
         write_table(astrometry, found.exposures, ASTROMETRY, meta=meta, **origin)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
+from importlib import import_module
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from visql_lib.cli.common import INPUT, PREFIX, output_option, settings_of, step
+from visql_lib.pipelines.vis.registry import REGISTRY
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -19,36 +22,7 @@ if TYPE_CHECKING:
     from visql_lib.frames.instrument import Instrument
     from visql_lib.tables.store import Table
 
-# Picture -> tables it is made from.
-NEEDS: dict[str, tuple[str, ...]] = {
-    "chimney": ("catalogue",),
-    "chimney2": ("catalogue", "stars"),
-    "chimney4": ("catalogue",),
-    "stars2": ("stamps",),
-    "stars2_mom": ("moments",),
-    "stars2_mom_map3": ("moments",),
-    "iq": ("catalogue", "stars", "moments"),
-    "stars2_gaia": ("gaia_stars",),
-    "stars2_x_gaia_dxdy": ("frat", "solution"),
-    "stars2_fluxrat_bprp": ("frat", "moments_colours"),
-}
-_OF_GAIA = ("stars2_gaia", "stars2_x_gaia_dxdy", "stars2_fluxrat_bprp")
-_MOMENT_COLUMNS = ("XWORLD", "YWORLD", "R2", "e1", "e2", "tr1", "tr2", "com1", "com2")
-_COLUMNS: dict[tuple[str, str], tuple[str, ...]] = {
-    ("chimney", "catalogue"): ("FLUX_AUTO", "FLUX_RADIUS"),
-    ("chimney2", "catalogue"): ("FLUX_AUTO", "FLUX_RADIUS", "B_IMAGE"),
-    ("chimney4", "catalogue"): ("FLUX_AUTO", "FLUX_RADIUS", "A_IMAGE", "B_IMAGE", "FIELDRAD"),
-    ("iq", "catalogue"): ("FLUX_AUTO", "FLUX_RADIUS", "B_IMAGE"),
-    ("stars2", "stamps"): ("XWORLD", "YWORLD", "STAMP"),
-    ("stars2_mom", "moments"): _MOMENT_COLUMNS,
-    ("stars2_mom_map3", "moments"): ("EXT", *_MOMENT_COLUMNS),
-    ("iq", "moments"): ("EXT", *_MOMENT_COLUMNS),
-    ("stars2_gaia", "gaia_stars"): ("RAV", "DECV", "G"),
-    ("stars2_x_gaia_dxdy", "frat"): ("EXT", "XWORLD", "YWORLD", "DX", "DY", "VFLUX", "GFLUX", "BpRp"),
-    ("stars2_x_gaia_dxdy", "solution"): ("CCD", "N", "N_OUTLIERS", "SCATTER"),
-    ("stars2_fluxrat_bprp", "frat"): ("BpRp", "G", "VFLUX", "GFLUX", "FLAGS"),
-    ("stars2_fluxrat_bprp", "moments_colours"): ("XWORLD", "YWORLD", "R2", "BpRp", "G"),
-}
+DRAWINGS = REGISTRY.drawings
 
 
 @step(
@@ -67,7 +41,7 @@ _COLUMNS: dict[tuple[str, str], tuple[str, ...]] = {
 @click.option("--cutout", type=INPUT, metavar="PNG", help="A zoom of this exposure, shown in the iq picture.")
 @click.option(
     "--only",
-    type=click.Choice(list(NEEDS)),
+    type=click.Choice(list(DRAWINGS)),
     multiple=True,
     help="Draw this picture; may be given several times. Default: all the tables allow.",
 )
@@ -90,24 +64,24 @@ def draw(
     """Draw what some tables allow, or only some pictures."""
     paths = _by_product(tables)
     wanted = _wanted(only, paths)
-    sources = _Sources(paths, wanted, settings, cutout, prefix.name)
+    sources = Sources(paths, wanted, settings, cutout, prefix.name)
     given = [*paths.values(), *([cutout] if cutout else [])]
     for name in wanted:
-        stage = "gaia_pictures" if name in _OF_GAIA else "pictures"
+        stage = DRAWINGS[name].stage or "pictures"
         path = prefix.with_name(f"{prefix.name}_{name}.png")
-        save(_DRAW[name](sources), path, settings.pictures.dpi, stage, inputs=given)
+        save(sources.draw(name), path, settings.pictures.dpi, stage, inputs=given)
 
 
 def save(figure: Figure, path: Path, dpi: float | None, *stages: str, inputs: Sequence[Path] = ()) -> None:
     """Write a figure as PNG, made by some stages; `dpi` None keeps its own resolution, as for zooms."""
     from visql_lib import __version__, ledger
     from visql_lib.atomic import atomic_path
-    from visql_lib.config import STAGES
     from visql_lib.pictures.style import render_png
+    from visql_lib.pipelines.vis.registry import VERSIONS
     from visql_lib.tables.provenance import signed_png
 
     content = render_png(figure, dpi, software=f"VISQL {__version__}", made=ledger.now())
-    signed = signed_png(path, content, {stage: STAGES[stage] for stage in stages}, inputs)
+    signed = signed_png(path, content, {stage: VERSIONS[stage] for stage in stages}, inputs)
     with atomic_path(path) as temporary:
         temporary.write_bytes(signed)
 
@@ -116,7 +90,7 @@ def _by_product(files: Sequence[Path]) -> dict[str, Path]:
     """Find out which table each file is."""
     from visql_lib.tables.store import read_meta
 
-    known = sorted({product for needed in NEEDS.values() for product in needed})
+    known = sorted({table for drawing in DRAWINGS.values() for table in drawing.tables})
     paths: dict[str, Path] = {}
     for path in files:
         product = str(read_meta(path).get("product", ""))
@@ -130,9 +104,10 @@ def _by_product(files: Sequence[Path]) -> dict[str, Path]:
 
 def _wanted(only: Sequence[str], paths: Mapping[str, Path]) -> list[str]:
     """Return the pictures to draw, in a fixed order."""
-    wanted = [name for name, needed in NEEDS.items() if set(needed) <= set(paths) and name in (only or NEEDS)]
+    asked = [name for name in DRAWINGS if not only or name in only]
+    wanted = [name for name in asked if set(DRAWINGS[name].tables) <= set(paths)]
     for name in only:
-        missing = [product for product in NEEDS[name] if product not in paths]
+        missing = [table for table in DRAWINGS[name].tables if table not in paths]
         if missing:
             raise click.UsageError(f"{name} needs the table of {' and of '.join(missing)} as well")
     if not wanted:
@@ -140,7 +115,7 @@ def _wanted(only: Sequence[str], paths: Mapping[str, Path]) -> list[str]:
     return wanted
 
 
-class _Sources:
+class Sources:
     """What pictures are made from; every table is read once, and only the columns needed."""
 
     def __init__(
@@ -150,14 +125,31 @@ class _Sources:
         self._cutout, self._stem = cutout, stem
         self._tables: dict[str, Table] = {}
 
+    def draw(self, name: str) -> Figure:
+        """Draw a picture as the registry says: its function, given tables and attributes of these sources."""
+        drawing = DRAWINGS[name]
+        module, _, function = drawing.function.partition(":")
+        given = [self._value(word) for word in drawing.arguments]
+        named = {key: self._value(word) for key, word in drawing.keywords.items()}
+        figure: Figure = getattr(import_module(module), function)(*given, **named)
+        return figure
+
+    def _value(self, word: str) -> Any:
+        return self.table(word) if word in self.paths else attrgetter(word)(self)
+
     def table(self, product: str) -> Table:
         """Return a table with the columns the wanted pictures need."""
         from visql_lib.tables.store import read_table
 
         if product not in self._tables:
-            columns = [c for name in self.wanted for c in _COLUMNS.get((name, product), ())]
+            columns = [c for name in self.wanted for c in DRAWINGS[name].columns.get(product, ())]
             self._tables[product] = read_table(self.paths[product], list(dict.fromkeys(columns)))
         return self._tables[product]
+
+    @cached_property
+    def exptime(self) -> Any:
+        """Exposure time [s] as the catalogue tells it, None if it does not."""
+        return self.table("catalogue").meta.get("exptime")
 
     @cached_property
     def selection(self) -> Mapping[str, Any]:
@@ -198,105 +190,3 @@ class _Sources:
                 return np.asarray(picture.convert("RGB"))
         except (UnidentifiedImageError, SyntaxError) as error:  # Pillow's word for a broken PNG
             raise TableError(f"{self._cutout}: not a picture; make it again") from error
-
-
-def _chimney(sources: _Sources) -> Figure:
-    from visql_lib.pictures.chimney import chimney
-
-    return chimney(sources.table("catalogue"), title=sources.title)
-
-
-def _chimney2(sources: _Sources) -> Figure:
-    from visql_lib.pictures.chimney import chimney2
-
-    catalogue, settings = sources.table("catalogue"), sources.settings.stars
-    return chimney2(catalogue, sources.selection, settings, title=sources.title)
-
-
-def _chimney4(sources: _Sources) -> Figure:
-    from visql_lib.pictures.chimney import chimney4
-
-    catalogue = sources.table("catalogue")
-    exptime, facts = catalogue.meta.get("exptime"), sources.instrument.photometry
-    return chimney4(catalogue, exptime, facts, title=sources.title)
-
-
-def _stars2(sources: _Sources) -> Figure:
-    from visql_lib.pictures.cutouts import star_cutouts
-
-    cell = sources.settings.moments.layout_cell
-    return star_cutouts(sources.table("stamps"), sources.instrument, cell=cell, title=sources.title)
-
-
-def _stars2_mom(sources: _Sources) -> Figure:
-    from visql_lib.pictures.moments import moments_against_position
-
-    return moments_against_position(sources.table("moments"), title=sources.title)
-
-
-def _stars2_mom_map3(sources: _Sources) -> Figure:
-    from visql_lib.pictures.maps import moment_maps
-
-    space = sources.settings.pictures.map_space
-    return moment_maps(sources.table("moments"), sources.instrument, space, title=sources.title)
-
-
-def _iq(sources: _Sources) -> Figure:
-    from visql_lib.pictures.iq import image_quality
-
-    return image_quality(
-        sources.table("moments"),
-        sources.table("catalogue"),
-        sources.selection,
-        sources.settings.stars,
-        sources.cutout,
-        instrument=sources.instrument,
-        space=sources.settings.pictures.map_space,
-        title=sources.title,
-    )
-
-
-def _gaia_field(sources: _Sources) -> Figure:
-    from visql_lib.pictures.gaia import gaia_field
-    from visql_lib.sky.projection import Boresight
-
-    stars = sources.table("gaia_stars")
-    known = {name: float(stars.meta[name]) for name in ("ra", "dec", "pa") if name in stars.meta}
-    boresight = Boresight(**known) if len(known) == 3 else None
-    return gaia_field(stars, sources.instrument, boresight, title=sources.title)
-
-
-def _residuals(sources: _Sources) -> Figure:
-    from visql_lib.pictures.residuals import astrometric_residuals
-
-    frat, solution = sources.table("frat"), sources.table("solution")
-    facts = {"flags": frat.meta.get("flags", 0)} | dict(frat.meta.get("solution") or {})
-    return astrometric_residuals(frat, solution, sources.instrument, facts, title=sources.title)
-
-
-def _flux_ratios(sources: _Sources) -> Figure:
-    from visql_lib.pictures.gaia import flux_ratio_colour
-
-    frat, colours = sources.table("frat"), sources.table("moments_colours")
-    return flux_ratio_colour(
-        frat,
-        frat.meta.get("relation"),
-        colours,
-        frat.meta.get("sizes"),
-        gain=sources.settings.ratios.gain,
-        title=sources.title,
-    )
-
-
-_DRAW: dict[str, Callable[[_Sources], Figure]] = {
-    "chimney": _chimney,
-    "chimney2": _chimney2,
-    "chimney4": _chimney4,
-    "stars2": _stars2,
-    "stars2_mom": _stars2_mom,
-    "stars2_mom_map3": _stars2_mom_map3,
-    "iq": _iq,
-    "stars2_gaia": _gaia_field,
-    "stars2_x_gaia_dxdy": _residuals,
-    "stars2_fluxrat_bprp": _flux_ratios,
-}

@@ -25,10 +25,10 @@ from visql_lib.cli.common import INPUT, output_option, progress, settings_of, st
 def command(sheet: Path, output: Path, config: Path | None) -> None:
     """Read, summarise, judge, write."""
     from visql_lib.config.load import digest
-    from visql_lib.config.stages import STAGES
     from visql_lib.config.thresholds import load_thresholds
     from visql_lib.frames.instrument import load_instrument
     from visql_lib.months.quality import month_exposures, month_quality
+    from visql_lib.pipelines.vis.registry import VERSIONS
     from visql_lib.tables import PSFMOMENTS, write_table
     from visql_lib.tables.imported import imported_path
 
@@ -45,7 +45,7 @@ def command(sheet: Path, output: Path, config: Path | None) -> None:
         PSFMOMENTS,
         meta={"month": month, "instrument": instrument.name, "thresholds": settings.quality.thresholds},
         stage="quality",
-        stage_version=STAGES["quality"],
+        stage_version=VERSIONS["quality"],
         inputs=[path for path in inputs if path.is_file()],
         settings_hash=digest(settings.quality, thresholds),
     )

@@ -15,6 +15,9 @@ def generated() -> dict[str, str]:
     from visql_lib import flags
     from visql_lib.config.document import markdown
     from visql_lib.config.settings import Settings
+    from visql_lib.frames.instrument import load_instrument
+    from visql_lib.pipelines.vis.registry import REGISTRY
+    from visql_lib.products.document import markdown as products
     from visql_lib.tables import all as all_tables
 
     return {
@@ -22,19 +25,31 @@ def generated() -> dict[str, str]:
         "docs/configuration.md": markdown(Settings),
         "docs/tables.md": all_tables.markdown(),
         "docs/flags.md": flags.markdown(),
+        "docs/products.md": products(REGISTRY, REGISTRY.words(load_instrument(Settings().instrument))),
     }
+
+
+def profiles(folder: Path) -> dict[str, str]:
+    """Return the profiles for clusters with the groups of the registry, by their paths in the project."""
+    from visql_lib.pipelines.vis.registry import REGISTRY
+    from visql_lib.products.document import with_groups
+
+    names = [f"workflow/profiles/{name}/config.yaml" for name in ("slurm", "cluster-generic")]
+    texts = {name: (folder / name).read_text(encoding="utf-8") for name in names if (folder / name).is_file()}
+    return {name: with_groups(text, REGISTRY) for name, text in texts.items()}
 
 
 @click.command(
     "schema",
-    help="Write the schema and the documentation of settings, tables and flags of the project in FOLDER.",
+    help="Write the schema and the documentation of settings, tables, flags and products, and the groups of"
+    " the cluster profiles, of the project in FOLDER.",
 )
 @click.argument("folder", type=FOLDER, default=".")
 @click.option("--check", is_flag=True, help="Write nothing; exit 1 if a file is not as it should be.")
 def command(folder: Path, check: bool) -> None:
     """Generate, then compare or write."""
     stale = []
-    for name, text in generated().items():
+    for name, text in (generated() | profiles(folder)).items():
         path = folder / name
         if path.is_file() and path.read_text(encoding="utf-8") == text:
             continue

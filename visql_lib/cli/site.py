@@ -92,24 +92,25 @@ def gathered(
     """Return months, and the endings of the products that each of their exposures should have."""
     from visql_lib.frames.instrument import load_instrument
     from visql_lib.plan import Plan
-    from visql_lib.plan.asked import month_steps
-    from visql_lib.plan.expected import endings
+    from visql_lib.products.expected import Expected
     from visql_lib.site.gather import gather
 
     given = {"results": str(results), "months": tuple(months) or settings.months}
     plan = Plan.make(settings.model_copy(update=given), refresh=False)
+    asked_for = Expected(plan)
     expected: dict[str, list[str]] = {}
     for month, rows in plan.sheets.items():
-        pointed = set(plan.gaia.pointed(month))
-        expected |= {row.exposure: list(endings(plan, row, row.exposure in pointed)) for row in rows}
+        usable = {row.exposure for row in plan.rows(month)}
+        expected |= {r.exposure: list(asked_for.endings(r)) if r.exposure in usable else [] for r in rows}
     instrument = load_instrument(settings.instrument)
-    return [gather(results, m, expected, instrument, month_steps(plan, m)) for m in months], expected
+    found = [gather(results, m, expected, instrument, plan.registry, asked_for.of_group(m)) for m in months]
+    return found, expected
 
 
 def _lost_of_all(results: Path, settings: Settings, months: Sequence[str]) -> list[StepLack]:
     """Return what is missing of the products of all months, the newest ones and `months` among them."""
     from visql_lib.plan import Plan
-    from visql_lib.plan.asked import timeline_steps
+    from visql_lib.products.expected import Expected
     from visql_lib.site.steps import lost_products
 
     known = sorted(p.stem for p in (results / "exposures").glob("[0-9]" * 6 + ".tsv"))
@@ -117,4 +118,4 @@ def _lost_of_all(results: Path, settings: Settings, months: Sequence[str]) -> li
     if not wanted:
         return []
     plan = Plan.make(settings.model_copy(update={"months": wanted}), refresh=False)
-    return lost_products(results, (), timeline_steps(plan))
+    return lost_products(results, (), Expected(plan).of_all())

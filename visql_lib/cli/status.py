@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from visql_lib.cli.common import INPUT, output_option, signed, step
+from visql_lib.cli.common import INPUT, output_option, settings_of, signed, step
 
 
 @step(
@@ -24,14 +24,15 @@ from visql_lib.cli.common import INPUT, output_option, signed, step
 def command(sheet: Path, output: Path, tolerate: bool, config: Path | None) -> None:
     """Read the sheet and what the products say, write, complain."""
     from visql_lib.errors import FrameError
-    from visql_lib.plan import complaint, exposure_states
+    from visql_lib.pipelines import registry_of
+    from visql_lib.products.status import exposure_states, failure_summary
     from visql_lib.tables import atomic_path
 
-    states = exposure_states(sheet)
+    states = exposure_states(registry_of(settings_of(config)), sheet)
     lines = ["exposure\ttype\tstatus\treason"]
     lines += [f"{s.exposure}\t{s.frame_type}\t{s.status}\t{s.reason}" for s in states]
     with atomic_path(output) as temporary:
         temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
     signed("status", output, inputs=[sheet])
-    if (failures := complaint(states)) and not tolerate:
+    if (failures := failure_summary(states)) and not tolerate:
         raise FrameError(failures)

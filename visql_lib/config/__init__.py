@@ -24,10 +24,8 @@ from visql_lib.config.settings import (
 )
 from visql_lib.config.site_settings import AlertSettings, SiteSettings
 from visql_lib.config.sky_settings import AstrometrySettings, GaiaSettings, RatioSettings, TrendSettings
-from visql_lib.config.stages import STAGES
 
 __all__ = [
-    "STAGES",
     "AlertSettings",
     "AstrometrySettings",
     "CalibrationSettings",

@@ -17,8 +17,9 @@ from visql_lib.errors import ConfigError, NameFormatError, TableError
 from visql_lib.frames.names import RawName, stem_of
 from visql_lib.live.errors import SpaceError
 from visql_lib.live.raw import raw_files
-from visql_lib.plan import CATALOGUED, Plan, exposure_states
-from visql_lib.plan.radiation import RADIATED
+from visql_lib.plan import Plan
+from visql_lib.products.expected import Expected
+from visql_lib.products.status import exposure_states
 from visql_lib.tables.sheet import OK, SheetRow, sheet_path
 from visql_lib.tables.store import read_table
 
@@ -26,6 +27,7 @@ log = logging.getLogger(__name__)
 
 _BLOCK = 1 << 22  # bytes copied at once
 _DAY = 86400.0  # s
+_NOT_MEASURED = {"legacy", "site", "movies", "performance"}  # parts that can be made again without raw frames
 
 
 @dataclass(frozen=True)
@@ -194,7 +196,8 @@ def frames_to_drop(settings: Settings, plan: Plan, month: str, now: float | None
     month_obstacle = _month_obstacle(Path(settings.results), month)
     states = {}
     if not month_obstacle:
-        states = {s.exposure: s for s in exposure_states(sheet_path(Path(settings.results), month))}
+        sheet = sheet_path(Path(settings.results), month)
+        states = {s.exposure: s for s in exposure_states(plan.registry, sheet)}
     found = []
     for frame in _frames(settings, month, time.time() if now is None else now):
         obstacle = month_obstacle or frame.obstacle
@@ -248,19 +251,10 @@ def _product_obstacle(plan: Plan, month: str, row: SheetRow, frame: Frame) -> st
 
 def _products(plan: Plan, month: str, row: SheetRow) -> list[Path]:
     """Return what is made of an exposure's pixels, and the tables that hang on it."""
-    kind, exposure = row.frame_type, row.exposure
-    endings = ["_quadrants.parquet", ".png"]
-    if kind in CATALOGUED:
-        endings.append(".cat.parquet")
-    if kind in ("SCIENCE", "FLAT"):
-        endings.append("_stars2.parquet")
-    if kind == "SCIENCE":
-        endings += ["_stars2_mom.parquet", "_stars2_stamps.parquet"]
-    if kind in RADIATED:
-        endings += ["_radiation.parquet", "_radmaps.parquet"]
-    if exposure in plan.gaia.pointed(month):
-        endings += ["_stars2_gaia.parquet", "_stars2_mom_col.parquet", "_frat.parquet"]
-    return [Path(plan.stem(month, exposure) + ending) for ending in endings]
+    everything = {stage.part for stage in plan.registry.stages} - _NOT_MEASURED
+    endings = Expected(plan, parts=everything).endings(row)
+    kept = [ending for ending in endings if ending.endswith(".parquet") or ending == ".png"]
+    return [Path(plan.stem(month, row.exposure) + ending) for ending in kept]
 
 
 def _broken(path: Path, exposure: str) -> str:

@@ -34,8 +34,8 @@ from visql_lib.live.heartbeat import (
 )
 from visql_lib.live.lock import InstanceLock, Owner
 from visql_lib.live.look import Looker, View
-from visql_lib.plan import complaint, exposure_states
-from visql_lib.plan.states import UNFINISHED
+from visql_lib.pipelines import registry_of
+from visql_lib.products.status import UNFINISHED, exposure_states, failure_summary
 from visql_lib.tables.sheet import sheet_path
 
 log = logging.getLogger(__name__)
@@ -298,10 +298,11 @@ class Watch:
         """Return why a run failed: the exposures that did, or its last words."""
         try:
             paths = [path for month in months if (path := sheet_path(self.results, month)).is_file()]
-            states = [state for path in paths for state in exposure_states(path)]
+            registry = registry_of(self._settings)
+            states = [state for path in paths for state in exposure_states(registry, path)]
         except VisqlError as error:
             return str(error)
-        said = complaint([state for state in states if state.status != UNFINISHED])
+        said = failure_summary([state for state in states if state.status != UNFINISHED])
         return " | ".join(line.strip() for line in said.splitlines()) or child.complaints()
 
     # Waiting

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visql_lib.atomic import atomic_path
-from visql_lib.config import STAGES
+from visql_lib.movies import VERSION
 from visql_lib.movies.errors import MovieError
 from visql_lib.tables.provenance import sign_mp4
 
@@ -93,7 +93,7 @@ def write_movie(
             _run(_joining(frames_per_second, temporary), pieces)
         except MovieError as error:
             raise MovieError(f"{path}: {error}") from error
-        sign_mp4(temporary, path, {"movies": STAGES["movies"]}, inputs)
+        sign_mp4(temporary, path, {"movies": VERSION}, inputs)
 
 
 def _packing(size: tuple[int, int], rate: float) -> list[str]:

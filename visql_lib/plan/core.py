@@ -15,20 +15,16 @@ from visql_lib.config import Settings, find_data_file
 from visql_lib.config.load import digest
 from visql_lib.frames.instrument import Instrument, load_instrument
 from visql_lib.photometry.ratios import gain_table
+from visql_lib.pipelines.vis.frame_stages import CATALOGUED
+from visql_lib.pipelines.vis.registry import REGISTRY
 from visql_lib.plan.gaia import GaiaPlan
 from visql_lib.plan.radiation import RadiationPlan
-from visql_lib.plan.states import complaint, exposure_states
+from visql_lib.products.registry import Registry, Stage, Words
+from visql_lib.products.status import exposure_states, failure_summary
 from visql_lib.tables.sheet import USABLE, WITHOUT_RAW, SheetRow, read_sheet, sheet_path
 from visql_lib.tables.sheet_look import refresh_sheets
 
-CATALOGUED = ("SCIENCE", "DARK", "FLAT")  # frame types that get a catalogue
 AUTO_DAYS = 3  # last month is still worked on during the first days of this one
-
-SCIENCE_PICTURES = ("chimney", "chimney2", "chimney4", "stars2", "stars2_mom", "stars2_mom_map3", "iq")
-
-# The original's text tables of a month's image quality, and of an exposure.
-QUALITY_TEXTS = (".txt", "_score.txt", "_score.csv", "_le1_score.txt", "_le1_score.csv")
-MOMENT_PICTURES = ("stars2_mom", "stars2_mom_map3")  # all that moments alone can show
 
 
 def month_list(months: Sequence[str], today: datetime | None = None) -> list[str]:
@@ -85,17 +81,41 @@ class Plan:
         return RadiationPlan(self)
 
     @property
+    def registry(self) -> Registry:
+        """What the pipeline makes."""
+        return REGISTRY
+
+    @cached_property
+    def words(self) -> Words:
+        """The words of the fields of paths."""
+        return self.registry.words(self.instrument)
+
+    @property
+    def results(self) -> str:
+        """Folder of all products."""
+        return self.settings.results
+
+    @property
+    def parts(self) -> Sequence[str]:
+        """The parts that the settings ask for."""
+        return self.settings.parts
+
+    @property
     def months(self) -> list[str]:
         """The months, YYYYMM."""
         return list(self.sheets)
 
+    def groups(self) -> list[str]:
+        """Return the months, YYYYMM."""
+        return self.months
+
+    def rows(self, month: str) -> list[SheetRow]:
+        """Return the rows of a month's sheet whose raw frame can be worked on."""
+        return [row for row in self.sheets.get(month, []) if row.status in USABLE]
+
     @cached_property
     def _rows(self) -> dict[tuple[str, str], SheetRow]:
         return {(month, row.exposure): row for month, rows in self.sheets.items() for row in rows}
-
-    def makes(self, part: str) -> bool:
-        """Say whether the default target makes a part."""
-        return part in self.settings.parts
 
     def row(self, month: str, exposure: str) -> SheetRow | None:
         """Return the sheet's row of an exposure, None if it has none."""
@@ -140,17 +160,28 @@ class Plan:
         return [f"{self.stem(month, e)}_quadrants.parquet" for e in self.exposures(month)]
 
     def pictures(self, month: str) -> list[str]:
-        """Return pictures to ask for, so that all pictures of single exposures of a month are made.
+        """Return one picture of each exposure of a month that stands for all its pictures of stars."""
+        found = self.products("pictures", month, self.exposures(month, "SCIENCE"))
+        found += self.products("pictures_flat", month, self.exposures(month, "FLAT"))
+        return found + self.pictures_without_raw(month)
 
-        One product stands for all that are made with it: asking for every one
-        would double the time of planning. `visql_lib.plan.expected.missing` asks for what is not there.
-        """
-        found = [f"{self.stem(month, e)}_iq.png" for e in self.exposures(month, "SCIENCE")]
-        found += [f"{self.stem(month, e)}_chimney2.png" for e in self.exposures(month, "FLAT")]
-        for table in self.kept(month, "_stars2_mom.parquet"):
-            wanted = [f"{table.removesuffix('_stars2_mom.parquet')}_{name}.png" for name in MOMENT_PICTURES]
-            found += [path for path in wanted if not Path(path).is_file()]
-        return found
+    def pictures_without_raw(self, month: str) -> list[str]:
+        """Return the pictures that are missing of exposures of which there are tables but no raw frame."""
+        tables = self.kept(month, "_stars2_mom.parquet")
+        endings = self.registry["pictures_without_raw"].endings
+        paths = [table.removesuffix("_stars2_mom.parquet") + end for table in tables for end in endings]
+        return [path for path in paths if not Path(path).is_file()]
+
+    def products(self, stage: str, month: str, exposures: Sequence[str]) -> list[str]:
+        """Return the first product of a stage of some exposures, which stands for all that it makes."""
+        ending = self.registry[stage].endings[0]
+        return [self.stem(month, exposure) + ending for exposure in exposures]
+
+    def paths(self, stage: str, month: str = "") -> list[str]:
+        """Return the files that a stage makes of a month, or of all months."""
+        known = {"month": month} if month else {}
+        paths = self.registry.paths(self.registry[stage], self.words, **known)
+        return [f"{self.results}/{path}" for path in paths]
 
     @cached_property
     def _listings(self) -> dict[str, frozenset[str]]:
@@ -214,16 +245,16 @@ class Plan:
         every file they name costs planning.
         """
         levels = self.levels(month)
-        if levels and self.makes("radiation"):
+        if levels and "radiation" in self.parts:
             levels = [f"{self.settings.results}/months/{month}/detector_{month}.parquet"]
         return [*levels, self.quality(month)[0]]
 
     def tables_of_exposures(self, month: str) -> list[str]:
         """Return tables of a month that are made when all tables of its exposures are."""
         tables = [self.quality(month)[0], f"{self.settings.results}/months/{month}/status.tsv"]
-        if self.makes("gaia"):
+        if "gaia" in self.parts:
             tables += self.gaia.geometry(month)
-        if self.makes("radiation"):
+        if "radiation" in self.parts:
             tables += self.radiation.month(month)
         return tables
 
@@ -234,8 +265,7 @@ class Plan:
 
     def legacy(self, month: str) -> list[str]:
         """Return all text tables of the original for a month and its exposures."""
-        root = self.quality(month)[0].removesuffix(".parquet")
-        found = [f"{root}{ending}" for ending in QUALITY_TEXTS]
+        found = self.paths("legacy_month", month)
         found.append(f"{self.settings.results}/months/{month}/fitslist{month}.txt")
         found += [f"{self.stem(month, e)}.cat.gz" for e in self.exposures(month, *CATALOGUED)]
         found += [f"{self.stem(month, e)}_stars2.cat" for e in self.exposures(month, "SCIENCE", "FLAT")]
@@ -255,6 +285,32 @@ class Plan:
         """
         values = self.values(*sections)
         return self._written("-".join((*sections, digest(values))), values)
+
+    def params(self, stage: str) -> dict[str, Any]:
+        """Return what a stage's rule carries in its ``params``: all that changes its result.
+
+        Its version, the file of its settings, a hash of the settings that count where not all of them do,
+        and a hash of the instrument's facts.
+        """
+        made = self.registry[stage]
+        found: dict[str, Any] = {"version": made.version}
+        if set(made.counted) & set(made.settings):
+            found["config"] = self.standing_config(stage, *made.settings)
+            found["settings"] = self._counted(made)
+        else:
+            found["config"] = self.config_of(*made.settings)
+        if made.facts:
+            found["facts"] = self.facts(*made.facts)
+        return found
+
+    def _counted(self, stage: Stage) -> str:
+        """Return a hash of the settings that change a stage's result."""
+        some = [
+            repr(getattr(getattr(self.settings, section), name))
+            for section, names in stage.counted.items()
+            for name in names
+        ]
+        return digest(self.values(*(s for s in stage.settings if s not in stage.counted)), *some)
 
     def standing_config(self, name: str, *sections: str) -> str:
         """Return a file as `config_of` does, but of one name: no change of settings reruns its rule."""
@@ -276,8 +332,8 @@ class Plan:
                 path.chmod(0o600)
         return str(path)
 
-    def news(self) -> str:
-        """Return the last words of a run that succeeded: months without exposures, what the next run uses."""
+    def run_messages(self) -> str:
+        """Return what is to be said after a run that succeeded: empty months, what the next run uses."""
         notes = [
             Path(path)
             for path in (*self.gaia.asking, *self.radiation.asking)
@@ -293,10 +349,11 @@ class Plan:
             said.append(f"New since it was asked for again: {', '.join(changed)}. Run again to use it.")
         return "\n".join(said)
 
-    def complaint(self) -> str:
+    def failure_summary(self) -> str:
         """Return what failed in the configured months, one exposure a line; "" if nothing did."""
         paths = [sheet_path(Path(self.settings.results), month) for month in self.months]
-        return complaint([state for path in paths if path.is_file() for state in exposure_states(path)])
+        sheets = [path for path in paths if path.is_file()]
+        return failure_summary([state for path in sheets for state in exposure_states(self.registry, path)])
 
     def facts(self, *names: str) -> str:
         """Return a hash that changes with some of the instrument's facts."""

@@ -8,15 +8,12 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from visql_lib.config.load import digest
 from visql_lib.tables.gaia_store import again_path, has_failed, is_filled, tile_path
 from visql_lib.tables.imported import imported_ratios_path
 from visql_lib.tables.sheet import USABLE, SheetRow
 
 if TYPE_CHECKING:
     from visql_lib.plan.core import Plan
-
-GAIA_PICTURES = ("stars2_gaia", "stars2_x_gaia_dxdy", "stars2_fluxrat_bprp")
 
 
 class GaiaPlan:
@@ -29,10 +26,13 @@ class GaiaPlan:
 
     def pointed(self, month: str) -> list[str]:
         """Return the SCIENCE exposures of a month that are matched: the header says where they point."""
-        if not self._settings.gaia.sources:
-            return []
-        rows = self._plan.sheets.get(month, [])
-        return [r.exposure for r in rows if r.status in USABLE and r.frame_type == "SCIENCE" and _on_sky(r)]
+        return [row.exposure for row in self._plan.sheets.get(month, []) if self.is_matched(row)]
+
+    def is_matched(self, row: SheetRow) -> bool:
+        """Say whether an exposure is matched: a SCIENCE frame whose header says where it points."""
+        if not self._settings.gaia.sources or row.status not in USABLE:
+            return False
+        return row.frame_type == "SCIENCE" and _on_sky(row)
 
     def tiles(self, month: str, exposure: str) -> list[str]:
         """Return the tiles of reference stars an exposure needs."""
@@ -72,13 +72,6 @@ class GaiaPlan:
         # Snakemake does not miss a file between others that are there.
         self.asking.extend(path for path in sorted(used) if not Path(path).is_file())
 
-    @property
-    def match_settings(self) -> str:
-        """A hash of the settings that decide what a match gives, whoever gave the reference stars."""
-        names = ("nside", "radius", "faintest", "max_error", "proper_motions")
-        stars = [repr(getattr(self._settings.gaia, name)) for name in names]
-        return digest(self._plan.values("astrometry", "ratios", "pictures"), *stars)
-
     def matched(self, month: str, ending: str = "_frat.parquet") -> list[str]:
         """Return the tables of one kind that the match with reference stars gives, made now and before."""
         found = [f"{self._plan.stem(month, e)}{ending}" for e in self.pointed(month)]
@@ -102,23 +95,11 @@ class GaiaPlan:
         )
         return [self.ratio_table(month) for month in sorted(wanted)]
 
-    def ratio_pictures(self, month: str) -> list[str]:
-        """Return the maps of a month's flux ratios."""
-        times = self._plan.instrument.exposure_classes.values()
-        folder = f"{self._settings.results}/months/{month}"
-        return [f"{folder}/iceplot_FPA_{month}_{exptime:g}.png" for exptime in times]
-
-    def ratio_sheets(self, month: str) -> list[str]:
-        """Return the diagrams of a month's flux ratios against colour, CCD by CCD."""
-        classes = self._plan.instrument.exposure_classes
-        folder = f"{self._settings.results}/months/{month}"
-        return [f"{folder}/VISGaia_FPA_{cls.upper()}_{month}.png" for cls in classes]
-
     def month(self, month: str) -> list[str]:
         """Return the products of a month's match with the reference stars."""
         if not self.matched(month) and not self.imported_ratios(month):
             return []
-        made = (self.ratio_pictures(month)[0], self.ratio_sheets(month)[0])
+        made = [self._plan.paths(stage, month)[0] for stage in ("ratio_pictures", "ratio_sheets")]
         return [*self.geometry(month), *made]
 
     def geometry(self, month: str) -> list[str]:
@@ -134,15 +115,6 @@ class GaiaPlan:
             f"{root}/months/{month}/trend_{month}.parquet" for month in with_ratios
         ]
 
-    def trend_pictures(self) -> list[str]:
-        """Return the pictures of the flux ratios of all months."""
-        names = [
-            f"{name}.png"
-            for cls in self._plan.instrument.exposure_classes
-            for name in trend_picture_names(cls)
-        ]
-        return [f"{self._settings.results}/timeline/{name}" for name in names]
-
 
 def _on_sky(row: SheetRow) -> bool:
     """Say whether the header gives a place on the sky."""
@@ -154,9 +126,3 @@ def _tiles_around(ra: float, dec: float, radius: float, nside: int) -> tuple[int
     from visql_lib.archives.tiles import tiles_of
 
     return tiles_of(ra, dec, radius, nside)
-
-
-def trend_picture_names(cls: str) -> list[str]:
-    """Return the names of the pictures of the trend of a class of exposures, without their ending."""
-    timelines = [f"iceplot_{field}{cls}{end}" for field in ("", "selfcal_") for end in ("", "2", "3")]
-    return [*timelines, f"iceplot_diag_{cls}", f"iceplot_xdiag_{cls}", f"loss_{cls}", f"loss_map_{cls}"]

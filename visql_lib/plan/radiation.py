@@ -9,6 +9,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from visql_lib.pipelines.vis.frame_stages import RADIATED
+from visql_lib.pipelines.vis.group_stages import MOVIES
 from visql_lib.tables.goes_store import again_path, goes_path, must_ask
 from visql_lib.tables.sheet import GONE, USABLE, SheetRow
 from visql_lib.values import duration
@@ -16,10 +18,7 @@ from visql_lib.values import duration
 if TYPE_CHECKING:
     from visql_lib.plan.core import Plan
 
-RADIATED = ("SCIENCE", "DARK")  # frame types whose particles are counted
-RADIATION_PICTURES = ("cosmiX", "cosmics", "protons", "rf", "goes")
 _LONGEST = 86400.0  # s; whatever a sheet says, planning does not go through the days of a longer exposure
-MOVIES = {"XCOSMIX": "xcosmix", "PROTONS": "protons"}
 
 
 class RadiationPlan:

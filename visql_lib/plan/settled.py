@@ -26,7 +26,6 @@ from typing import Any
 
 from visql_lib import __version__
 from visql_lib.atomic import atomic_path
-from visql_lib.config import STAGES
 from visql_lib.config.load import digest
 from visql_lib.plan.core import Plan
 from visql_lib.tables.sheet import USABLE, SheetRow
@@ -162,7 +161,7 @@ class Settled:
         texts = [Path(path).read_text(encoding="utf-8") for path in sorted(rules)]
         settings = plan.settings.model_dump(mode="json", exclude={"months"})
         installed = str(plan.radiation.installed)
-        return digest(settings, plan.instrument, STAGES, __version__, installed, *texts)
+        return digest(settings, plan.instrument, plan.registry.versions, __version__, installed, *texts)
 
     def _rows(self, month: str) -> Iterator[SheetRow]:
         return (row for row in self._plan.sheets[month] if row.status in USABLE)

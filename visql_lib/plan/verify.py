@@ -10,19 +10,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from visql_lib.config import STAGES
 from visql_lib.config.thresholds import load_thresholds
 from visql_lib.errors import ConfigError, FrameError, TableError
 from visql_lib.frames import open_exposure
 from visql_lib.plan.core import Plan
-from visql_lib.plan.expected import (
-    ENDINGS,
-    MONTH_FOLDERS,
-    endings,
-    is_month_product,
-    month_products,
-    timeline_products,
-)
+from visql_lib.products.expected import Expected
+from visql_lib.products.registry import Per, Registry
 from visql_lib.tables.provenance import (
     NoRecordError,
     actual_checksum,
@@ -37,17 +30,6 @@ from visql_lib.tables.sheet import SheetRow
 MISSING, DAMAGED, STALE, FOREIGN = "missing", "damaged", "stale", "foreign"
 _REASONS = 4  # told of one product
 _OTHERS = (".snakemake_timestamp", ".lock")  # files by which others keep order
-
-_STARS = ("nside", "radius", "faintest", "max_error", "proper_motions")
-# Stage -> section -> settings that count, where not all of them do: as the rules have it. Who is asked,
-# and how patiently, changes nothing.
-_COUNTED: dict[str, dict[str, tuple[str, ...]]] = {
-    **{stage: {"gaia": _STARS} for stage in ("gaia_project", "gaia_match", "gaia_pictures")},
-    "plate": {"gaia": ()},
-    "angles": {"goes": ("final_after",)},
-    "movies": {"goes": ("hours",)},
-    "goes_pictures": {"goes": ()},
-}
 
 
 class Finding(NamedTuple):
@@ -83,8 +65,17 @@ class Verification:
         """Yield all that is wrong; `seen` counts the products that were looked at."""
         yield from self._exposures()
         yield from self._month()
-        for path in map(Path, timeline_products(self.plan)):
-            yield from self._expected(path, None)
+        for job in self._asked_for.of_all():
+            for path in map(Path, job.paths):
+                yield from self._expected(path, None)
+
+    @cached_property
+    def _asked_for(self) -> Expected:
+        return Expected(self.plan)
+
+    @property
+    def _registry(self) -> Registry:
+        return self.plan.registry
 
     @property
     def results(self) -> Path:
@@ -94,13 +85,15 @@ class Verification:
     def _exposures(self) -> Iterator[Finding]:
         folder = self.results / "exposures" / self.month
         rows = {row.exposure: row for row in self.plan.sheets[self.month]}
-        pointed = set(self.plan.gaia.pointed(self.month))
+        usable = {row.exposure for row in self.plan.rows(self.month)}
         for exposure, row in rows.items():
-            wanted = {exposure + end for end in endings(self.plan, row, exposure in pointed)}
+            endings = self._asked_for.endings(row) if exposure in usable else ()
+            wanted = {exposure + ending for ending in endings}
             there = _names(folder / exposure)
             for name in sorted(wanted | there):
                 path = folder / exposure / name
-                if name in wanted or (name.startswith(exposure) and name[len(exposure) :] in ENDINGS):
+                ending = name.removeprefix(exposure)
+                if name in wanted or (ending != name and ending in self._registry.endings):
                     yield from self._expected(path, row)
                 elif not _belongs(path):
                     yield self._said(FOREIGN, path, "no rule makes it")
@@ -110,17 +103,27 @@ class Verification:
 
     def _month(self) -> Iterator[Finding]:
         folder = self.results / "months" / self.month
-        wanted = {Path(path) for path in month_products(self.plan, self.month)}
+        jobs = self._asked_for.of_group(self.month, closing=True)
+        wanted = {Path(path) for job in jobs for path in (*job.paths, *job.folders)}
+        known, folders = self._group_products()
         there = {folder / name for name in _names(folder)}
         for path in sorted(wanted | there):
-            if path.name in MONTH_FOLDERS and path.is_dir():
+            if path in folders and path.is_dir():
                 for inner in sorted(_names(path)):
                     if not _belongs(path / inner):
                         yield from self._expected(path / inner, None)
-            elif path in wanted or is_month_product(path.name, self.month):
+            elif path in wanted or path in known:
                 yield from self._expected(path, None)
             elif not _belongs(path) and _product_of(path) not in wanted:
                 yield self._said(FOREIGN, path, "no rule makes it")
+
+    def _group_products(self) -> tuple[set[Path], set[Path]]:
+        """Return the files that a month may have, and the folders, whatever the settings ask for."""
+        known = {self._registry.group: self.month}
+        stages = self._registry.of(Per.GROUP)
+        files = {p for s in stages for p in self._registry.paths(s, self.plan.words, **known)}
+        folders = {p for s in stages for p in self._registry.folders(s, **known)}
+        return {self.results / p for p in files}, {self.results / p for p in folders}
 
     def _expected(self, path: Path, row: SheetRow | None) -> Iterator[Finding]:
         """Look at a product that is to be there, or may be; `row`: of its exposure."""
@@ -148,11 +151,11 @@ class Verification:
             more = [f"and {len(reasons) - _REASONS} more"] if len(reasons) > _REASONS else []
             yield self._said(STALE, path, "; ".join([*reasons[:_REASONS], *more]))
 
-    @staticmethod
-    def _versions(record: Mapping[str, Any]) -> Iterator[str]:
+    def _versions(self, record: Mapping[str, Any]) -> Iterator[str]:
+        versions = self._registry.versions
         for stage, version in record["stages"].items():
-            if stage in STAGES and STAGES[stage] != version:
-                yield f"stage {stage} is {STAGES[stage]}, was {version}"
+            if versions.get(stage, version) != version:
+                yield f"stage {stage} is {versions[stage]}, was {version}"
 
     def _settings(self, record: Mapping[str, Any], row: SheetRow | None) -> Iterator[str]:
         for section, values in record["settings"].items():
@@ -160,7 +163,7 @@ class Verification:
                 continue
             now = self._values.get(section, {})
             for stage in record["stages"]:
-                counted = _COUNTED.get(stage, {}).get(section, tuple(values))
+                counted = self._registry.counted(stage).get(section, tuple(values))
                 for name in counted:
                     if name in now and now[name] != values.get(name):
                         yield f"{section}.{name} is {now[name]}, was {values.get(name)}"

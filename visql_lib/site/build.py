@@ -16,6 +16,7 @@ from visql_lib.config import Settings
 from visql_lib.config.load import digest
 from visql_lib.config.thresholds import Thresholds, load_thresholds
 from visql_lib.frames.instrument import load_instrument
+from visql_lib.pipelines import registry_of
 from visql_lib.site import overview
 from visql_lib.site.data import fields_of, month_data, own_lacks, summary
 from visql_lib.site.links import Links
@@ -123,6 +124,7 @@ class _Builder:
         self.months = self.store.months
         self.ends: dict[str, Ends] = {}
         self.instrument = load_instrument(settings.instrument)
+        self.registry = registry_of(settings)
 
     @cached_property
     def common(self) -> str:
@@ -187,7 +189,14 @@ class _Builder:
         exposures = [e for e in month.exposures if e.name in rows]
         base = self.results / "exposures" / month.name
         folders = {
-            e.name: Folder(rows[e.name], files_in(base / e.name), self.results, self.settings, self.config)
+            e.name: Folder(
+                self.registry,
+                rows[e.name],
+                files_in(base / e.name),
+                self.results,
+                self.settings,
+                self.config,
+            )
             for e in exposures
         }
         small = self._thumbs(month.name, folders)

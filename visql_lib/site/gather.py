@@ -19,9 +19,11 @@ import numpy as np
 from visql_lib.errors import TableError
 from visql_lib.flags import SolutionFlag
 from visql_lib.frames.instrument import Instrument
+from visql_lib.products.expected import GroupJob
+from visql_lib.products.registry import Registry
 from visql_lib.site.model import QUANTITIES, STATUSES, Exposure, Finding, Month, Trend
 from visql_lib.site.products import category_of
-from visql_lib.site.steps import Step, lost_products
+from visql_lib.site.steps import lost_products
 from visql_lib.tables.sheet import (
     GROWING,
     IMPORTED,
@@ -90,7 +92,12 @@ class _Tables:
 
 
 def gather(
-    results: Path, month: str, expected: Expected, instrument: Instrument, steps: Sequence[Step] = ()
+    results: Path,
+    month: str,
+    expected: Expected,
+    instrument: Instrument,
+    registry: Registry,
+    jobs: Sequence[GroupJob] = (),
 ) -> Month:
     """Return what there is to show of a month.
 
@@ -104,7 +111,9 @@ def gather(
         Endings of the products an exposure should have, by its row of the sheet or by name.
     instrument : Instrument
         Names the classes of exposures.
-    steps : sequence of Step, optional
+    registry : Registry
+        Says what a missing product tells about.
+    jobs : sequence of GroupJob, optional
         What should have been made of the month as a whole.
 
     Returns
@@ -120,10 +129,10 @@ def gather(
         endings = tuple(expected(row) if callable(expected) else expected.get(row.exposure, ()))
         have = _names(folders / row.exposure)
         missing = tuple(e for e in endings if row.exposure + e not in have)
-        found.append(_exposure(row, month, tables, endings, missing, instrument))
+        found.append(_exposure(row, month, tables, endings, missing, instrument, registry))
     found.sort(key=lambda e: (e.date_obs, e.name))
-    lacks = tuple(lost_products(results, found, steps))
-    asked = sum(len(step.paths) for step in steps)
+    lacks = tuple(lost_products(results, found, jobs))
+    asked = sum(len(job.paths) for job in jobs)
     return Month(
         month, tuple(found), **_products(results, month), asked=asked, lacks=lacks, trends=tables.trends
     )
@@ -209,12 +218,13 @@ def _exposure(
     endings: Sequence[str],
     missing: Sequence[str],
     instrument: Instrument,
+    registry: Registry,
 ) -> Exposure:
     findings = [
         *_acquisition(row),
         *_judged(row, tables, endings),
         *_photometry(row, tables, endings),
-        *_missing(row, missing),
+        *_missing(row, missing, registry),
     ]
     statuses: dict[str, str] = {}
     for finding in findings:
@@ -317,13 +327,13 @@ def _photometry(row: SheetRow, tables: _Tables, endings: Sequence[str]) -> list[
     return [tables.trend.get(str(record["CLASS"]), Finding("photometry", "ok", ""))]
 
 
-def _missing(row: SheetRow, missing: Sequence[str]) -> list[Finding]:
+def _missing(row: SheetRow, missing: Sequence[str], registry: Registry) -> list[Finding]:
     """Return a finding per category of which products are missing."""
     if row.status not in USABLE:
         return []
     by_category: dict[str, list[str]] = {}
     for ending in missing:
-        by_category.setdefault(category_of(ending, row.frame_type), []).append(ending)
+        by_category.setdefault(category_of(registry, ending, row), []).append(ending)
     return [
         Finding(
             category,

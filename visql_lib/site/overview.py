@@ -14,8 +14,9 @@ from typing import Any
 
 import yaml
 
-from visql_lib.config import STAGES, Settings, find_data_file
+from visql_lib.config import Settings, find_data_file
 from visql_lib.config.thresholds import load_thresholds
+from visql_lib.pipelines import registry_of
 from visql_lib.site.model import CATEGORIES, STATUSES
 from visql_lib.site.pages import Shown
 
@@ -160,7 +161,7 @@ class Overview:
         limits = find_data_file("thresholds", self.settings.quality.thresholds)
         return {
             "packages": [("Python", platform.python_version()), *((p, _version(p)) for p in _PACKAGES)],
-            "stages": sorted(STAGES.items()),
+            "stages": sorted(registry_of(self.settings).versions.items()),
             "settings": yaml.safe_dump(values, sort_keys=False, allow_unicode=True),
             "limits_name": limits.name,
             "epochs": load_thresholds(self.settings.quality.thresholds).epochs,

@@ -14,20 +14,10 @@ from typing import Any, NamedTuple
 from visql_lib.config import Settings
 from visql_lib.config.thresholds import Limits, Thresholds
 from visql_lib.errors import TableError
+from visql_lib.frames.mosaic import ZOOM_POSITIONS as ZOOMS
+from visql_lib.products.registry import Per, Registry, Stage
 from visql_lib.site.model import CATEGORIES, QUANTITIES, Exposure, Month, Quantity
-from visql_lib.site.products import (
-    OTHERS,
-    PRODUCTS,
-    REQUIRES,
-    RULES,
-    TABLES,
-    ZOOMS,
-    Commands,
-    log_of,
-    made_of,
-    product_of,
-    rule_of,
-)
+from visql_lib.site.products import OTHERS, TABLES, Commands, log_of, made_of, product_of, stage_of
 from visql_lib.site.steps import last_line, tried
 from visql_lib.tables.sheet import SheetRow
 from visql_lib.tables.store import read_meta
@@ -94,6 +84,7 @@ class Measured(NamedTuple):
 class Folder:
     """What an exposure's page needs beside its `Exposure`."""
 
+    registry: Registry
     row: SheetRow
     files: Mapping[str, Stat]
     results: Path
@@ -108,11 +99,11 @@ def exposure_page(exposure: Exposure, folder: Folder, thresholds: Thresholds) ->
     shown = [_shown(name, stat, exposure, folder, commands.metas) for name, stat in folder.files.items()]
     pictures = [s for s in shown if s.ending.endswith(_PICTURES)]
     by_ending = {s.ending: s for s in pictures}
-    order = {ending: i for i, ending in enumerate(PRODUCTS)}
+    order = {ending: i for i, ending in enumerate(folder.registry.frame_products)}
     groups: dict[str, list[Shown]] = {}
     for item in sorted(pictures, key=lambda s: order.get(s.ending, len(order))):
         if item.ending[1:3] not in ZOOMS and item.ending != ".png":
-            groups.setdefault(product_of(item.ending).group, []).append(item)
+            groups.setdefault(product_of(folder.registry, item.ending).section, []).append(item)
     return {
         "e": exposure,
         "facts": header_facts(exposure, folder.row),
@@ -121,12 +112,16 @@ def exposure_page(exposure: Exposure, folder: Folder, thresholds: Thresholds) ->
         "frame": by_ending.get(".png"),
         "zooms": [by_ending[f"_{z}.png"] for z in ZOOMS if f"_{z}.png" in by_ending],
         "groups": groups,
-        "files": [s for s in shown if product_of(s.ending).group in (TABLES, OTHERS) and s not in pictures],
+        "files": [s for s in shown if s not in pictures and _is_listed(s, folder.registry)],
         "failed": sorted({str(m["failed"]) for m in commands.metas.values() if m.get("failed")}),
         "commands": _made_by(exposure, folder, commands),
         "lacks": lacks(exposure, folder, commands),
         "raw": folder.row.file,
     }
+
+
+def _is_listed(shown: Shown, registry: Registry) -> bool:
+    return product_of(registry, shown.ending).section in (TABLES, OTHERS)
 
 
 def _commands(exposure: Exposure, folder: Folder) -> Commands:
@@ -137,7 +132,7 @@ def _commands(exposure: Exposure, folder: Folder) -> Commands:
                 metas[name.removeprefix(exposure.name)] = read_meta(_folder(exposure, folder) / name)
             except TableError:
                 continue  # it is listed with its size; who reads it will be told
-    return Commands(folder.row, exposure.month, folder.settings, folder.config, metas)
+    return Commands(folder.registry, folder.row, exposure.month, folder.settings, folder.config, metas)
 
 
 def _folder(exposure: Exposure, folder: Folder) -> Path:
@@ -151,7 +146,8 @@ def _shown(
     path = f"exposures/{exposure.month}/{exposure.name}/{name}"
     width, height = png_size(folder.results / path) if ending.endswith(".png") else (0, 0)
     made = made_of(metas.get(ending, {}))
-    return Shown(name, path, product_of(ending).title or name, stat.size, ending, made, width, height)
+    title = product_of(folder.registry, ending).title or name
+    return Shown(name, path, title, stat.size, ending, made, width, height)
 
 
 def png_size(path: Path) -> tuple[int, int]:
@@ -173,17 +169,17 @@ def _made_by(exposure: Exposure, folder: Folder, commands: Commands) -> list[dic
     endings += [name.removeprefix(exposure.name) for name in exposure.missing]
     rules: dict[str, list[str]] = {}
     for ending in endings:
-        if rule := rule_of(ending, folder.row):
-            rules.setdefault(rule, []).append(ending)
+        if stage := stage_of(folder.registry, ending, folder.row):
+            rules.setdefault(stage.name, []).append(ending)
     return [
         {
-            "rule": rule,
-            "text": commands.of(rule),
-            "endings": sorted(rules[rule]),
-            "made": _newest(rules[rule], commands),
+            "rule": stage.name,
+            "text": commands.of(stage),
+            "endings": sorted(rules[stage.name]),
+            "made": _newest(rules[stage.name], commands),
         }
-        for rule in RULES
-        if rule in rules
+        for stage in folder.registry.of(Per.FRAME)
+        if stage.name in rules
     ]
 
 
@@ -195,23 +191,25 @@ def lacks(exposure: Exposure, folder: Folder, commands: Commands | None = None) 
     """Return what is missing of an exposure, by the rule that would make it."""
     if not exposure.missing:
         return []
-    commands = commands or Commands(folder.row, exposure.month, folder.settings, folder.config, {})
-    by_rule: dict[str, list[str]] = {}
+    if commands is None:
+        commands = Commands(folder.registry, folder.row, exposure.month, folder.settings, folder.config, {})
+    by_stage: dict[Stage, list[str]] = {}
     for name in exposure.missing:
         ending = name.removeprefix(exposure.name)
-        by_rule.setdefault(rule_of(ending, folder.row), []).append(ending)
+        if stage := stage_of(folder.registry, ending, folder.row):
+            by_stage.setdefault(stage, []).append(ending)
     found = []
-    for rule, endings in by_rule.items():
-        reason, log = _reason(rule, exposure, folder)
-        found.append(Lack(rule, tuple(endings), reason, commands.workflow(endings[:1]), log))
+    for stage, endings in by_stage.items():
+        reason, log = _reason(stage, exposure, folder)
+        found.append(Lack(stage.name, tuple(endings), reason, commands.workflow(endings[:1]), log))
     return found
 
 
-def _reason(rule: str, exposure: Exposure, folder: Folder) -> tuple[str, str]:
-    """Say why a rule did not make its products, and where its log is."""
-    needs = [exposure.name + ending for ending in REQUIRES.get(rule, ())]
-    lost = [name for name in needs if name not in folder.files]
-    log = log_of(rule, folder.row, exposure.month)
+def _reason(stage: Stage, exposure: Exposure, folder: Folder) -> tuple[str, str]:
+    """Say why a stage did not make its products, and where its log is."""
+    needs = [path.format(exposure=exposure.name, month=exposure.month) for path in stage.needs]
+    lost = [name for name in map(os.path.basename, needs) if name not in folder.files]
+    log = log_of(stage, folder.row, exposure.month)
     if lost:
         return f"needs {', '.join(lost)}", log if last_line(folder.results / log) else ""
     return tried(folder.results, log)

@@ -1,76 +1,51 @@
-"""What whole months should have, by the step that makes it, and why some of it is not there."""
+"""What is missing of whole months, by the job that should have made it, and why."""
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
+from visql_lib.products.expected import GroupJob
 from visql_lib.site.model import Exposure, StepLack
 
 _NAMED = 3
 
 
-@dataclass(frozen=True)
-class Step:
-    """A rule that makes products of a month, or of all months.
-
-    Parameters
-    ----------
-    rule : str
-        Its name.
-    paths : tuple of str
-        Its products, as the workflow names them.
-    log : str
-        Its log, relative to the folder of results.
-    needs : tuple of str, optional
-        Products of other such rules that it cannot do without.
-    of_exposures : str, optional
-        Ending of the product that it wants of every exposure which should have one.
-    """
-
-    rule: str
-    paths: tuple[str, ...]
-    log: str
-    needs: tuple[str, ...] = ()
-    of_exposures: str = ""
-
-
-def lost_products(results: Path, exposures: Sequence[Exposure], steps: Sequence[Step]) -> list[StepLack]:
-    """Return what steps should have made and is not there, with the reason.
+def lost_products(results: Path, exposures: Sequence[Exposure], jobs: Sequence[GroupJob]) -> list[StepLack]:
+    """Return what jobs should have made and is not there, with the reason.
 
     Parameters
     ----------
     results : Path
         Folder of all products.
     exposures : sequence of Exposure
-        Of the month; none for steps of all months.
-    steps : sequence of Step
+        Of the month; none for jobs of all months.
+    jobs : sequence of GroupJob
     """
     found = []
-    for step in steps:
-        if lost := tuple(path for path in step.paths if not Path(path).is_file()):
-            reason, log = _reason(results, exposures, step)
-            found.append(StepLack(step.rule, lost, reason, log))
+    for job in jobs:
+        if lost := tuple(path for path in job.paths if not Path(path).is_file()):
+            reason, log = _reason(results, exposures, job)
+            found.append(StepLack(job.rule, lost, reason, log))
     return found
 
 
-def _reason(results: Path, exposures: Sequence[Exposure], step: Step) -> tuple[str, str]:
-    """Say why a step did not make its products, and where its log is."""
-    needs = [Path(path).name for path in step.needs if not Path(path).is_file()]
-    ending = step.of_exposures
+def _reason(results: Path, exposures: Sequence[Exposure], job: GroupJob) -> tuple[str, str]:
+    """Say why a job did not make its products, and where its log is."""
+    needs = [Path(path).name for path in job.needs if not Path(path).is_file()]
+    ending = job.of_exposures
     short = [e.name for e in exposures if ending and e.name + ending in e.missing]
     if short:
         needs.append(f"{short[0]}{ending}" + f" and {len(short) - 1} more like it" * (len(short) > 1))
-    last = last_line(results / step.log)
+    last = last_line(results / job.log)
     if needs:
-        return f"needs {', '.join(needs)}", step.log if last else ""
-    return tried(results, step.log)
+        return f"needs {', '.join(needs)}", job.log if last else ""
+    return tried(results, job.log)
 
 
 def tried(results: Path, log: str) -> tuple[str, str]:
-    """Say from its log what came of a step that lacked nothing; and where the log is, if it tells."""
+    """Say from its log what came of a job that lacked nothing; and where the log is, if it tells."""
     if last := last_line(results / log):
         return f"its log ends: {last}", log
     if (results / log).is_file():

@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from visql_lib.config import STAGES, Settings
+from visql_lib.config import Settings
 from visql_lib.config.load import digest
 from visql_lib.errors import TableError
 from visql_lib.tables.gaia import GAIA_TILE
 from visql_lib.tables.store import read_meta
+from visql_lib.tables.store_versions import GAIA_TILE_VERSION
 
 
 def store_folder(settings: Settings) -> Path:
@@ -79,6 +80,6 @@ def question(settings: Settings) -> dict[str, Any]:
     asked = settings.gaia.model_dump(mode="json", include=names)  # not who is asked, nor how patiently
     return {
         "stage": "gaia_tile",
-        "stage_version": STAGES["gaia_tile"],
+        "stage_version": GAIA_TILE_VERSION,
         "settings_hash": digest(asked),
     }

@@ -11,12 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visql_lib.archives.goes import FAILED, FINAL, NONE, DayAnswer
-from visql_lib.config import STAGES, GoesSettings, Settings
+from visql_lib.config import GoesSettings, Settings
 from visql_lib.config.load import digest
 from visql_lib.errors import TableError
 from visql_lib.radiation.goes import join_series
 from visql_lib.tables.radiation import GOES_SERIES
 from visql_lib.tables.store import read_meta, read_table, write_table
+from visql_lib.tables.store_versions import GOES_DAY_VERSION
 
 
 def goes_folder(settings: Settings) -> Path:
@@ -94,7 +95,7 @@ def question(settings: Settings, day: date) -> dict[str, Any]:
     asked = {"satellites": settings.goes.satellites_on(day)}  # not who is asked, nor how patiently
     return {
         "stage": "goes",
-        "stage_version": STAGES["goes"],
+        "stage_version": GOES_DAY_VERSION,
         "settings_hash": digest(asked),
     }
 

@@ -2,26 +2,19 @@ import gc
 import os
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-from visql_lib.config import STAGES, settings_from_mapping
+from visql_lib.config import settings_from_mapping
 from visql_lib.errors import VisqlError
-from visql_lib.frames.mosaic import ZOOM_POSITIONS as ZOOMS
-from visql_lib.plan import (
-    CATALOGUED,
-    GAIA_PICTURES,
-    MOMENT_PICTURES,
-    QUALITY_TEXTS,
-    RADIATION_PICTURES,
-    SCIENCE_PICTURES,
-    Plan,
-    missing,
-)
+from visql_lib.pipelines.vis.frame_stages import CATALOGUED
+from visql_lib.pipelines.vis.group_stages import MOVIES
+from visql_lib.plan import Plan
 from visql_lib.plan.alone import begin_run, clear_dead_lock, end_run
-from visql_lib.plan.radiation import MOVIES
 from visql_lib.plan.settled import Settled, told_apart, targets_of
+from visql_lib.products.expected import Expected
 
 
 def make_plan():
@@ -78,6 +71,33 @@ MONTHS = f"{RESULTS}/months/{{month}}"
 TIMELINE = f"{RESULTS}/timeline"
 LOG = f"{RESULTS}/logs"
 BENCHMARK = f"{RESULTS}/benchmarks"
+
+
+# What rules have in common comes from the registry of stages: visql_lib/pipelines/vis/registry.py.
+def log_file(stage):
+    """Return the log of a stage, with its rule's wildcards."""
+    log = PLAN.registry[stage].log_pattern.replace("{group}", "{month}")
+    return f"{RESULTS}/{log}"
+
+
+def benchmark_file(stage):
+    """Return the file with the time and memory of a stage's jobs, with its rule's wildcards."""
+    log = log_file(stage).removeprefix(LOG)
+    return BENCHMARK + log.removesuffix(".log") + ".tsv"
+
+
+def stage_params(stage, **others):
+    """Return what a stage's jobs run again for when it changes (versions, settings, facts), and other params."""
+    return PLAN.params(stage) | others
+
+
+def pictures_of(stage):
+    """Return the pictures that a stage makes of an exposure, with its rule's wildcards."""
+    return [
+        f"{EXPOSURE}{end}"
+        for end in PLAN.registry[stage].endings
+        if end.endswith(".png")
+    ]
 
 
 wildcard_constraints:
@@ -161,7 +181,7 @@ def fingerprint(wildcards):
 
 # The settings of calibration frames must not make all SCIENCE frames again.
 SETTINGS_OF_SCIENCE = PLAN.config_of("catalog", "preview")
-SETTINGS_OF_OTHERS = PLAN.config_of("catalog", "preview", "calibration")
+SETTINGS_OF_OTHERS = PLAN.config_of(*PLAN.registry["catalog"].settings)
 
 
 def settings_of_frame(wildcards):
@@ -170,49 +190,38 @@ def settings_of_frame(wildcards):
     return SETTINGS_OF_SCIENCE if science else SETTINGS_OF_OTHERS
 
 
-def of_months(products, part=None):
-    """Return an input function: what `products` says of each month, worked out only for targets that are made.
+@cache
+def products_of(*targets):
+    """Return an input function: what stands for all products of some targets (none named: of the default one).
 
-    With a `part`, only if the default target makes that.
+    Beside the last products of each chain, what is missing: Snakemake leaves alone what is missing
+    between files that are there.
     """
 
-    def found(wildcards):
-        if part is not None and not PLAN.makes(part):
-            return []
-        return [path for month in PLAN.months for path in products(month)]
+    @cache
+    def paths():
+        expected = Expected(PLAN, targets or None)
+        return [*expected.ends(), *expected.missing()]
 
-    return found
-
-
-def without_gaps(*parts):
-    """Return an input function: what is missing of some parts (none named: of those of the default target).
-
-    Without, Snakemake leaves alone what is missing between files that are there.
-    """
-    return lambda _: missing(PLAN, parts or None)
+    return lambda wildcards: paths()
 
 
 def all_products(wildcards):
     """Return what stands for all products of the default target; not that no frame failed."""
-    return [
-        path
-        for found in (
-            of_months(PLAN.pictures),
-            of_months(PLAN.quality),
-            of_months(PLAN.gaia.month, "gaia"),
-            of_months(PLAN.radiation.month, "radiation"),
-            of_months(PLAN.radiation.movies, "movies"),
-            of_months(PLAN.radiation.performance, "performance"),
-            without_gaps(),
-        )
-        for path in found(wildcards)
-    ] + products_of_all_months()
+    kept = [path for month in PLAN.months for path in PLAN.pictures_without_raw(month)]
+    return products_of()(wildcards) + kept
 
 
-def products_of_all_months():
-    """Return what stands for the products that the default target makes of all months together."""
-    return [
-        *PLAN.last_month(),
-        *(PLAN.gaia.trend() if PLAN.makes("gaia") else []),
-        *(PLAN.radiation.last_movie() if PLAN.makes("movies") else []),
-    ]
+def missing_of(*targets):
+    """Return an input function: what is missing of some targets, though something made from it is there."""
+    return lambda wildcards: [*Expected(PLAN, targets).missing()]
+
+
+def of_months(products):
+    """Return an input function: what `products` says of each month, worked out only for targets that are made."""
+    return lambda wildcards: [path for month in PLAN.months for path in products(month)]
+
+
+def queries_of(part):
+    """Return an input function: what the outside world is asked for (again), if the default target makes a part."""
+    return lambda wildcards: getattr(PLAN, part).asking if part in PLAN.parts else []

@@ -4,15 +4,12 @@
 
 rule fetch:
     log:
-        f"{LOG}/fetch.log",
+        log_file("fetch"),
     conda:
         "../../envs/visql.yaml"
     resources:
         runtime=720,
     params:
-        version=STAGES["fetch"],
-        config=PLAN.config_of(
-            "fetch", "network", "raw", "results", "known_bad", "index"
-        ),
+        **stage_params("fetch"),
     shell:
         "visql fetch --config {params.config:q} 2>&1 | tee {log:q}"

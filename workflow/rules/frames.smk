@@ -7,12 +7,11 @@ rule catalog:
     output:
         catalogue=f"{EXPOSURE}.cat.parquet",
         quadrants=f"{EXPOSURE}_quadrants.parquet",
-        thumbnail=f"{EXPOSURE}.png",
-        zooms=expand(f"{EXPOSURE}_{{zoom}}.png", zoom=ZOOMS, allow_missing=True),
+        pictures=pictures_of("catalog"),
     log:
-        f"{LOG}/catalog/{{month}}/{{exposure}}.log",
+        log_file("catalog"),
     benchmark:
-        f"{BENCHMARK}/catalog/{{month}}/{{exposure}}.tsv"
+        benchmark_file("catalog")
     wildcard_constraints:
         exposure=all_but(*NOT_CATALOGUED, *WITHOUT_RAW),
     conda:
@@ -21,9 +20,7 @@ rule catalog:
     resources:
         runtime=3,
     params:
-        version=[STAGES["catalog"], STAGES["preview"]],
-        config=settings_of_frame,
-        facts=PLAN.facts("geometry", "detector"),
+        **stage_params("catalog", config=settings_of_frame),
         raw=fingerprint,
         prefix=stem,
     shell:
@@ -37,12 +34,11 @@ rule preview:
         raw=ancient(raw_frame),
     output:
         quadrants=f"{EXPOSURE}_quadrants.parquet",
-        thumbnail=f"{EXPOSURE}.png",
-        zooms=expand(f"{EXPOSURE}_{{zoom}}.png", zoom=ZOOMS, allow_missing=True),
+        pictures=pictures_of("preview"),
     log:
-        f"{LOG}/preview/{{month}}/{{exposure}}.log",
+        log_file("preview"),
     benchmark:
-        f"{BENCHMARK}/preview/{{month}}/{{exposure}}.tsv"
+        benchmark_file("preview")
     wildcard_constraints:
         exposure=only(*NOT_CATALOGUED),
     conda:
@@ -50,9 +46,7 @@ rule preview:
     resources:
         runtime=2,
     params:
-        version=STAGES["preview"],
-        config=PLAN.config_of("preview", "calibration"),
-        facts=PLAN.facts("geometry", "detector"),
+        **stage_params("preview"),
         raw=fingerprint,
         prefix=stem,
     shell:

@@ -7,9 +7,9 @@ rule gaia_tile:
     output:
         f"{PLAN.gaia.tile_pattern}",
     log:
-        f"{LOG}/gaia_tile/{{tile}}.log",
+        log_file("gaia_tile"),
     benchmark:
-        f"{BENCHMARK}/gaia_tile/{{tile}}.tsv"
+        benchmark_file("gaia_tile")
     wildcard_constraints:
         tile=r"\d+",
     conda:
@@ -17,8 +17,7 @@ rule gaia_tile:
     resources:
         runtime=60,
     params:
-        version=STAGES["gaia_tile"],
-        config=PLAN.standing_config("gaia_tile", "gaia", "network", "results"),
+        **stage_params("gaia_tile"),
     shell:
         "visql gaia-tile {wildcards.tile} -o {output:q} --record-failure"
         " --config {params.config:q} >{log:q} 2>&1"
@@ -28,7 +27,7 @@ rule gaia_again:
     output:
         PLAN.gaia.tile_pattern.replace("{tile}.parquet", "again/{tile}.txt"),
     log:
-        f"{LOG}/gaia_tile/{{tile}}.log",
+        log_file("gaia_again"),
     benchmark:
         f"{BENCHMARK}/gaia_tile/{{tile}}_again.tsv"
     wildcard_constraints:
@@ -38,8 +37,7 @@ rule gaia_again:
     resources:
         runtime=60,
     params:
-        version=STAGES["gaia_tile"],
-        config=PLAN.standing_config("gaia_tile", "gaia", "network", "results"),
+        **stage_params("gaia_again"),
         table=PLAN.gaia.tile_pattern,
     shell:
         "visql gaia-tile {wildcards.tile} -o {params.table:q} --again {output:q} --record-failure"
@@ -57,13 +55,11 @@ rule gaia_match:
         solution=f"{EXPOSURE}_x_gaia_dxdy.txt",
         ccds=f"{EXPOSURE}_x_gaia_dxdy.parquet",
         colours=f"{EXPOSURE}_stars2_mom_col.parquet",
-        pictures=expand(
-            f"{EXPOSURE}_{{name}}.png", name=GAIA_PICTURES, allow_missing=True
-        ),
+        pictures=pictures_of("gaia_match"),
     log:
-        f"{LOG}/gaia_match/{{month}}/{{exposure}}.log",
+        log_file("gaia_match"),
     benchmark:
-        f"{BENCHMARK}/gaia_match/{{month}}/{{exposure}}.tsv"
+        benchmark_file("gaia_match")
     wildcard_constraints:
         exposure=all_but(*WITHOUT_RAW),
     priority: 4
@@ -72,21 +68,7 @@ rule gaia_match:
     resources:
         runtime=1,
     params:
-        version=[
-            STAGES[name] for name in ("gaia_project", "gaia_match", "gaia_pictures")
-        ],
-        # Who is asked for stars, and how patiently, changes nothing here.
-        config=PLAN.standing_config(
-            "gaia_match", "gaia", "astrometry", "ratios", "pictures"
-        ),
-        settings=PLAN.gaia.match_settings,
-        facts=PLAN.facts(
-            "gain_models",
-            "sky_distortion",
-            "photometry",
-            "exposure_classes",
-            "geometry",
-        ),
+        **stage_params("gaia_match"),
         sheet=f"{RESULTS}/exposures/{{month}}.tsv",
         prefix=stem,
     shell:

@@ -5,22 +5,17 @@ rule legacy_month:
     input:
         f"{MONTHS}/psfmoments_{{month}}.parquet",
     output:
-        expand(
-            f"{MONTHS}/psfmoments_{{month}}{{ending}}",
-            ending=QUALITY_TEXTS,
-            allow_missing=True,
-        ),
+        PLAN.paths("legacy_month", "{month}"),
     log:
-        f"{LOG}/legacy/{{month}}.log",
+        log_file("legacy_month"),
     benchmark:
-        f"{BENCHMARK}/legacy/{{month}}.tsv"
+        benchmark_file("legacy_month")
     conda:
         "../../envs/visql.yaml"
     resources:
         runtime=5,
     params:
-        version=STAGES["legacy"],
-        config=PLAN.config_of(),
+        **stage_params("legacy_month"),
         folder=lambda wildcards, output: os.path.dirname(output[0]),
     shell:
         "visql legacy {input:q} -o {params.folder:q} --config {params.config:q} >{log:q} 2>&1"
@@ -32,16 +27,15 @@ rule legacy_list:
     output:
         f"{MONTHS}/fitslist{{month}}.txt",
     log:
-        f"{LOG}/legacy/fitslist{{month}}.log",
+        log_file("legacy_list"),
     benchmark:
-        f"{BENCHMARK}/legacy/fitslist{{month}}.tsv"
+        benchmark_file("legacy_list")
     conda:
         "../../envs/visql.yaml"
     resources:
         runtime=5,
     params:
-        version=STAGES["legacy"],
-        config=PLAN.config_of(),
+        **stage_params("legacy_list"),
         folder=lambda wildcards, output: os.path.dirname(output[0]),
     shell:
         "visql legacy {input:q} -o {params.folder:q} --config {params.config:q} >{log:q} 2>&1"
@@ -53,16 +47,15 @@ rule legacy_catalogue:
     output:
         f"{EXPOSURE}.cat.gz",
     log:
-        f"{LOG}/legacy_catalogue/{{month}}/{{exposure}}.log",
+        log_file("legacy_catalogue"),
     benchmark:
-        f"{BENCHMARK}/legacy_catalogue/{{month}}/{{exposure}}.tsv"
+        benchmark_file("legacy_catalogue")
     conda:
         "../../envs/visql.yaml"
     resources:
         runtime=1,
     params:
-        version=STAGES["legacy"],
-        config=PLAN.config_of(),
+        **stage_params("legacy_catalogue"),
         folder=lambda wildcards, output: os.path.dirname(output[0]),
     shell:
         "visql legacy {input:q} -o {params.folder:q} --config {params.config:q} >{log:q} 2>&1"
@@ -74,9 +67,9 @@ rule legacy_stars:
     output:
         f"{EXPOSURE}_{{table}}.cat",
     log:
-        f"{LOG}/legacy_{{table}}/{{month}}/{{exposure}}.log",
+        log_file("legacy_stars"),
     benchmark:
-        f"{BENCHMARK}/legacy_{{table}}/{{month}}/{{exposure}}.tsv"
+        benchmark_file("legacy_stars")
     wildcard_constraints:
         table="stars2|stars2_mom|stars2_gaia|stars2_mom_col",
     conda:
@@ -84,8 +77,7 @@ rule legacy_stars:
     resources:
         runtime=1,
     params:
-        version=STAGES["legacy"],
-        config=PLAN.config_of(),
+        **stage_params("legacy_stars"),
         folder=lambda wildcards, output: os.path.dirname(output[0]),
     shell:
         "visql legacy {input:q} -o {params.folder:q} --config {params.config:q} >{log:q} 2>&1"
@@ -97,16 +89,15 @@ rule legacy_frat:
     output:
         f"{EXPOSURE}_frat.txt",
     log:
-        f"{LOG}/legacy_frat/{{month}}/{{exposure}}.log",
+        log_file("legacy_frat"),
     benchmark:
-        f"{BENCHMARK}/legacy_frat/{{month}}/{{exposure}}.tsv"
+        benchmark_file("legacy_frat")
     conda:
         "../../envs/visql.yaml"
     resources:
         runtime=1,
     params:
-        version=STAGES["legacy"],
-        config=PLAN.config_of(),
+        **stage_params("legacy_frat"),
         folder=lambda wildcards, output: os.path.dirname(output[0]),
     shell:
         "visql legacy {input:q} -o {params.folder:q} --config {params.config:q} >{log:q} 2>&1"
@@ -119,15 +110,14 @@ rule legacy_ratios:
     output:
         directory(f"{MONTHS}/vis-over-gaia"),
     log:
-        f"{LOG}/legacy_ratios/{{month}}.log",
+        log_file("legacy_ratios"),
     benchmark:
-        f"{BENCHMARK}/legacy_ratios/{{month}}.tsv"
+        benchmark_file("legacy_ratios")
     conda:
         "../../envs/visql.yaml"
     resources:
         runtime=5,
     params:
-        version=STAGES["legacy"],
-        config=PLAN.config_of(),
+        **stage_params("legacy_ratios"),
     shell:
         "visql legacy {input:q} -o {output:q} --config {params.config:q} >{log:q} 2>&1"

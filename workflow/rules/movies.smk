@@ -20,10 +20,7 @@ rule movie:
     resources:
         runtime=60,
     params:
-        version=STAGES["movies"],
-        config=PLAN.standing_config("movies", "movies", "goes"),
-        settings=[str(PLAN.settings.movies), PLAN.settings.goes.hours],
-        facts=PLAN.facts("geometry", "detector"),
+        **stage_params("movie"),
         kind=lambda wildcards: MOVIES[wildcards.name],
         cache=f"{RESULTS}/movies",
         goes=lambda wildcards, input: [f"--goes={day}" for day in input.series],
@@ -42,18 +39,15 @@ rule last_movie:
     output:
         f"{TIMELINE}/XCOSMIX_LASTMONTH.mp4",
     log:
-        f"{LOG}/movies/lastmonth.log",
+        log_file("last_movie"),
     benchmark:
-        f"{BENCHMARK}/movies/lastmonth.tsv"
+        benchmark_file("last_movie")
     conda:
         "../../envs/visql.yaml"
     resources:
         runtime=60,
     params:
-        version=STAGES["movies"],
-        config=PLAN.standing_config("movies", "movies", "goes"),
-        settings=[str(PLAN.settings.movies), PLAN.settings.goes.hours],
-        facts=PLAN.facts("geometry", "detector"),
+        **stage_params("last_movie"),
         sheets=[
             f"{RESULTS}/exposures/{month}.tsv"
             for month in PLAN.newest_months
@@ -86,16 +80,15 @@ rule performance:
         table=f"{MONTHS}/performance_{{month}}.parquet",
         pictures=directory(f"{MONTHS}/pipelineperf"),
     log:
-        f"{LOG}/performance/{{month}}.log",
+        log_file("performance"),
     benchmark:
-        f"{BENCHMARK}/performance/{{month}}.tsv"
+        benchmark_file("performance")
     conda:
         "../../envs/visql.yaml"
     resources:
         runtime=15,
     params:
-        version=STAGES["performance"],
-        config=PLAN.config_of("pictures"),
+        **stage_params("performance"),
     shell:
         "visql performance {input.sheet:q} -o {output.table:q} --pictures {output.pictures:q}"
         " --config {params.config:q} >{log:q} 2>&1"

@@ -9,11 +9,11 @@ rule pictures:
         stamps=f"{EXPOSURE}_stars2_stamps.parquet",
         cutout=f"{EXPOSURE}_lr.png",
     output:
-        expand(f"{EXPOSURE}_{{name}}.png", name=SCIENCE_PICTURES, allow_missing=True),
+        pictures_of("pictures"),
     log:
-        f"{LOG}/pictures/{{month}}/{{exposure}}.log",
+        log_file("pictures"),
     benchmark:
-        f"{BENCHMARK}/pictures/{{month}}/{{exposure}}.tsv"
+        benchmark_file("pictures")
     wildcard_constraints:
         exposure=all_but(*FLATS, *WITHOUT_RAW),
     priority: 4
@@ -22,9 +22,7 @@ rule pictures:
     resources:
         runtime=1,
     params:
-        version=STAGES["pictures"],
-        config=PLAN.config_of("pictures", "stars", "moments"),
-        facts=PLAN.facts("geometry", "photometry"),
+        **stage_params("pictures"),
         prefix=stem,
     shell:
         "visql pictures {input.catalogue:q} {input.stars:q} {input.moments:q} -o {params.prefix:q}"
@@ -38,9 +36,9 @@ rule pictures_flat:
     output:
         f"{EXPOSURE}_chimney2.png",
     log:
-        f"{LOG}/pictures/{{month}}/{{exposure}}.log",
+        log_file("pictures_flat"),
     benchmark:
-        f"{BENCHMARK}/pictures/{{month}}/{{exposure}}.tsv"
+        benchmark_file("pictures_flat")
     wildcard_constraints:
         exposure=only(*FLATS),
     priority: 4
@@ -49,9 +47,7 @@ rule pictures_flat:
     resources:
         runtime=1,
     params:
-        version=STAGES["pictures"],
-        config=PLAN.config_of("pictures", "stars"),
-        facts=PLAN.facts("geometry", "photometry"),
+        **stage_params("pictures_flat"),
         prefix=stem,
     shell:
         "visql pictures {input.catalogue:q} {input.stars:q} --only chimney2 -o {params.prefix:q}"
@@ -62,11 +58,11 @@ rule pictures_without_raw:
     input:
         f"{EXPOSURE}_stars2_mom.parquet",
     output:
-        expand(f"{EXPOSURE}_{{name}}.png", name=MOMENT_PICTURES, allow_missing=True),
+        pictures_of("pictures_without_raw"),
     log:
-        f"{LOG}/pictures/{{month}}/{{exposure}}.log",
+        log_file("pictures_without_raw"),
     benchmark:
-        f"{BENCHMARK}/pictures/{{month}}/{{exposure}}.tsv"
+        benchmark_file("pictures_without_raw")
     wildcard_constraints:
         exposure=only(*WITHOUT_RAW),
     conda:
@@ -74,9 +70,7 @@ rule pictures_without_raw:
     resources:
         runtime=1,
     params:
-        version=STAGES["pictures"],
-        config=PLAN.config_of("pictures"),
-        facts=PLAN.facts("geometry", "photometry"),
+        **stage_params("pictures_without_raw"),
         prefix=stem,
     shell:
         "visql pictures {input:q} -o {params.prefix:q} --config {params.config:q} >{log:q} 2>&1"

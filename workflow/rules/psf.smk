@@ -10,9 +10,9 @@ rule stars:
     output:
         f"{EXPOSURE}_stars2.parquet",
     log:
-        f"{LOG}/stars/{{month}}/{{exposure}}.log",
+        log_file("stars"),
     benchmark:
-        f"{BENCHMARK}/stars/{{month}}/{{exposure}}.tsv"
+        benchmark_file("stars")
     wildcard_constraints:
         exposure=all_but(*WITHOUT_RAW),
     priority: 1
@@ -21,8 +21,7 @@ rule stars:
     resources:
         runtime=1,
     params:
-        version=STAGES["stars"],
-        config=PLAN.config_of("stars"),
+        **stage_params("stars"),
     shell:
         "visql stars {input:q} -o {output:q} --record-failure --config {params.config:q} >{log:q} 2>&1"
 
@@ -35,9 +34,9 @@ rule moments:
         moments=f"{EXPOSURE}_stars2_mom.parquet",
         stamps=f"{EXPOSURE}_stars2_stamps.parquet",
     log:
-        f"{LOG}/moments/{{month}}/{{exposure}}.log",
+        log_file("moments"),
     benchmark:
-        f"{BENCHMARK}/moments/{{month}}/{{exposure}}.tsv"
+        benchmark_file("moments")
     wildcard_constraints:
         exposure=all_but(*WITHOUT_RAW),
     priority: 3
@@ -46,8 +45,7 @@ rule moments:
     resources:
         runtime=1,
     params:
-        version=STAGES["moments"],
-        config=PLAN.config_of("moments"),
+        **stage_params("moments"),
     shell:
         "visql moments {input.raw:q} {input.stars:q} -o {output.moments:q} --stamps {output.stamps:q}"
         " --record-failure --config {params.config:q} >{log:q} 2>&1"

@@ -11,17 +11,15 @@ rule image_quality:
     output:
         f"{MONTHS}/psfmoments_{{month}}.parquet",
     log:
-        f"{LOG}/quality/{{month}}.log",
+        log_file("image_quality"),
     benchmark:
-        f"{BENCHMARK}/quality/{{month}}.tsv"
+        benchmark_file("image_quality")
     conda:
         "../../envs/visql.yaml"
     resources:
         runtime=10,
     params:
-        version=STAGES["quality"],
-        config=PLAN.config_of("quality", "legacy"),
-        facts=PLAN.facts("score", "exposure_classes", "class_tolerance"),
+        **stage_params("image_quality"),
     shell:
         "visql quality {input.sheet:q} -o {output:q} --config {params.config:q} >{log:q} 2>&1"
 
@@ -43,17 +41,15 @@ rule quality_pictures:
             caption="../report/timeline.rst",
         ),
     log:
-        f"{LOG}/quality_pictures/{{month}}.log",
+        log_file("quality_pictures"),
     benchmark:
-        f"{BENCHMARK}/quality_pictures/{{month}}.tsv"
+        benchmark_file("quality_pictures")
     conda:
         "../../envs/visql.yaml"
     resources:
         runtime=5,
     params:
-        version=STAGES["quality_pictures"],
-        config=PLAN.config_of("pictures"),
-        facts=PLAN.facts("mission_epoch"),
+        **stage_params("quality_pictures"),
     shell:
         "visql quality-pictures {input:q} --diagrams {output.diagrams:q} --timeline {output.timeline:q}"
         " --config {params.config:q} >{log:q} 2>&1"
@@ -70,17 +66,15 @@ rule last_month:
             caption="../report/lastmonth.rst",
         ),
     log:
-        f"{LOG}/quality_pictures/lastmonth.log",
+        log_file("last_month"),
     benchmark:
-        f"{BENCHMARK}/quality_pictures/lastmonth.tsv"
+        benchmark_file("last_month")
     conda:
         "../../envs/visql.yaml"
     resources:
         runtime=5,
     params:
-        version=STAGES["quality_pictures"],
-        config=PLAN.config_of("pictures"),
-        facts=PLAN.facts("mission_epoch"),
+        **stage_params("last_month"),
         others=PLAN.newest_tables(configured=False),
     shell:
         "visql quality-pictures {input:q} {params.others:q} --last-days 31 --timeline {output:q}"
@@ -94,16 +88,15 @@ rule month_status:
     output:
         f"{MONTHS}/status.tsv",
     log:
-        f"{LOG}/status/{{month}}.log",
+        log_file("month_status"),
     benchmark:
-        f"{BENCHMARK}/status/{{month}}.tsv"
+        benchmark_file("month_status")
     conda:
         "../../envs/visql.yaml"
     resources:
         runtime=5,
     params:
-        version=STAGES["status"],
-        config=PLAN.config_of(),
+        **stage_params("month_status"),
     shell:
         "visql status {input.sheet:q} -o {output:q} --tolerate --config {params.config:q} >{log:q} 2>&1"
 
@@ -116,16 +109,15 @@ rule month_complete:
     output:
         f"{MONTHS}/complete.tsv",
     log:
-        f"{LOG}/complete/{{month}}.log",
+        log_file("month_complete"),
     benchmark:
-        f"{BENCHMARK}/complete/{{month}}.tsv"
+        benchmark_file("month_complete")
     retries: 0
     conda:
         "../../envs/visql.yaml"
     resources:
         runtime=5,
     params:
-        version=STAGES["status"],
-        config=PLAN.config_of(),
+        **stage_params("month_complete"),
     shell:
         "visql status {input.sheet:q} -o {output:q} --config {params.config:q} >{log:q} 2>&1"

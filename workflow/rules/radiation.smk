@@ -11,13 +11,11 @@ rule particles:
     output:
         table=f"{EXPOSURE}_radiation.parquet",
         maps=f"{EXPOSURE}_radmaps.parquet",
-        pictures=expand(
-            f"{EXPOSURE}_{{name}}.png", name=RADIATION_PICTURES, allow_missing=True
-        ),
+        pictures=pictures_of("particles"),
     log:
-        f"{LOG}/radiation/{{month}}/{{exposure}}.log",
+        log_file("particles"),
     benchmark:
-        f"{BENCHMARK}/radiation/{{month}}/{{exposure}}.tsv"
+        benchmark_file("particles")
     wildcard_constraints:
         exposure=all_but(*FLATS, *NOT_CATALOGUED, *WITHOUT_RAW),
     priority: 4
@@ -26,12 +24,7 @@ rule particles:
     resources:
         runtime=1,
     params:
-        version=[
-            STAGES[name]
-            for name in ("radiation", "radiation_pictures", "goes_pictures")
-        ],
-        config=PLAN.config_of("radiation", "pictures"),
-        facts=PLAN.facts("geometry", "detector"),
+        **stage_params("particles"),
         prefix=stem,
         days=lambda wildcards, input: [f"--goes={day}" for day in input.days],
         sheet=f"{RESULTS}/exposures/{{month}}.tsv",
@@ -65,17 +58,15 @@ rule month_radiation:
             )
         ],
     log:
-        f"{LOG}/month_radiation/{{month}}.log",
+        log_file("month_radiation"),
     benchmark:
-        f"{BENCHMARK}/month_radiation/{{month}}.tsv"
+        benchmark_file("month_radiation")
     conda:
         "../../envs/visql.yaml"
     resources:
         runtime=10,
     params:
-        version=STAGES["month_radiation"],
-        config=PLAN.config_of("radiation", "quality", "pictures"),
-        facts=PLAN.facts("geometry", "detector", "exposure_classes", "class_tolerance"),
+        **stage_params("month_radiation"),
         folder=lambda wildcards, output: os.path.dirname(output.table),
     shell:
         "visql month-radiation {input.sheet:q} --angles {input.angles:q} -o {output.table:q}"
@@ -106,17 +97,15 @@ rule detector:
             )
         ],
     log:
-        f"{LOG}/detector/{{month}}.log",
+        log_file("detector"),
     benchmark:
-        f"{BENCHMARK}/detector/{{month}}.tsv"
+        benchmark_file("detector")
     conda:
         "../../envs/visql.yaml"
     resources:
         runtime=10,
     params:
-        version=[STAGES["detector"], STAGES["detector_pictures"]],
-        config=PLAN.config_of("calibration", "quality", "pictures"),
-        facts=PLAN.facts("geometry", "detector", "mission_epoch"),
+        **stage_params("detector"),
         prefix=lambda wildcards, output: output.table.removesuffix(".parquet"),
     shell:
         "visql detector {input.sheet:q} -o {output.table:q} --frames {output.frames:q}"

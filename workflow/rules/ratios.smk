@@ -21,18 +21,16 @@ rule geometry:
         geometry=f"{MONTHS}/geometry_{{month}}.parquet",
         astrometry=f"{MONTHS}/astrometry_{{month}}.parquet",
     log:
-        f"{LOG}/geometry/{{month}}.log",
+        log_file("geometry"),
     benchmark:
-        f"{BENCHMARK}/geometry/{{month}}.tsv"
+        benchmark_file("geometry")
     priority: 5  # the month's longest chain
     conda:
         "../../envs/visql.yaml"
     resources:
         runtime=20,
     params:
-        version=STAGES["geometry"],
-        config=PLAN.config_of("astrometry"),
-        facts=PLAN.facts("sky_distortion", "exposure_classes"),
+        **stage_params("geometry"),
     shell:
         "visql geometry {input.sheet:q} -o {output.geometry:q} --astrometry {output.astrometry:q}"
         " --config {params.config:q} >{log:q} 2>&1"
@@ -47,24 +45,16 @@ rule ratios:
         ratios=f"{MONTHS}/ratios_{{month}}.parquet",
         by_ccd=f"{MONTHS}/ratios_ccd_{{month}}.parquet",
     log:
-        f"{LOG}/ratios/{{month}}.log",
+        log_file("ratios"),
     benchmark:
-        f"{BENCHMARK}/ratios/{{month}}.tsv"
+        benchmark_file("ratios")
     priority: 5  # the month's longest chain
     conda:
         "../../envs/visql.yaml"
     resources:
         runtime=20,
     params:
-        version=STAGES["ratios"],
-        config=PLAN.config_of("ratios"),
-        facts=PLAN.facts(
-            "gain_models",
-            "geometry",
-            "photometry",
-            "exposure_classes",
-            "class_tolerance",
-        ),
+        **stage_params("ratios"),
     shell:
         "visql ratios {input.sheet:q} -o {output.ratios:q} --by-ccd {output.by_ccd:q}"
         " --config {params.config:q} >{log:q} 2>&1"
@@ -82,25 +72,23 @@ rule ratio_pictures:
                 caption="../report/ratios.rst",
             )
             for path, cls in zip(
-                PLAN.gaia.ratio_pictures("{month}"),
+                PLAN.paths("ratio_pictures", "{month}"),
                 PLAN.instrument.exposure_classes,
                 strict=True,
             )
         ],
         days=directory(f"{MONTHS}/iceplots"),
     log:
-        f"{LOG}/ratio_pictures/{{month}}.log",
+        log_file("ratio_pictures"),
     benchmark:
-        f"{BENCHMARK}/ratio_pictures/{{month}}.tsv"
+        benchmark_file("ratio_pictures")
     priority: 5  # the month's longest chain
     conda:
         "../../envs/visql.yaml"
     resources:
         runtime=20,
     params:
-        version=STAGES["ratio_pictures"],
-        config=PLAN.config_of("pictures", "ratios"),
-        facts=PLAN.facts("geometry", "exposure_classes", "gain_models"),
+        **stage_params("ratio_pictures"),
         folder=lambda wildcards, output: os.path.dirname(output.pictures[0]),
     shell:
         "visql ratio-pictures {input:q} -o {params.folder:q} --days {output.days:q}"
@@ -120,23 +108,21 @@ rule ratio_sheets:
                 caption="../report/ratios.rst",
             )
             for path, cls in zip(
-                PLAN.gaia.ratio_sheets("{month}"),
+                PLAN.paths("ratio_sheets", "{month}"),
                 PLAN.instrument.exposure_classes,
                 strict=True,
             )
         ],
     log:
-        f"{LOG}/ratio_sheets/{{month}}.log",
+        log_file("ratio_sheets"),
     benchmark:
-        f"{BENCHMARK}/ratio_sheets/{{month}}.tsv"
+        benchmark_file("ratio_sheets")
     conda:
         "../../envs/visql.yaml"
     resources:
         runtime=20,
     params:
-        version=STAGES["ratio_sheets"],
-        config=PLAN.config_of("pictures", "ratios"),
-        facts=PLAN.facts("geometry", "exposure_classes", "gain_models"),
+        **stage_params("ratio_sheets"),
         folder=lambda wildcards, output: os.path.dirname(output[0]),
     shell:
         "visql ratio-sheets {input.by_ccd:q} {input.sheet:q} -o {params.folder:q}"
@@ -162,20 +148,18 @@ rule trend:
                 if os.path.basename(path) in TREND_LABELS
                 else path
             )
-            for path in PLAN.gaia.trend_pictures()
+            for path in PLAN.paths("trend")[1:]
         ],
     log:
-        f"{LOG}/trend.log",
+        log_file("trend"),
     benchmark:
-        f"{BENCHMARK}/trend.tsv"
+        benchmark_file("trend")
     conda:
         "../../envs/visql.yaml"
     resources:
         runtime=20,
     params:
-        version=STAGES["trend"],
-        config=PLAN.config_of("pictures", "trend"),
-        facts=PLAN.facts("geometry", "exposure_classes"),
+        **stage_params("trend"),
         others=PLAN.gaia.ratio_tables(configured=False),
         folder=lambda wildcards, output: os.path.dirname(output.trend),
     shell:
@@ -190,16 +174,15 @@ rule month_trend:
         table=f"{MONTHS}/trend_{{month}}.parquet",
         text=f"{MONTHS}/trend_{{month}}.txt",
     log:
-        f"{LOG}/month_trend/{{month}}.log",
+        log_file("month_trend"),
     benchmark:
-        f"{BENCHMARK}/month_trend/{{month}}.tsv"
+        benchmark_file("month_trend")
     conda:
         "../../envs/visql.yaml"
     resources:
         runtime=5,
     params:
-        version=STAGES["month_trend"],
-        config=PLAN.config_of("trend"),
+        **stage_params("month_trend"),
     shell:
         "visql month-trend {input:q} --month {wildcards.month} -o {output.table:q} --text {output.text:q}"
         " --config {params.config:q} >{log:q} 2>&1"

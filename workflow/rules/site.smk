@@ -9,9 +9,9 @@ rule pyramid:
     output:
         f"{RESULTS}/site/tiles/{{month}}/{{exposure}}/tiles.js",
     log:
-        f"{LOG}/pyramid/{{month}}/{{exposure}}.log",
+        log_file("pyramid"),
     benchmark:
-        f"{BENCHMARK}/pyramid/{{month}}/{{exposure}}.tsv"
+        benchmark_file("pyramid")
     wildcard_constraints:
         exposure=all_but(),
     priority: 2
@@ -20,9 +20,7 @@ rule pyramid:
     resources:
         runtime=1,
     params:
-        version=STAGES["pyramid"],
-        config=PLAN.config_of(),
-        facts=PLAN.facts("geometry", "detector"),
+        **stage_params("pyramid"),
         raw=fingerprint,
         folder=lambda wildcards, output: os.path.dirname(output[0]),
         full=lambda wildcards: (
@@ -41,15 +39,17 @@ rule site:
         all_products,
         of_months(PLAN.tiles),
     log:
-        f"{LOG}/site.log",
+        log_file("site"),
     conda:
         "../../envs/visql.yaml"
     resources:
         runtime=30,
     params:
-        version=STAGES["site"],
-        config=PLAN.standing_config(
-            "site", *(s for s in PLAN.sections if s != "alerts")
+        **stage_params(
+            "site",
+            config=PLAN.standing_config(
+                "site", *(s for s in PLAN.sections if s != "alerts")
+            ),
         ),
     shell:
         "visql site --config {params.config:q} >{log:q} 2>&1"
@@ -60,13 +60,12 @@ rule alerts:
     input:
         all_products,
     log:
-        f"{LOG}/alerts.log",
+        log_file("alerts"),
     conda:
         "../../envs/visql.yaml"
     resources:
         runtime=30,
     params:
-        version=STAGES["site"],
-        config=PLAN.standing_config("alerts", *PLAN.sections),
+        **stage_params("alerts", config=PLAN.standing_config("alerts", *PLAN.sections)),
     shell:
         "visql alerts --send --config {params.config:q} >{log:q} 2>&1"

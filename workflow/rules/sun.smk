@@ -7,9 +7,9 @@ rule goes_day:
     output:
         f"{PLAN.radiation.goes_pattern}",
     log:
-        f"{LOG}/goes/{{day}}.log",
+        log_file("goes_day"),
     benchmark:
-        f"{BENCHMARK}/goes/{{day}}.tsv"
+        benchmark_file("goes_day")
     wildcard_constraints:
         day=r"\d{8}",
     conda:
@@ -17,8 +17,7 @@ rule goes_day:
     resources:
         runtime=30,
     params:
-        version=STAGES["goes"],
-        config=PLAN.standing_config("goes", "goes", "network", "results"),
+        **stage_params("goes_day"),
     shell:
         "visql goes-day {wildcards.day} -o {output:q} --record-failure"
         " --config {params.config:q} >{log:q} 2>&1"
@@ -28,7 +27,7 @@ rule goes_again:
     output:
         f"{RESULTS}/goes/again/goes_{{day}}.txt",
     log:
-        f"{LOG}/goes/{{day}}.log",
+        log_file("goes_again"),
     benchmark:
         f"{BENCHMARK}/goes/{{day}}_again.tsv"
     wildcard_constraints:
@@ -38,8 +37,7 @@ rule goes_again:
     resources:
         runtime=30,
     params:
-        version=STAGES["goes"],
-        config=PLAN.standing_config("goes", "goes", "network", "results"),
+        **stage_params("goes_again"),
         table=PLAN.radiation.goes_pattern,
     shell:
         "visql goes-day {wildcards.day} -o {params.table:q} --again {output:q} --record-failure"
@@ -54,9 +52,9 @@ rule plate:
     output:
         f"{EXPOSURE}.wcs",
     log:
-        f"{LOG}/plate/{{month}}/{{exposure}}.log",
+        log_file("plate"),
     benchmark:
-        f"{BENCHMARK}/plate/{{month}}/{{exposure}}.tsv"
+        benchmark_file("plate")
     wildcard_constraints:
         exposure=all_but(*WITHOUT_RAW),
     priority: 4
@@ -65,11 +63,7 @@ rule plate:
     resources:
         runtime=2,
     params:
-        version=STAGES["plate"],
-        # Of gaia only the store counts, beside which indexes are kept; the stars themselves are in the tiles.
-        config=PLAN.standing_config("plate", "plate", "preview", "gaia", "results"),
-        settings=PLAN.config_of("plate", "preview"),
-        facts=PLAN.facts("geometry", "sky_distortion"),
+        **stage_params("plate"),
         ra=sheet_value("ra"),
         dec=sheet_value("dec"),
         # "Not installed" is tried again once it is.
@@ -92,19 +86,15 @@ rule angles:
         table=f"{MONTHS}/angles_{{month}}.parquet",
         text=f"{MONTHS}/All_Angles_and_GOES_{{month}}.txt",
     log:
-        f"{LOG}/angles/{{month}}.log",
+        log_file("angles"),
     benchmark:
-        f"{BENCHMARK}/angles/{{month}}.tsv"
+        benchmark_file("angles")
     conda:
         "../../envs/visql.yaml"
     resources:
         runtime=15,
     params:
-        version=STAGES["angles"],
-        # Who is asked for GOES, and how often, changes nothing here.
-        config=PLAN.standing_config("angles", "sun", "goes", "network"),
-        settings=[str(PLAN.settings.sun), PLAN.settings.goes.final_after],
-        facts=PLAN.facts("detector"),
+        **stage_params("angles"),
     shell:
         "visql angles {input.sheet:q} {input.series:q} -o {output.table:q} --text {output.text:q}"
         " --config {params.config:q} >{log:q} 2>&1"

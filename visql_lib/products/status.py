@@ -1,4 +1,4 @@
-"""What became of every exposure, and how it is told."""
+"""The status of every exposure, and the summary of failures."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from visql_lib.errors import TableError
-from visql_lib.tables.sheet import UNREADABLE, USABLE, read_sheet
+from visql_lib.products.registry import Registry
+from visql_lib.tables.sheet import UNREADABLE, USABLE, SheetRow, read_sheet
 from visql_lib.tables.store import read_meta
 
 UNFINISHED = "unfinished"
@@ -30,8 +31,8 @@ class ExposureState:
         return self.status in (UNREADABLE, "failed", UNFINISHED)
 
 
-def complaint(states: Sequence[ExposureState]) -> str:
-    """Return the failed exposures with their reasons, one a line, and advice; "" if none failed."""
+def failure_summary(states: Sequence[ExposureState]) -> str:
+    """List the failed exposures with their reasons, one a line, and advice; "" if none failed."""
     bad = [state for state in states if state.failed and state.status != UNFINISHED]
     unfinished = [state for state in states if state.status == UNFINISHED]
     said = []
@@ -56,13 +57,21 @@ def _advice(bad: Sequence[ExposureState]) -> list[str]:
     return advice
 
 
-def exposure_states(sheet: Path) -> list[ExposureState]:
-    """Return what became of every exposure of a sheet, from it and from what the products say."""
+def exposure_states(registry: Registry, sheet: Path) -> list[ExposureState]:
+    """Say what became of every exposure of a sheet, from it and from what the products say.
+
+    Parameters
+    ----------
+    registry : Registry
+        Says which tables tell why a frame failed.
+    sheet : Path
+        The exposure sheet of a group; products are looked for below its results.
+    """
     states = []
     for row in read_sheet(sheet):
         status, reason = row.status, row.reason
         if status in USABLE:
-            failure = _failure(sheet.with_suffix("") / row.exposure / row.exposure, row.frame_type)
+            failure = _failure(registry, sheet, row)
             if failure is None:
                 status, reason = UNFINISHED, "steps are missing; run the workflow"
             elif failure:
@@ -71,13 +80,12 @@ def exposure_states(sheet: Path) -> list[ExposureState]:
     return states
 
 
-def _failure(stem: Path, frame_type: str) -> str | None:
+def _failure(registry: Registry, sheet: Path, row: SheetRow) -> str | None:
     """Return why a frame failed, as its tables say; "" if it did not, None if there are none yet."""
-    last = "_stars2_mom.parquet" if frame_type == "SCIENCE" else "_quadrants.parquet"
-    for ending in dict.fromkeys(("_quadrants.parquet", last)):
-        table = stem.with_name(stem.name + ending)
+    known = {registry.group: sheet.stem, "exposure": row.exposure}
+    for path in registry.reports(row.frame_type):
         try:
-            failure = read_meta(table).get("failed")
+            failure = read_meta(sheet.parent.parent / path.format(**known)).get("failed")
         except TableError:
             return None
         if failure:

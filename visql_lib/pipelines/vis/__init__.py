@@ -1,0 +1,1 @@
+"""Euclid VIS: quick-look of months of frames."""

@@ -1,0 +1,503 @@
+"""What is made of months of Euclid VIS, of all months together, and asked of the outside world once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from visql_lib import movies
+from visql_lib.pipelines.vis.paths import GOES_DAY, TILE, E, M, T
+from visql_lib.products.registry import LOCAL, Per, Product, Stage
+from visql_lib.tables.store_versions import GAIA_TILE_VERSION, GOES_DAY_VERSION
+
+# Beginning of a movie's file name -> kind of the movie.
+MOVIES = {"XCOSMIX": "xcosmix", "PROTONS": "protons"}
+_PICTURES = {"quality_pictures": 1}
+_STATUS = {"status": 1}
+_MOVIES = {"movies": movies.VERSION}
+_LEGACY = {"legacy": 1}
+# Of the archives of these data, whom to ask, and how patiently, changes no result.
+_MOVIE_SETTINGS = {"goes": ("hours",)}
+
+
+def _frames(plan: Any, month: str) -> bool:
+    return bool(plan.exposures(month))
+
+
+def _particles(plan: Any, month: str) -> bool:
+    return bool(plan.radiation.tables(month))
+
+
+def _ratios(plan: Any, month: str) -> bool:
+    return bool(plan.gaia.month(month))
+
+
+def _newest(plan: Any) -> Sequence[str]:
+    """Return those of the newest two months that are configured."""
+    return [month for month in plan.newest_months if month in plan.months]
+
+
+def _with_ratios(plan: Any) -> Sequence[str]:
+    return [month for month in plan.months if _ratios(plan, month)]
+
+
+def _with_movies(plan: Any) -> Sequence[str]:
+    return [month for month in _newest(plan) if _particles(plan, month)]
+
+
+MONTH_STAGES = (
+    Stage(
+        "image_quality",
+        Per.GROUP,
+        (
+            Product(
+                f"{M}/psfmoments_{{month}}.parquet",
+                "medians, errors, score, status of every SCIENCE exposure",
+            ),
+        ),
+        {"quality": 2},
+        program="quality",
+        inputs=(f"{E}_stars2_mom.parquet", "sheet", "thresholds"),
+        settings=("quality", "legacy"),
+        facts=("score", "exposure_classes", "class_tolerance"),
+        category="quality",
+        log="quality/{group}",
+        chunk="month",
+    ),
+    Stage(
+        "quality_pictures",
+        Per.GROUP,
+        (
+            Product(
+                f"{M}/psfmoments_{{month}}.png",
+                "R2 and e, e1 and e2, coma, trefoil against each other; good exposures marked",
+            ),
+            Product(
+                f"{M}/IQ_timeline_{{month}}.png",
+                "R2, e1, e2, trefoil against mission day, coloured by exposure time",
+            ),
+        ),
+        _PICTURES,
+        inputs=(f"{M}/psfmoments_{{month}}.parquet",),
+        settings=("pictures",),
+        facts=("mission_epoch",),
+        category="quality",
+        chunk="month",
+    ),
+    Stage(
+        "month_status",
+        Per.GROUP,
+        (Product(f"{M}/status.tsv", "what became of every raw frame"),),
+        _STATUS,
+        program="status",
+        inputs=(f"{E}_quadrants.parquet", f"{E}_stars2_mom.parquet", "sheet"),
+        after=(f"{M}/detector_{{month}}.parquet", f"{M}/psfmoments_{{month}}.parquet"),
+        category="acquisition",
+        log="status/{group}",
+        chunk=LOCAL,
+    ),
+    Stage(
+        "month_complete",
+        Per.GROUP,
+        (Product(f"{M}/complete.tsv", "the same, there only if nothing failed"),),
+        _STATUS,
+        program="status",
+        inputs=(f"{M}/status.tsv", "sheet"),
+        category="acquisition",
+        log="complete/{group}",
+        chunk=LOCAL,
+        closing=True,
+    ),
+    Stage(
+        "geometry",
+        Per.GROUP,
+        (
+            Product(f"{M}/geometry_{{month}}.parquet", "place of every CCD, common cubic"),
+            Product(
+                f"{M}/astrometry_{{month}}.parquet",
+                "where every exposure pointed, scatter, ratios, why it was not matched",
+            ),
+        ),
+        {"geometry": 2},
+        inputs=(f"{E}_frat.parquet", f"{E}_stars2_gaia.parquet", "sheet"),
+        settings=("astrometry",),
+        facts=("sky_distortion", "exposure_classes"),
+        applies=lambda plan, month: bool(plan.gaia.matched(month)),
+        part="gaia",
+        category="photometry",
+        chunk="month",
+    ),
+    Stage(
+        "ratios",
+        Per.GROUP,
+        (
+            Product(
+                f"{M}/ratios_{{month}}.parquet",
+                "flux ratios: the matrix of time x space x class x field",
+            ),
+            Product(
+                f"{M}/ratios_ccd_{{month}}.parquet", "fits of CCDs and quadrants over the month, no gain"
+            ),
+        ),
+        {"ratios": 2},
+        inputs=(f"{E}_frat.parquet", "sheet"),
+        after=(f"{M}/geometry_{{month}}.parquet",),
+        settings=("ratios",),
+        facts=("gain_models", "geometry", "photometry", "exposure_classes", "class_tolerance"),
+        applies=_ratios,
+        part="gaia",
+        category="photometry",
+        chunk="month",
+    ),
+    Stage(
+        "ratio_pictures",
+        Per.GROUP,
+        (
+            Product(
+                f"{M}/iceplot_FPA_{{month}}_{{exptime}}.png",
+                "six hexagon maps: N, mean ratio (two scales), mean G, mean log flux, scatter",
+            ),
+            Product(
+                f"{M}/iceplots",
+                "`iceplot_FPA_{YYMMDD,wkYYMMDD-YYMMDD}_*.png`: the same of days and weeks",
+                folder=True,
+            ),
+        ),
+        {"ratio_pictures": 1},
+        inputs=(f"{M}/ratios_{{month}}.parquet",),
+        settings=("pictures", "ratios"),
+        facts=("geometry", "exposure_classes", "gain_models"),
+        applies=_ratios,
+        part="gaia",
+        category="photometry",
+        chunk="month",
+    ),
+    Stage(
+        "ratio_sheets",
+        Per.GROUP,
+        (Product(f"{M}/VISGaia_FPA_{{CLASS}}_{{month}}.png", "V/Gf against BP-RP of every CCD"),),
+        {"ratio_sheets": 1},
+        inputs=(f"{M}/ratios_ccd_{{month}}.parquet", "sheet"),
+        settings=("pictures", "ratios"),
+        facts=("geometry", "exposure_classes", "gain_models"),
+        applies=_ratios,
+        part="gaia",
+        category="photometry",
+        chunk="month",
+    ),
+    Stage(
+        "month_trend",
+        Per.GROUP,
+        (
+            Product(
+                f"{M}/trend_{{month}}.parquet",
+                "what the trend says of the month: loss, rate, steps, forecast, status",
+            ),
+            Product(f"{M}/trend_{{month}}.txt", "the same, to read"),
+        ),
+        {"month_trend": 1},
+        inputs=(f"{T}/trend.parquet",),
+        settings=("trend",),
+        applies=_ratios,
+        part="gaia",
+        category="photometry",
+        chunk="timeline",
+    ),
+    Stage(
+        "detector",
+        Per.GROUP,
+        (
+            Product(f"{M}/detector_{{month}}.parquet", "levels and defects per quadrant"),
+            Product(f"{M}/detector_frames_{{month}}.parquet", "levels and defects per frame"),
+            Product(f"{M}/hot_pixels_{{month}}.parquet", "hot pixels"),
+            Product(
+                f"{M}/detector_{{month}}_timeline.png",
+                "bias, noise, dark, flat, hot pixels, trailing against time",
+            ),
+            Product(f"{M}/detector_{{month}}_map.png", "the same per quadrant"),
+            Product(f"{M}/detector_{{month}}_hot.png", "where the hot pixels are"),
+        ),
+        {"detector": 2, "detector_pictures": 1},
+        inputs=(f"{E}_quadrants.parquet", "sheet", "thresholds"),
+        settings=("calibration", "quality", "pictures"),
+        facts=("geometry", "detector", "mission_epoch"),
+        applies=_frames,
+        part="radiation",
+        category="calibration",
+        chunk="month",
+    ),
+    Stage(
+        "angles",
+        Per.GROUP,
+        (
+            Product(
+                f"{M}/angles_{{month}}.parquet",
+                "pointing, SAA, ALPHA, GOES flux and fluence of every exposure, with their sources",
+            ),
+            Product(f"{M}/All_Angles_and_GOES_{{month}}.txt", "the same, as the original's text table"),
+        ),
+        {"angles": 1},
+        inputs=(f"{E}.wcs", "goes", "sheet"),
+        settings=("sun", "goes", "network"),
+        facts=("detector",),
+        counted={"goes": ("final_after",), "network": ()},
+        applies=_frames,
+        part="radiation",
+        category="radiation",
+        chunk="month",
+    ),
+    Stage(
+        "month_radiation",
+        Per.GROUP,
+        (
+            Product(
+                f"{M}/radiation_{{month}}.parquet",
+                "particles of every exposure against dated limits",
+            ),
+            Product(f"{M}/radiation_{{month}}.png", "the same against time above the GOES flux"),
+            Product(
+                f"{M}/leak_{{month}}.parquet",
+                "at which SAA, ALPHA and GOES flux X-rays reach the detectors",
+            ),
+            Product(f"{M}/leak_{{month}}.png", "the same, drawn"),
+        ),
+        {"month_radiation": 1},
+        inputs=(f"{E}_radiation.parquet", f"{M}/angles_{{month}}.parquet", "sheet", "thresholds"),
+        settings=("radiation", "quality", "pictures"),
+        facts=("geometry", "detector", "exposure_classes", "class_tolerance"),
+        applies=_particles,
+        part="radiation",
+        category="radiation",
+        chunk="month",
+    ),
+    Stage(
+        "movie",
+        Per.GROUP,
+        (
+            Product(f"{M}/XCOSMIX{{month}}.mp4", "GOES, X-ray map and radius-flux diagram, frame by frame"),
+            Product(f"{M}/PROTONS{{month}}.mp4", "the same of protons"),
+        ),
+        _MOVIES,
+        inputs=(f"{E}_radmaps.parquet", f"{M}/angles_{{month}}.parquet", "goes", "sheet"),
+        after=(f"{M}/radiation_{{month}}.parquet",),
+        settings=("movies", "goes"),
+        facts=("geometry", "detector"),
+        counted=_MOVIE_SETTINGS,
+        applies=_particles,
+        each=True,
+        part="movies",
+        category="radiation",
+        log="movies/{output}",
+    ),
+    Stage(
+        "performance",
+        Per.GROUP,
+        (
+            Product(f"{M}/performance_{{month}}.parquet", "when each product was made"),
+            Product(
+                f"{M}/pipelineperf",
+                "`pipelineperf_YYYYMMDD.png`: numbers against time, latencies, of each day",
+                folder=True,
+            ),
+        ),
+        {"performance": 1},
+        inputs=(f"{E}_quadrants.parquet", "sheet"),
+        after=(
+            *(f"{M}/{name}_{{month}}.parquet" for name in ("psfmoments", "geometry", "detector")),
+            *(f"{M}/{name}_{{month}}.parquet" for name in ("angles", "radiation")),
+            *(f"{E}_{name}.png" for name in ("iq", "chimney2", "stars2_mom_map3", "stars2_mom")),
+            f"{M}/status.tsv",
+        ),
+        settings=("pictures",),
+        applies=_frames,
+        part="performance",
+        category="acquisition",
+        chunk="month",
+    ),
+)
+
+ALL_STAGES = (
+    Stage(
+        "last_month",
+        Per.ALL,
+        (
+            Product(
+                f"{T}/IQ_timeline_lastmonth.png",
+                "the last 31 days before the newest exposure of the configured months",
+            ),
+        ),
+        _PICTURES,
+        program="quality-pictures",
+        inputs=(f"{M}/psfmoments_{{month}}.parquet",),
+        settings=("pictures",),
+        facts=("mission_epoch",),
+        groups=_newest,
+        category="quality",
+        log="quality_pictures/lastmonth",
+        chunk="timeline",
+    ),
+    Stage(
+        "trend",
+        Per.ALL,
+        (
+            Product(f"{T}/trend.parquet", "losses, rates, status; steps and forecast in its metadata"),
+            *(
+                Product(
+                    f"{T}/iceplot_{field}{{class}}{end}.png",
+                    "ln(VIS/Gaia) at three colours against date: all, from 2024-03, from 2024-06",
+                )
+                for field in ("", "selfcal_")
+                for end in ("", "2", "3")
+            ),
+            *(
+                Product(
+                    f"{T}/iceplot_{name}_{{class}}.png",
+                    "six diagonal or cross-diagonal CCDs, daily, against the clean epoch",
+                )
+                for name in ("diag", "xdiag")
+            ),
+            Product(f"{T}/loss_{{class}}.png", "flux loss with rates, steps, forecast"),
+            Product(f"{T}/loss_map_{{class}}.png", "loss and rate per CCD"),
+        ),
+        {"trend": 2},
+        inputs=(f"{M}/ratios_{{month}}.parquet",),
+        settings=("pictures", "trend"),
+        facts=("geometry", "exposure_classes"),
+        groups=_with_ratios,
+        part="gaia",
+        category="photometry",
+        chunk="timeline",
+    ),
+    Stage(
+        "last_movie",
+        Per.ALL,
+        (
+            Product(
+                f"{T}/XCOSMIX_LASTMONTH.mp4",
+                "the movie of the last `movies.last_days`",
+            ),
+        ),
+        _MOVIES,
+        program="movie",
+        inputs=(f"{M}/XCOSMIX{{month}}.mp4",),
+        settings=("movies", "goes"),
+        facts=("geometry", "detector"),
+        counted=_MOVIE_SETTINGS,
+        groups=_with_movies,
+        part="movies",
+        category="radiation",
+        log="movies/lastmonth",
+    ),
+)
+
+STORE_STAGES = (
+    Stage(
+        "gaia_tile",
+        Per.STORE,
+        (Product(TILE, "Gaia stars of a tile of the sky"),),
+        {"gaia_tile": GAIA_TILE_VERSION},
+        settings=("gaia", "network", "results"),
+        counted={"gaia": (), "network": (), "results": ()},
+        part="gaia",
+        log="gaia_tile/{tile}",
+        chunk=LOCAL,
+    ),
+    Stage(
+        "gaia_again",
+        Per.STORE,
+        (Product("gaia/nside{nside}/again/{tile}.txt", "what came of asking for a tile again"),),
+        {"gaia_tile": GAIA_TILE_VERSION},
+        program="gaia-tile",
+        settings=("gaia", "network", "results"),
+        counted={"gaia": (), "network": (), "results": ()},
+        part="gaia",
+        log="gaia_tile/{tile}",
+        chunk=LOCAL,
+    ),
+    Stage(
+        "goes_day",
+        Per.STORE,
+        (Product(GOES_DAY, "the Sun's X-ray flux of a day (other files: `visql goes`)"),),
+        {"goes": GOES_DAY_VERSION},
+        settings=("goes", "network", "results"),
+        counted={"goes": (), "network": (), "results": ()},
+        part="radiation",
+        log="goes/{day}",
+        chunk=LOCAL,
+    ),
+    Stage(
+        "goes_again",
+        Per.STORE,
+        (Product("goes/again/goes_{day}.txt", "what came of asking for a day again"),),
+        {"goes": GOES_DAY_VERSION},
+        program="goes-day",
+        settings=("goes", "network", "results"),
+        counted={"goes": (), "network": (), "results": ()},
+        part="radiation",
+        log="goes/{day}",
+        chunk=LOCAL,
+    ),
+    Stage(
+        "fetch",
+        Per.STORE,
+        (),
+        {"fetch": 1},
+        settings=("fetch", "network", "raw", "results", "known_bad", "index"),
+        part="fetch",
+        chunk=LOCAL,
+    ),
+    Stage(
+        "site", Per.STORE, (Product("site", "pages, tiles, alerts", folder=True),), {"site": 1}, part="site"
+    ),
+    Stage("alerts", Per.STORE, (), {"site": 1}, part="alerts", chunk=LOCAL),
+)
+
+_LEGACY_QUALITY = (
+    (".txt", "the seven medians"),
+    ("_score.txt", "R2, e1, e2, score"),
+    ("_score.csv", "R2, e1, e2, score"),
+    ("_le1_score.txt", "the same with archive names"),
+    ("_le1_score.csv", "the same with archive names"),
+)
+LEGACY_STAGES = (
+    Stage(
+        "legacy_month",
+        Per.GROUP,
+        tuple(Product(f"{M}/psfmoments_{{month}}{end}", doc) for end, doc in _LEGACY_QUALITY),
+        _LEGACY,
+        program="legacy",
+        inputs=(f"{M}/psfmoments_{{month}}.parquet",),
+        part="legacy",
+        log="legacy/{group}",
+        chunk="month",
+    ),
+    Stage(
+        "legacy_list",
+        Per.GROUP,
+        (Product(f"{M}/fitslist{{month}}.txt", "list of the frames"),),
+        _LEGACY,
+        program="legacy",
+        inputs=("sheet",),
+        part="legacy",
+        log="legacy/fitslist{group}",
+        chunk="month",
+    ),
+    Stage(
+        "legacy_ratios",
+        Per.GROUP,
+        (
+            Product(
+                f"{M}/vis-over-gaia",
+                "`vis-over-gaia-*.txt`, `visgaiacolour_*.txt`: ratios per exposure, block, day, CCD and"
+                " quadrant",
+                folder=True,
+            ),
+        ),
+        _LEGACY,
+        program="legacy",
+        inputs=(f"{M}/ratios_{{month}}.parquet", f"{M}/ratios_ccd_{{month}}.parquet"),
+        applies=_ratios,
+        part="legacy",
+        chunk="month",
+    ),
+)

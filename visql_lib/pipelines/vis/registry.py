@@ -1,0 +1,56 @@
+"""What is made of Euclid VIS: the registry of its stages and products."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from visql_lib.pipelines.vis.commands import command_words
+from visql_lib.pipelines.vis.frame_stages import FRAME_STAGES, SECTIONS
+from visql_lib.pipelines.vis.group_stages import ALL_STAGES, LEGACY_STAGES, MONTH_STAGES, STORE_STAGES
+from visql_lib.products.registry import Product, Registry
+
+
+def _words(instrument: Any) -> Mapping[str, tuple[str, ...]]:
+    """Return the words of the fields of paths: classes of exposures, their times [s]."""
+    classes = instrument.exposure_classes
+    return {
+        "class": tuple(classes),
+        "CLASS": tuple(cls.upper() for cls in classes),
+        "exptime": tuple(f"{exptime:g}" for exptime in classes.values()),
+    }
+
+
+_BESIDE = (
+    Product("exposures/{month}.tsv", "the exposure sheet: [workflow.md](workflow.md)"),
+    Product("imported/{month}.parquet", "what was imported of a month: [legacy.md](legacy.md)"),
+    Product("imported/ratios_{month}.parquet", "flux ratios imported of a month"),
+    Product("movies/", "days of the movies, encoded, kept"),
+    Product("settled/", "which exposures need no jobs: [workflow.md](workflow.md#what-reruns)"),
+    Product("archive_names.parquet", "archive names and raw names: [acquisition.md](acquisition.md)"),
+    Product("le1-vs-iws.txt", "the same, to read"),
+    Product("watch/", "lock, heartbeat and logs of `visql watch`"),
+    Product("logs/", "one log per job"),
+    Product("benchmarks/", "time and memory of each job"),
+    Product("config/", "the settings each rule's command was given"),
+)
+
+REGISTRY = Registry(
+    pipeline="vis",
+    group="month",
+    stages=(*STORE_STAGES, *FRAME_STAGES, *MONTH_STAGES, *LEGACY_STAGES, *ALL_STAGES),
+    targets={
+        "quality": ("image_quality", "quality_pictures"),
+        "gaia": ("geometry", "ratio_pictures", "ratio_sheets"),
+        "radiation": ("detector", "angles", "month_radiation"),
+        "movies": ("movie", "last_movie"),
+        "timeline": ("last_month", "trend", "month_trend"),
+        # The tables that the original's text tables are written from.
+        "legacy": ("catalog", "stars", "moments", "gaia_match", "image_quality", "ratios"),
+    },
+    words=_words,
+    values=command_words,
+    sections=SECTIONS,
+    beside=_BESIDE,
+)
+VERSIONS = REGISTRY.versions

@@ -1,0 +1,5 @@
+"""What a pipeline makes: the registry of its stages and products, and what is derived from it."""
+
+from visql_lib.products.registry import Drawing, Per, Product, Registry, Stage
+
+__all__ = ["Drawing", "Per", "Product", "Registry", "Stage"]

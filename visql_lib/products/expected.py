@@ -1,0 +1,274 @@
+"""What should be there: of a frame, of a group, of all groups; and what of it is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+from visql_lib.products.registry import Per, Registry, Stage, Words
+
+
+class Row(Protocol):
+    """What is needed of a row of the sheet."""
+
+    @property
+    def exposure(self) -> str:
+        """Its name."""
+
+    @property
+    def frame_type(self) -> str:
+        """Its type."""
+
+
+class Plan(Protocol):
+    """What is needed of the plan of a pipeline."""
+
+    @property
+    def registry(self) -> Registry:
+        """What the pipeline makes."""
+
+    @property
+    def results(self) -> str:
+        """Folder of all products."""
+
+    @property
+    def parts(self) -> Sequence[str]:
+        """The parts that the settings ask for."""
+
+    @property
+    def words(self) -> Words:
+        """The words of the fields of paths."""
+
+    def groups(self) -> Sequence[str]:
+        """Return the groups that are asked for."""
+
+    def rows(self, group: str) -> Sequence[Any]:
+        """Return the rows of a group's sheet whose raw frame can be worked on."""
+
+    def files(self, group: str, exposure: str) -> frozenset[str]:
+        """Return the names of the files an exposure has."""
+
+
+class GroupJob(NamedTuple):
+    """A job of a group, or of all groups: what it should have made, and what it cannot do without.
+
+    Parameters
+    ----------
+    rule : str
+        The stage.
+    paths : tuple of str
+        Its files, as the workflow names them.
+    log : str
+        Its log, relative to the folder of results.
+    needs : tuple of str
+        Products of other groups' jobs that it reads.
+    of_exposures : str
+        Ending of the product that it reads of every exposure which should have one.
+    folders : tuple of str
+        The folders it fills.
+    """
+
+    rule: str
+    paths: tuple[str, ...]
+    log: str
+    needs: tuple[str, ...] = ()
+    of_exposures: str = ""
+    folders: tuple[str, ...] = ()
+
+
+class Expected:
+    """What a plan's settings, or some targets of the workflow, ask for.
+
+    Parameters
+    ----------
+    plan : Plan
+        The plan, with its sheets.
+    targets : collection of str, optional
+        Targets of the registry; not given: all that the parts ask for.
+    parts : collection of str, optional
+        Parts that are made; not given: those of the settings.
+    """
+
+    def __init__(
+        self, plan: Plan, targets: Collection[str] | None = None, parts: Collection[str] | None = None
+    ) -> None:
+        self.plan, self.registry = plan, plan.registry
+        self._ends = self._asked_for(targets, plan.parts if parts is None else parts)
+        self._needed: dict[frozenset[str], tuple[Stage, ...]] = {}
+        self._ends_of: dict[tuple[tuple[Stage, ...], frozenset[str]], tuple[Stage, ...]] = {}
+
+    def _asked_for(self, targets: Collection[str] | None, parts: Collection[str]) -> frozenset[str]:
+        if targets is not None:
+            return frozenset(name for target in targets for name in self.registry.targets[target])
+        wanted = {"", *parts}
+        return frozenset(s.name for s in self.registry.stages if s.part in wanted and s.per != Per.STORE)
+
+    @cached_property
+    def stages(self) -> frozenset[str]:
+        """The names of all stages that are needed, for some frames or groups at least."""
+        return self.registry.with_ancestors(self._ends)
+
+    def of_frame(self, row: Row) -> tuple[Stage, ...]:
+        """Return the stages of a frame that are needed, in the order of the data's way."""
+        plan = self.plan
+        names = frozenset(
+            stage.name
+            for stage in self.registry.of(Per.FRAME)
+            if stage.name in self.stages
+            and stage.needs_raw
+            and (not stage.types or row.frame_type in stage.types)
+            and stage.applies(plan, row)
+        )
+        if names not in self._needed:
+            self._needed[names] = tuple(self._towards_ends(names))
+        return self._needed[names]
+
+    def _towards_ends(self, names: frozenset[str]) -> Iterator[Stage]:
+        """Yield those of a frame's stages from which a way leads to what is asked for."""
+        needed = {name for name in self.stages if name in self._ends or self.registry[name].per != Per.FRAME}
+        needed -= {stage.name for stage in self.registry.of(Per.FRAME)} - names
+        before = 0
+        while len(needed) != before:
+            before = len(needed)
+            for name in names - needed:
+                if any(consumer.name in needed for consumer in self.registry.consumers(self.registry[name])):
+                    needed.add(name)
+        return (stage for stage in self.registry.of(Per.FRAME) if stage.name in needed & names)
+
+    def endings(self, row: Row) -> tuple[str, ...]:
+        """Return the endings of the products a frame should have."""
+        return tuple(ending for stage in self.of_frame(row) for ending in stage.endings)
+
+    def of_group(self, group: str, closing: bool = False) -> list[GroupJob]:
+        """Return the jobs of a group; with `closing`, those too that fail as long as a frame failed."""
+        known = {self.registry.group: group}
+        return [
+            job
+            for stage in self.registry.of(Per.GROUP)
+            if stage.name in self.stages and closing >= stage.closing and stage.applies(self.plan, group)
+            for job in self._jobs(stage, [group], known)
+        ]
+
+    def of_all(self) -> list[GroupJob]:
+        """Return the jobs of all groups together in which the plan's groups have a part."""
+        found: list[GroupJob] = []
+        for stage in self.registry.of(Per.ALL):
+            groups = stage.groups(self.plan) if stage.groups is not None else self.plan.groups()
+            if stage.name in self.stages and groups:
+                found += self._jobs(stage, groups, {})
+        return found
+
+    def _jobs(self, stage: Stage, groups: Sequence[str], known: Mapping[str, str]) -> Iterator[GroupJob]:
+        paths = self._below(self.registry.paths(stage, self.plan.words, **known))
+        needs = tuple(self._needs(stage, groups))
+        gathered = next((p for p in map(self._ending_of, stage.inputs) if p), "")
+        folders = tuple(self._below(self.registry.folders(stage, **known)))
+        for some in [(path,) for path in paths] if stage.each else [tuple(paths)]:
+            log = stage.log_pattern.format(group=groups[0], output=Path(some[0]).stem if some else "")
+            yield GroupJob(stage.name, some, log, needs, gathered, folders)
+
+    def _needs(self, stage: Stage, groups: Sequence[str]) -> Iterator[str]:
+        for path in stage.inputs:
+            if "/" in path and not self._ending_of(path):
+                own = "{" + self.registry.group + "}" in path
+                for group in groups if own else groups[:1]:
+                    yield from self._below([path.format(**{self.registry.group: group})])
+
+    @staticmethod
+    def _ending_of(path: str) -> str:
+        return path.rpartition("{exposure}")[2] if "{exposure}" in path else ""
+
+    def _below(self, paths: Iterable[str]) -> list[str]:
+        return [f"{self.plan.results}/{path}" for path in paths]
+
+    def ends(self) -> Iterator[str]:
+        """Yield one file of each job on which no other hangs: who asks for these is given all.
+
+        One product stands for all that are made with it: asking for every one would double the
+        time of planning.
+        """
+        for group in self.plan.groups():
+            known = {self.registry.group: group}
+            jobs = self.of_group(group)
+            readers = frozenset(job.rule for job in jobs)
+            for row in self.plan.rows(group):
+                stages = self.of_frame(row)
+                for stage in self._unread(stages, readers):
+                    (first, *_) = self.registry.paths(stage, {}, exposure=row.exposure, **known)
+                    yield f"{self.plan.results}/{first}"
+            for job in jobs:
+                if not self._read_by(self.registry[job.rule]) & readers:
+                    yield job.paths[0]
+        for job in self.of_all():
+            yield job.paths[0]
+
+    def _unread(self, stages: tuple[Stage, ...], readers: frozenset[str]) -> tuple[Stage, ...]:
+        """Return those of a frame's stages whose products no other of them reads, and no job of its group."""
+        key = (stages, readers)
+        if key not in self._ends_of:
+            others = readers | {stage.name for stage in stages}
+            self._ends_of[key] = tuple(stage for stage in stages if not self._read_by(stage) & others)
+        return self._ends_of[key]
+
+    def _read_by(self, stage: Stage) -> set[str]:
+        return {consumer.name for consumer in self.registry.consumers(stage)}
+
+    def missing(self) -> Iterator[str]:
+        """Yield what a run must ask for by name, so that nothing stays missing: one product of a job.
+
+        Snakemake does not miss a file that stands only between others. Where a step failed, and
+        Snakemake took away what it had made before, the tables of the group that hang on it would stay
+        as they were, and the run would be called a success.
+        """
+        for group in self.plan.groups():
+            yield from self._missing_frames(group)
+            for job in self.of_group(group):
+                yield from _first_missing([*job.paths, *job.folders])
+        for job in self.of_all():
+            yield from _first_missing(job.paths)
+
+    def _missing_frames(self, group: str) -> Iterator[str]:
+        """Yield a product of each job of a frame that is gone while something made from it is there."""
+        made = self._made_groups(group)
+        known = {self.registry.group: group}
+        for row in self.plan.rows(group):
+            have = {
+                name.removeprefix(row.exposure)
+                for name in self.plan.files(group, row.exposure)
+                if name.startswith(row.exposure)
+            }
+            for stage in self.of_frame(row):
+                lost = next((p for p in stage.outputs if p.ending and p.ending not in have), None)
+                endings, groups = self._made_from[stage.name]
+                if lost is not None and (groups & made or endings & have):
+                    yield f"{self.plan.results}/{lost.path.format(exposure=row.exposure, **known)}"
+
+    def _made_groups(self, group: str) -> set[str]:
+        """Return the stages of a group of which something is there."""
+        known = {self.registry.group: group}
+        return {
+            stage.name
+            for stage in self.registry.of(Per.GROUP)
+            for paths in [self._below(self.registry.paths(stage, self.plan.words, **known))]
+            if any(Path(path).exists() for path in paths)
+        }
+
+    @cached_property
+    def _made_from(self) -> dict[str, tuple[frozenset[str], frozenset[str]]]:
+        """Of each stage of a frame: the endings and the stages of groups that are made from its products."""
+        found: dict[str, tuple[frozenset[str], frozenset[str]]] = {}
+        for stage in self.registry.of(Per.FRAME):
+            below = [self.registry[n] for n in self.registry.with_descendants([stage.name]) - {stage.name}]
+            endings = frozenset(e for s in below if s.per == Per.FRAME for e in s.endings)
+            found[stage.name] = (
+                endings - set(stage.endings),
+                frozenset(s.name for s in below if s.per == Per.GROUP),
+            )
+        return found
+
+
+def _first_missing(paths: Iterable[str]) -> Iterator[str]:
+    return islice((path for path in paths if not Path(path).exists()), 1)
