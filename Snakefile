@@ -1,103 +1,19 @@
-# VISQL: raw frames -> catalogue -> stars -> moments -> the month.
-# The way of the data: docs/architecture.md. Targets: month (default), quality,
-# gaia, radiation, movies, timeline, site, alerts, legacy, fetch.
+# VISQL: from raw frames to calibrated images, quality numbers, pictures and trends.
+# The setting `pipeline` says what is made: workflow/rules/PIPELINE/main.smk. The way of the data: docs/architecture.md.
+
+from snakemake.exceptions import WorkflowError
+
+from visql_lib.errors import VisqlError
+from visql_lib.pipelines import pipeline_of
 
 
 configfile: f"{workflow.basedir}/config/config.yaml"
 
 
-include: "workflow/rules/common.smk"
-include: "workflow/rules/frames.smk"
-include: "workflow/rules/psf.smk"
-include: "workflow/rules/pictures.smk"
-include: "workflow/rules/quality.smk"
-include: "workflow/rules/gaia.smk"
-include: "workflow/rules/ratios.smk"
-include: "workflow/rules/sun.smk"
-include: "workflow/rules/radiation.smk"
-include: "workflow/rules/movies.smk"
-include: "workflow/rules/legacy.smk"
-include: "workflow/rules/fetch.smk"
-include: "workflow/rules/site.smk"
+try:
+    PIPELINE = pipeline_of(config)
+except VisqlError as error:
+    raise WorkflowError(str(error)) from None
 
 
-onstart:
-    begin()
-
-
-onsuccess:
-    MARKS.keep()
-    end_run(Path(RESULTS))
-    if PLAN.run_messages():
-        logger.warning(PLAN.run_messages())
-
-
-onerror:
-    MARKS.keep(unfinished_exposures())
-    tell_of_failure()
-    end_run(Path(RESULTS))
-    logger.error(PLAN.failure_summary())
-
-
-localrules:
-    month,
-    quality,
-    gaia,
-    radiation,
-    movies,
-    timeline,
-    legacy,
-
-
-# Where Snakemake runs, on a cluster too: what asks the world, which compute nodes often cannot, and what takes a second.
-localrules:
-    fetch,
-    gaia_tile,
-    gaia_again,
-    goes_day,
-    goes_again,
-    alerts,
-    month_status,
-    month_complete,
-
-
-rule month:
-    default_target: True
-    input:
-        all_products,
-        expand(f"{MONTHS}/complete.tsv", month=PLAN.months),
-        queries_of("gaia"),
-        queries_of("radiation"),
-
-
-rule quality:
-    input:
-        products_of("quality"),
-
-
-rule gaia:
-    input:
-        lambda _: PLAN.gaia.asking,
-        products_of("gaia"),
-
-
-rule radiation:
-    input:
-        lambda _: PLAN.radiation.asking,
-        products_of("radiation"),
-
-
-rule movies:
-    input:
-        products_of("movies"),
-
-
-rule timeline:
-    input:
-        products_of("timeline"),
-
-
-rule legacy:
-    input:
-        of_months(PLAN.legacy),
-        missing_of("legacy"),
+include: f"workflow/rules/{PIPELINE}/main.smk"

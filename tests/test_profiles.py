@@ -15,13 +15,17 @@ ROOT = Path(__file__).parents[1]
 CLUSTERS = ("slurm", "cluster-generic")
 RULES = {
     name: text
-    for path in [ROOT / "Snakefile", *(ROOT / "workflow" / "rules").glob("*.smk")]
+    for path in [ROOT / "Snakefile", *(ROOT / "workflow" / "rules").rglob("*.smk")]
     for name, text in re.findall(r"^rule (\w+):\n((?:^(?: .*)?\n)+)", path.read_text(encoding="utf-8"), re.M)
 }
 LOCAL = set(
     re.findall(
         r"^    (\w+),$",
-        "".join(re.findall(r"^localrules:\n((?:    .*\n)+)", (ROOT / "Snakefile").read_text(), re.M)),
+        "".join(
+            re.findall(
+                r"^localrules:\n((?:    .*\n)+)", (ROOT / "workflow/rules/vis/main.smk").read_text(), re.M
+            )
+        ),
         re.M,
     )
 )

@@ -416,7 +416,7 @@ def test_every_placeholder_of_a_rule_is_quoted():
         "params.pa",
     }
     plain |= {"params.full", "params.hours", "params.kind"}
-    for path in (ROOT / "workflow" / "rules").glob("*.smk"):
+    for path in (ROOT / "workflow" / "rules").rglob("*.smk"):
         for command in re.findall(r"shell:\s*((?:\s*\"[^\n]*\"\n?)+)", path.read_text()):
             for name in re.findall(r"\{([^}]*)\}", command):
                 assert name.endswith(":q") or name in plain, (path.name, name)

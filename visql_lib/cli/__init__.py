@@ -20,50 +20,65 @@ from visql_lib.errors import VisqlError
 # tenth of a short step's time.
 _GARBAGE = 100_000
 
-# Subcommand -> (module, one line of help), in the order of the data's way.
-COMMANDS: dict[str, tuple[str, str]] = {
-    "simulate": ("simulate", "Make raw exposures with known truth."),
-    "fetch": ("fetch", "Load new raw frames from the archive."),
-    "watch": ("watch", "Look for new frames again and again, and run the workflow."),
-    "index": ("index", "List raw frames in the exposure sheets."),
-    "catalog": ("catalog", "Detect and measure the sources of one exposure."),
-    "preview": ("preview", "Thumbnail, zooms and levels of one frame of any type."),
-    "stars": ("stars", "Select the stars of a catalogue."),
-    "moments": ("moments", "Measure the PSF moments of the selected stars."),
-    "gaia-tile": ("gaia_tile", "Fetch the Gaia stars of one tile of the sky."),
-    "gaia-project": ("gaia_project", "Gaia stars of an exposure in focal-plane coordinates."),
-    "gaia-match": ("gaia_match", "Match stars to Gaia: astrometry and flux ratios."),
-    "pictures": ("pictures", "Draw the pictures of one exposure."),
-    "ratios": ("ratios", "Gather the flux ratios of a month: the matrix time x space."),
-    "geometry": ("geometry", "Geometry of the focal plane and boresights of a month."),
-    "ratio-pictures": ("ratio_pictures", "Draw a month's flux ratios over the focal plane."),
-    "ratio-sheets": ("ratio_sheets", "Draw a month's flux ratios against colour, by CCD."),
-    "trend": ("trend", "Flux loss over all months: rates, steps, forecast, pictures."),
-    "month-trend": ("month_trend", "What the trend says of one month."),
-    "radiation": ("radiation", "Particles of one exposure: counts, rates, maps."),
-    "goes": ("goes", "X-ray flux of the Sun: GOES files to one series."),
-    "goes-day": ("goes_day", "Fetch the X-ray flux of the Sun of one day."),
-    "goes-picture": ("goes_picture", "Draw the X-ray flux of the Sun around one exposure."),
-    "plate-solve": ("plate_solve", "Find where an exposure points, with astrometry.net."),
-    "angles": ("angles", "Pointing, angles to the Sun and its X-ray flux, of a month."),
-    "month-radiation": ("month_radiation", "Radiation of a month, and where light leaks in."),
-    "detector": ("detector", "Levels and defects of a month's frames."),
-    "movie": ("movie", "Movie of the exposures of a month."),
-    "performance": ("performance", "When each product of a month was made."),
-    "quality": ("quality", "Median moments, scores and status of a month."),
-    "quality-pictures": ("quality_pictures", "Draw the pictures of a month's image quality."),
-    "legacy": ("legacy", "Write the text tables of the original system."),
-    "import-legacy": ("import_legacy", "Read text tables of the original system into the results."),
-    "status": ("status", "Say what failed in a month; exit 1 if anything did."),
-    "provenance": ("provenance", "Say where a product comes from."),
-    "verify": ("verify", "Say which products of a month are missing, stale, foreign or damaged."),
-    "pyramid": ("pyramid", "Tiles of a frame for the site's viewer."),
-    "site": ("site", "Write the pages, or bring them up to date."),
-    "alerts": ("alerts", "Note what is out of range, tell who wants to know."),
-    "archive-month": ("archive_month", "Move or drop the raw frames of an old month."),
-    "serve-archive": ("serve_archive", "A small archive on this machine, for tests and practice."),
-    "schema": ("schema", "Write the schema and the documentation of settings, tables and flags."),
+# Heading -> subcommand -> (module, one line of help), in the order of the data's way.
+HEADINGS: dict[str, dict[str, tuple[str, str]]] = {
+    "Any frame": {
+        "index": ("index", "List raw frames in the exposure sheets."),
+        "catalog": ("catalog", "Detect and measure the sources of one exposure."),
+        "preview": ("preview", "Thumbnail, zooms and levels of one frame of any type."),
+        "provenance": ("provenance", "Say where a product comes from."),
+    },
+    "Euclid VIS, one exposure": {
+        "stars": ("stars", "Select the stars of a catalogue."),
+        "moments": ("moments", "Measure the PSF moments of the selected stars."),
+        "gaia-project": ("gaia_project", "Gaia stars of an exposure in focal-plane coordinates."),
+        "gaia-match": ("gaia_match", "Match stars to Gaia: astrometry and flux ratios."),
+        "radiation": ("radiation", "Particles of one exposure: counts, rates, maps."),
+        "plate-solve": ("plate_solve", "Find where an exposure points, with astrometry.net."),
+        "pictures": ("pictures", "Draw the pictures of one exposure."),
+        "goes-picture": ("goes_picture", "Draw the X-ray flux of the Sun around one exposure."),
+    },
+    "Euclid VIS, a month": {
+        "quality": ("quality", "Median moments, scores and status of a month."),
+        "quality-pictures": ("quality_pictures", "Draw the pictures of a month's image quality."),
+        "geometry": ("geometry", "Geometry of the focal plane and boresights of a month."),
+        "ratios": ("ratios", "Gather the flux ratios of a month: the matrix time x space."),
+        "ratio-pictures": ("ratio_pictures", "Draw a month's flux ratios over the focal plane."),
+        "ratio-sheets": ("ratio_sheets", "Draw a month's flux ratios against colour, by CCD."),
+        "trend": ("trend", "Flux loss over all months: rates, steps, forecast, pictures."),
+        "month-trend": ("month_trend", "What the trend says of one month."),
+        "angles": ("angles", "Pointing, angles to the Sun and its X-ray flux, of a month."),
+        "month-radiation": ("month_radiation", "Radiation of a month, and where light leaks in."),
+        "detector": ("detector", "Levels and defects of a month's frames."),
+        "movie": ("movie", "Movie of the exposures of a month."),
+        "performance": ("performance", "When each product of a month was made."),
+        "status": ("status", "Say what failed in a month; exit 1 if anything did."),
+        "verify": ("verify", "Say which products of a month are missing, stale, foreign or damaged."),
+    },
+    "Archives and stores": {
+        "fetch": ("fetch", "Load new raw frames from the archive."),
+        "gaia-tile": ("gaia_tile", "Fetch the Gaia stars of one tile of the sky."),
+        "goes-day": ("goes_day", "Fetch the X-ray flux of the Sun of one day."),
+        "goes": ("goes", "X-ray flux of the Sun: GOES files to one series."),
+        "archive-month": ("archive_month", "Move or drop the raw frames of an old month."),
+        "serve-archive": ("serve_archive", "A small archive on this machine, for tests and practice."),
+    },
+    "Site and operation": {
+        "site": ("site", "Write the pages, or bring them up to date."),
+        "pyramid": ("pyramid", "Tiles of a frame for the site's viewer."),
+        "alerts": ("alerts", "Note what is out of range, tell who wants to know."),
+        "watch": ("watch", "Look for new frames again and again, and run the workflow."),
+    },
+    "The original's text tables": {
+        "legacy": ("legacy", "Write the text tables of the original system."),
+        "import-legacy": ("import_legacy", "Read text tables of the original system into the results."),
+    },
+    "Development": {
+        "simulate": ("simulate", "Make raw exposures with known truth."),
+        "schema": ("schema", "Write the schema and the documentation of settings, tables and flags."),
+    },
 }
+COMMANDS = {name: known for group in HEADINGS.values() for name, known in group.items()}
 
 
 class LazyGroup(click.Group):
@@ -82,9 +97,10 @@ class LazyGroup(click.Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the subcommands without importing them."""
-        with formatter.section("Steps, in the order of the data"):
-            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+        """List the subcommands under their headings, without importing them."""
+        for heading, group in HEADINGS.items():
+            with formatter.section(heading):
+                formatter.write_dl([(name, text) for name, (_, text) in group.items()])
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

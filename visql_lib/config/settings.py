@@ -174,11 +174,17 @@ def _months(value: Any) -> Any:
 
 
 PARTS = ("gaia", "radiation", "movies", "performance")
+PIPELINES = ("vis",)  # the usual one first
 
 
 class Settings(Section):
     """Everything a user may set in a configuration file."""
 
+    pipeline: str = setting(
+        PIPELINES[0],
+        None,
+        f"What is made of the frames: {', '.join(PIPELINES)}. A folder of results belongs to one pipeline.",
+    )
     months: Annotated[tuple[str, ...], BeforeValidator(_months)] = setting(
         ("auto",),
         None,
@@ -234,6 +240,13 @@ class Settings(Section):
             if reason := unfit_path(folder):
                 raise ValueError(f"{folder!r} {reason}")
         return value
+
+    @field_validator("pipeline")
+    @classmethod
+    def _known_pipeline(cls, pipeline: str) -> str:
+        if pipeline not in PIPELINES:
+            raise ValueError(f"{pipeline!r} is none of {', '.join(PIPELINES)}")
+        return pipeline
 
     @field_validator("parts")
     @classmethod

@@ -2,15 +2,57 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from visql_lib.atomic import atomic_path
+from visql_lib.config.settings import PIPELINES, Settings
+from visql_lib.errors import ConfigError
 
 if TYPE_CHECKING:
-    from visql_lib.config import Settings
     from visql_lib.products.registry import Registry
+
+_MARK = ".pipeline"  # in the folder of results: whose products they are
+
+
+def pipeline_of(config: Mapping[str, Any]) -> str:
+    """Return the pipeline that a configuration asks for, before the rest of it is looked at.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such pipeline.
+    """
+    name = config.get("pipeline", PIPELINES[0])
+    if name not in PIPELINES:
+        raise ConfigError(f"pipeline: {name!r} is none of {', '.join(PIPELINES)}")
+    return str(name)
 
 
 def registry_of(settings: Settings) -> Registry:
     """Return what the pipeline of some settings makes."""
-    from visql_lib.pipelines.vis.registry import REGISTRY
+    registry: Registry = import_module(f"visql_lib.pipelines.{settings.pipeline}.registry").REGISTRY
+    return registry
 
-    return REGISTRY
+
+def claim_results(settings: Settings) -> None:
+    """Note in the folder of results which pipeline its products are of.
+
+    Raises
+    ------
+    ConfigError
+        If they are another one's.
+    """
+    mark = Path(settings.results) / _MARK
+    owner = mark.read_text(encoding="utf-8").strip() if mark.is_file() else ""
+    if owner == settings.pipeline:
+        return
+    if owner:
+        raise ConfigError(
+            f"results: {settings.results} holds products of the pipeline {owner!r}; "
+            f"choose another folder for {settings.pipeline!r}"
+        )
+    with atomic_path(mark) as temporary:
+        temporary.write_text(f"{settings.pipeline}\n", encoding="utf-8")

@@ -15,8 +15,8 @@ from visql_lib.config import Settings, find_data_file
 from visql_lib.config.load import digest
 from visql_lib.frames.instrument import Instrument, load_instrument
 from visql_lib.photometry.ratios import gain_table
+from visql_lib.pipelines import claim_results, registry_of
 from visql_lib.pipelines.vis.frame_stages import CATALOGUED
-from visql_lib.pipelines.vis.registry import REGISTRY
 from visql_lib.plan.gaia import GaiaPlan
 from visql_lib.plan.radiation import RadiationPlan
 from visql_lib.products.registry import Registry, Stage, Words
@@ -65,6 +65,7 @@ class Plan:
             return cls(
                 settings, instrument, {m: read_sheet(p) if p.is_file() else [] for m, p in paths.items()}
             )
+        claim_results(settings)
         plan = cls(settings, instrument, refresh_sheets(settings, instrument, months))
         plan.gaia.ask_again()
         plan.radiation.ask_again()
@@ -80,10 +81,10 @@ class Plan:
         """What there is to make of particles, the Sun and the other frame types."""
         return RadiationPlan(self)
 
-    @property
+    @cached_property
     def registry(self) -> Registry:
         """What the pipeline makes."""
-        return REGISTRY
+        return registry_of(self.settings)
 
     @cached_property
     def words(self) -> Words:

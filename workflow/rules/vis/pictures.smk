@@ -18,7 +18,7 @@ rule pictures:
         exposure=all_but(*FLATS, *WITHOUT_RAW),
     priority: 4
     conda:
-        "../../envs/visql.yaml"
+        "../../../envs/visql.yaml"
     resources:
         runtime=1,
     params:
@@ -43,7 +43,7 @@ rule pictures_flat:
         exposure=only(*FLATS),
     priority: 4
     conda:
-        "../../envs/visql.yaml"
+        "../../../envs/visql.yaml"
     resources:
         runtime=1,
     params:
@@ -66,7 +66,7 @@ rule pictures_without_raw:
     wildcard_constraints:
         exposure=only(*WITHOUT_RAW),
     conda:
-        "../../envs/visql.yaml"
+        "../../../envs/visql.yaml"
     resources:
         runtime=1,
     params:

@@ -15,7 +15,7 @@ rule catalog:
     wildcard_constraints:
         exposure=all_but(*NOT_CATALOGUED, *WITHOUT_RAW),
     conda:
-        "../../envs/visql.yaml"
+        "../../../envs/visql.yaml"
     threads: 1
     resources:
         runtime=3,
@@ -42,7 +42,7 @@ rule preview:
     wildcard_constraints:
         exposure=only(*NOT_CATALOGUED),
     conda:
-        "../../envs/visql.yaml"
+        "../../../envs/visql.yaml"
     resources:
         runtime=2,
     params:

@@ -16,7 +16,7 @@ rule movie:
     wildcard_constraints:
         name="|".join(MOVIES),
     conda:
-        "../../envs/visql.yaml"
+        "../../../envs/visql.yaml"
     resources:
         runtime=60,
     params:
@@ -43,7 +43,7 @@ rule last_movie:
     benchmark:
         benchmark_file("last_movie")
     conda:
-        "../../envs/visql.yaml"
+        "../../../envs/visql.yaml"
     resources:
         runtime=60,
     params:
@@ -84,7 +84,7 @@ rule performance:
     benchmark:
         benchmark_file("performance")
     conda:
-        "../../envs/visql.yaml"
+        "../../../envs/visql.yaml"
     resources:
         runtime=15,
     params:

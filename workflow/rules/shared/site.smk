@@ -16,7 +16,7 @@ rule pyramid:
         exposure=all_but(),
     priority: 2
     conda:
-        "../../envs/visql.yaml"
+        "../../../envs/visql.yaml"
     resources:
         runtime=1,
     params:
@@ -41,7 +41,7 @@ rule site:
     log:
         log_file("site"),
     conda:
-        "../../envs/visql.yaml"
+        "../../../envs/visql.yaml"
     resources:
         runtime=30,
     params:
@@ -62,7 +62,7 @@ rule alerts:
     log:
         log_file("alerts"),
     conda:
-        "../../envs/visql.yaml"
+        "../../../envs/visql.yaml"
     resources:
         runtime=30,
     params:

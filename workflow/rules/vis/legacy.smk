@@ -11,7 +11,7 @@ rule legacy_month:
     benchmark:
         benchmark_file("legacy_month")
     conda:
-        "../../envs/visql.yaml"
+        "../../../envs/visql.yaml"
     resources:
         runtime=5,
     params:
@@ -31,7 +31,7 @@ rule legacy_list:
     benchmark:
         benchmark_file("legacy_list")
     conda:
-        "../../envs/visql.yaml"
+        "../../../envs/visql.yaml"
     resources:
         runtime=5,
     params:
@@ -51,7 +51,7 @@ rule legacy_catalogue:
     benchmark:
         benchmark_file("legacy_catalogue")
     conda:
-        "../../envs/visql.yaml"
+        "../../../envs/visql.yaml"
     resources:
         runtime=1,
     params:
@@ -73,7 +73,7 @@ rule legacy_stars:
     wildcard_constraints:
         table="stars2|stars2_mom|stars2_gaia|stars2_mom_col",
     conda:
-        "../../envs/visql.yaml"
+        "../../../envs/visql.yaml"
     resources:
         runtime=1,
     params:
@@ -93,7 +93,7 @@ rule legacy_frat:
     benchmark:
         benchmark_file("legacy_frat")
     conda:
-        "../../envs/visql.yaml"
+        "../../../envs/visql.yaml"
     resources:
         runtime=1,
     params:
@@ -114,7 +114,7 @@ rule legacy_ratios:
     benchmark:
         benchmark_file("legacy_ratios")
     conda:
-        "../../envs/visql.yaml"
+        "../../../envs/visql.yaml"
     resources:
         runtime=5,
     params:

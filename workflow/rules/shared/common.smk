@@ -138,7 +138,7 @@ MARKS = Settled(
     targets_of(sys.argv) if workflow.is_main_process else None,
     [
         Path(workflow.basedir, "Snakefile"),
-        *Path(workflow.basedir, "workflow/rules").glob("*.smk"),
+        *Path(workflow.basedir, "workflow/rules").rglob("*.smk"),
     ],
 )
 SETTLED = MARKS.exposures

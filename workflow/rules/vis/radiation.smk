@@ -20,7 +20,7 @@ rule particles:
         exposure=all_but(*FLATS, *NOT_CATALOGUED, *WITHOUT_RAW),
     priority: 4
     conda:
-        "../../envs/visql.yaml"
+        "../../../envs/visql.yaml"
     resources:
         runtime=1,
     params:
@@ -50,7 +50,7 @@ rule month_radiation:
                 f"{MONTHS}/{name}_{{month}}.png",
                 category="Radiation",
                 labels={"picture": label, "of": "{month}"},
-                caption=f"../report/{name}.rst",
+                caption=f"../../report/{name}.rst",
             )
             for name, label in (
                 ("radiation", "particles and lit area"),
@@ -62,7 +62,7 @@ rule month_radiation:
     benchmark:
         benchmark_file("month_radiation")
     conda:
-        "../../envs/visql.yaml"
+        "../../../envs/visql.yaml"
     resources:
         runtime=10,
     params:
@@ -88,7 +88,7 @@ rule detector:
                 f"{MONTHS}/detector_{{month}}_{name}.png",
                 category="Detectors",
                 labels={"picture": label, "of": "{month}"},
-                caption="../report/detector.rst",
+                caption="../../report/detector.rst",
             )
             for name, label in (
                 ("timeline", "timeline"),
@@ -101,7 +101,7 @@ rule detector:
     benchmark:
         benchmark_file("detector")
     conda:
-        "../../envs/visql.yaml"
+        "../../../envs/visql.yaml"
     resources:
         runtime=10,
     params:

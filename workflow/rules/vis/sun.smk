@@ -13,7 +13,7 @@ rule goes_day:
     wildcard_constraints:
         day=r"\d{8}",
     conda:
-        "../../envs/visql.yaml"
+        "../../../envs/visql.yaml"
     resources:
         runtime=30,
     params:
@@ -33,7 +33,7 @@ rule goes_again:
     wildcard_constraints:
         day=r"\d{8}",
     conda:
-        "../../envs/visql.yaml"
+        "../../../envs/visql.yaml"
     resources:
         runtime=30,
     params:
@@ -59,7 +59,7 @@ rule plate:
         exposure=all_but(*WITHOUT_RAW),
     priority: 4
     conda:
-        "../../envs/visql.yaml"
+        "../../../envs/visql.yaml"
     resources:
         runtime=2,
     params:
@@ -90,7 +90,7 @@ rule angles:
     benchmark:
         benchmark_file("angles")
     conda:
-        "../../envs/visql.yaml"
+        "../../../envs/visql.yaml"
     resources:
         runtime=15,
     params:

@@ -17,7 +17,7 @@ rule stars:
         exposure=all_but(*WITHOUT_RAW),
     priority: 1
     conda:
-        "../../envs/visql.yaml"
+        "../../../envs/visql.yaml"
     resources:
         runtime=1,
     params:
@@ -41,7 +41,7 @@ rule moments:
         exposure=all_but(*WITHOUT_RAW),
     priority: 3
     conda:
-        "../../envs/visql.yaml"
+        "../../../envs/visql.yaml"
     resources:
         runtime=1,
     params:

@@ -26,7 +26,7 @@ rule geometry:
         benchmark_file("geometry")
     priority: 5  # the month's longest chain
     conda:
-        "../../envs/visql.yaml"
+        "../../../envs/visql.yaml"
     resources:
         runtime=20,
     params:
@@ -50,7 +50,7 @@ rule ratios:
         benchmark_file("ratios")
     priority: 5  # the month's longest chain
     conda:
-        "../../envs/visql.yaml"
+        "../../../envs/visql.yaml"
     resources:
         runtime=20,
     params:
@@ -69,7 +69,7 @@ rule ratio_pictures:
                 path,
                 category="Photometry and ice",
                 labels={"picture": f"maps, {cls}", "of": "{month}"},
-                caption="../report/ratios.rst",
+                caption="../../report/ratios.rst",
             )
             for path, cls in zip(
                 PLAN.paths("ratio_pictures", "{month}"),
@@ -84,7 +84,7 @@ rule ratio_pictures:
         benchmark_file("ratio_pictures")
     priority: 5  # the month's longest chain
     conda:
-        "../../envs/visql.yaml"
+        "../../../envs/visql.yaml"
     resources:
         runtime=20,
     params:
@@ -105,7 +105,7 @@ rule ratio_sheets:
                 path,
                 category="Photometry and ice",
                 labels={"picture": f"ratio against colour, {cls}", "of": "{month}"},
-                caption="../report/ratios.rst",
+                caption="../../report/ratios.rst",
             )
             for path, cls in zip(
                 PLAN.paths("ratio_sheets", "{month}"),
@@ -118,7 +118,7 @@ rule ratio_sheets:
     benchmark:
         benchmark_file("ratio_sheets")
     conda:
-        "../../envs/visql.yaml"
+        "../../../envs/visql.yaml"
     resources:
         runtime=20,
     params:
@@ -143,7 +143,7 @@ rule trend:
                         "picture": TREND_LABELS[os.path.basename(path)],
                         "of": "all months",
                     },
-                    caption="../report/trend.rst",
+                    caption="../../report/trend.rst",
                 )
                 if os.path.basename(path) in TREND_LABELS
                 else path
@@ -155,7 +155,7 @@ rule trend:
     benchmark:
         benchmark_file("trend")
     conda:
-        "../../envs/visql.yaml"
+        "../../../envs/visql.yaml"
     resources:
         runtime=20,
     params:
@@ -178,7 +178,7 @@ rule month_trend:
     benchmark:
         benchmark_file("month_trend")
     conda:
-        "../../envs/visql.yaml"
+        "../../../envs/visql.yaml"
     resources:
         runtime=5,
     params:

@@ -15,7 +15,7 @@ rule image_quality:
     benchmark:
         benchmark_file("image_quality")
     conda:
-        "../../envs/visql.yaml"
+        "../../../envs/visql.yaml"
     resources:
         runtime=10,
     params:
@@ -32,20 +32,20 @@ rule quality_pictures:
             f"{MONTHS}/psfmoments_{{month}}.png",
             category="Image quality",
             labels={"picture": "sizes and shapes", "of": "{month}"},
-            caption="../report/psfmoments.rst",
+            caption="../../report/psfmoments.rst",
         ),
         timeline=report(
             f"{MONTHS}/IQ_timeline_{{month}}.png",
             category="Image quality",
             labels={"picture": "timeline", "of": "{month}"},
-            caption="../report/timeline.rst",
+            caption="../../report/timeline.rst",
         ),
     log:
         log_file("quality_pictures"),
     benchmark:
         benchmark_file("quality_pictures")
     conda:
-        "../../envs/visql.yaml"
+        "../../../envs/visql.yaml"
     resources:
         runtime=5,
     params:
@@ -63,14 +63,14 @@ rule last_month:
             f"{RESULTS}/timeline/IQ_timeline_lastmonth.png",
             category="Image quality",
             labels={"picture": "timeline", "of": "last 31 days"},
-            caption="../report/lastmonth.rst",
+            caption="../../report/lastmonth.rst",
         ),
     log:
         log_file("last_month"),
     benchmark:
         benchmark_file("last_month")
     conda:
-        "../../envs/visql.yaml"
+        "../../../envs/visql.yaml"
     resources:
         runtime=5,
     params:
@@ -92,7 +92,7 @@ rule month_status:
     benchmark:
         benchmark_file("month_status")
     conda:
-        "../../envs/visql.yaml"
+        "../../../envs/visql.yaml"
     resources:
         runtime=5,
     params:
@@ -114,7 +114,7 @@ rule month_complete:
         benchmark_file("month_complete")
     retries: 0
     conda:
-        "../../envs/visql.yaml"
+        "../../../envs/visql.yaml"
     resources:
         runtime=5,
     params:

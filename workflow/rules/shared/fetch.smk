@@ -6,7 +6,7 @@ rule fetch:
     log:
         log_file("fetch"),
     conda:
-        "../../envs/visql.yaml"
+        "../../../envs/visql.yaml"
     resources:
         runtime=720,
     params:

@@ -13,7 +13,7 @@ rule gaia_tile:
     wildcard_constraints:
         tile=r"\d+",
     conda:
-        "../../envs/visql.yaml"
+        "../../../envs/visql.yaml"
     resources:
         runtime=60,
     params:
@@ -33,7 +33,7 @@ rule gaia_again:
     wildcard_constraints:
         tile=r"\d+",
     conda:
-        "../../envs/visql.yaml"
+        "../../../envs/visql.yaml"
     resources:
         runtime=60,
     params:
@@ -64,7 +64,7 @@ rule gaia_match:
         exposure=all_but(*WITHOUT_RAW),
     priority: 4
     conda:
-        "../../envs/visql.yaml"
+        "../../../envs/visql.yaml"
     resources:
         runtime=1,
     params:

@@ -1,0 +1,99 @@
+# Euclid VIS: raw frames -> catalogue -> stars -> moments -> the month.
+# Targets: month (default), quality, gaia, radiation, movies, timeline, site, alerts, legacy, fetch.
+
+
+include: "../shared/common.smk"
+include: "frames.smk"
+include: "psf.smk"
+include: "pictures.smk"
+include: "quality.smk"
+include: "gaia.smk"
+include: "ratios.smk"
+include: "sun.smk"
+include: "radiation.smk"
+include: "movies.smk"
+include: "legacy.smk"
+include: "../shared/fetch.smk"
+include: "../shared/site.smk"
+
+
+onstart:
+    begin()
+
+
+onsuccess:
+    MARKS.keep()
+    end_run(Path(RESULTS))
+    if PLAN.run_messages():
+        logger.warning(PLAN.run_messages())
+
+
+onerror:
+    MARKS.keep(unfinished_exposures())
+    tell_of_failure()
+    end_run(Path(RESULTS))
+    logger.error(PLAN.failure_summary())
+
+
+localrules:
+    month,
+    quality,
+    gaia,
+    radiation,
+    movies,
+    timeline,
+    legacy,
+
+
+# Where Snakemake runs, on a cluster too: what asks the world, which compute nodes often cannot, and what takes a second.
+localrules:
+    fetch,
+    gaia_tile,
+    gaia_again,
+    goes_day,
+    goes_again,
+    alerts,
+    month_status,
+    month_complete,
+
+
+rule month:
+    default_target: True
+    input:
+        all_products,
+        expand(f"{MONTHS}/complete.tsv", month=PLAN.months),
+        queries_of("gaia"),
+        queries_of("radiation"),
+
+
+rule quality:
+    input:
+        products_of("quality"),
+
+
+rule gaia:
+    input:
+        lambda _: PLAN.gaia.asking,
+        products_of("gaia"),
+
+
+rule radiation:
+    input:
+        lambda _: PLAN.radiation.asking,
+        products_of("radiation"),
+
+
+rule movies:
+    input:
+        products_of("movies"),
+
+
+rule timeline:
+    input:
+        products_of("timeline"),
+
+
+rule legacy:
+    input:
+        of_months(PLAN.legacy),
+        missing_of("legacy"),
