@@ -17,3 +17,7 @@ except VisqlError as error:
 
 
 include: f"workflow/rules/{PIPELINE}/main.smk"
+
+
+# Snakemake forgets which target an included file calls its default.
+workflow.default_target = PLAN.registry.default_target

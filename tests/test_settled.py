@@ -342,9 +342,9 @@ def test_what_tells_days_apart_is_short():
 )
 def test_commands_that_only_make_what_is_missing(command, targets, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert targets_of(["/bin/snakemake", *command.split()]) == targets
-    assert targets_of(["/x/snakemake/__main__.py", *command.split()]) == targets
-    assert targets_of(["pytest", *command.split()]) is None
+    assert targets_of(["/bin/snakemake", *command.split()], "month") == targets
+    assert targets_of(["/x/snakemake/__main__.py", *command.split()], "month") == targets
+    assert targets_of(["pytest", *command.split()], "month") is None
 
 
 def test_a_profile_counts(tmp_path, monkeypatch):
@@ -353,4 +353,4 @@ def test_a_profile_counts(tmp_path, monkeypatch):
     profile.mkdir()
     for text, targets in (("keep-going: true\n", {"month"}), ("forceall: true\n", None)):
         (profile / "config.yaml").write_text(text)
-        assert targets_of(["snakemake", "--profile", str(profile)]) == targets
+        assert targets_of(["snakemake", "--profile", str(profile)], "month") == targets

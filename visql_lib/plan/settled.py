@@ -32,7 +32,6 @@ from visql_lib.tables.sheet import USABLE, SheetRow
 
 log = logging.getLogger(__name__)
 
-_DEFAULT_TARGET = "month"
 # Options of snakemake that say how to run, not what.
 _HOW = frozenset(
     """
@@ -46,13 +45,15 @@ _HOW = frozenset(
 _OF_CLUSTERS = ("slurm_", "cluster_generic_")
 
 
-def targets_of(arguments: Sequence[str]) -> frozenset[str] | None:
+def targets_of(arguments: Sequence[str], default: str) -> frozenset[str] | None:
     """Return the targets of a command of snakemake that only makes, or shows, what is missing.
 
     Parameters
     ----------
     arguments : sequence of str
         The command, its name first.
+    default : str
+        What it makes where no target is named.
 
     Returns
     -------
@@ -73,7 +74,7 @@ def targets_of(arguments: Sequence[str]) -> frozenset[str] | None:
     asked = {name for name, value in given.items() if value != usual.get(name)}
     if any(name not in _HOW and not name.startswith(_OF_CLUSTERS) for name in asked):
         return None
-    return frozenset(given["targets"] or (_DEFAULT_TARGET,))
+    return frozenset(given["targets"] or (default,))
 
 
 def told_apart(some: Collection[str], others: Collection[str]) -> str:

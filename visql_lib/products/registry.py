@@ -240,6 +240,8 @@ class Registry:
         The field of paths that names a group, such as ``month``.
     stages : tuple of Stage
         In the order of the data's way.
+    default_target : str
+        The target of the workflow that makes all that the settings ask for.
     targets : mapping
         Target of the workflow -> the stages whose products it makes, with all they need.
     words : callable
@@ -255,6 +257,7 @@ class Registry:
     pipeline: str
     group: str
     stages: tuple[Stage, ...]
+    default_target: str
     targets: Mapping[str, tuple[str, ...]]
     words: Callable[[Any], Words]
     values: Callable[[Any], Mapping[str, Any]]

@@ -39,6 +39,7 @@ REGISTRY = Registry(
     pipeline="vis",
     group="month",
     stages=(*STORE_STAGES, *FRAME_STAGES, *MONTH_STAGES, *LEGACY_STAGES, *ALL_STAGES),
+    default_target="month",
     targets={
         "quality": ("image_quality", "quality_pictures"),
         "gaia": ("geometry", "ratio_pictures", "ratio_sheets"),

@@ -135,7 +135,11 @@ def all_but(*exposures):
 
 MARKS = Settled(
     PLAN,
-    targets_of(sys.argv) if workflow.is_main_process else None,
+    (
+        targets_of(sys.argv, PLAN.registry.default_target)
+        if workflow.is_main_process
+        else None
+    ),
     [
         Path(workflow.basedir, "Snakefile"),
         *Path(workflow.basedir, "workflow/rules").rglob("*.smk"),

@@ -58,7 +58,6 @@ localrules:
 
 
 rule month:
-    default_target: True
     input:
         all_products,
         expand(f"{MONTHS}/complete.tsv", month=PLAN.months),
