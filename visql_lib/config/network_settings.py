@@ -30,13 +30,13 @@ def _proxy(text: str) -> str:
 
 
 class NetworkSettings(Section):
-    """The way to the archive, the services and those who are told; no result depends on it."""
+    """Access to archive, services, webhook and mail; no result depends on it."""
 
     recorded: ClassVar[bool] = False
 
     proxy: Annotated[str, AfterValidator(_proxy)] = setting(
         ENVIRONMENT,
         None,
-        "Proxy of all requests: environment (HTTP_PROXY, HTTPS_PROXY, NO_PROXY), none, or an address.",
+        "Proxy for all requests: environment (HTTP_PROXY, HTTPS_PROXY, NO_PROXY), none, or an address.",
         secret=True,
     )
