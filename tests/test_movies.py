@@ -280,7 +280,7 @@ def test_broken_tables_cost_their_frame_only(month: Month) -> None:
     (month.goes / "goes_2024-07-12.parquet").write_bytes(b"no table")
     lost = month.folder / "lost.parquet"
     assert len(decoded(month.run("--goes", month.goes, "--goes", lost, "--angles", lost))) == 3
-    assert month.said.count("lost.parquet: is not there") == 2
+    assert month.said.count("lost.parquet: does not exist") == 2
     assert "dark_radmaps.parquet" in month.said
     assert "goes_2024-07-12.parquet" in month.said
 

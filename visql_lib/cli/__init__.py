@@ -22,47 +22,47 @@ _GARBAGE = 100_000
 
 # Subcommand -> (module, one line of help), in the order of the data's way.
 COMMANDS: dict[str, tuple[str, str]] = {
-    "simulate": ("simulate", "Make raw exposures with known truth."),
-    "fetch": ("fetch", "Load new raw frames from the archive."),
-    "watch": ("watch", "Look for new frames again and again, and run the workflow."),
+    "simulate": ("simulate", "Simulate raw exposures with known truth."),
+    "fetch": ("fetch", "Download new raw frames from the archive."),
+    "watch": ("watch", "Watch for new frames and run the workflow."),
     "index": ("index", "List raw frames in the exposure sheets."),
     "catalog": ("catalog", "Detect and measure the sources of one exposure."),
-    "preview": ("preview", "Thumbnail, zooms and levels of one frame of any type."),
+    "preview": ("preview", "Make thumbnail, zooms and levels of one frame of any type."),
     "stars": ("stars", "Select the stars of a catalogue."),
     "moments": ("moments", "Measure the PSF moments of the selected stars."),
-    "gaia-tile": ("gaia_tile", "Fetch the Gaia stars of one tile of the sky."),
-    "gaia-project": ("gaia_project", "Gaia stars of an exposure in focal-plane coordinates."),
+    "gaia-tile": ("gaia_tile", "Download the Gaia stars of one tile of the sky."),
+    "gaia-project": ("gaia_project", "Project Gaia stars to focal-plane coordinates."),
     "gaia-match": ("gaia_match", "Match stars to Gaia: astrometry and flux ratios."),
     "pictures": ("pictures", "Draw the pictures of one exposure."),
-    "ratios": ("ratios", "Gather the flux ratios of a month: the matrix time x space."),
-    "geometry": ("geometry", "Geometry of the focal plane and boresights of a month."),
-    "ratio-pictures": ("ratio_pictures", "Draw a month's flux ratios over the focal plane."),
-    "ratio-sheets": ("ratio_sheets", "Draw a month's flux ratios against colour, by CCD."),
-    "trend": ("trend", "Flux loss over all months: rates, steps, forecast, pictures."),
-    "month-trend": ("month_trend", "What the trend says of one month."),
-    "radiation": ("radiation", "Particles of one exposure: counts, rates, maps."),
-    "goes": ("goes", "X-ray flux of the Sun: GOES files to one series."),
-    "goes-day": ("goes_day", "Fetch the X-ray flux of the Sun of one day."),
-    "goes-picture": ("goes_picture", "Draw the X-ray flux of the Sun around one exposure."),
-    "plate-solve": ("plate_solve", "Find where an exposure points, with astrometry.net."),
-    "angles": ("angles", "Pointing, angles to the Sun and its X-ray flux, of a month."),
-    "month-radiation": ("month_radiation", "Radiation of a month, and where light leaks in."),
-    "detector": ("detector", "Levels and defects of a month's frames."),
-    "movie": ("movie", "Movie of the exposures of a month."),
-    "performance": ("performance", "When each product of a month was made."),
-    "quality": ("quality", "Median moments, scores and status of a month."),
-    "quality-pictures": ("quality_pictures", "Draw the pictures of a month's image quality."),
-    "legacy": ("legacy", "Write the text tables of the original system."),
-    "import-legacy": ("import_legacy", "Read text tables of the original system into the results."),
-    "status": ("status", "Say what failed in a month; exit 1 if anything did."),
-    "provenance": ("provenance", "Say where a product comes from."),
-    "verify": ("verify", "Say which products of a month are missing, stale, foreign or damaged."),
-    "pyramid": ("pyramid", "Tiles of a frame for the site's viewer."),
-    "site": ("site", "Write the pages, or bring them up to date."),
-    "alerts": ("alerts", "Note what is out of range, tell who wants to know."),
-    "archive-month": ("archive_month", "Move or drop the raw frames of an old month."),
-    "serve-archive": ("serve_archive", "A small archive on this machine, for tests and practice."),
-    "schema": ("schema", "Write the schema and the documentation of settings, tables and flags."),
+    "ratios": ("ratios", "Bin the flux ratios of a month in time and position."),
+    "geometry": ("geometry", "Fit the geometry of the focal plane and the boresights of a month."),
+    "ratio-pictures": ("ratio_pictures", "Draw maps of the flux ratios of a month."),
+    "ratio-sheets": ("ratio_sheets", "Draw the flux ratios of a month against colour, by CCD."),
+    "trend": ("trend", "Measure the flux loss over all months: rates, steps, forecast."),
+    "month-trend": ("month_trend", "Extract the flux loss, rate and forecast of one month from the trend."),
+    "radiation": ("radiation", "Count the particles of one exposure: rates and maps."),
+    "goes": ("goes", "Combine GOES files into one time series of the solar X-ray flux."),
+    "goes-day": ("goes_day", "Download the solar X-ray flux of one day."),
+    "goes-picture": ("goes_picture", "Draw the solar X-ray flux around one exposure."),
+    "plate-solve": ("plate_solve", "Determine the pointing of an exposure with astrometry.net."),
+    "angles": ("angles", "Collect pointing, solar angles and solar X-ray flux of a month."),
+    "month-radiation": ("month_radiation", "Summarise the radiation and light leaks of a month."),
+    "detector": ("detector", "Measure detector levels and defects of a month."),
+    "movie": ("movie", "Make a movie of the exposures of a month."),
+    "performance": ("performance", "List when each product of a month was made."),
+    "quality": ("quality", "Compute median moments, scores and status for a month."),
+    "quality-pictures": ("quality_pictures", "Draw the image quality of a month."),
+    "legacy": ("legacy", "Export the text tables of the original scripts."),
+    "import-legacy": ("import_legacy", "Import text tables of the original scripts."),
+    "status": ("status", "List the status of all frames of a month; exit 1 if any failed."),
+    "provenance": ("provenance", "Show how a product was made."),
+    "verify": ("verify", "Find missing, stale, damaged or foreign products of a month."),
+    "pyramid": ("pyramid", "Cut a frame into tiles for the viewer of the site."),
+    "site": ("site", "Write or update the web pages."),
+    "alerts": ("alerts", "Update the alerts, and send them."),
+    "archive-month": ("archive_month", "Move or delete the raw frames of an old month."),
+    "serve-archive": ("serve_archive", "Run a test archive on this machine."),
+    "schema": ("schema", "Generate the schema and documentation of settings, tables and flags."),
 }
 
 
@@ -83,7 +83,7 @@ class LazyGroup(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the subcommands without importing them."""
-        with formatter.section("Steps, in the order of the data"):
+        with formatter.section("Steps, in the order of processing"):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
 
     def resolve_command(
@@ -104,12 +104,12 @@ class LazyGroup(click.Group):
 )
 @click.version_option(__version__, prog_name="visql")
 def cli() -> None:
-    """Quality numbers, pictures and trends from raw frames.
+    """Image quality, pictures and trends from raw frames.
 
-    Each step reads the files named, in the order of the data's way, and writes
-    its result to -o. `visql STEP --help` tells units and gives an example.
+    Each step reads the given files and writes its result to the file given with -o.
+    `visql STEP --help` describes the arguments and their units, with an example.
 
-    Exit codes: 0 done, 1 failed on this input, 2 wrong usage or settings.
+    Exit codes: 0 success, 1 failure on this input, 2 wrong usage or settings.
     """
 
 
@@ -135,7 +135,7 @@ def main() -> None:
         click.echo(f"visql: {error.filename or ''}: {error.strerror or error}", err=True)
         sys.exit(1)
     except MemoryError as error:
-        click.echo(f"visql: out of memory ({error or 'no more to be had'}); give the job more", err=True)
+        click.echo(f"visql: out of memory ({error or 'no memory left'}); give the job more memory", err=True)
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)

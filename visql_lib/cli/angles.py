@@ -23,19 +23,20 @@ HORIZONS = "horizons"
 
 @step(
     "angles",
-    """Gather pointing, angles to the Sun and its X-ray flux for all exposures of SHEET.
+    """Collect pointing, angles to the Sun and solar X-ray flux for all exposures of SHEET.
 
-    Angles [deg] are those of the header, else computed with the pointing of the
-    header or of the plate solution beside the sheet (YYYYMM/E/E.wcs), seen from the
-    spacecraft (sun.ephemeris) or else from the Earth; every row says its source. SERIES are tables
-    of `visql goes-day` or `visql goes`; flux in W/m2, fluence in J/m2.""",
+    Angles [deg] are taken from the header if possible. Otherwise they are computed from
+    the pointing in the header or in the plate solution next to the sheet
+    (YYYYMM/E/E.wcs), as seen from the spacecraft (sun.ephemeris) or else from the
+    Earth; every row gives its source. SERIES are tables made by `visql goes-day` or
+    `visql goes`. Flux is in W/m2, fluence in J/m2.""",
     "visql angles results/exposures/202407.tsv goes_202407*.parquet -o angles_202407.parquet"
     " --text All_Angles_and_GOES_202407.txt",
 )
 @click.argument("sheet", type=INPUT)
 @click.argument("series", type=INPUT, nargs=-1)
 @output_option("Angles (Parquet).")
-@click.option("--text", type=OUTPUT, metavar="TXT", help="Also write the text table.")
+@click.option("--text", type=OUTPUT, metavar="TXT", help="Also write a text table.")
 def command(
     sheet: Path, series: tuple[Path, ...], output: Path, text: Path | None, config: Path | None
 ) -> None:

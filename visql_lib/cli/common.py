@@ -51,7 +51,7 @@ def config_option(function: F) -> F:
         "config",
         type=INPUT,
         metavar="FILE",
-        help="Settings (YAML); defaults where it is silent. See docs/configuration.md.",
+        help="Settings file (YAML), for settings other than the defaults; see docs/configuration.md.",
     )(function)
 
 
@@ -64,7 +64,7 @@ def verbose_option(function: F) -> F:
         expose_value=False,
         is_eager=True,
         callback=lambda _ctx, _param, value: set_up_logging(value),
-        help="Say more.",
+        help="Log more messages.",
     )(function)
 
 
@@ -91,7 +91,7 @@ def settings_of(config: Path | None) -> Settings:
 RECORD_FAILURE = click.option(
     "--record-failure",
     is_flag=True,
-    help="If this exposure fails, write empty tables that carry the reason, and exit 0.",
+    help="If this exposure fails, write empty tables that contain the reason, and exit with 0.",
 )
 
 
@@ -99,7 +99,7 @@ AGAIN = click.option(
     "--again",
     type=OUTPUT,
     metavar="NOTE",
-    help="Ask again: a result that would say the same stays as it is. What came of it is noted in this file.",
+    help="Retry the download; rewrite the result only if it changes, and write the outcome to this file.",
 )
 
 

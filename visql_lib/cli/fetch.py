@@ -34,25 +34,28 @@ def _month(_context: click.Context, _parameter: click.Parameter, text: str | Non
 
 @step(
     "fetch",
-    """Load from the archive what is missing in the raw folders, newest first.
+    """Download the frames that are missing in the raw folders from the archive, newest first.
 
-    By default asks for what the archive got within fetch.days. Frames are unpacked as
-    they arrive, checked, and put into a subfolder per month of fetch.folder. A
-    download that broke goes on where it stopped. What the archive has is listed in
-    {results}/archive_names.parquet and le1-vs-iws.txt. Passwords come from netrc or
-    a keyring. Exit code 1 if something failed; the rest is loaded nevertheless.""",
+    By default, looks for frames that reached the archive within fetch.days. Frames are
+    unpacked while they are downloaded, checked, and stored in one subfolder of
+    fetch.folder per month. Interrupted downloads are resumed. The frames of the archive
+    are listed in {results}/archive_names.parquet and le1-vs-iws.txt. Passwords are read
+    from netrc or a keyring. The exit code is 1 if a download failed; the others are
+    still made.""",
     "visql fetch --month 202407 --max 10",
 )
-@click.option("--month", metavar="YYYYMM", callback=_month, help="Frames observed in this month.")
+@click.option("--month", metavar="YYYYMM", callback=_month, help="Download frames observed in this month.")
 @click.option(
     "--since",
     type=click.DateTime(["%Y-%m-%d"]),
     metavar="DATE",
-    help="Frames the archive got since this day.",
+    help="Download frames that reached the archive since this day.",
 )
-@click.option("--dry-run", is_flag=True, help="Say what would be loaded; write nothing.")
-@click.option("--max", "most", type=click.IntRange(1), metavar="N", help="Load N frames at most.")
-@click.option("--again", is_flag=True, help="Also frames that were dropped, or found broken within a day.")
+@click.option("--dry-run", is_flag=True, help="List what would be downloaded; write nothing.")
+@click.option("--max", "most", type=click.IntRange(1), metavar="N", help="Download at most N frames.")
+@click.option(
+    "--again", is_flag=True, help="Include frames that were deleted, or found broken within the last day."
+)
 def command(
     month: str | None,
     since: datetime | None,
@@ -162,7 +165,7 @@ def _folder(settings: Settings) -> Path:
     from visql_lib.steps.fetch import is_inside
 
     if settings.fetch.source != "euclid":
-        raise ConfigError("fetch.source is none: set it to euclid to load frames from the archive")
+        raise ConfigError("fetch.source is none: set it to euclid to download frames from the archive")
     raw = [Path(name) for name in settings.raw]
     for place in raw:
         if not place.is_dir():
@@ -170,7 +173,7 @@ def _folder(settings: Settings) -> Path:
     folder = Path(settings.fetch.folder) if settings.fetch.folder else raw[0]
     if not is_inside(folder, raw):
         raise ConfigError(
-            f"fetch.folder {folder}: is in none of the raw folders, so its frames would not be found"
+            f"fetch.folder {folder}: is not inside a raw folder, so its frames would not be found"
         )
     return folder
 
@@ -178,7 +181,9 @@ def _folder(settings: Settings) -> Path:
 def _say_clock(listing: Listing) -> None:
     if abs(listing.clock) > _CLOCK:
         word = "ahead of" if listing.clock > 0 else "behind"
-        log.warning("our clock is %.0f h %s the archive's", abs(listing.clock) / 3600, word)
+        log.warning(
+            "the clock of this machine is %.0f h %s that of the archive", abs(listing.clock) / 3600, word
+        )
 
 
 def _write(settings: Settings, plan: Plan, done: datetime | None) -> None:

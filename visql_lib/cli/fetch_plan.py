@@ -50,7 +50,7 @@ class Plan:
         products, odd = understand(listing.products)
         if odd:
             shown = ", ".join(odd[:_SHOWN])
-            log.warning("%d products are not named like raw frames: %s", len(odd), shown)
+            log.warning("%d products of the archive do not have the name of a raw frame: %s", len(odd), shown)
         listed = {p.name for p in products if month in (None, p.month)}
         roots = {p.identity[0] for p in products if p.name in listed}  # what else is known of these
         others = [r for r in known.values() if r.exposure.rpartition(".bin_")[0] in roots]
@@ -112,14 +112,14 @@ class Judge:
             if not version:
                 return names.HERE, ""
             if frame.path != target:
-                reason = f"{frame.path} is {version}; remove it, then it is loaded"
+                reason = f"{frame.path} is {version}; delete it, and it will be downloaded again"
                 log.warning("%s: %s", stem, reason)
                 return (names.REFUSED if frame.broken else names.HERE), reason
             replaced[stem] = version
             return names.MISSING, f"{target.name} is {version}"
         made = f"{self.settings.results}/exposures/{product.month}/{stem}/{stem}_quadrants.parquet"
         if not self.again and os.path.isfile(made):  # noqa: PTH113 (Path takes longer, ten thousand times)
-            return names.GONE, "its products are complete; --again loads it"
+            return names.GONE, "its products are complete; use --again to download it"
         old = self.known.get(product.name)
         if old and old.state == names.REFUSED and not self.again and stamp(self.now - _REST) < old.tried:
             return names.REFUSED, old.reason

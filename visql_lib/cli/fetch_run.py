@@ -49,14 +49,12 @@ class Outcome:
         states = ", ".join(f"{n} {state}" for state, n in sorted(self.counts.items())) or "nothing"
         lines = [f"{self.asked}: {states}"]
         if self.dry_run:
-            lines += [*self.would, f"{len(self.would)} would be loaded, {self.left} left for later"]
+            lines += [*self.would, f"{len(self.would)} would be downloaded, {self.left} left for later"]
             return "\n".join(lines)
         rate = f" in {self.seconds:.0f} s" if self.loaded else ""
-        text = (
-            f"{len(self.loaded)} loaded ({self.size / 1e9:.3g} GB, {self.received / 1e9:.3g} GB sent{rate})"
-        )
-        text += f", {len(self.failures)} failures, {self.left} left for later"
-        lines.append(text + f", {self.busy} being loaded by another process" * bool(self.busy))
+        text = f"{len(self.loaded)} downloaded ({self.size / 1e9:.3g} GB, "
+        text += f"{self.received / 1e9:.3g} GB received{rate}), {len(self.failures)} failures, {self.left} left for later"
+        lines.append(text + f", {self.busy} being downloaded by another process" * bool(self.busy))
         return "\n".join(lines)
 
     @property
@@ -93,7 +91,7 @@ class Run:
         start = datetime.now(UTC)
         started = 0
         # Closed, whoever is interrupted: what is being loaded must not go on to its end.
-        with progress("Loading", len(wanted)) as advance, closing(self._results(wanted)) as results:
+        with progress("Downloading", len(wanted)) as advance, closing(self._results(wanted)) as results:
             for product, future in results:
                 started += 1
                 self._take(product, future)
@@ -154,9 +152,9 @@ class Run:
         late = timedelta(seconds=self.settings.index.date_after_name)
         if not -BEFORE_NAME <= header.start - product.start <= late:
             raise FrameError(
-                f"{path}: is of {header.start:%Y-%m-%dT%H:%M:%S} by its header (DATE-OBS), not of "
-                f"{product.start:%Y-%m-%dT%H:%M:%S}, as was asked for (index.date_after_name says how long "
-                "after the time in its name an exposure may begin)"
+                f"{path}: is of {header.start:%Y-%m-%dT%H:%M:%S} according to its header (DATE-OBS), not of "
+                f"{product.start:%Y-%m-%dT%H:%M:%S} as requested (index.date_after_name is the longest "
+                "delay of an exposure after the time in its name)"
             )
 
     def _take(self, product: Product, future: Future[Any]) -> None:
@@ -214,7 +212,7 @@ class Run:
         self.outcome.failures.append(f"{product.exposure}: {error}")
         self._note(product, state, str(error))
         if ends and not self.stop.is_set():
-            log.error("no further frames are loaded in this run")
+            log.error("no further frames are downloaded in this run")
             self.stop.set()
             self.plan.unfinished = True
 

@@ -59,8 +59,8 @@ def check_same_frame(exposure: Exposure, meta: Mapping[str, Any], table: Path) -
     """
     if exposure.pixels != meta.get("pixels", exposure.pixels):
         raise FrameError(
-            f"{exposure.path}: holds other pixels than those {table.name} was made from; if its size and "
-            "time are what they were, touch it: the next run then does all of it again"
+            f"{exposure.path}: its pixels are not those from which {table.name} was made; if its size and "
+            "time are unchanged, touch the file, and the next run will remake all its products"
         )
 
 

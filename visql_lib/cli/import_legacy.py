@@ -88,19 +88,17 @@ class Report:
 
 @step(
     "import-legacy",
-    """Import the text tables of the original system found in FOLDER and below.
+    """Import the text tables of the original scripts from FOLDER and its subfolders.
 
-    Tables of stars, moments and flux ratios become tables of their exposures,
-    medians, archive names and ratios per exposure or CCD rows of the imported
-    tables of their month: a month can then run without raw files. What VISQL
-    measured itself is never overwritten, and importing a folder again changes
-    nothing. Exit code 1 if a table was broken; the others are imported all the same.""",
+    Tables of stars, moments and flux ratios become tables of their exposures. Medians,
+    archive names, and ratios per exposure or CCD become rows of the imported tables
+    of their month, which can then be processed without raw files. VISQL's own
+    measurements are never overwritten, and importing a folder again changes nothing.
+    The exit code is 1 if a table is broken; the others are still imported.""",
     "visql import-legacy old/products --results results",
 )
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option(
-    "--results", type=FOLDER, metavar="DIR", help="Folder of all products [default: as configured]."
-)
+@click.option("--results", type=FOLDER, metavar="DIR", help="Results folder [default: from the settings].")
 def command(folder: Path, results: Path | None, config: Path | None) -> None:
     """Read, convert, write, tell."""
     from visql_lib.frames.instrument import load_instrument
@@ -120,7 +118,7 @@ def command(folder: Path, results: Path | None, config: Path | None) -> None:
     for line in report.lines():
         click.echo(line)
     if not report.counts:
-        click.echo(f"{folder}: holds no table of the original system")
+        click.echo(f"{folder}: contains no table of the original scripts")
     if report.broken:
         click.get_current_context().exit(1)
 

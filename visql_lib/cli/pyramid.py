@@ -44,19 +44,22 @@ _BLACK, _WHITE = -2.5, 8.0  # rms from the median: what the viewer shows at firs
 
 @step(
     "pyramid",
-    """Cut the raw frame RAW, of any type, into tiles for the site's viewer.
+    """Cut the raw frame RAW, of any type, into tiles for the viewer of the site.
 
-    Shows means of 8 x 8 px [ADU], bias included; with --full every pixel: some 200 MB for
-    a frame of Euclid VIS. Writes FOLDER/tiles.js, which says how grey levels and pixel values
-    [ADU] and how tiles and focal plane [deg] belong together, and
-    FOLDER/BINNING/COLUMN_ROW.jpg. What was in FOLDER is replaced.""",
+    Tiles show means of 8 x 8 px [ADU], including the bias, or every pixel with --full
+    (about 200 MB for a frame of Euclid VIS). Writes FOLDER/BINNING/COLUMN_ROW.jpg and
+    FOLDER/tiles.js, which relates grey levels to pixel values [ADU], and tiles to the focal
+    plane [deg]. The previous content of FOLDER is replaced.""",
     "visql pyramid raw/E.fits -o site/tiles/202407/E",
 )
 @click.argument("raw", type=INPUT)
-@output_option("Tiles: their folder.", FOLDER, "FOLDER")
-@click.option("--full", is_flag=True, help="Full resolution.")
+@output_option("Folder of the tiles.", FOLDER, "FOLDER")
+@click.option("--full", is_flag=True, help="Write tiles of full resolution.")
 @click.option(
-    "--quadrants", type=INPUT, metavar="FILE", help="Table of levels: refuse a frame it was not made from."
+    "--quadrants",
+    type=INPUT,
+    metavar="FILE",
+    help="Table of quadrants: reject RAW if it was made from another frame.",
 )
 @RECORD_FAILURE
 def command(
@@ -217,7 +220,7 @@ def _replaced(folder: Path) -> Iterator[Path]:
     there = folder.iterdir() if folder.is_dir() else ()
     known = (INDEX, sidecar(folder / INDEX).name)
     if others := [p.name for p in there if p.name not in known and not p.name.isdigit()]:
-        raise click.UsageError(f"{folder} holds {min(others)}, which would be lost: give another folder")
+        raise click.UsageError(f"{folder} contains {min(others)}, which would be lost: give another folder")
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".part-", dir=folder.parent) as name:
         made = Path(name) / "tiles"

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 @step(
     "ratio-pictures",
-    """Draw the flux ratios RATIOS of a month: six hexagon maps of each exposure class.
+    """Draw maps of the flux ratios RATIOS of a month, six per exposure class.
 
-    N, mean ratio on two scales, mean G [mag], mean log flux [ADU], scatter over the
-    focal plane [deg]: iceplot_FPA_YYYYMM_EXPTIME.png. With --days also those of every
-    day and week.""",
+    Draws iceplot_FPA_YYYYMM_EXPTIME.png with hexagonally binned maps of the focal plane
+    [deg]: N, mean ratio on two scales, mean G [mag], mean log flux [ADU], scatter. --days
+    also draws the maps of every day and week.""",
     "visql ratio-pictures ratios_202407.parquet -o months/202407",
 )
 @click.argument("ratios", type=INPUT)

@@ -146,7 +146,11 @@ class PlateSettings(Section):
     time_limit: float = setting(60.0, "s", "Time limit for one exposure.", gt=0)
     radius: float = setting(2.0, "deg", "Radius of the search around the boresight of the header.", gt=0)
     scale_error: float = setting(
-        0.05, None, "Largest relative error of the pixel scale for which the search is made.", gt=0, lt=1
+        0.05,
+        None,
+        "Largest error of the pixel scale for which the search is made, as a fraction.",
+        gt=0,
+        lt=1,
     )
     blind: bool = setting(True, None, "If this fails, search the whole sky with the installed indexes.")
     stars: int = setting(200, None, "Number of brightest stars used.", ge=10)

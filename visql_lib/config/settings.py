@@ -39,7 +39,7 @@ class IndexSettings(Section):
     suffixes: tuple[str, ...] = setting(
         (".fits", ".fits.gz", ".fits.fz", ".fit", ".fit.gz", ".fit.fz"),
         None,
-        "Endings of raw files, in upper or lower case; of several files of an exposure, the first ending is used.",
+        "Endings of raw files, in any case; if an exposure has several files, the first ending is used.",
     )
     date_after_name: float = setting(
         1200.0,
