@@ -53,7 +53,8 @@ class Outcome:
             return "\n".join(lines)
         rate = f" in {self.seconds:.0f} s" if self.loaded else ""
         text = f"{len(self.loaded)} downloaded ({self.size / 1e9:.3g} GB, "
-        text += f"{self.received / 1e9:.3g} GB received{rate}), {len(self.failures)} failures, {self.left} left for later"
+        text += f"{self.received / 1e9:.3g} GB received{rate})"
+        text += f", {len(self.failures)} failures, {self.left} left for later"
         lines.append(text + f", {self.busy} being downloaded by another process" * bool(self.busy))
         return "\n".join(lines)
 
