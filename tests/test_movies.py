@@ -291,7 +291,7 @@ def test_a_damaged_day_is_made_again(month: Month, length: int) -> None:
     path = next((month.cache / "xcosmix" / "202407").glob("2024-07-13-*"))
     path.write_bytes(path.read_bytes()[:length])
     month.run("--goes", month.goes)
-    assert f"{path.name}: is damaged, and made again" in month.said
+    assert f"{path.name}: is damaged and is remade" in month.said
     assert actual_checksum(month.movie) == first
 
 

@@ -40,7 +40,7 @@ HORIZONS = "horizons"
 def command(
     sheet: Path, series: tuple[Path, ...], output: Path, text: Path | None, config: Path | None
 ) -> None:
-    """Read, gather, write."""
+    """Read the sheet and the series, collect the angles, write the tables."""
     from visql_lib.cli.frame_pass import provenance
     from visql_lib.frames.instrument import load_instrument
     from visql_lib.months.angles import month_angles
@@ -75,7 +75,7 @@ def command(
 
 
 def _ephemeris(settings: Settings, rows: Sequence[SheetRow]) -> tuple[Ephemeris | None, list[str]]:
-    """Return the spacecraft's positions, if some are configured and can be had, and what is to be said."""
+    """Return the positions of the spacecraft, if configured and available, and messages about them."""
     from visql_lib.archives.errors import SourceError
     from visql_lib.tables.ephemeris import read_ephemeris
 
@@ -92,7 +92,7 @@ def _ephemeris(settings: Settings, rows: Sequence[SheetRow]) -> tuple[Ephemeris 
 
 
 def _ask_horizons(settings: Settings, rows: Sequence[SheetRow]) -> Ephemeris | None:
-    """Ask for the days of those exposures whose header has no angles; None if there is none."""
+    """Query the days of exposures without angles in the header; None if there are none."""
     import numpy as np
 
     from visql_lib.archives.horizons import spacecraft_positions

@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 def command(
     month: str, target: Path | None, drop: bool, yes: bool, dry_run: bool, config: Path | None
 ) -> int:
-    """Look, say, do."""
+    """Select the frames, report them, move or delete them."""
     from filelock import FileLock, Timeout
 
     from visql_lib.config import settings_from_mapping
@@ -105,7 +105,7 @@ def _drop(settings: Settings, month: str, dry_run: bool) -> int:
 
 
 def _say(frames: list[Frame], what: str, dry_run: bool) -> None:
-    """Say which frames go, how much that is, and why others stay."""
+    """Report which frames are moved or deleted, their size, and why others are kept."""
     going = [frame for frame in frames if not frame.obstacle]
     for frame in going if dry_run else ():
         click.echo(f"would be {'' if what == 'removed' else 'moved '}{what}: {frame.path}")

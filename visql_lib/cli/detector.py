@@ -45,7 +45,7 @@ def command(
     pictures: Path | None,
     config: Path | None,
 ) -> None:
-    """Read, gather, judge, write, draw."""
+    """Read the tables of quadrants, combine and check them, write the tables, draw."""
     from visql_lib.cli.frame_pass import provenance
     from visql_lib.config.thresholds import load_thresholds
     from visql_lib.frames.instrument import load_instrument

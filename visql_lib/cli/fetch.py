@@ -64,7 +64,7 @@ def command(
     again: bool,
     config: Path | None,
 ) -> None:
-    """Ask, load, write."""
+    """Query the archive, download, write the list of names."""
     from visql_lib.archives.errors import ArchiveError
 
     if month and since:
@@ -88,7 +88,7 @@ def fetch_frames(
     again: bool = False,
     now: datetime | None = None,
 ) -> Outcome:
-    """Load what is missing.
+    """Download the missing frames.
 
     Parameters
     ----------
@@ -156,7 +156,7 @@ def fetch_frames(
 
 
 def _folder(settings: Settings) -> Path:
-    """Return where frames go; complain about folders that are not there.
+    """Return the folder for downloads; raise an error for folders that do not exist.
 
     A raw folder that is missing may be a disk that is not mounted: everything would be
     loaded again.

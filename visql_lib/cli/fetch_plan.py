@@ -1,4 +1,4 @@
-"""What `visql fetch` has to do: the archive's list against what is here."""
+"""Select the frames to download: compare the list of the archive with the local files."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _SHOWN = 5  # names in a message
 
 @dataclass
 class Plan:
-    """What the archive has, what of it is here, and what is wanted, newest first."""
+    """Products of the archive, their states, and those to download, newest first."""
 
     rows: dict[str, ArchiveRow]
     wanted: list[Product]
@@ -42,7 +42,7 @@ class Plan:
         again: bool,
         now: datetime,
     ) -> Plan:
-        """Compare the archive's list with what is here."""
+        """Compare the list of the archive with the local files."""
         from visql_lib.archives.euclid import Listed
         from visql_lib.steps.fetch import frames_in, newest_versions, understand
         from visql_lib.tables import archive_names as names
@@ -81,7 +81,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Judge:
-    """Says what became of a product."""
+    """Determines the state of a product."""
 
     settings: Settings
     folder: Path
@@ -91,7 +91,7 @@ class Judge:
     now: datetime
 
     def row(self, product: Product) -> ArchiveRow:
-        """Return the row a product has, or a new one."""
+        """Return the existing row of a product, or a new one."""
         from visql_lib.tables.archive_names import ArchiveRow
 
         old = self.known.get(product.name)
@@ -99,7 +99,7 @@ class Judge:
         return ArchiveRow(product.exposure, product.name, product.raw, product.version, seen)
 
     def state(self, product: Product, replaced: dict[str, str]) -> tuple[str, str]:
-        """Return state and reason; note in `replaced` which file gives way to it."""
+        """Return state and reason; record in `replaced` the file that it replaces."""
         from visql_lib.steps.fetch import target_of
         from visql_lib.tables import archive_names as names
 
@@ -126,13 +126,13 @@ class Judge:
         return names.MISSING, ""
 
     def _older_version(self, product: Product) -> str:
-        """Return the version of the file of this name that is here, if it is known to be an older one."""
+        """Return the version of the local file of this name, if it is known to be an older one."""
         rows = self._here.get(product.exposure, [])
         return next((r.version for r in rows if r.archive_name != product.name), "")
 
     @cached_property
     def _here(self) -> dict[str, list[ArchiveRow]]:
-        """What is here, by exposure."""
+        """Local files, by exposure."""
         from visql_lib.tables.archive_names import HERE
 
         rows: dict[str, list[ArchiveRow]] = {}
@@ -143,7 +143,7 @@ class Judge:
 
 
 def stamp(when: datetime) -> Any:
-    """Return a time as tables have it."""
+    """Return a time as it is written to tables."""
     import numpy as np
 
     return np.datetime64(when.astimezone(UTC).replace(tzinfo=None), "us")

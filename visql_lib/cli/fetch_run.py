@@ -29,7 +29,7 @@ _SHOWN = 5  # failures in a message
 
 @dataclass
 class Outcome:
-    """What a run did."""
+    """Outcome of a run."""
 
     asked: str = ""
     dry_run: bool = False
@@ -45,7 +45,7 @@ class Outcome:
 
     @property
     def summary(self) -> str:
-        """What was done, in a few lines."""
+        """Summary in a few lines."""
         states = ", ".join(f"{n} {state}" for state, n in sorted(self.counts.items())) or "nothing"
         lines = [f"{self.asked}: {states}"]
         if self.dry_run:
@@ -60,13 +60,13 @@ class Outcome:
 
     @property
     def complaint(self) -> str:
-        """What failed, in one line."""
+        """Failures, in one line."""
         more = len(self.failures) - _SHOWN
         return "; ".join(self.failures[:_SHOWN]) + (f"; and {more} more" if more > 0 else "")
 
 
 class Run:
-    """Loads frames, some at once."""
+    """Downloads several frames at a time."""
 
     def __init__(self, settings: Settings, folder: Path, web: Any, plan: Plan, outcome: Outcome) -> None:
         from visql_lib.archives.download import Patience
@@ -85,13 +85,13 @@ class Run:
         self._in_a_row = 0
 
     def load(self, wanted: Sequence[Product]) -> None:
-        """Load, until there is no more, or no sense in going on."""
+        """Download until all frames are done, or until further attempts would fail, too."""
         from visql_lib.archives.parts import remove_stale
 
         remove_stale(self.folder, _STALE)
         start = datetime.now(UTC)
         started = 0
-        # Closed, whoever is interrupted: what is being loaded must not go on to its end.
+        # Closed on interruption, too, so that running downloads stop.
         with progress("Downloading", len(wanted)) as advance, closing(self._results(wanted)) as results:
             for product, future in results:
                 started += 1
@@ -102,7 +102,7 @@ class Run:
         self.plan.unfinished |= self.outcome.left > 0
 
     def _results(self, wanted: Sequence[Product]) -> Generator[tuple[Product, Future[Any]]]:
-        """Yield what was tried; nothing new is begun after a stop."""
+        """Yield finished downloads; start no new ones after a stop."""
         waiting = list(reversed(wanted))
         running: dict[Future[Any], Product] = {}
         with ThreadPoolExecutor(self.settings.fetch.parallel) as pool:
@@ -138,7 +138,7 @@ class Run:
         )
 
     def _check(self, path: Path, product: Product) -> None:
-        """Refuse what is no whole frame of the instrument, or another one than was asked for."""
+        """Reject an incomplete frame, one of another instrument, or one that was not requested."""
         from visql_lib.errors import FrameError
         from visql_lib.frames.header import BEFORE_NAME
         from visql_lib.frames.look import inspect
@@ -159,7 +159,7 @@ class Run:
             )
 
     def _take(self, product: Product, future: Future[Any]) -> None:
-        """Note what became of a frame, and whether to go on."""
+        """Record the outcome of a download, and decide whether to continue."""
         from visql_lib.archives.credentials import CredentialsError
         from visql_lib.archives.download import StoppedError
         from visql_lib.archives.errors import (
@@ -208,7 +208,7 @@ class Run:
         self.outcome.received += loaded.received
 
     def _fail(self, product: Product, state: str, error: Exception, *, ends: bool = False) -> None:
-        """Note a failure; `ends`: the others would fail in the same way."""
+        """Record a failure; with `ends`, stop, because the others would fail in the same way."""
         log.error("%s: %s", product.exposure, error)
         self.outcome.failures.append(f"{product.exposure}: {error}")
         self._note(product, state, str(error))

@@ -135,7 +135,7 @@ def _reference(
     settings: Settings,
     record_failure: bool,
 ) -> Path:
-    """Return the table of projected stars: the one that is given, or one made of what is given."""
+    """Return the table of projected stars: the given one, or one made from sky positions."""
     if sheet is None and projected is None:
         if len(gaia) > 1:
             raise click.UsageError("several files of stars with sky positions need --sheet and --project")
@@ -182,14 +182,14 @@ def _match(
 
 
 def _flags_of(gaia: Path) -> int:
-    """Return the flags of reference stars: what stands in the table if the match fails."""
+    """Return the flags of the reference stars, for the table of a failed match."""
     from visql_lib.tables import read_meta
 
     return int(read_meta(gaia).get("flags", 0)) if gaia.suffix == ".parquet" else 0
 
 
 def read_moments(path: Path) -> tuple[Mapping[str, NDArray], dict[str, Any]]:
-    """Read moments, ours or the original's, and what the table says of the exposure."""
+    """Read moments of VISQL or of the original scripts, and the metadata of the exposure."""
     from visql_lib.tables import MOMENTS, read_table
     from visql_lib.tables.legacy_read import read_flagged_moments
 
@@ -203,7 +203,7 @@ def read_moments(path: Path) -> tuple[Mapping[str, NDArray], dict[str, Any]]:
 
 
 def read_gaia(path: Path) -> tuple[Mapping[str, NDArray], dict[str, float]]:
-    """Read reference stars, ours or the original's, and the boresight they were projected about."""
+    """Read reference stars of VISQL or of the original scripts, and the boresight of their projection."""
     from visql_lib.tables import read_table
     from visql_lib.tables.gaia import GAIA_STARS
     from visql_lib.tables.legacy_gaia import read_gaia_stars
@@ -219,7 +219,7 @@ def read_gaia(path: Path) -> tuple[Mapping[str, NDArray], dict[str, float]]:
 def _write(
     path: Path, columns: Mapping[str, NDArray], schema: Any, meta: dict[str, Any], origin: dict[str, Any]
 ) -> None:
-    """Write a table, in the original's form if its name asks for it."""
+    """Write a table, in the original format if its name ends in .txt or .cat."""
     from visql_lib.tables import write_table
     from visql_lib.tables.legacy_gaia import write_frat, write_moments_with_colours
 

@@ -75,7 +75,7 @@ def project(
     settings: Settings,
     record_failure: bool,
 ) -> None:
-    """Read the reference stars of some files, project them, write them."""
+    """Read the reference stars of one or more files, project them, write them."""
     from visql_lib.cli.frame_pass import provenance
     from visql_lib.flags import SolutionFlag
     from visql_lib.sky.reference import reference_stars, years_since_epoch
@@ -94,7 +94,7 @@ def project(
 
 
 def _read(paths: tuple[Path, ...]) -> dict[str, NDArray]:
-    """Read all stars of all catalogues, each star once."""
+    """Read the stars of all catalogues, without duplicates."""
     import numpy as np
 
     from visql_lib.archives.columns import joined

@@ -35,7 +35,7 @@ RECORD_FAILURE = click.option(
 @AGAIN
 @RECORD_FAILURE
 def command(pixel: int, output: Path, again: Path | None, record_failure: bool, config: Path | None) -> None:
-    """Ask, cut, write."""
+    """Query the sources, keep the stars of the tile, write them."""
     from visql_lib.archives.gaia import fetch_tile
     from visql_lib.tables import write_table
     from visql_lib.tables.gaia import GAIA_TILE

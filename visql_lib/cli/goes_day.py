@@ -45,7 +45,7 @@ RECORD_FAILURE = click.option(
 @AGAIN
 @RECORD_FAILURE
 def command(day: date, output: Path, again: Path | None, record_failure: bool, config: Path | None) -> None:
-    """Ask, write."""
+    """Download and write the day."""
     from visql_lib.archives.errors import ArchiveError
     from visql_lib.archives.goes import FAILED, failed_day, fetch_day
     from visql_lib.tables.goes_store import goes_folder, is_current, write_day

@@ -43,7 +43,7 @@ def draw_goes(
     settings: Settings,
     hours: float | None = None,
 ) -> None:
-    """Read, measure, draw the flux around an exposure; so many `hours` [h], or as the settings say."""
+    """Draw the flux from `hours` [h] before to after an exposure; default: goes.hours."""
     from visql_lib.cli.pictures import save
     from visql_lib.frames.instrument import load_instrument
     from visql_lib.pictures.goes import goes_picture
@@ -71,7 +71,7 @@ def draw_goes(
 
 
 def _start(row: SheetRow, sheet: Path) -> np.datetime64:
-    """Return the start of an exposure, NaT where it is not known."""
+    """Return the start of an exposure, NaT if unknown."""
     text = row.date_obs.strip().removesuffix("Z").removesuffix("+00:00")
     try:
         return np.datetime64(text or "NaT", "us")

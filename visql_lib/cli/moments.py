@@ -74,7 +74,7 @@ def command(
 def _measure(
     raw: Path, table: Table, instrument: Instrument, settings: Settings, stars: Path
 ) -> ExposureMoments | None:
-    """Measure, None where no star is far enough from the edges."""
+    """Measure the moments; None if no star is far enough from the edges."""
     from visql_lib.cli.frame_pass import check_same_frame
     from visql_lib.frames import open_exposure
     from visql_lib.steps.moments import measure_exposure_moments

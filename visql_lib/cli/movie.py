@@ -66,7 +66,7 @@ def command(
     last_days: float | None,
     config: Path | None,
 ) -> None:
-    """Find the exposures, draw what is new, encode."""
+    """Find the exposures, draw days that changed, encode the movie."""
     from visql_lib.frames.instrument import load_instrument
     from visql_lib.movies.encode import packed, write_movie
     from visql_lib.movies.frames import GoesDays, Pieces, movie_exposures, read_angles
@@ -99,7 +99,7 @@ def command(
 
 
 def _files(paths: Iterable[Path]) -> list[Path]:
-    """Return the files themselves and those of the folders; a missing one does not cost the movie."""
+    """Return the given files and those in the given folders; missing ones give a warning."""
     found: list[Path] = []
     for path in paths:
         if not path.exists():

@@ -23,7 +23,7 @@ from visql_lib.cli.common import FOLDER, INPUT, output_option, progress, setting
 @output_option("Times of the products (Parquet).")
 @click.option("--pictures", type=FOLDER, metavar="FOLDER", help="Also draw a picture for every day.")
 def command(sheet: Path, output: Path, pictures: Path | None, config: Path | None) -> None:
-    """Gather, write, draw."""
+    """Collect the times, write the table, draw."""
     from visql_lib import ledger
     from visql_lib.cli.frame_pass import provenance
     from visql_lib.months.performance import month_performance

@@ -142,7 +142,7 @@ def _solve(
 
 
 def thumbnail_frame(instrument: Instrument, quadrants: Sequence[str], binning: int) -> ThumbnailFrame:
-    """Return where the focal plane lies in the picture E.png of an exposure.
+    """Return the position of the focal plane in the picture E.png of an exposure.
 
     Parameters
     ----------
@@ -177,7 +177,7 @@ def thumbnail_frame(instrument: Instrument, quadrants: Sequence[str], binning: i
 
 
 def _reference(paths: list[Path], cache: Path) -> ReferenceStars | None:
-    """Return the stars of tiles, to be read if they are needed; None without tiles."""
+    """Return the stars of tiles, read when needed; None without tiles."""
     from visql_lib.config.load import digest
     from visql_lib.steps.plate import ReferenceStars
 
@@ -188,7 +188,7 @@ def _reference(paths: list[Path], cache: Path) -> ReferenceStars | None:
 
 
 def _read(paths: list[Path]) -> Mapping[str, NDArray]:
-    """Read the stars of all tiles that could be had; a failed one costs its stars only."""
+    """Read the stars of all available tiles; a failed tile only lacks its own stars."""
     from visql_lib.archives.columns import joined
     from visql_lib.archives.files import read_stars
     from visql_lib.tables import read_meta

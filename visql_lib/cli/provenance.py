@@ -1,4 +1,4 @@
-"""`visql provenance`: where a product comes from."""
+"""`visql provenance`: show how a product was made."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def command(file: Path, as_json: bool) -> None:
 
 
 def _lines(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield names and values to show; a name stands only before the first of its values."""
+    """Yield names and values to show; a name is given only with its first value."""
     yield "product", record["product"]
     yield "made", f"{record['made']}, in {record['duration']:g} s, on {record['host'] or 'an unknown host'}"
     stages = ", ".join(f"{name} {version}" for name, version in record["stages"].items())

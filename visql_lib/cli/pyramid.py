@@ -85,7 +85,7 @@ def command(
 def cut(
     raw: Path, folder: Path, settings: Settings, full: bool, quadrants: Path | None = None
 ) -> dict[str, Any]:
-    """Write the tiles of a frame into an empty folder; return what the viewer must know.
+    """Write the tiles of a frame into an empty folder; return the description for the viewer.
 
     Raises
     ------
@@ -114,7 +114,7 @@ def cut(
 
 
 class _Tiles:
-    """Writes tiles as JPEG, and remembers which there are."""
+    """Writes tiles as JPEG, and keeps a list of them."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -130,7 +130,7 @@ class _Tiles:
 
 
 def _sampled(exposure: Exposure) -> Stretch:
-    """Return the stretch that some quadrants spread over the file ask for: one cannot wait for the others."""
+    """Return the stretch from a sample of quadrants, because tiles are written before all are read."""
     import numpy as np
 
     from visql_lib.frames.names import is_gzipped
@@ -146,7 +146,7 @@ def _sampled(exposure: Exposure) -> Stretch:
 
 
 def _facts(exposure: Exposure) -> dict[str, Any]:
-    """Return what the header says."""
+    """Return the values of the header."""
     from visql_lib.cli.frame_pass import header_meta
 
     return header_meta(exposure) | {"pa": exposure.header.pa if math.isfinite(exposure.header.pa) else None}
@@ -207,7 +207,7 @@ def _origin(raw: Path, settings: Settings, full: bool) -> dict[str, Any]:
 
 @contextmanager
 def _replaced(folder: Path) -> Iterator[Path]:
-    """Give an empty folder beside `folder` that takes its place at the end.
+    """Give an empty folder next to `folder` that replaces it at the end.
 
     Raises
     ------

@@ -23,7 +23,7 @@ from visql_lib.cli.common import INPUT, output_option, progress, settings_of, st
 @click.argument("sheet", type=INPUT)
 @output_option("Image quality (Parquet).")
 def command(sheet: Path, output: Path, config: Path | None) -> None:
-    """Read, summarise, judge, write."""
+    """Read the moments, summarise and check them, write the table."""
     from visql_lib.config.load import digest
     from visql_lib.config.stages import STAGES
     from visql_lib.config.thresholds import load_thresholds

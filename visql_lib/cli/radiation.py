@@ -120,7 +120,7 @@ def _count(
     instrument: Instrument,
     meta: dict[str, Any],
 ) -> ExposureRadiation | None:
-    """Count the particles; None, and the reason in `meta`, where the catalogue says that it failed."""
+    """Count the particles; None, with the reason in `meta`, if the catalogue failed."""
     from visql_lib.radiation.particles import COLUMNS
     from visql_lib.steps.radiation import RadiationCount
     from visql_lib.tables.store import read_parts, read_table
@@ -143,7 +143,7 @@ def _count(
 
 
 def _known(value: Any) -> Any:
-    """Return None for a number that is not known, as JSON has no NaN."""
+    """Return None for an unknown number, because JSON has no NaN."""
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

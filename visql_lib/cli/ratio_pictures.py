@@ -56,7 +56,7 @@ def command(ratios: Path, output: Path, days: Path | None, config: Path | None) 
 
 
 def _shorter(rows: Mapping[str, NDArray]) -> Iterator[tuple[str, str, dict[str, NDArray]]]:
-    """Yield YYMMDD of every day, and wkYYMMDD-YYMMDD of every week; how it is called; its rows."""
+    """Yield YYMMDD of every day and wkYYMMDD-YYMMDD of every week, with title and rows."""
     import numpy as np
 
     from visql_lib.photometry.aggregate import select

@@ -29,7 +29,7 @@ from visql_lib.cli.common import INPUT, OUTPUT, output_option, progress, setting
     help="Also write the fits of CCDs for the month, without gain correction.",
 )
 def command(sheets: tuple[Path, ...], output: Path, by_ccd: Path | None, config: Path | None) -> None:
-    """Read, gather, write."""
+    """Read the flux ratios, bin them, write the table."""
     from visql_lib.cli.frame_pass import provenance
     from visql_lib.frames.instrument import load_instrument
     from visql_lib.months.quality import month_exposures

@@ -161,7 +161,7 @@ def _run(exposures: list[ExposureOptions], instrument: Instrument, folder: Path,
 
 
 def _make_frame(options: ExposureOptions, instrument: Instrument, folder: Path) -> Path:
-    """Write one frame and its truth; the frame last, so that it never stands without."""
+    """Write the truth of a frame and then the frame, so that no frame is without truth."""
     import json
 
     from visql_lib.simulate.exposure import simulate_exposure
@@ -199,7 +199,7 @@ def _digest(options: ExposureOptions, instrument: Instrument) -> str:
 
 
 def _is_made(options: ExposureOptions, instrument: Instrument, folder: Path) -> bool:
-    """Say whether the frame is there, made with the same options."""
+    """Tell whether the frame exists and was made with the same options."""
     import json
 
     facts = _facts_path(options, folder)

@@ -22,7 +22,7 @@ from visql_lib.cli.common import INPUT, output_option, signed, step
 @output_option("Status of every exposure (text, tab-separated).")
 @click.option("--tolerate", is_flag=True, help="Exit with 0 even if frames failed.")
 def command(sheet: Path, output: Path, tolerate: bool, config: Path | None) -> None:
-    """Read the sheet and what the products say, write, complain."""
+    """Read the sheet and the products, write the status, report failures."""
     from visql_lib.errors import FrameError
     from visql_lib.plan import complaint, exposure_states
     from visql_lib.tables import atomic_path

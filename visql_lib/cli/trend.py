@@ -34,7 +34,7 @@ SINCE = {"": None, "2": "2024-03", "3": "2024-06"}
 @output_option("Trend (Parquet); steps and forecast in its metadata.")
 @click.option("--pictures", type=FOLDER, metavar="FOLDER", help="Also draw the timelines and trends.")
 def command(ratios: tuple[Path, ...], output: Path, pictures: Path | None, config: Path | None) -> None:
-    """Read, follow, write, draw."""
+    """Read the flux ratios, fit the trends, write and draw them."""
     import numpy as np
 
     from visql_lib.cli.frame_pass import provenance
@@ -55,7 +55,7 @@ def command(ratios: tuple[Path, ...], output: Path, pictures: Path | None, confi
 
 
 def _followed(table: Mapping[str, NDArray]) -> dict[str, NDArray]:
-    """Return what is followed: the focal plane by exposure, CCDs by day; only what was accepted."""
+    """Return the accepted rows: the focal plane by exposure, CCDs by day."""
     from visql_lib.flags import RatioFlag
 
     whole = (table["SPACE"] == "fpa") & (table["TIME"] == "exposure")

@@ -15,7 +15,7 @@ from visql_lib.cli.common import settings_of, step
 if TYPE_CHECKING:
     from visql_lib.plan.verify import Finding
 
-_SHOWN = 40  # findings; of more, those of one kind and reason are told together
+_SHOWN = 40  # problems; if there are more, those of the same kind and reason are grouped
 _ADVICE = {
     "missing": "run the workflow; if it does not make the file, give it as a target: snakemake ... -- FILE",
     "stale": "run the workflow; for files that it does not remake see docs/provenance.md",
@@ -44,7 +44,7 @@ _ADVICE = {
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(month: str, deep: bool, as_json: bool, config: Path | None) -> int:
-    """Look, tell."""
+    """Check the products and report the problems."""
     from visql_lib.errors import ConfigError
     from visql_lib.plan import Plan
     from visql_lib.plan.verify import Verification
@@ -69,7 +69,7 @@ def command(month: str, deep: bool, as_json: bool, config: Path | None) -> int:
 
 
 def _report(month: str, seen: int, found: Sequence[Finding]) -> str:
-    """Return the findings as lines, and what to do about each kind."""
+    """Return the problems as lines, with advice for each kind."""
     if not found:
         return f"{seen} products of {month}, all well"
     rows = [(f.kind, f.product, f.reason) for f in found]
@@ -83,7 +83,7 @@ def _report(month: str, seen: int, found: Sequence[Finding]) -> str:
 
 
 def _gathered(found: Sequence[Finding]) -> list[tuple[str, str, str]]:
-    """Return one row for all findings of a kind and reason, with the first product's name."""
+    """Return one row for all problems of the same kind and reason, with the name of the first product."""
     groups: dict[tuple[str, str], list[str]] = {}
     for finding in found:
         groups.setdefault((finding.kind, finding.reason), []).append(Path(finding.product).name)

@@ -1,4 +1,4 @@
-"""`visql watch`: the live mode."""
+"""`visql watch`: continuous operation."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def command(
     rotate: float | None,
     config: Path | None,
 ) -> int:
-    """Set up, watch; or read and tell."""
+    """Run the watch, or show its state."""
     if results is not None:
         return _status(results)
     from visql_lib.live.errors import BusyError
@@ -99,7 +99,7 @@ def _status(results: Path) -> int:
 
 
 def _set_up(logfile: Path | None, rotate: float | None) -> None:
-    """Log to a file in place of the terminal."""
+    """Log to a file instead of the terminal."""
     if logfile is None:
         if rotate is not None:
             raise click.UsageError("--rotate needs --log")

@@ -1,4 +1,4 @@
-"""Settings of acquisition and of the live mode."""
+"""Settings of acquisition and continuous operation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Settings of the way to the servers outside."""
+"""Settings of network access."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ENVIRONMENT, DIRECT = "environment", "none"
 
 
 def _proxy(text: str) -> str:
-    """Check a proxy; a wrong one is not shown, since it may hold a password."""
+    """Check a proxy; do not show a wrong one, because it may contain a password."""
     if text in (ENVIRONMENT, DIRECT):
         return text
     if "@" in text:

@@ -43,7 +43,7 @@ class RadiationSettings(Section):
 
 
 class Satellite(NamedTuple):
-    """A GOES satellite and the days (UTC, both included) it is asked for."""
+    """A GOES satellite and its first and last day of use (UTC)."""
 
     number: int
     first: date
@@ -51,7 +51,7 @@ class Satellite(NamedTuple):
 
 
 def satellite_of(text: str) -> Satellite:
-    """Return what ``"16 2017-02-07 2025-04-06"`` says: number, first day, last day (may be left out).
+    """Parse ``"16 2017-02-07 2025-04-06"``: number, first day, last day (the days are optional).
 
     Raises
     ------
@@ -112,7 +112,7 @@ class GoesSettings(Section):
         return satellites
 
     def satellites_on(self, day: date) -> list[int]:
-        """Return the numbers of the satellites to ask for a day (UTC), in order."""
+        """Return the numbers of the satellites for a day (UTC), in order of preference."""
         found = [satellite_of(text) for text in self.satellites]
         return [s.number for s in found if s.first <= day <= s.last]
 

@@ -178,7 +178,7 @@ class LegacySettings(Section):
 
 
 def _months(value: Any) -> Any:
-    """Accept one month, a comma-separated text, or a list, of numbers or texts."""
+    """Accept one month, several separated by commas, or a list, as numbers or texts."""
     value = names_in(str(value) if isinstance(value, int) else value)
     return [str(item) for item in value] if isinstance(value, list | tuple) else value
 

@@ -1,1 +1,1 @@
-"""Movies: frames drawn from tables, kept, and encoded."""
+"""Movies: frames drawn from tables, encoded and cached by day."""

@@ -1,4 +1,4 @@
-"""Frames -> an H.264 movie that browsers play, by the encoder imageio-ffmpeg brings along."""
+"""Encode frames as an H.264 movie for browsers, with the encoder of imageio-ffmpeg."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ def encoder() -> str:
     try:
         return str(imageio_ffmpeg.get_ffmpeg_exe())
     except RuntimeError as error:
-        raise MovieError(f"no encoder of movies: {error} (install imageio-ffmpeg with its binary)") from error
+        raise MovieError(f"no movie encoder: {error} (install imageio-ffmpeg with its binary)") from error
 
 
 def packed(frames: Iterable[NDArray[np.uint8]], size: tuple[int, int], frames_per_second: float) -> bytes:
-    """Return a piece of a movie; the same frames give the same bytes on one machine.
+    """Encode part of a movie; the same frames give the same bytes on one machine.
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ def packed(frames: Iterable[NDArray[np.uint8]], size: tuple[int, int], frames_pe
 def write_movie(
     pieces: Iterable[bytes], frames_per_second: float, path: Path, inputs: Sequence[Path] = ()
 ) -> None:
-    """Write pieces, one after the other, as a movie; nothing is encoded again.
+    """Join encoded parts to a movie, without encoding them again.
 
     Parameters
     ----------
@@ -123,7 +123,7 @@ def _raw(frame: NDArray[np.uint8], shape: tuple[int, int, int]) -> memoryview:
 
 
 def _run(command: list[str], content: Iterable[bytes | memoryview], output: IO[bytes] | None = None) -> None:
-    """Give the encoder what it reads, one part after the other."""
+    """Send the frames to the encoder, one at a time."""
     with tempfile.TemporaryFile() as said:
         try:
             process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=output or said, stderr=said)
@@ -142,7 +142,7 @@ def _run(command: list[str], content: Iterable[bytes | memoryview], output: IO[b
 
 
 def _feed(process: subprocess.Popen[bytes], content: Iterable[bytes | memoryview]) -> bool:
-    """Write everything to the encoder; return whether it took it."""
+    """Write all data to the encoder; return whether it accepted them."""
     assert process.stdin is not None
     try:
         with process.stdin as pipe:

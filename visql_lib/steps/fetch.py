@@ -1,4 +1,4 @@
-"""Which raw frames of an archive are wanted: names understood, versions sorted out, newest first."""
+"""Select raw frames of an archive: parse their names, choose the newest versions, sort by date."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-MARGIN = timedelta(days=2)  # asked for in addition: clocks, ours or the archive's, may be wrong by a day
-_GROWING = 3600.0  # s; a file of others is not called broken before
+MARGIN = timedelta(days=2)  # added to a query, because the clock of either machine may be wrong by a day
+_GROWING = 3600.0  # s; a file written by another program is not called broken before
 
 
 @dataclass(frozen=True)
 class Product:
-    """One product of the archive, its names understood.
+    """One product of the archive, with parsed names.
 
     ``name`` and ``raw`` are the archive's and the raw file's names as listed,
     ``exposure`` the stem VISQL gives it.
@@ -43,7 +43,7 @@ class Product:
 
     @property
     def identity(self) -> tuple[str, int]:
-        """What all versions of an exposure share."""
+        """Key shared by all versions of an exposure."""
         return self.exposure.rpartition(".bin_")[0], self.archive.exposure
 
     @property
@@ -59,7 +59,7 @@ class Product:
 
 
 def understand(listed: Iterable[Listed]) -> tuple[list[Product], list[str]]:
-    """Return products whose names are those of raw frames, and the archive names of the others."""
+    """Return the products that are raw frames, and the archive names of all others."""
     products, odd = [], []
     for item in listed:
         try:
@@ -88,7 +88,7 @@ def newest_versions(products: Iterable[Product]) -> tuple[list[Product], list[Pr
 
 
 def ask_since(now: datetime, days: float, last: datetime | None, explicit: date | None = None) -> date:
-    """Return the day from which on the archive is asked.
+    """Return the first day of an archive query.
 
     So many days ago, or when it was asked last if that is longer ago, less a margin: a
     machine that was off, or whose clock is wrong by a day, loses no frames. A day that
@@ -103,13 +103,13 @@ def ask_since(now: datetime, days: float, last: datetime | None, explicit: date 
 
 
 def month_start(month: str) -> date:
-    """Return the day from which on the archive may have got frames of a month, with a margin."""
+    """Return the first day on which frames of a month may have reached the archive, with a margin."""
     return (datetime.strptime(month, "%Y%m").replace(tzinfo=UTC) - MARGIN).date()
 
 
 @dataclass(frozen=True)
 class Found:
-    """A raw frame in a folder; broken: empty, or no whole number of FITS blocks, and not just growing."""
+    """A raw frame in a folder; broken if empty or not a whole number of FITS blocks, and not growing."""
 
     path: Path
     broken: bool
@@ -157,18 +157,18 @@ def _is_broken(path: Path, now: float) -> bool:
 
 
 def is_inside(folder: Path, others: Collection[Path]) -> bool:
-    """Tell whether a folder is one of others, or below one of them."""
+    """Tell whether a folder is one of the others, or inside one of them."""
     real = folder.resolve()
     return any(real.is_relative_to(other.resolve()) for other in others)
 
 
 def target_of(folder: Path, product: Product) -> Path:
-    """Return where a frame is put: a subfolder per month, ``.fits``."""
+    """Return the path of a downloaded frame: one subfolder per month, ending in ``.fits``."""
     return folder / product.month / f"{product.exposure}.fits"
 
 
 def kept_name(target: Path, version: str) -> Path:
-    """Return what an older file of the same name is called when a newer one takes its place.
+    """Return the new name of an older file that a newer one of the same name replaces.
 
     It does not end like a raw frame, so nothing takes it for one.
     """

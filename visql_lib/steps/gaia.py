@@ -46,7 +46,7 @@ class ExposureMatch:
     flags: SolutionFlag
 
     def facts(self) -> dict[str, Any]:
-        """Return what a table's metadata keeps of the match: numbers, None for what is not known."""
+        """Return the numbers of the match that are stored as metadata; None if unknown."""
         known = {
             "flags": int(self.flags),
             "accepted": self.accepted,
@@ -155,7 +155,7 @@ def _solve(
     settings: AstrometrySettings,
     geometry: FocalPlaneGeometry | None,
 ) -> Solution:
-    """Solve by our method; of stars without places on the sky, but for the boresight."""
+    """Fit VISQL's solution; without boresight if the stars have no sky positions."""
     start = FocalPlaneGeometry.of(instrument)
     if "RA" in stars:
         return solve_exposure(moments, stars, boresight, settings, geometry, start)
@@ -168,7 +168,7 @@ def _solve(
 
 
 def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return values JSON can hold, None for NaN."""
+    """Return values that JSON can store, with None for NaN."""
 
     def tidy(value: Any) -> Any:
         if isinstance(value, tuple | list | np.ndarray):

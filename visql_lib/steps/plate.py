@@ -1,4 +1,4 @@
-"""One exposure's plate solution: its brightest stars matched with an index, and what follows."""
+"""Plate solution of one exposure from its brightest stars and an index of reference stars."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ _FIRST = 0.6  # of the time is for the first try, where another follows
 
 @dataclass(frozen=True)
 class ReferenceStars:
-    """Reference stars that are read only if an index has to be built of them.
+    """Reference stars that are read only if an index must be built.
 
     ``read`` returns RA, DEC [deg], PMRA, PMDEC [mas/yr], G [mag]; ``key`` changes with
     the stars; ``folder`` is where indexes are kept.
@@ -68,7 +68,7 @@ def solve_exposure(
     instrument: Instrument,
     settings: PlateSettings,
 ) -> tuple[PlateSolution, str]:
-    """Solve an exposure: first around the header's boresight, then anywhere.
+    """Solve an exposure, first around the boresight of the header, then over the whole sky.
 
     Parameters
     ----------
@@ -140,7 +140,7 @@ def _near(
     instrument: Instrument,
     settings: PlateSettings,
 ) -> tuple[PlateSolution, str]:
-    """Solve with an index of the reference stars, which is built if need be."""
+    """Solve with an index of the reference stars, which is built if necessary."""
     years = float(round(years_since_epoch(date)))  # an index serves a year: few stars move 0.1 arcsec in it
     name = digest(f"{reference.key} {limits} {years} {INDEX_VERSION}")
     path = reference.folder / f"{name}.fits"
@@ -153,7 +153,7 @@ def _near(
 def _solution(
     field: StarField, found: Solution, frame: ThumbnailFrame, instrument: Instrument
 ) -> tuple[PlateSolution, str]:
-    """Fit our geometry to what the solver found, and again to all pairs there are."""
+    """Fit the geometry to the matches of the solver, and then to all pairs."""
     geometry = FocalPlaneGeometry.of(instrument)
     pairs = (found.x, found.y, found.ra, found.dec)
     solution = solve_pairs(*pairs, frame, geometry, boresight_of(found.header))
@@ -170,7 +170,7 @@ def _solution(
 
 
 def _summary(causes: list[PlateError]) -> PlateError:
-    """Return one error that tells of all tries; out of time counts more than out of ideas."""
+    """Return one error for all attempts; a timeout takes precedence over a failure."""
     if not causes:
         return NotSolvedError("no reference stars around the boresight, and plate.blind is off")
     kind = TimedOutError if any(isinstance(c, TimedOutError) for c in causes) else NotSolvedError

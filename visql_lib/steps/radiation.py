@@ -1,4 +1,4 @@
-"""Particles of one exposure: counts, rates, maps and the part lit by X-rays."""
+"""Particles of one exposure: counts, rates, maps and the part illuminated by X-rays."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class ExposureRadiation:
 
 
 class RadiationCount:
-    """Counts the particles of a catalogue part by part: twenty million detections need little memory."""
+    """Counts the particles of a catalogue in parts, to limit memory for many millions of detections."""
 
     def __init__(self, settings: RadiationSettings, instrument: Instrument) -> None:
         self._settings, self._instrument = settings, instrument
@@ -82,7 +82,7 @@ class RadiationCount:
         return np.repeat(codes, np.diff(starts, append=len(names)))
 
     def result(self, exptime: float, quadrants: Mapping[str, NDArray] | None = None) -> ExposureRadiation:
-        """Return what was counted.
+        """Return the counts.
 
         Parameters
         ----------
@@ -104,7 +104,7 @@ class RadiationCount:
         )
 
     def _present(self, quadrants: Mapping[str, NDArray] | None) -> tuple[list[str], set[str]]:
-        """Return the quadrants there are, and those in which nothing could be detected."""
+        """Return the existing quadrants, and those in which detection was not possible."""
         present, unseen = set(self._seen), set()
         if quadrants is not None:
             names = [str(name) for name in quadrants["EXT"]]
@@ -126,7 +126,7 @@ class RadiationCount:
         return columns | {"FLAGS": flags}
 
     def _light(self, seen: list[str], time: float) -> dict[str, float]:
-        """Return what lit and dark part of the detectors tell."""
+        """Return the results for the illuminated and unilluminated parts of the detectors."""
         grid, layouts = self._grids["xray"], self._instrument.quadrants
         area = exposed_area(grid, [layouts[name] for name in seen], self._instrument)
         whole = bin_area(grid, self._instrument)
