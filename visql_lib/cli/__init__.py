@@ -1,7 +1,7 @@
-"""The ``visql`` command: one subcommand per step; read, call, write, and nothing else.
+"""The ``visql`` command, with one subcommand per step: read files, call functions, write results.
 
-Each subcommand lives in a module of its own, imported only when it runs, and
-imports the rooms it needs inside its function: ``visql --version`` is instant.
+Each subcommand is a module that is imported only when it runs, and that imports other
+modules inside its function, so that ``visql --version`` is instant.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ import click
 from visql_lib import __version__
 from visql_lib.errors import VisqlError
 
-# New objects until Python looks for garbage. Its 700 make it look at every imported module again and again: a
-# tenth of a short step's time.
+# Number of new objects before garbage collection. With Python's default of 700, all imported modules are
+# scanned again and again, which takes a tenth of the time of a short step.
 _GARBAGE = 100_000
 
-# Subcommand -> (module, one line of help), in the order of the data's way.
+# Subcommand -> (module, one line of help), in the order of processing.
 COMMANDS: dict[str, tuple[str, str]] = {
     "simulate": ("simulate", "Simulate raw exposures with known truth."),
     "fetch": ("fetch", "Download new raw frames from the archive."),
@@ -114,10 +114,10 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Run the command line; our own errors become one line and an exit code."""
+    """Run the command line; print VISQL's own errors as one line and set the exit code."""
     gc.set_threshold(_GARBAGE)
-    # Before numpy comes: several threads of its linear algebra add in another order, and the last digits
-    # would depend on the cores. The workflow's jobs have one, too.
+    # Set before numpy is imported: with several threads, linear algebra adds in another order, and the last
+    # digits would depend on the number of cores. The jobs of the workflow use one thread, too.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         code = cli(standalone_mode=False)

@@ -86,7 +86,7 @@ def _ephemeris(settings: Settings, rows: Sequence[SheetRow]) -> tuple[Ephemeris 
         return read_ephemeris(Path(wanted)), []
     try:
         return _ask_horizons(settings, rows), []
-    except SourceError as error:  # the Earth's place is a good guess, and the table says that it was used
+    except SourceError as error:  # the Earth's position is a good approximation, and is named in the table
         log.warning("%s; the Earth's place is used", error)
         return None, [str(error)]
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_CLOCK = 3600.0  # s: a larger difference of the clocks is worth a word
+_CLOCK = 3600.0  # s: a larger difference of the clocks gives a warning
 
 
 def _month(_context: click.Context, _parameter: click.Parameter, text: str | None) -> str | None:
@@ -95,28 +95,28 @@ def fetch_frames(
     settings : Settings
         Of the archive, the raw folders, the results.
     month, since : optional
-        Frames observed in a month YYYYMM, or that the archive got since a day; else
-        those of ``fetch.days`` and all that was left over.
+        Frames observed in a month YYYYMM, or that reached the archive since a day;
+        default: those of ``fetch.days`` and all that are left from earlier runs.
     most : int, optional
         Instead of ``fetch.max_files``.
     dry_run : bool
-        Only look.
+        Only list the frames.
     again : bool
-        Also what was dropped, or was broken a while ago.
+        Include frames that were deleted, or found broken recently.
     now : datetime, optional
         The time, UTC.
 
     Returns
     -------
     Outcome
-        Its failures are told as lines; none of them cost another frame.
+        Failures are listed as lines; they do not affect other frames.
 
     Raises
     ------
     ConfigError
-        If folders or passwords are not as they should be.
+        If folders or passwords are missing or wrong.
     ArchiveError
-        If the archive gave no list.
+        If the query of the archive fails.
     """
     from visql_lib.archives.credentials import Credentials
     from visql_lib.archives.euclid import ask_archive
@@ -131,7 +131,7 @@ def fetch_frames(
     known, done = read_names(Path(settings.results))
     first = month_start(month) if month else ask_since(now, settings.fetch.days, done, since)
     credentials = Credentials(settings.fetch)
-    for url in (settings.fetch.query_url, settings.fetch.file_url):  # complain before anything is asked
+    for url in (settings.fetch.query_url, settings.fetch.file_url):  # raise errors before the first query
         check_address(url)
         credentials.of(url)
     web = Web(credentials, settings.fetch.timeout, settings.network.proxy)
@@ -158,8 +158,8 @@ def fetch_frames(
 def _folder(settings: Settings) -> Path:
     """Return the folder for downloads; raise an error for folders that do not exist.
 
-    A raw folder that is missing may be a disk that is not mounted: everything would be
-    loaded again.
+    A missing raw folder may be a disk that is not mounted; all its frames would be
+    downloaded again.
     """
     from visql_lib.errors import ConfigError
     from visql_lib.steps.fetch import is_inside

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_REST = timedelta(days=1)  # a file that the archive refused is left alone for so long
+_REST = timedelta(days=1)  # time after which a rejected file is tried again
 _SHOWN = 5  # names in a message
 
 
@@ -28,8 +28,8 @@ class Plan:
 
     rows: dict[str, ArchiveRow]
     wanted: list[Product]
-    replaced: dict[str, str] = field(default_factory=dict)  # exposure -> version of the file there is
-    unfinished: bool = False  # something of it will be asked for again
+    replaced: dict[str, str] = field(default_factory=dict)  # exposure -> version of the existing file
+    unfinished: bool = False  # some frames must be requested again
 
     @classmethod
     def of(
@@ -52,7 +52,7 @@ class Plan:
             shown = ", ".join(odd[:_SHOWN])
             log.warning("%d products of the archive do not have the name of a raw frame: %s", len(odd), shown)
         listed = {p.name for p in products if month in (None, p.month)}
-        roots = {p.identity[0] for p in products if p.name in listed}  # what else is known of these
+        roots = {p.identity[0] for p in products if p.name in listed}  # other known versions of these
         others = [r for r in known.values() if r.exposure.rpartition(".bin_")[0] in roots]
         before, _ = understand(
             Listed(r.archive_name, r.raw_name) for r in others if r.archive_name not in listed

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_GIVE_UP = 3  # files in a row that failed: the archive is down, or does not want us
-_STALE = 30 * 86_400.0  # s: parts that nobody went on with are removed
+_GIVE_UP = 3  # failures in a row after which the archive is assumed to be down, or to deny access
+_STALE = 30 * 86_400.0  # s: age at which abandoned partial files are removed
 _SHOWN = 5  # failures in a message
 
 
@@ -38,8 +38,8 @@ class Outcome:
     size: int = 0  # bytes, unpacked
     received: int = 0  # bytes over the network
     seconds: float = 0.0
-    busy: int = 0  # loaded by another process
-    left: int = 0  # wanted, and left for the next run
+    busy: int = 0  # downloaded by another process
+    left: int = 0  # missing, and left for the next run
     failures: list[str] = field(default_factory=list)
     would: list[str] = field(default_factory=list)  # exposures, in a dry run
 
@@ -81,7 +81,7 @@ class Run:
         self.stop = threading.Event()
         self.patience = Patience(fetch.attempts, fetch.backoff, fetch.min_free * 1e9, self.stop)
         self.instrument = load_instrument(settings.instrument)
-        self._checking = threading.Lock()  # warnings are of the whole process
+        self._checking = threading.Lock()  # warning filters are global to the process
         self._in_a_row = 0
 
     def load(self, wanted: Sequence[Product]) -> None:
@@ -114,7 +114,7 @@ class Run:
                     finished, _ = wait(running, return_when=FIRST_COMPLETED)
                     for future in finished:
                         yield running.pop(future), future
-            finally:  # also if the user interrupts us
+            finally:  # also when interrupted by the user
                 self.stop.set()
 
     def _load(self, product: Product) -> Any:
@@ -200,7 +200,7 @@ class Run:
         from visql_lib.tables.archive_names import HERE
 
         self._note(product, HERE, "")
-        if loaded is None:  # another process was quicker
+        if loaded is None:  # downloaded by another process in the meantime
             return
         log.info("%s: %.2f GB in %.0f s", loaded.path, loaded.size / 1e9, loaded.seconds)
         self.outcome.loaded.append(loaded.path)

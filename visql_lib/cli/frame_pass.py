@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from visql_lib.frames.mosaic import Preview
     from visql_lib.steps.catalog import FramePass
 
-_NOTHING = np.full((8, 8), np.nan)  # what is drawn of an unreadable frame
+_NOTHING = np.full((8, 8), np.nan)  # drawn for an unreadable frame
 
 
 def pass_over(
     raw: Path, settings: Settings, catalog: CatalogSettings | None, record_failure: bool, threads: int = 1
 ) -> tuple[FramePass | None, dict[str, Any]]:
-    """Measure one frame; return what it gave (None: unreadable, and that is wanted) and the metadata.
+    """Measure one frame; return the results (None if it failed with `record_failure`) and the metadata.
 
     Raises
     ------
@@ -50,12 +50,12 @@ def pass_over(
 def check_same_frame(exposure: Exposure, meta: Mapping[str, Any], table: Path) -> None:
     """Check that a frame that was read completely is the one from which a table was made.
 
-    Size and time of a file tell, but for a file that somebody replaced and gave the old time.
+    Detects a frame that was replaced by another one with the same size and time.
 
     Raises
     ------
     FrameError
-        If its pixels are others; tables that do not tell (of earlier versions) are believed.
+        If the pixels differ; tables of earlier versions without this record are accepted.
     """
     if exposure.pixels != meta.get("pixels", exposure.pixels):
         raise FrameError(

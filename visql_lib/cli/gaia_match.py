@@ -104,7 +104,7 @@ def command(
         changed = settings.astrometry.model_copy(update={"geometry": geometry})
         settings = settings.model_copy(update={"astrometry": changed})
     instrument = load_instrument(settings.instrument)
-    gain_table(instrument, settings.ratios.gain)  # a wrong setting is no failure of an exposure
+    gain_table(instrument, settings.ratios.gain)  # a wrong setting is not a failure of the exposure
     meta: dict[str, Any] = {"exposure": moments.stem.removesuffix(_MOMENTS_END)}
     stars = _reference(gaia, sheet, projected, meta["exposure"], settings, record_failure)
     found = None

@@ -70,7 +70,7 @@ class Report:
         """Read or store a table; record a broken one and continue."""
         try:
             return function(*arguments)
-        except TableError as error:  # a text table, or the one of ours that stands in its place
+        except TableError as error:  # a broken text table, or a broken table of VISQL that it would replace
             line = f"broken: {error}"
         except OSError as error:
             line = f"broken: {error.filename}: cannot be read ({error.strerror})"

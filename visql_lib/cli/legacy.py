@@ -72,7 +72,7 @@ def _write_month(path: Path, output: Path, meta: dict[str, Any], settings: Setti
     month = _wanted(path, meta, "month")
     quality = read_table(path, ["EXPOSURE", "ARCHIVE_NAME", "FLAGS", *MEDIANS])
     unknown = np.isnan([quality[name] for name in MEDIANS])
-    # Without stars the original printed numbers of its own; of half-known medians it had no way to tell.
+    # Without stars the original prints fixed numbers; it has no way to mark medians that are partly unknown.
     half = unknown.any(axis=0) & ~unknown.all(axis=0)
     known = ((quality["FLAGS"] & ExposureFlag.FAILED) == 0) & ~half
     if not known.all():

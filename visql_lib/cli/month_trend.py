@@ -1,4 +1,4 @@
-"""`visql month-trend`: the trend of the flux ratios -> what it says of one month."""
+"""`visql month-trend`: the trend of the flux ratios -> its values for one month."""
 
 from __future__ import annotations
 

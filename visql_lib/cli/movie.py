@@ -1,4 +1,4 @@
-"""`visql movie`: the exposures of a month, one after the other, beside the Sun's X-ray flux."""
+"""`visql movie`: the exposures of a month in time order, with the solar X-ray flux."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from visql_lib.cli.common import FOLDER, INPUT, output_option, progress, setting
 log = logging.getLogger(__name__)
 
 _ANY = click.Path(path_type=Path)
-_CONFIGURED = 0.0  # days: as many as the settings say
+_CONFIGURED = 0.0  # days: use the setting
 _NOTHING_SECONDS = 2.0  # of a movie without exposures
 
 

@@ -98,7 +98,7 @@ def command(
         try:
             found, index = _solve(stars, (ra, dec), reference, quadrants, settings)
             cards = {"STATUS": SOLVED, "INDEX": index} | _facts(found) | found.cards
-        except PlateError as error:  # an outcome like another: it is written in any case
+        except PlateError as error:  # a valid outcome, which is also written
             failure, cards = error, {"STATUS": error.kind}
     reason = str(failure) if failure else meta.get("failed", "")
     origin = _origin([stars, *paths], settings)
@@ -149,7 +149,7 @@ def thumbnail_frame(instrument: Instrument, quadrants: Sequence[str], binning: i
     instrument : Instrument
         The focal plane.
     quadrants : sequence of str
-        Quadrants of the raw frame; empty: all. Names the instrument does not know are left out.
+        Quadrants of the raw frame; empty: all. Names unknown to the instrument are ignored.
     binning : int
         Mosaic pixels per side of a block.
     """

@@ -32,13 +32,13 @@ if TYPE_CHECKING:
     from visql_lib.frames import Exposure
     from visql_lib.frames.pyramid import Pyramid, Stretch
 
-INDEX = "tiles.js"  # what the viewer loads; its folder holds the tiles
+INDEX = "tiles.js"  # loaded by the viewer; the tiles are in the same folder
 _TILE = 512  # px
 _QUALITY = 88  # of JPEG: its error is a third of the sky's noise
 # Robust rms of blocks (of pixels, at full resolution) that the asinh is linear in: finer levels than these
 # would spend megabytes on noise.
 _SOFTNESS, _SOFTNESS_FULL = 1.0, 2.0
-_SAMPLED = 9  # quadrants that tell the stretch at full resolution
+_SAMPLED = 9  # quadrants used for the stretch at full resolution
 _BLACK, _WHITE = -2.5, 8.0  # rms from the median: what the viewer shows at first
 
 
@@ -75,7 +75,7 @@ def command(
     with _replaced(output) as folder:
         with recorded(record_failure, meta):
             meta |= cut(raw, folder, settings, full, quadrants)
-        if "failed" in meta:  # what was cut until then is no picture of the frame
+        if "failed" in meta:  # the tiles made so far are incomplete
             for part in folder.iterdir():
                 shutil.rmtree(part)
         (folder / INDEX).write_text(script("visqlTiles", meta), encoding="utf-8")
@@ -90,7 +90,7 @@ def cut(
     Raises
     ------
     FrameError
-        If the frame cannot be read, holds no known quadrant, or is not that of the table `quadrants`.
+        If the frame cannot be read, holds no known quadrant, or is not the frame of the table `quadrants`.
     """
     from visql_lib.cli.frame_pass import check_same_frame
     from visql_lib.frames import load_instrument, open_exposure
@@ -212,11 +212,11 @@ def _replaced(folder: Path) -> Iterator[Path]:
     Raises
     ------
     click.UsageError
-        If `folder` holds other things than tiles, which would be lost.
+        If `folder` contains other files than tiles, which would be lost.
     """
     from visql_lib.tables.provenance import sidecar
 
-    # Not by tiles.js: Snakemake takes that away before it runs a rule again.
+    # Do not check for tiles.js: Snakemake removes it before it reruns a rule.
     there = folder.iterdir() if folder.is_dir() else ()
     known = (INDEX, sidecar(folder / INDEX).name)
     if others := [p.name for p in there if p.name not in known and not p.name.isdigit()]:

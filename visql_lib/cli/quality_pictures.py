@@ -72,7 +72,7 @@ def _read(paths: tuple[Path, ...]) -> dict[str, NDArray]:
 def _last(table: dict[str, NDArray], days: float | None) -> dict[str, NDArray]:
     """Keep the exposures of the last `days` days before the newest; those without a date are dropped.
 
-    What is dated in the future, as imported tables may be, rules nothing.
+    Dates in the future, as in some imported tables, are ignored.
     """
     import numpy as np
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from visql_lib.frames import Instrument
     from visql_lib.simulate.plan import ExposureOptions
 
-# Options of one exposure: flag, where it stands in a plan, type, meaning with unit.
+# Options of one exposure: flag, key in a plan, type, meaning with unit.
 _OPTIONS: tuple[tuple[str, str, Any, str], ...] = (
     ("--type", "type", str, "long, short, DARK, FLAT, BIAS or CHARGE."),
     ("--date", "date", str, "Start, UTC, such as 2024-07-13T03:28:40."),
@@ -135,7 +135,7 @@ def make_frames(
     Raises
     ------
     SimulationError
-        If a file of the same name is there that the simulator did not make.
+        If a file of the same name exists that was not made by the simulator.
     """
     wanted = [e for e in exposures if overwrite or not _is_made(e, instrument, folder)]
     for options in wanted:

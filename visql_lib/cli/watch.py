@@ -75,7 +75,7 @@ def command(
             return 0
         try:
             return 0 if watch.once() else 1
-        except BusyError as busy:  # cron calls while the last call is at work: all is well
+        except BusyError as busy:  # normal with cron, if the last call is still running
             logging.getLogger(__name__).info("%s; left to it", busy)
             return 0
 

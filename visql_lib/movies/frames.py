@@ -1,7 +1,7 @@
 """Select the frames of a movie, and cache its encoded days.
 
-The frames of a day are kept encoded, under the name of the day and a digest of all
-they are made from, so that a longer month only draws what is new.
+The encoded frames of a day are cached under the name of the day and a digest of their
+inputs, so that only new or changed days are drawn.
 """
 
 from __future__ import annotations
@@ -59,9 +59,9 @@ def movie_exposures(
     Parameters
     ----------
     sheets : sequence of Path
-        Exposure sheets; maps are looked for beside each.
+        Exposure sheets; the maps are in the folders next to each.
     angles : sequence of mappings, optional
-        Tables ANGLES; what they know counts more than the sheets.
+        Tables ANGLES; their values take precedence over the sheets.
     readout : float, optional
         Readout time of the instrument [s].
     last_days : float, optional
@@ -81,7 +81,7 @@ def movie_exposures(
             if wanted and maps.is_file():
                 facts = _facts(row, known.get(row.exposure, {}), readout)
                 found.append(MovieExposure(facts, maps, sheet.stem))
-    # NaT is the largest of all dates as text, too: exposures without a time come last.
+    # NaT sorts last, also as text: exposures without a time come last.
     found.sort(key=lambda e: (str(e.facts.date_obs), e.facts.exposure))
     return found if last_days is None else _last(found, last_days)
 
@@ -130,7 +130,7 @@ class GoesDays:
     Parameters
     ----------
     paths : sequence of Path
-        Tables GOES_SERIES; a broken one is left out with a warning.
+        Tables GOES_SERIES; a broken one is skipped with a warning.
     """
 
     def __init__(self, paths: Sequence[Path]) -> None:
@@ -138,7 +138,7 @@ class GoesDays:
         for path in paths:
             try:
                 table = read_table(path, _GOES_COLUMNS)
-            except TableError as error:  # costs a day of the curve, not the movie
+            except TableError as error:  # affects a day of the curve, not the movie
                 log.warning("%s", error)
                 continue
             if table.n_rows:
@@ -170,7 +170,7 @@ class Pieces:
     Parameters
     ----------
     folder : Path
-        Holds the pieces of all sheets and kinds, in folders of their own.
+        Contains the parts of all sheets and kinds, in separate folders.
     kind : str
         xcosmix or protons.
     width : int
@@ -178,7 +178,7 @@ class Pieces:
     rate : float
         Frames per second.
     hours : float, optional
-        The Sun's flux is shown so long before and after an exposure.
+        Time for which the solar flux is shown before and after an exposure.
     """
 
     def __init__(self, folder: Path, kind: str, width: int, rate: float, hours: float = HOURS) -> None:
@@ -199,7 +199,7 @@ class Pieces:
         from filelock import FileLock
 
         with ExitStack() as locks:
-            # In order: nobody waits in a circle.
+            # In a fixed order, to avoid deadlocks.
             for sheet in sorted({exposure.sheet for exposure in exposures}):
                 (self.folder / sheet).mkdir(parents=True, exist_ok=True)
                 locks.enter_context(FileLock(self.folder / sheet / ".lock"))
@@ -262,7 +262,7 @@ class Pieces:
     def _draw(self, exposure: MovieExposure, series: Mapping[str, NDArray] | None) -> NDArray[np.uint8]:
         try:
             table = read_table(exposure.maps, ("MAP", "IX", "IY", "N"))
-        except TableError as error:  # costs this frame, not the movie
+        except TableError as error:  # affects this frame, not the movie
             log.warning("%s", error)
             trouble = str(error).replace(str(exposure.maps), exposure.maps.name)
             return self.canvas.draw(exposure.facts, None, {}, series, trouble)

@@ -32,10 +32,10 @@ class FramePass:
     """Results of one pass over a frame.
 
     ``catalogue`` and ``quadrants`` are columns of the tables of those names
-    (docs/tables.md); rows in the instrument's order of quadrants, whatever the
-    order in the file. The numbers of a catalogue, which may have ten million
-    rows, are in single precision but for focal-plane positions. Without
-    detection the catalogue is empty.
+    (docs/tables.md), with rows in the instrument's order of quadrants, independent
+    of the order in the file. A catalogue may have ten million rows; its numbers are
+    in single precision except for focal-plane positions. Without detection it is
+    empty.
     """
 
     catalogue: dict[str, NDArray]
@@ -58,16 +58,16 @@ def measure_frame(
     exposure : Exposure
         The raw frame.
     catalog : CatalogSettings or None
-        How sources are detected; None: they are not (BIAS, CHARGE).
+        How sources are detected; None: no detection (BIAS, CHARGE).
     preview : PreviewSettings
         Binning of the thumbnail and size of the zooms.
     on_quadrant : callable, optional
         Called after each quadrant.
     threads : int, optional
-        Quadrants whose sources are detected at once; as many are in memory.
+        Number of quadrants processed, and held in memory, at a time.
         The result does not depend on it.
     calibration : CalibrationSettings or None, optional
-        What is hot in a DARK or BIAS; None: the defaults.
+        Limits of hot pixels and lines in a DARK or BIAS; None: the defaults.
 
     Raises
     ------
@@ -137,7 +137,7 @@ class _Workers:
 def _detect(quadrant: Quadrant, settings: CatalogSettings, saturation: float) -> Detections | DetectionError:
     try:
         return detect_sources(quadrant.image, settings, saturation)
-    except DetectionError as error:  # costs this quadrant, not the exposure
+    except DetectionError as error:  # affects this quadrant, not the exposure
         return error
 
 
@@ -165,7 +165,7 @@ def _dead(image: NDArray) -> int:
     low, high = few.min(), few.max()
     if low == high:
         return 0
-    # A column that bleeds from end to end is as flat, and full.
+    # A column that bleeds over its whole length is constant, too, but saturated.
     shares = [np.mean((few.min(axis) == few.max(axis)) & (few.max(axis) < high)) for axis in (0, 1)]
     return int(QuadrantFlag.DEAD) if max(shares) >= _DEAD_SHARE else 0
 
@@ -201,7 +201,7 @@ def _join(parts: dict[str, dict[str, NDArray]], order: list[str]) -> dict[str, N
     if not names:
         return {}
     numbers = [len(parts[name]["X_IMAGE"]) for name in names]
-    # Column by column, so that never two copies of all are in memory.
+    # Column by column, to avoid a second copy of all columns in memory.
     columns = {key: np.concatenate([parts[name].pop(key) for name in names]) for key in [*parts[names[0]]]}
     return columns | {"EXT": np.repeat(names, numbers)}
 

@@ -26,15 +26,15 @@ _GROWING = 3600.0  # s; a file written by another program is not called broken b
 class Product:
     """One product of the archive, with parsed names.
 
-    ``name`` and ``raw`` are the archive's and the raw file's names as listed,
-    ``exposure`` the stem VISQL gives it.
+    ``name`` and ``raw`` are the names of the product and of the raw file as listed,
+    ``exposure`` is the exposure name used by VISQL.
     """
 
     name: str
     raw: str
     archive: ArchiveName
     exposure: str
-    start: datetime  # UTC, as the name of the raw file has it
+    start: datetime  # UTC, from the name of the raw file
 
     @property
     def month(self) -> str:
@@ -90,9 +90,9 @@ def newest_versions(products: Iterable[Product]) -> tuple[list[Product], list[Pr
 def ask_since(now: datetime, days: float, last: datetime | None, explicit: date | None = None) -> date:
     """Return the first day of an archive query.
 
-    So many days ago, or when it was asked last if that is longer ago, less a margin: a
-    machine that was off, or whose clock is wrong by a day, loses no frames. A day that
-    the user gives is taken as it is.
+    This is `days` ago, or the time of the last query if that is longer ago, minus a margin,
+    so that no frames are lost if a machine was off or its clock is wrong by a day. A day
+    given by the user is used without change.
     """
     if explicit is not None:
         return explicit
@@ -118,8 +118,8 @@ class Found:
 def frames_in(folders: Sequence[Path], suffixes: Sequence[str], now: float) -> dict[str, Found]:
     """Return the raw frames in folders and their subfolders, by exposure.
 
-    A link counts even if what it points to is away: that is a disk that is not
-    mounted, not a frame that was lost.
+    A broken link counts as well: its disk may not be mounted, but the frame is not
+    lost.
     """
     found: dict[str, Found] = {}
     for path in _files(folders):
@@ -140,7 +140,7 @@ def _files(folders: Iterable[Path]) -> Iterator[Path]:
     for folder in folders:
         for root, below, names in os.walk(folder, followlinks=True):
             real = os.path.realpath(root)
-            if real in seen:  # a link that leads back, or a folder named twice
+            if real in seen:  # a circular link, or a folder given twice
                 below.clear()
                 continue
             seen.add(real)
@@ -150,7 +150,7 @@ def _files(folders: Iterable[Path]) -> Iterator[Path]:
 def _is_broken(path: Path, now: float) -> bool:
     try:
         state = path.stat()
-    except OSError:  # a link to what is away
+    except OSError:  # a broken link
         return False
     odd = path.name.endswith(".fits") and state.st_size % 2880 != 0
     return (state.st_size == 0 or odd) and abs(now - state.st_mtime) > _GROWING
@@ -170,6 +170,6 @@ def target_of(folder: Path, product: Product) -> Path:
 def kept_name(target: Path, version: str) -> Path:
     """Return the new name of an older file that a newer one of the same name replaces.
 
-    It does not end like a raw frame, so nothing takes it for one.
+    It does not have the ending of a raw frame, so that it is not mistaken for one.
     """
     return target.with_name(f"{stem_of(target.name)}.{version}.fits.old")

@@ -41,8 +41,8 @@ from visql_lib.sky.thumbnail import ThumbnailFrame
 
 log = logging.getLogger(__name__)
 
-_MATCHES = 2  # times the stars are paired again
-_FIRST = 0.6  # of the time is for the first try, where another follows
+_MATCHES = 2  # number of times the stars are paired again
+_FIRST = 0.6  # fraction of the time for the first attempt, if there is a second
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class ReferenceStars:
     """Reference stars that are read only if an index must be built.
 
     ``read`` returns RA, DEC [deg], PMRA, PMDEC [mas/yr], G [mag]; ``key`` changes with
-    the stars; ``folder`` is where indexes are kept.
+    the stars; ``folder`` contains the indexes.
     """
 
     read: Callable[[], Mapping[str, NDArray]]
@@ -81,7 +81,7 @@ def solve_exposure(
     position : (float, float)
         RA, Dec [deg] of the header; NaN if it has none.
     reference : ReferenceStars or None
-        Stars around that position, if there are some.
+        Stars around that position, if available.
     frame : ThumbnailFrame
         The picture.
     instrument : Instrument
@@ -98,7 +98,7 @@ def solve_exposure(
     Raises
     ------
     PlateError
-        If it cannot be solved; its ``kind`` tells why.
+        If there is no solution; ``kind`` gives the reason.
     """
     deadline = Deadline(settings.time_limit)
     rows = brightest(stars, settings.stars)
@@ -141,7 +141,9 @@ def _near(
     settings: PlateSettings,
 ) -> tuple[PlateSolution, str]:
     """Solve with an index of the reference stars, which is built if necessary."""
-    years = float(round(years_since_epoch(date)))  # an index serves a year: few stars move 0.1 arcsec in it
+    years = float(
+        round(years_since_epoch(date))
+    )  # an index is valid for a year, in which few stars move by 0.1 arcsec
     name = digest(f"{reference.key} {limits} {years} {INDEX_VERSION}")
     path = reference.folder / f"{name}.fits"
     if not path.is_file() and len(field.x):
