@@ -59,4 +59,6 @@ def _check(item: Any) -> str:
         if (limit := getattr(item, name, None)) is not None:
             return f"{symbol} {limit}"
     pattern = getattr(item, "pattern", None)
-    return "one of " + pattern.strip("^$()").replace("|", ", ") if pattern else ""
+    if not pattern:
+        return ""
+    return "one of " + pattern.strip("^$()").replace("|", ", ") if "|" in pattern else f"matches `{pattern}`"

@@ -152,7 +152,11 @@ class PlateSettings(Section):
         gt=0,
         lt=1,
     )
-    blind: bool = setting(True, None, "If this fails, search the whole sky with the installed indexes.")
+    blind: bool = setting(
+        True,
+        None,
+        "If the search around the boresight fails, search the whole sky with the installed indexes.",
+    )
     stars: int = setting(200, None, "Number of brightest stars used.", ge=10)
 
 
