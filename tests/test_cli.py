@@ -118,7 +118,7 @@ def test_help_lists_every_step_with_a_line():
     for name, (_, line) in COMMANDS.items():
         assert name in done.output
         assert line.split()[0] in done.output
-    assert "Exit codes: 0 done, 1 failed on this input, 2 wrong usage" in done.output
+    assert "Exit codes: 0 success, 1 failure on this input, 2 wrong usage" in done.output
 
 
 @pytest.mark.parametrize(

@@ -49,5 +49,9 @@ def test_a_dry_run_of_the_demo_lists_the_expected_jobs(vis, tmp_path):
         check=True,
     )
     listed = job_table((done.stdout + done.stderr).split("Reasons:")[0])
-    readme = (ROOT / "README.md").read_text().split("For the thirteen frames of the demo this says")[1]
+    readme = (
+        (ROOT / "README.md")
+        .read_text()
+        .split("For the thirteen frames of the demo, the dry run prints this list")[1]
+    )
     assert listed == job_table(readme.split("```")[1])

@@ -209,7 +209,7 @@ def test_most_per_run_then_the_rest(fetch, raw, frames):
     outcome = fetch({"most": 2})
     assert (len(outcome.loaded), outcome.left) == (2, 4)
     assert loaded(raw) == sorted(p.name for p in outcome.loaded) == originals(frames)[-2:]
-    assert "2 loaded" in outcome.summary
+    assert "2 downloaded" in outcome.summary
     fetch(max_files=3)
     assert len(loaded(raw)) == 5
 
@@ -493,7 +493,7 @@ def test_a_clock_that_is_wrong_by_a_day_loses_nothing(fetch, archive, raw, caplo
 def test_a_wrong_clock_is_told(fetch, archive, caplog):
     archive.faults = {"clock": 24}
     fetch({"dry_run": True})
-    assert "our clock is 24 h ahead of the archive's" in caplog.text
+    assert "the clock of this machine is 24 h ahead of that of the archive" in caplog.text
 
 
 def test_a_machine_that_was_off_asks_from_where_it_was():
@@ -853,9 +853,9 @@ def test_command(archive, raw, tmp_path):
     result = CliRunner().invoke(command, ["--config", given_config])
     assert isinstance(result.exception, ArchiveError)
     assert result.exception.exit_code == 1
-    assert "5 loaded" in result.output
+    assert "5 downloaded" in result.output
     result = CliRunner().invoke(command, ["--config", given_config, "--month", "202407"])
-    assert (result.exit_code, "1 loaded" in result.output) == (0, True)
+    assert (result.exit_code, "1 downloaded" in result.output) == (0, True)
 
 
 @pytest.mark.parametrize(
@@ -870,7 +870,7 @@ def test_command_refuses(arguments):
     [
         ({"fetch": {"source": "none"}}, "fetch.source is none"),
         ({"raw": ["nowhere"], "fetch": {"source": "euclid"}}, "does not exist"),
-        ({"fetch": {"source": "euclid", "folder": "elsewhere"}}, "in none of the raw folders"),
+        ({"fetch": {"source": "euclid", "folder": "elsewhere"}}, "not inside a raw folder"),
     ],
 )
 def test_settings_that_make_no_sense(raw, tmp_path, changes, reason):
@@ -991,7 +991,8 @@ def test_a_frame_of_another_exposure_is_refused(fetch, archive, raw, tmp_path, l
     assert len(outcome.loaded) == 1
     (failure,) = outcome.failures
     assert re.search(
-        r"is of 2024-07-1\dT\S+ by its header \(DATE-OBS\), not of 2024-07-12T\S+, as was", failure
+        r"is of 2024-07-1\dT\S+ according to its header \(DATE-OBS\), not of 2024-07-12T\S+ as requested",
+        failure,
     )
     assert loaded(raw) == [name_of(second)]
 

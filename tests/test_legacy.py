@@ -405,7 +405,7 @@ def test_an_empty_folder(tmp_path):
     (tmp_path / "old").mkdir()
     told = import_folder(tmp_path / "old", tmp_path / "results")
     assert told.exit_code == 0
-    assert "holds no table" in told.output
+    assert "contains no table" in told.output
 
 
 def test_a_merge_without_news_leaves_the_file_alone(tmp_path):
@@ -436,7 +436,7 @@ def test_our_tables_become_text(tmp_path):
 def test_a_table_that_does_not_say_its_exposure_is_refused(tmp_path):
     write_table(tmp_path / "m.parquet", moments_table(), MOMENTS)
     done = run("legacy", tmp_path / "m.parquet", "-o", tmp_path / "text")
-    assert "does not say the exposure" in str(done.exception)
+    assert "has no exposure" in str(done.exception)
 
 
 # Real tables.

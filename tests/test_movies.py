@@ -280,7 +280,7 @@ def test_broken_tables_cost_their_frame_only(month: Month) -> None:
     (month.goes / "goes_2024-07-12.parquet").write_bytes(b"no table")
     lost = month.folder / "lost.parquet"
     assert len(decoded(month.run("--goes", month.goes, "--goes", lost, "--angles", lost))) == 3
-    assert month.said.count("lost.parquet: is not there") == 2
+    assert month.said.count("lost.parquet: does not exist") == 2
     assert "dark_radmaps.parquet" in month.said
     assert "goes_2024-07-12.parquet" in month.said
 
@@ -291,7 +291,7 @@ def test_a_damaged_day_is_made_again(month: Month, length: int) -> None:
     path = next((month.cache / "xcosmix" / "202407").glob("2024-07-13-*"))
     path.write_bytes(path.read_bytes()[:length])
     month.run("--goes", month.goes)
-    assert f"{path.name}: is damaged, and made again" in month.said
+    assert f"{path.name}: is damaged and is remade" in month.said
     assert actual_checksum(month.movie) == first
 
 

@@ -281,7 +281,7 @@ def test_the_text_of_a_month_leaves_failures_out(month, tmp_path):
     month.run()
     out = tmp_path / "text"
     done = CliRunner().invoke(cli, ["legacy", str(month.results / "q.parquet"), "-o", str(out)])
-    assert "1 exposures left out: failed" in done.output
+    assert "1 exposures omitted: failed" in done.output
     medians = legacy.read_psfmoments(out / "psfmoments_202304.txt")
     assert list(medians) == [name(1), name(3)]
     assert medians[name(1)]["R2"] == pytest.approx(1.95, abs=0.01)

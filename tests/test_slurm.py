@@ -139,7 +139,7 @@ SLURM = ("slurm", "--slurm-init-seconds-before-status-checks", "5")
 def month(queue: None, frames: Path, tmp_path: Path) -> Month:
     """The same month, not yet run, with the README's file for a cluster."""
     made = new_month(frames, tmp_path / "there")
-    files_of("README.md", made, "From zero to a month on a cluster")
+    files_of("README.md", made, "Run a month on a cluster")
     return made
 
 

@@ -27,7 +27,7 @@ class SourceFlag(NamedFlag):
     """FLAGS of the source catalogue: the bits of SExtractor."""
 
     NEIGHBOURS = 1, "more than a tenth of the Kron aperture belongs to other detections"
-    BLENDED = 2, "was blended with another detection"
+    BLENDED = 2, "blended with another detection"
     SATURATED = 4, "at least one pixel at or above the saturation level"
     TRUNCATED = 8, "touches the edge of the image area"
     APERTURE_INCOMPLETE = 16, "the Kron aperture reaches outside the image area"
@@ -37,19 +37,19 @@ class SourceFlag(NamedFlag):
 
 
 class QuadrantFlag(NamedFlag):
-    """FLAGS of the table of quadrants: what happened to one quadrant of a frame."""
+    """FLAGS of the table of quadrants: problems of one quadrant of a frame."""
 
-    CONSTANT = 2, "all pixels have one value; nothing was detected"
+    CONSTANT = 2, "all pixels have the same value; nothing was detected"
     OVERFLOW = 4, "too many pixels above the threshold; nothing was detected"
     NO_OVERSCAN = 8, "bias level and noise could not be measured"
     HOT_LINE = 16, "a DARK or BIAS with a hot column or row"
-    MANY_CANDIDATES = 32, "a DARK with more pixels that may be hot than are kept; the faintest were left out"
-    NO_INJECTION = 64, "a CHARGE frame without injected lines, or without room behind them for a trail"
+    MANY_CANDIDATES = 32, "a DARK with too many candidates for hot pixels; the faintest are not listed"
+    NO_INJECTION = 64, "a CHARGE frame without injected lines, or without space behind them for a trail"
     SATURATED = 128, "a FLAT whose median pixel is saturated"
-    CHECKSUM = 256, "the data do not fit DATASUM: they were changed, or damaged"
+    CHECKSUM = 256, "the data do not match DATASUM: they were changed or damaged"
     DEAD = (
         512,
-        "rows or columns without signal: their pixels have one value; levels and noise are not to be trusted",
+        "rows or columns whose pixels all have the same value; levels and noise are not reliable",
     )
 
 
@@ -57,7 +57,7 @@ class MomentFlag(NamedFlag):
     """FLAGS of the moments table; a flagged star's moments are NaN."""
 
     NO_FLUX = 1, "no positive weighted flux"
-    LOST_CENTRE = 2, "the centroid wandered off the star"
+    LOST_CENTRE = 2, "the centre moved too far from the star"
 
 
 class SelectionFlag(NamedFlag):
@@ -69,19 +69,19 @@ class SelectionFlag(NamedFlag):
 
 
 class ExposureFlag(NamedFlag):
-    """FLAGS of the monthly quality table and of the exposure sheet: why numbers are missing or doubtful."""
+    """FLAGS of the monthly quality table and of the exposure sheet: why values are missing or doubtful."""
 
     NO_STARS = 1, "no star with valid moments"
-    FEW_STARS = 2, "fewer stars than the limits in force ask for"
-    FAILED = 4, "a step failed on this exposure; REASON says which and why"
-    IMPORTED = 8, "medians imported from text tables of the original system"
+    FEW_STARS = 2, "fewer stars than required by the limits of that date"
+    FAILED = 4, "a step failed on this exposure; see REASON"
+    IMPORTED = 8, "medians imported from text tables of the original scripts"
     INCOMPLETE = 16, "quadrants are missing from the raw frame"
-    DATE_FAR_FROM_NAME = 32, "DATE-OBS is used, but far from the time in the file's name"
-    DATE_FROM_NAME = 64, "DATE-OBS is missing or impossible; the time in the file's name is used"
-    NO_EXPTIME = 128, "the exposure time is missing or impossible, so unknown"
-    NO_ANGLE = 256, "an angle of the header is impossible, so unknown; the exposure sheet says which"
-    CARDS = 512, "header cards that cannot be read or contradict each other; the exposure sheet says which"
-    FILE = 1024, "the file is not quite as it should be, but can be read; the exposure sheet says why"
+    DATE_FAR_FROM_NAME = 32, "DATE-OBS is used, but is far from the time in the file name"
+    DATE_FROM_NAME = 64, "DATE-OBS is missing or impossible; the time in the file name is used"
+    NO_EXPTIME = 128, "the exposure time is missing or impossible"
+    NO_ANGLE = 256, "an angle in the header is impossible and not used; see the exposure sheet"
+    CARDS = 512, "header cards that cannot be read or contradict each other; see the exposure sheet"
+    FILE = 1024, "the file is unusual, but can be read; see the exposure sheet"
 
 
 class SolutionFlag(NamedFlag):
@@ -93,38 +93,38 @@ class SolutionFlag(NamedFlag):
     NOT_FOUND = 8, "stars and reference do not match anywhere near the boresight"
     BORESIGHT_WRONG = 16, "the boresight of the header was off by more than 10 arcsec; found and corrected"
     ROLL_WRONG = 32, "the roll of the header was off by more than 0.1 deg, or missing; found and corrected"
-    REFERENCE_FAILED = 64, "the reference stars could not be had; asked again at the next run"
-    FEW_STARS = 128, "too few stars for terms of this CCD's own"
-    NO_PROPER_MOTION = 256, "the reference has no proper motions; its positions are those of 2016.0"
-    NOT_TRIED = 512, "there was nothing to match, or a step before failed; REASON says which"
+    REFERENCE_FAILED = 64, "the reference stars could not be downloaded; retried by the next run"
+    FEW_STARS = 128, "too few stars to fit terms for this CCD"
+    NO_PROPER_MOTION = 256, "the reference has no proper motions; positions are for epoch 2016.0"
+    NOT_TRIED = 512, "there was nothing to match, or an earlier step failed; see REASON"
 
 
 class RatioFlag(NamedFlag):
-    """FLAGS of flux ratios: of a star, of an exposure, or of a cell of the matrix."""
+    """FLAGS of flux ratios: of a star, an exposure, or a bin of the table of ratios."""
 
-    NO_COLOUR = 1, "the star has no colour; it enters no relation"
+    NO_COLOUR = 1, "the star has no colour and is not used for the colour relation"
     CLIPPED = 2, "the star was clipped from the colour relation"
     FAINT = 4, "the star is fainter than the limit of the colour relation"
     FEW_STARS = 8, "too few stars for a colour relation"
-    NOT_ACCEPTED = 16, "the exposure does not meet the cuts of the trends"
+    NOT_ACCEPTED = 16, "the exposure does not meet the criteria for the trends"
     NO_SOLUTION = 32, "no astrometric solution, so no match"
 
 
 class RadiationFlag(NamedFlag):
     """FLAGS of the particles of a quadrant or an exposure."""
 
-    NO_TIME = 1, "the exposure time is not known; no rates"
-    NO_DETECTION = 2, "nothing was detected in: a constant or overflowing quadrant, or a failed exposure"
-    STORM = 4, "a rate of particles beyond the thresholds in force: a storm"
-    LIT = 8, "part of the detectors is lit by X-rays"
+    NO_TIME = 1, "the exposure time is unknown, so there are no rates"
+    NO_DETECTION = 2, "no detection was possible: a constant or overflowing quadrant, or a failed exposure"
+    STORM = 4, "a rate of particles exceeds the limits of that date: a particle storm"
+    LIT = 8, "part of the detectors is illuminated by X-rays"
 
 
 class SunFlag(NamedFlag):
-    """FLAGS of angles and X-ray flux of the Sun."""
+    """FLAGS of solar angles and solar X-ray flux."""
 
-    NO_POINTING = 1, "neither header nor plate solution says where the exposure points"
+    NO_POINTING = 1, "neither header nor plate solution gives the pointing"
     NO_ANGLES = 2, "SAA or ALPHA could neither be read nor computed"
-    NO_GOES = 4, "no GOES sample near the exposure: there is no file, or it has a gap"
+    NO_GOES = 4, "no GOES sample near the exposure: no file, or a gap in it"
     NEAREST = 8, "no good sample during the exposure; GOES_FLUX is the nearest good one"
     PROVISIONAL = 16, "the GOES day is not final yet"
 

@@ -1,7 +1,7 @@
-"""The ``visql`` command: one subcommand per step; read, call, write, and nothing else.
+"""The ``visql`` command, with one subcommand per step: read files, call functions, write results.
 
-Each subcommand lives in a module of its own, imported only when it runs, and
-imports the rooms it needs inside its function: ``visql --version`` is instant.
+Each subcommand is a module that is imported only when it runs, and that imports other
+modules inside its function, so that ``visql --version`` is instant.
 """
 
 from __future__ import annotations
@@ -16,66 +16,69 @@ import click
 from visql_lib import __version__
 from visql_lib.errors import VisqlError
 
-# New objects until Python looks for garbage. Its 700 make it look at every imported module again and again: a
-# tenth of a short step's time.
+# Number of new objects before garbage collection. With Python's default of 700, all imported modules are
+# scanned again and again, which takes a tenth of the time of a short step.
 _GARBAGE = 100_000
 
-# Heading -> subcommand -> (module, one line of help), in the order of the data's way.
+# Heading -> subcommand -> (module, one line of help), in the order of processing.
 HEADINGS: dict[str, dict[str, tuple[str, str]]] = {
     "Any frame": {
         "index": ("index", "List raw frames in the exposure sheets."),
         "catalog": ("catalog", "Detect and measure the sources of one exposure."),
-        "preview": ("preview", "Thumbnail, zooms and levels of one frame of any type."),
-        "provenance": ("provenance", "Say where a product comes from."),
+        "preview": ("preview", "Make thumbnail, zooms and levels of one frame of any type."),
+        "provenance": ("provenance", "Show how a product was made."),
     },
     "Euclid VIS, one exposure": {
         "stars": ("stars", "Select the stars of a catalogue."),
         "moments": ("moments", "Measure the PSF moments of the selected stars."),
-        "gaia-project": ("gaia_project", "Gaia stars of an exposure in focal-plane coordinates."),
+        "gaia-project": ("gaia_project", "Project Gaia stars to focal-plane coordinates."),
         "gaia-match": ("gaia_match", "Match stars to Gaia: astrometry and flux ratios."),
-        "radiation": ("radiation", "Particles of one exposure: counts, rates, maps."),
-        "plate-solve": ("plate_solve", "Find where an exposure points, with astrometry.net."),
+        "radiation": ("radiation", "Count the particles of one exposure: rates and maps."),
+        "plate-solve": ("plate_solve", "Determine the pointing of an exposure with astrometry.net."),
         "pictures": ("pictures", "Draw the pictures of one exposure."),
-        "goes-picture": ("goes_picture", "Draw the X-ray flux of the Sun around one exposure."),
+        "goes-picture": ("goes_picture", "Draw the solar X-ray flux around one exposure."),
     },
     "Euclid VIS, a month": {
-        "quality": ("quality", "Median moments, scores and status of a month."),
-        "quality-pictures": ("quality_pictures", "Draw the pictures of a month's image quality."),
-        "geometry": ("geometry", "Geometry of the focal plane and boresights of a month."),
-        "ratios": ("ratios", "Gather the flux ratios of a month: the matrix time x space."),
-        "ratio-pictures": ("ratio_pictures", "Draw a month's flux ratios over the focal plane."),
-        "ratio-sheets": ("ratio_sheets", "Draw a month's flux ratios against colour, by CCD."),
-        "trend": ("trend", "Flux loss over all months: rates, steps, forecast, pictures."),
-        "month-trend": ("month_trend", "What the trend says of one month."),
-        "angles": ("angles", "Pointing, angles to the Sun and its X-ray flux, of a month."),
-        "month-radiation": ("month_radiation", "Radiation of a month, and where light leaks in."),
-        "detector": ("detector", "Levels and defects of a month's frames."),
-        "movie": ("movie", "Movie of the exposures of a month."),
-        "performance": ("performance", "When each product of a month was made."),
-        "status": ("status", "Say what failed in a month; exit 1 if anything did."),
-        "verify": ("verify", "Say which products of a month are missing, stale, foreign or damaged."),
+        "quality": ("quality", "Compute median moments, scores and status for a month."),
+        "quality-pictures": ("quality_pictures", "Draw the image quality of a month."),
+        "geometry": ("geometry", "Fit the geometry of the focal plane and the boresights of a month."),
+        "ratios": ("ratios", "Bin the flux ratios of a month in time and position."),
+        "ratio-pictures": ("ratio_pictures", "Draw maps of the flux ratios of a month."),
+        "ratio-sheets": ("ratio_sheets", "Draw the flux ratios of a month against colour, by CCD."),
+        "trend": ("trend", "Measure the flux loss over all months: rates, steps, forecast."),
+        "month-trend": (
+            "month_trend",
+            "Extract the flux loss, rate and forecast of one month from the trend.",
+        ),
+        "angles": ("angles", "Collect pointing, solar angles and solar X-ray flux of a month."),
+        "month-radiation": ("month_radiation", "Summarise the radiation and light leaks of a month."),
+        "detector": ("detector", "Measure detector levels and defects of a month."),
+        "movie": ("movie", "Make a movie of the exposures of a month."),
+        "performance": ("performance", "List when each product of a month was made."),
+        "status": ("status", "List the status of all frames of a month; exit 1 if any failed."),
+        "verify": ("verify", "Find missing, stale, damaged or foreign products of a month."),
     },
     "Archives and stores": {
-        "fetch": ("fetch", "Load new raw frames from the archive."),
-        "gaia-tile": ("gaia_tile", "Fetch the Gaia stars of one tile of the sky."),
-        "goes-day": ("goes_day", "Fetch the X-ray flux of the Sun of one day."),
-        "goes": ("goes", "X-ray flux of the Sun: GOES files to one series."),
-        "archive-month": ("archive_month", "Move or drop the raw frames of an old month."),
-        "serve-archive": ("serve_archive", "A small archive on this machine, for tests and practice."),
+        "fetch": ("fetch", "Download new raw frames from the archive."),
+        "gaia-tile": ("gaia_tile", "Download the Gaia stars of one tile of the sky."),
+        "goes-day": ("goes_day", "Download the solar X-ray flux of one day."),
+        "goes": ("goes", "Combine GOES files into one time series of the solar X-ray flux."),
+        "archive-month": ("archive_month", "Move or delete the raw frames of an old month."),
+        "serve-archive": ("serve_archive", "Run a test archive on this machine."),
     },
     "Site and operation": {
-        "site": ("site", "Write the pages, or bring them up to date."),
-        "pyramid": ("pyramid", "Tiles of a frame for the site's viewer."),
-        "alerts": ("alerts", "Note what is out of range, tell who wants to know."),
-        "watch": ("watch", "Look for new frames again and again, and run the workflow."),
+        "site": ("site", "Write or update the web pages."),
+        "pyramid": ("pyramid", "Cut a frame into tiles for the viewer of the site."),
+        "alerts": ("alerts", "Update the alerts, and send them."),
+        "watch": ("watch", "Watch for new frames and run the workflow."),
     },
     "The original's text tables": {
-        "legacy": ("legacy", "Write the text tables of the original system."),
-        "import-legacy": ("import_legacy", "Read text tables of the original system into the results."),
+        "legacy": ("legacy", "Export the text tables of the original scripts."),
+        "import-legacy": ("import_legacy", "Import text tables of the original scripts."),
     },
     "Development": {
-        "simulate": ("simulate", "Make raw exposures with known truth."),
-        "schema": ("schema", "Write the schema and the documentation of settings, tables and flags."),
+        "simulate": ("simulate", "Simulate raw exposures with known truth."),
+        "schema": ("schema", "Generate the schema and documentation of settings, tables and flags."),
     },
 }
 COMMANDS = {name: known for group in HEADINGS.values() for name, known in group.items()}
@@ -120,20 +123,20 @@ class LazyGroup(click.Group):
 )
 @click.version_option(__version__, prog_name="visql")
 def cli() -> None:
-    """Quality numbers, pictures and trends from raw frames.
+    """Image quality, pictures and trends from raw frames.
 
-    Each step reads the files named, in the order of the data's way, and writes
-    its result to -o. `visql STEP --help` tells units and gives an example.
+    Each step reads the given files and writes its result to the file given with -o.
+    `visql STEP --help` describes the arguments and their units, with an example.
 
-    Exit codes: 0 done, 1 failed on this input, 2 wrong usage or settings.
+    Exit codes: 0 success, 1 failure on this input, 2 wrong usage or settings.
     """
 
 
 def main() -> None:
-    """Run the command line; our own errors become one line and an exit code."""
+    """Run the command line; print VISQL's own errors as one line and set the exit code."""
     gc.set_threshold(_GARBAGE)
-    # Before numpy comes: several threads of its linear algebra add in another order, and the last digits
-    # would depend on the cores. The workflow's jobs have one, too.
+    # Set before numpy is imported: with several threads, linear algebra adds in another order, and the last
+    # digits would depend on the number of cores. The jobs of the workflow use one thread, too.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         code = cli(standalone_mode=False)
@@ -151,7 +154,7 @@ def main() -> None:
         click.echo(f"visql: {error.filename or ''}: {error.strerror or error}", err=True)
         sys.exit(1)
     except MemoryError as error:
-        click.echo(f"visql: out of memory ({error or 'no more to be had'}); give the job more", err=True)
+        click.echo(f"visql: out of memory ({error or 'no memory left'}); give the job more memory", err=True)
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)

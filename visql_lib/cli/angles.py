@@ -23,23 +23,24 @@ HORIZONS = "horizons"
 
 @step(
     "angles",
-    """Gather pointing, angles to the Sun and its X-ray flux for all exposures of SHEET.
+    """Collect pointing, angles to the Sun and solar X-ray flux for all exposures of SHEET.
 
-    Angles [deg] are those of the header, else computed with the pointing of the
-    header or of the plate solution beside the sheet (YYYYMM/E/E.wcs), seen from the
-    spacecraft (sun.ephemeris) or else from the Earth; every row says its source. SERIES are tables
-    of `visql goes-day` or `visql goes`; flux in W/m2, fluence in J/m2.""",
+    Angles [deg] are taken from the header if possible. Otherwise they are computed from
+    the pointing in the header or in the plate solution next to the sheet
+    (YYYYMM/E/E.wcs), as seen from the spacecraft (sun.ephemeris) or else from the
+    Earth; every row gives its source. SERIES are tables made by `visql goes-day` or
+    `visql goes`. Flux is in W/m2, fluence in J/m2.""",
     "visql angles results/exposures/202407.tsv goes_202407*.parquet -o angles_202407.parquet"
     " --text All_Angles_and_GOES_202407.txt",
 )
 @click.argument("sheet", type=INPUT)
 @click.argument("series", type=INPUT, nargs=-1)
 @output_option("Angles (Parquet).")
-@click.option("--text", type=OUTPUT, metavar="TXT", help="Also write the text table.")
+@click.option("--text", type=OUTPUT, metavar="TXT", help="Also write a text table.")
 def command(
     sheet: Path, series: tuple[Path, ...], output: Path, text: Path | None, config: Path | None
 ) -> None:
-    """Read, gather, write."""
+    """Read the sheet and the series, collect the angles, write the tables."""
     from visql_lib.cli.frame_pass import provenance
     from visql_lib.frames.instrument import load_instrument
     from visql_lib.months.angles import month_angles
@@ -74,7 +75,7 @@ def command(
 
 
 def _ephemeris(settings: Settings, rows: Sequence[SheetRow]) -> tuple[Ephemeris | None, list[str]]:
-    """Return the spacecraft's positions, if some are configured and can be had, and what is to be said."""
+    """Return the positions of the spacecraft, if configured and available, and messages about them."""
     from visql_lib.archives.errors import SourceError
     from visql_lib.tables.ephemeris import read_ephemeris
 
@@ -85,13 +86,13 @@ def _ephemeris(settings: Settings, rows: Sequence[SheetRow]) -> tuple[Ephemeris 
         return read_ephemeris(Path(wanted)), []
     try:
         return _ask_horizons(settings, rows), []
-    except SourceError as error:  # the Earth's place is a good guess, and the table says that it was used
+    except SourceError as error:  # the Earth's position is a good approximation, and is named in the table
         log.warning("%s; the Earth's place is used", error)
         return None, [str(error)]
 
 
 def _ask_horizons(settings: Settings, rows: Sequence[SheetRow]) -> Ephemeris | None:
-    """Ask for the days of those exposures whose header has no angles; None if there is none."""
+    """Query the days of exposures without angles in the header; None if there are none."""
     import numpy as np
 
     from visql_lib.archives.horizons import spacecraft_positions

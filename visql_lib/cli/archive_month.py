@@ -20,34 +20,34 @@ log = logging.getLogger(__name__)
 
 @step(
     "archive-month",
-    """Make room: move the raw frames of MONTH (YYYYMM) to --to FOLDER, or --drop them.
+    """Free disk space: move the raw frames of MONTH (YYYYMM) with --to FOLDER, or delete them with --drop.
 
-    Moving: each frame is copied to FOLDER/MONTH, compared by checksum, and
-    replaced by a link with the same time of change, so that no product is made
-    again. Start it again after a break. Dropping removes, with --yes only,
-    frames whose products are all there and readable, without failure, in a
-    month that is complete; products stay valid. Frames younger than
-    fetch.raw_age [d] stay. Exit 1 if a frame could not be moved or removed.""",
+    --to copies each frame to FOLDER/MONTH, compares the checksums, and replaces the
+    frame by a link with the same modification time, so that no product is remade.
+    If it is interrupted, run it again. --drop --yes deletes frames of a complete month
+    whose products all exist, are readable and did not fail; the products stay valid.
+    Frames younger than fetch.raw_age [d] are kept. The exit code is 1 if a frame could
+    not be moved or deleted.""",
     "visql archive-month 202407 --to /tape/vis --dry-run",
 )
 @click.argument("month", metavar="MONTH")
-@click.option("--to", "target", type=FOLDER, metavar="FOLDER", help="The second location.")
-@click.option("--drop", is_flag=True, help="Remove raw frames instead.")
-@click.option("--yes", is_flag=True, help="Yes, remove them.")
-@click.option("--dry-run", "-n", is_flag=True, help="Only say what would be done.")
+@click.option("--to", "target", type=FOLDER, metavar="FOLDER", help="Move frames to this folder.")
+@click.option("--drop", is_flag=True, help="Delete raw frames instead.")
+@click.option("--yes", is_flag=True, help="Confirm the deletion.")
+@click.option("--dry-run", "-n", is_flag=True, help="Show what would be done, without doing it.")
 def command(
     month: str, target: Path | None, drop: bool, yes: bool, dry_run: bool, config: Path | None
 ) -> int:
-    """Look, say, do."""
+    """Select the frames, report them, move or delete them."""
     from filelock import FileLock, Timeout
 
     from visql_lib.config import settings_from_mapping
     from visql_lib.live.errors import BusyError
 
     if (target is None) != drop:
-        raise click.UsageError("say where to, --to FOLDER, or --drop")
+        raise click.UsageError("give either --to FOLDER or --drop")
     if drop and not (yes or dry_run):
-        raise click.UsageError("--drop removes raw frames for good: see with --dry-run, then add --yes")
+        raise click.UsageError("--drop deletes raw frames permanently: check with --dry-run, then add --yes")
     given = settings_of(config)
     settings = settings_from_mapping(given.model_dump() | {"months": month})
     guard = Path(settings.results) / "watch" / ".space"
@@ -58,7 +58,7 @@ def command(
                 _drop(settings, month, dry_run) if target is None else _move(settings, month, target, dry_run)
             )
     except Timeout as error:
-        raise BusyError(f"{guard}: another archive-month works on these results") from error
+        raise BusyError(f"{guard}: another archive-month is running on these results") from error
 
 
 def _move(settings: Settings, month: str, target: Path, dry_run: bool) -> int:
@@ -105,7 +105,7 @@ def _drop(settings: Settings, month: str, dry_run: bool) -> int:
 
 
 def _say(frames: list[Frame], what: str, dry_run: bool) -> None:
-    """Say which frames go, how much that is, and why others stay."""
+    """Report which frames are moved or deleted, their size, and why others are kept."""
     going = [frame for frame in frames if not frame.obstacle]
     for frame in going if dry_run else ():
         click.echo(f"would be {'' if what == 'removed' else 'moved '}{what}: {frame.path}")

@@ -1,4 +1,4 @@
-"""What the subcommands share: arguments, options, logging, progress."""
+"""Arguments, options, logging and progress bars shared by the subcommands."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def config_option(function: F) -> F:
         "config",
         type=INPUT,
         metavar="FILE",
-        help="Settings (YAML); defaults where it is silent. See docs/configuration.md.",
+        help="Settings file (YAML), for settings other than the defaults; see docs/configuration.md.",
     )(function)
 
 
@@ -64,7 +64,7 @@ def verbose_option(function: F) -> F:
         expose_value=False,
         is_eager=True,
         callback=lambda _ctx, _param, value: set_up_logging(value),
-        help="Say more.",
+        help="Log more messages.",
     )(function)
 
 
@@ -74,7 +74,7 @@ def output_option(help_text: str, kind: click.Path = OUTPUT, metavar: str = "FIL
 
 
 def set_up_logging(verbose: bool) -> None:
-    """Log to the standard error stream; warnings only, or all of ours."""
+    """Log to the standard error stream: warnings only, or all messages of VISQL."""
     logging.basicConfig(
         level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S", force=True
     )
@@ -91,7 +91,7 @@ def settings_of(config: Path | None) -> Settings:
 RECORD_FAILURE = click.option(
     "--record-failure",
     is_flag=True,
-    help="If this exposure fails, write empty tables that carry the reason, and exit 0.",
+    help="If this exposure fails, write empty tables that contain the reason, and exit with 0.",
 )
 
 
@@ -99,12 +99,12 @@ AGAIN = click.option(
     "--again",
     type=OUTPUT,
     metavar="NOTE",
-    help="Ask again: a result that would say the same stays as it is. What came of it is noted in this file.",
+    help="Retry the download; rewrite the result only if it changes, and write the outcome to this file.",
 )
 
 
 def note(path: Path, result: Path, changed: bool, reason: str) -> None:
-    """Note what came of asking again."""
+    """Write the outcome of a retried download to a file."""
     from visql_lib.atomic import atomic_path
 
     with atomic_path(path) as temporary:
@@ -114,7 +114,7 @@ def note(path: Path, result: Path, changed: bool, reason: str) -> None:
 
 
 def signed(stage: str, *paths: Path, inputs: Sequence[Path] = ()) -> None:
-    """Write the records of finished text tables beside them; see `visql provenance`."""
+    """Write the provenance of finished text tables next to them."""
     from visql_lib.pipelines.vis.registry import VERSIONS
     from visql_lib.tables.provenance import sign
 
@@ -129,7 +129,7 @@ _OF_THE_MACHINE = (
 
 
 def _is_of_the_machine(error: Exception) -> bool:
-    """Say whether an error is a full disk, short memory or the like, or a library that finds no room."""
+    """Tell whether an error is caused by the machine, such as a full disk or too little memory."""
     return isinstance(error, OSError) and (
         error.errno in _OF_THE_MACHINE or (error.errno is None and "shared object" in str(error))
     )
@@ -137,12 +137,12 @@ def _is_of_the_machine(error: Exception) -> bool:
 
 @contextmanager
 def recorded(wanted: bool, meta: dict[str, Any]) -> Iterator[None]:
-    """Note in a table's metadata why an exposure failed, if that is wanted; else let the error through.
+    """Record in the metadata of a table why an exposure failed, if `wanted`; else raise the error.
 
-    One exposure must not cost the month, so this is the one place that catches
-    everything; the log holds the traceback of what nobody expected. Kills and
-    interruptions are not caught, nor what is this machine's trouble and not the
-    exposure's, such as a full disk or memory: those jobs run again.
+    One bad exposure must not stop the month, so this is the only place that catches all
+    exceptions; the log holds the traceback of unexpected ones. Kills and interruptions
+    are not caught, and neither are problems of the machine, such as a full disk or too
+    little memory: those jobs are retried.
     """
     try:
         yield
@@ -176,7 +176,7 @@ def progress(label: str, total: int) -> Iterator[Callable[[], None]]:
 
 @contextmanager
 def progress_count(label: str) -> Iterator[Callable[[], None]]:
-    """Like `progress`, where nobody knows how many there will be."""
+    """Like `progress`, for an unknown total."""
     if not sys.stderr.isatty():
         yield lambda: None
         return

@@ -17,20 +17,20 @@ if TYPE_CHECKING:
 
 @step(
     "detector",
-    """Follow the detectors through the month whose exposure sheet is SHEET.
+    """Measure the detectors during the month with the exposure sheet SHEET.
 
-    One row per frame and quadrant, of all frame types: bias level, read noise,
+    Writes one row per frame and quadrant for all frame types: bias level, read noise,
     pattern, dark and flat level, injected level [ADU], hot pixels and columns.
-    The tables of quadrants are looked for beside the sheet
+    The tables of quadrants are read from the folders next to the sheet
     (YYYYMM/E/E_quadrants.parquet). --frames writes medians, scatter, errors and
-    status per frame, --hot-pixels the pixels that are bright in two or more DARKs.""",
+    status per frame; --hot-pixels writes the pixels that are bright in two or more DARKs.""",
     "visql detector results/exposures/202407.tsv -o detector_202407.parquet"
     " --frames detector_frames_202407.parquet --pictures detector_202407",
 )
 @click.argument("sheet", type=INPUT)
 @output_option("Quadrants of all frames (Parquet).")
 @click.option("--frames", type=OUTPUT, metavar="FILE", help="Also write one row per frame, with its status.")
-@click.option("--hot-pixels", type=OUTPUT, metavar="FILE", help="Also write the month's hot pixels.")
+@click.option("--hot-pixels", type=OUTPUT, metavar="FILE", help="Also write the hot pixels of the month.")
 @click.option(
     "--pictures",
     type=PREFIX,
@@ -45,7 +45,7 @@ def command(
     pictures: Path | None,
     config: Path | None,
 ) -> None:
-    """Read, gather, judge, write, draw."""
+    """Read the tables of quadrants, combine and check them, write the tables, draw."""
     from visql_lib.cli.frame_pass import provenance
     from visql_lib.config.thresholds import load_thresholds
     from visql_lib.frames.instrument import load_instrument

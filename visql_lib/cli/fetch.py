@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_CLOCK = 3600.0  # s: a larger difference of the clocks is worth a word
+_CLOCK = 3600.0  # s: a larger difference of the clocks gives a warning
 
 
 def _month(_context: click.Context, _parameter: click.Parameter, text: str | None) -> str | None:
@@ -34,25 +34,28 @@ def _month(_context: click.Context, _parameter: click.Parameter, text: str | Non
 
 @step(
     "fetch",
-    """Load from the archive what is missing in the raw folders, newest first.
+    """Download the frames that are missing in the raw folders from the archive, newest first.
 
-    By default asks for what the archive got within fetch.days. Frames are unpacked as
-    they arrive, checked, and put into a subfolder per month of fetch.folder. A
-    download that broke goes on where it stopped. What the archive has is listed in
-    {results}/archive_names.parquet and le1-vs-iws.txt. Passwords come from netrc or
-    a keyring. Exit code 1 if something failed; the rest is loaded nevertheless.""",
+    By default, looks for frames that reached the archive within fetch.days. Frames are
+    unpacked while they are downloaded, checked, and stored in one subfolder of
+    fetch.folder per month. Interrupted downloads are resumed. The frames of the archive
+    are listed in {results}/archive_names.parquet and le1-vs-iws.txt. Passwords are read
+    from netrc or a keyring. The exit code is 1 if a download failed; the others are
+    still made.""",
     "visql fetch --month 202407 --max 10",
 )
-@click.option("--month", metavar="YYYYMM", callback=_month, help="Frames observed in this month.")
+@click.option("--month", metavar="YYYYMM", callback=_month, help="Download frames observed in this month.")
 @click.option(
     "--since",
     type=click.DateTime(["%Y-%m-%d"]),
     metavar="DATE",
-    help="Frames the archive got since this day.",
+    help="Download frames that reached the archive since this day.",
 )
-@click.option("--dry-run", is_flag=True, help="Say what would be loaded; write nothing.")
-@click.option("--max", "most", type=click.IntRange(1), metavar="N", help="Load N frames at most.")
-@click.option("--again", is_flag=True, help="Also frames that were dropped, or found broken within a day.")
+@click.option("--dry-run", is_flag=True, help="List what would be downloaded; write nothing.")
+@click.option("--max", "most", type=click.IntRange(1), metavar="N", help="Download at most N frames.")
+@click.option(
+    "--again", is_flag=True, help="Include frames that were deleted, or found broken within the last day."
+)
 def command(
     month: str | None,
     since: datetime | None,
@@ -61,7 +64,7 @@ def command(
     again: bool,
     config: Path | None,
 ) -> None:
-    """Ask, load, write."""
+    """Query the archive, download, write the list of names."""
     from visql_lib.archives.errors import ArchiveError
 
     if month and since:
@@ -85,35 +88,35 @@ def fetch_frames(
     again: bool = False,
     now: datetime | None = None,
 ) -> Outcome:
-    """Load what is missing.
+    """Download the missing frames.
 
     Parameters
     ----------
     settings : Settings
         Of the archive, the raw folders, the results.
     month, since : optional
-        Frames observed in a month YYYYMM, or that the archive got since a day; else
-        those of ``fetch.days`` and all that was left over.
+        Frames observed in a month YYYYMM, or that reached the archive since a day;
+        default: those of ``fetch.days`` and all that are left from earlier runs.
     most : int, optional
         Instead of ``fetch.max_files``.
     dry_run : bool
-        Only look.
+        Only list the frames.
     again : bool
-        Also what was dropped, or was broken a while ago.
+        Include frames that were deleted, or found broken recently.
     now : datetime, optional
         The time, UTC.
 
     Returns
     -------
     Outcome
-        Its failures are told as lines; none of them cost another frame.
+        Failures are listed as lines; they do not affect other frames.
 
     Raises
     ------
     ConfigError
-        If folders or passwords are not as they should be.
+        If folders or passwords are missing or wrong.
     ArchiveError
-        If the archive gave no list.
+        If the query of the archive fails.
     """
     from visql_lib.archives.credentials import Credentials
     from visql_lib.archives.euclid import ask_archive
@@ -128,7 +131,7 @@ def fetch_frames(
     known, done = read_names(Path(settings.results))
     first = month_start(month) if month else ask_since(now, settings.fetch.days, done, since)
     credentials = Credentials(settings.fetch)
-    for url in (settings.fetch.query_url, settings.fetch.file_url):  # complain before anything is asked
+    for url in (settings.fetch.query_url, settings.fetch.file_url):  # raise errors before the first query
         check_address(url)
         credentials.of(url)
     web = Web(credentials, settings.fetch.timeout, settings.network.proxy)
@@ -153,16 +156,16 @@ def fetch_frames(
 
 
 def _folder(settings: Settings) -> Path:
-    """Return where frames go; complain about folders that are not there.
+    """Return the folder for downloads; raise an error for folders that do not exist.
 
-    A raw folder that is missing may be a disk that is not mounted: everything would be
-    loaded again.
+    A missing raw folder may be a disk that is not mounted; all its frames would be
+    downloaded again.
     """
     from visql_lib.errors import ConfigError
     from visql_lib.steps.fetch import is_inside
 
     if settings.fetch.source != "euclid":
-        raise ConfigError("fetch.source is none: set it to euclid to load frames from the archive")
+        raise ConfigError("fetch.source is none: set it to euclid to download frames from the archive")
     raw = [Path(name) for name in settings.raw]
     for place in raw:
         if not place.is_dir():
@@ -170,7 +173,7 @@ def _folder(settings: Settings) -> Path:
     folder = Path(settings.fetch.folder) if settings.fetch.folder else raw[0]
     if not is_inside(folder, raw):
         raise ConfigError(
-            f"fetch.folder {folder}: is in none of the raw folders, so its frames would not be found"
+            f"fetch.folder {folder}: is not inside a raw folder, so its frames would not be found"
         )
     return folder
 
@@ -178,7 +181,9 @@ def _folder(settings: Settings) -> Path:
 def _say_clock(listing: Listing) -> None:
     if abs(listing.clock) > _CLOCK:
         word = "ahead of" if listing.clock > 0 else "behind"
-        log.warning("our clock is %.0f h %s the archive's", abs(listing.clock) / 3600, word)
+        log.warning(
+            "the clock of this machine is %.0f h %s that of the archive", abs(listing.clock) / 3600, word
+        )
 
 
 def _write(settings: Settings, plan: Plan, done: datetime | None) -> None:

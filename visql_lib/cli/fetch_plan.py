@@ -1,4 +1,4 @@
-"""What `visql fetch` has to do: the archive's list against what is here."""
+"""Select the frames to download: compare the list of the archive with the local files."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_REST = timedelta(days=1)  # a file that the archive refused is left alone for so long
+_REST = timedelta(days=1)  # time after which a rejected file is tried again
 _SHOWN = 5  # names in a message
 
 
 @dataclass
 class Plan:
-    """What the archive has, what of it is here, and what is wanted, newest first."""
+    """Products of the archive, their states, and those to download, newest first."""
 
     rows: dict[str, ArchiveRow]
     wanted: list[Product]
-    replaced: dict[str, str] = field(default_factory=dict)  # exposure -> version of the file there is
-    unfinished: bool = False  # something of it will be asked for again
+    replaced: dict[str, str] = field(default_factory=dict)  # exposure -> version of the existing file
+    unfinished: bool = False  # some frames must be requested again
 
     @classmethod
     def of(
@@ -42,7 +42,7 @@ class Plan:
         again: bool,
         now: datetime,
     ) -> Plan:
-        """Compare the archive's list with what is here."""
+        """Compare the list of the archive with the local files."""
         from visql_lib.archives.euclid import Listed
         from visql_lib.steps.fetch import frames_in, newest_versions, understand
         from visql_lib.tables import archive_names as names
@@ -50,9 +50,9 @@ class Plan:
         products, odd = understand(listing.products)
         if odd:
             shown = ", ".join(odd[:_SHOWN])
-            log.warning("%d products are not named like raw frames: %s", len(odd), shown)
+            log.warning("%d products of the archive do not have the name of a raw frame: %s", len(odd), shown)
         listed = {p.name for p in products if month in (None, p.month)}
-        roots = {p.identity[0] for p in products if p.name in listed}  # what else is known of these
+        roots = {p.identity[0] for p in products if p.name in listed}  # other known versions of these
         others = [r for r in known.values() if r.exposure.rpartition(".bin_")[0] in roots]
         before, _ = understand(
             Listed(r.archive_name, r.raw_name) for r in others if r.archive_name not in listed
@@ -81,7 +81,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Judge:
-    """Says what became of a product."""
+    """Determines the state of a product."""
 
     settings: Settings
     folder: Path
@@ -91,7 +91,7 @@ class Judge:
     now: datetime
 
     def row(self, product: Product) -> ArchiveRow:
-        """Return the row a product has, or a new one."""
+        """Return the existing row of a product, or a new one."""
         from visql_lib.tables.archive_names import ArchiveRow
 
         old = self.known.get(product.name)
@@ -99,7 +99,7 @@ class Judge:
         return ArchiveRow(product.exposure, product.name, product.raw, product.version, seen)
 
     def state(self, product: Product, replaced: dict[str, str]) -> tuple[str, str]:
-        """Return state and reason; note in `replaced` which file gives way to it."""
+        """Return state and reason; record in `replaced` the file that it replaces."""
         from visql_lib.steps.fetch import target_of
         from visql_lib.tables import archive_names as names
 
@@ -112,27 +112,27 @@ class Judge:
             if not version:
                 return names.HERE, ""
             if frame.path != target:
-                reason = f"{frame.path} is {version}; remove it, then it is loaded"
+                reason = f"{frame.path} is {version}; delete it, and it will be downloaded again"
                 log.warning("%s: %s", stem, reason)
                 return (names.REFUSED if frame.broken else names.HERE), reason
             replaced[stem] = version
             return names.MISSING, f"{target.name} is {version}"
         made = f"{self.settings.results}/exposures/{product.month}/{stem}/{stem}_quadrants.parquet"
         if not self.again and os.path.isfile(made):  # noqa: PTH113 (Path takes longer, ten thousand times)
-            return names.GONE, "its products are complete; --again loads it"
+            return names.GONE, "its products are complete; use --again to download it"
         old = self.known.get(product.name)
         if old and old.state == names.REFUSED and not self.again and stamp(self.now - _REST) < old.tried:
             return names.REFUSED, old.reason
         return names.MISSING, ""
 
     def _older_version(self, product: Product) -> str:
-        """Return the version of the file of this name that is here, if it is known to be an older one."""
+        """Return the version of the local file of this name, if it is known to be an older one."""
         rows = self._here.get(product.exposure, [])
         return next((r.version for r in rows if r.archive_name != product.name), "")
 
     @cached_property
     def _here(self) -> dict[str, list[ArchiveRow]]:
-        """What is here, by exposure."""
+        """Local files, by exposure."""
         from visql_lib.tables.archive_names import HERE
 
         rows: dict[str, list[ArchiveRow]] = {}
@@ -143,7 +143,7 @@ class Judge:
 
 
 def stamp(when: datetime) -> Any:
-    """Return a time as tables have it."""
+    """Return a time as it is written to tables."""
     import numpy as np
 
     return np.datetime64(when.astimezone(UTC).replace(tzinfo=None), "us")

@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_GIVE_UP = 3  # files in a row that failed: the archive is down, or does not want us
-_STALE = 30 * 86_400.0  # s: parts that nobody went on with are removed
+_GIVE_UP = 3  # failures in a row after which the archive is assumed to be down, or to deny access
+_STALE = 30 * 86_400.0  # s: age at which abandoned partial files are removed
 _SHOWN = 5  # failures in a message
 
 
 @dataclass
 class Outcome:
-    """What a run did."""
+    """Outcome of a run."""
 
     asked: str = ""
     dry_run: bool = False
@@ -38,36 +38,35 @@ class Outcome:
     size: int = 0  # bytes, unpacked
     received: int = 0  # bytes over the network
     seconds: float = 0.0
-    busy: int = 0  # loaded by another process
-    left: int = 0  # wanted, and left for the next run
+    busy: int = 0  # downloaded by another process
+    left: int = 0  # missing, and left for the next run
     failures: list[str] = field(default_factory=list)
     would: list[str] = field(default_factory=list)  # exposures, in a dry run
 
     @property
     def summary(self) -> str:
-        """What was done, in a few lines."""
+        """Summary in a few lines."""
         states = ", ".join(f"{n} {state}" for state, n in sorted(self.counts.items())) or "nothing"
         lines = [f"{self.asked}: {states}"]
         if self.dry_run:
-            lines += [*self.would, f"{len(self.would)} would be loaded, {self.left} left for later"]
+            lines += [*self.would, f"{len(self.would)} would be downloaded, {self.left} left for later"]
             return "\n".join(lines)
         rate = f" in {self.seconds:.0f} s" if self.loaded else ""
-        text = (
-            f"{len(self.loaded)} loaded ({self.size / 1e9:.3g} GB, {self.received / 1e9:.3g} GB sent{rate})"
-        )
+        text = f"{len(self.loaded)} downloaded ({self.size / 1e9:.3g} GB, "
+        text += f"{self.received / 1e9:.3g} GB received{rate})"
         text += f", {len(self.failures)} failures, {self.left} left for later"
-        lines.append(text + f", {self.busy} being loaded by another process" * bool(self.busy))
+        lines.append(text + f", {self.busy} being downloaded by another process" * bool(self.busy))
         return "\n".join(lines)
 
     @property
     def complaint(self) -> str:
-        """What failed, in one line."""
+        """Failures, in one line."""
         more = len(self.failures) - _SHOWN
         return "; ".join(self.failures[:_SHOWN]) + (f"; and {more} more" if more > 0 else "")
 
 
 class Run:
-    """Loads frames, some at once."""
+    """Downloads several frames at a time."""
 
     def __init__(self, settings: Settings, folder: Path, web: Any, plan: Plan, outcome: Outcome) -> None:
         from visql_lib.archives.download import Patience
@@ -82,18 +81,18 @@ class Run:
         self.stop = threading.Event()
         self.patience = Patience(fetch.attempts, fetch.backoff, fetch.min_free * 1e9, self.stop)
         self.instrument = load_instrument(settings.instrument)
-        self._checking = threading.Lock()  # warnings are of the whole process
+        self._checking = threading.Lock()  # warning filters are global to the process
         self._in_a_row = 0
 
     def load(self, wanted: Sequence[Product]) -> None:
-        """Load, until there is no more, or no sense in going on."""
+        """Download until all frames are done, or until further attempts would fail, too."""
         from visql_lib.archives.parts import remove_stale
 
         remove_stale(self.folder, _STALE)
         start = datetime.now(UTC)
         started = 0
-        # Closed, whoever is interrupted: what is being loaded must not go on to its end.
-        with progress("Loading", len(wanted)) as advance, closing(self._results(wanted)) as results:
+        # Closed on interruption, too, so that running downloads stop.
+        with progress("Downloading", len(wanted)) as advance, closing(self._results(wanted)) as results:
             for product, future in results:
                 started += 1
                 self._take(product, future)
@@ -103,7 +102,7 @@ class Run:
         self.plan.unfinished |= self.outcome.left > 0
 
     def _results(self, wanted: Sequence[Product]) -> Generator[tuple[Product, Future[Any]]]:
-        """Yield what was tried; nothing new is begun after a stop."""
+        """Yield finished downloads; start no new ones after a stop."""
         waiting = list(reversed(wanted))
         running: dict[Future[Any], Product] = {}
         with ThreadPoolExecutor(self.settings.fetch.parallel) as pool:
@@ -115,7 +114,7 @@ class Run:
                     finished, _ = wait(running, return_when=FIRST_COMPLETED)
                     for future in finished:
                         yield running.pop(future), future
-            finally:  # also if the user interrupts us
+            finally:  # also when interrupted by the user
                 self.stop.set()
 
     def _load(self, product: Product) -> Any:
@@ -139,7 +138,7 @@ class Run:
         )
 
     def _check(self, path: Path, product: Product) -> None:
-        """Refuse what is no whole frame of the instrument, or another one than was asked for."""
+        """Reject an incomplete frame, one of another instrument, or one that was not requested."""
         from visql_lib.errors import FrameError
         from visql_lib.frames.header import BEFORE_NAME
         from visql_lib.frames.look import inspect
@@ -154,13 +153,13 @@ class Run:
         late = timedelta(seconds=self.settings.index.date_after_name)
         if not -BEFORE_NAME <= header.start - product.start <= late:
             raise FrameError(
-                f"{path}: is of {header.start:%Y-%m-%dT%H:%M:%S} by its header (DATE-OBS), not of "
-                f"{product.start:%Y-%m-%dT%H:%M:%S}, as was asked for (index.date_after_name says how long "
-                "after the time in its name an exposure may begin)"
+                f"{path}: is of {header.start:%Y-%m-%dT%H:%M:%S} according to its header (DATE-OBS), not of "
+                f"{product.start:%Y-%m-%dT%H:%M:%S} as requested (index.date_after_name is the longest "
+                "delay of an exposure after the time in its name)"
             )
 
     def _take(self, product: Product, future: Future[Any]) -> None:
-        """Note what became of a frame, and whether to go on."""
+        """Record the outcome of a download, and decide whether to continue."""
         from visql_lib.archives.credentials import CredentialsError
         from visql_lib.archives.download import StoppedError
         from visql_lib.archives.errors import (
@@ -201,7 +200,7 @@ class Run:
         from visql_lib.tables.archive_names import HERE
 
         self._note(product, HERE, "")
-        if loaded is None:  # another process was quicker
+        if loaded is None:  # downloaded by another process in the meantime
             return
         log.info("%s: %.2f GB in %.0f s", loaded.path, loaded.size / 1e9, loaded.seconds)
         self.outcome.loaded.append(loaded.path)
@@ -209,12 +208,12 @@ class Run:
         self.outcome.received += loaded.received
 
     def _fail(self, product: Product, state: str, error: Exception, *, ends: bool = False) -> None:
-        """Note a failure; `ends`: the others would fail in the same way."""
+        """Record a failure; with `ends`, stop, because the others would fail in the same way."""
         log.error("%s: %s", product.exposure, error)
         self.outcome.failures.append(f"{product.exposure}: {error}")
         self._note(product, state, str(error))
         if ends and not self.stop.is_set():
-            log.error("no further frames are loaded in this run")
+            log.error("no further frames are downloaded in this run")
             self.stop.set()
             self.plan.unfinished = True
 

@@ -1,4 +1,4 @@
-"""What `visql catalog` and `visql preview` share: one pass over a frame and its products."""
+"""One pass over a frame and its products, shared by `visql catalog` and `visql preview`."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from visql_lib.frames.mosaic import Preview
     from visql_lib.steps.catalog import FramePass
 
-_NOTHING = np.full((8, 8), np.nan)  # what is drawn of an unreadable frame
+_NOTHING = np.full((8, 8), np.nan)  # drawn for an unreadable frame
 
 
 def pass_over(
     raw: Path, settings: Settings, catalog: CatalogSettings | None, record_failure: bool, threads: int = 1
 ) -> tuple[FramePass | None, dict[str, Any]]:
-    """Measure one frame; return what it gave (None: unreadable, and that is wanted) and the metadata.
+    """Measure one frame; return the results (None if it failed with `record_failure`) and the metadata.
 
     Raises
     ------
@@ -48,24 +48,24 @@ def pass_over(
 
 
 def check_same_frame(exposure: Exposure, meta: Mapping[str, Any], table: Path) -> None:
-    """Check that a frame that was read to its end is the one that a table was made from.
+    """Check that a frame that was read completely is the one from which a table was made.
 
-    Size and time of a file tell, but for a file that somebody replaced and gave the old time.
+    Detects a frame that was replaced by another one with the same size and time.
 
     Raises
     ------
     FrameError
-        If its pixels are others; tables that do not tell (of earlier versions) are believed.
+        If the pixels differ; tables of earlier versions without this record are accepted.
     """
     if exposure.pixels != meta.get("pixels", exposure.pixels):
         raise FrameError(
-            f"{exposure.path}: holds other pixels than those {table.name} was made from; if its size and "
-            "time are what they were, touch it: the next run then does all of it again"
+            f"{exposure.path}: its pixels are not those from which {table.name} was made; if its size and "
+            "time are unchanged, touch the file, and the next run will remake all its products"
         )
 
 
 def header_meta(exposure: Exposure) -> dict[str, Any]:
-    """Return the facts of an exposure that travel with its tables."""
+    """Return the facts of an exposure that are stored with its tables."""
     header = exposure.header
     return {
         "frame_type": header.frame_type,
@@ -75,7 +75,7 @@ def header_meta(exposure: Exposure) -> dict[str, Any]:
 
 
 def write_previews(found: FramePass | None, prefix: Path, title: str, settings: Settings) -> None:
-    """Draw and write thumbnail and zooms; of an unreadable frame, pictures that say so."""
+    """Draw and write thumbnail and zooms; for an unreadable frame, pictures with a message."""
     from visql_lib.cli.pictures import save
     from visql_lib.frames.mosaic import ZOOM_POSITIONS
     from visql_lib.pictures.preview import thumbnail, zoom
@@ -92,7 +92,7 @@ def write_previews(found: FramePass | None, prefix: Path, title: str, settings: 
 
 
 def display_limits(preview: Preview, settings: PreviewSettings) -> tuple[float, float]:
-    """Return one zscale stretch [ADU] for all previews of a frame, so that they compare."""
+    """Return one zscale stretch [ADU] for all previews of a frame, so that they are comparable."""
     from astropy.visualization import ZScaleInterval
 
     from visql_lib.frames.mosaic import ZOOM_POSITIONS
@@ -114,7 +114,7 @@ def write_quadrants(found: FramePass | None, path: Path, meta: dict[str, Any], *
 
 
 def provenance(stage: str, inputs: list[Path], *settings: Any) -> dict[str, Any]:
-    """Return the arguments of `write_table` that say where a table comes from."""
+    """Return the arguments of `write_table` that describe the provenance of a table."""
     from visql_lib.config.load import digest
     from visql_lib.pipelines.vis.registry import VERSIONS
 

@@ -36,12 +36,12 @@ _MOMENTS_END, _GAIA_END = "_stars2_mom", "_stars2_gaia"
     "gaia-match",
     """Match the stars of MOMENTS with the reference stars of GAIA.
 
-    Writes the VIS/Gaia flux ratio of every matched star; the astrometric solution
-    in the original's form [px of 0.1 arcsec], ours as a table with its errors.
-    MOMENTS and GAIA are our tables or the original's (.cat, .txt); a result whose
-    name ends in .txt or .cat is written in the original's form. With --sheet,
-    GAIA are tiles or catalogues on the sky, projected as `visql gaia-project`
-    does, about the boresight that the sheet gives.""",
+    Writes the VIS/Gaia flux ratio of every matched star; optionally also the
+    astrometric solution of the original scripts [px of 0.1 arcsec] and VISQL's solution
+    as a table with errors. MOMENTS and GAIA are tables of VISQL or of the original scripts
+    (.cat, .txt); results named .txt or .cat are written in the original format. With
+    --sheet, GAIA are tiles or catalogues with sky positions, which are projected as
+    by `visql gaia-project` around the boresight given in the sheet.""",
     "visql gaia-match E_stars2_mom.parquet E_stars2_gaia.parquet -o E_frat.parquet"
     " --solution E_x_gaia_dxdy.txt\n"
     "  visql gaia-match E_stars2_mom.parquet gaia/8123.parquet --sheet 202407.tsv"
@@ -49,20 +49,30 @@ _MOMENTS_END, _GAIA_END = "_stars2_mom", "_stars2_gaia"
 )
 @click.argument("moments", type=INPUT)
 @click.argument("gaia", type=INPUT, nargs=-1, required=True)
-@click.option("--sheet", type=INPUT, metavar="TSV", help="The exposure sheet; needs --project.")
-@click.option("--project", "projected", type=OUTPUT, metavar="FILE", help="The projected stars (Parquet).")
+@click.option("--sheet", type=INPUT, metavar="TSV", help="Exposure sheet; needs --project.")
+@click.option(
+    "--project",
+    "projected",
+    type=OUTPUT,
+    metavar="FILE",
+    help="Write the projected stars to this file (Parquet).",
+)
 @output_option("Flux ratios (Parquet, or .txt).")
-@click.option("--solution", type=OUTPUT, metavar="TXT", help="Also write the solution as the original did.")
-@click.option("--table", type=OUTPUT, metavar="FILE", help="Also write ours: a row per CCD (Parquet).")
+@click.option(
+    "--solution", type=OUTPUT, metavar="TXT", help="Also write the solution in the original format."
+)
+@click.option(
+    "--table", type=OUTPUT, metavar="FILE", help="Also write VISQL's solution, one row per CCD (Parquet)."
+)
 @click.option("--colours", type=OUTPUT, metavar="FILE", help="Also write the moments with G and BP-RP.")
 @click.option(
     "--pictures", type=PREFIX, metavar="PREFIX", help="Also draw the match: PREFIX_stars2_gaia.png ..."
 )
-@click.option("--exptime", type=float, metavar="S", help="Exposure time; default: as MOMENTS says.")
+@click.option("--exptime", type=float, metavar="S", help="Exposure time; default: that of MOMENTS.")
 @click.option(
     "--geometry",
     type=click.Choice(["reference", "shift", "affine"]),
-    help="The original's method, or ours with a shift or an affine per CCD; default: astrometry.geometry.",
+    help="Original method, or VISQL's with a shift or affine per CCD; default: astrometry.geometry.",
 )
 @RECORD_FAILURE
 def command(
@@ -88,13 +98,13 @@ def command(
     from visql_lib.tables.gaia import FRAT, MOMENTS_COLOURS, SOLUTION
 
     if pictures is not None and (table is None or colours is None):
-        raise click.UsageError("--pictures is drawn from --table and --colours: give them")
+        raise click.UsageError("--pictures needs --table and --colours")
     settings = settings_of(config)
     if geometry is not None:
         changed = settings.astrometry.model_copy(update={"geometry": geometry})
         settings = settings.model_copy(update={"astrometry": changed})
     instrument = load_instrument(settings.instrument)
-    gain_table(instrument, settings.ratios.gain)  # a wrong setting is no failure of an exposure
+    gain_table(instrument, settings.ratios.gain)  # a wrong setting is not a failure of the exposure
     meta: dict[str, Any] = {"exposure": moments.stem.removesuffix(_MOMENTS_END)}
     stars = _reference(gaia, sheet, projected, meta["exposure"], settings, record_failure)
     found = None
@@ -125,13 +135,13 @@ def _reference(
     settings: Settings,
     record_failure: bool,
 ) -> Path:
-    """Return the table of projected stars: the one that is given, or one made of what is given."""
+    """Return the table of projected stars: the given one, or one made from sky positions."""
     if sheet is None and projected is None:
         if len(gaia) > 1:
-            raise click.UsageError("several files of stars on the sky want --sheet and --project")
+            raise click.UsageError("several files of stars with sky positions need --sheet and --project")
         return gaia[0]
     if sheet is None or projected is None:
-        raise click.UsageError("--sheet and --project go together")
+        raise click.UsageError("--sheet and --project must be used together")
     from visql_lib.cli.gaia_project import project
     from visql_lib.sky.projection import Boresight
     from visql_lib.tables.sheet import row_of
@@ -158,7 +168,7 @@ def _match(
     reference, boresight = read_gaia(gaia)
     time = exptime if exptime is not None else about.get("exptime")
     if not time:
-        raise TableError(f"{moments}: does not say the exposure time; give --exptime S")
+        raise TableError(f"{moments}: does not contain the exposure time; give --exptime S")
     meta["exptime"] = time
     return match_exposure(
         stars,
@@ -172,14 +182,14 @@ def _match(
 
 
 def _flags_of(gaia: Path) -> int:
-    """Return the flags of reference stars: what stands in the table if the match fails."""
+    """Return the flags of the reference stars, for the table of a failed match."""
     from visql_lib.tables import read_meta
 
     return int(read_meta(gaia).get("flags", 0)) if gaia.suffix == ".parquet" else 0
 
 
 def read_moments(path: Path) -> tuple[Mapping[str, NDArray], dict[str, Any]]:
-    """Read moments, ours or the original's, and what the table says of the exposure."""
+    """Read moments of VISQL or of the original scripts, and the metadata of the exposure."""
     from visql_lib.tables import MOMENTS, read_table
     from visql_lib.tables.legacy_read import read_flagged_moments
 
@@ -193,7 +203,7 @@ def read_moments(path: Path) -> tuple[Mapping[str, NDArray], dict[str, Any]]:
 
 
 def read_gaia(path: Path) -> tuple[Mapping[str, NDArray], dict[str, float]]:
-    """Read reference stars, ours or the original's, and the boresight they were projected about."""
+    """Read reference stars of VISQL or of the original scripts, and the boresight of their projection."""
     from visql_lib.tables import read_table
     from visql_lib.tables.gaia import GAIA_STARS
     from visql_lib.tables.legacy_gaia import read_gaia_stars
@@ -209,14 +219,16 @@ def read_gaia(path: Path) -> tuple[Mapping[str, NDArray], dict[str, float]]:
 def _write(
     path: Path, columns: Mapping[str, NDArray], schema: Any, meta: dict[str, Any], origin: dict[str, Any]
 ) -> None:
-    """Write a table, in the original's form if its name asks for it."""
+    """Write a table, in the original format if its name ends in .txt or .cat."""
     from visql_lib.tables import write_table
     from visql_lib.tables.legacy_gaia import write_frat, write_moments_with_colours
 
     if path.suffix in (".txt", ".cat"):
         texts = {"frat": write_frat, "moments_colours": write_moments_with_colours}
         if schema.product not in texts:
-            raise click.UsageError(f"{path}: {schema.product} has no text form; name it .parquet")
+            raise click.UsageError(
+                f"{path}: {schema.product} has no text format; use a name that ends in .parquet"
+            )
         texts[schema.product](path, columns or schema.empty())
         signed("gaia_match", path, inputs=origin["inputs"])
     else:

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     "gaia-project",
     """Project the Gaia stars of CATALOGUE (one or more files) onto the focal plane.
 
-    CATALOGUE is a tile of `visql gaia-tile`, or any FITS, Parquet or CSV file
-    with number, RA, Dec [deg, epoch 2016.0], G, BP-RP. Boresight and position
-    angle are in deg. With --date the stars are moved by their proper motions.
-    The result is in focal-plane degrees: docs/tables.md, gaia_stars.""",
+    CATALOGUE is a tile made by `visql gaia-tile`, or any FITS, Parquet, CSV or VOTable
+    file with source number, RA, Dec [deg, epoch 2016.0], G and BP-RP. Boresight and
+    position angle are in deg. With --date, positions are propagated with the proper
+    motions. The result is in focal-plane degrees: docs/tables.md, gaia_stars.""",
     "visql gaia-project gaia/8123.parquet --ra 56.2457 --dec -55.7142 --pa 46.2177"
     " --date 2024-07-13T03:28:40 -o E_stars2_gaia.parquet",
 )
@@ -37,13 +37,15 @@ if TYPE_CHECKING:
 )
 @click.option("--pa", type=float, default=float("nan"), metavar="DEG", help="Position angle, if known.")
 @click.option(
-    "--date", type=click.DateTime(["%Y-%m-%dT%H:%M:%S.%f", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d"]), help="UTC."
+    "--date",
+    type=click.DateTime(["%Y-%m-%dT%H:%M:%S.%f", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d"]),
+    help="Date and time of the exposure (UTC).",
 )
-@click.option("--exposure", default="", metavar="NAME", help="Exposure, kept with the table.")
+@click.option("--exposure", default="", metavar="NAME", help="Name of the exposure, stored in the table.")
 @click.option(
     "--record-failure",
     is_flag=True,
-    help="If a catalogue is missing or failed, write an empty table that carries the reason, and exit 0.",
+    help="If a catalogue is missing or failed, write an empty table with the reason, and exit with 0.",
 )
 @output_option("Reference stars (Parquet).")
 def command(
@@ -73,7 +75,7 @@ def project(
     settings: Settings,
     record_failure: bool,
 ) -> None:
-    """Read the reference stars of some files, project them, write them."""
+    """Read the reference stars of one or more files, project them, write them."""
     from visql_lib.cli.frame_pass import provenance
     from visql_lib.flags import SolutionFlag
     from visql_lib.sky.reference import reference_stars, years_since_epoch
@@ -92,7 +94,7 @@ def project(
 
 
 def _read(paths: tuple[Path, ...]) -> dict[str, NDArray]:
-    """Read all stars of all catalogues, each star once."""
+    """Read the stars of all catalogues, without duplicates."""
     import numpy as np
 
     from visql_lib.archives.columns import joined

@@ -16,19 +16,18 @@ log = logging.getLogger(__name__)
 RECORD_FAILURE = click.option(
     "--record-failure",
     is_flag=True,
-    help="If no source answers, write an empty table that carries the reason, and exit 0.",
+    help="If no source answers, write an empty table that contains the reason, and exit with 0.",
 )
 
 
 @step(
     "gaia-tile",
-    """Fetch the Gaia stars of the sky tile PIXEL.
+    """Download the Gaia stars of the sky tile PIXEL.
 
-    PIXEL is a HEALPix number, nested scheme, of the setting gaia.nside. The
-    sources of gaia.sources are asked in their order until one answers.
-    Positions are in deg at epoch 2016.0, proper motions in mas/yr. A tile
-    without stars is a result, too. A tile that is there already is kept;
-    one whose query failed is asked for again.""",
+    PIXEL is a HEALPix number in the nested scheme with gaia.nside. The sources in
+    gaia.sources are tried in order until one answers. Positions are in deg at epoch
+    2016.0, proper motions in mas/yr. A tile without stars is a valid result. An
+    existing tile is kept; a tile whose query failed is downloaded again.""",
     "visql gaia-tile 8123 -o results/gaia/8123.parquet",
 )
 @click.argument("pixel", type=click.IntRange(0))
@@ -36,7 +35,7 @@ RECORD_FAILURE = click.option(
 @AGAIN
 @RECORD_FAILURE
 def command(pixel: int, output: Path, again: Path | None, record_failure: bool, config: Path | None) -> None:
-    """Ask, cut, write."""
+    """Query the sources, keep the stars of the tile, write them."""
     from visql_lib.archives.gaia import fetch_tile
     from visql_lib.tables import write_table
     from visql_lib.tables.gaia import GAIA_TILE
@@ -46,7 +45,7 @@ def command(pixel: int, output: Path, again: Path | None, record_failure: bool, 
     gaia = settings.gaia
     origin = question(settings)
     if is_filled(output, pixel, settings):
-        log.info("%s: is there already", output)
+        log.info("%s: exists already", output)
         return
     meta: dict[str, Any] = {"tile": pixel, "nside": gaia.nside, "faintest": gaia.faintest}
     meta["origins"] = origins(settings)

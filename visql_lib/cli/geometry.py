@@ -11,11 +11,12 @@ from visql_lib.cli.common import INPUT, OUTPUT, output_option, progress, setting
 
 @step(
     "geometry",
-    """Fit the geometry of the focal plane to all exposures of the month of SHEET.
+    """Fit the geometry of the focal plane to all exposures of the month with the exposure sheet SHEET.
 
-    A row per CCD: shift [px of 0.1 arcsec] and affine against its nominal place,
-    with standard errors; the common cubic is in the metadata. Matched stars are
-    looked for beside the sheet (YYYYMM/E/E_frat.parquet, E_stars2_gaia.parquet).""",
+    Writes one row per CCD: shift [px of 0.1 arcsec] and affine terms relative to its
+    nominal position, with standard errors; the common cubic is in the metadata. Matched
+    stars are read from the folders next to the sheet (YYYYMM/E/E_frat.parquet,
+    E_stars2_gaia.parquet).""",
     "visql geometry results/exposures/202407.tsv -o geometry_202407.parquet"
     " --astrometry astrometry_202407.parquet",
 )
@@ -25,7 +26,7 @@ from visql_lib.cli.common import INPUT, OUTPUT, output_option, progress, setting
     "--astrometry",
     type=OUTPUT,
     metavar="FILE",
-    help="Also write where each exposure pointed [deg], its scatter [px], ratios, and why it has none.",
+    help="Also write boresight [deg], scatter [px] and flux ratios of every exposure, or why it has none.",
 )
 def command(sheet: Path, output: Path, astrometry: Path | None, config: Path | None) -> None:
     """Read, fit, write."""

@@ -11,13 +11,14 @@ from visql_lib.cli.common import INPUT, output_option, step
 
 @step(
     "goes",
-    """Join the X-ray flux in GOES netCDF files FILE to one series.
+    """Combine the X-ray flux of GOES netCDF files FILE into one time series.
 
-    One-minute averages (avg1m) or one-second samples (flx1s) of GOES-15 to 19, at
-    the files' cadence: TIME (UTC, start of the sample), XRSA (0.05-0.4 nm) and
-    XRSB (0.1-0.8 nm) [W/m2], NaN where a file has no value, GOOD (the file calls
-    XRSA good_data), SATELLITE. Of samples of the same time the first good one
-    stays, in the order of the files; gaps stay gaps.""",
+    Reads one-minute averages (avg1m) or one-second samples (flx1s) of GOES-15 to 19
+    and keeps their cadence. Columns: TIME (UTC, start of the sample), XRSA
+    (0.05-0.4 nm) and XRSB (0.1-0.8 nm) [W/m2], NaN where a file has no value, GOOD
+    (XRSA is good_data according to the file), SATELLITE. Of several samples at the
+    same time, the first good one is used, in the order of the files; gaps are not
+    filled.""",
     "visql goes sci_xrsf-l2-avg1m_g16_d2024071*.nc -o goes.parquet",
 )
 @click.argument("files", metavar="FILE...", type=INPUT, nargs=-1, required=True)

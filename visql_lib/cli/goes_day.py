@@ -26,18 +26,18 @@ def _day(_context: click.Context, _parameter: click.Parameter, text: str) -> dat
 RECORD_FAILURE = click.option(
     "--record-failure",
     is_flag=True,
-    help="If the day cannot be had, write an empty table that carries the reason, and exit 0.",
+    help="If the download fails, write an empty table that contains the reason, and exit with 0.",
 )
 
 
 @step(
     "goes-day",
-    """Fetch the Sun's X-ray flux of the day YYYYMMDD (UTC).
+    """Download the solar X-ray flux of the day YYYYMMDD (UTC).
 
-    Sources, satellites and patience are those of the settings goes. A day without
-    any file is a result, too, and its metadata say so (state, reason). A day that
-    is final, or was asked for within goes.refresh, is kept; one that failed is
-    asked for again.""",
+    Sources, satellites and retries are set in the section goes of the settings. A day
+    without any file is a valid result, described in its metadata (state, reason). A
+    day that is final, or was downloaded within goes.refresh, is kept; a failed
+    download is retried.""",
     "visql goes-day 20240713 -o results/goes/goes_20240713.parquet",
 )
 @click.argument("day", metavar="YYYYMMDD", callback=_day)
@@ -45,14 +45,14 @@ RECORD_FAILURE = click.option(
 @AGAIN
 @RECORD_FAILURE
 def command(day: date, output: Path, again: Path | None, record_failure: bool, config: Path | None) -> None:
-    """Ask, write."""
+    """Download and write the day."""
     from visql_lib.archives.errors import ArchiveError
     from visql_lib.archives.goes import FAILED, failed_day, fetch_day
     from visql_lib.tables.goes_store import goes_folder, is_current, write_day
 
     settings = settings_of(config)
     if is_current(output, day, settings):
-        log.info("%s: is there already", output)
+        log.info("%s: exists already", output)
         return
     failure: dict[str, Any] = {}
     with recorded(record_failure, failure):

@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 @step(
     "goes-picture",
-    """Draw the Sun's X-ray flux 12 h before and after EXPOSURE of the exposure sheet SHEET.
+    """Draw the solar X-ray flux from 12 h before to 12 h after EXPOSURE of the exposure sheet SHEET.
 
-    SERIES are tables of `visql goes-day` or `visql goes`, of all days needed: flux
-    [W/m2] in both channels against hours from the start of the exposure, with the
-    classes of flares, exposure time [s], SAA and ALPHA [deg].""",
+    SERIES are tables made by `visql goes-day` or `visql goes` for all days needed. Shows
+    the flux [W/m2] in both channels against hours from the start of the exposure, with
+    flare classes, exposure time [s], SAA and ALPHA [deg].""",
     "visql goes-picture 202407.tsv E goes_2024071[234].parquet -o E_goes.png",
 )
 @click.argument("sheet", type=INPUT)
@@ -43,7 +43,7 @@ def draw_goes(
     settings: Settings,
     hours: float | None = None,
 ) -> None:
-    """Read, measure, draw the flux around an exposure; so many `hours` [h], or as the settings say."""
+    """Draw the flux from `hours` [h] before to after an exposure; default: goes.hours."""
     from visql_lib.cli.pictures import save
     from visql_lib.frames.instrument import load_instrument
     from visql_lib.pictures.goes import goes_picture
@@ -71,9 +71,9 @@ def draw_goes(
 
 
 def _start(row: SheetRow, sheet: Path) -> np.datetime64:
-    """Return the start of an exposure, NaT where it is not known."""
+    """Return the start of an exposure, NaT if unknown."""
     text = row.date_obs.strip().removesuffix("Z").removesuffix("+00:00")
     try:
         return np.datetime64(text or "NaT", "us")
     except ValueError as error:
-        raise TableError(f"{sheet}: {row.exposure} has the senseless date {row.date_obs!r}") from error
+        raise TableError(f"{sheet}: {row.exposure} has the invalid date {row.date_obs!r}") from error

@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 class Kind(NamedTuple):
-    """A kind of file of the original: how it is called, and why it is not imported ("": it is)."""
+    """A kind of original file: its name, and why it is not imported ("": it is)."""
 
     name: str
     pattern: str
@@ -60,17 +60,17 @@ FRATS = next(kind.name for kind in KINDS if "_frat" in kind.pattern)
 
 @dataclass
 class Report:
-    """What became of the files."""
+    """Outcome for all files."""
 
     counts: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     notes: list[str] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
 
     def attempt(self, function: Callable[..., T], *arguments: Any) -> T | None:
-        """Read or store a table; a broken one is noted, and the rest goes on."""
+        """Read or store a table; record a broken one and continue."""
         try:
             return function(*arguments)
-        except TableError as error:  # a text table, or the one of ours that stands in its place
+        except TableError as error:  # a broken text table, or a broken table of VISQL that it would replace
             line = f"broken: {error}"
         except OSError as error:
             line = f"broken: {error.filename}: cannot be read ({error.strerror})"
@@ -88,21 +88,19 @@ class Report:
 
 @step(
     "import-legacy",
-    """Import the text tables of the original system found in FOLDER and below.
+    """Import the text tables of the original scripts from FOLDER and its subfolders.
 
-    Tables of stars, moments and flux ratios become tables of their exposures,
-    medians, archive names and ratios per exposure or CCD rows of the imported
-    tables of their month: a month can then run without raw files. What VISQL
-    measured itself is never overwritten, and importing a folder again changes
-    nothing. Exit code 1 if a table was broken; the others are imported all the same.""",
+    Tables of stars, moments and flux ratios become tables of their exposures. Medians,
+    archive names, and ratios per exposure or CCD become rows of the imported tables
+    of their month, which can then be processed without raw files. VISQL's own
+    measurements are never overwritten, and importing a folder again changes nothing.
+    The exit code is 1 if a table is broken; the others are still imported.""",
     "visql import-legacy old/products --results results",
 )
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option(
-    "--results", type=FOLDER, metavar="DIR", help="Folder of all products [default: as configured]."
-)
+@click.option("--results", type=FOLDER, metavar="DIR", help="Results folder [default: from the settings].")
 def command(folder: Path, results: Path | None, config: Path | None) -> None:
-    """Read, convert, write, tell."""
+    """Read, convert and write the tables, report."""
     from visql_lib.frames.instrument import load_instrument
 
     settings = settings_of(config)
@@ -120,13 +118,13 @@ def command(folder: Path, results: Path | None, config: Path | None) -> None:
     for line in report.lines():
         click.echo(line)
     if not report.counts:
-        click.echo(f"{folder}: holds no table of the original system")
+        click.echo(f"{folder}: contains no table of the original scripts")
     if report.broken:
         click.get_current_context().exit(1)
 
 
 def find_files(folder: Path, results: Path, report: Report) -> dict[str, list[Path]]:
-    """Return the files to import by kind, in order of name; note what is skipped."""
+    """Return the files to import by kind, in order of name; record skipped ones."""
     found: dict[str, list[Path]] = defaultdict(list)
     skipped: Counter[Kind] = Counter()
     own = results.resolve()
@@ -147,7 +145,7 @@ def find_files(folder: Path, results: Path, report: Report) -> dict[str, list[Pa
 
 
 def read_month_tables(files: dict[str, list[Path]], report: Report) -> dict[str, ImportedRow]:
-    """Return what the tables of many exposures say, by exposure."""
+    """Return the values in tables of many exposures, by exposure."""
     from visql_lib.tables import legacy_read as legacy
     from visql_lib.tables.imported import ImportedRow
 
@@ -220,7 +218,7 @@ def _exposure_of(kind: str, path: Path, report: Report) -> str | None:
 
 
 class _Known:
-    """What earlier imports found, read once per month."""
+    """Values of earlier imports, read once per month."""
 
     def __init__(self, results: Path, report: Report) -> None:
         self._results, self._report = results, report
@@ -244,7 +242,7 @@ def _convert(
     instrument: Instrument,
     report: Report,
 ) -> bool:
-    """Convert one table; say whether the imported table of the exposure stands now."""
+    """Convert one table; tell whether the exposure now has an imported table."""
     from visql_lib.frames.names import RawName
     from visql_lib.tables import MOMENTS as MOMENTS_TABLE
     from visql_lib.tables import STARS as STARS_TABLE

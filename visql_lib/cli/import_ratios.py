@@ -1,4 +1,4 @@
-"""What `visql import-legacy` does with the original's flux ratios."""
+"""Import of the flux ratios of the original scripts."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def import_ratios(paths: Iterable[Path], results: Path, instrument: Instrument, 
 def import_frats(
     paths: list[Path], solutions: Iterable[Path], results: Path, settings: Settings, report: Report
 ) -> None:
-    """Store the flux ratios of stars as tables of their exposures, with what their solutions say."""
+    """Store the flux ratios of stars as tables of their exposures, with their solutions as metadata."""
     from visql_lib.frames.names import RawName
     from visql_lib.tables.gaia import FRAT
     from visql_lib.tables.imported import store_imported
@@ -88,7 +88,7 @@ def _first(values: NDArray) -> float | None:
 
 
 def _solution(path: Path, settings: Settings) -> Mapping[str, Any]:
-    """Return the metadata of a match as the original's solution tells it."""
+    """Return the metadata of a match from the original solution."""
     from visql_lib.photometry.ratios import is_accepted
     from visql_lib.tables.legacy_gaia import read_solution
 

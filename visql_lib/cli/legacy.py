@@ -18,14 +18,14 @@ _EXPOSURES = ("stars", "moments", "catalogue", "gaia_stars", "moments_colours", 
 
 @step(
     "legacy",
-    """Write the text tables of the original system from our TABLEs.
+    """Export the tables TABLE of VISQL as text tables of the original scripts.
 
-    Columns, units and formats are the original's: psfmoments_YYYYMM.txt and the
-    score tables from a month's image quality, vis-over-gaia-*.txt and
-    visgaiacolour_*.txt from its flux ratios, fitslistYYYYMM.txt from its exposure
-    sheet (.tsv); E_stars2.cat, E_stars2_mom.cat,
-    E.cat.gz, E_stars2_gaia.cat, E_stars2_mom_col.cat and E_frat.txt from an
-    exposure's stars, moments, catalogue, reference stars, colours and flux ratios.""",
+    Columns, units and formats are those of the original scripts. For a month, writes
+    psfmoments_YYYYMM.txt and the score tables from the image quality,
+    vis-over-gaia-*.txt and visgaiacolour_*.txt from the flux ratios, and
+    fitslistYYYYMM.txt from the exposure sheet (.tsv). For an exposure, writes
+    E_stars2.cat, E_stars2_mom.cat, E.cat.gz, E_stars2_gaia.cat, E_stars2_mom_col.cat and
+    E_frat.txt from stars, moments, catalogue, reference stars, colours and flux ratios.""",
     "visql legacy psfmoments_202407.parquet E_stars2.parquet -o legacy/",
 )
 @click.argument("tables", metavar="TABLE...", nargs=-1, required=True, type=INPUT)
@@ -72,11 +72,11 @@ def _write_month(path: Path, output: Path, meta: dict[str, Any], settings: Setti
     month = _wanted(path, meta, "month")
     quality = read_table(path, ["EXPOSURE", "ARCHIVE_NAME", "FLAGS", *MEDIANS])
     unknown = np.isnan([quality[name] for name in MEDIANS])
-    # Without stars the original printed numbers of its own; of half-known medians it had no way to tell.
+    # Without stars the original prints fixed numbers; it has no way to mark medians that are partly unknown.
     half = unknown.any(axis=0) & ~unknown.all(axis=0)
     known = ((quality["FLAGS"] & ExposureFlag.FAILED) == 0) & ~half
     if not known.all():
-        click.echo(f"{path}: {(~known).sum()} exposures left out: failed, or not all medians known")
+        click.echo(f"{path}: {(~known).sum()} exposures omitted: failed, or not all medians known")
     instrument = load_instrument(settings.instrument)
     columns = {name: column[known] for name, column in quality.items()}
     return write_month(output, month, columns, instrument.score)
@@ -119,5 +119,5 @@ def _write_exposure(path: Path, output: Path, meta: dict[str, Any]) -> Path:
 
 def _wanted(path: Path, meta: dict[str, Any], key: str) -> str:
     if not meta.get(key):
-        raise TableError(f"{path}: its metadata does not say the {key}; make the table again")
+        raise TableError(f"{path}: its metadata has no {key}; remake the table")
     return str(meta[key])

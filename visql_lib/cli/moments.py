@@ -30,15 +30,18 @@ if TYPE_CHECKING:
     "moments",
     """Measure the PSF moments of the stars STARS on the raw frame RAW.
 
-    R2 in px^2; e1, e2, tr1, tr2, com1, com2 without unit; centroids XIMAGE,
-    YIMAGE one-based [px]. Definitions: docs/measurements.md.""",
+    R2 is in px^2; e1, e2, tr1, tr2, com1, com2 are dimensionless; the centroids XIMAGE,
+    YIMAGE are in px and one-based. Definitions: docs/measurements.md.""",
     "visql moments raw/E.fits E_stars2.parquet -o E_stars2_mom.parquet",
 )
 @click.argument("raw", type=INPUT)
 @click.argument("stars", type=INPUT)
 @output_option("Moments (Parquet).")
 @click.option(
-    "--stamps", type=OUTPUT, metavar="FILE", help="Also write cut-outs of stars spread over the field."
+    "--stamps",
+    type=OUTPUT,
+    metavar="FILE",
+    help="Also write cut-outs of stars, evenly spread over the field.",
 )
 @RECORD_FAILURE
 def command(
@@ -71,7 +74,7 @@ def command(
 def _measure(
     raw: Path, table: Table, instrument: Instrument, settings: Settings, stars: Path
 ) -> ExposureMoments | None:
-    """Measure, None where no star is far enough from the edges."""
+    """Measure the moments; None if no star is far enough from the edges."""
     from visql_lib.cli.frame_pass import check_same_frame
     from visql_lib.frames import open_exposure
     from visql_lib.steps.moments import measure_exposure_moments

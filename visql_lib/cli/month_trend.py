@@ -1,4 +1,4 @@
-"""`visql month-trend`: the trend of the flux ratios -> what it says of one month."""
+"""`visql month-trend`: the trend of the flux ratios -> its values for one month."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 
 @step(
     "month-trend",
-    """Tell what the trend TREND of the flux ratios says of one month.
+    """Extract the trend of the flux ratios in one month from the table TREND.
 
-    Loss [mmag], rate [mmag/d], steps [mmag], forecast and status, for the whole focal
-    plane and every CCD, class and colour BP-RP [mag] (docs/tables.md, month_trend).
-    --text writes the rows of the whole focal plane to read.""",
+    Writes loss [mmag], rate [mmag/d], steps [mmag], forecast and status, for the whole
+    focal plane and for every CCD, class and colour BP-RP [mag] (docs/tables.md,
+    month_trend). --text writes the rows of the whole focal plane as a text table.""",
     "visql month-trend timeline/trend.parquet --month 202407 -o trend_202407.parquet",
 )
 @click.argument("trend", type=INPUT)
 @output_option("Trend of the month (Parquet).")
-@click.option("--month", required=True, metavar="YYYYMM", help="The month.")
-@click.option("--text", type=OUTPUT, metavar="FILE", help="Also a table to read.")
+@click.option("--month", required=True, metavar="YYYYMM", help="Month to extract.")
+@click.option("--text", type=OUTPUT, metavar="FILE", help="Also write a text table.")
 def command(trend: Path, output: Path, month: str, text: Path | None, config: Path | None) -> None:
     """Read, choose, write."""
     from visql_lib.cli.frame_pass import provenance

@@ -1,4 +1,4 @@
-"""`visql movie`: the exposures of a month, one after the other, beside the Sun's X-ray flux."""
+"""`visql movie`: the exposures of a month in time order, with the solar X-ray flux."""
 
 from __future__ import annotations
 
@@ -14,18 +14,19 @@ from visql_lib.cli.common import FOLDER, INPUT, output_option, progress, setting
 log = logging.getLogger(__name__)
 
 _ANY = click.Path(path_type=Path)
-_CONFIGURED = 0.0  # days: as many as the settings say
+_CONFIGURED = 0.0  # days: use the setting
 _NOTHING_SECONDS = 2.0  # of a movie without exposures
 
 
 @step(
     "movie",
-    """Make a movie (H.264, for browsers) of the SCIENCE and DARK exposures of SHEET, one or more.
+    """Make a movie (H.264, for browsers) of the SCIENCE and DARK exposures of one or more SHEETs.
 
-    One frame per exposure that has maps of particles (YYYYMM/E/E_radmaps.parquet beside
-    the sheet), in order of time. xcosmix: GOES X-ray flux [W/m2] 12 h before and after,
-    map of X-rays [deg], FLUX_RADIUS [px] against flux [ADU]; protons: map of protons with
-    the same small. Days (UTC) are kept encoded in a folder; only new ones are drawn.""",
+    Shows one frame per exposure that has maps of particles (YYYYMM/E/E_radmaps.parquet
+    next to the sheet), in time order. xcosmix shows the GOES X-ray flux [W/m2] from 12 h
+    before to 12 h after, the map of X-rays [deg], and FLUX_RADIUS [px] against flux [ADU];
+    protons shows the map of protons, with the other panels in small. Encoded days (UTC)
+    are cached in a folder; only days that changed are drawn.""",
     "visql movie results/exposures/202407.tsv --kind xcosmix --goes results/goes"
     " --angles angles_202407.parquet --cache results/movies -o XCOSMIX202407.mp4",
 )
@@ -37,23 +38,23 @@ _NOTHING_SECONDS = 2.0  # of a movie without exposures
     type=_ANY,
     multiple=True,
     metavar="SERIES",
-    help="GOES series (Parquet), or a folder of them; may be given several times. Missing ones are gaps.",
+    help="GOES series (Parquet), or a folder of them; may be repeated. Missing days appear as gaps.",
 )
 @click.option(
     "--angles",
     type=_ANY,
     multiple=True,
     metavar="TABLE",
-    help="Angles to the Sun; may be given several times. Where missing, those of the sheet.",
+    help="Table of angles to the Sun; may be repeated. Default: angles of the sheet.",
 )
-@click.option("--cache", type=FOLDER, required=True, metavar="FOLDER", help="Where days are kept.")
+@click.option("--cache", type=FOLDER, required=True, metavar="FOLDER", help="Folder of the cached days.")
 @click.option(
     "--last-days",
     type=click.FloatRange(min=0),
     is_flag=False,
     flag_value=_CONFIGURED,
     metavar="[DAYS]",
-    help="Only exposures of the last DAYS days before the newest one; default: movies.last_days.",
+    help="Show only the last DAYS days before the newest exposure; default: movies.last_days.",
 )
 def command(
     sheets: tuple[Path, ...],
@@ -65,7 +66,7 @@ def command(
     last_days: float | None,
     config: Path | None,
 ) -> None:
-    """Find the exposures, draw what is new, encode."""
+    """Find the exposures, draw days that changed, encode the movie."""
     from visql_lib.frames.instrument import load_instrument
     from visql_lib.movies.encode import packed, write_movie
     from visql_lib.movies.frames import GoesDays, Pieces, movie_exposures, read_angles
@@ -98,10 +99,10 @@ def command(
 
 
 def _files(paths: Iterable[Path]) -> list[Path]:
-    """Return the files themselves and those of the folders; a missing one does not cost the movie."""
+    """Return the given files and those in the given folders; missing ones give a warning."""
     found: list[Path] = []
     for path in paths:
         if not path.exists():
-            log.warning("%s: is not there", path)
+            log.warning("%s: does not exist", path)
         found += sorted(path.glob("*.parquet")) if path.is_dir() else [path] if path.exists() else []
     return found

@@ -11,19 +11,19 @@ from visql_lib.cli.common import FOLDER, INPUT, output_option, progress, setting
 
 @step(
     "performance",
-    """Follow how fast the products of a month's exposure sheet SHEET were made.
+    """List when the products of the month with the exposure sheet SHEET were made.
 
-    One row per exposure and product: when it was made (UTC), as tables and pictures tell
-    themselves, and the latency [h] from the start of the exposure. --pictures draws, for
-    every day (UTC) with exposures, the number of each product against time, and the
-    latencies: pipelineperf_YYYYMMDD.png.""",
+    Writes one row per exposure and product: the time it was made (UTC), from the record
+    in the product, and the latency [h] since the start of the exposure. --pictures draws
+    pipelineperf_YYYYMMDD.png for every day (UTC) with exposures: the cumulative number of
+    each product against time, and the latencies.""",
     "visql performance results/exposures/202407.tsv -o performance_202407.parquet --pictures performance/",
 )
 @click.argument("sheet", type=INPUT)
 @output_option("Times of the products (Parquet).")
-@click.option("--pictures", type=FOLDER, metavar="FOLDER", help="Also draw every day.")
+@click.option("--pictures", type=FOLDER, metavar="FOLDER", help="Also draw a picture for every day.")
 def command(sheet: Path, output: Path, pictures: Path | None, config: Path | None) -> None:
-    """Gather, write, draw."""
+    """Collect the times, write the table, draw."""
     from visql_lib import ledger
     from visql_lib.cli.frame_pass import provenance
     from visql_lib.months.performance import month_performance

@@ -40,13 +40,13 @@ _HEAD, _FOOT, _SIDE = 32, 64, 20
 
 @step(
     "plate-solve",
-    """Solve the thumbnail of an exposure from its table STARS.
+    """Make a plate solution of the thumbnail of an exposure from its table STARS.
 
-    The brightest stars are matched with an index of the stars in --tiles around
-    the header's boresight (deg), and if that fails with the installed indexes all over
-    the sky. Needs solve-field of astrometry.net. Writes a FITS header (TAN-SIP)
-    for the pixels of the thumbnail E.png, y downwards, with boresight and position angle [deg];
-    if there is no solution, one that says NOT SOLVED and why.""",
+    The brightest stars are matched with an index of the stars in --tiles around the
+    boresight of the header [deg]; if this fails, with the installed indexes of the whole
+    sky. Needs solve-field of astrometry.net. Writes a FITS header (TAN-SIP) for the
+    pixels of the thumbnail E.png, with y downwards, and with boresight and position angle
+    [deg]. Without a solution, the header says NOT SOLVED and gives the reason.""",
     "visql plate-solve E_stars2.parquet --ra 56.2457 --dec -55.7142 --tiles gaia/8123.parquet -o E.wcs",
 )
 @click.argument("stars", type=INPUT)
@@ -58,13 +58,16 @@ _HEAD, _FOOT, _SIDE = 32, 64, 20
     type=INPUT,
     multiple=True,
     metavar="TILE...",
-    help="Reference stars around the boresight, as of `visql gaia-tile`, one or more files.",
+    help="Reference stars around the boresight, as made by `visql gaia-tile`; one or more files.",
 )
 @click.option(
-    "--quadrants", type=INPUT, metavar="FILE", help="Tells the quadrants the thumbnail shows; default: all."
+    "--quadrants", type=INPUT, metavar="FILE", help="Table of the quadrants in the thumbnail; default: all."
 )
 @click.option(
-    "--cache", type=FOLDER, metavar="FOLDER", help="Holds indexes; default: index beside the reference stars."
+    "--cache",
+    type=FOLDER,
+    metavar="FOLDER",
+    help="Folder of the indexes; default: index next to the reference stars.",
 )
 @RECORD_FAILURE
 @output_option("Plate solution (FITS header).")
@@ -95,7 +98,7 @@ def command(
         try:
             found, index = _solve(stars, (ra, dec), reference, quadrants, settings)
             cards = {"STATUS": SOLVED, "INDEX": index} | _facts(found) | found.cards
-        except PlateError as error:  # an outcome like another: it is written in any case
+        except PlateError as error:  # a valid outcome, which is also written
             failure, cards = error, {"STATUS": error.kind}
     reason = str(failure) if failure else meta.get("failed", "")
     origin = _origin([stars, *paths], settings)
@@ -139,14 +142,14 @@ def _solve(
 
 
 def thumbnail_frame(instrument: Instrument, quadrants: Sequence[str], binning: int) -> ThumbnailFrame:
-    """Return where the focal plane lies in the picture E.png of an exposure.
+    """Return the position of the focal plane in the picture E.png of an exposure.
 
     Parameters
     ----------
     instrument : Instrument
         The focal plane.
     quadrants : sequence of str
-        Quadrants of the raw frame; empty: all. Names the instrument does not know are left out.
+        Quadrants of the raw frame; empty: all. Names unknown to the instrument are ignored.
     binning : int
         Mosaic pixels per side of a block.
     """
@@ -174,7 +177,7 @@ def thumbnail_frame(instrument: Instrument, quadrants: Sequence[str], binning: i
 
 
 def _reference(paths: list[Path], cache: Path) -> ReferenceStars | None:
-    """Return the stars of tiles, to be read if they are needed; None without tiles."""
+    """Return the stars of tiles, read when needed; None without tiles."""
     from visql_lib.config.load import digest
     from visql_lib.steps.plate import ReferenceStars
 
@@ -185,14 +188,14 @@ def _reference(paths: list[Path], cache: Path) -> ReferenceStars | None:
 
 
 def _read(paths: list[Path]) -> Mapping[str, NDArray]:
-    """Read the stars of all tiles that could be had; a failed one costs its stars only."""
+    """Read the stars of all available tiles; a failed tile only lacks its own stars."""
     from visql_lib.archives.columns import joined
     from visql_lib.archives.files import read_stars
     from visql_lib.tables import read_meta
 
     failed = [p for p in paths if p.suffix == ".parquet" and read_meta(p).get("failed")]
     for path in failed:
-        log.warning("%s: has no stars: %s", path, read_meta(path)["failed"])
+        log.warning("%s: contains no stars: %s", path, read_meta(path)["failed"])
     return joined(read_stars(path) for path in paths if path not in failed)
 
 

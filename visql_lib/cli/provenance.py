@@ -1,4 +1,4 @@
-"""`visql provenance`: where a product comes from."""
+"""`visql provenance`: show how a product was made."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _INPUTS = 20  # shown; --json has all
 
 @click.command(
     "provenance",
-    help="""Say where the product FILE comes from: what it was made from, with checksums,
-by which VISQL, stages, settings and libraries, when, where, and how long it took.
+    help="""Show how the product FILE was made: its inputs with checksums, the versions of VISQL and of
+its stages, settings, libraries, date, host and duration.
 
-FILE is a table, a picture, a movie or a text table. What is told: docs/provenance.md.""",
+FILE is a table, a picture, a movie or a text table. The output is described in docs/provenance.md.""",
     epilog="\b\nExample:\n  visql provenance results/months/202407/psfmoments_202407.parquet",
 )
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="All of it, for machines.")
+@click.option("--json", "as_json", is_flag=True, help="Print the full record as JSON.")
 @verbose_option
 def command(file: Path, as_json: bool) -> None:
     """Read the record, show it."""
@@ -38,9 +38,9 @@ def command(file: Path, as_json: bool) -> None:
 
 
 def _lines(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield names and values to show; a name stands only before the first of its values."""
+    """Yield names and values to show; a name is given only with its first value."""
     yield "product", record["product"]
-    yield "made", f"{record['made']}, in {record['duration']:g} s, on {record['host'] or 'a host not told'}"
+    yield "made", f"{record['made']}, in {record['duration']:g} s, on {record['host'] or 'an unknown host'}"
     stages = ", ".join(f"{name} {version}" for name, version in record["stages"].items())
     yield "by", f"VISQL {record['visql']}, stage {stages}"
     libraries = ", ".join(f"{name} {version}" for name, version in record["libraries"].items())
@@ -50,7 +50,7 @@ def _lines(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     shown = inputs if len(inputs) <= _INPUTS else inputs[: _INPUTS - 1]
     yield from _listed("from", shown or ["no file"])
     if len(shown) < len(inputs):
-        yield "", f"and {len(inputs) - len(shown)} more; --json shows all"
+        yield "", f"and {len(inputs) - len(shown)} more; use --json to show all"
     yield from _listed("settings", [f"{n}: {v}" for n, v in _flat(record["settings"])] or ["none"])
     yield from _listed("facts", [f"{digest}  {name}" for name, digest in record["facts"].items()])
 

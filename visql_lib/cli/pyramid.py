@@ -32,31 +32,34 @@ if TYPE_CHECKING:
     from visql_lib.frames import Exposure
     from visql_lib.frames.pyramid import Pyramid, Stretch
 
-INDEX = "tiles.js"  # what the viewer loads; its folder holds the tiles
+INDEX = "tiles.js"  # loaded by the viewer; the tiles are in the same folder
 _TILE = 512  # px
 _QUALITY = 88  # of JPEG: its error is a third of the sky's noise
 # Robust rms of blocks (of pixels, at full resolution) that the asinh is linear in: finer levels than these
 # would spend megabytes on noise.
 _SOFTNESS, _SOFTNESS_FULL = 1.0, 2.0
-_SAMPLED = 9  # quadrants that tell the stretch at full resolution
+_SAMPLED = 9  # quadrants used for the stretch at full resolution
 _BLACK, _WHITE = -2.5, 8.0  # rms from the median: what the viewer shows at first
 
 
 @step(
     "pyramid",
-    """Cut the raw frame RAW, of any type, into tiles for the site's viewer.
+    """Cut the raw frame RAW, of any type, into tiles for the viewer of the site.
 
-    Shows means of 8 x 8 px [ADU], bias included; with --full every pixel: some 200 MB for
-    a frame of Euclid VIS. Writes FOLDER/tiles.js, which says how grey levels and pixel values
-    [ADU] and how tiles and focal plane [deg] belong together, and
-    FOLDER/BINNING/COLUMN_ROW.jpg. What was in FOLDER is replaced.""",
+    Tiles show means of 8 x 8 px [ADU], including the bias, or every pixel with --full
+    (about 200 MB for a frame of Euclid VIS). Writes FOLDER/BINNING/COLUMN_ROW.jpg and
+    FOLDER/tiles.js, which relates grey levels to pixel values [ADU], and tiles to the focal
+    plane [deg]. The previous content of FOLDER is replaced.""",
     "visql pyramid raw/E.fits -o site/tiles/202407/E",
 )
 @click.argument("raw", type=INPUT)
-@output_option("Tiles: their folder.", FOLDER, "FOLDER")
-@click.option("--full", is_flag=True, help="Full resolution.")
+@output_option("Folder of the tiles.", FOLDER, "FOLDER")
+@click.option("--full", is_flag=True, help="Write tiles of full resolution.")
 @click.option(
-    "--quadrants", type=INPUT, metavar="FILE", help="Table of levels: refuse a frame it was not made from."
+    "--quadrants",
+    type=INPUT,
+    metavar="FILE",
+    help="Table of quadrants: reject RAW if it was made from another frame.",
 )
 @RECORD_FAILURE
 def command(
@@ -72,7 +75,7 @@ def command(
     with _replaced(output) as folder:
         with recorded(record_failure, meta):
             meta |= cut(raw, folder, settings, full, quadrants)
-        if "failed" in meta:  # what was cut until then is no picture of the frame
+        if "failed" in meta:  # the tiles made so far are incomplete
             for part in folder.iterdir():
                 shutil.rmtree(part)
         (folder / INDEX).write_text(script("visqlTiles", meta), encoding="utf-8")
@@ -82,12 +85,12 @@ def command(
 def cut(
     raw: Path, folder: Path, settings: Settings, full: bool, quadrants: Path | None = None
 ) -> dict[str, Any]:
-    """Write the tiles of a frame into an empty folder; return what the viewer must know.
+    """Write the tiles of a frame into an empty folder; return the description for the viewer.
 
     Raises
     ------
     FrameError
-        If the frame cannot be read, holds no known quadrant, or is not that of the table `quadrants`.
+        If the frame cannot be read, holds no known quadrant, or is not the frame of the table `quadrants`.
     """
     from visql_lib.cli.frame_pass import check_same_frame
     from visql_lib.frames import load_instrument, open_exposure
@@ -111,7 +114,7 @@ def cut(
 
 
 class _Tiles:
-    """Writes tiles as JPEG, and remembers which there are."""
+    """Writes tiles as JPEG, and keeps a list of them."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -127,7 +130,7 @@ class _Tiles:
 
 
 def _sampled(exposure: Exposure) -> Stretch:
-    """Return the stretch that some quadrants spread over the file ask for: one cannot wait for the others."""
+    """Return the stretch from a sample of quadrants, because tiles are written before all are read."""
     import numpy as np
 
     from visql_lib.frames.names import is_gzipped
@@ -143,7 +146,7 @@ def _sampled(exposure: Exposure) -> Stretch:
 
 
 def _facts(exposure: Exposure) -> dict[str, Any]:
-    """Return what the header says."""
+    """Return the values of the header."""
     from visql_lib.cli.frame_pass import header_meta
 
     return header_meta(exposure) | {"pa": exposure.header.pa if math.isfinite(exposure.header.pa) else None}
@@ -204,20 +207,20 @@ def _origin(raw: Path, settings: Settings, full: bool) -> dict[str, Any]:
 
 @contextmanager
 def _replaced(folder: Path) -> Iterator[Path]:
-    """Give an empty folder beside `folder` that takes its place at the end.
+    """Give an empty folder next to `folder` that replaces it at the end.
 
     Raises
     ------
     click.UsageError
-        If `folder` holds other things than tiles, which would be lost.
+        If `folder` contains other files than tiles, which would be lost.
     """
     from visql_lib.tables.provenance import sidecar
 
-    # Not by tiles.js: Snakemake takes that away before it runs a rule again.
+    # Do not check for tiles.js: Snakemake removes it before it reruns a rule.
     there = folder.iterdir() if folder.is_dir() else ()
     known = (INDEX, sidecar(folder / INDEX).name)
     if others := [p.name for p in there if p.name not in known and not p.name.isdigit()]:
-        raise click.UsageError(f"{folder} holds {min(others)}, which would be lost: give another folder")
+        raise click.UsageError(f"{folder} contains {min(others)}, which would be lost: give another folder")
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".part-", dir=folder.parent) as name:
         made = Path(name) / "tiles"

@@ -13,17 +13,17 @@ from visql_lib.cli.common import INPUT, output_option, progress, settings_of, st
     "quality",
     """Make the image-quality table of a month from its exposure sheet SHEET.
 
-    Medians of the PSF moments (R2 in px^2, the others without unit) with their
-    standard errors, score (good below 27), flags and status of every SCIENCE
-    exposure. Moments are looked for beside the sheet
-    (YYYYMM/E/E_stars2_mom.parquet), imported medians in ../imported/YYYYMM.parquet.
-    Our own moments count more than imported ones, and those more than imported medians.""",
+    Writes medians of the PSF moments (R2 in px^2, the others dimensionless) with
+    standard errors, score (good below 27), flags and status of every SCIENCE exposure.
+    Moments are read from the folders next to the sheet (YYYYMM/E/E_stars2_mom.parquet),
+    imported medians from ../imported/YYYYMM.parquet. Moments measured by VISQL are
+    preferred to imported ones, and imported moments to imported medians.""",
     "visql quality results/exposures/202407.tsv -o psfmoments_202407.parquet",
 )
 @click.argument("sheet", type=INPUT)
 @output_option("Image quality (Parquet).")
 def command(sheet: Path, output: Path, config: Path | None) -> None:
-    """Read, summarise, judge, write."""
+    """Read the moments, summarise and check them, write the table."""
     from visql_lib.config.load import digest
     from visql_lib.config.thresholds import load_thresholds
     from visql_lib.frames.instrument import load_instrument

@@ -18,19 +18,19 @@ _COLUMNS = ("DATE_OBS", "EXPTIME", "STATUS", *_MOMENTS, *(f"{m}_ERR" for m in _M
 
 @step(
     "quality-pictures",
-    "Draw the image quality of the exposures of one or several tables PSFMOMENTS: median moments against"
+    "Draw the image quality of the exposures of one or more tables PSFMOMENTS: median moments against"
     " each other (--diagrams), and against mission day [d], coloured by exposure time [s] (--timeline).",
     "visql quality-pictures psfmoments_202407.parquet --diagrams psfmoments_202407.png"
     " --timeline IQ_timeline_202407.png",
 )
 @click.argument("psfmoments", type=INPUT, nargs=-1, required=True)
-@click.option("--diagrams", type=OUTPUT, metavar="PNG", help="Where to write the diagrams.")
-@click.option("--timeline", type=OUTPUT, metavar="PNG", help="Where to write the timeline.")
+@click.option("--diagrams", type=OUTPUT, metavar="PNG", help="Draw the diagrams to this file.")
+@click.option("--timeline", type=OUTPUT, metavar="PNG", help="Draw the timeline to this file.")
 @click.option(
     "--last-days",
     type=click.FloatRange(min=0, min_open=True),
     metavar="DAYS",
-    help="Only exposures of the last DAYS days before the newest one.",
+    help="Show only the last DAYS days before the newest exposure.",
 )
 def command(
     psfmoments: tuple[Path, ...],
@@ -41,7 +41,7 @@ def command(
 ) -> None:
     """Draw the pictures of a month."""
     if diagrams is None and timeline is None:
-        raise click.UsageError("say what to draw: --diagrams PNG, --timeline PNG, or both")
+        raise click.UsageError("give --diagrams PNG, --timeline PNG, or both")
     import numpy as np
 
     from visql_lib.cli.pictures import save
@@ -72,7 +72,7 @@ def _read(paths: tuple[Path, ...]) -> dict[str, NDArray]:
 def _last(table: dict[str, NDArray], days: float | None) -> dict[str, NDArray]:
     """Keep the exposures of the last `days` days before the newest; those without a date are dropped.
 
-    What is dated in the future, as imported tables may be, rules nothing.
+    Dates in the future, as in some imported tables, are ignored.
     """
     import numpy as np
 

@@ -36,16 +36,17 @@ PICTURES = {"xray": "cosmiX", "cosmic": "cosmics", "proton": "protons"}
     "radiation",
     """Count the cosmic rays, X-rays and protons of the catalogue CATALOGUE.
 
-    Per quadrant: numbers and rates [cm-2 s-1] with Poisson errors; of the exposure,
-    in the metadata: rates, the area lit by X-rays [cm2], and the count of the
-    tenth-fullest bin less the median bin's. --quadrants tells which quadrants were
-    read and in which nothing could be detected. Definitions: docs/measurements.md.""",
+    Writes numbers and rates [cm-2 s-1] per quadrant with Poisson errors. The metadata
+    contain the rates of the exposure, the area illuminated by X-rays [cm2], and the count
+    of the tenth-fullest bin minus that of the median bin. --quadrants tells which quadrants
+    were read, and in which of them nothing could be detected. Definitions:
+    docs/measurements.md.""",
     "visql radiation E.cat.parquet --quadrants E_quadrants.parquet -o E_radiation.parquet"
     " --maps E_radmaps.parquet --pictures E",
 )
 @click.argument("catalogue", type=INPUT)
 @output_option("Particles per quadrant (Parquet).")
-@click.option("--quadrants", type=INPUT, metavar="TABLE", help="The exposure's table of quadrants.")
+@click.option("--quadrants", type=INPUT, metavar="TABLE", help="Table of quadrants of the exposure.")
 @click.option("--maps", type=OUTPUT, metavar="FILE", help="Also write the maps and the radius-flux diagram.")
 @click.option(
     "--pictures",
@@ -53,11 +54,19 @@ PICTURES = {"xray": "cosmiX", "cosmic": "cosmics", "proton": "protons"}
     metavar="PREFIX",
     help="Also draw PREFIX_{cosmiX,cosmics,protons,rf}.png.",
 )
-@click.option("--sheet", type=INPUT, metavar="TSV", help="The exposure sheet: draw PREFIX_goes.png, too.")
+@click.option("--sheet", type=INPUT, metavar="TSV", help="Exposure sheet: also draw PREFIX_goes.png.")
 @click.option(
-    "--goes", type=INPUT, multiple=True, metavar="SERIES", help="The Sun's X-ray flux for that, a day each."
+    "--goes",
+    type=INPUT,
+    multiple=True,
+    metavar="SERIES",
+    help="Solar X-ray flux for PREFIX_goes.png, one day per file.",
 )
-@click.option("--hours", type=click.FloatRange(0, 24, min_open=True), help="Of it, before and after.")
+@click.option(
+    "--hours",
+    type=click.FloatRange(0, 24, min_open=True),
+    help="Time shown in PREFIX_goes.png before and after the exposure.",
+)
 @RECORD_FAILURE
 def command(
     catalogue: Path,
@@ -73,7 +82,7 @@ def command(
 ) -> None:
     """Read, count, write, draw."""
     if sheet is not None and pictures is None:
-        raise click.UsageError("--sheet is for the pictures: give --pictures")
+        raise click.UsageError("--sheet needs --pictures")
     from visql_lib.cli.frame_pass import provenance
     from visql_lib.frames.instrument import load_instrument
     from visql_lib.tables import write_table
@@ -111,7 +120,7 @@ def _count(
     instrument: Instrument,
     meta: dict[str, Any],
 ) -> ExposureRadiation | None:
-    """Count the particles; None, and the reason in `meta`, where the catalogue says that it failed."""
+    """Count the particles; None, with the reason in `meta`, if the catalogue failed."""
     from visql_lib.radiation.particles import COLUMNS
     from visql_lib.steps.radiation import RadiationCount
     from visql_lib.tables.store import read_parts, read_table
@@ -134,7 +143,7 @@ def _count(
 
 
 def _known(value: Any) -> Any:
-    """Return None for a number that is not known, as JSON has no NaN."""
+    """Return None for an unknown number, because JSON has no NaN."""
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 @step(
     "ratio-pictures",
-    """Draw the flux ratios RATIOS of a month: six hexagon maps of each exposure class.
+    """Draw maps of the flux ratios RATIOS of a month, six per exposure class.
 
-    N, mean ratio on two scales, mean G [mag], mean log flux [ADU], scatter over the
-    focal plane [deg]: iceplot_FPA_YYYYMM_EXPTIME.png. With --days also those of every
-    day and week.""",
+    Draws iceplot_FPA_YYYYMM_EXPTIME.png with hexagonally binned maps of the focal plane
+    [deg]: N, mean ratio on two scales, mean G [mag], mean log flux [ADU], scatter. --days
+    also draws the maps of every day and week.""",
     "visql ratio-pictures ratios_202407.parquet -o months/202407",
 )
 @click.argument("ratios", type=INPUT)
@@ -56,7 +56,7 @@ def command(ratios: Path, output: Path, days: Path | None, config: Path | None) 
 
 
 def _shorter(rows: Mapping[str, NDArray]) -> Iterator[tuple[str, str, dict[str, NDArray]]]:
-    """Yield YYMMDD of every day, and wkYYMMDD-YYMMDD of every week; how it is called; its rows."""
+    """Yield YYMMDD of every day and wkYYMMDD-YYMMDD of every week, with title and rows."""
     import numpy as np
 
     from visql_lib.photometry.aggregate import select

@@ -11,11 +11,11 @@ from visql_lib.cli.common import FOLDER, INPUT, output_option, settings_of, step
 
 @step(
     "ratio-sheets",
-    """Draw the flux ratios of a month against BP-RP [mag], CCD by CCD: a sheet of each exposure class.
+    """Draw the flux ratios of a month against BP-RP [mag] for every CCD, one sheet per exposure class.
 
-    BY_CCD holds the month's fits of CCDs without any gain (visql ratios --by-ccd);
-    the stars are looked for beside the exposure sheet SHEET (YYYYMM/E/E_frat.parquet).
-    Writes VISGaia_FPA_CLASS_YYYYMM.png.""",
+    BY_CCD contains the fits of the month for CCDs without gain correction (visql ratios
+    --by-ccd). The stars are read from the folders next to the exposure sheet SHEET
+    (YYYYMM/E/E_frat.parquet). Draws VISGaia_FPA_CLASS_YYYYMM.png.""",
     "visql ratio-sheets ratios_ccd_202407.parquet results/exposures/202407.tsv -o months/202407",
 )
 @click.argument("by_ccd", type=INPUT)

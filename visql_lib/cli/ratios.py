@@ -11,22 +11,25 @@ from visql_lib.cli.common import INPUT, OUTPUT, output_option, progress, setting
 
 @step(
     "ratios",
-    """Gather the VIS/Gaia flux ratios of a month from its exposure sheet SHEET, or of several.
+    """Bin the VIS/Gaia flux ratios of one or more months, given by their exposure sheets SHEET.
 
-    One row per cell of time (exposure, day, Thursday week, month, all), space (hexagon,
-    quadrant, CCD, block, focal plane), class and field: ratios at three colours
-    BP-RP [mag] with standard errors, numbers of stars, means and scatter. Flux
-    ratios are looked for beside the sheet (YYYYMM/E/E_frat.parquet), imported
-    ones in ../imported/ratios_YYYYMM.parquet; our own count more.""",
+    Writes one row per bin of time (exposure, day, week from Thursday, month, all), position
+    (hexagon, quadrant, CCD, block, focal plane), class and field: ratios at three colours
+    BP-RP [mag] with standard errors, numbers of stars, means and scatter. Flux ratios
+    are read from the folders next to the sheet (YYYYMM/E/E_frat.parquet), imported ones
+    from ../imported/ratios_YYYYMM.parquet; VISQL's own ratios are preferred.""",
     "visql ratios results/exposures/202407.tsv -o ratios_202407.parquet",
 )
 @click.argument("sheets", metavar="SHEET...", type=INPUT, nargs=-1, required=True)
 @output_option("Flux ratios (Parquet).")
 @click.option(
-    "--by-ccd", type=OUTPUT, metavar="FILE", help="Also write the month's fits of CCDs without any gain."
+    "--by-ccd",
+    type=OUTPUT,
+    metavar="FILE",
+    help="Also write the fits of CCDs for the month, without gain correction.",
 )
 def command(sheets: tuple[Path, ...], output: Path, by_ccd: Path | None, config: Path | None) -> None:
-    """Read, gather, write."""
+    """Read the flux ratios, bin them, write the table."""
     from visql_lib.cli.frame_pass import provenance
     from visql_lib.frames.instrument import load_instrument
     from visql_lib.months.quality import month_exposures

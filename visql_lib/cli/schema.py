@@ -41,11 +41,11 @@ def profiles(folder: Path) -> dict[str, str]:
 
 @click.command(
     "schema",
-    help="Write the schema and the documentation of settings, tables, flags and products, and the groups of"
-    " the cluster profiles, of the project in FOLDER.",
+    help="Generate the schema and the documentation of settings, tables, flags and products, and the groups"
+    " of the cluster profiles, of the project in FOLDER.",
 )
 @click.argument("folder", type=FOLDER, default=".")
-@click.option("--check", is_flag=True, help="Write nothing; exit 1 if a file is not as it should be.")
+@click.option("--check", is_flag=True, help="Write nothing; exit with 1 if a file is out of date.")
 def command(folder: Path, check: bool) -> None:
     """Generate, then compare or write."""
     stale = []

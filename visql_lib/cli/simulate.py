@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from visql_lib.frames import Instrument
     from visql_lib.simulate.plan import ExposureOptions
 
-# Options of one exposure: flag, where it stands in a plan, type, meaning with unit.
+# Options of one exposure: flag, key in a plan, type, meaning with unit.
 _OPTIONS: tuple[tuple[str, str, Any, str], ...] = (
     ("--type", "type", str, "long, short, DARK, FLAT, BIAS or CHARGE."),
     ("--date", "date", str, "Start, UTC, such as 2024-07-13T03:28:40."),
@@ -45,8 +45,8 @@ def _exposure_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @step(
     "simulate",
-    "Make raw exposures with known truth: those of a PLAN (YAML), or one given by options. Frames that "
-    "were made with the same options before are kept. Truth tables go to the subfolder truth.",
+    "Simulate raw exposures with known truth: all exposures of a PLAN (YAML), or one given by options. "
+    "Existing frames made with the same options are kept. Truth tables are written to the subfolder truth.",
     "visql simulate -o raw --type long --date 2024-07-13T03:28:40 --ccds 3-3,3-4 --seed 1",
 )
 @click.argument("plan", type=INPUT, required=False)
@@ -58,11 +58,13 @@ def _exposure_options(function: Callable[..., Any]) -> Callable[..., Any]:
     "more",
     multiple=True,
     metavar="KEY=VALUE",
-    help="Any other option of a plan's exposure, such as sky.stars=2 or detector.noise=false.",
+    help="Any other option of an exposure, such as sky.stars=2 or detector.noise=false.",
 )
-@click.option("--instrument", help="Instrument; default: the plan's, else the settings'.")
-@click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Processes.")
-@click.option("--overwrite", is_flag=True, help="Make frames again that exist, whoever made them.")
+@click.option("--instrument", help="Instrument; default: from the plan, or else from the settings.")
+@click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Number of processes.")
+@click.option(
+    "--overwrite", is_flag=True, help="Replace existing frames, even those not made by the simulator."
+)
 def command(
     plan: Path | None,
     output: Path,
@@ -93,7 +95,7 @@ def command(
     for day in days:
         write_goes_day(day, output / "goes")
     if days:
-        click.echo(f"{output / 'goes'}: {len(days)} days of GOES made")
+        click.echo(f"{output / 'goes'}: {len(days)} days of GOES data made")
 
 
 def _nested(given: Mapping[str, Any], more: tuple[str, ...]) -> dict[str, Any]:
@@ -133,7 +135,7 @@ def make_frames(
     Raises
     ------
     SimulationError
-        If a file of the same name is there that the simulator did not make.
+        If a file of the same name exists that was not made by the simulator.
     """
     wanted = [e for e in exposures if overwrite or not _is_made(e, instrument, folder)]
     for options in wanted:
@@ -159,7 +161,7 @@ def _run(exposures: list[ExposureOptions], instrument: Instrument, folder: Path,
 
 
 def _make_frame(options: ExposureOptions, instrument: Instrument, folder: Path) -> Path:
-    """Write one frame and its truth; the frame last, so that it never stands without."""
+    """Write the truth of a frame and then the frame, so that no frame is without truth."""
     import json
 
     from visql_lib.simulate.exposure import simulate_exposure
@@ -197,7 +199,7 @@ def _digest(options: ExposureOptions, instrument: Instrument) -> str:
 
 
 def _is_made(options: ExposureOptions, instrument: Instrument, folder: Path) -> bool:
-    """Say whether the frame is there, made with the same options."""
+    """Tell whether the frame exists and was made with the same options."""
     import json
 
     facts = _facts_path(options, folder)
@@ -216,4 +218,6 @@ def _refuse_foreign(options: ExposureOptions, folder: Path, overwrite: bool) -> 
 
     frame = _frame_path(options, folder)
     if frame.exists() and not overwrite and not _facts_path(options, folder).is_file():
-        raise SimulationError(f"{frame}: is there, and not made by the simulator; --overwrite replaces it")
+        raise SimulationError(
+            f"{frame}: exists and was not made by the simulator; use --overwrite to replace it"
+        )

@@ -15,9 +15,9 @@ from visql_lib.cli.common import INPUT, RECORD_FAILURE, output_option, recorded,
     "stars",
     """Select the unsaturated stars of the catalogue CAT.
 
-    Stars are found as the chimney of the radius-flux diagram (FLUX_RADIUS [px],
-    FLUX_AUTO [ADU]); in FLAT frames by fixed limits. No star is a result, too:
-    an empty table with a flag.""",
+    Stars are identified by their vertical stack (the chimney) in the radius-flux
+    diagram (FLUX_RADIUS [px], FLUX_AUTO [ADU]); in FLAT frames by fixed limits. If
+    there are no stars, the table is empty and flagged.""",
     "visql stars E.cat.parquet -o E_stars2.parquet",
 )
 @click.argument("cat", type=INPUT)

@@ -11,18 +11,18 @@ from visql_lib.cli.common import INPUT, output_option, settings_of, signed, step
 
 @step(
     "status",
-    """Say what became of every frame of the month whose exposure sheet is SHEET.
+    """List the status of every frame of the month with the exposure sheet SHEET.
 
-    Writes one line per exposure: type, status, reason. Exit code 1, naming
-    every file, if a frame could not be read or a step failed on it, unless
-    --tolerate is given; list a frame as known_bad in the settings to accept that.""",
+    Writes one line per exposure: type, status, reason. If a frame could not be read or a
+    step failed on it, the command names the file and the exit code is 1, unless
+    --tolerate is given. To accept a bad frame, list it as known_bad in the settings.""",
     "visql status results/exposures/202407.tsv -o status.tsv",
 )
 @click.argument("sheet", type=INPUT)
 @output_option("Status of every exposure (text, tab-separated).")
-@click.option("--tolerate", is_flag=True, help="Exit with 0 whatever failed.")
+@click.option("--tolerate", is_flag=True, help="Exit with 0 even if frames failed.")
 def command(sheet: Path, output: Path, tolerate: bool, config: Path | None) -> None:
-    """Read the sheet and what the products say, write, complain."""
+    """Read the sheet and the products, write the status, report failures."""
     from visql_lib.errors import FrameError
     from visql_lib.pipelines import registry_of
     from visql_lib.products.status import exposure_states, failure_summary

@@ -22,19 +22,19 @@ SINCE = {"": None, "2": "2024-03", "3": "2024-06"}
 
 @step(
     "trend",
-    """Follow the VIS/Gaia flux ratios of the tables RATIOS, one or more months, with time.
+    """Measure the trend of the VIS/Gaia flux ratios in the tables RATIOS of one or more months.
 
-    For the whole focal plane (by exposure) and every CCD (by day): flux loss [mmag]
-    against the clean epoch at three colours BP-RP [mag], rates [mmag/d], steps with
-    date and size, and when the configured loss is reached, with errors.
-    --pictures draws the timelines and trends.""",
+    For the whole focal plane (by exposure) and for every CCD (by day), writes the flux
+    loss [mmag] relative to the clean epoch at three colours BP-RP [mag], rates [mmag/d],
+    steps with date and size, and the date at which the configured loss will be reached,
+    with errors. --pictures draws the timelines and trends.""",
     "visql trend results/months/*/ratios_*.parquet -o trend.parquet --pictures timeline/",
 )
 @click.argument("ratios", type=INPUT, nargs=-1, required=True)
 @output_option("Trend (Parquet); steps and forecast in its metadata.")
-@click.option("--pictures", type=FOLDER, metavar="FOLDER", help="Also draw timelines and trends.")
+@click.option("--pictures", type=FOLDER, metavar="FOLDER", help="Also draw the timelines and trends.")
 def command(ratios: tuple[Path, ...], output: Path, pictures: Path | None, config: Path | None) -> None:
-    """Read, follow, write, draw."""
+    """Read the flux ratios, fit the trends, write and draw them."""
     import numpy as np
 
     from visql_lib.cli.frame_pass import provenance
@@ -55,7 +55,7 @@ def command(ratios: tuple[Path, ...], output: Path, pictures: Path | None, confi
 
 
 def _followed(table: Mapping[str, NDArray]) -> dict[str, NDArray]:
-    """Return what is followed: the focal plane by exposure, CCDs by day; only what was accepted."""
+    """Return the accepted rows: the focal plane by exposure, CCDs by day."""
     from visql_lib.flags import RatioFlag
 
     whole = (table["SPACE"] == "fpa") & (table["TIME"] == "exposure")

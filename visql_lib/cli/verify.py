@@ -15,34 +15,36 @@ from visql_lib.cli.common import settings_of, step
 if TYPE_CHECKING:
     from visql_lib.plan.verify import Finding
 
-_SHOWN = 40  # findings; of more, those of one kind and reason are told together
+_SHOWN = 40  # problems; if there are more, those of the same kind and reason are grouped
 _ADVICE = {
-    "missing": "run the workflow; what it leaves, name as its target: snakemake ... -- FILE",
-    "stale": "run the workflow; what it leaves, it cannot make again: see docs/provenance.md",
-    "damaged": "delete the file and run the workflow; what it leaves, name as its target",
+    "missing": "run the workflow; if it does not make the file, give it as a target: snakemake ... -- FILE",
+    "stale": "run the workflow; for files that it does not remake see docs/provenance.md",
+    "damaged": "delete the file and run the workflow; if it does not make the file, give it as a target",
     "foreign": "move the file away",
 }
 
 
 @step(
     "verify",
-    """Look at all products of MONTH (YYYYMM) and say which are
+    """Check all products of MONTH (YYYYMM) and list those that are
 
     \b
-    missing   the settings ask for them
-    damaged   cut short, or, with --deep, changed since they were written
-    stale     the stage's version, a setting, a fact or an input has changed since
-    foreign   no rule makes them
+    missing   expected with these settings, but not there
+    damaged   truncated; with --deep, also changed since they were written
+    stale     made with another stage version, setting, instrument fact or input
+    foreign   made by no rule
 
-    More than 40 findings are told in groups; --json lists all. Exit code 1 if there is
-    any. Nothing is changed.""",
+    More than 40 problems are summarised in groups; --json lists them all. The exit code
+    is 1 if there is a problem. No file is changed.""",
     "visql verify 202407 --config config/config.yaml",
 )
 @click.argument("month")
-@click.option("--deep", is_flag=True, help="Read every product and raw frame whole and compare checksums.")
-@click.option("--json", "as_json", is_flag=True, help="For machines.")
+@click.option(
+    "--deep", is_flag=True, help="Read all products and raw frames completely and compare checksums."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(month: str, deep: bool, as_json: bool, config: Path | None) -> int:
-    """Look, tell."""
+    """Check the products and report the problems."""
     from visql_lib.errors import ConfigError
     from visql_lib.plan import Plan
     from visql_lib.plan.verify import Verification
@@ -53,7 +55,7 @@ def command(month: str, deep: bool, as_json: bool, config: Path | None) -> int:
     settings = settings_of(config)
     if not (sheet := sheet_path(Path(settings.results), month)).is_file():
         raise ConfigError(
-            f"{sheet}: no exposure sheet of {month}; is this the folder of results? Give --config"
+            f"{sheet}: no exposure sheet of {month}; is this the right results folder? Give --config"
         )
     plan = Plan.make(settings.model_copy(update={"months": (month,)}), refresh=False)
     look = Verification(plan, month, deep)
@@ -67,7 +69,7 @@ def command(month: str, deep: bool, as_json: bool, config: Path | None) -> int:
 
 
 def _report(month: str, seen: int, found: Sequence[Finding]) -> str:
-    """Return the findings as lines, and what to do about each kind."""
+    """Return the problems as lines, with advice for each kind."""
     if not found:
         return f"{seen} products of {month}, all well"
     rows = [(f.kind, f.product, f.reason) for f in found]
@@ -81,7 +83,7 @@ def _report(month: str, seen: int, found: Sequence[Finding]) -> str:
 
 
 def _gathered(found: Sequence[Finding]) -> list[tuple[str, str, str]]:
-    """Return one row for all findings of a kind and reason, with the first product's name."""
+    """Return one row for all problems of the same kind and reason, with the name of the first product."""
     groups: dict[tuple[str, str], list[str]] = {}
     for finding in found:
         groups.setdefault((finding.kind, finding.reason), []).append(Path(finding.product).name)

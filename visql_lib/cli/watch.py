@@ -1,4 +1,4 @@
-"""`visql watch`: the live mode."""
+"""`visql watch`: continuous operation."""
 
 from __future__ import annotations
 
@@ -15,35 +15,41 @@ _KEPT = 5  # older logs
 
 @step(
     "watch",
-    """Look for new frames again and again, and run the workflow for what changed.
+    """Watch for new frames and run the workflow for everything that changed.
 
-    Fetches frames if fetch.source is set, lists them, runs Snakemake, publishes
-    the site if the workflow has one, and goes on after failures. One watch per
-    results folder. Stops cleanly on SIGTERM and Ctrl-C: running jobs may
-    finish; a second one makes it short. What it does stands in
-    {results}/watch/heartbeat.json; --status tells it, and exits with 1 if no
-    watch is alive.""",
+    Downloads frames if fetch.source is set, updates the exposure sheets, runs Snakemake,
+    writes the site if the workflow has one, and continues after failures. Only one watch
+    can use a results folder. It stops cleanly on SIGTERM or Ctrl-C and lets running jobs
+    finish; a second signal ends them at once. Its state is in
+    {results}/watch/heartbeat.json; --status shows it, and exits with 1 if no watch is
+    running.""",
     "visql watch --config config/config.yaml --interval 10min",
 )
-@click.option("--once", is_flag=True, help="One look, as cron wants it; exit 1 if something failed.")
+@click.option("--once", is_flag=True, help="Check once, for use with cron; exit with 1 if something failed.")
 @click.option(
-    "--interval", metavar="TIME", help="Time between two looks, such as 10min; else watch.interval."
+    "--interval", metavar="TIME", help="Time between two checks, such as 10min; default: watch.interval."
 )
 @click.option(
-    "--snakefile", type=INPUT, metavar="FILE", help="The workflow; else that of this folder, or VISQL's."
+    "--snakefile",
+    type=INPUT,
+    metavar="FILE",
+    help="Snakefile; default: the one in this folder, or else VISQL's.",
 )
 @click.option(
     "--status",
     "results",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     metavar="RESULTS",
-    help="Only say what the watch of a results folder does.",
+    help="Only show the state of the watch of this results folder.",
 )
 @click.option(
-    "--log", "logfile", type=OUTPUT, metavar="FILE", help="Log to a file, which logrotate may move."
+    "--log", "logfile", type=OUTPUT, metavar="FILE", help="Log to a file, which logrotate may rotate."
 )
 @click.option(
-    "--rotate", type=click.FloatRange(min=0.01), metavar="MB", help=f"Rotate it ourselves; {_KEPT} are kept."
+    "--rotate",
+    type=click.FloatRange(min=0.01),
+    metavar="MB",
+    help=f"Rotate the log at this size and keep {_KEPT} old logs.",
 )
 def command(
     once: bool,
@@ -54,7 +60,7 @@ def command(
     rotate: float | None,
     config: Path | None,
 ) -> int:
-    """Set up, watch; or read and tell."""
+    """Run the watch, or show its state."""
     if results is not None:
         return _status(results)
     from visql_lib.live.errors import BusyError
@@ -69,7 +75,7 @@ def command(
             return 0
         try:
             return 0 if watch.once() else 1
-        except BusyError as busy:  # cron calls while the last call is at work: all is well
+        except BusyError as busy:  # normal with cron, if the last call is still running
             logging.getLogger(__name__).info("%s; left to it", busy)
             return 0
 
@@ -93,10 +99,10 @@ def _status(results: Path) -> int:
 
 
 def _set_up(logfile: Path | None, rotate: float | None) -> None:
-    """Log to a file in place of the terminal."""
+    """Log to a file instead of the terminal."""
     if logfile is None:
         if rotate is not None:
-            raise click.UsageError("--rotate is about the file of --log")
+            raise click.UsageError("--rotate needs --log")
         from visql_lib.cli.common import set_up_logging
 
         set_up_logging(logging.getLogger("visql_lib").level == logging.DEBUG)

@@ -17,9 +17,9 @@ def markdown(model: type[BaseModel]) -> str:
         "",
         "<!-- made by `visql schema`; do not edit -->",
         "",
-        "Settings live in `config/config.yaml`; `snakemake --config key=value` overrides the keys of the",
-        "first table, and every `visql` command reads a file with `--config FILE`. A key that does not exist",
-        "is refused. A value may carry a unit: `growing_age: 2 min`.",
+        "Settings are read from `config/config.yaml`. `snakemake --config key=value` overrides the keys of",
+        "the first table, and every `visql` command reads a settings file with `--config FILE`. Unknown",
+        "keys are rejected. A value may include a unit: `growing_age: 2 min`.",
         "",
         *_table(model),
     ]
@@ -59,4 +59,6 @@ def _check(item: Any) -> str:
         if (limit := getattr(item, name, None)) is not None:
             return f"{symbol} {limit}"
     pattern = getattr(item, "pattern", None)
-    return "one of " + pattern.strip("^$()").replace("|", ", ") if pattern else ""
+    if not pattern:
+        return ""
+    return "one of " + pattern.strip("^$()").replace("|", ", ") if "|" in pattern else f"matches `{pattern}`"

@@ -1,4 +1,4 @@
-"""Settings of the way to the servers outside."""
+"""Settings of network access."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ENVIRONMENT, DIRECT = "environment", "none"
 
 
 def _proxy(text: str) -> str:
-    """Check a proxy; a wrong one is not shown, since it may hold a password."""
+    """Check a proxy; do not show a wrong one, because it may contain a password."""
     if text in (ENVIRONMENT, DIRECT):
         return text
     if "@" in text:
@@ -30,13 +30,13 @@ def _proxy(text: str) -> str:
 
 
 class NetworkSettings(Section):
-    """The way to the archive, the services and those who are told; no result depends on it."""
+    """Access to archive, services, webhook and mail; no result depends on it."""
 
     recorded: ClassVar[bool] = False
 
     proxy: Annotated[str, AfterValidator(_proxy)] = setting(
         ENVIRONMENT,
         None,
-        "Proxy of all requests: environment (HTTP_PROXY, HTTPS_PROXY, NO_PROXY), none, or an address.",
+        "Proxy for all requests: environment (HTTP_PROXY, HTTPS_PROXY, NO_PROXY), none, or an address.",
         secret=True,
     )

@@ -13,16 +13,25 @@ from visql_lib.config.units import Section, names_in, setting
 class RadiationSettings(Section):
     """Cosmic rays, X-rays and protons among the detections of SCIENCE and DARK frames."""
 
-    max_flux_radius: float = setting(0.9, "px", "Detections of a smaller FLUX_RADIUS are particles.", gt=0)
-    xray_flux: tuple[float, float] = setting((400.0, 1200.0), "adu", "FLUX_AUTO of X-rays, from, to.")
-    cosmic_flux: tuple[float, float] = setting((0.0, 3000.0), "adu", "FLUX_AUTO of cosmics, from, to.")
-    proton_flux: tuple[float, float] = setting((10000.0, 40000.0), "adu", "FLUX_AUTO of protons, from, to.")
-    xray_bin: float = setting(250.0, "px", "Side of a bin of the map of X-rays.", gt=0)
-    cosmic_bin: float = setting(200.0, "px", "Side of a bin of the map of cosmics.", gt=0)
-    proton_bin: float = setting(250.0, "px", "Side of a bin of the map of protons.", gt=0)
-    extent: float = setting(0.4, "deg", "Half width of the maps, in the focal plane.", gt=0)
+    max_flux_radius: float = setting(0.9, "px", "Detections with a smaller FLUX_RADIUS are particles.", gt=0)
+    xray_flux: tuple[float, float] = setting(
+        (400.0, 1200.0), "adu", "Range of FLUX_AUTO of X-rays (both ends excluded)."
+    )
+    cosmic_flux: tuple[float, float] = setting(
+        (0.0, 3000.0), "adu", "Range of FLUX_AUTO of cosmic rays (both ends excluded)."
+    )
+    proton_flux: tuple[float, float] = setting(
+        (10000.0, 40000.0), "adu", "Range of FLUX_AUTO of protons (both ends excluded)."
+    )
+    xray_bin: float = setting(250.0, "px", "Bin size of the map of X-rays.", gt=0)
+    cosmic_bin: float = setting(200.0, "px", "Bin size of the map of cosmic rays.", gt=0)
+    proton_bin: float = setting(250.0, "px", "Bin size of the map of protons.", gt=0)
+    extent: float = setting(0.4, "deg", "Half width of the maps in the focal plane.", gt=0)
     lit_sigma: float = setting(
-        5.0, None, "Bins of the X-ray map this many sigma above the dark part are lit by X-rays.", gt=0
+        5.0,
+        None,
+        "Bins of the X-ray map that exceed the unilluminated part by this many sigma are illuminated.",
+        gt=0,
     )
 
     @field_validator("xray_flux", "cosmic_flux", "proton_flux")
@@ -34,7 +43,7 @@ class RadiationSettings(Section):
 
 
 class Satellite(NamedTuple):
-    """A GOES satellite and the days (UTC, both included) it is asked for."""
+    """A GOES satellite and its first and last day of use (UTC)."""
 
     number: int
     first: date
@@ -42,7 +51,7 @@ class Satellite(NamedTuple):
 
 
 def satellite_of(text: str) -> Satellite:
-    """Return what ``"16 2017-02-07 2025-04-06"`` says: number, first day, last day (may be left out).
+    """Parse ``"16 2017-02-07 2025-04-06"``: number, first day, last day (the days are optional).
 
     Raises
     ------
@@ -57,34 +66,36 @@ def satellite_of(text: str) -> Satellite:
 
 
 class GoesSettings(Section):
-    """The X-ray flux of the Sun, as the GOES satellites measure it, one series per day."""
+    """X-ray flux of the Sun measured by the GOES satellites, one time series per day."""
 
     sources: Annotated[tuple[str, ...], BeforeValidator(names_in)] = setting(
-        ("server",), None, "Where a day is asked for, in this order: folder, server; none: no GOES."
+        ("server",), None, "Sources of a day, tried in this order: folder, server; empty: no GOES data."
     )
-    folder: str = setting("", None, "netCDF files the user already has, for the source folder.")
+    folder: str = setting("", None, "Your own netCDF files, used by the source `folder`.")
     url: str = setting(
         "https://data.ngdc.noaa.gov/platforms/solar-space-observing-satellites/goes",
         None,
-        "Folder of the folders goesNN on the server.",
+        "Folder on the server that contains the folders goesNN.",
     )
     satellites: Annotated[tuple[str, ...], BeforeValidator(names_in)] = setting(
         ("16 2017-02-07 2025-04-06", "19 2025-04-07", "18 2023-01-04"),
         None,
-        "Satellites in the order they are asked for: NUMBER [FIRST-DAY [LAST-DAY]].",
+        "Satellites in order of preference: NUMBER [FIRST-DAY [LAST-DAY]].",
     )
     final_after: float = setting(
         30.0,
         "d",
-        "A day this old is final; a younger one is asked for again.",
+        "Age at which a day is final; before that it is downloaded again.",
         ge=0,
     )
-    refresh: float = setting(3.0, "h", "A day that is not final is asked for again after so long.", ge=0)
-    timeout: float = setting(60.0, "s", "A server that is silent for so long has failed.", gt=0)
-    attempts: int = setting(4, None, "Times a server is asked before the next source is.", ge=1)
-    backoff: float = setting(2.0, "s", "First pause between attempts; it doubles.", ge=0)
-    rest: float = setting(600.0, "s", "A server that failed all attempts is not asked for so long.", ge=0)
-    hours: float = setting(12.0, "h", "The picture shows so long before and after an exposure.", gt=0, le=24)
+    refresh: float = setting(3.0, "h", "Time after which a day that is not final is downloaded again.", ge=0)
+    timeout: float = setting(60.0, "s", "Timeout of a server that sends no data.", gt=0)
+    attempts: int = setting(4, None, "Number of attempts before the next source is tried.", ge=1)
+    backoff: float = setting(2.0, "s", "First pause between attempts; doubled after each attempt.", ge=0)
+    rest: float = setting(
+        600.0, "s", "Pause after all attempts have failed, during which the server is not used.", ge=0
+    )
+    hours: float = setting(12.0, "h", "Time shown in the picture before and after an exposure.", gt=0, le=24)
 
     @field_validator("sources")
     @classmethod
@@ -101,21 +112,21 @@ class GoesSettings(Section):
         return satellites
 
     def satellites_on(self, day: date) -> list[int]:
-        """Return the numbers of the satellites to ask for a day (UTC), in order."""
+        """Return the numbers of the satellites for a day (UTC), in order of preference."""
         found = [satellite_of(text) for text in self.satellites]
         return [s.number for s in found if s.first <= day <= s.last]
 
 
 class SunSettings(Section):
-    """Where the spacecraft is, for the angles to the Sun that a header does not give."""
+    """Position of the spacecraft, for angles to the Sun that are not in the header."""
 
     ephemeris: str = setting(
         "",
         None,
         "Positions of the spacecraft: a table (columns TIME, X, Y, Z: barycentric ICRS, km), or horizons; "
-        "empty: the Earth's, good to 1 deg.",
+        "empty: the position of the Earth, which gives angles to 1 deg.",
     )
-    horizons_id: str = setting("-680", None, "The spacecraft's number at Horizons.")
+    horizons_id: str = setting("-680", None, "Number of the spacecraft at Horizons.")
 
 
 def _word(value: object) -> object:
@@ -124,35 +135,46 @@ def _word(value: object) -> object:
 
 
 class PlateSettings(Section):
-    """Plate solving with astrometry.net, where it is installed."""
+    """Plate solving with astrometry.net, if it is installed."""
 
     solve: Annotated[str, BeforeValidator(_word)] = setting(
         "auto",
         None,
-        "Solve SCIENCE exposures: yes, no, or auto (where solve-field is installed).",
+        "Solve SCIENCE exposures: yes, no, or auto (if solve-field is installed).",
         pattern="^(yes|no|auto)$",
     )
-    time_limit: float = setting(60.0, "s", "Time for one exposure.", gt=0)
-    radius: float = setting(2.0, "deg", "Search around the header's boresight.", gt=0)
+    time_limit: float = setting(60.0, "s", "Time limit for one exposure.", gt=0)
+    radius: float = setting(2.0, "deg", "Radius of the search around the boresight of the header.", gt=0)
     scale_error: float = setting(
-        0.05, None, "Error of the pixel scale that is searched, as a fraction of it.", gt=0, lt=1
+        0.05,
+        None,
+        "Largest error of the pixel scale for which the search is made, as a fraction.",
+        gt=0,
+        lt=1,
     )
-    blind: bool = setting(True, None, "If that fails, try the installed indexes all over the sky.")
-    stars: int = setting(200, None, "Brightest stars of the exposure that are used.", ge=10)
+    blind: bool = setting(
+        True,
+        None,
+        "If the search around the boresight fails, search the whole sky with the installed indexes.",
+    )
+    stars: int = setting(200, None, "Number of brightest stars used.", ge=10)
 
 
 class CalibrationSettings(Section):
     """Levels and defects of DARK, FLAT, BIAS and CHARGE frames."""
 
     hot_sigma: float = setting(
-        6.0, None, "A pixel or column of a DARK or BIAS this many sigma above its quadrant is hot.", gt=0
+        6.0,
+        None,
+        "A pixel, row or column of a DARK or BIAS that exceeds its quadrant by this many sigma is hot.",
+        gt=0,
     )
-    hot_signal: float = setting(20.0, "adu", "A hot pixel is at least this far above its quadrant.", gt=0)
+    hot_signal: float = setting(20.0, "adu", "Smallest signal of a hot pixel above its quadrant.", gt=0)
 
 
 class MovieSettings(Section):
     """Movies of a month."""
 
-    frames_per_second: float = setting(6.0, "1/s", "Exposures shown in a second.", gt=0, le=60)
-    last_days: int = setting(30, "d", "Length of the movie of the last days.", ge=1)
-    width: int = setting(1280, "px", "Width of a frame; even.", ge=320, le=3840, multiple_of=2)
+    frames_per_second: float = setting(6.0, "1/s", "Number of exposures shown per second.", gt=0, le=60)
+    last_days: int = setting(30, "d", "Number of days in the movie of the last days.", ge=1)
+    width: int = setting(1280, "px", "Width of a frame; must be even.", ge=320, le=3840, multiple_of=2)

@@ -28,60 +28,65 @@ from visql_lib.config.units import Section, names_in, one_or_more, setting, unfi
 
 
 class IndexSettings(Section):
-    """How raw frames are found and listed in the exposure sheet."""
+    """Search for raw frames, and how they are listed in the exposure sheet."""
 
     growing_age: float = setting(
-        60.0, "s", "A raw file changed less than this long ago may still grow and is left for later.", ge=0
+        60.0,
+        "s",
+        "A raw file that changed less than this time ago may still be growing and is left for the next run.",
+        ge=0,
     )
     suffixes: tuple[str, ...] = setting(
         (".fits", ".fits.gz", ".fits.fz", ".fit", ".fit.gz", ".fit.fz"),
         None,
-        "Endings of raw files, in any case; of two files of one exposure the earlier ending wins.",
+        "Endings of raw files, in any case; if an exposure has several files, the first ending is used.",
     )
     date_after_name: float = setting(
         1200.0,
         "s",
-        "DATE-OBS is as it should be from a minute before to so long after the time in the file's name, the "
-        "start of the pointing; beyond it is flagged, and beyond a day the name's time is used.",
+        "Largest expected delay of DATE-OBS after the time in the file name (start of the pointing); up to a "
+        "minute before is also expected. Other dates are flagged; beyond a day the time in the name is used.",
         ge=0,
     )
     detectors: tuple[str, ...] = setting(
-        (), None, "Detectors a complete frame holds; empty: all of the instrument."
+        (), None, "Detectors that a complete frame contains; empty: all of the instrument."
     )
 
 
 class CatalogSettings(Section):
-    """Detection and measurement of sources; the names in brackets are SExtractor's."""
+    """Detection and measurement of sources; in brackets the names of SExtractor's parameters."""
 
     engine: str = setting(
         "fast",
         None,
-        "Detection engine: fast (our own, compiled, SExtractor's numbers), or sep (the reference; slower).",
+        "Detection engine: fast (compiled, agrees with SExtractor), or sep (for reference; slower).",
         pattern="^(sep|fast)$",
     )
     mesh: int = setting(64, "px", "Side of a background mesh (BACK_SIZE).", ge=8)
-    mesh_filter: int = setting(3, None, "Width of the median filter, in meshes (BACK_FILTERSIZE).", ge=1)
+    mesh_filter: int = setting(
+        3, None, "Width of the median filter of the background, in meshes (BACK_FILTERSIZE).", ge=1
+    )
     threshold: float = setting(
-        1.5, None, "Detection and analysis threshold in background sigmas (DETECT_THRESH).", gt=0
+        1.5, None, "Detection and analysis threshold, in sigma of the background (DETECT_THRESH).", gt=0
     )
     min_area: int = setting(5, "px", "Smallest number of connected pixels (DETECT_MINAREA).", ge=1)
-    deblend_levels: int = setting(32, None, "Levels of deblending (DEBLEND_NTHRESH).", ge=1, le=64)
+    deblend_levels: int = setting(32, None, "Number of deblending levels (DEBLEND_NTHRESH).", ge=1, le=64)
     deblend_contrast: float = setting(
-        0.005, None, "Least flux fraction of a branch (DEBLEND_MINCONT).", ge=0, le=1
+        0.005, None, "Smallest flux fraction of a separate branch (DEBLEND_MINCONT).", ge=0, le=1
     )
     clean: float = setting(1.0, None, "Cleaning parameter (CLEAN_PARAM).", gt=0)
     kron_factor: float = setting(2.5, None, "Kron factor of FLUX_AUTO (PHOT_AUTOPARAMS).", gt=0)
     kron_min_radius: float = setting(
         3.5, None, "Smallest Kron aperture, in units of A and B (PHOT_AUTOPARAMS).", gt=0
     )
-    max_flux_radius: float = setting(15.0, "px", "Detections of a larger FLUX_RADIUS are dropped.", gt=0)
+    max_flux_radius: float = setting(15.0, "px", "Detections with a larger FLUX_RADIUS are dropped.", gt=0)
 
 
 class PreviewSettings(Section):
     """Thumbnail and full-resolution zooms."""
 
-    thumbnail_binning: int = setting(24, "px", "Side of the pixel block averaged into one pixel.", ge=1)
-    zoom_size: int = setting(900, "px", "Side of a zoom.", ge=50)
+    thumbnail_binning: int = setting(24, "px", "Size of the pixel blocks that are averaged.", ge=1)
+    zoom_size: int = setting(900, "px", "Size of a zoom.", ge=50)
     zscale_contrast: float = setting(0.25, None, "Contrast of the zscale stretch.", gt=0, le=1)
 
 
@@ -91,20 +96,22 @@ class StarSettings(Section):
     min_b_image: float = setting(
         1.3, "px", "Detections with a smaller B_IMAGE are cosmic rays, not stars.", ge=0
     )
-    radius_steps: int = setting(20, None, "Logarithmic steps of the search in radius.", ge=2)
-    radius_min: float = setting(1.0, "px", "Smallest radius searched.", gt=0)
-    radius_max: float = setting(10.0, "px", "Largest radius searched.", gt=0)
-    flux_steps: int = setting(8, None, "Logarithmic steps of the search in flux.", ge=2)
+    radius_steps: int = setting(20, None, "Number of radii tried, in logarithmic steps.", ge=2)
+    radius_min: float = setting(1.0, "px", "Smallest radius tried.", gt=0)
+    radius_max: float = setting(10.0, "px", "Largest radius tried.", gt=0)
+    flux_steps: int = setting(8, None, "Number of fluxes tried, in logarithmic steps.", ge=2)
     flux_unit: float = setting(
-        3e5, "adu", "Flux where the saturated plume begins, at a radius of 1 px; searched upwards.", gt=0
+        3e5, "adu", "Lowest flux tried for the start of the saturated plume, at a radius of 1 px.", gt=0
     )
-    flux_decades: float = setting(0.5, None, "Decades searched upwards from flux_unit.", gt=0)
-    stack_flux_min: float = setting(1e5, "adu", "Foot of the stack at a radius of 1 px.", gt=0)
-    plume_width: float = setting(1.15, None, "Factor of half width of the plume, in flux.", gt=1)
-    stack_width: float = setting(1.1, None, "Factor of half width of the stack, in radius.", gt=1)
+    flux_decades: float = setting(0.5, None, "Range of fluxes tried above flux_unit, in decades.", gt=0)
+    stack_flux_min: float = setting(
+        1e5, "adu", "Lowest flux of the stack of unsaturated stars, at a radius of 1 px.", gt=0
+    )
+    plume_width: float = setting(1.15, None, "Half width of the plume, as a factor in flux.", gt=1)
+    stack_width: float = setting(1.1, None, "Half width of the stack, as a factor in radius.", gt=1)
     flux_range: float = setting(10.0, None, "Ratio of the largest to the smallest flux of a star.", gt=1)
-    median_width: float = setting(1.15, None, "Factor around r_c within which the median is taken.", gt=1)
-    min_stars: int = setting(10, None, "Fewer stars than this are flagged.", ge=1)
+    median_width: float = setting(1.15, None, "Range around r_c for the median radius, as a factor.", gt=1)
+    min_stars: int = setting(10, None, "Exposures with fewer stars are flagged.", ge=1)
     flat_radius_min: float = setting(1.0, "px", "FLAT frames: smallest FLUX_RADIUS.", ge=0)
     flat_radius_max: float = setting(2.0, "px", "FLAT frames: largest FLUX_RADIUS.", gt=0)
     flat_flux_min: float = setting(1e4, "adu", "FLAT frames: smallest FLUX_AUTO.", gt=0)
@@ -120,16 +127,19 @@ class StarSettings(Section):
 
 
 class MomentSettings(Section):
-    """How moments are weighted and centred."""
+    """Weighting and centring of the PSF moments."""
 
-    sigma: float = setting(2.5, "px", "Width of the Gaussian weight.", gt=0)
-    iterations: int = setting(5, None, "Iterations of the centre.", ge=1)
+    sigma: float = setting(2.5, "px", "Sigma of the Gaussian weight.", gt=0)
+    iterations: int = setting(5, None, "Number of iterations of the centre.", ge=1)
     gain: float = setting(1.2, None, "Step of each iteration, in units of the first moment.", gt=0)
-    max_shift: float = setting(4.0, "px", "A centre that moves farther was no star.", gt=0)
-    stamp: int = setting(29, "px", "Side of a star's stamp; odd.", ge=5)
-    border: int = setting(100, "px", "Stars closer to the edge of the quadrant are left out.", ge=0)
+    max_shift: float = setting(4.0, "px", "Largest shift of the centre; stars beyond it are flagged.", gt=0)
+    stamp: int = setting(29, "px", "Size of the stamp of a star; must be odd.", ge=5)
+    border: int = setting(100, "px", "Stars closer to the edge of the quadrant are not measured.", ge=0)
     layout_cell: float = setting(
-        0.0269, "deg", "Spacing of the star cut-outs kept for the picture of stars, in the focal plane.", gt=0
+        0.0269,
+        "deg",
+        "Spacing in the focal plane of the star cut-outs stored for the picture of stars.",
+        gt=0,
     )
 
     @field_validator("stamp")
@@ -143,9 +153,9 @@ class MomentSettings(Section):
 class PictureSettings(Section):
     """Pictures of one exposure."""
 
-    dpi: int = setting(100, "dot", "Dots per inch of every picture.", ge=30, le=600)
+    dpi: int = setting(100, "dot", "Resolution of the pictures, in dots per inch.", ge=30, le=600)
     map_space: str = setting(
-        "ccd", None, "Bins of the moment maps: ccd or quadrant.", pattern="^(ccd|quadrant)$"
+        "ccd", None, "Bins of the maps of moments: ccd or quadrant.", pattern="^(ccd|quadrant)$"
     )
 
 
@@ -160,15 +170,15 @@ class QualitySettings(Section):
 
 
 class LegacySettings(Section):
-    """Text tables of the original system."""
+    """Text tables of the original scripts."""
 
     archive_names: str = setting(
-        "", None, "Table of archive names and raw names (le1-vs-iws); empty: only imported names are known."
+        "", None, "Table of archive names and raw names (le1-vs-iws); empty: use imported names only."
     )
 
 
 def _months(value: Any) -> Any:
-    """Accept one month, a comma-separated text, or a list, of numbers or texts."""
+    """Accept one month, several separated by commas, or a list, as numbers or texts."""
     value = names_in(str(value) if isinstance(value, int) else value)
     return [str(item) for item in value] if isinstance(value, list | tuple) else value
 
@@ -178,7 +188,7 @@ PIPELINES = ("vis",)  # the usual one first
 
 
 class Settings(Section):
-    """Everything a user may set in a configuration file."""
+    """All settings of a configuration file."""
 
     pipeline: str = setting(
         PIPELINES[0],
@@ -188,10 +198,11 @@ class Settings(Section):
     months: Annotated[tuple[str, ...], BeforeValidator(_months)] = setting(
         ("auto",),
         None,
-        "Months to process: YYYYMM, a list, or auto (this month, and last month in its first three days).",
+        "Months to process: YYYYMM, a list, or auto (the current month, and during its first three days the "
+        "previous one).",
     )
     raw: Annotated[tuple[str, ...], BeforeValidator(one_or_more)] = setting(
-        ("raw",), None, "Folder of raw frames, or a list of folders; searched with their subfolders."
+        ("raw",), None, "Folder of raw frames, or a list of folders; subfolders are searched."
     )
     results: str = setting("results", None, "Folder of all products.")
     instrument: str = setting(
@@ -200,10 +211,12 @@ class Settings(Section):
     parts: Annotated[tuple[str, ...], BeforeValidator(names_in)] = setting(
         PARTS,
         None,
-        f"What the default target makes beside levels, previews and image quality: {', '.join(PARTS)}.",
+        f"What the default target makes besides levels, previews and image quality: {', '.join(PARTS)}.",
     )
     known_bad: Annotated[tuple[str, ...], BeforeValidator(names_in)] = setting(
-        (), None, "Exposures known to be unusable: listed in the sheet, never processed, never an error."
+        (),
+        None,
+        "Exposures known to be unusable: listed in the sheet, but not processed and not counted as errors.",
     )
     index: IndexSettings = Field(default=IndexSettings(), description=IndexSettings.__doc__)
     catalog: CatalogSettings = Field(default=CatalogSettings(), description=CatalogSettings.__doc__)

@@ -29,7 +29,7 @@ def _address(text: str) -> str:
 
 
 class SiteSettings(Section):
-    """The pages in {results}/site."""
+    """The web pages in {results}/site."""
 
     title: str = setting("VISQL", None, "Title of all pages.")
     url: Annotated[str, AfterValidator(_address)] = setting(
@@ -37,29 +37,35 @@ class SiteSettings(Section):
         None,
         "Address under which the site is served, for links in messages and the feed; empty: relative links.",
     )
-    days: int = setting(30, "d", "Length of the front page's look back.", ge=1)
+    days: int = setting(30, "d", "Number of days shown on the front page.", ge=1)
     thumbnail: int = setting(240, "px", "Width of the small pictures in tables.", ge=60, le=1000)
     full_resolution: Annotated[tuple[str, ...], BeforeValidator(names_in)] = setting(
-        (), None, "Exposures whose viewer shows full resolution; the others show blocks of 8 x 8 px."
+        (), None, "Exposures whose viewer shows full resolution; the others are binned to blocks of 8 x 8 px."
     )
     marks: str = setting(
-        "", None, "Marks and notes exported by a browser (a file), shown to all; empty: none."
+        "", None, "File with marks and notes exported by a browser, shown to everybody; empty: none."
     )
 
 
 class AlertSettings(Section):
-    """Who is told what is out of range. Passwords come from netrc, never from here."""
+    """Alerts about values out of limits. Passwords are read from netrc only."""
 
     webhook: str = setting(
-        "", None, "Address that gets every alert as JSON, by POST; empty: none.", secret=True
+        "", None, "Address to which every alert is sent as JSON (POST); empty: none.", secret=True
     )
     mail_to: Annotated[tuple[str, ...], BeforeValidator(one_or_more)] = setting(
-        (), None, "Mail addresses that get alerts; empty: none."
+        (), None, "Mail addresses to which alerts are sent; empty: none."
     )
     mail_from: str = setting("visql@localhost", None, "Sender of the mails.")
     mail_server: str = setting("localhost:25", None, "Mail server, HOST:PORT.")
-    repeat: float = setting(24.0, "h", "An alert that lasts is sent again after so long.", gt=0)
+    repeat: float = setting(24.0, "h", "Time after which an alert that lasts is sent again.", gt=0)
     dead_man: str = setting(
-        "", None, "Address that is asked after every successful build; empty: none.", secret=True
+        "",
+        None,
+        "Address requested after every successful run, so that an external monitor notices when runs stop; "
+        "empty: none.",
+        secret=True,
     )
-    least: str = setting("error", None, "Least status that is sent: warn or error.", pattern="^(warn|error)$")
+    least: str = setting(
+        "error", None, "Lowest status for which alerts are sent: warn or error.", pattern="^(warn|error)$"
+    )

@@ -10,40 +10,47 @@ from visql_lib.config.units import Section, one_or_more, setting
 
 
 class GaiaSettings(Section):
-    """Reference stars: where they come from, where they are kept, which are used."""
+    """Reference stars: their source, their local copy, and which of them are used."""
 
     store: str = setting(
-        "", None, "Folder of the sky tiles, shared by all months; empty: gaia in the folder of results."
+        "", None, "Folder of the sky tiles, shared by all months; empty: gaia in the results folder."
     )
     sources: Annotated[tuple[str, ...], BeforeValidator(one_or_more)] = setting(
         ("vizier", "tap"),
         None,
-        "Where a missing tile is asked for, in this order: folder, vizier, tap; none: no match with Gaia.",
+        "Sources of missing tiles, tried in this order: folder, vizier, tap; empty: no match with Gaia.",
     )
     folder: str = setting(
-        "", None, "Catalogue files the user already has (FITS, Parquet, CSV, VOTable), for the source folder."
+        "", None, "Your own catalogue files (FITS, Parquet, CSV, VOTable), used by the source `folder`."
     )
     vizier_url: str = setting(
-        "https://vizier.cds.unistra.fr/viz-bin/votable", None, "VizieR's VOTable service."
+        "https://vizier.cds.unistra.fr/viz-bin/votable", None, "Address of VizieR's VOTable service."
     )
-    vizier_catalogue: str = setting("I/355/gaiadr3", None, "Catalogue asked for at VizieR.")
+    vizier_catalogue: str = setting("I/355/gaiadr3", None, "Catalogue to query at VizieR.")
     tap_url: str = setting(
-        "https://gea.esac.esa.int/tap-server/tap/sync", None, "The Gaia archive's TAP service."
+        "https://gea.esac.esa.int/tap-server/tap/sync",
+        None,
+        "Address of the TAP service of the Gaia archive.",
     )
-    tap_table: str = setting("gaiadr3.gaia_source", None, "Table asked for at the TAP service.")
+    tap_table: str = setting("gaiadr3.gaia_source", None, "Table to query at the TAP service.")
     nside: int = setting(
         32, None, "HEALPix parameter of the tiles; 32 gives tiles of 1.8 deg.", ge=1, le=1024
     )
-    timeout: float = setting(120.0, "s", "A service that is silent for so long has failed.", gt=0)
-    attempts: int = setting(4, None, "Times a service is asked before the next one is.", ge=1)
-    backoff: float = setting(2.0, "s", "First pause between attempts; it doubles.", ge=0)
+    timeout: float = setting(120.0, "s", "Timeout of a service that sends no data.", gt=0)
+    attempts: int = setting(4, None, "Number of attempts per service before the next one is tried.", ge=1)
+    backoff: float = setting(2.0, "s", "First pause between attempts; doubled after each attempt.", ge=0)
     rest: float = setting(
-        600.0, "s", "A service that failed all attempts is not asked again for so long, for any tile.", ge=0
+        600.0,
+        "s",
+        "Pause after all attempts have failed, during which the service is not used for any tile.",
+        ge=0,
     )
     radius: float = setting(0.6, "deg", "Radius around the boresight within which stars are used.", gt=0)
-    faintest: float = setting(21.0, "mag", "Limit in G.")
-    max_error: float = setting(0.02, "mag", "Largest error of G.", gt=0)
-    proper_motions: bool = setting(True, None, "Move the stars to the date of the exposure.")
+    faintest: float = setting(21.0, "mag", "Faintest G magnitude.")
+    max_error: float = setting(0.02, "mag", "Largest error of the G magnitude.", gt=0)
+    proper_motions: bool = setting(
+        True, None, "Propagate positions to the date of the exposure with their proper motions."
+    )
 
     @field_validator("sources")
     @classmethod
@@ -66,45 +73,54 @@ class AstrometrySettings(Section):
     geometry: str = setting(
         "affine",
         None,
-        "Fitted per CCD: reference (nothing, as the original), shift, or affine.",
+        "Terms fitted per CCD: reference (none, as in the original scripts), shift, or affine.",
         pattern="^(reference|shift|affine)$",
     )
-    min_stars: int = setting(10, None, "Fewer matches than this are flagged.", ge=3)
-    min_stars_ccd: int = setting(6, None, "A CCD with fewer stars is not given terms of its own.", ge=3)
-    search_offset: float = setting(0.1, "deg", "Error of the boresight that is searched.", gt=0)
-    search_roll: float = setting(2.5, "deg", "Error of the roll that is searched.", ge=0)
-    match_radius: float = setting(2.0, "arcsec", "Largest distance of a matched pair.", gt=0)
+    min_stars: int = setting(10, None, "Solutions with fewer matches are flagged.", ge=3)
+    min_stars_ccd: int = setting(6, None, "CCDs with fewer stars get no terms of their own.", ge=3)
+    search_offset: float = setting(
+        0.1, "deg", "Largest error of the boresight for which the search is made.", gt=0
+    )
+    search_roll: float = setting(2.5, "deg", "Largest error of the roll for which the search is made.", ge=0)
+    match_radius: float = setting(2.0, "arcsec", "Largest separation of a matched pair.", gt=0)
 
 
 class RatioSettings(Section):
-    """VIS/Gaia flux ratios: which stars, which gains, how they are gathered."""
+    """VIS/Gaia flux ratios: selection of stars, gain models, binning."""
 
-    gain: str = setting("3", None, "Gain model of the fluxes: a table of the instrument file, or none.")
-    fit_gain: str = setting(
-        "V", None, "Gain model of block, CCD and quadrant fits; unit factors if not in the file."
+    gain: str = setting(
+        "3", None, "Gain model of the fluxes: name of a table in the instrument file, or none."
     )
-    faintest_fit: float = setting(19.5, "mag", "Limit in G of the stars that enter the colour relation.")
+    fit_gain: str = setting(
+        "V",
+        None,
+        "Gain model of the fits for blocks, CCDs and quadrants; factors of 1 if not in the instrument file.",
+    )
+    faintest_fit: float = setting(19.5, "mag", "Faintest G magnitude of stars used for the colour relation.")
     max_sigma: float = setting(
-        10.0, "px", "Exposures of a larger astrometric scatter stay out of the trends.", gt=0
+        10.0, "px", "Exposures with a larger astrometric scatter are not used for the trends.", gt=0
     )
     curvature: tuple[float, float] = setting(
-        (-0.175, -0.025), None, "Range of r(0.75) + r(2.75) - 2 r(1.75) of exposures that enter the trends."
+        (-0.175, -0.025), None, "Range of r(0.75) + r(2.75) - 2 r(1.75) of exposures used for the trends."
     )
-    hexagons: int = setting(40, None, "Hexagons across the focal plane.", ge=4)
-    min_stars: int = setting(10, None, "Cells of fewer stars get no fit.", ge=4)
+    hexagons: int = setting(40, None, "Number of hexagons across the focal plane.", ge=4)
+    min_stars: int = setting(10, None, "Bins with fewer stars get no fit.", ge=4)
 
 
 class TrendSettings(Section):
-    """The trend of the flux ratios: losses, steps, forecast."""
+    """Trend of the flux ratios: flux loss, steps, forecast."""
 
     clean_start: str = setting("2024-03-16", None, "First day of the clean epoch, YYYY-MM-DD.")
     clean_end: str = setting("2024-03-21", None, "Last day of the clean epoch, YYYY-MM-DD.")
-    loss: float = setting(50.0, "mmag", "Loss whose date is forecast.", gt=0)
-    warn_loss: float = setting(20.0, "mmag", "Loss that warns.", gt=0)
-    error_loss: float = setting(40.0, "mmag", "Loss that is an error.", gt=0)
-    warn_rate: float = setting(0.3, "mmag/d", "Rate of loss that warns.", gt=0)
-    error_rate: float = setting(1.0, "mmag/d", "Rate of loss that is an error.", gt=0)
+    loss: float = setting(50.0, "mmag", "Flux loss for which the forecast gives the date.", gt=0)
+    warn_loss: float = setting(20.0, "mmag", "Flux loss above which the status is warn.", gt=0)
+    error_loss: float = setting(40.0, "mmag", "Flux loss above which the status is error.", gt=0)
+    warn_rate: float = setting(0.3, "mmag/d", "Rate of loss above which the status is warn.", gt=0)
+    error_rate: float = setting(1.0, "mmag/d", "Rate of loss above which the status is error.", gt=0)
     min_days: int = setting(
-        5, "d", "Days since the last step that a forecast, or a status from a rate, needs at least.", ge=2
+        5,
+        "d",
+        "Days since the last step that are needed for a forecast, or for a status based on the rate.",
+        ge=2,
     )
-    step_significance: float = setting(5.0, None, "A step is reported above this many sigma.", gt=0)
+    step_significance: float = setting(5.0, None, "Smallest significance of a reported step, in sigma.", gt=0)

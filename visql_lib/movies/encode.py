@@ -1,4 +1,4 @@
-"""Frames -> an H.264 movie that browsers play, by the encoder imageio-ffmpeg brings along."""
+"""Encode frames as an H.264 movie for browsers, with the encoder of imageio-ffmpeg."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from visql_lib.movies import VERSION
 from visql_lib.movies.errors import MovieError
 from visql_lib.tables.provenance import sign_mp4
 
-_QUALITY = 20  # x264's constant rate factor: letters stay sharp
-_SECONDS_BETWEEN_KEYS = 2.0  # so that one can jump about in the movie
+_QUALITY = 20  # constant rate factor of x264; keeps letters sharp
+_SECONDS_BETWEEN_KEYS = 2.0  # for seeking in the movie
 _PLAIN = "-hide_banner -loglevel error -y"
 _BITEXACT = "-fflags +bitexact -flags:v +bitexact"
-_SAID = 600  # last characters of the encoder's complaint that are passed on
+_SAID = 600  # last characters of the encoder's output that are reported
 
 
 def encoder() -> str:
@@ -36,16 +36,16 @@ def encoder() -> str:
     try:
         return str(imageio_ffmpeg.get_ffmpeg_exe())
     except RuntimeError as error:
-        raise MovieError(f"no encoder of movies: {error} (install imageio-ffmpeg with its binary)") from error
+        raise MovieError(f"no movie encoder: {error} (install imageio-ffmpeg with its binary)") from error
 
 
 def packed(frames: Iterable[NDArray[np.uint8]], size: tuple[int, int], frames_per_second: float) -> bytes:
-    """Return a piece of a movie; the same frames give the same bytes on one machine.
+    """Encode part of a movie; the same frames give the same bytes on one machine.
 
     Parameters
     ----------
     frames : iterable of arrays of uint8, shape (height, width, 4)
-        Red, green, blue, and what is not looked at; read one at a time.
+        Red, green, blue and an unused channel; read one at a time.
     size : (int, int)
         Width and height [px], both even.
     frames_per_second : float
@@ -53,7 +53,7 @@ def packed(frames: Iterable[NDArray[np.uint8]], size: tuple[int, int], frames_pe
     Returns
     -------
     bytes
-        An H.264 stream that can stand anywhere in a movie of that size and speed.
+        An H.264 stream that can be joined at any place in a movie of that size and speed.
 
     Raises
     ------
@@ -70,18 +70,18 @@ def packed(frames: Iterable[NDArray[np.uint8]], size: tuple[int, int], frames_pe
 def write_movie(
     pieces: Iterable[bytes], frames_per_second: float, path: Path, inputs: Sequence[Path] = ()
 ) -> None:
-    """Write pieces, one after the other, as a movie; nothing is encoded again.
+    """Join encoded parts to a movie, without encoding them again.
 
     Parameters
     ----------
     pieces : iterable of bytes
-        What `packed` returned, at least one.
+        Streams returned by `packed`, at least one.
     frames_per_second : float
-        As the pieces were made for.
+        The value with which the pieces were made.
     path : Path
         The .mp4; written under a temporary name and renamed.
     inputs : sequence of Path, optional
-        What the frames were drawn from, for the movie's record.
+        Inputs of the frames, for the provenance of the movie.
 
     Raises
     ------
@@ -99,19 +99,19 @@ def write_movie(
 def _packing(size: tuple[int, int], rate: float) -> list[str]:
     width, height = size
     source = f"-f rawvideo -pix_fmt rgb0 -s {width}x{height} -r {rate:g} -i -"
-    # RGB becomes the colours of HDTV, and the stream says so: players assume them at this size.
+    # Convert RGB to the colours of HDTV and declare them: players assume them at this size.
     tags = "setparams=colorspace=bt709:color_primaries=bt709:color_trc=bt709:range=tv"
     colours = f"-vf scale=out_color_matrix=bt709:out_range=tv,{tags} -pix_fmt yuv420p"
     keys = max(1, round(rate * _SECONDS_BETWEEN_KEYS))
-    # One thread and no version or date: the same bytes every time. No frame refers to a later one: the
-    # order of a piece's frames is their order in time, whatever follows.
+    # One thread, no version and no date, to give the same bytes every time. No frame refers to a later one,
+    # so that parts can be joined in any order.
     codec = f"-an -c:v libx264 -preset veryfast -bf 0 -crf {_QUALITY} -g {keys} -threads 1 -filter_threads 1"
     return [encoder(), *f"{_PLAIN} {source} {colours} {codec} {_BITEXACT} -f h264 -".split()]
 
 
 def _joining(rate: float, path: Path) -> list[str]:
     source = f"-f h264 -framerate {rate:g} -i -"
-    # Streams have no clock: the frames get theirs by counting.
+    # Raw streams have no time stamps: they are set by counting frames.
     options = f"-an -c:v copy -bsf:v setts=ts=N*DURATION {_BITEXACT} -map_metadata -1 -movflags +faststart"
     return [encoder(), *f"{_PLAIN} {source} {options} -f mp4".split(), f"file:{path}"]
 
@@ -123,7 +123,7 @@ def _raw(frame: NDArray[np.uint8], shape: tuple[int, int, int]) -> memoryview:
 
 
 def _run(command: list[str], content: Iterable[bytes | memoryview], output: IO[bytes] | None = None) -> None:
-    """Give the encoder what it reads, one part after the other."""
+    """Send the frames to the encoder, one at a time."""
     with tempfile.TemporaryFile() as said:
         try:
             process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=output or said, stderr=said)
@@ -134,7 +134,7 @@ def _run(command: list[str], content: Iterable[bytes | memoryview], output: IO[b
             whole = _feed(process, content)
             fed = True
         finally:
-            if not fed:  # a broken frame, an interruption: leave no encoder behind
+            if not fed:  # after a broken frame or an interruption, do not leave the encoder running
                 process.kill()
                 process.wait()
         if (code := process.wait()) != 0 or not whole:
@@ -142,17 +142,17 @@ def _run(command: list[str], content: Iterable[bytes | memoryview], output: IO[b
 
 
 def _feed(process: subprocess.Popen[bytes], content: Iterable[bytes | memoryview]) -> bool:
-    """Write everything to the encoder; return whether it took it."""
+    """Write all data to the encoder; return whether it accepted them."""
     assert process.stdin is not None
     try:
         with process.stdin as pipe:
             for part in content:
                 pipe.write(part)
-    except BrokenPipeError:  # it died; what it said tells why
+    except BrokenPipeError:  # it has ended; its output gives the reason
         return False
     return True
 
 
 def _end_of(said: IO[bytes]) -> str:
     said.seek(0)
-    return said.read().decode(errors="replace").strip()[-_SAID:] or "it said nothing"
+    return said.read().decode(errors="replace").strip()[-_SAID:] or "no output"

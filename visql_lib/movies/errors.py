@@ -1,4 +1,4 @@
-"""What goes wrong with movies."""
+"""Errors of movies."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Which frames a movie has, which of them are new, and where they are kept.
+"""Select the frames of a movie, and cache its encoded days.
 
-The frames of a day are kept encoded, under the name of the day and a digest of all
-they are made from, so that a longer month only draws what is new.
+The encoded frames of a day are cached under the name of the day and a digest of their
+inputs, so that only new or changed days are drawn.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _ANGLE_COLUMNS = ("EXPOSURE", "SAA", "ALPHA", "ANGLE_SOURCE", "GOES_FLUX")
 
 @dataclass(frozen=True)
 class MovieExposure:
-    """An exposure of a movie: what its frame tells, its maps, and the sheet it comes from."""
+    """An exposure of a movie: the values shown, its maps, and its sheet."""
 
     facts: FrameFacts
     maps: Path
@@ -59,9 +59,9 @@ def movie_exposures(
     Parameters
     ----------
     sheets : sequence of Path
-        Exposure sheets; maps are looked for beside each.
+        Exposure sheets; the maps are in the folders next to each.
     angles : sequence of mappings, optional
-        Tables ANGLES; what they know counts more than the sheets.
+        Tables ANGLES; their values take precedence over the sheets.
     readout : float, optional
         Readout time of the instrument [s].
     last_days : float, optional
@@ -81,13 +81,13 @@ def movie_exposures(
             if wanted and maps.is_file():
                 facts = _facts(row, known.get(row.exposure, {}), readout)
                 found.append(MovieExposure(facts, maps, sheet.stem))
-    # NaT is the largest of all dates as text, too: exposures without a time come last.
+    # NaT sorts last, also as text: exposures without a time come last.
     found.sort(key=lambda e: (str(e.facts.date_obs), e.facts.exposure))
     return found if last_days is None else _last(found, last_days)
 
 
 def _last(exposures: list[MovieExposure], days: float) -> list[MovieExposure]:
-    """Keep the last days before the newest exposure; what is dated in the future rules nothing."""
+    """Select the last days before the newest exposure, ignoring dates in the future."""
     latest = np.datetime64("now") + np.timedelta64(1, "D")
     dated = [e for e in exposures if e.facts.date_obs <= latest]  # NaT is not
     if not dated:
@@ -120,7 +120,7 @@ def _facts(row: SheetRow, angles: Mapping[str, Any], readout: float) -> FrameFac
 
 
 def read_angles(path: Path) -> dict[str, NDArray]:
-    """Read what frames tell of a table ANGLES."""
+    """Read the columns of a table ANGLES that frames show."""
     return read_table(path, _ANGLE_COLUMNS)
 
 
@@ -130,7 +130,7 @@ class GoesDays:
     Parameters
     ----------
     paths : sequence of Path
-        Tables GOES_SERIES; a broken one is left out with a warning.
+        Tables GOES_SERIES; a broken one is skipped with a warning.
     """
 
     def __init__(self, paths: Sequence[Path]) -> None:
@@ -138,7 +138,7 @@ class GoesDays:
         for path in paths:
             try:
                 table = read_table(path, _GOES_COLUMNS)
-            except TableError as error:  # costs a day of the curve, not the movie
+            except TableError as error:  # affects a day of the curve, not the movie
                 log.warning("%s", error)
                 continue
             if table.n_rows:
@@ -163,14 +163,14 @@ class GoesDays:
 
 
 class Pieces:
-    """The pieces of a kind of movie, one a day (UTC), kept with all frames of that day encoded.
+    """Cache of a kind of movie: one encoded part per day (UTC).
 
     A longer month only draws and encodes the days that are new, or have changed.
 
     Parameters
     ----------
     folder : Path
-        Holds the pieces of all sheets and kinds, in folders of their own.
+        Contains the parts of all sheets and kinds, in separate folders.
     kind : str
         xcosmix or protons.
     width : int
@@ -178,7 +178,7 @@ class Pieces:
     rate : float
         Frames per second.
     hours : float, optional
-        The Sun's flux is shown so long before and after an exposure.
+        Time for which the solar flux is shown before and after an exposure.
     """
 
     def __init__(self, folder: Path, kind: str, width: int, rate: float, hours: float = HOURS) -> None:
@@ -190,16 +190,16 @@ class Pieces:
 
     @cached_property
     def canvas(self) -> MovieCanvas:
-        """What draws; made when the first frame is new."""
+        """The drawing object, made when the first frame must be drawn."""
         return MovieCanvas(self.kind, self.size[0], self.hours)
 
     @contextmanager
     def locked(self, exposures: Sequence[MovieExposure]) -> Iterator[None]:
-        """Keep other movies of the same months away: they make, and remove, the same pieces."""
+        """Lock out other movies of the same months, which use the same parts."""
         from filelock import FileLock
 
         with ExitStack() as locks:
-            # In order: nobody waits in a circle.
+            # In a fixed order, to avoid deadlocks.
             for sheet in sorted({exposure.sheet for exposure in exposures}):
                 (self.folder / sheet).mkdir(parents=True, exist_ok=True)
                 locks.enter_context(FileLock(self.folder / sheet / ".lock"))
@@ -211,7 +211,7 @@ class Pieces:
         goes: GoesDays,
         on_frame: Callable[[], None] = lambda: None,
     ) -> Iterator[bytes]:
-        """Yield the pieces of a movie in order, kept ones and new ones.
+        """Yield the parts of a movie in order, from the cache or newly encoded.
 
         Parameters
         ----------
@@ -243,14 +243,14 @@ class Pieces:
             yield piece
 
     def remove_others(self, sheet: str) -> None:
-        """Remove the pieces of a sheet that no movie made here is of."""
+        """Remove cached parts of a sheet that no movie uses."""
         for path in (self.folder / sheet).iterdir():
             if path.is_file() and path not in self._made and not path.name.startswith("."):
                 path.unlink(missing_ok=True)
                 self.removed += 1
 
     def _digest(self, exposure: MovieExposure, series: Mapping[str, NDArray] | None) -> str:
-        """Return what changes with anything the frame is made from."""
+        """Return a key that changes with any input of the frame."""
         maps = checksum_of(exposure.maps)
         ledger.read(exposure.maps, maps)
         inputs = hashlib.sha256(maps.encode())
@@ -262,7 +262,7 @@ class Pieces:
     def _draw(self, exposure: MovieExposure, series: Mapping[str, NDArray] | None) -> NDArray[np.uint8]:
         try:
             table = read_table(exposure.maps, ("MAP", "IX", "IY", "N"))
-        except TableError as error:  # costs this frame, not the movie
+        except TableError as error:  # affects this frame, not the movie
             log.warning("%s", error)
             trouble = str(error).replace(str(exposure.maps), exposure.maps.name)
             return self.canvas.draw(exposure.facts, None, {}, series, trouble)
@@ -271,7 +271,7 @@ class Pieces:
 
 
 def _day(start: np.datetime64) -> str:
-    """Return the day (UTC) of an exposure as pieces are named by it."""
+    """Return the day (UTC) of an exposure, as used in names of parts."""
     return "undated" if np.isnat(start) else str(start.astype("datetime64[D]"))
 
 
@@ -284,18 +284,18 @@ def _counted(
 
 
 def _write(path: Path, piece: bytes) -> None:
-    """Keep a piece, a checksum before it."""
+    """Write a part to the cache, after its checksum."""
     with atomic_path(path) as temporary:
         temporary.write_bytes(new_hash(piece).digest() + piece)
 
 
 def _read(path: Path) -> bytes | None:
-    """Return a kept piece; None if there is none, or it is damaged."""
+    """Return a part from the cache; None if it is missing or damaged."""
     if not path.is_file():
         return None
     content = path.read_bytes()
     length = new_hash().digest_size
     if new_hash(content[length:]).digest() != content[:length]:
-        log.warning("%s: is damaged, and made again", path)
+        log.warning("%s: is damaged and is remade", path)
         return None
     return content[length:]

@@ -1,1 +1,1 @@
-"""The steps over one exposure: the rooms' functions run over its quadrants, one at a time."""
+"""Steps that process one exposure, one quadrant at a time."""

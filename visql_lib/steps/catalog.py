@@ -29,13 +29,13 @@ _LEVEL_ROWS = 4  # every fourth row is enough for a level to 0.01 ADU
 
 @dataclass(frozen=True)
 class FramePass:
-    """What one pass over a frame gives.
+    """Results of one pass over a frame.
 
     ``catalogue`` and ``quadrants`` are columns of the tables of those names
-    (docs/tables.md); rows in the instrument's order of quadrants, whatever the
-    order in the file. The numbers of a catalogue, which may have ten million
-    rows, are in single precision but for focal-plane positions. Without
-    detection the catalogue is empty.
+    (docs/tables.md), with rows in the instrument's order of quadrants, independent
+    of the order in the file. A catalogue may have ten million rows; its numbers are
+    in single precision except for focal-plane positions. Without detection it is
+    empty.
     """
 
     catalogue: dict[str, NDArray]
@@ -58,16 +58,16 @@ def measure_frame(
     exposure : Exposure
         The raw frame.
     catalog : CatalogSettings or None
-        How sources are detected; None: they are not (BIAS, CHARGE).
+        How sources are detected; None: no detection (BIAS, CHARGE).
     preview : PreviewSettings
         Binning of the thumbnail and size of the zooms.
     on_quadrant : callable, optional
         Called after each quadrant.
     threads : int, optional
-        Quadrants whose sources are detected at once; as many are in memory.
+        Number of quadrants processed, and held in memory, at a time.
         The result does not depend on it.
     calibration : CalibrationSettings or None, optional
-        What is hot in a DARK or BIAS; None: the defaults.
+        Limits of hot pixels and lines in a DARK or BIAS; None: the defaults.
 
     Raises
     ------
@@ -103,7 +103,7 @@ def measure_frame(
 
 
 class _Workers:
-    """Detects the sources of some quadrants at once; hands the results on in order."""
+    """Detects sources in several quadrants at a time, and returns the results in order."""
 
     def __init__(self, threads: int, finish: Callable[[Quadrant, Detections | DetectionError], None]) -> None:
         self._threads, self._finish = threads, finish
@@ -121,7 +121,7 @@ class _Workers:
             self._pool.shutdown(cancel_futures=True)
 
     def run(self, quadrant: Quadrant, settings: CatalogSettings, saturation: float) -> None:
-        """Detect the sources of a quadrant, now or soon; waits while too many are on the way."""
+        """Queue a quadrant for detection; wait while too many are queued."""
         if self._pool is None:
             self._finish(quadrant, _detect(quadrant, settings, saturation))
             return
@@ -137,7 +137,7 @@ class _Workers:
 def _detect(quadrant: Quadrant, settings: CatalogSettings, saturation: float) -> Detections | DetectionError:
     try:
         return detect_sources(quadrant.image, settings, saturation)
-    except DetectionError as error:  # costs this quadrant, not the exposure
+    except DetectionError as error:  # affects this quadrant, not the exposure
         return error
 
 
@@ -160,18 +160,18 @@ def _levels(quadrant: Quadrant) -> dict[str, Any]:
 
 
 def _dead(image: NDArray) -> int:
-    """Return the flag of a quadrant of which rows or columns hold one value, but not all of it."""
+    """Return the flag of a quadrant in which some, but not all, rows or columns have a single value."""
     few = image[::_LEVEL_ROWS, ::_LEVEL_ROWS]
     low, high = few.min(), few.max()
     if low == high:
         return 0
-    # A column that bleeds from end to end is as flat, and full.
+    # A column that bleeds over its whole length is constant, too, but saturated.
     shares = [np.mean((few.min(axis) == few.max(axis)) & (few.max(axis) < high)) for axis in (0, 1)]
     return int(QuadrantFlag.DEAD) if max(shares) >= _DEAD_SHARE else 0
 
 
 def _record(stem: str, name: str, found: Detections | DetectionError, levels: dict[str, Any]) -> None:
-    """Complete the row of a quadrant with what its detection said."""
+    """Add the results of detection to the row of a quadrant."""
     if isinstance(found, DetectionError):
         log.warning("%s: quadrant %s: %s", stem, name, found)
         levels["FLAGS"] |= int(QuadrantFlag.OVERFLOW)
@@ -185,7 +185,7 @@ def _record(stem: str, name: str, found: Detections | DetectionError, levels: di
 
 
 def _place(quadrant: Quadrant, found: Detections) -> dict[str, NDArray]:
-    """Give detections in an image section their place in the full array and the focal plane."""
+    """Convert positions in an image section to the full array and the focal plane."""
     columns = dict(found.columns)
     columns["X_IMAGE"] = columns["X_IMAGE"] + quadrant.layout.origin[0]
     columns["Y_IMAGE"] = columns["Y_IMAGE"] + quadrant.layout.origin[1]
@@ -201,7 +201,7 @@ def _join(parts: dict[str, dict[str, NDArray]], order: list[str]) -> dict[str, N
     if not names:
         return {}
     numbers = [len(parts[name]["X_IMAGE"]) for name in names]
-    # Column by column, so that never two copies of all are in memory.
+    # Column by column, to avoid a second copy of all columns in memory.
     columns = {key: np.concatenate([parts[name].pop(key) for name in names]) for key in [*parts[names[0]]]}
     return columns | {"EXT": np.repeat(names, numbers)}
 
@@ -215,7 +215,7 @@ def _quadrant_rows(levels: dict[str, dict[str, Any]], order: list[str]) -> dict[
 
 
 def _filled(lists: list[NDArray], fill: float) -> NDArray:
-    """Return lists of different lengths as rows of one array, at least one long, filled up."""
+    """Return lists of different lengths as rows of one padded array with at least one column."""
     columns = np.full((len(lists), max(1, *map(len, lists))), fill, dtype=lists[0].dtype)
     for row, values in zip(columns, lists, strict=True):
         row[: len(values)] = values

@@ -1,4 +1,4 @@
-"""Which raw frames of an archive are wanted: names understood, versions sorted out, newest first."""
+"""Select raw frames of an archive: parse their names, choose the newest versions, sort by date."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-MARGIN = timedelta(days=2)  # asked for in addition: clocks, ours or the archive's, may be wrong by a day
-_GROWING = 3600.0  # s; a file of others is not called broken before
+MARGIN = timedelta(days=2)  # added to a query, because the clock of either machine may be wrong by a day
+_GROWING = 3600.0  # s; a file written by another program is not called broken before
 
 
 @dataclass(frozen=True)
 class Product:
-    """One product of the archive, its names understood.
+    """One product of the archive, with parsed names.
 
-    ``name`` and ``raw`` are the archive's and the raw file's names as listed,
-    ``exposure`` the stem VISQL gives it.
+    ``name`` and ``raw`` are the names of the product and of the raw file as listed,
+    ``exposure`` is the exposure name used by VISQL.
     """
 
     name: str
     raw: str
     archive: ArchiveName
     exposure: str
-    start: datetime  # UTC, as the name of the raw file has it
+    start: datetime  # UTC, from the name of the raw file
 
     @property
     def month(self) -> str:
@@ -43,7 +43,7 @@ class Product:
 
     @property
     def identity(self) -> tuple[str, int]:
-        """What all versions of an exposure share."""
+        """Key shared by all versions of an exposure."""
         return self.exposure.rpartition(".bin_")[0], self.archive.exposure
 
     @property
@@ -59,7 +59,7 @@ class Product:
 
 
 def understand(listed: Iterable[Listed]) -> tuple[list[Product], list[str]]:
-    """Return products whose names are those of raw frames, and the archive names of the others."""
+    """Return the products that are raw frames, and the archive names of all others."""
     products, odd = [], []
     for item in listed:
         try:
@@ -88,11 +88,11 @@ def newest_versions(products: Iterable[Product]) -> tuple[list[Product], list[Pr
 
 
 def ask_since(now: datetime, days: float, last: datetime | None, explicit: date | None = None) -> date:
-    """Return the day from which on the archive is asked.
+    """Return the first day of an archive query.
 
-    So many days ago, or when it was asked last if that is longer ago, less a margin: a
-    machine that was off, or whose clock is wrong by a day, loses no frames. A day that
-    the user gives is taken as it is.
+    This is `days` ago, or the time of the last query if that is longer ago, minus a margin,
+    so that no frames are lost if a machine was off or its clock is wrong by a day. A day
+    given by the user is used without change.
     """
     if explicit is not None:
         return explicit
@@ -103,13 +103,13 @@ def ask_since(now: datetime, days: float, last: datetime | None, explicit: date 
 
 
 def month_start(month: str) -> date:
-    """Return the day from which on the archive may have got frames of a month, with a margin."""
+    """Return the first day on which frames of a month may have reached the archive, with a margin."""
     return (datetime.strptime(month, "%Y%m").replace(tzinfo=UTC) - MARGIN).date()
 
 
 @dataclass(frozen=True)
 class Found:
-    """A raw frame in a folder; broken: empty, or no whole number of FITS blocks, and not just growing."""
+    """A raw frame in a folder; broken if empty or not a whole number of FITS blocks, and not growing."""
 
     path: Path
     broken: bool
@@ -118,8 +118,8 @@ class Found:
 def frames_in(folders: Sequence[Path], suffixes: Sequence[str], now: float) -> dict[str, Found]:
     """Return the raw frames in folders and their subfolders, by exposure.
 
-    A link counts even if what it points to is away: that is a disk that is not
-    mounted, not a frame that was lost.
+    A broken link counts as well: its disk may not be mounted, but the frame is not
+    lost.
     """
     found: dict[str, Found] = {}
     for path in _files(folders):
@@ -140,7 +140,7 @@ def _files(folders: Iterable[Path]) -> Iterator[Path]:
     for folder in folders:
         for root, below, names in os.walk(folder, followlinks=True):
             real = os.path.realpath(root)
-            if real in seen:  # a link that leads back, or a folder named twice
+            if real in seen:  # a circular link, or a folder given twice
                 below.clear()
                 continue
             seen.add(real)
@@ -150,26 +150,26 @@ def _files(folders: Iterable[Path]) -> Iterator[Path]:
 def _is_broken(path: Path, now: float) -> bool:
     try:
         state = path.stat()
-    except OSError:  # a link to what is away
+    except OSError:  # a broken link
         return False
     odd = path.name.endswith(".fits") and state.st_size % 2880 != 0
     return (state.st_size == 0 or odd) and abs(now - state.st_mtime) > _GROWING
 
 
 def is_inside(folder: Path, others: Collection[Path]) -> bool:
-    """Tell whether a folder is one of others, or below one of them."""
+    """Tell whether a folder is one of the others, or inside one of them."""
     real = folder.resolve()
     return any(real.is_relative_to(other.resolve()) for other in others)
 
 
 def target_of(folder: Path, product: Product) -> Path:
-    """Return where a frame is put: a subfolder per month, ``.fits``."""
+    """Return the path of a downloaded frame: one subfolder per month, ending in ``.fits``."""
     return folder / product.month / f"{product.exposure}.fits"
 
 
 def kept_name(target: Path, version: str) -> Path:
-    """Return what an older file of the same name is called when a newer one takes its place.
+    """Return the new name of an older file that a newer one of the same name replaces.
 
-    It does not end like a raw frame, so nothing takes it for one.
+    It does not have the ending of a raw frame, so that it is not mistaken for one.
     """
     return target.with_name(f"{stem_of(target.name)}.{version}.fits.old")

@@ -19,7 +19,7 @@ from visql_lib.sky.geometry import FocalPlaneGeometry
 from visql_lib.sky.matching import ReferenceMatch, match_reference, pairs_within
 from visql_lib.sky.projection import Boresight, deproject
 
-# Where only focal-plane positions are known (tables of the original), the sky is laid around this point.
+# Arbitrary boresight, used if only focal-plane positions are known (tables of the original).
 _ANYWHERE = Boresight(0.0, 0.0, 0.0)
 
 
@@ -29,10 +29,10 @@ class ExposureMatch:
 
     ``frat``, ``colours`` and ``ccds`` are columns of the tables frat,
     moments_colours and solution (docs/tables.md). ``reference`` is the match by
-    the original's method; ``solution`` ours, None where only the former was asked
-    for; ``relation`` the colour relation of the matched stars, ``sizes`` R2
-    against position and colour. ``accepted`` tells whether the exposure enters
-    the trends.
+    the original method; ``solution`` is VISQL's, None if only the former was requested;
+    ``relation`` the colour relation of the matched stars, ``sizes`` R2
+    against position and colour. ``accepted`` tells whether the exposure is used
+    for the trends.
     """
 
     frat: dict[str, NDArray]
@@ -46,7 +46,7 @@ class ExposureMatch:
     flags: SolutionFlag
 
     def facts(self) -> dict[str, Any]:
-        """Return what a table's metadata keeps of the match: numbers, None for what is not known."""
+        """Return the numbers of the match that are stored as metadata; None if unknown."""
         known = {
             "flags": int(self.flags),
             "accepted": self.accepted,
@@ -73,31 +73,31 @@ def match_exposure(
     Parameters
     ----------
     moments : mapping of arrays, shape (n,)
-        The columns of MOMENTS; flagged stars take no part.
+        The columns of MOMENTS; flagged stars are not used.
     stars : mapping of arrays, shape (m,)
         The columns of GAIA_STARS. Without RA and DEC (tables of the original) the
         boresight stays unknown.
     boresight : Boresight
-        As the header says [deg].
+        Pointing from the header [deg].
     exptime : float
         Exposure time [s].
     instrument : Instrument
         Gain models and distortion.
     astrometry : AstrometrySettings
-        With the geometry ``reference`` everything is the original's method.
+        With the geometry ``reference``, only the original method is used.
     ratios : RatioSettings
         Gain model and limits of the colour relation.
     geometry : FocalPlaneGeometry, optional
-        If given, it is believed, and only boresight, roll and scale are fitted.
+        If given, it is kept fixed, and only boresight, roll and scale are fitted.
 
     Returns
     -------
     ExposureMatch
-        Flagged, never an exception, where there is nothing to match.
+        Flagged if there is nothing to match; this is not an exception.
     """
     good = np.asarray(moments["FLAGS"]) == 0
     moments = {name: np.asarray(values)[good] for name, values in moments.items()}
-    # The cut to common fluxes wants both in one unit.
+    # The cut to common fluxes needs both in the same unit.
     long = max(instrument.exposure_classes.values(), default=exptime) / exptime
     gaia_flux = 10 ** (-0.4 * (np.asarray(stars["G"]) - 30))
     x, y, flux = moments["XWORLD"], moments["YWORLD"], moments["FLUX"]
@@ -155,12 +155,12 @@ def _solve(
     settings: AstrometrySettings,
     geometry: FocalPlaneGeometry | None,
 ) -> Solution:
-    """Solve by our method; of stars without places on the sky, but for the boresight."""
+    """Fit VISQL's solution; without boresight if the stars have no sky positions."""
     start = FocalPlaneGeometry.of(instrument)
     if "RA" in stars:
         return solve_exposure(moments, stars, boresight, settings, geometry, start)
     ra, dec = deproject(stars["RAV"], stars["DECV"], _ANYWHERE)
-    # The original's projection contains its own idea of the distortion: none is left to start from.
+    # The original projection includes a distortion, so the fit starts without one.
     found = solve_exposure(moments, {"RA": ra, "DEC": dec, "G": stars["G"]}, _ANYWHERE, settings)
     unknown = Boresight(np.nan, np.nan, found.boresight.pa)
     wrong = SolutionFlag.BORESIGHT_WRONG | SolutionFlag.ROLL_WRONG
@@ -168,7 +168,7 @@ def _solve(
 
 
 def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return values JSON can hold, None for NaN."""
+    """Return values that JSON can store, with None for NaN."""
 
     def tidy(value: Any) -> Any:
         if isinstance(value, tuple | list | np.ndarray):

@@ -137,7 +137,7 @@ def spread(x: NDArray, y: NDArray, flux: NDArray, cell: float) -> NDArray[np.int
     x, y : arrays, shape (n,)
         Positions, in the unit of `cell`.
     flux : array, shape (n,)
-        Decides who comes first.
+        Brighter stars are chosen first.
     cell : float
         Side of the square around each star.
 

@@ -1,4 +1,4 @@
-"""One exposure's plate solution: its brightest stars matched with an index, and what follows."""
+"""Plate solution of one exposure from its brightest stars and an index of reference stars."""
 
 from __future__ import annotations
 
@@ -41,16 +41,16 @@ from visql_lib.sky.thumbnail import ThumbnailFrame
 
 log = logging.getLogger(__name__)
 
-_MATCHES = 2  # times the stars are paired again
-_FIRST = 0.6  # of the time is for the first try, where another follows
+_MATCHES = 2  # number of times the stars are paired again
+_FIRST = 0.6  # fraction of the time for the first attempt, if there is a second
 
 
 @dataclass(frozen=True)
 class ReferenceStars:
-    """Reference stars that are read only if an index has to be built of them.
+    """Reference stars that are read only if an index must be built.
 
     ``read`` returns RA, DEC [deg], PMRA, PMDEC [mas/yr], G [mag]; ``key`` changes with
-    the stars; ``folder`` is where indexes are kept.
+    the stars; ``folder`` contains the indexes.
     """
 
     read: Callable[[], Mapping[str, NDArray]]
@@ -68,7 +68,7 @@ def solve_exposure(
     instrument: Instrument,
     settings: PlateSettings,
 ) -> tuple[PlateSolution, str]:
-    """Solve an exposure: first around the header's boresight, then anywhere.
+    """Solve an exposure, first around the boresight of the header, then over the whole sky.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ def solve_exposure(
     position : (float, float)
         RA, Dec [deg] of the header; NaN if it has none.
     reference : ReferenceStars or None
-        Stars around that position, if there are some.
+        Stars around that position, if available.
     frame : ThumbnailFrame
         The picture.
     instrument : Instrument
@@ -98,7 +98,7 @@ def solve_exposure(
     Raises
     ------
     PlateError
-        If it cannot be solved; its ``kind`` tells why.
+        If there is no solution; ``kind`` gives the reason.
     """
     deadline = Deadline(settings.time_limit)
     rows = brightest(stars, settings.stars)
@@ -140,8 +140,10 @@ def _near(
     instrument: Instrument,
     settings: PlateSettings,
 ) -> tuple[PlateSolution, str]:
-    """Solve with an index of the reference stars, which is built if need be."""
-    years = float(round(years_since_epoch(date)))  # an index serves a year: few stars move 0.1 arcsec in it
+    """Solve with an index of the reference stars, which is built if necessary."""
+    years = float(
+        round(years_since_epoch(date))
+    )  # an index is valid for a year, in which few stars move by 0.1 arcsec
     name = digest(f"{reference.key} {limits} {years} {INDEX_VERSION}")
     path = reference.folder / f"{name}.fits"
     if not path.is_file() and len(field.x):
@@ -153,7 +155,7 @@ def _near(
 def _solution(
     field: StarField, found: Solution, frame: ThumbnailFrame, instrument: Instrument
 ) -> tuple[PlateSolution, str]:
-    """Fit our geometry to what the solver found, and again to all pairs there are."""
+    """Fit the geometry to the matches of the solver, and then to all pairs."""
     geometry = FocalPlaneGeometry.of(instrument)
     pairs = (found.x, found.y, found.ra, found.dec)
     solution = solve_pairs(*pairs, frame, geometry, boresight_of(found.header))
@@ -170,7 +172,7 @@ def _solution(
 
 
 def _summary(causes: list[PlateError]) -> PlateError:
-    """Return one error that tells of all tries; out of time counts more than out of ideas."""
+    """Return one error for all attempts; a timeout takes precedence over a failure."""
     if not causes:
         return NotSolvedError("no reference stars around the boresight, and plate.blind is off")
     kind = TimedOutError if any(isinstance(c, TimedOutError) for c in causes) else NotSolvedError

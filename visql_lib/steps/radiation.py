@@ -1,4 +1,4 @@
-"""Particles of one exposure: counts, rates, maps and the part lit by X-rays."""
+"""Particles of one exposure: counts, rates, maps and the part illuminated by X-rays."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ class ExposureRadiation:
     """Particles of an exposure.
 
     ``quadrants`` and ``maps`` are columns of the tables RADIATION and
-    RADIATION_MAPS (docs/tables.md); ``grids`` tells the edges of the maps' bins;
+    RADIATION_MAPS (docs/tables.md); ``grids`` gives the edges of the bins of the maps;
     ``summary`` is the whole exposure: the columns of MONTH_RADIATION but those of
     the exposure itself, and XRAY_DARK_RATE and COSMIC_DARK_RATE,
     the rates where no X-rays from the Sun arrive [cm-2 s-1].
-    Numbers that are not known are NaN.
+    Unknown numbers are NaN.
     """
 
     quadrants: dict[str, NDArray]
@@ -42,7 +42,7 @@ class ExposureRadiation:
 
 
 class RadiationCount:
-    """Counts the particles of a catalogue part by part: twenty million detections need little memory."""
+    """Counts the particles of a catalogue in parts, to limit memory for many millions of detections."""
 
     def __init__(self, settings: RadiationSettings, instrument: Instrument) -> None:
         self._settings, self._instrument = settings, instrument
@@ -51,7 +51,7 @@ class RadiationCount:
         self._maps = {
             name: np.zeros((grid.ny, grid.nx), dtype=np.int64) for name, grid in self._grids.items()
         }
-        self._cosmics = np.zeros_like(self._maps["xray"])  # on the grid of X-rays: those of its dark part
+        self._cosmics = np.zeros_like(self._maps["xray"])  # on the grid of X-rays, for its unilluminated part
         self._seen: set[str] = set()
         self._numbers = {kind: np.zeros(len(self._names), dtype=np.int64) for kind in KINDS}
 
@@ -72,7 +72,7 @@ class RadiationCount:
 
     def _quadrants(self, names: NDArray) -> NDArray[np.int32]:
         """Return the number of each row's quadrant, -1 for one the instrument does not have."""
-        starts = np.flatnonzero(np.r_[True, names[1:] != names[:-1]][: len(names)])  # they come in runs
+        starts = np.flatnonzero(np.r_[True, names[1:] != names[:-1]][: len(names)])  # names come in runs
         order = {name: i for i, name in enumerate(self._names)}
         found = [str(name) for name in names[starts]]
         if unknown := set(found) - set(order):
@@ -82,15 +82,15 @@ class RadiationCount:
         return np.repeat(codes, np.diff(starts, append=len(names)))
 
     def result(self, exptime: float, quadrants: Mapping[str, NDArray] | None = None) -> ExposureRadiation:
-        """Return what was counted.
+        """Return the counts.
 
         Parameters
         ----------
         exptime : float
-            Exposure time [s]; NaN if it is not known: there are no rates then.
+            Exposure time [s]; NaN if unknown, which gives no rates.
         quadrants : mapping of arrays, optional
-            EXT and FLAGS of the table of quadrants: which there are, and in which
-            nothing could be detected. Without it, those with detections are counted.
+            EXT and FLAGS of the table of quadrants: existing quadrants, and those without
+            possible detections. Default: the quadrants with detections.
         """
         present, unseen = self._present(quadrants)
         time = sensitive_time(exptime, self._instrument)
@@ -104,7 +104,7 @@ class RadiationCount:
         )
 
     def _present(self, quadrants: Mapping[str, NDArray] | None) -> tuple[list[str], set[str]]:
-        """Return the quadrants there are, and those in which nothing could be detected."""
+        """Return the existing quadrants, and those in which detection was not possible."""
         present, unseen = set(self._seen), set()
         if quadrants is not None:
             names = [str(name) for name in quadrants["EXT"]]
@@ -126,7 +126,7 @@ class RadiationCount:
         return columns | {"FLAGS": flags}
 
     def _light(self, seen: list[str], time: float) -> dict[str, float]:
-        """Return what lit and dark part of the detectors tell."""
+        """Return the results for the illuminated and unilluminated parts of the detectors."""
         grid, layouts = self._grids["xray"], self._instrument.quadrants
         area = exposed_area(grid, [layouts[name] for name in seen], self._instrument)
         whole = bin_area(grid, self._instrument)

@@ -31,7 +31,7 @@ HERE, MISSING, OLDER, GONE, REFUSED, FAILED, LEFT_OUT = (
 
 ARCHIVE_NAMES = TableSchema(
     "archive_names",
-    "Raw frames the archive has listed; rows are added and brought up to date, never taken away.",
+    "Raw frames listed by the archive; rows are added and updated, never removed.",
     (
         Column("EXPOSURE", "str", "", "exposure"),
         Column("ARCHIVE_NAME", "str", "", "name of the product in the archive"),
@@ -42,10 +42,10 @@ ARCHIVE_NAMES = TableSchema(
             "STATE",
             "str",
             "",
-            "here; missing: not loaded yet; older: a newer version counts; gone: was here, and its products "
-            "still are; refused: broken in the archive, or not for us; failed; left_out: known_bad",
+            "here; missing: not downloaded yet; older: a newer version is used; gone: deleted here, but its "
+            "products exist; refused: broken in the archive, or access denied; failed; left_out: known_bad",
         ),
-        Column("TRIED", "time", "", "last attempt to load it, UTC"),
+        Column("TRIED", "time", "", "last attempt to download it, UTC"),
         Column("REASON", "str", "", "why it failed"),
     ),
 )

@@ -17,8 +17,8 @@ DETECTOR = TableSchema(
         Column("DARK_RATE", "float32", "adu / s", "DARK: SIGNAL over EXPTIME"),
         Column("ILLUMINATION", "float32", "", "FLAT: SIGNAL over its median of the frame's quadrants"),
         Column("N_HOT", "float32", "", "DARK: hot pixels of the month found here; NaN with one DARK only"),
-        Column("DEVIATION", "float32", "", "sigma by which the quadrant is off in its most odd quantity"),
-        Column("DEVIATES_IN", "str", "", "that quantity; empty where none could be compared"),
+        Column("DEVIATION", "float32", "", "deviation in sigma of the quantity that deviates most"),
+        Column("DEVIATES_IN", "str", "", "name of this quantity; empty if none could be compared"),
         Column("FLAGS", "int16", "", "QuadrantFlag bits"),
     ),
 )
@@ -41,7 +41,7 @@ MEDIANS: tuple[tuple[str, str, str], ...] = (
     ("ROW_PATTERN", "adu", "DARK, BIAS: rms of the rows' own levels"),
     ("COLUMN_PATTERN", "adu", "DARK, BIAS: rms of the columns' own levels"),
     ("INJECTED", "adu", "CHARGE: injected level"),
-    ("TRAILING", "", "CHARGE: charge behind a block, in units of an injected line's"),
+    ("TRAILING", "", "CHARGE: charge behind a block, relative to an injected line"),
 )
 
 DETECTOR_FRAMES = TableSchema(
@@ -58,10 +58,10 @@ DETECTOR_FRAMES = TableSchema(
         Column("N_HOT", "float64", "", "DARK: hot pixels of the month found here; NaN with one DARK only"),
         Column("N_HOT_COLUMNS", "float64", "", "DARK, BIAS: columns far above their neighbours"),
         Column("N_HOT_ROWS", "float64", "", "DARK, BIAS: rows far above their neighbours"),
-        Column("WORST", "str", "", "quadrant that is most off; empty where none could be compared"),
-        Column("WORST_IN", "str", "", "in which quantity"),
-        Column("WORST_SIGMA", "float64", "", "by how many sigma"),
-        Column("N_DEVIATING", "int32", "", "quadrants that are off by more than 6 sigma"),
+        Column("WORST", "str", "", "quadrant that deviates most; empty if none could be compared"),
+        Column("WORST_IN", "str", "", "quantity in which it deviates"),
+        Column("WORST_SIGMA", "float64", "", "its deviation in sigma"),
+        Column("N_DEVIATING", "int32", "", "quadrants that deviate by more than 6 sigma"),
         Column("STATUS", "str", "", "ok, warn, error or failed, against the thresholds in force that day"),
         Column("REASON", "str", "", "what raised the status"),
         Column("FLAGS", "int16", "", "QuadrantFlag bits of any of its quadrants"),
@@ -70,7 +70,7 @@ DETECTOR_FRAMES = TableSchema(
 
 HOT_PIXELS = TableSchema(
     "hot_pixels",
-    "Hot pixels: found bright and alone in two or more DARKs of a month.",
+    "Hot pixels: bright and isolated in two or more DARKs of a month.",
     (
         Column("EXT", "str", "", "quadrant"),
         Column("X_IMAGE", "int32", "pix", "one-based position in the full quadrant array"),

@@ -42,7 +42,7 @@ GAIA_STARS = TableSchema(
 
 SOLUTION = TableSchema(
     "solution",
-    "Astrometric solution of one exposure (in its metadata), and what each CCD adds to it.",
+    "Astrometric solution of one exposure (in the metadata), and the terms of each CCD.",
     (
         Column("CCD", "str", "", "detector"),
         Column("N", "int32", "", "matched stars"),
@@ -74,7 +74,7 @@ GEOMETRY = TableSchema(
 
 ASTROMETRY = TableSchema(
     "astrometry",
-    "Where the exposures of a month really pointed, and whether they enter the trends.",
+    "Fitted pointings of the exposures of a month, and whether they are used for the trends.",
     (
         Column("EXPOSURE", "str", "", "exposure"),
         Column("DATE_OBS", "time", "", "start, UTC"),
@@ -89,11 +89,13 @@ ASTROMETRY = TableSchema(
         Column("RA_ERR", "float64", "arcsec", "standard error on the sky"),
         Column("DEC_ERR", "float64", "arcsec", "standard error"),
         Column("PA_ERR", "float64", "deg", "standard error"),
-        Column("SCALE", "float64", "", "scale of the sky against that of the geometry"),
+        Column("SCALE", "float64", "", "scale relative to that of the geometry"),
         Column("SCALE_ERR", "float64", "", "standard error"),
         Column("N", "int32", "", "matched stars kept"),
         Column("N_OUTLIERS", "int32", "", "matched stars left out"),
-        Column("SCATTER", "float64", "pix", "rms residual per axis, geometry of the exposure's own"),
+        Column(
+            "SCATTER", "float64", "pix", "rms residual per axis, with the geometry fitted to this exposure"
+        ),
         Column("SCATTER_MONTH", "float64", "pix", "the same with the geometry of the month"),
         Column("N_REFERENCE", "int32", "", "stars kept by the original's method"),
         Column("SIGMA_REFERENCE", "float64", "pix", "scatter of the original's method"),
@@ -105,7 +107,7 @@ ASTROMETRY = TableSchema(
         Column("R3_ERR", "float64", "", "standard error of R3"),
         Column("N_FIT", "int32", "", "stars of the colour relation"),
         Column("N_CLIPPED", "int32", "", "stars clipped from it"),
-        Column("ACCEPTED", "int8", "", "1: enters the trends"),
+        Column("ACCEPTED", "int8", "", "1: used for the trends"),
         Column("REASON", "str", "", "why there is no solution"),
         Column("FLAGS", "int16", "", "SolutionFlag bits"),
     ),
@@ -153,11 +155,13 @@ MOMENTS_COLOURS = TableSchema(
 
 RATIOS = TableSchema(
     "ratios",
-    "Flux ratios gathered in cells of time x space x class x field: one row per cell.",
+    "Flux ratios binned in time, position, class and field: one row per bin.",
     (
         Column("TIME", "str", "", "kind of the time bin: exposure, day, week, month, all"),
         Column("TIME_BIN", "str", "", "exposure's name, YYYY-MM-DD (weeks: their Thursday), YYYY-MM, or all"),
-        Column("DATE", "time", "", "mean time of the cell's exposures, weighted by their stars"),
+        Column(
+            "DATE", "time", "", "mean time of the exposures in the bin, weighted by their numbers of stars"
+        ),
         Column("SPACE", "str", "", "kind of the space bin: hexagon, quadrant, ccd, block, fpa"),
         Column("SPACE_BIN", "str", "", "name of the space bin"),
         Column("X", "float64", "deg", "mean focal-plane position of the stars"),

@@ -19,25 +19,25 @@ LEAK = TableSchema(
         Column("FLUX_MIN", "float64", "W / m2", "bin of GOES_FLUX; 0 with FLUX_MAX infinite: all"),
         Column("FLUX_MAX", "float64", "W / m2", "its end"),
         Column("N_EXPOSURES", "int32", "", "exposures with known angles, flux and rate"),
-        Column("N_LIT", "int32", "", "of them lit by X-rays"),
+        Column("N_LIT", "int32", "", "exposures illuminated by X-rays"),
         Column("GOES_FLUX", "float64", "W / m2", "mean"),
-        Column("LIT_AREA", "float64", "cm2", "mean of the lit exposures; NaN if none is"),
+        Column("LIT_AREA", "float64", "cm2", "mean of the illuminated exposures; NaN if there are none"),
         Column("LEAK_RATE", "float64", "1 / (s cm2)", "mean rate of solar X-rays, over all detectors"),
-        Column("LEAK_RATE_ERR", "float64", "1 / (s cm2)", "its error; NaN if none is lit"),
-        Column("RATIO", "float64", _RATIO, "LEAK_RATE over GOES_FLUX; NaN if none is lit"),
+        Column("LEAK_RATE_ERR", "float64", "1 / (s cm2)", "its error; NaN if none is illuminated"),
+        Column("RATIO", "float64", _RATIO, "LEAK_RATE / GOES_FLUX; NaN if none is illuminated"),
         Column("RATIO_ERR", "float64", _RATIO, "its error, from Poisson and the scatter of exposures"),
-        Column("RATIO_LIMIT", "float64", _RATIO, "upper limit where none is lit, else NaN"),
+        Column("RATIO_LIMIT", "float64", _RATIO, "upper limit if none is illuminated, else NaN"),
         Column("DETECTED", "bool", "", "light leaks in"),
     ),
 )
 
 QUADRANT_RADIATION = TableSchema(
     "quadrant_radiation",
-    "Particles in every quadrant, all exposures of a month together but storms.",
+    "Particles in every quadrant, summed over all exposures of a month except storms.",
     (
         RADIATION.columns[0],
         Column("N_EXPOSURES", "int32", "", "exposures in which something could be detected"),
-        Column("EXPOSURE_TIME", "float64", "s", "their time, half the readouts counted"),
+        Column("EXPOSURE_TIME", "float64", "s", "sum of EXPTIME + readout / 2"),
         *RADIATION.columns[1:-1],
     ),
 )

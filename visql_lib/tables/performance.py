@@ -28,10 +28,10 @@ PERFORMANCE = TableSchema(
         Column("EXPOSURE", "str", "", "exposure"),
         Column("DATE_OBS", "time", "", "start, UTC; NaT where not known"),
         Column(
-            "PRODUCT", "str", "", "product of a table, ending of a picture's name, or raw: the observation"
+            "PRODUCT", "str", "", "kind of table, ending of the name of a picture, or raw for the observation"
         ),
         Column(
-            "MADE", "time", "", "when, UTC, as the product tells; of raw the start; NaT if it does not tell"
+            "MADE", "time", "", "time (UTC) in the record of the product; for raw the start; NaT if unknown"
         ),
         Column("LATENCY", "float64", "h", "MADE less DATE_OBS; NaN where either is not known"),
     ),

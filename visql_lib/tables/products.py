@@ -51,10 +51,15 @@ STARS = TableSchema("stars", "Stars selected in the radius-flux diagram.", (*_PL
 
 # What DARK, FLAT, BIAS and CHARGE frames tell of a quadrant; NaN in frames of other types.
 CALIBRATION_COLUMNS = (
-    Column("SIGNAL", "float32", "adu", "LEVEL less BIAS; DARK: of the pixels that no particle hit"),
-    Column("ROW_PATTERN", "float32", "adu", "DARK, BIAS: rms of the rows' own levels, noise taken off"),
+    Column("SIGNAL", "float32", "adu", "LEVEL minus BIAS; DARK: for pixels not hit by a particle"),
+    Column("ROW_PATTERN", "float32", "adu", "DARK, BIAS: rms of the levels of the rows, corrected for noise"),
     Column("ROW_PATTERN_OVERSCAN", "float32", "adu", "DARK, BIAS: the same in the serial overscan"),
-    Column("COLUMN_PATTERN", "float32", "adu", "DARK, BIAS: rms of the columns' own levels, noise taken off"),
+    Column(
+        "COLUMN_PATTERN",
+        "float32",
+        "adu",
+        "DARK, BIAS: rms of the levels of the columns, corrected for noise",
+    ),
     Column("N_HOT_COLUMNS", "float32", "", "DARK, BIAS: columns far above their neighbours"),
     Column("N_HOT_ROWS", "float32", "", "DARK, BIAS: rows far above their neighbours"),
     Column("HOT_COLUMN", "float32", "pix", "the brightest of them, one-based in the full array; NaN if none"),
@@ -64,9 +69,14 @@ CALIBRATION_COLUMNS = (
     Column("SLOPE_Y", "float32", "", "FLAT: the same along y"),
     Column("INJECTED", "float32", "adu", "CHARGE: median of the injected lines above the others"),
     Column("INJECTED_LINES", "float32", "", "CHARGE: injected lines"),
-    Column("TRAILING", "float32", "", "CHARGE: charge behind a block, in units of an injected line's"),
+    Column("TRAILING", "float32", "", "CHARGE: charge behind a block, relative to an injected line"),
     Column("TRAILING_ERR", "float32", "", "its standard error"),
-    Column("TRAILING_LENGTH", "float32", "pix", "CHARGE: lines in which it falls to 1/e; NaN if unsure"),
+    Column(
+        "TRAILING_LENGTH",
+        "float32",
+        "pix",
+        "CHARGE: number of lines in which it falls to 1/e; NaN if uncertain",
+    ),
 )
 
 LEVEL_COLUMNS = (
@@ -81,8 +91,8 @@ LEVEL_COLUMNS = (
 
 QUADRANTS = TableSchema(
     "quadrants",
-    "Bias level, noise and background of every quadrant of one exposure, and what its frame type asks for "
-    "(DARK, FLAT, BIAS, CHARGE); NaN where it is not measured in frames of this type.",
+    "Bias level, noise and background of every quadrant of one exposure, and quantities of its frame type "
+    "(DARK, FLAT, BIAS, CHARGE); NaN for quantities that are not measured for this frame type.",
     (
         *LEVEL_COLUMNS,
         Column("BACKGROUND", "float32", "adu", "median of the fitted background; NaN where none was fitted"),
@@ -93,10 +103,10 @@ QUADRANTS = TableSchema(
             "HOT_INDEX",
             "int32",
             "",
-            "DARK: isolated bright pixels, x + y * columns of the full array, zero-based; filled up with -1",
+            "DARK: isolated bright pixels, x + y * columns of the full array, zero-based; padded with -1",
             size=-1,
         ),
-        Column("HOT_SIGNAL", "float32", "adu", "above LEVEL; filled up with NaN", size=-1, step=0.25),
+        Column("HOT_SIGNAL", "float32", "adu", "above LEVEL; padded with NaN", size=-1, step=0.25),
         Column("FLAGS", "int16", "", "QuadrantFlag bits"),
     ),
 )

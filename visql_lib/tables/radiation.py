@@ -20,7 +20,7 @@ _RATES = tuple(
             f"{kind}_RATE",
             "float64",
             "1 / (s cm2)",
-            f"rate of {name}; half the readout counts; NaN if unknown",
+            f"rate of {name}; time is EXPTIME + readout / 2; NaN if unknown",
         ),
         Column(f"{kind}_RATE_ERR", "float64", "1 / (s cm2)", "its Poisson error"),
     )
@@ -59,17 +59,26 @@ MONTH_RADIATION = TableSchema(
         *_NUMBERS,
         *_RATES,
         Column(
-            "XRAY_EXCESS", "float64", "", "count of the tenth-fullest bin of the map less the median bin's"
+            "XRAY_EXCESS",
+            "float64",
+            "",
+            "count of the tenth-fullest bin of the map minus that of the median bin",
         ),
-        Column("COSMIC_EXCESS", "float64", "", "the same of the map of cosmics"),
-        Column("PROTON_EXCESS", "float64", "", "the same of the map of protons"),
-        Column("XRAY_DARK_RATE", "float64", "1 / (s cm2)", "rate of X-rays in the part that is not lit"),
+        Column("COSMIC_EXCESS", "float64", "", "the same for the map of cosmic rays"),
+        Column("PROTON_EXCESS", "float64", "", "the same for the map of protons"),
+        Column("XRAY_DARK_RATE", "float64", "1 / (s cm2)", "rate of X-rays in the unilluminated part"),
         Column(
-            "COSMIC_DARK_RATE", "float64", "1 / (s cm2)", "rate of cosmics there: no solar X-rays among them"
+            "COSMIC_DARK_RATE",
+            "float64",
+            "1 / (s cm2)",
+            "rate of cosmic rays there, not contaminated by solar X-rays",
         ),
-        Column("LIT_AREA", "float64", "cm2", "area lit by X-rays"),
+        Column("LIT_AREA", "float64", "cm2", "area illuminated by X-rays"),
         Column(
-            "LIT_RATE", "float64", "1 / (s cm2)", "rate of X-rays there, above the dark part; NaN if none"
+            "LIT_RATE",
+            "float64",
+            "1 / (s cm2)",
+            "rate of X-rays there, above that of the unilluminated part; NaN if none",
         ),
         Column("LIT_RATE_ERR", "float64", "1 / (s cm2)", "its Poisson error"),
         Column("STATUS", "str", "", "ok, warn, error or failed, against the thresholds in force that day"),

@@ -29,7 +29,7 @@ _VIEWS = (
     *(
         Product(
             f"{E}_{zoom}.png",
-            "zooms at full resolution: top, centre, lower x left, centre, right",
+            "nine zooms at full resolution: top, centre or lower, then left, centre or right",
             f"Zoom {_ROWS[zoom[0]]} {_SIDES[zoom[1]]}",
             FRAME,
         )
@@ -44,7 +44,7 @@ _QUADRANTS = Product(
 )
 _CHIMNEY2 = Product(
     f"{E}_chimney2.png",
-    "the same without cosmic rays, with the selected stars",
+    "the same without cosmic rays, and with the selected stars",
     "Radius-flux diagram, selected stars",
     QUALITY,
     Drawing(
@@ -69,7 +69,7 @@ _MOMENT_PICTURES = (
     ),
     Product(
         f"{E}_stars2_mom.png",
-        "seven moments against X and Y, running medians",
+        "seven moments against X and Y, with running medians",
         "Moments against X and Y",
         QUALITY,
         Drawing(
@@ -113,7 +113,7 @@ _STAR_PICTURES = (
     ),
     Product(
         f"{E}_stars2.png",
-        "cut-outs of stars laid out over the focal plane",
+        "cut-outs of stars at their positions in the focal plane",
         "Stars over the focal plane",
         QUALITY,
         Drawing(
@@ -159,7 +159,7 @@ _GAIA_PICTURES = (
     ),
     Product(
         f"{E}_stars2_gaia.png",
-        "Gaia stars on the outlines of the detectors, north and east",
+        "Gaia stars and outlines of the detectors, with north and east",
         "Gaia stars on the detectors",
         PHOTOMETRY,
         Drawing(
@@ -180,7 +180,7 @@ _PARTICLE_PICTURES = (
     ),
     Product(
         f"{E}_goes.png",
-        "the Sun's X-ray flux 12 h before and after, SAA, ALPHA",
+        "solar X-ray flux from 12 h before to 12 h after the exposure, SAA, ALPHA",
         "X-ray flux of the Sun",
         RADIATION,
         command="visql goes-picture",
@@ -242,7 +242,7 @@ FRAME_STAGES = (
             Product(f"{E}_stars2_mom.parquet", "PSF moments of the stars", "PSF moments", TABLES),
             Product(
                 f"{E}_stars2_stamps.parquet",
-                "cut-outs of stars spread over the field",
+                "cut-outs of stars, evenly spread over the field",
                 "Cut-outs of stars",
                 TABLES,
             ),
@@ -318,19 +318,19 @@ FRAME_STAGES = (
             ),
             Product(
                 f"{E}_frat.parquet",
-                "VIS/Gaia flux ratio of every matched star; solution and relation in its metadata",
+                "VIS/Gaia flux ratio of every matched star; solution and colour relation in the metadata",
                 "VIS/Gaia flux ratios",
                 TABLES,
             ),
             Product(
                 f"{E}_x_gaia_dxdy.parquet",
-                "our solution: a row per CCD",
+                "VISQL's astrometric solution, one row per CCD",
                 "Astrometric solution per CCD",
                 TABLES,
             ),
             Product(
                 f"{E}_x_gaia_dxdy.txt",
-                "astrometric solution by the original's method, quoted ratios",
+                "astrometric solution by the method of the original scripts, flux ratios at three colours",
                 "Astrometric solution, to read",
                 TABLES,
             ),
@@ -361,7 +361,7 @@ FRAME_STAGES = (
             Product(f"{E}_radiation.parquet", "particles per quadrant", "Particles per quadrant", TABLES),
             Product(
                 f"{E}_radmaps.parquet",
-                "maps of particles and the radius-flux diagram as numbers",
+                "data of the maps of particles and of the radius-flux diagram",
                 "Maps of particles",
                 TABLES,
             ),
@@ -387,7 +387,7 @@ FRAME_STAGES = (
         (
             Product(
                 f"{E}.wcs",
-                "plate solution of the thumbnail, where astrometry.net is installed",
+                "plate solution of the thumbnail, if astrometry.net is installed",
                 "Plate solution",
                 TABLES,
             ),

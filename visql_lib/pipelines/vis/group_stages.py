@@ -70,7 +70,7 @@ MONTH_STAGES = (
         (
             Product(
                 f"{M}/psfmoments_{{month}}.png",
-                "R2 and e, e1 and e2, coma, trefoil against each other; good exposures marked",
+                "R2 against e, e1 against e2, components of coma and trefoil; good exposures marked",
             ),
             Product(
                 f"{M}/IQ_timeline_{{month}}.png",
@@ -87,7 +87,7 @@ MONTH_STAGES = (
     Stage(
         "month_status",
         Per.GROUP,
-        (Product(f"{M}/status.tsv", "what became of every raw frame"),),
+        (Product(f"{M}/status.tsv", "status of every raw frame"),),
         _STATUS,
         program="status",
         inputs=(f"{E}_quadrants.parquet", f"{E}_stars2_mom.parquet", "sheet"),
@@ -99,7 +99,7 @@ MONTH_STAGES = (
     Stage(
         "month_complete",
         Per.GROUP,
-        (Product(f"{M}/complete.tsv", "the same, there only if nothing failed"),),
+        (Product(f"{M}/complete.tsv", "the same; exists only if nothing failed"),),
         _STATUS,
         program="status",
         inputs=(f"{M}/status.tsv", "sheet"),
@@ -112,10 +112,10 @@ MONTH_STAGES = (
         "geometry",
         Per.GROUP,
         (
-            Product(f"{M}/geometry_{{month}}.parquet", "place of every CCD, common cubic"),
+            Product(f"{M}/geometry_{{month}}.parquet", "position of every CCD, common cubic distortion"),
             Product(
                 f"{M}/astrometry_{{month}}.parquet",
-                "where every exposure pointed, scatter, ratios, why it was not matched",
+                "boresight of every exposure, scatter, flux ratios, reason if there is no match",
             ),
         ),
         {"geometry": 2},
@@ -133,10 +133,11 @@ MONTH_STAGES = (
         (
             Product(
                 f"{M}/ratios_{{month}}.parquet",
-                "flux ratios: the matrix of time x space x class x field",
+                "flux ratios binned by time, position, exposure class and field",
             ),
             Product(
-                f"{M}/ratios_ccd_{{month}}.parquet", "fits of CCDs and quadrants over the month, no gain"
+                f"{M}/ratios_ccd_{{month}}.parquet",
+                "flux ratios of CCDs and quadrants over the month, without gain correction",
             ),
         ),
         {"ratios": 2},
@@ -155,11 +156,11 @@ MONTH_STAGES = (
         (
             Product(
                 f"{M}/iceplot_FPA_{{month}}_{{exptime}}.png",
-                "six hexagon maps: N, mean ratio (two scales), mean G, mean log flux, scatter",
+                "six hexagonally binned maps: N, mean ratio (two scales), mean G, mean log flux, scatter",
             ),
             Product(
                 f"{M}/iceplots",
-                "`iceplot_FPA_{YYMMDD,wkYYMMDD-YYMMDD}_*.png`: the same of days and weeks",
+                "`iceplot_FPA_{YYMMDD,wkYYMMDD-YYMMDD}_*.png`: the same for days and weeks",
                 folder=True,
             ),
         ),
@@ -191,7 +192,7 @@ MONTH_STAGES = (
         (
             Product(
                 f"{M}/trend_{{month}}.parquet",
-                "what the trend says of the month: loss, rate, steps, forecast, status",
+                "trend in this month: mean loss, rate, steps, forecast, status",
             ),
             Product(f"{M}/trend_{{month}}.txt", "the same, to read"),
         ),
@@ -215,7 +216,7 @@ MONTH_STAGES = (
                 "bias, noise, dark, flat, hot pixels, trailing against time",
             ),
             Product(f"{M}/detector_{{month}}_map.png", "the same per quadrant"),
-            Product(f"{M}/detector_{{month}}_hot.png", "where the hot pixels are"),
+            Product(f"{M}/detector_{{month}}_hot.png", "positions of the hot pixels"),
         ),
         {"detector": 2, "detector_pictures": 1},
         inputs=(f"{E}_quadrants.parquet", "sheet", "thresholds"),
@@ -252,12 +253,12 @@ MONTH_STAGES = (
         (
             Product(
                 f"{M}/radiation_{{month}}.parquet",
-                "particles of every exposure against dated limits",
+                "particles of every exposure, with status",
             ),
-            Product(f"{M}/radiation_{{month}}.png", "the same against time above the GOES flux"),
+            Product(f"{M}/radiation_{{month}}.png", "particles and GOES flux against time"),
             Product(
                 f"{M}/leak_{{month}}.parquet",
-                "at which SAA, ALPHA and GOES flux X-rays reach the detectors",
+                "X-rays that reach the detectors, against SAA, ALPHA and GOES flux",
             ),
             Product(f"{M}/leak_{{month}}.png", "the same, drawn"),
         ),
@@ -274,8 +275,10 @@ MONTH_STAGES = (
         "movie",
         Per.GROUP,
         (
-            Product(f"{M}/XCOSMIX{{month}}.mp4", "GOES, X-ray map and radius-flux diagram, frame by frame"),
-            Product(f"{M}/PROTONS{{month}}.mp4", "the same of protons"),
+            Product(
+                f"{M}/XCOSMIX{{month}}.mp4", "GOES flux, X-ray map and radius-flux diagram of every exposure"
+            ),
+            Product(f"{M}/PROTONS{{month}}.mp4", "the same with protons"),
         ),
         _MOVIES,
         inputs=(f"{E}_radmaps.parquet", f"{M}/angles_{{month}}.parquet", "goes", "sheet"),
@@ -296,7 +299,7 @@ MONTH_STAGES = (
             Product(f"{M}/performance_{{month}}.parquet", "when each product was made"),
             Product(
                 f"{M}/pipelineperf",
-                "`pipelineperf_YYYYMMDD.png`: numbers against time, latencies, of each day",
+                "`pipelineperf_YYYYMMDD.png`: cumulative numbers and latencies of each day",
                 folder=True,
             ),
         ),
@@ -394,7 +397,7 @@ STORE_STAGES = (
     Stage(
         "gaia_tile",
         Per.STORE,
-        (Product(TILE, "Gaia stars of a tile of the sky"),),
+        (Product(TILE, "Gaia stars of one tile of the sky (`visql gaia-tile`)"),),
         {"gaia_tile": GAIA_TILE_VERSION},
         settings=("gaia", "network", "results"),
         counted={"gaia": (), "network": (), "results": ()},
@@ -405,7 +408,11 @@ STORE_STAGES = (
     Stage(
         "gaia_again",
         Per.STORE,
-        (Product("gaia/nside{nside}/again/{tile}.txt", "what came of asking for a tile again"),),
+        (
+            Product(
+                "gaia/nside{nside}/again/{tile}.txt", "outcome of the last query for a tile that had failed"
+            ),
+        ),
         {"gaia_tile": GAIA_TILE_VERSION},
         program="gaia-tile",
         settings=("gaia", "network", "results"),
@@ -417,7 +424,7 @@ STORE_STAGES = (
     Stage(
         "goes_day",
         Per.STORE,
-        (Product(GOES_DAY, "the Sun's X-ray flux of a day (other files: `visql goes`)"),),
+        (Product(GOES_DAY, "solar X-ray flux of a day (`visql goes-day`; from other files: `visql goes`)"),),
         {"goes": GOES_DAY_VERSION},
         settings=("goes", "network", "results"),
         counted={"goes": (), "network": (), "results": ()},
@@ -428,7 +435,7 @@ STORE_STAGES = (
     Stage(
         "goes_again",
         Per.STORE,
-        (Product("goes/again/goes_{day}.txt", "what came of asking for a day again"),),
+        (Product("goes/again/goes_{day}.txt", "outcome of the last query for a day that was not final"),),
         {"goes": GOES_DAY_VERSION},
         program="goes-day",
         settings=("goes", "network", "results"),
@@ -447,7 +454,11 @@ STORE_STAGES = (
         chunk=LOCAL,
     ),
     Stage(
-        "site", Per.STORE, (Product("site", "pages, tiles, alerts", folder=True),), {"site": 1}, part="site"
+        "site",
+        Per.STORE,
+        (Product("site", "pages, tiles, alerts; see [site](site.md)", folder=True),),
+        {"site": 1},
+        part="site",
     ),
     Stage("alerts", Per.STORE, (), {"site": 1}, part="alerts", chunk=LOCAL),
 )
@@ -456,8 +467,8 @@ _LEGACY_QUALITY = (
     (".txt", "the seven medians"),
     ("_score.txt", "R2, e1, e2, score"),
     ("_score.csv", "R2, e1, e2, score"),
-    ("_le1_score.txt", "the same with archive names"),
-    ("_le1_score.csv", "the same with archive names"),
+    ("_le1_score.txt", "the same, with archive names"),
+    ("_le1_score.csv", "the same, with archive names"),
 )
 LEGACY_STAGES = (
     Stage(

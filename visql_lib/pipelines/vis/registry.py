@@ -22,17 +22,17 @@ def _words(instrument: Any) -> Mapping[str, tuple[str, ...]]:
 
 
 _BESIDE = (
-    Product("exposures/{month}.tsv", "the exposure sheet: [workflow.md](workflow.md)"),
-    Product("imported/{month}.parquet", "what was imported of a month: [legacy.md](legacy.md)"),
-    Product("imported/ratios_{month}.parquet", "flux ratios imported of a month"),
-    Product("movies/", "days of the movies, encoded, kept"),
-    Product("settled/", "which exposures need no jobs: [workflow.md](workflow.md#what-reruns)"),
-    Product("archive_names.parquet", "archive names and raw names: [acquisition.md](acquisition.md)"),
-    Product("le1-vs-iws.txt", "the same, to read"),
+    Product("exposures/{month}.tsv", "exposure sheet; see [workflow](workflow.md#the-exposure-sheet)"),
+    Product("imported/{month}.parquet", "imported values of a month; see [legacy](legacy.md)"),
+    Product("imported/ratios_{month}.parquet", "imported flux ratios of a month"),
+    Product("movies/", "encoded days of the movies (cache)"),
+    Product("settled/", "cache of exposures that are up to date; see [workflow](workflow.md#what-reruns)"),
+    Product("archive_names.parquet", "archive names and raw names; see [acquisition](acquisition.md)"),
+    Product("le1-vs-iws.txt", "the same, as text"),
     Product("watch/", "lock, heartbeat and logs of `visql watch`"),
     Product("logs/", "one log per job"),
     Product("benchmarks/", "time and memory of each job"),
-    Product("config/", "the settings each rule's command was given"),
+    Product("config/", "settings given to the command of each rule"),
 )
 
 REGISTRY = Registry(
