@@ -368,3 +368,12 @@ def test_a_job_of_a_group_says_what_it_needs(tmp_path):
     assert below(tmp_path, plot.needs) == ["night_20210227.table"]
     assert below(tmp_path, plot.paths) == ["a.png", "b.png"]
     assert plot.log == "logs/plot/20210227.log"
+
+
+def test_a_part_left_out_stays_out_though_something_waits_for_it(tmp_path):
+    extra = Stage("extra", Per.GROUP, (Product(f"{N}/extra.table", "x"),), {"extra": 1}, part="extra")
+    last = Stage("last", Per.GROUP, (Product(f"{N}/last", "x"),), {"last": 1}, after=(f"{N}/extra.table",))
+    plan = Night(tmp_path, parts=())
+    plan.registry = registry(extra, last, all=("last",))
+    assert [job.rule for job in Expected(plan).of_group("20210227")] == ["last"]
+    assert [job.rule for job in Expected(plan, ["all"]).of_group("20210227")] == ["extra", "last"]

@@ -97,6 +97,7 @@ class Expected:
     ) -> None:
         self.plan, self.registry = plan, plan.registry
         self._ends = self._asked_for(targets, plan.parts if parts is None else parts)
+        self._with_ancestors = targets is not None
         self._needed: dict[frozenset[str], tuple[Stage, ...]] = {}
         self._ends_of: dict[tuple[tuple[Stage, ...], frozenset[str]], tuple[Stage, ...]] = {}
 
@@ -109,7 +110,8 @@ class Expected:
     @cached_property
     def stages(self) -> frozenset[str]:
         """The names of all stages that are needed, for some frames or groups at least."""
-        return self.registry.with_ancestors(self._ends)
+        # A part that the settings leave out is left out, though another's table could hang on it.
+        return self.registry.with_ancestors(self._ends) if self._with_ancestors else self._ends
 
     def of_frame(self, row: Row) -> tuple[Stage, ...]:
         """Return the stages of a frame that are needed, in the order of the data's way."""
