@@ -237,7 +237,7 @@ def test_a_second_run_has_nothing_to_do(month):
 def test_exposures_without_jobs_are_there_for_who_asks_for_more(month, tmp_path):
     """What a run left complete is not planned, but can be forced, listed and made again alone."""
     other = month.copy(tmp_path / "m")
-    assert len(json.loads((other.results / "settled" / "202407.json").read_text())["exposures"]) == 6
+    assert len(json.loads((other.results / "settled" / "202407.json").read_text())["entries"]) == 6
     assert other.missing("--forcerun", "moments") == {"moments": 3, "pictures": 3} | MONTH_JOBS
     stem = stems(month, "SCIENCE")[0]
     product = other.exposure(stem) / f"{stem}_iq.png"
@@ -471,7 +471,7 @@ def test_broken_frames_cost_themselves_only(month, tmp_path):
     assert code != 0
     for frame in (cut, sly):
         assert frame.name in said
-    kept = json.loads((other.results / "settled" / "202407.json").read_text())["exposures"]
+    kept = json.loads((other.results / "settled" / "202407.json").read_text())["entries"]
     assert set(kept) == {*stems(month, "SCIENCE", "DARK", "FLAT", "BIAS"), fine.stem, sly.stem}
     text = (other.results / "months" / "202407" / "status.tsv").read_text()
     assert f"{cut.stem}\tUNKNOWN\tunreadable\t" in text

@@ -145,6 +145,24 @@ class Plan:
         """Return the path of an exposure's products, without their endings."""
         return f"{self.settings.results}/exposures/{month}/{exposure}/{exposure}"
 
+    def folder(self, month: str, exposure: str) -> str:
+        """Return the folder of an exposure's products."""
+        return os.path.dirname(self.stem(month, exposure))  # noqa: PTH120 - two thousand times
+
+    def common(self) -> str:
+        """Return a hash of what all jobs have in common: settings, the instrument, what is installed."""
+        settings = self.settings.model_dump(mode="json", exclude={"months"})
+        return digest(settings, self.instrument, str(self.radiation.installed))
+
+    def outside_files(self, month: str, row: SheetRow) -> list[str]:
+        """Return the files beside its own that an exposure's products are made from: of GOES, of Gaia."""
+        tiles = self.gaia.tiles(month, row.exposure) if self.gaia.is_matched(row) else []
+        return [*self.radiation.goes_days(month, row.exposure), *tiles]
+
+    def outside_products(self, month: str, exposure: str) -> list[str]:
+        """Return an exposure's products that lie in other folders: the site's tiles."""
+        return [self.tiles_of(month, exposure)]
+
     def moments(self, month: str) -> list[str]:
         """Return the moments tables of a month, measured now, before, and imported."""
         found = [f"{self.stem(month, e)}_stars2_mom.parquet" for e in self.exposures(month, "SCIENCE")]
@@ -190,7 +208,7 @@ class Plan:
 
     def files(self, month: str, exposure: str) -> frozenset[str]:
         """Return the names of the files an exposure has; its folder is looked at once."""
-        folder = os.path.dirname(self.stem(month, exposure))  # noqa: PTH120
+        folder = self.folder(month, exposure)
         if folder not in self._listings:
             try:
                 self._listings[folder] = frozenset(os.listdir(folder))  # noqa: PTH208

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from visql_lib.site.model import Exposure, Month
-from visql_lib.site.state import load_state
+from visql_lib.site.state import known_months
 from visql_lib.tables.sheet import sheet_path
 
 
@@ -102,7 +102,7 @@ def months_beside(found: Sequence[Month], results: Path, site: Path | None = Non
     site : Path, optional
         Default ``results/site``.
     """
-    known = load_state(results / "site" if site is None else site)["months"]
+    known = known_months(results / "site" if site is None else site)
     ends: dict[str, Ends] = {m: values.get("ends", {}) for m, values in known.items()}
     ends |= {month.name: ends_of(month.exposures) for month in found}
     there = {m: e for m, e in ends.items() if sheet_path(results, m).is_file()}

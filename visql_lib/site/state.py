@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,10 +9,11 @@ from typing import Any
 
 from visql_lib.atomic import atomic_path
 from visql_lib.config.load import digest
+from visql_lib.products.fingerprints import Fingerprints
 from visql_lib.site.render import style_digest
 
 STATE = ".state.json"
-_FORMAT = 1
+_FORMAT = "2"
 
 
 @dataclass
@@ -26,18 +26,17 @@ class Built:
 
 
 class Store:
-    """The files of a site.
+    """The files of a site, with the fingerprint of what each was made of.
 
-    ``pages`` has a digest of what each file was made of; ``months`` what the
-    pages of all months need to know of each.
+    ``pages`` has the fingerprints by path; ``months`` what the pages of all months need to know of each.
     """
 
     def __init__(self, out: Path) -> None:
         self.out = out
         self.built = Built()
-        state = load_state(out)
-        self.pages: dict[str, str] = state["pages"]
-        self.months: dict[str, Any] = state["months"]
+        self._kept = _fingerprints(out)
+        self.pages = self._kept.entries
+        self.months: dict[str, Any] = self._kept.notes.setdefault("months", {})
 
     def write(self, path: str, content: bytes) -> None:
         """Write a file whatever stands there."""
@@ -46,7 +45,7 @@ class Store:
 
     def renew(self, path: str, key: str, make: Callable[[], bytes | None]) -> None:
         """Write a file, unless it is there and was made of the same; None: there is nothing to write."""
-        if self.pages.get(path) == key and (self.out / path).is_file():
+        if self._kept.holds(path, key) and (self.out / path).is_file():
             self.built.unchanged += 1
             return
         content = make()
@@ -68,25 +67,23 @@ class Store:
 
     def save(self, style: str) -> None:
         """Keep what is known for the next build; `style` is `render.style_digest`."""
-        state = {"format": _FORMAT, "style": style, "pages": self.pages, "months": self.months}
-        self.write(STATE, json.dumps(state, separators=(",", ":")).encode())
+        self._kept.notes["style"] = style
+        self._kept.save()
 
 
-def load_state(out: Path) -> dict[str, Any]:
-    """Return what the last build left; nothing where it cannot be read: then all is made again."""
-    try:
-        state = json.loads((out / STATE).read_text(encoding="utf-8"))
-        if state["format"] == _FORMAT and all(name in state for name in ("style", "pages", "months")):
-            return dict(state)
-    except (OSError, ValueError, TypeError, KeyError):
-        pass
-    return {"format": _FORMAT, "style": "", "pages": {}, "months": {}}
+def _fingerprints(out: Path) -> Fingerprints:
+    return Fingerprints(out / STATE, _FORMAT)
+
+
+def known_months(out: Path) -> dict[str, Any]:
+    """Return what the last build kept of each month; nothing where it cannot be read."""
+    return dict(_fingerprints(out).notes.get("months", {}))
 
 
 def months_to_build(results: Path, wanted: Iterable[str], site: Path | None = None) -> list[str]:
     """Return the wanted months that have a sheet, and all whose pages are not there or of an old style."""
-    state = load_state(results / "site" if site is None else site)
-    old = state["style"] != style_digest()
+    notes = _fingerprints(results / "site" if site is None else site).notes
+    old = notes.get("style") != style_digest()
     made = {path.stem for path in (results / "exposures").glob("*.tsv") if path.stem.isdecimal()}
-    stale = {month for month in made if old or month not in state["months"]}
+    stale = {month for month in made if old or month not in notes.get("months", {})}
     return sorted((set(wanted) & made) | stale)

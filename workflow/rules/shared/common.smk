@@ -13,8 +13,9 @@ from visql_lib.pipelines.vis.frame_stages import CATALOGUED
 from visql_lib.pipelines.vis.group_stages import MOVIES
 from visql_lib.plan import Plan
 from visql_lib.plan.alone import begin_run, clear_dead_lock, end_run
-from visql_lib.plan.settled import Settled, told_apart, targets_of
+from visql_lib.plan.requested import prefix_regex, requested_targets
 from visql_lib.products.expected import Expected
+from visql_lib.products.up_to_date import UpToDateCache
 
 
 def make_plan():
@@ -120,23 +121,23 @@ EXPOSURES = [row.exposure for month in PLAN.months for row in PLAN.sheets[month]
 
 def these(exposures):
     """Return a regular expression of some of the exposures that there are."""
-    return told_apart(exposures, EXPOSURES)
+    return prefix_regex(exposures, EXPOSURES)
 
 
 def only(*exposures):
     """Return a wildcard constraint: these exposures, without those that need no jobs."""
-    return these(set(exposures) - SETTLED)
+    return these(set(exposures) - UP_TO_DATE)
 
 
 def all_but(*exposures):
     """Return a wildcard constraint: all exposures but these, and those that need no jobs."""
-    return f"(?!(?:{these(SETTLED.union(exposures))})/)[^/]+"
+    return f"(?!(?:{these(UP_TO_DATE.union(exposures))})/)[^/]+"
 
 
-MARKS = Settled(
+CACHE = UpToDateCache(
     PLAN,
     (
-        targets_of(sys.argv, PLAN.registry.default_target)
+        requested_targets(sys.argv, PLAN.registry.default_target)
         if workflow.is_main_process
         else None
     ),
@@ -145,7 +146,7 @@ MARKS = Settled(
         *Path(workflow.basedir, "workflow/rules").rglob("*.smk"),
     ],
 )
-SETTLED = MARKS.exposures
+UP_TO_DATE = CACHE.exposures
 
 
 def unfinished_exposures():

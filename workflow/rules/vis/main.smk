@@ -22,14 +22,14 @@ onstart:
 
 
 onsuccess:
-    MARKS.keep()
+    CACHE.keep()
     end_run(Path(RESULTS))
     if PLAN.run_messages():
         logger.warning(PLAN.run_messages())
 
 
 onerror:
-    MARKS.keep(unfinished_exposures())
+    CACHE.keep(unfinished_exposures())
     tell_of_failure()
     end_run(Path(RESULTS))
     logger.error(PLAN.failure_summary())

@@ -5,6 +5,7 @@ import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -13,7 +14,8 @@ from hypothesis import strategies as st
 from visql_lib.config import settings_from_mapping
 from visql_lib.pipelines.vis.registry import VERSIONS
 from visql_lib.plan import Plan
-from visql_lib.plan.settled import Settled, targets_of, told_apart
+from visql_lib.plan.requested import prefix_regex, requested_targets
+from visql_lib.products.up_to_date import UpToDateCache
 
 TOY = Path(__file__).parent / "toy_camera.yaml"
 MONTH = frozenset({"month"})
@@ -50,7 +52,7 @@ class Folder:
 
     def settled(self, targets=MONTH, plan=None, **changes):
         """Return the marks, for a plan made now."""
-        return Settled(plan or self.plan(**changes), targets, [self.rule])
+        return UpToDateCache(plan or self.plan(**changes), targets, [self.rule])
 
     def product(self, exposure, ending=".png"):
         """Return the path of a product."""
@@ -134,7 +136,7 @@ def test_a_raised_stage_version_concerns_all(month, monkeypatch):
 
 
 def test_another_version_concerns_all(month, monkeypatch):
-    monkeypatch.setattr("visql_lib.plan.settled.__version__", "9.9")
+    monkeypatch.setattr("visql_lib.products.up_to_date.__version__", "9.9")
     assert month.settled().exposures == set()
 
 
@@ -205,7 +207,7 @@ def test_marks_that_cannot_be_kept_do_not_fail_a_run(month, caplog):
     assert month.settled().exposures == set()
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"key": 1}', '{"key": null, "exposures": 3}'])
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"key": 1}', '{"key": null, "entries": 3, "notes": {}}'])
 def test_a_broken_file_of_marks_costs_time_only(month, content):
     path = month.folder / "results" / "settled" / "202407.json"
     whole = path.read_text()
@@ -216,55 +218,34 @@ def test_a_broken_file_of_marks_costs_time_only(month, content):
     assert month.settled().exposures == set(month.exposures())
 
 
-class OfOthers:
-    """A plan whose exposures are made from a day of GOES."""
-
-    def __init__(self, plan, day):
-        self.__dict__ |= vars(plan)
-        self._plan, self.radiation = plan, self
-        self.installed, self._day = plan.radiation.installed, str(day)
-
-    def __getattr__(self, name):
-        return getattr(self._plan, name)
-
-    def goes_days(self, month, exposure):
-        return [self._day]
+def with_sources(plan, days=(), tiles=()):
+    """A plan whose exposures are made from some days of GOES, and one of them from tiles, by its name."""
+    tiles = dict(tiles)
+    plan.__dict__["radiation"] = SimpleNamespace(
+        installed=True, goes_days=lambda *_: [str(day) for day in days]
+    )
+    plan.__dict__["gaia"] = SimpleNamespace(
+        is_matched=lambda row: row.exposure in tiles, tiles=lambda _, exposure: [str(tiles[exposure])]
+    )
+    return plan
 
 
 def test_a_day_of_goes_that_comes_during_a_run_was_used_by_it(month, tmp_path):
     day = tmp_path / "day.parquet"
-    marks = month.settled(plan=OfOthers(month.plan(), day))
+    marks = month.settled(plan=with_sources(month.plan(), [day]))
     day.write_text("first")
     marks.keep()
-    plan = OfOthers(month.plan(), day)
+    plan = with_sources(month.plan(), [day])
     assert month.settled(plan=plan).exposures == set(month.exposures())
 
 
 def test_a_day_of_goes_renewed_during_a_run_is_for_the_next(month, tmp_path):
     day = tmp_path / "day.parquet"
     day.write_text("preliminary")
-    marks = month.settled(plan=OfOthers(month.plan(), day))
+    marks = month.settled(plan=with_sources(month.plan(), [day]))
     day.write_text("final values")
     marks.keep()
-    assert month.settled(plan=OfOthers(month.plan(), day)).exposures == set()
-
-
-class OnTile(OfOthers):
-    """A plan of which one exposure is matched with a tile of reference stars, and nothing made from GOES."""
-
-    def __init__(self, plan, exposure, tile):
-        super().__init__(plan, "")
-        self.gaia, self._on_sky, self._tile = self, exposure, str(tile)
-
-    def goes_days(self, month, exposure):
-        return []
-
-    def pointed(self, month):
-        return [self._on_sky]
-
-    def tiles(self, month, exposure):
-        assert exposure == self._on_sky
-        return [self._tile]
+    assert month.settled(plan=with_sources(month.plan(), [day])).exposures == set()
 
 
 @pytest.mark.parametrize("harm", [touched, resized, Path.unlink], ids=lambda f: f.__name__)
@@ -272,10 +253,10 @@ def test_another_tile_of_reference_stars_concerns_the_exposures_on_it(month, tmp
     first, *others = month.exposures()
     tile = tmp_path / "17.parquet"
     tile.write_text("stars")
-    month.settled(plan=OnTile(month.plan(), first, tile)).keep()
-    assert month.settled(plan=OnTile(month.plan(), first, tile)).exposures == {first, *others}
+    month.settled(plan=with_sources(month.plan(), tiles={first: tile})).keep()
+    assert month.settled(plan=with_sources(month.plan(), tiles={first: tile})).exposures == {first, *others}
     harm(tile)
-    assert month.settled(plan=OnTile(month.plan(), first, tile)).exposures == set(others)
+    assert month.settled(plan=with_sources(month.plan(), tiles={first: tile})).exposures == set(others)
 
 
 def test_marks_are_of_the_row_as_it_was_planned(month):
@@ -293,8 +274,8 @@ NAMES = st.lists(st.text("AB_.(", min_size=1, max_size=4), max_size=9)
 
 
 @given(NAMES, NAMES)
-def test_names_are_told_apart(some, others):
-    text = told_apart(some, others)
+def test_names_are_prefix_regex(some, others):
+    text = prefix_regex(some, others)
     for name in {*some, *others}:
         assert bool(re.fullmatch(text, name)) == (name in some)
         assert bool(re.match(f"(?!(?:{text})/)[^/]+/", f"{name}/")) == (name not in some)
@@ -308,9 +289,9 @@ def test_what_tells_days_apart_is_short():
         for h in range(24)
         for m in (1, 31)
     ]
-    assert len(told_apart(names[:700], names)) < 150
-    assert len(told_apart(names[700:], names)) < 150
-    assert told_apart(names, names) == "[^/]*"
+    assert len(prefix_regex(names[:700], names)) < 150
+    assert len(prefix_regex(names[700:], names)) < 150
+    assert prefix_regex(names, names) == "[^/]*"
 
 
 @pytest.mark.parametrize(
@@ -342,9 +323,9 @@ def test_what_tells_days_apart_is_short():
 )
 def test_commands_that_only_make_what_is_missing(command, targets, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert targets_of(["/bin/snakemake", *command.split()], "month") == targets
-    assert targets_of(["/x/snakemake/__main__.py", *command.split()], "month") == targets
-    assert targets_of(["pytest", *command.split()], "month") is None
+    assert requested_targets(["/bin/snakemake", *command.split()], "month") == targets
+    assert requested_targets(["/x/snakemake/__main__.py", *command.split()], "month") == targets
+    assert requested_targets(["pytest", *command.split()], "month") is None
 
 
 def test_a_profile_counts(tmp_path, monkeypatch):
@@ -353,4 +334,4 @@ def test_a_profile_counts(tmp_path, monkeypatch):
     profile.mkdir()
     for text, targets in (("keep-going: true\n", {"month"}), ("forceall: true\n", None)):
         (profile / "config.yaml").write_text(text)
-        assert targets_of(["snakemake", "--profile", str(profile)], "month") == targets
+        assert requested_targets(["snakemake", "--profile", str(profile)], "month") == targets
