@@ -192,7 +192,7 @@ def report_of(month):
 
 def test_captions_of_the_report_are_those_the_rules_name():
     text = "".join(path.read_text() for path in (ROOT / "workflow" / "rules").rglob("*.smk"))
-    named = set(re.findall(r'"\.\./report/(\w+)\.rst"', text)) | {"radiation", "leak"}  # by name
+    named = set(re.findall(r'"\.\./\.\./report/(\w+)\.rst"', text)) | {"radiation", "leak"}  # by name
     assert named == {path.stem for path in (ROOT / "workflow" / "report").glob("*.rst")}
     assert text.count("caption=") == text.count("labels=") == text.count("category=") > 5
 
