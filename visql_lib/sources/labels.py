@@ -121,13 +121,23 @@ def _list_saturated(line, saturation, begin, hot, hots):
 
 
 @compiled()
-def find_runs(raw, data, nodes, curvature, mesh, threshold, saturation):
+def _clear(row, bad):
+    """Set the bad pixels of a row to 0, which is below every threshold."""
+    for x in range(len(row)):
+        if bad[x]:
+            row[x] = 0
+
+
+@compiled()
+def find_runs(raw, bad, data, nodes, curvature, mesh, threshold, saturation):
     """Subtract the background, filter, and list the runs of pixels above the threshold.
 
     Parameters
     ----------
     raw : array, shape (ny, nx)
         Pixels [ADU].
+    bad : bool array, shape (ny, nx), or empty
+        Pixels left out: they count as 0 after subtraction, and are in no run.
     data : float32 array, shape (ny + 2, nx + 2)
         Receives the pixels less their background [ADU], with a border of zeros.
     nodes, curvature, mesh
@@ -151,6 +161,7 @@ def find_runs(raw, data, nodes, curvature, mesh, threshold, saturation):
         Places of saturated pixels.
     """
     ny, nx = raw.shape
+    masked = bad.size > 0
     stride = nx + 2
     data[0] = data[ny + 1] = 0
     buffers = np.empty((3, nodes.shape[1]), np.float32)
@@ -171,11 +182,15 @@ def find_runs(raw, data, nodes, curvature, mesh, threshold, saturation):
             data[y + 2, 0] = data[y + 2, nx + 1] = 0
             difference = data[y + 2, 1 : nx + 1]
             subtract_row(line, y + 1, nodes, curvature, mesh, buffers[0], buffers[1], buffers[2], difference)
+            if masked:
+                _clear(difference, bad[y + 1])
         before, middle, after = filtered[(y + 1) % 3], filtered[(y + 2) % 3], filtered[(y + 3) % 3]
         if y == ny:
             after[:] = 0
         elif y >= 0:
             _filter_row(data[y], data[y + 1], data[y + 2], after[1:-1])
+            if masked:
+                _clear(after[1:-1], bad[y])
         if y > 0:
             _mark_peaks(before, middle, after, first, last, place, rows[y - 1], rows[y], peak)
         if y < 0 or y == ny:  # before the first row and after the last

@@ -308,3 +308,37 @@ def measure_sources(flat, owner, stride, size, sources, numbers, factor, least, 
         if cut or more_cut or _circle_cut(source, size):
             source.flags |= bits[1]
     return touched
+
+
+@compiled()
+def flag_masked(bad, sources, numbers, radius, bit):
+    """Flag the sources that have bad pixels in their Kron apertures.
+
+    Parameters
+    ----------
+    bad : bool array, shape (ny, nx)
+        Pixels left out.
+    sources : records of `shapes.SOURCE`
+        Their flags are updated.
+    numbers : int array, shape (n,)
+        Which of them are looked at.
+    radius : float64 array, shape (n,)
+        Their Kron radii, as `measure_sources` gives them.
+    bit : int
+        The flag.
+    """
+    ny, nx = bad.shape
+    for n in range(len(numbers)):
+        source = sources[numbers[n]]
+        half_x, half_y, shift, steep = _ellipse(source)
+        x0, x1, _ = _limits(source.x, radius[n] * half_x, nx)
+        y0, y1, _ = _limits(source.y, radius[n] * half_y, ny)
+        scale, limit = 1 / np.float64(source.cxx), radius[n] * radius[n]
+        touched = False
+        for y in range(y0, y1):
+            dy = y - source.y
+            low, high = _span(source.x - shift * dy, (limit - steep * dy * dy) * scale, x0, x1)
+            for x in range(low, high):
+                touched |= bad[y, x]
+        if touched:
+            source.flags |= bit
