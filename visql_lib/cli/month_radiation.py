@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from visql_lib.config import Settings
     from visql_lib.config.thresholds import Thresholds
+    from visql_lib.radiation.leak import Leakage
 
 _ANGLES = ("EXPOSURE", "SAA", "ALPHA", "GOES_FLUX")
 

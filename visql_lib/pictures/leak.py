@@ -190,7 +190,7 @@ def _decades(values: NDArray) -> Range:
 def _draw_flux(
     figure: Figure, box: tuple[float, float, float, float], saa: NDArray, flux: NDArray, found: Leakage
 ) -> None:
-    """Draw X-rays on the detectors against the Sun's flux, coloured by SAA; limits where nothing is illuminated."""
+    """Draw X-rays on the detectors against the Sun's flux, coloured by SAA, and upper limits."""
     axes = style.panel(figure, box)
     known = np.isfinite(found.rate) & (flux > 0)
     x = np.log10(np.where(known, flux, 1.0))

@@ -10,9 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _LEAST_AREA = 0.1  # of a whole bin: less tells nothing
-_LEAST_NEIGHBOURS = (
-    2  # illuminated ones around a illuminated bin: single bright bins are stars or clusters of tracks
-)
+_LEAST_NEIGHBOURS = 2  # illuminated, around an illuminated bin: single ones are stars or clusters of tracks
 _NEARLY_ALL = 0.7  # of the bins around
 _ROUNDS = 30
 _TRIMS = 4
@@ -35,7 +33,7 @@ class IlluminatedPart:
     bins : array of bool, shape (ny, nx)
         Bins of the illuminated area.
     unilluminated_bins : array of bool, shape (ny, nx)
-        Bins that are neither illuminated nor beside a illuminated one.
+        Bins that are neither illuminated nor beside an illuminated one.
     """
 
     area: float
@@ -59,7 +57,7 @@ def illuminated_part(
 ) -> IlluminatedPart:
     """Find the bins that hold significantly more than the unilluminated part.
 
-    The unilluminated part is all that is neither illuminated nor beside a illuminated bin; its density
+    The unilluminated part is all that is neither illuminated nor beside an illuminated bin; its density
     and what is illuminated follow from each other, in turns. More than half of the
     detectors must be unilluminated.
 
@@ -225,7 +223,7 @@ def _inner(illuminated: NDArray[np.bool_], judged: NDArray[np.bool_]) -> NDArray
 
 
 def _level(above: NDArray, area: NDArray, inner: NDArray[np.bool_]) -> NDArray[np.floating]:
-    """Return counts per cm2 above the unilluminated part, of the inner bins around each bin; NaN without any."""
+    """Average counts per cm2 above the unilluminated part over the inner bins around each; NaN without."""
     exposed = _sum(np.where(inner, area, 0.0), 2)
     level = _sum(np.where(inner, above, 0.0), 2) / np.where(exposed > 0, exposed, 1.0)
     return np.where((exposed > 0) & (level > 0), level, np.nan)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from visql_lib.frames.instrument import Instrument
 from visql_lib.sky.projection import Boresight, deproject, project
 
 # Powers (i, j) of x and y of the ten terms of a cubic, in the order instrument files list them.
@@ -16,6 +16,18 @@ CUBIC_TERMS = tuple((i, j) for i in range(4) for j in range(4 - i))
 
 _IDENTITY_X = tuple(float(t == (1, 0)) for t in CUBIC_TERMS)
 _IDENTITY_Y = tuple(float(t == (0, 1)) for t in CUBIC_TERMS)
+
+
+class CubicCoefficients(Protocol):
+    """The coefficients [deg] of a cubic distortion, as an instrument file gives them."""
+
+    @property
+    def x(self) -> tuple[float, ...]:
+        """Of the tangent plane's X, in the order of `CUBIC_TERMS`."""
+
+    @property
+    def y(self) -> tuple[float, ...]:
+        """Of the tangent plane's Y."""
 
 
 @dataclass(frozen=True)
@@ -129,11 +141,20 @@ class FocalPlaneGeometry:
 
     @classmethod
     def of(
-        cls, instrument: Instrument, shifts: Mapping[str, tuple[float, float]] | None = None
+        cls,
+        coefficients: CubicCoefficients | None,
+        shifts: Mapping[str, tuple[float, float]] | None = None,
     ) -> FocalPlaneGeometry:
-        """Return the geometry of an instrument, with the shifts of its CCDs if known."""
-        facts = instrument.sky_distortion
-        distortion = CubicDistortion(facts.x, facts.y) if facts else CubicDistortion()
+        """Make a geometry of an instrument's distortion and the shifts of its CCDs.
+
+        Parameters
+        ----------
+        coefficients : CubicCoefficients or None
+            Of the distortion; None: there is none.
+        shifts : mapping, optional
+            True minus nominal place (dx, dy) [deg] by CCD.
+        """
+        distortion = CubicDistortion(coefficients.x, coefficients.y) if coefficients else CubicDistortion()
         return cls(distortion, dict(shifts or {}))
 
     def nominal(self, ccd: str, x_true: ArrayLike, y_true: ArrayLike) -> tuple[NDArray, NDArray]:

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from visql_lib.frames.instrument import Instrument
 from visql_lib.sky.geometry import CubicDistortion, FocalPlaneGeometry
 from visql_lib.sky.projection import Boresight, moved_boresight, project, propagate
 from visql_lib.sky.sun import wrapped
@@ -235,8 +234,10 @@ def compare(found: Boresight, reference: Boresight) -> Difference:
     return Difference(float(east) * 3600, float(north) * 3600, turn)
 
 
-def index_limits(flux: ArrayLike, exptime: float, instrument: Instrument) -> tuple[float, float]:
-    """Return the limits in G [mag] of the reference stars an index needs for stars of these fluxes.
+def index_limits(
+    flux: ArrayLike, exptime: float, *, magnitude_zero: float, magnitude_gain: float
+) -> tuple[float, float]:
+    """Choose the limits in G [mag] of the reference stars an index needs for stars of these fluxes.
 
     Parameters
     ----------
@@ -244,8 +245,10 @@ def index_limits(flux: ArrayLike, exptime: float, instrument: Instrument) -> tup
         FLUX_AUTO [ADU], positive.
     exptime : float
         Exposure time [s]; NaN: any star will do.
-    instrument : Instrument
-        Its magnitudes.
+    magnitude_zero : float
+        Magnitude of one electron per second [mag].
+    magnitude_gain : float
+        Electrons per ADU.
 
     Returns
     -------
@@ -256,8 +259,7 @@ def index_limits(flux: ArrayLike, exptime: float, instrument: Instrument) -> tup
     flux = np.asarray(flux, dtype=float)
     if not exptime > 0 or not len(flux):
         return _ANY_STAR
-    facts = instrument.photometry
-    magnitude = facts.magnitude_zero - 2.5 * np.log10(facts.magnitude_gain * flux / exptime)
+    magnitude = magnitude_zero - 2.5 * np.log10(magnitude_gain * flux / exptime)
     return math.floor(4 * float(magnitude.min())) / 4, math.ceil(2 * (float(magnitude.max()) + _COLOUR)) / 2
 
 

@@ -156,12 +156,20 @@ def _solve(
     geometry: FocalPlaneGeometry | None,
 ) -> Solution:
     """Solve by our method; of stars without places on the sky, but for the boresight."""
-    start = FocalPlaneGeometry.of(instrument)
+    start = FocalPlaneGeometry.of(instrument.sky_distortion)
+    keywords: dict[str, Any] = {
+        "per_ccd": settings.geometry,
+        "min_stars": settings.min_stars,
+        "min_stars_ccd": settings.min_stars_ccd,
+        "search_offset": settings.search_offset,
+        "search_roll": settings.search_roll,
+        "match_radius": settings.match_radius,
+    }
     if "RA" in stars:
-        return solve_exposure(moments, stars, boresight, settings, geometry, start)
+        return solve_exposure(moments, stars, boresight, geometry, start, **keywords)
     ra, dec = deproject(stars["RAV"], stars["DECV"], _ANYWHERE)
     # The original's projection contains its own idea of the distortion: none is left to start from.
-    found = solve_exposure(moments, {"RA": ra, "DEC": dec, "G": stars["G"]}, _ANYWHERE, settings)
+    found = solve_exposure(moments, {"RA": ra, "DEC": dec, "G": stars["G"]}, _ANYWHERE, **keywords)
     unknown = Boresight(np.nan, np.nan, found.boresight.pa)
     wrong = SolutionFlag.BORESIGHT_WRONG | SolutionFlag.ROLL_WRONG
     return replace(found, header=boresight, boresight=unknown, flags=found.flags & ~wrong)
