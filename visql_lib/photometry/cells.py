@@ -13,8 +13,6 @@ from typing import Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from visql_lib.frames.instrument import Instrument
-
 TIMES = ("exposure", "day", "week", "month", "all")
 SPACES = ("hexagon", "quadrant", "ccd", "block", "fpa")
 FIELDS = ("all", "selfcal")
@@ -143,32 +141,35 @@ class FocalPlaneCells:
     @classmethod
     def of(
         cls,
-        instrument: Instrument,
+        ccd_of: Mapping[str, str],
+        *,
+        ccds: tuple[int, int],
+        origin: tuple[float, float],
+        pitch: tuple[float, float],
         hexagons: int = 40,
         cuts_x: tuple[float, ...] | None = None,
         cuts_y: tuple[float, ...] | None = None,
     ) -> Self:
-        """Return the cells of an instrument.
+        """Divide a focal plane whose CCDs stand in columns and rows.
 
         Parameters
         ----------
-        instrument : Instrument
-            Names its quadrants and CCDs, and says how wide its focal plane is.
+        ccd_of : mapping of str
+            CCD by quadrant.
+        ccds : (int, int)
+            Columns and rows of CCDs.
+        origin, pitch : (float, float)
+            Place of the first CCD, and distance of neighbours, along x and y [deg].
         hexagons : int, optional
             Hexagons across the focal plane.
         cuts_x, cuts_y : tuple of float, optional
-            Cuts between blocks [deg]. By default the instrument's, else at the edge of
-            every third, fifth, ... CCD.
+            Cuts between blocks [deg]. By default at the edge of every third, fifth, ... CCD.
         """
-        g = instrument.geometry
-        edges_x = _edges(g.ccd_columns, g.origin_x, g.ccd_pitch_x)
-        edges_y = _edges(g.ccd_rows, g.origin_y, g.ccd_pitch_y)
-        facts = instrument.photometry
         return cls(
-            {name: quadrant.ccd for name, quadrant in instrument.quadrants.items()},
-            cuts_x or facts.block_cuts_x or edges_x,
-            cuts_y or facts.block_cuts_y or edges_y,
-            HexagonGrid(g.ccd_columns * g.ccd_pitch_x / hexagons),
+            ccd_of,
+            cuts_x or _edges(ccds[0], origin[0], pitch[0]),
+            cuts_y or _edges(ccds[1], origin[1], pitch[1]),
+            HexagonGrid(ccds[0] * pitch[0] / hexagons),
         )
 
     @cached_property

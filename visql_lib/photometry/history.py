@@ -7,7 +7,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from visql_lib.config.sky_settings import TrendSettings
 from visql_lib.photometry.segments import Series, scatter, slow_noise
 
 MMAG = 2500 / np.log(10)  # mmag per unit of ln flux
@@ -133,13 +132,26 @@ def _odd(which: NDArray, values: NDArray, errors: NDArray) -> NDArray[np.bool_]:
     return odd
 
 
-def clean_level(days: Days, settings: TrendSettings) -> tuple[NDArray, NDArray, list[str]]:
-    """Return the level of the clean epoch per colour, its error [mmag], and notes.
+def clean_level(days: Days, clean_epoch: tuple[str, str]) -> tuple[NDArray, NDArray, list[str]]:
+    """Measure the level of the clean epoch.
 
     Where a colour has no data in the epoch, the first days it has stand in, as
     many as the epoch is long, and a note says so.
+
+    Parameters
+    ----------
+    days : Days
+        The history.
+    clean_epoch : (str, str)
+        First and last day, YYYY-MM-DD.
+
+    Returns
+    -------
+    level, error : arrays, shape (3,)
+        Of each colour [mmag]; NaN without data.
+    notes : list of str
     """
-    first, last = (np.datetime64(day) for day in (settings.clean_start, settings.clean_end))
+    first, last = (np.datetime64(day) for day in clean_epoch)
     start = float(days_since_1970(first))
     length = float((last - first) / _DAY) + 1
     level, error = np.full(3, np.nan), np.full(3, np.nan)
@@ -157,7 +169,7 @@ def clean_level(days: Days, settings: TrendSettings) -> tuple[NDArray, NDArray, 
         level[c] = np.sum(weight * y[rows]) / weight.sum()
         series = Series(x, y, e)
         error[c] = noise(series, bool(days.known[c])) * np.sqrt(slow_noise(series) / weight.sum())
-    epoch = f"{settings.clean_start} to {settings.clean_end}"
+    epoch = " to ".join(clean_epoch)
     return level, error, [f"no data in {epoch}: losses are relative to {name}" for name in stand_ins]
 
 

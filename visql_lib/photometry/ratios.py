@@ -9,15 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from visql_lib.config.sky_settings import RatioSettings
 from visql_lib.errors import ConfigError
 from visql_lib.flags import RatioFlag
-from visql_lib.frames.instrument import Instrument
 from visql_lib.photometry.relation import design, fit_groups
 
 QUOTED_COLOURS = (0.75, 1.75, 2.75)  # BP-RP [mag] at which ratios are quoted
@@ -44,12 +42,24 @@ def vis_flux(
     return np.asarray(_plain(flux) * (reference_exptime / exptime) * np.asarray(gain_factor))
 
 
-def gain_table(instrument: Instrument, model: str, *, optional: bool = False) -> dict[str, float]:
-    """Return the gain factors of a model by quadrant; empty means that all factors are one.
+class GainModels(Protocol):
+    """What has a name and tables of gain factors by quadrant, such as an instrument."""
+
+    @property
+    def name(self) -> str:
+        """For messages."""
+
+    @property
+    def gain_models(self) -> dict[str, dict[str, float]]:
+        """Gain factor by model and quadrant."""
+
+
+def gain_table(instrument: GainModels, model: str, *, optional: bool = False) -> dict[str, float]:
+    """Look up the gain factors of a model by quadrant; empty means that all factors are one.
 
     Parameters
     ----------
-    instrument : Instrument
+    instrument : GainModels
         Holds the tables.
     model : str
         Name of a table, or ``none``.
@@ -194,8 +204,10 @@ def relation_through(
     return np.asarray(np.exp(ln_ratio + y3 * (c - c1) * (c - c2) / ((c3 - c1) * (c3 - c2))))
 
 
-def is_accepted(sigma: float, ratios: Sequence[float], settings: RatioSettings) -> bool:
-    """Say whether an exposure enters the trends: small scatter, plausible curvature.
+def is_accepted(
+    sigma: float, ratios: Sequence[float], *, max_sigma: float, curvature: tuple[float, float]
+) -> bool:
+    """Judge whether an exposure enters the trends: small scatter, plausible curvature.
 
     Parameters
     ----------
@@ -203,12 +215,13 @@ def is_accepted(sigma: float, ratios: Sequence[float], settings: RatioSettings) 
         Astrometric scatter [px of 0.1 arcsec] of the original's method.
     ratios : sequence of three floats
         At the quoted colours.
-    settings : RatioSettings
-        The cuts. NaN meets none.
+    max_sigma : float
+        Limit of the scatter [px].
+    curvature : (float, float)
+        Range of r(0.75) + r(2.75) - 2 r(1.75), both ends excluded. NaN meets neither limit.
     """
-    low, high = settings.curvature
-    curvature = ratios[0] + ratios[2] - 2 * ratios[1]
-    return bool(sigma < settings.max_sigma and low < curvature < high)
+    low, high = curvature
+    return bool(sigma < max_sigma and low < ratios[0] + ratios[2] - 2 * ratios[1] < high)
 
 
 def frat_columns(
@@ -216,14 +229,15 @@ def frat_columns(
     reference: Mapping[str, NDArray],
     exptime: float,
     gains: Mapping[str, float],
-    settings: RatioSettings,
     *,
+    faintest_fit: float = np.inf,
+    min_stars: int = 10,
     reference_exptime: float = REFERENCE_EXPTIME,
     in_fit: NDArray[np.bool_] | None = None,
     residuals: tuple[NDArray, NDArray] | None = None,
     robust: bool = False,
 ) -> tuple[dict[str, NDArray], ColourRelation]:
-    """Return the flux ratios of the matched stars of one exposure, and their colour relation.
+    """Measure the flux ratios of the matched stars of one exposure, and fit their colour relation.
 
     Parameters
     ----------
@@ -236,8 +250,10 @@ def frat_columns(
         Exposure time [s].
     gains : mapping
         Gain factor by quadrant; empty: all one. See `gain_table`.
-    settings : RatioSettings
-        Faint limit and least number of stars of the colour relation.
+    faintest_fit : float, optional
+        Limit in G [mag] of the stars that enter the colour relation.
+    min_stars : int, optional
+        With fewer there is no relation.
     reference_exptime : float, optional
         Exposure time [s] that V refers to.
     in_fit : array of bool, shape (n,), optional
@@ -258,10 +274,10 @@ def frat_columns(
     g, colour = _plain(reference["G"]), _plain(reference["BP_RP"])
     v = vis_flux(moments["FLUX"], exptime, gain_factors(moments["EXT"], gains), reference_exptime)
     gf = gaia_flux(g)
-    bright = g < settings.faintest_fit
+    bright = g < faintest_fit
     eligible = bright if in_fit is None else bright & np.asarray(in_fit, dtype=bool)
     fit = fit_colour_relation if robust else fit_reference_relation
-    relation = fit(colour, v / gf, eligible=eligible, min_stars=settings.min_stars)
+    relation = fit(colour, v / gf, eligible=eligible, min_stars=min_stars)
     model = relation_through(colour, np.round(relation.ratios, _DECIMALS))
     n, unknown = len(g), np.full(len(g), np.nan)
     dx, dy = (unknown, unknown) if residuals is None else residuals

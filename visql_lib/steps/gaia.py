@@ -118,14 +118,15 @@ def match_exposure(
         {name: np.asarray(values)[second] for name, values in stars.items()},
         exptime,
         gain_table(instrument, ratios.gain),
-        ratios,
+        faintest_fit=ratios.faintest_fit,
+        min_stars=ratios.min_stars,
         reference_exptime=instrument.photometry.reference_exptime,
         in_fit=kept,
         residuals=residuals,
         robust=solution is not None,
     )
     sigma = reference.sigma if solution is None else solution.scatter
-    accepted = is_accepted(sigma, relation.ratios, ratios)
+    accepted = is_accepted(sigma, relation.ratios, max_sigma=ratios.max_sigma, curvature=ratios.curvature)
     if not accepted:
         frat["FLAGS"] = frat["FLAGS"] | RatioFlag.NOT_ACCEPTED.value
     colours = {name: values[first] for name, values in moments.items()}
