@@ -201,7 +201,7 @@ def select(
     time_bin: str | None = None,
     space_bin: str | None = None,
 ) -> dict[str, NDArray]:
-    """Return the rows of a table of ratios with these values; None stands for any."""
+    """Select the rows of a table of ratios with these values; None stands for any."""
     wanted = {"TIME": time, "SPACE": space, "CLASS": cls, "FIELD": field}
     wanted |= {"TIME_BIN": time_bin, "SPACE_BIN": space_bin}
     keep = np.ones(len(table["TIME"]), dtype=bool)
@@ -212,7 +212,7 @@ def select(
 
 
 def not_mismatched(frat: NDArray) -> NDArray[np.bool_]:
-    """Say which stars lie within 6 robust standard deviations of the median of ln FRAT; NaN does."""
+    """Find the stars within 6 robust standard deviations of the median of ln FRAT; NaN counts as within."""
     ln_frat = np.log(_positive(frat))
     known = np.isfinite(ln_frat)
     if not known.any():
@@ -247,7 +247,7 @@ class _View:
         self.has_ratio = np.isfinite(stars.colour) & np.isfinite(stars.ln_ratio)
 
     def gathered(self, time: str, times: Bins, space: str, spaces: Bins, rule: FitRule) -> dict[str, NDArray]:
-        """Return the columns of all cells of one kind of time and of space."""
+        """Gather the columns of all cells of one kind of time and of space."""
         exposure = self.stars.exposure
         inside = (times.code >= 0) & (self.classes.code >= 0)
         member = np.flatnonzero(inside[exposure] & (spaces.code >= 0))
@@ -338,7 +338,7 @@ class _View:
 
 
 def _mean(cell: Groups, values: NDArray, wanted: NDArray[np.bool_] | None = None) -> tuple[NDArray, NDArray]:
-    """Return mean and number of the finite values of each cell, of those wanted; NaN where there are none."""
+    """Average the finite values of each cell, of those wanted, and count them; NaN where there are none."""
     counted = np.isfinite(values) if wanted is None else np.isfinite(values) & wanted
     n = cell.sums(counted.astype(np.intp))
     return cell.sums(np.where(counted, values, 0).astype(float)) / np.where(n > 0, n, np.nan), n
@@ -352,6 +352,6 @@ def _as_dates(seconds: NDArray) -> NDArray:
 
 
 def _positive(values: NDArray) -> NDArray:
-    """Return values as floats, NaN where not positive."""
+    """Convert values to floats, NaN where not positive."""
     values = np.asarray(values, dtype=float)
     return np.where(values > 0, values, np.nan)

@@ -113,7 +113,7 @@ def _is_of(record: Mapping[str, Any], place: Mapping[str, str]) -> bool:
 
 
 def _mean(loss: NDArray, error: NDArray) -> tuple[float, float]:
-    """Return the weighted mean and its error; unweighted, by the scatter, where an error is not known."""
+    """Average with weights, with its error; unweighted, by the scatter, where an error is not known."""
     if not len(loss):
         return np.nan, np.nan
     if np.isfinite(error).all() and (error > 0).all():
@@ -128,7 +128,7 @@ def _time(text: str | None) -> np.datetime64:
 
 
 def _reason(status: str, loss: float, rate: float, limits: TrendLimits) -> str:
-    """Return which limits a warning or an error comes from."""
+    """Name the limit that a warning or an error comes from."""
     if status not in ("warn", "error"):
         return ""
     limit = getattr(limits, f"{status}_loss")

@@ -28,7 +28,7 @@ _NAN3 = (np.nan, np.nan, np.nan)
 
 
 def gaia_flux(g: ArrayLike) -> NDArray:
-    """Return the reference flux Gf = 10^(-0.4 (G - 30)) / 1.5 of G magnitudes; NaN where G is."""
+    """Convert G magnitudes to the reference flux Gf = 10^(-0.4 (G - 30)) / 1.5; NaN where G is."""
     return np.asarray(10 ** (-0.4 * (_plain(g) - 30)) / 1.5)
 
 
@@ -38,12 +38,12 @@ def vis_flux(
     gain_factor: ArrayLike = 1.0,
     reference_exptime: float = REFERENCE_EXPTIME,
 ) -> NDArray:
-    """Return V [ADU]: the flux [ADU] as of `reference_exptime` [s], times the quadrant's gain factor."""
+    """Scale fluxes [ADU] to V [ADU]: as of `reference_exptime` [s], times the quadrant's gain factor."""
     return np.asarray(_plain(flux) * (reference_exptime / exptime) * np.asarray(gain_factor))
 
 
 class GainModels(Protocol):
-    """What has a name and tables of gain factors by quadrant, such as an instrument."""
+    """An instrument, or what else has a name and tables of gain factors by quadrant."""
 
     @property
     def name(self) -> str:
@@ -80,7 +80,7 @@ def gain_table(instrument: GainModels, model: str, *, optional: bool = False) ->
 
 
 def gain_factors(ext: ArrayLike, gains: Mapping[str, float]) -> NDArray:
-    """Return the gain factor of each quadrant name in `ext`.
+    """Look up the gain factor of each quadrant name in `ext`.
 
     Ones if `gains` is empty; NaN for a quadrant the table does not have.
     """
@@ -111,17 +111,17 @@ class ColourRelation:
     )  # which of the stars given are in the fit
 
     def ratio(self, bp_rp: ArrayLike) -> NDArray:
-        """Return V/Gf of the relation at colours [mag]; NaN where the colour is."""
+        """Evaluate V/Gf of the relation at colours [mag]; NaN where the colour is."""
         return np.exp(design(_plain(bp_rp)) @ np.array(self.coefficients))
 
     def error(self, bp_rp: ArrayLike) -> NDArray:
-        """Return the standard error of `ratio` at colours [mag]."""
+        """Evaluate the standard error of `ratio` at colours [mag]."""
         terms = design(_plain(bp_rp))
         variance = np.einsum("...i,ij,...j", terms, self.covariance, terms)
         return np.asarray(self.ratio(bp_rp) * np.sqrt(variance))
 
     def as_dict(self) -> dict[str, Any]:
-        """Return plain values for a table's metadata, None for NaN."""
+        """Convert to plain values for a table's metadata, None for NaN."""
         lists = ("colours", "ratios", "errors", "coefficients")
         values: dict[str, Any] = {name: _tidy(getattr(self, name)) for name in lists}
         values["covariance"] = [_tidy(row) for row in self.covariance]
@@ -193,7 +193,7 @@ def fit_reference_relation(
 def relation_through(
     bp_rp: ArrayLike, ratios: ArrayLike, colours: Sequence[float] = QUOTED_COLOURS
 ) -> NDArray:
-    """Return the ratio at colours [mag] of the relation through three quoted `ratios`.
+    """Evaluate the relation through three quoted `ratios` at colours [mag].
 
     A quadratic of BP-RP in ln; NaN where a ratio or the colour is.
     """
@@ -356,7 +356,7 @@ def _offered(colour: NDArray, ln_ratio: NDArray, eligible: NDArray[np.bool_] | N
 
 
 def _near(terms: NDArray, values: NDArray, rounds: int = 20) -> NDArray[np.bool_]:
-    """Say which values lie near the linear combination of `terms` of least absolute residuals."""
+    """Find the values near the linear combination of `terms` of least absolute residuals."""
     weights = np.ones(len(values))
     residuals = values
     for _ in range(rounds):
@@ -371,13 +371,13 @@ def _near(terms: NDArray, values: NDArray, rounds: int = 20) -> NDArray[np.bool_
 
 
 def _safe_log(ratio: ArrayLike) -> NDArray:
-    """Return the logarithm, NaN where the ratio is not positive."""
+    """Take the logarithm, NaN where the ratio is not positive."""
     values = _plain(ratio)
     return np.log(np.where(values > 0, values, np.nan))
 
 
 def _plain(values: ArrayLike) -> NDArray:
-    """Return a plain array of floats, NaN where `values` is masked."""
+    """Convert to a plain array of floats, NaN where `values` is masked."""
     return np.asarray(np.ma.filled(np.ma.asarray(values, dtype=float), np.nan))
 
 

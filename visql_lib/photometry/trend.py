@@ -202,7 +202,7 @@ def place_trend(
 
 
 def _nothing(n: int, notes: tuple[str, ...]) -> PlaceTrend:
-    """Return the trend of a place without data."""
+    """Make the trend of a place without data."""
     empty = np.full((n, 3), np.nan)
     return PlaceTrend(*(empty,) * 5, np.full((n, 3), "unknown"), np.full(3, np.nan), (), (), (), 0, notes)
 
@@ -249,7 +249,7 @@ def _find(days: Days, significance: float) -> _Found:
 
 
 def _jumps(series: Series, times: NDArray, significance: float) -> tuple[NDArray[np.bool_], NDArray]:
-    """Return which breaks jump by at least `significance` standard errors, and by how many (0: no jump).
+    """Find the breaks that jump by at least `significance` standard errors, and by how many (0: no jump).
 
     The others join their lines; the weakest first.
     """
@@ -267,7 +267,7 @@ def _jumps(series: Series, times: NDArray, significance: float) -> tuple[NDArray
 
 
 def _pooled(days: Days) -> tuple[NDArray[np.bool_], Series]:
-    """Return the mean of the colours with the least noise, and the days that have it.
+    """Average the colours with the least noise, on the days that have all of them.
 
     Colours with data on fewer than half of the days of the fullest are left
     out; the weights are the same on all days, so that a change of errors makes
@@ -334,19 +334,19 @@ def _columns_of(fits: Sequence[_Fit], terms: Sequence[NDArray]) -> tuple[NDArray
 
 
 def _row_errors(rows: Rows, days: Days) -> NDArray:
-    """Return the errors of the rows; where rows without errors are days, the scatter of the days."""
+    """Find the errors of the rows; where rows without errors are days, the scatter of the days."""
     single = len(rows.dates) == len(days.x)
     factors = [noise(days.series(c), False) if single and not rows.known[c] else 1.0 for c in range(3)]
     return np.asarray(rows.error * np.array(factors))
 
 
 def _limit(dof: float) -> float:
-    """Return how many standard errors are as sure as `SIGNIFICANT` ones of a normal distribution."""
+    """Find how many standard errors are as sure as `SIGNIFICANT` ones of a normal distribution."""
     return float(-stdtrit(dof, ndtr(-SIGNIFICANT))) if np.isfinite(dof) else SIGNIFICANT
 
 
 def _lasting(days: Days, fits: Sequence[_Fit], x: NDArray) -> NDArray:
-    """Return how many days the lines at the times `x` [d] rest on, per colour: shape (n, 3)."""
+    """Count the days that the lines at the times `x` [d] rest on, per colour: shape (n, 3)."""
     number = np.empty((len(x), len(fits)), dtype=int)
     for c, fit in enumerate(fits):
         of_day = np.searchsorted(fit.lines.breaks, days.series(c).x, side="right")
@@ -368,7 +368,7 @@ def _status(
 
 
 def _forecast(days: Days, colour: int, fit: _Fit, clean_err: float, limits: TrendLimits) -> Forecast:
-    """Return when the lines reach the configured loss; no date from fewer days than a rate needs.
+    """Forecast when the lines reach the configured loss; no date from fewer days than a rate needs.
 
     The chance that it is reached at a time is that of the line, normal with
     the covariance of its level and rate, being above: for a quantile z,

@@ -15,7 +15,7 @@ COLOURS = QUOTED_COLOURS  # BP-RP [mag] of R1, R2, R3
 
 @dataclass(frozen=True)
 class TrendLimits:
-    """What losses and rates are judged and forecast by.
+    """The limits that losses and rates are judged by, and the loss that is forecast.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ class Step:
     significance: float
 
     def record(self) -> dict[str, Any]:
-        """Return the step as plain values for a table's metadata, None where not known."""
+        """Convert the step to plain values for a table's metadata, None where not known."""
         return {
             "date": _iso(self.date),
             "date_err": _plain(self.date_err, 2),
@@ -96,7 +96,7 @@ class Forecast:
     late: np.datetime64
 
     def record(self) -> dict[str, Any]:
-        """Return the forecast as plain values for a table's metadata, None where there is none."""
+        """Convert the forecast to plain values for a table's metadata, None where there is none."""
         dates = {"date": _iso(self.date), "early": _iso(self.early), "late": _iso(self.late)}
         return {"colour": self.colour, "loss": self.loss, "reached": self.reached, **dates}
 

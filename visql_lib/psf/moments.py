@@ -78,7 +78,7 @@ def measure_moments(
 def _raw_moments(
     stamps: NDArray, axis: NDArray, dx: NDArray, dy: NDArray, sigma: float, order: int
 ) -> NDArray:
-    """Return sum(stamp * weight * x^a * y^b) as an array indexed [a, b, star]."""
+    """Sum stamp * weight * x^a * y^b over the pixels; an array indexed [a, b, star]."""
     x = axis[None, :] - dx[:, None]
     y = axis[None, :] - dy[:, None]
     powers = np.arange(order + 1)[:, None, None]

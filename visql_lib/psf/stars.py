@@ -37,7 +37,7 @@ class StarSelection:
     flags: int = 0  # SelectionFlag bits
 
     def as_dict(self) -> dict[str, Any]:
-        """Return plain values for a table's metadata, None for NaN."""
+        """Convert to plain values for a table's metadata, None for NaN."""
         return {k: None if isinstance(v, float) and np.isnan(v) else v for k, v in asdict(self).items()}
 
 
@@ -186,7 +186,7 @@ def select_between(
 def _columns(
     catalogue: Mapping[str, NDArray], min_b_image: float
 ) -> tuple[NDArray, NDArray, NDArray[np.bool_]]:
-    """Return FLUX_RADIUS, FLUX_AUTO, and which detections are thick enough to be stars."""
+    """Pick FLUX_RADIUS, FLUX_AUTO, and which detections are thick enough to be stars."""
     radius = np.asarray(catalogue["FLUX_RADIUS"], dtype=float)
     flux = np.asarray(catalogue["FLUX_AUTO"], dtype=float)
     return radius, flux, np.asarray(catalogue["B_IMAGE"]) > min_b_image
@@ -237,6 +237,6 @@ def _fullest_region(
 
 
 def _median_near(radius: NDArray, centre: float, factor: float) -> float:
-    """Return the median of the radii within a factor of `centre`, NaN if there is none."""
+    """Find the median of the radii within a factor of `centre`, NaN if there is none."""
     near = radius[(radius > centre / factor) & (radius < centre * factor)]
     return float(np.median(near)) if len(near) else np.nan

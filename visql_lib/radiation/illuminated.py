@@ -1,4 +1,4 @@
-"""Which part of the detectors is illuminated by solar X-rays, and how brightly."""
+"""The part of the detectors that solar X-rays illuminate: its area and rate."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def illuminated_part(
 def _bright(
     number: NDArray, area: NDArray, judged: NDArray[np.bool_], unilluminated: _Unilluminated, sigma: float
 ) -> NDArray[np.bool_]:
-    """Return bins that are significant, alone or with the eight around them, and are not on their own."""
+    """Find bins that are significant, alone or with the eight around them, and are not on their own."""
     alone, together = _significances(number, area, judged, unilluminated.density)
     bright = judged & (
         (alone > sigma * unilluminated.spread) | (together > sigma * unilluminated.spread_together)
@@ -108,7 +108,7 @@ def _bright(
 def _significances(
     number: NDArray, area: NDArray, judged: NDArray[np.bool_], density: float
 ) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
-    """Return the significance of each bin alone, and of eight of nine with those around it.
+    """Compute the significance of each bin alone, and of eight of nine with those around it.
 
     The brightest of the nine is left out, or a single bright star would light them all.
     """
@@ -120,7 +120,7 @@ def _significances(
 
 
 def significance(number: NDArray, expected: NDArray) -> NDArray[np.floating]:
-    """Return how far counts lie above what is expected, in sigma of a Gaussian; negative below.
+    """Measure how far counts lie above what is expected, in sigma of a Gaussian; negative below.
 
     The signed root of the deviance, half a count taken off: as good as the exact
     Poisson probability, down to a fraction of an expected count.
@@ -176,7 +176,7 @@ def _with_spread(
 
 
 def _lower_scatter(values: NDArray) -> float:
-    """Return the scatter of the emptier bins, at least 1: fuller ones may be illuminated."""
+    """Measure the scatter of the emptier bins, at least 1: fuller ones may be illuminated."""
     low, middle = np.percentile(values, [15.87, 50])
     return max(1.0, float(middle - low))
 
@@ -191,7 +191,7 @@ def _shifted(values: NDArray, reach: int) -> Iterator[NDArray]:
 
 
 def _sum(values: NDArray, reach: int) -> NDArray[np.floating]:
-    """Return sums over each bin and those around it."""
+    """Sum over each bin and those around it."""
     total = np.zeros(values.shape)
     for part in _shifted(values, reach):
         total += part
@@ -199,7 +199,7 @@ def _sum(values: NDArray, reach: int) -> NDArray[np.floating]:
 
 
 def _largest(values: NDArray) -> NDArray[np.floating]:
-    """Return the largest of each bin and the eight around it."""
+    """Find the largest of each bin and the eight around it."""
     found = np.full(values.shape, -np.inf)
     for part in _shifted(values, 1):
         np.maximum(found, part, out=found)
@@ -218,7 +218,7 @@ def _filled(illuminated: NDArray[np.bool_], judged: NDArray[np.bool_]) -> NDArra
 
 
 def _inner(illuminated: NDArray[np.bool_], judged: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return the illuminated bins that are not beside the unilluminated part."""
+    """Find the illuminated bins that are not beside the unilluminated part."""
     return illuminated & (_sum(judged & ~illuminated, 1) == 0)
 
 
@@ -251,7 +251,7 @@ def _trimmed(
 def _illuminated_area(
     above: NDArray, area: NDArray, judged: NDArray[np.bool_], illuminated: NDArray[np.bool_]
 ) -> float:
-    """Return the illuminated area [cm2]: bins at the edge count by what they hold, compared with inner ones.
+    """Measure the illuminated area [cm2]: bins at the edge count by what they hold against inner ones.
 
     Slivers of bins at the edges of detectors follow the bins around them.
     """

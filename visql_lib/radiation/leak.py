@@ -1,4 +1,4 @@
-"""At which angles to the Sun X-rays reach the detectors, and how many per unit of its flux."""
+"""The leak of solar X-rays to the detectors: at which angles to the Sun, and how many per its flux."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Leakage:
 
 
 def with_angles(exposures: Mapping[str, NDArray], angles: Mapping[str, NDArray] | None) -> dict[str, NDArray]:
-    """Return exposures with SAA, ALPHA [deg] and GOES_FLUX [W m-2] of a table of angles.
+    """Join exposures with SAA, ALPHA [deg] and GOES_FLUX [W m-2] of a table of angles.
 
     Parameters
     ----------
@@ -150,7 +150,7 @@ def _cells(
 
 
 def _cell(flux: NDArray, illuminated_area: NDArray, found: Leakage) -> dict[str, float]:
-    """Return the leakage of the exposures of one bin: ratio of means, or the most telling upper limit."""
+    """Average the leakage of the exposures of one bin: ratio of means, or the most telling upper limit."""
     n, n_illuminated = len(flux), int(found.illuminated.sum())
     values: dict[str, float] = {"N_EXPOSURES": n, "N_LIT": n_illuminated}
     values |= {"GOES_FLUX": float(flux.mean()) if n else math.nan, "DETECTED": n_illuminated > 0}

@@ -48,7 +48,7 @@ class Grid:
 
     @classmethod
     def from_meta(cls, values: Mapping[str, Any]) -> Self:
-        """Return the grid that a table of maps describes."""
+        """Rebuild the grid that a table of maps describes."""
         return cls(**values)
 
     @property
@@ -67,14 +67,14 @@ class Grid:
         return self.y0 + self.dy * np.arange(self.ny + 1)
 
     def count(self, x: NDArray, y: NDArray) -> NDArray[np.int64]:
-        """Return the number of points per bin, shape (ny, nx); NaN and points outside are left out."""
+        """Count points per bin, shape (ny, nx); NaN and points outside are left out."""
         fx, fy = (x - self.x0) / self.dx, (y - self.y0) / self.dy
         inside = (fx >= 0) & (fx < self.nx) & (fy >= 0) & (fy < self.ny)
         flat = fy[inside].astype(np.int32) * np.int32(self.nx) + fx[inside].astype(np.int32)
         return np.bincount(flat, minlength=self.nx * self.ny).reshape(self.ny, self.nx)
 
     def fill(self, ix: NDArray, iy: NDArray, number: NDArray) -> NDArray[np.int64]:
-        """Return the map, shape (ny, nx), of which `ix`, `iy`, `number` list the bins that are not empty."""
+        """Rebuild the map, shape (ny, nx), of which `ix`, `iy`, `number` list the bins that are not empty."""
         found = np.zeros((self.ny, self.nx), dtype=np.int64)
         found[iy, ix] = number
         return found
@@ -95,13 +95,13 @@ def map_grids(bins: Mapping[str, float], extent: float) -> dict[str, Grid]:
 
 
 def radius_flux(flux: NDArray, flux_radius: NDArray, grid: Grid) -> NDArray[np.int64]:
-    """Return the diagram of FLUX_RADIUS [px] against log10 FLUX_AUTO [ADU] of all detections."""
+    """Count all detections in the diagram of FLUX_RADIUS [px] against log10 FLUX_AUTO [ADU]."""
     bright = np.flatnonzero((flux >= 10.0**grid.y0) & (flux_radius < grid.x0 + grid.nx * grid.dx))
     return grid.count(flux_radius[bright], np.log10(flux[bright]))
 
 
 def excess(number: NDArray) -> float:
-    """Return the count of the tenth-fullest bin of a map less that of the median bin of all.
+    """Subtract the count of the median bin of a map from that of the tenth-fullest.
 
     Empty bins beside the detectors count, as in the original. A map of fewer
     than ten bins gives that of its emptiest.

@@ -66,7 +66,7 @@ def sensitive_time(exptime: float, readout_time: float) -> float:
 
 
 def count_error(number: ArrayLike) -> NDArray[np.floating]:
-    """Return the Poisson error of counts: their square root; 1.84 for no count.
+    """Estimate the Poisson error of counts: their square root; 1.84 for no count.
 
     Where nothing was counted the true number is below 1.84 with 84 %
     probability, as far above as one sigma reaches.
@@ -76,7 +76,7 @@ def count_error(number: ArrayLike) -> NDArray[np.floating]:
 
 
 def rates(numbers: Mapping[str, ArrayLike], area: ArrayLike, time: float) -> dict[str, NDArray[np.floating]]:
-    """Return rates of particles and their Poisson errors.
+    """Compute rates of particles and their Poisson errors.
 
     Parameters
     ----------

@@ -191,7 +191,7 @@ class _Field:
         return sorted(set(self.ccd.tolist()))
 
     def missing(self, min_stars: int) -> SolutionFlag:
-        """Return why no solution can be looked for; no flag if it can."""
+        """Flag why no solution can be looked for; no flag if it can."""
         flags = SolutionFlag(0)
         if not len(self.star):
             flags |= SolutionFlag.NO_STARS
@@ -202,7 +202,7 @@ class _Field:
         return flags
 
     def pairs(self, first: NDArray, second: NDArray, boresight: Boresight) -> Pairs:
-        """Return matched stars for the fit."""
+        """Collect matched stars for the fit."""
         return Pairs(
             self.ccd[first], self.x[first], self.y[first], self.ra[second], self.dec[second], boresight
         )
@@ -210,7 +210,7 @@ class _Field:
     def search(
         self, offset: float, roll: float, radius: float, scales: tuple[float, ...], bend: bool
     ) -> tuple[NDArray, NDArray, Boresight, float] | None:
-        """Return indices of pairs, boresight and scale near the truth, or None."""
+        """Find indices of pairs, boresight and scale near the truth, or None."""
         lost = not np.isfinite(self.header.pa)
         assumed = replace(self.header, pa=0.0) if lost else self.header
         on_sky = self.geometry.distortion.apply(*self.geometry.true_of(self.ccd, self.x, self.y))
@@ -242,7 +242,7 @@ class _Field:
 
 
 def _bearable(model: Model, n: int) -> Model:
-    """Return the model, cut down to what n pairs bear."""
+    """Cut a model down to what n pairs bear."""
     if n >= 80:
         return model
     degree = min(model.degree, 2 if n >= 40 else 1)
@@ -312,7 +312,7 @@ def _solution(
 
 
 def _wrong(header: Boresight, boresight: Boresight) -> SolutionFlag:
-    """Return what was wrong with a header."""
+    """Flag what was wrong with a header."""
     flags = SolutionFlag(0)
     off = project(boresight.ra, boresight.dec, replace(header, pa=0.0))
     if np.hypot(*off) * 3600 > WRONG_BORESIGHT:
@@ -324,7 +324,7 @@ def _wrong(header: Boresight, boresight: Boresight) -> SolutionFlag:
 
 
 def _errors(pointing: Pointing) -> tuple[float, float, float, float]:
-    """Return the standard errors of RA, Dec [arcsec on the sky], PA [deg] and scale."""
+    """Derive the standard errors of RA, Dec [arcsec on the sky], PA [deg] and scale."""
     c, s = np.cos(pointing.boresight.roll), np.sin(pointing.boresight.roll)
     to_sky = np.array([[-c, s], [s, c]])
     on_sky = np.diag(to_sky @ pointing.covariance[:2, :2] @ to_sky.T)
@@ -334,7 +334,7 @@ def _errors(pointing: Pointing) -> tuple[float, float, float, float]:
 
 
 def _cross_validated(pairs: Pairs, fit: Fit, model: Model) -> float:
-    """Return the rms per axis [px] of kept pairs about fits to the others."""
+    """Measure the rms per axis [px] of kept pairs about fits to the others."""
     kept = np.flatnonzero(fit.kept)
     fold = np.random.default_rng(1).permutation(len(kept)) % _FOLDS
     pointing = fit.pointings[0]

@@ -108,7 +108,7 @@ def fit_geometry(
 def geometry_of_columns(
     columns: Mapping[str, ArrayLike], cubic_x: Sequence[float], cubic_y: Sequence[float]
 ) -> FocalPlaneGeometry:
-    """Return the geometry that a table of CCDs and the cubic's coefficients describe.
+    """Rebuild the geometry that a table of CCDs and the cubic's coefficients describe.
 
     CCDs whose shift is NaN stand where they should.
     """
@@ -124,7 +124,7 @@ def geometry_of_columns(
 
 
 def empty_columns(names: Sequence[str]) -> Columns:
-    """Return `GEOMETRY_COLUMNS` of CCDs about which nothing is known: no stars, all else NaN."""
+    """Make `GEOMETRY_COLUMNS` of CCDs about which nothing is known: no stars, all else NaN."""
     columns: Columns = {name: np.full(len(names), np.nan) for name in GEOMETRY_COLUMNS}
     columns["CCD"] = np.array(names, dtype=str)
     for name in ("N", "N_OUTLIERS", "FLAGS"):
@@ -133,7 +133,7 @@ def empty_columns(names: Sequence[str]) -> Columns:
 
 
 def ccd_columns(ccd: NDArray, fit: Fit, names: Sequence[str], model: Model) -> Columns:
-    """Return `GEOMETRY_COLUMNS` of a fit, a row for each of `names`.
+    """Make `GEOMETRY_COLUMNS` of a fit, a row for each of `names`.
 
     Parameters
     ----------

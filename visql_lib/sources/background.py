@@ -41,7 +41,7 @@ class Background(NamedTuple):
 
 @compiled(fastmath=True)
 def _sums(values, low, high):
-    """Return number, sum and sum of squares of the values between two limits."""
+    """Sum the values between two limits: their number, sum, and sum of squares."""
     number = total = squares = 0.0
     for i in range(len(values)):
         v = values[i]
@@ -55,7 +55,7 @@ def _sums(values, low, high):
 
 @compiled(fastmath=True)
 def _sums_of_all(values):
-    """Return sum and sum of squares."""
+    """Sum values and their squares."""
     total = squares = 0.0
     for i in range(len(values)):
         w = np.float64(values[i])
@@ -113,7 +113,7 @@ def _count_integers(values, low, high, histogram, aside, places):
 
 @compiled(fastmath=True)
 def _sums_of_integers(histogram, low, first, last):
-    """Return number, sum and sum of squares of the counted numbers from `first` to `last`."""
+    """Sum the counted numbers from `first` to `last`: their number, sum, and sum of squares."""
     number = total = squares = 0.0
     for v in range(first, last + 1):
         c, w = np.float64(histogram[v - low + 1]), np.float64(v)
@@ -144,7 +144,7 @@ def _bins_of_integers(histogram, low, first, last, scale, offset, levels, bins, 
 
 @compiled()
 def _median_bin(bins, counts, low, high):
-    """Return the median of the occupied bins low..high-1, as a place on the axis of bins.
+    """Find the median of the occupied bins low..high-1, as a place on the axis of bins.
 
     It is approached from both ends at once and interpolated where they meet.
     """
@@ -172,7 +172,7 @@ def _median_bin(bins, counts, low, high):
 
 @compiled()
 def _mode(bins, counts, n, levels):
-    """Return mode and sigma of a histogram in units of bins, clipped at 3 sigma about the median."""
+    """Estimate mode and sigma of a histogram in units of bins, clipped at 3 sigma about the median."""
     low, high = 0, n
     sigma, last = 10.0 * (levels - 1), 1.0
     mean = median = 0.5 * (levels - 1)
@@ -208,7 +208,7 @@ def _mode(bins, counts, n, levels):
 
 @compiled()
 def _mesh_statistics(pixels, total, squares, whole, histogram, aside, places, bins, counts):
-    """Return level and noise of a mesh from its pixels, their sum and their sum of squares.
+    """Estimate level and noise of a mesh from its pixels, their sum and their sum of squares.
 
     Of whole numbers few occur many times: they are counted once, for all that follows.
     """
@@ -245,7 +245,7 @@ def _mesh_statistics(pixels, total, squares, whole, histogram, aside, places, bi
 
 @compiled()
 def _meshes(raw, bad, mesh, whole, share):
-    """Return level and noise of every mesh; NaN where less than a share of its pixels is left."""
+    """Estimate level and noise of every mesh; NaN where less than a share of its pixels is left."""
     ny, nx = raw.shape
     masked = bad.size > 0
     my, mx = (ny + mesh - 1) // mesh, (nx + mesh - 1) // mesh
@@ -292,7 +292,7 @@ def _good_pixels(raw, bad, out):
 
 @compiled()
 def _median(values, ordered):
-    """Return the median of an odd number of values, which are sorted into the buffer `ordered`."""
+    """Find the median of an odd number of values, which are sorted into the buffer `ordered`."""
     n = 0
     for row in values:
         for v in row:
@@ -307,7 +307,7 @@ def _median(values, ordered):
 
 @compiled()
 def _filtered(values, width):
-    """Return the running median of a map; near an edge the window shrinks and stays centred."""
+    """Smooth a map by a running median; near an edge the window shrinks and stays centred."""
     ny, nx = values.shape
     out = np.empty_like(values)
     half = width // 2

@@ -187,7 +187,7 @@ def _checked_error(
 
 
 def _checked_gain(gain: float | None) -> float:
-    """Return the gain, infinite where there is none: no Poisson noise."""
+    """Check a gain; without one it is infinite: no Poisson noise."""
     if gain is None:
         return math.inf
     if not gain > 0:

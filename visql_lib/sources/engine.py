@@ -30,7 +30,7 @@ def _number_places(pixel, place):
 
 @compiled()
 def _source_at(k, starts):
-    """Return the source whose pixels include index `k`: the last that begins before it."""
+    """Find the source whose pixels include index `k`: the last that begins before it."""
     low, high = 0, len(starts)
     while high - low > 1:
         middle = (low + high) // 2
@@ -84,7 +84,7 @@ def _detect(
     threshold: np.float32,
     parameters: DetectionParameters,
 ) -> tuple[NDArray, NDArray, NDArray]:
-    """Return all sources, the source each one was merged into, and the owner of each pixel.
+    """Find all sources, the source each one was merged into, and the owner of each pixel.
 
     ``data`` receives the bordered image less its background; ``threshold`` is in ADU.
     """

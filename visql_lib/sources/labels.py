@@ -30,7 +30,7 @@ _BEYOND = np.int32(2147483647)  # a column after all others
 
 @compiled()
 def grown(values, size):
-    """Return a copy with room for `size` elements."""
+    """Copy an array, with room for `size` elements."""
     out = np.empty(size, values.dtype)
     out[: len(values)] = values
     return out
@@ -56,7 +56,7 @@ def _filter_row(above, row, below, out):
 
 @compiled(fastmath=True)
 def _greatest(row):
-    """Return the greatest value."""
+    """Find the greatest value."""
     top = row[0]
     for i in range(1, len(row)):
         top = max(top, row[i])

@@ -82,7 +82,7 @@ def bad_pixels(data: NDArray, mask: NDArray[np.bool_] | None) -> NDArray[np.bool
 
 
 def _plain(image: NDArray) -> NDArray:
-    """Return the image in one of two types, so that not more are compiled: uint16 as it is, or float32."""
+    """Convert an image to one of two types, so that not more are compiled: uint16 as it is, or float32."""
     if image.dtype == np.uint16 and image.flags.carray:
         return image
     return np.ascontiguousarray(image, dtype=np.float32)
