@@ -157,17 +157,19 @@ def test_detections_are_those_of_sep_with_the_same_mask():
     ours = detect_sources(image, 1.5, mask=mask)
     columns = ours.columns
     assert_allclose([ours.background, ours.rms], [background.globalback, background.globalrms], rtol=1e-4)
-    near = beside(mask, 6)
-    bright = theirs[theirs["flux"] > 500]
-    away = [one for one in bright if not near[int(one["y"]), int(one["x"])]]
-    expected = [star for star in stars if not near[int(star[1] - 1), int(star[0] - 1)]]
-    assert len(away) == len(expected) > 40
-    for one in away:
+    # sep does not mask the first row it filters, and sees the bad column there.
+    bright = theirs[(theirs["flux"] > 500) & (theirs["y"] > 2)]
+    assert len(bright) > 50
+    for one in bright:
         row = at(columns, one["x"] + 1, one["y"] + 1)
         place = [columns["X_IMAGE"][row] - 1, columns["Y_IMAGE"][row] - 1]
         assert_allclose(place, [one["x"], one["y"]], atol=1e-3)
-    x, y = (np.rint(columns[name] - 1).astype(int) for name in ("X_IMAGE", "Y_IMAGE"))
-    assert not mask[y, x].any()
+    assert np.sum(columns["FLUX_AUTO"] > 500) == len(bright)
+    near = beside(mask, 2)
+    whole = [(x, y) for x, y, _ in stars if not near[int(y - 1), int(x - 1)]]
+    assert len(whole) > 50
+    for place in whole:
+        at(columns, *place)
 
 
 def test_sources_that_touch_the_mask_are_flagged(detected):
@@ -180,6 +182,18 @@ def test_sources_that_touch_the_mask_are_flagged(detected):
     assert flags[0] == MASKED
     assert flags[1] & SourceFlag.APERTURE_INCOMPLETE
     assert flags[2:] == [0, 0, 0]
+
+
+@pytest.mark.parametrize("flux", [3e3, 3e4])
+def test_a_bad_column_of_one_pixel_does_not_cut_a_star_in_two(detected, flux):
+    image, mask = stars_image(3, [(100.2, 100.3, flux)]), bad_column(99, 1)
+    image[mask] = 60000
+    columns = detected(image, mask=mask).columns
+    row = at(columns, 100.2, 100.3)
+    assert np.sum(np.hypot(columns["X_IMAGE"] - 100.2, columns["Y_IMAGE"] - 100.3) < 8) == 1
+    assert_allclose([columns["X_IMAGE"][row], columns["Y_IMAGE"][row]], [100.2, 100.3], atol=0.15)
+    assert columns["FLAGS"][row] & MASKED == MASKED
+    assert not columns["FLAGS"][row] & SourceFlag.SATURATED
 
 
 def test_the_flux_under_a_masked_pixel_is_that_of_its_mirror_image(detected):

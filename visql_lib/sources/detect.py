@@ -86,13 +86,14 @@ def detect_sources(
 ) -> Detections:
     """Detect and measure the sources of an image.
 
-    Masked pixels, and those that are not finite, enter neither the background nor
-    any detection, and no sum of pixels: in apertures they are replaced as those of
-    neighbours are, by their mirror image about the source (engine sep: the mean of
-    the aperture). A source with such pixels in its Kron aperture is flagged
-    APERTURE_INCOMPLETE, one that touches them ISOPHOTE_INCOMPLETE, and NEIGHBOURS
-    if they are more than a tenth of the aperture. A line of masked pixels across a
-    source may cut it in two.
+    The values of masked pixels, and of those that are not finite, enter neither the
+    background nor any detection or sum. As in ``sep``, they count as background in
+    the image that is filtered and searched: what the filter spreads to them from
+    around keeps a star whole that a bad column of one pixel crosses; a wider gap cuts
+    it. In apertures they are replaced as the pixels of neighbours are, by their mirror
+    image about the source (engine sep: by the mean of the aperture). A source with such
+    pixels in its Kron aperture is flagged APERTURE_INCOMPLETE, one that touches them
+    ISOPHOTE_INCOMPLETE, and (engine fast) NEIGHBOURS if they are more than a tenth of the aperture.
 
     Parameters
     ----------

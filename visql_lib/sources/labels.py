@@ -122,7 +122,7 @@ def _list_saturated(line, saturation, begin, hot, hots):
 
 @compiled()
 def _clear(row, bad):
-    """Set the bad pixels of a row to 0, which is below every threshold."""
+    """Set the bad pixels of a row to 0, the level of the background."""
     for x in range(len(row)):
         if bad[x]:
             row[x] = 0
@@ -137,7 +137,8 @@ def find_runs(raw, bad, data, nodes, curvature, mesh, threshold, saturation):
     raw : array, shape (ny, nx)
         Pixels [ADU].
     bad : bool array, shape (ny, nx), or empty
-        Pixels left out: they count as 0 after subtraction, and are in no run.
+        Pixels left out: they count as 0 after subtraction. After filtering they hold what their
+        neighbours spread to them, so that a line of one pixel does not cut a source in two.
     data : float32 array, shape (ny + 2, nx + 2)
         Receives the pixels less their background [ADU], with a border of zeros.
     nodes, curvature, mesh
@@ -189,8 +190,6 @@ def find_runs(raw, bad, data, nodes, curvature, mesh, threshold, saturation):
             after[:] = 0
         elif y >= 0:
             _filter_row(data[y], data[y + 1], data[y + 2], after[1:-1])
-            if masked:
-                _clear(after[1:-1], bad[y])
         if y > 0:
             _mark_peaks(before, middle, after, first, last, place, rows[y - 1], rows[y], peak)
         if y < 0 or y == ny:  # before the first row and after the last
