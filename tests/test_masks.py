@@ -172,6 +172,19 @@ def test_detections_are_those_of_sep_with_the_same_mask():
         at(columns, *place)
 
 
+def test_a_mask_that_begins_in_the_first_row_changes_nothing_beside_it(detected):
+    """Stars at the edge, 4 px beside a bad column: their apertures see it, their isophotes do not."""
+    stars = [(60.3, 3.6, 2e4), (200.2, 252.8, 2e4)]
+    image, mask = stars_image(stars=stars), bad_column(66, 2) | bad_column(206, 2)
+    expected = detected(image)
+    image[mask] = 50000
+    found = detected(image, mask=mask)
+    assert len(found.columns["X_IMAGE"]) == len(expected.columns["X_IMAGE"])
+    for place in ((x, y) for x, y, _ in stars):
+        new, old = at(found.columns, *place), at(expected.columns, *place)
+        assert_allclose(found.columns["FLUX_AUTO"][new], expected.columns["FLUX_AUTO"][old], rtol=0.03)
+
+
 def test_sources_that_touch_the_mask_are_flagged(detected):
     image = stars_image()
     mask = np.zeros(SHAPE, bool)

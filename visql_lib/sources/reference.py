@@ -37,6 +37,8 @@ def measure(image: NDArray, mask: NDArray[np.bool_] | None, parameters: Detectio
     rms = float(background.globalrms)
     error = rms if parameters.error is None else parameters.error
     background.subfrom(data)
+    if bad is not None:
+        data[bad] = 0  # sep does not mask the first row that it filters
     objects, segments = _extract(data, bad, error, parameters)
     columns = _measure(data, bad, objects, segments, error, parameters)
     columns["FLAGS"] = _flags(image, objects, segments, columns, parameters.saturation)
