@@ -97,14 +97,14 @@ def leakage(
     )
 
 
-def leak_table(exposures: Mapping[str, NDArray], found: Leakage) -> dict[str, NDArray]:
+def leak_table(exposures: Mapping[str, NDArray], leak: Leakage) -> dict[str, NDArray]:
     """Bin exposures in angles to the Sun and in its X-ray flux.
 
     Parameters
     ----------
     exposures : mapping of arrays, shape (n,)
         Rows of MONTH_RADIATION `with_angles`.
-    found : Leakage
+    leak : Leakage
         Solar X-rays of the same exposures, as `leakage` measures them.
 
     Returns
@@ -114,13 +114,13 @@ def leak_table(exposures: Mapping[str, NDArray], found: Leakage) -> dict[str, ND
         and ALPHA with all fluxes first, then by decade of the flux.
     """
     saa, alpha, flux = (np.asarray(exposures[n], dtype=float) for n in ANGLE_COLUMNS)
-    known = np.isfinite(found.rate) & np.isfinite(saa) & np.isfinite(alpha) & (flux > 0)
+    known = np.isfinite(leak.rate) & np.isfinite(saa) & np.isfinite(alpha) & (flux > 0)
     illuminated_area = np.asarray(exposures["LIT_AREA"], dtype=float)
     rows = [
-        cell | _cell(flux[members], illuminated_area[members], _part(found, members))
+        cell | _cell(flux[members], illuminated_area[members], _part(leak, members))
         for cell, members in _cells(saa, alpha, flux, np.flatnonzero(known))
     ]
-    names = rows[0] if rows else _cell(np.empty(0), np.empty(0), _part(found, np.empty(0, dtype=np.intp)))
+    names = rows[0] if rows else _cell(np.empty(0), np.empty(0), _part(leak, np.empty(0, dtype=np.intp)))
     columns = [*("SAA_MIN", "SAA_MAX", "ALPHA_MIN", "ALPHA_MAX", "FLUX_MIN", "FLUX_MAX"), *names]
     return {name: np.array([row[name] for row in rows]) for name in dict.fromkeys(columns)}
 

@@ -226,11 +226,11 @@ class Difference:
     turn: float
 
 
-def compare(found: Boresight, reference: Boresight) -> Difference:
+def compare(boresight: Boresight, reference: Boresight) -> Difference:
     """Measure how far a boresight lies from another; ``turn`` is NaN where a PA is not known."""
     # With PA 0 the axes of the focal plane are north and east.
-    north, east = project(found.ra, found.dec, Boresight(reference.ra, reference.dec, 0.0))
-    turn = float(wrapped(found.pa - reference.pa))
+    north, east = project(boresight.ra, boresight.dec, Boresight(reference.ra, reference.dec, 0.0))
+    turn = float(wrapped(boresight.pa - reference.pa))
     return Difference(float(east) * 3600, float(north) * 3600, turn)
 
 

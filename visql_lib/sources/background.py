@@ -30,13 +30,22 @@ class Background(NamedTuple):
     ``nodes`` are the filtered levels of the meshes [ADU] and ``curvature`` a
     sixth of their second derivatives along y, for the spline, both of shape
     (meshes in y, meshes in x); ``level`` and ``noise`` [ADU] are the medians of
-    level and noise over the meshes.
+    level and noise over the meshes, whose side is ``mesh`` [px].
     """
 
     nodes: NDArray
     curvature: NDArray
     level: float
     noise: float
+    mesh: int = 64
+
+    def image(self, shape: tuple[int, int]) -> NDArray[np.float32]:
+        """Evaluate the background at every pixel of an image of a shape (ny, nx) [ADU]."""
+        out = np.empty(shape, np.float32)
+        nothing, buffers = np.zeros(shape[1], np.float32), np.empty((3, self.nodes.shape[1]), np.float32)
+        for y in range(shape[0]):
+            subtract_row(nothing, y, self.nodes, self.curvature, self.mesh, *buffers, out[y])
+        return np.negative(out, out)
 
 
 @compiled(fastmath=True)
@@ -422,7 +431,7 @@ def background_of(pixels: Pixels, mesh: int, mesh_filter: int) -> Background:
     rms = float(np.median(noise))
     if rms <= 0 and (noise > 0).any():
         rms = float(np.median(noise[noise > 0]))
-    return Background(level, _curvature_y(level), float(np.median(level)), rms)
+    return Background(level, _curvature_y(level), float(np.median(level)), rms, mesh)
 
 
 def fit_background(

@@ -95,7 +95,7 @@ def _detect(
         data,
         background.nodes,
         background.curvature,
-        parameters.mesh,
+        background.mesh,
         threshold,
         np.float32(parameters.saturation),
     )
