@@ -20,7 +20,7 @@ from common import Figures, measured
 from numpy.typing import NDArray
 
 from visql_lib.config import RadiationSettings
-from visql_lib.radiation.maps import Grid
+from visql_lib.radiation.maps import map_grids
 from visql_lib.tables import write_table
 from visql_lib.tables.provenance import actual_checksum
 from visql_lib.tables.radiation import GOES_SERIES, RADIATION_MAPS
@@ -36,12 +36,14 @@ _MEANS = {"xray": 40.0, "cosmic": 60.0, "proton": 0.05, "rf": 100.0}  # counts p
 def maps(random: np.random.Generator) -> tuple[dict[str, NDArray], dict]:
     """Return a table of maps that is as full as a real one, and its metadata."""
     parts, meta = [], {}
+    settings = RadiationSettings()
+    grids = map_grids(settings.bins, settings.extent)
     for name, mean in _MEANS.items():
-        grid = Grid.of(name, RadiationSettings())
+        grid = grids[name]
         iy, ix = np.mgrid[: grid.ny, : grid.nx]
         at = random.integers(grid.nx, size=2)
-        lit = 1 + 5 * np.exp(-((ix - at[0]) ** 2 + (iy - at[1]) ** 2) / 60)
-        counts = random.poisson(mean * lit)
+        brightness = 1 + 5 * np.exp(-((ix - at[0]) ** 2 + (iy - at[1]) ** 2) / 60)
+        counts = random.poisson(mean * brightness)
         y, x = np.nonzero(counts)
         parts.append((np.full(len(x), name), x, y, counts[y, x]))
         meta[name] = grid.meta

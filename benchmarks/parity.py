@@ -80,7 +80,7 @@ def pairs(image: NDArray, settings: CatalogSettings, reference: sextractor.Refer
     """Measure an image with both; return the objects both found. Parameters as of `compare`."""
     reference = reference or sextractor.measure(image, settings)
     theirs = reference.columns
-    found = detect_sources(image, settings, sextractor.SATURATION)
+    found = detect_sources(image, **settings.model_dump(), saturation=sextractor.SATURATION)
     ours = found.columns
     here = np.c_[theirs["X_IMAGE"], theirs["Y_IMAGE"]]
     there = np.c_[ours["X_IMAGE"], ours["Y_IMAGE"]]

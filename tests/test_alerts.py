@@ -35,12 +35,12 @@ from visql_lib.archives.errors import PassingError, SourceError
 from visql_lib.archives.notify import Patience, post_json, send_mail, sign_of_life
 from visql_lib.cli.alerts import command, limit_file, refresh
 from visql_lib.config import FetchSettings, Settings, settings_from_mapping
-from visql_lib.config.sky_settings import TrendSettings
 from visql_lib.config.thresholds import Thresholds
 from visql_lib.errors import ConfigError
 from visql_lib.live.errors import BusyError
 from visql_lib.live.lock import InstanceLock
 from visql_lib.photometry.month_trend import month_trend
+from visql_lib.photometry.trend_records import TrendLimits
 from visql_lib.site.alerts import Alert, Told, due, stamp, update
 from visql_lib.site.alerts import told as noted
 from visql_lib.site.feed import feed_text
@@ -331,8 +331,8 @@ def test_value_and_limit_are_in_the_sentence_as_the_trend_really_says_it(
     words = {"SPACE": "fpa", "SPACE_BIN": "fpa", "CLASS": "long", "FIELD": "all", "STATUS": status}
     table = {name: np.array([value]) for name, value in {**numbers, **words}.items()}
     table["DATE"] = np.array(["2024-07-28T02:00:00"], dtype="datetime64[us]")
-    settings = TrendSettings()
-    (said,) = month_trend(table, [], [], "202407", settings)["REASON"]
+    settings = TrendLimits()
+    (said,) = month_trend(table, [], [], "202407", limits=settings)["REASON"]
     month = month_with("202407", Trend("long", 0.75, status, str(said)))
     (alert,) = update(None, [month], observe([month], LIMITS), LIMITS, utc("2024-07-29T00:00:00"), DAYS)
     value, limit, unit = expected

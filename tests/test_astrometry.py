@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from visql_lib.config.sky_settings import AstrometrySettings
 from visql_lib.flags import SolutionFlag
 from visql_lib.simulate.field import star_field
 from visql_lib.sky.astrometry import solve_exposure
@@ -26,8 +25,8 @@ from visql_lib.tables.legacy_read import read_moments
 EXAMPLE = "vis_20240713/C_20240713_032840_W_52167482.VIS.bin_01_01"
 POINTING = Boresight(56.24568699, -55.71421686, 46.21774651)
 NAMES = [f"{row}-{column}" for row in range(1, 7) for column in range(1, 7)]
-SHIFT = AstrometrySettings(geometry="shift")
-AFFINE = AstrometrySettings(geometry="affine")
+SHIFT = {"per_ccd": "shift"}
+AFFINE = {"per_ccd": "affine"}
 
 
 def _csv(path):
@@ -193,7 +192,7 @@ def _geometry(vis, seed=1):
     row, column = np.divmod(np.arange(36), 6)
     design = np.column_stack([np.ones(36), 0.12 * column - 0.3, 0.13 * row - 0.325])
     shifts -= design @ np.linalg.lstsq(design, shifts, rcond=None)[0]
-    return FocalPlaneGeometry.of(vis, dict(zip(NAMES, map(tuple, shifts), strict=True)))
+    return FocalPlaneGeometry.of(vis.sky_distortion, dict(zip(NAMES, map(tuple, shifts), strict=True)))
 
 
 @cache
@@ -243,8 +242,8 @@ def test_a_wrong_header_is_found_and_said(vis, x, y, turn, known):
     stars, reference, index = _exposure(_geometry(vis), TRUE, 1)
     header = moved_boresight(TRUE, x, y, np.radians(turn or 77.0))
     header = header if turn else replace(header, pa=np.nan)
-    start = FocalPlaneGeometry.of(vis) if known else None
-    solution = solve_exposure(stars, reference, header, SHIFT, start=start)
+    start = FocalPlaneGeometry.of(vis.sky_distortion) if known else None
+    solution = solve_exposure(stars, reference, header, start=start, **SHIFT)
     assert solution.solved
     assert SolutionFlag.ROLL_WRONG in solution.flags
     assert (SolutionFlag.BORESIGHT_WRONG in solution.flags) == (x != 0)
@@ -261,7 +260,9 @@ def test_a_wrong_header_is_found_and_said(vis, x, y, turn, known):
 
 def test_a_right_header_raises_no_flag(vis):
     stars, reference, _ = _exposure(_geometry(vis), TRUE, 2)
-    solution = solve_exposure(stars, reference, TRUE, AFFINE, start=FocalPlaneGeometry.of(vis))
+    solution = solve_exposure(
+        stars, reference, TRUE, start=FocalPlaneGeometry.of(vis.sky_distortion), **AFFINE
+    )
     assert solution.flags == 0
     assert solution.scatter < 0.1
     assert set(solution.columns) == set(GEOMETRY_COLUMNS)
@@ -275,7 +276,9 @@ def test_exts_name_their_ccds_and_unusable_stars_stay_out(vis):
     stars["XWORLD"][:5] = np.nan
     stars["FLUX"][5] = np.nan
     reference["RA"] = np.where(np.arange(len(reference["RA"])) % 50 == 0, np.nan, reference["RA"])
-    solution = solve_exposure(stars, reference, TRUE, SHIFT, start=FocalPlaneGeometry.of(vis))
+    solution = solve_exposure(
+        stars, reference, TRUE, start=FocalPlaneGeometry.of(vis.sky_distortion), **SHIFT
+    )
     assert solution.columns["CCD"].tolist() == NAMES
     assert solution.first.min() >= 6
     assert np.isfinite(reference["RA"][solution.second]).all()
@@ -287,7 +290,9 @@ def test_another_field_is_never_found(vis, seed):
     away = _sky(120.3 + 3 * seed + 3, -35.2)
     reference = {"RA": away["RA"] - 3 * seed - 3, "DEC": away["DEC"], "G": away["G"]}
     header = replace(TRUE, pa=np.nan) if seed == 0 else TRUE
-    solution = solve_exposure(stars, reference, header, SHIFT, start=FocalPlaneGeometry.of(vis))
+    solution = solve_exposure(
+        stars, reference, header, start=FocalPlaneGeometry.of(vis.sky_distortion), **SHIFT
+    )
     assert solution.flags == SolutionFlag.NOT_FOUND
     assert not solution.solved
     assert np.isnan(solution.scatter)
@@ -299,7 +304,7 @@ def test_with_a_geometry_pointings_come_out_within_their_errors(vis):
     for seed in range(8):
         boresight = moved_boresight(TRUE, 0.01 * seed, 0.0, 0.3 * seed)
         stars, reference, _ = _exposure(truth, boresight, seed, noise=0.3, faintest=18.5, centre=TRUE)
-        solution = solve_exposure(stars, reference, boresight, SHIFT, geometry=truth)
+        solution = solve_exposure(stars, reference, boresight, geometry=truth, **SHIFT)
         off = np.array([solution.boresight.ra - boresight.ra, solution.boresight.dec - boresight.dec]) * 3600
         off[0] *= np.cos(np.radians(boresight.dec))
         turn = (solution.boresight.pa - boresight.pa + 180) % 360 - 180
@@ -314,7 +319,9 @@ def test_a_ccd_of_few_stars_has_no_terms_of_its_own(vis):
     stars, reference, _ = _exposure(_geometry(vis), TRUE, 3)
     few = np.flatnonzero(stars["CCD"] == "3-4")[4:]
     stars = {key: np.delete(values, few) for key, values in stars.items()}
-    solution = solve_exposure(stars, reference, TRUE, AFFINE, start=FocalPlaneGeometry.of(vis))
+    solution = solve_exposure(
+        stars, reference, TRUE, start=FocalPlaneGeometry.of(vis.sky_distortion), **AFFINE
+    )
     row = NAMES.index("3-4")
     assert solution.columns["FLAGS"][row] == SolutionFlag.FEW_STARS
     assert (np.delete(solution.columns["FLAGS"], row) == 0).all()
@@ -326,7 +333,9 @@ def test_a_wrong_pair_does_not_pull_its_ccd_away(vis):
     stars, reference, _ = _exposure(_geometry(vis), TRUE, 4)
     on = np.flatnonzero(stars["CCD"] == "2-5")
     stars["XWORLD"][on[0]] += 15 * PIXEL
-    solution = solve_exposure(stars, reference, TRUE, SHIFT, start=FocalPlaneGeometry.of(vis))
+    solution = solve_exposure(
+        stars, reference, TRUE, start=FocalPlaneGeometry.of(vis.sky_distortion), **SHIFT
+    )
     row = NAMES.index("2-5")
     assert solution.columns["N_OUTLIERS"][row] == 1
     assert solution.columns["SCATTER"][row] < 0.1
@@ -353,7 +362,7 @@ def test_too_little_is_flagged(vis, n_stars, n_reference, flags):
     ra, dec = TRUE.ra + rng.uniform(-0.3, 0.3, n_reference), TRUE.dec + rng.uniform(-0.3, 0.3, n_reference)
     reference = {"RA": ra, "DEC": dec, "G": np.full(n_reference, 18.0)}
     for header in (TRUE, replace(TRUE, pa=np.nan)):
-        solution = solve_exposure(stars, reference, header, AFFINE)
+        solution = solve_exposure(stars, reference, header, **AFFINE)
         assert solution.flags == flags
         assert not solution.solved
         assert not len(solution.first)
@@ -362,7 +371,7 @@ def test_too_little_is_flagged(vis, n_stars, n_reference, flags):
 
 def test_a_boresight_that_is_not_known_at_all_is_no_exception(vis):
     stars, reference, _ = _exposure(_geometry(vis), TRUE, 1)
-    solution = solve_exposure(stars, reference, Boresight(np.nan, np.nan, 0.0), AFFINE)
+    solution = solve_exposure(stars, reference, Boresight(np.nan, np.nan, 0.0), **AFFINE)
     assert solution.flags == SolutionFlag.NO_REFERENCE
 
 
@@ -373,7 +382,7 @@ def test_nonsense_is_no_exception():
         stars = {"CCD": np.full(n, "1-1"), "XWORLD": x, "YWORLD": y, "FLUX": np.zeros(n)}
         for ra in (np.full(n, TRUE.ra), TRUE.ra + rng.uniform(-0.3, 0.3, n), TRUE.ra + 5 * x):
             dec, g = np.full(n, TRUE.dec), np.full(n, np.nan)
-            solution = solve_exposure(stars, {"RA": ra, "DEC": dec, "G": g}, TRUE, AFFINE)
+            solution = solve_exposure(stars, {"RA": ra, "DEC": dec, "G": g}, TRUE, **AFFINE)
             assert not solution.solved or np.isfinite(solution.scatter)
 
 
@@ -381,7 +390,9 @@ def test_few_stars_get_a_simple_fit(vis):
     stars, reference, index = _exposure(_geometry(vis), TRUE, 1)
     some = np.random.default_rng(2).choice(len(index), 14, replace=False)
     stars = {key: values[some] for key, values in stars.items()}
-    solution = solve_exposure(stars, reference, TRUE, AFFINE, start=FocalPlaneGeometry.of(vis))
+    solution = solve_exposure(
+        stars, reference, TRUE, start=FocalPlaneGeometry.of(vis.sky_distortion), **AFFINE
+    )
     assert solution.solved
     assert (index[some][solution.first] == solution.second).all()
     assert _distance(solution.boresight, TRUE) < 5
@@ -413,7 +424,7 @@ def month(vis):
 
 def test_a_month_gives_its_geometry_back_within_errors(vis, month):
     truth, exposures, pointings = month
-    fit = fit_geometry(exposures, SHIFT, FocalPlaneGeometry.of(vis))
+    fit = fit_geometry(exposures, FocalPlaneGeometry.of(vis.sky_distortion), **SHIFT)
     assert fit.flags == 0
     assert fit.scatter == pytest.approx(0.05, abs=0.002)
     assert fit.n_kept > 0.99 * fit.n_pairs
@@ -432,7 +443,7 @@ def test_months_of_affines_find_there_are_none(vis):
     shift_pulls, affine_pulls = [], []
     for seed in range(4):  # the errors of one month go together: several, to see their size
         truth = _geometry(vis, seed)
-        fit = fit_geometry(_month(truth, seed, 5)[0], AFFINE, FocalPlaneGeometry.of(vis))
+        fit = fit_geometry(_month(truth, seed, 5)[0], FocalPlaneGeometry.of(vis.sky_distortion), **AFFINE)
         columns = fit.columns
         assert fit.scatter == pytest.approx(0.05, abs=0.003)
         # A linear pattern of shifts is the whole plane's, and every CCD turned back.
@@ -450,7 +461,7 @@ def test_months_of_affines_find_there_are_none(vis):
 
 def test_a_geometry_survives_its_table(vis, month):
     _, exposures, _ = month
-    fit = fit_geometry(exposures[:5], AFFINE, FocalPlaneGeometry.of(vis))
+    fit = fit_geometry(exposures[:5], FocalPlaneGeometry.of(vis.sky_distortion), **AFFINE)
     back = geometry_of_columns(fit.columns, fit.cubic_x, fit.cubic_y)
     for number, exposure in enumerate(exposures[:2]):
         was, now = (offsets(exposure, g, fit.pointings[number]) for g in (fit.geometry, back))
@@ -458,13 +469,13 @@ def test_a_geometry_survives_its_table(vis, month):
 
 
 def test_a_month_of_next_to_nothing_is_flagged(month):
-    fit = fit_geometry([], AFFINE)
+    fit = fit_geometry([], **AFFINE)
     assert fit.flags == SolutionFlag.FEW_MATCHES
     assert np.isnan(fit.scatter)
     _, exposures, _ = month
     first = exposures[0]
     few = replace(first, **{k: getattr(first, k)[:5] for k in ("ccd", "x", "y", "ra", "dec")})
-    assert fit_geometry([few], AFFINE).flags == SolutionFlag.FEW_MATCHES
+    assert fit_geometry([few], **AFFINE).flags == SolutionFlag.FEW_MATCHES
 
 
 # --- the real exposure -----------------------------------------------------------------------
@@ -472,10 +483,10 @@ def test_a_month_of_next_to_nothing_is_flagged(month):
 
 def test_real_stars_fit_to_a_fraction_of_a_pixel(vis, real, reference):
     moments, _, sky = real
-    start = FocalPlaneGeometry.of(vis)
-    shifts = solve_exposure(moments, sky, POINTING, SHIFT, start=start)
-    affines = solve_exposure(moments, sky, POINTING, AFFINE, start=start)
-    none = solve_exposure(moments, sky, POINTING, AstrometrySettings(geometry="reference"), start=start)
+    start = FocalPlaneGeometry.of(vis.sky_distortion)
+    shifts = solve_exposure(moments, sky, POINTING, start=start, **SHIFT)
+    affines = solve_exposure(moments, sky, POINTING, start=start, **AFFINE)
+    none = solve_exposure(moments, sky, POINTING, start=start, per_ccd="none")
     assert shifts.scatter < 0.75
     assert affines.scatter < 0.60
     assert shifts.cross_validated < 0.85
@@ -507,10 +518,10 @@ def test_real_stars_fit_to_a_fraction_of_a_pixel(vis, real, reference):
 
 def test_the_real_field_is_found_from_anywhere(vis, real):
     moments, _, sky = real
-    start = FocalPlaneGeometry.of(vis)
-    true = solve_exposure(moments, sky, POINTING, SHIFT, start=start)
+    start = FocalPlaneGeometry.of(vis.sky_distortion)
+    true = solve_exposure(moments, sky, POINTING, start=start, **SHIFT)
     lost = replace(moved_boresight(POINTING, 0.05, -0.06, 1.0), pa=np.nan)
-    found = solve_exposure(moments, sky, lost, SHIFT, start=start)
+    found = solve_exposure(moments, sky, lost, start=start, **SHIFT)
     assert found.flags == SolutionFlag.BORESIGHT_WRONG | SolutionFlag.ROLL_WRONG
     assert _distance(found.boresight, true.boresight) < 0.05
     assert found.scatter == pytest.approx(true.scatter, abs=0.01)

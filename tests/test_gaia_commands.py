@@ -7,7 +7,7 @@ from click.testing import CliRunner
 from numpy.testing import assert_allclose, assert_array_equal
 
 from visql_lib.cli import cli
-from visql_lib.config import AstrometrySettings, GaiaSettings, RatioSettings
+from visql_lib.config import AstrometrySettings, RatioSettings
 from visql_lib.flags import RatioFlag, SolutionFlag
 from visql_lib.sky.projection import Boresight, deproject
 from visql_lib.sky.reference import reference_stars, years_since_epoch
@@ -20,6 +20,9 @@ from visql_lib.tables.legacy_gaia import read_frat
 STEM = "C_20240713_032840_W_52167482.VIS.bin_01_01"
 POINTING = ("--ra", "56.24568699", "--dec", "-55.71421686", "--pa", "46.21774651")
 BORESIGHT = Boresight(56.24568699, -55.71421686, 46.21774651)
+
+
+LIMITS = {"radius": 0.6, "faintest": 21.0, "max_error": 0.02}  # the defaults of the settings
 
 
 def run(*arguments, code=0):
@@ -138,7 +141,7 @@ def sky(n=400, seed=1, ice=0.0):
 
 
 def matched(moments, stars, vis, boresight=BORESIGHT, **changes):
-    reference, _ = reference_stars(stars, boresight, 0.0, GaiaSettings())
+    reference, _ = reference_stars(stars, boresight, 0.0, **LIMITS)
     astrometry = AstrometrySettings(**changes)
     return match_exposure(moments, reference, boresight, 560.52, vis, astrometry, RatioSettings(gain="none"))
 
@@ -207,7 +210,7 @@ def test_proper_motions_are_applied_to_the_date():
     years = years_since_epoch(start_of(STEM).item())
     assert_allclose(years, 8.53, atol=0.01)
     still, moved = (
-        reference_stars(stars, BORESIGHT, years, GaiaSettings(proper_motions=on))[0] for on in (False, True)
+        reference_stars(stars, BORESIGHT, years, **LIMITS, proper_motions=on)[0] for on in (False, True)
     )
     assert_allclose((moved["DEC"] - still["DEC"]) * 3600, years, rtol=1e-6)
     assert_allclose(moved["RAV"], still["RAV"])  # the reference projection knows none

@@ -12,12 +12,14 @@ from PIL import Image
 from visql_lib.config.sky_settings import TrendSettings
 from visql_lib.photometry.history import MMAG
 from visql_lib.photometry.trend import trends
+from visql_lib.photometry.trend_records import TrendLimits
 from visql_lib.pictures import style
 from visql_lib.pictures.ice import CROSS_DIAGONAL, DIAGONAL, date_range, diagonal_timeline, ratio_timeline
 from visql_lib.pictures.ice_map import loss_map
 from visql_lib.pictures.ice_trend import loss_trend
 
 SETTINGS = TrendSettings()
+HOW = {"clean_epoch": ("2024-03-16", "2024-03-21"), "limits": TrendLimits()}
 LN = np.array([0.085, 0.14, 0.185])
 
 
@@ -222,7 +224,7 @@ def test_diagonals_without_rows_say_so():
 
 
 def test_losses_lines_limits_and_steps_are_drawn_and_told():
-    found = trends(of_place(an_ice_age(daily=True)), SETTINGS)
+    found = trends(of_place(an_ice_age(daily=True)), **HOW)
     figure = loss_trend(found.table, found.steps, found.forecast, SETTINGS, title="Trend")
     upper, lower = figure.axes
     assert sum(len(c.get_offsets()) for c in upper.collections) == 3 * 350
@@ -240,7 +242,7 @@ def test_losses_lines_limits_and_steps_are_drawn_and_told():
 
 
 def test_a_forecast_in_reach_is_drawn_with_its_interval():
-    found = trends(of_place(a_line(0.6)), SETTINGS)
+    found = trends(of_place(a_line(0.6)), **HOW)
     figure = loss_trend(found.table, found.steps, found.forecast, SETTINGS)
     date = mdates.date2num(np.datetime64(found.forecast[0]["date"]))
     upper = figure.axes[0]
@@ -252,7 +254,7 @@ def test_a_forecast_in_reach_is_drawn_with_its_interval():
 
 
 def test_steps_close_together_have_labels_in_rows_above_the_data():
-    found = trends(of_place(a_line(0.1, step=-10)), SETTINGS)
+    found = trends(of_place(a_line(0.1, step=-10)), **HOW)
     (step,) = found.steps
     many = [step | {"date": f"2024-04-{day:02d}T00:00:00"} for day in (2, 3, 4, 5, 6, 20)]
     figure = loss_trend(found.table, many, found.forecast, SETTINGS)
@@ -271,7 +273,7 @@ def test_steps_close_together_have_labels_in_rows_above_the_data():
 @pytest.mark.parametrize("number", [0, 1, 2])
 def test_a_trend_of_nothing_or_little_is_a_picture(number):
     rows = {key: values[:number] for key, values in of_place(a_line(0.1)).items()}
-    found = trends(rows, SETTINGS)
+    found = trends(rows, **HOW)
     figure = loss_trend(found.table, found.steps, found.forecast, SETTINGS)
     assert ("no losses" in texts(figure)) == (number == 0)
     assert ("no rates" in texts(figure)) == (number < 2)
@@ -289,7 +291,7 @@ def test_a_map_has_every_ccd_with_its_value_and_bars_with_units(vis):
     names = vis.ccds[:-2]
     parts = [of_place(a_line(0.02 * i, seed=i), "ccd", name) for i, name in enumerate(names)]
     parts[4] = {key: values[:30] for key, values in parts[4].items()}
-    found = trends(joined(parts), SETTINGS)
+    found = trends(joined(parts), **HOW)
     figure = loss_map(found.table, vis, colour=0.75, title="Losses")
     loss, rate = (axes for axes in figure.axes if axes.get_label() != "colour bar")
     assert len(tiles(loss)) == len(tiles(rate)) == 36
@@ -306,7 +308,7 @@ def test_a_map_has_every_ccd_with_its_value_and_bars_with_units(vis):
 
 def test_a_map_without_trends_says_so_and_gains_are_told_from_losses(vis):
     rows = joined([of_place(a_line(0.3 * (-1) ** i), "ccd", name) for i, name in enumerate(vis.ccds[:4])])
-    table = trends(rows, SETTINGS).table
+    table = trends(rows, **HOW).table
     empty = loss_map(nothing_of(table), vis)
     assert "no CCD with a trend" in texts(empty)
     pixels(empty)

@@ -35,7 +35,7 @@ from visql_lib.pictures.movie import FrameFacts, MovieCanvas, even_size, grid_of
 from visql_lib.pictures.movie_bins import Bins
 from visql_lib.pictures.movie_goes import FLUXES, series_line
 from visql_lib.pictures.movie_text import Words
-from visql_lib.radiation.maps import MAPS, Grid
+from visql_lib.radiation.maps import map_grids
 from visql_lib.tables import read_table, write_table
 from visql_lib.tables.provenance import actual_checksum, read_record
 from visql_lib.tables.radiation import ANGLES, GOES_SERIES, RADIATION_MAPS
@@ -43,7 +43,7 @@ from visql_lib.tables.sheet import SheetRow, write_sheet
 
 WIDTH = 320  # px, small to be quick
 START = np.datetime64("2024-07-13T03:28:40", "us")
-GRIDS = {name: Grid.of(name, RadiationSettings()).meta for name in MAPS}
+GRIDS = {name: grid.meta for name, grid in map_grids(RadiationSettings().bins, 0.4).items()}
 Columns = dict[str, NDArray]
 
 

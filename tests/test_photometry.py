@@ -11,7 +11,7 @@ from visql_lib.config.sky_settings import RatioSettings
 from visql_lib.errors import ConfigError
 from visql_lib.flags import RatioFlag
 from visql_lib.frames.instrument import load_instrument
-from visql_lib.months.ratios import _exposures
+from visql_lib.months.ratios import _exposures, focal_plane_cells
 from visql_lib.photometry import aggregate as ag
 from visql_lib.photometry import cells as ce
 from visql_lib.photometry import ratios as ra
@@ -25,8 +25,10 @@ from visql_lib.tables.sheet import SheetRow
 
 VIS = load_instrument("euclid_vis")
 SETTINGS = RatioSettings()
-CELLS = ce.FocalPlaneCells.of(VIS, SETTINGS.hexagons)
-RULE = ag.reference_rule(SETTINGS, VIS)
+LIMITS = {"faintest_fit": SETTINGS.faintest_fit, "min_stars": SETTINGS.min_stars}
+CUTS = {"max_sigma": SETTINGS.max_sigma, "curvature": SETTINGS.curvature}
+CELLS = focal_plane_cells(VIS, SETTINGS.hexagons)
+RULE = ag.reference_rule(VIS.quadrants, faintest_fit=19.5, gain=VIS.gain_models["3"], fit_gain={})
 QUADRANTS = list(VIS.quadrants.values())
 LONG, SHORT = VIS.exposure_classes["long"], VIS.exposure_classes["short"]
 EXAMPLE = "vis_20240713/C_20240713_032840_W_52167482.VIS.bin_01_01"
@@ -65,7 +67,7 @@ def month(n_exposures=8, n_stars=400, seed=1, **how):
     for i in range(n_exposures):
         exptime = SHORT if short[i] else LONG
         moments, reference = frat_of(n_stars, rng, exptime, **how)
-        tables.append(ra.frat_columns(moments, reference, exptime, VIS.gain_models["3"], SETTINGS)[0])
+        tables.append(ra.frat_columns(moments, reference, exptime, VIS.gain_models["3"], **LIMITS)[0])
     exposures = {
         "EXPOSURE": np.array([f"E{i:04d}" for i in range(n_exposures)]),
         "DATE_OBS": np.datetime64("2024-07-10T03:00", "us")
@@ -79,8 +81,9 @@ def month(n_exposures=8, n_stars=400, seed=1, **how):
 
 
 def matrix(tables, exposures, **how):
-    how = {"selfcal": VIS.photometry.selfcal, **how}
-    return ag.aggregate(ag.gather_stars(enumerate(tables)), exposures, SETTINGS, CELLS, RULE, **how)
+    inside = VIS.photometry.selfcal.contains(exposures["RA"], exposures["DEC"])
+    how = {"in_selfcal": inside, **how}
+    return ag.aggregate(ag.gather_stars(enumerate(tables)), exposures, CELLS, RULE, **how)
 
 
 def kept_pairs(reference):
@@ -122,7 +125,7 @@ def test_the_real_example_number_for_number(reference):
     )
     colours = {"G": moments["G"], "BP_RP": moments["BpRp"]}
     gains = ra.gain_table(VIS, "3")
-    found, relation = ra.frat_columns(moments, colours, 560.52, gains, SETTINGS, in_fit=in_fit)
+    found, relation = ra.frat_columns(moments, colours, 560.52, gains, **LIMITS, in_fit=in_fit)
     assert [f"{r:.4f}" for r in relation.ratios] == ["0.8863", "1.1343", "1.2601"]
     assert (relation.n, relation.n_fit, relation.n_clipped) == (325, 323, 2)
     assert len(printed["EXT"]) == 722
@@ -134,7 +137,7 @@ def test_the_real_example_number_for_number(reference):
         assert_allclose(found[name], printed[name], rtol=6e-10)
     # From V as printed, FRAT is exact to the last bits, too.
     assert_allclose(printed["VFLUX"] / found["GFLUX"] / found["FRATMOD"], printed["FRAT"], rtol=5e-16)
-    assert ra.is_accepted(5.799, relation.ratios, SETTINGS)
+    assert ra.is_accepted(5.799, relation.ratios, **CUTS)
     assert set(found) == set(FRAT.names)
     assert (found["FLAGS"] & RatioFlag.FAINT > 0).sum() == 722 - 327
     assert (found["FLAGS"] & RatioFlag.CLIPPED > 0).sum() == 4  # two by the relation, two by the astrometry
@@ -354,7 +357,7 @@ def test_the_simulators_relation_is_recovered_within_its_errors():
     moments, reference = frat_of(3000, rng, ice=0.05, slope=0.01)
     expected = truth.colour_ratio(ra.QUOTED_COLOURS, VIS) * truth.ice_loss(ra.QUOTED_COLOURS, VIS, 0.05, 0.01)
     for robust in (False, True):
-        _, relation = ra.frat_columns(moments, reference, LONG, VIS.gain_models["3"], SETTINGS, robust=robust)
+        _, relation = ra.frat_columns(moments, reference, LONG, VIS.gain_models["3"], **LIMITS, robust=robust)
         assert (np.abs(np.array(relation.ratios) - expected) < 4 * np.array(relation.errors)).all()
         assert max(relation.errors) < 0.004
 
@@ -367,7 +370,7 @@ def test_what_stands_in_the_columns_of_an_exposure():
     reference |= {"G_ERR": 0.001 + 1e-6 * number, "SOURCE_ID": np.arange(300) + 10**12}
     residuals = (1 + number, -1 - number)
     gains = VIS.gain_models["3"]
-    columns, relation = ra.frat_columns(moments, reference, LONG, gains, SETTINGS, residuals=residuals)
+    columns, relation = ra.frat_columns(moments, reference, LONG, gains, **LIMITS, residuals=residuals)
     for name, expected in {
         "EXT": moments["EXT"],
         "XWORLD": moments["XWORLD"],
@@ -428,7 +431,7 @@ def test_masked_colours_and_unknown_quadrants():
     moments, reference = frat_of(200, rng)
     reference["BP_RP"] = np.ma.array(reference["BP_RP"], mask=np.arange(200) < 20)
     moments["EXT"][30] = "9-9.X"
-    columns, relation = ra.frat_columns(moments, reference, LONG, VIS.gain_models["3"], SETTINGS)
+    columns, relation = ra.frat_columns(moments, reference, LONG, VIS.gain_models["3"], **LIMITS)
     assert_array_equal(columns["FLAGS"] & RatioFlag.NO_COLOUR > 0, np.arange(200) < 20)
     assert_array_equal(np.isnan(columns["FRAT"]), (np.arange(200) < 20) | (np.arange(200) == 30))
     assert relation.flags == 0
@@ -437,11 +440,11 @@ def test_masked_colours_and_unknown_quadrants():
 
 def test_an_exposure_of_few_stars():
     moments, reference = frat_of(5, np.random.default_rng(14))
-    columns, relation = ra.frat_columns(moments, reference, LONG, {}, SETTINGS)
+    columns, relation = ra.frat_columns(moments, reference, LONG, {}, **LIMITS)
     assert (columns["FLAGS"] & RatioFlag.FEW_STARS > 0).all()
     assert np.isnan(columns["FRAT"]).all()
-    assert not ra.is_accepted(5.0, relation.ratios, SETTINGS)
-    columns, _ = ra.frat_columns(*frat_of(0, np.random.default_rng(1)), LONG, {}, SETTINGS)
+    assert not ra.is_accepted(5.0, relation.ratios, **CUTS)
+    columns, _ = ra.frat_columns(*frat_of(0, np.random.default_rng(1)), LONG, {}, **LIMITS)
     assert len(FRAT.cast(columns)["EXT"]) == 0
 
 
@@ -457,7 +460,7 @@ def test_an_exposure_of_few_stars():
     ],
 )
 def test_acceptance(sigma, ratios, accepted):
-    assert ra.is_accepted(sigma, ratios, SETTINGS) is accepted
+    assert ra.is_accepted(sigma, ratios, **CUTS) is accepted
 
 
 def test_gain_models():
@@ -532,10 +535,11 @@ def test_what_is_nowhere_is_in_no_cell():
 
 
 def test_other_cameras_have_other_cells(toy):
-    cells = ce.FocalPlaneCells.of(toy, 10)
+    cells = focal_plane_cells(toy, 10)
     assert cells.block_names.tolist() == [["1212"]]
     assert cells.hexagons.width == pytest.approx(2 * 0.0365 / 10)
-    cut = ce.FocalPlaneCells.of(toy, 10, cuts_x=(0.0,))
+    place = {"origin": (0.0, 0.0), "pitch": (0.0365, 0.0365)}
+    cut = ce.FocalPlaneCells.of(cells.ccd_of, ccds=(2, 2), **place, cuts_x=(0.0,))
     assert cut.block_names.tolist() == [["1212"], ["3412"]]
 
 
@@ -551,7 +555,7 @@ def test_the_self_calibration_field():
 
 
 def test_a_camera_without_a_self_calibration_field_has_no_cells_of_it():
-    assert set(matrix(*month(3, 100), times=["all"], spaces=["fpa"], selfcal=None)["FIELD"]) == {"all"}
+    assert set(matrix(*month(3, 100), times=["all"], spaces=["fpa"], in_selfcal=None)["FIELD"]) == {"all"}
 
 
 # The matrix.
@@ -685,10 +689,10 @@ def test_stars_may_come_at_once_or_one_exposure_at_a_time():
     at_once = ag.gather_stars([(np.repeat(np.arange(3), 60), joined)])
     single = ag.gather_stars((i, t) for i, t in enumerate(tables))
     assert single.x.dtype == np.float32
-    a, b = (ag.aggregate(s, exposures, SETTINGS, CELLS, RULE) for s in (at_once, single))
+    a, b = (ag.aggregate(s, exposures, CELLS, RULE) for s in (at_once, single))
     for name in a:
         assert_array_equal(a[name], b[name])
-    mixed = ag.aggregate(ag.gather_stars((i, tables[i]) for i in (2, 0, 1)), exposures, SETTINGS, CELLS, RULE)
+    mixed = ag.aggregate(ag.gather_stars((i, tables[i]) for i in (2, 0, 1)), exposures, CELLS, RULE)
     for name in a:
         if a[name].dtype.kind == "f":
             assert_allclose(mixed[name], a[name], rtol=1e-6, atol=1e-9, err_msg=name)
@@ -712,7 +716,12 @@ def test_the_monthly_sheet_has_bright_stars_and_no_gain():
     tables, exposures = month(6, 1500, scatter=0.003)
     stars = ag.gather_stars(enumerate(tables))
     sheet = ag.aggregate(
-        stars, exposures, SETTINGS, CELLS, ag.sheet_rule(SETTINGS, VIS), times=["month"], spaces=["quadrant"]
+        stars,
+        exposures,
+        CELLS,
+        ag.sheet_rule(faintest_fit=19.5, gain=VIS.gain_models["3"]),
+        times=["month"],
+        spaces=["quadrant"],
     )
     cells = ag.select(sheet, cls="long", field="all")
     middle = float(truth.colour_ratio(1.75, VIS))

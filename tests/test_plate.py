@@ -149,7 +149,7 @@ def test_picture_and_focal_plane_are_inverse(x, y, step):
     scale=st.floats(0.999, 1.001),
 )
 def test_header_says_what_the_geometry_says(vis, ra, dec, pa, scale):
-    frame, geometry = thumbnail_frame(vis, [], BINNING), FocalPlaneGeometry.of(vis)
+    frame, geometry = thumbnail_frame(vis, [], BINNING), FocalPlaneGeometry.of(vis.sky_distortion)
     boresight = Boresight(ra, dec, pa)
     cards = header_cards(frame, geometry, boresight, scale)
     x, y = np.random.default_rng(1).uniform(-0.39, 0.39, (2, 200))
@@ -222,9 +222,11 @@ def test_brightest_stars():
 
 def test_stars_of_an_index(vis):
     flux = np.array([242000.0, 24200.0])  # 17.754 and 20.254 mag
-    limits = index_limits(flux, EXPTIME, vis)
+    facts = vis.photometry
+    scale = {"magnitude_zero": facts.magnitude_zero, "magnitude_gain": facts.magnitude_gain}
+    limits = index_limits(flux, EXPTIME, **scale)
     assert limits == (17.75, 21.0)
-    assert index_limits(flux, math.nan, vis) == index_limits([], EXPTIME, vis)
+    assert index_limits(flux, math.nan, **scale) == index_limits([], EXPTIME, **scale)
     stars = {
         "RA": np.array([359.9999, 10.0, 10.0, 10.0, 10.0]),
         "DEC": np.full(5, 60.0),
@@ -240,7 +242,7 @@ def test_stars_of_an_index(vis):
 
 
 def test_pairs_give_the_truth_although_some_are_wrong(vis):
-    frame, geometry = thumbnail_frame(vis, [], BINNING), FocalPlaneGeometry.of(vis)
+    frame, geometry = thumbnail_frame(vis, [], BINNING), FocalPlaneGeometry.of(vis.sky_distortion)
     rng = np.random.default_rng(3)
     x, y = rng.uniform(-0.38, 0.38, (2, 150))
     truth = Boresight(0.001, -89.7, 12.0)
@@ -367,7 +369,7 @@ def simulated(vis, sky, ccds, boresight=REAL, seed=1):
     stars, (ra, dec) = sky
     rng = np.random.default_rng(seed)
     shifts = {ccd: tuple(rng.normal(0, 1.5, 2) * 0.1 / 3600) for ccd in vis.ccds}
-    geometry = FocalPlaneGeometry.of(vis, shifts)
+    geometry = FocalPlaneGeometry.of(vis.sky_distortion, shifts)
     parts = []
     near = np.flatnonzero(arcsec(ra, dec, boresight.ra, boresight.dec) < 2000)
     for ccd in ccds:

@@ -30,8 +30,8 @@ from visql_lib.pictures.radiation import (
 )
 from visql_lib.pictures.radiation_month import log_span, radiation_timeline
 from visql_lib.pictures.style import render_png
+from visql_lib.radiation.illuminated import illuminated_part, significance
 from visql_lib.radiation.leak import leak_table, leakage, with_angles
-from visql_lib.radiation.lit import lit_part, significance
 from visql_lib.radiation.maps import Grid, bin_area, excess, exposed_area, radius_flux
 from visql_lib.radiation.particles import (
     COLUMNS,
@@ -96,7 +96,9 @@ def quadrant_table(names, flags=None):
 def test_kinds_of_particles():
     flux = np.array([400.0, 401, 1199, 1200, 0.0, -5, 2999, 3000, 10001, 40000, np.nan, 800, 800, 800])
     radius = np.array([0.5] * 11 + [0.9, 0.89, np.nan])
-    found = select_particles(flux, radius, SETTINGS)
+    found = select_particles(
+        flux, radius, flux_ranges=SETTINGS.flux_ranges, max_flux_radius=SETTINGS.max_flux_radius
+    )
     assert_array_equal(found["xray"], [1, 2, 12])
     assert_array_equal(found["cosmic"], [0, 1, 2, 3, 6, 12])
     assert_array_equal(found["proton"], [8])
@@ -104,10 +106,10 @@ def test_kinds_of_particles():
 
 def test_area_and_time_of_a_rate():
     """2048 x 2066 pixels of 12 um; half of 72 s of readout."""
-    area = quadrant_area(VIS.quadrants["1-1.E"], VIS)
+    area = quadrant_area(VIS.quadrants["1-1.E"], VIS.geometry.pixel_size)
     assert area == pytest.approx(2048 * 2066 * 1.2e-3**2)
-    assert sensitive_time(LONG, VIS) == pytest.approx(596.52)
-    assert math.isnan(sensitive_time(math.nan, VIS))
+    assert sensitive_time(LONG, 72.0) == pytest.approx(596.52)
+    assert math.isnan(sensitive_time(math.nan, 72.0))
     found = rates({"xray": np.array([400, 0])}, np.array([area, area]), TIME)
     assert_allclose(found["XRAY_RATE"], [400 / area / TIME, 0])
     assert_allclose(found["XRAY_RATE_ERR"], [20 / area / TIME, 1.841 / area / TIME], rtol=1e-3)
@@ -136,7 +138,7 @@ def test_the_error_of_nothing():
 
 def test_bins_are_those_of_the_definition():
     """Bins of 250 and 200 px, 36000 px to the degree, over |x|, |y| < 0.4 deg."""
-    xray, cosmic = Grid.of("xray", SETTINGS), Grid.of("cosmic", SETTINGS)
+    xray, cosmic = Grid.of_bins(250, 0.4), Grid.of_bins(200, 0.4)
     assert xray.dx == pytest.approx(250 / 36000)
     assert (xray.nx, cosmic.nx) == (116, 144)
     assert cosmic.x_edges[-1] == pytest.approx(0.4)
@@ -160,7 +162,7 @@ def test_excess_is_the_tenth_fullest_bin_less_the_median(numbers):
 
 
 def test_radius_flux_diagram():
-    grid = Grid.of("rf", SETTINGS)
+    grid = Grid.of_radius_flux()
     flux = np.array([10**2.5, 1e4, 10**5.6, 0.0, -3.0, np.nan, 1e4], np.float32)
     radius = np.array([0.5, 2.99, 1.0, 1.0, 1.0, 1.0, 3.0], np.float32)
     number = radius_flux(flux, radius, grid)
@@ -169,24 +171,32 @@ def test_radius_flux_diagram():
     assert number[50].sum() == 1  # 1e4 ADU, bins of 0.03 dex
 
 
+def pixel_of(instrument):
+    """Sides of a pixel, on the detector [um] and on the sky [deg]."""
+    return {"pixel_size": instrument.geometry.pixel_size, "scale": instrument.geometry.scale}
+
+
 def test_exposed_area_is_that_of_the_image_sections(toy):
     for instrument in (VIS, toy):
-        grid = Grid.of("xray", SETTINGS)  # the quadrants of the toy camera overlap by 1.5 px
-        area = exposed_area(grid, instrument.quadrants.values(), instrument)
-        expected = sum(quadrant_area(q, instrument) for q in instrument.quadrants.values())
+        grid = Grid.of_bins(250, 0.4)  # the quadrants of the toy camera overlap by 1.5 px
+        area = exposed_area(grid, instrument.quadrants.values(), **pixel_of(instrument))
+        side = instrument.geometry.pixel_size
+        expected = sum(quadrant_area(q, side) for q in instrument.quadrants.values())
         assert area.sum() == pytest.approx(expected, rel=1e-6)
-        assert area.max() <= bin_area(grid, instrument) * (1.02 if instrument is toy else 1 + 1e-9)
+        assert area.max() <= bin_area(grid, **pixel_of(instrument)) * (
+            1.02 if instrument is toy else 1 + 1e-9
+        )
         assert (area == 0).any()
 
 
 # The lit part.
 
-GRID = Grid.of("xray", SETTINGS)
-AREA = exposed_area(GRID, VIS.quadrants.values(), VIS)
-WHOLE = bin_area(GRID, VIS)
+GRID = Grid.of_bins(250, 0.4)
+AREA = exposed_area(GRID, VIS.quadrants.values(), **pixel_of(VIS))
+WHOLE = bin_area(GRID, **pixel_of(VIS))
 
 
-def lit_map(dark, lit, box, seed, time=TIME, gains=None):
+def illuminated_map(dark, lit, box, seed, time=TIME, gains=None):
     """A map of X-rays [rates in cm-2 s-1] lit in a box [deg], and the lit area [cm2]."""
     fine = (
         np.clip(np.minimum(edges[1:], high) - np.maximum(edges[:-1], low), 0, None) / GRID.dx
@@ -209,12 +219,12 @@ def test_lit_area_and_rate_are_recovered(box, lit, time):
     """The area to a few percent; the number of X-rays within its error."""
     pulls, areas = [], []
     for seed in range(8):
-        number, truth = lit_map(0.67, lit, box, seed, time)
-        found = lit_part(number, AREA, WHOLE, time, 5)
+        number, truth = illuminated_map(0.67, lit, box, seed, time)
+        found = illuminated_part(number, AREA, WHOLE, time, 5)
         assert found.area == pytest.approx(truth, rel=0.08)
         areas.append(found.area / truth)
         pulls.append((found.rate * found.area - lit * truth) / (found.rate_err * found.area))
-        assert found.dark_rate == pytest.approx(0.67, rel=0.02)
+        assert found.unilluminated_rate == pytest.approx(0.67, rel=0.02)
     assert np.mean(areas) == pytest.approx(1, abs=0.03)
     assert abs(np.mean(pulls)) < 4 / math.sqrt(len(pulls))
     assert np.std(pulls) < 2
@@ -226,23 +236,23 @@ def test_nothing_is_lit_without_the_sun(dark):
     for seed in range(4):
         rng = np.random.default_rng(seed + 100)
         gains = np.repeat(np.repeat(rng.normal(1, 0.03, (12, 12)), 10, 0), 10, 1)[: GRID.ny, : GRID.nx]
-        number, _ = lit_map(dark, 0, (0, 0, 0, 0), seed, gains=gains)
-        found = lit_part(number, AREA, WHOLE, TIME, 5)
+        number, _ = illuminated_map(dark, 0, (0, 0, 0, 0), seed, gains=gains)
+        found = illuminated_part(number, AREA, WHOLE, TIME, 5)
         assert found.area == 0
         assert math.isnan(found.rate)
 
 
 def test_a_single_bright_bin_is_not_lit():
-    number, _ = lit_map(0.67, 0, (0, 0, 0, 0), 5)
+    number, _ = illuminated_map(0.67, 0, (0, 0, 0, 0), 5)
     number[60, 60] += 5000
-    assert lit_part(number, AREA, WHOLE, TIME, 5).area == 0
+    assert illuminated_part(number, AREA, WHOLE, TIME, 5).area == 0
 
 
 def test_no_detectors_and_no_time():
     number = np.zeros_like(AREA, dtype=int)
-    assert math.isnan(lit_part(number, np.zeros_like(AREA), WHOLE, TIME, 5).area)
-    number, truth = lit_map(0.67, 3, (0.1, -0.2, 0.3, 0.1), 1)
-    found = lit_part(number, AREA, WHOLE, math.nan, 5)
+    assert math.isnan(illuminated_part(number, np.zeros_like(AREA), WHOLE, TIME, 5).area)
+    number, truth = illuminated_map(0.67, 3, (0.1, -0.2, 0.3, 0.1), 1)
+    found = illuminated_part(number, AREA, WHOLE, math.nan, 5)
     assert found.area == pytest.approx(truth, rel=0.05)
     assert math.isnan(found.rate)
 
@@ -263,7 +273,7 @@ def test_numbers_and_rates_of_an_exposure():
     rows = found.quadrants
     assert rows["EXT"].tolist() == ["1-1.E", "2-2.G", "3-3.F"]
     assert rows["N_XRAY"].tolist() == rows["N_COSMIC"].tolist() == [1500, 0, 1500]
-    area = quadrant_area(VIS.quadrants["1-1.E"], VIS)
+    area = quadrant_area(VIS.quadrants["1-1.E"], VIS.geometry.pixel_size)
     assert found.summary["AREA"] == pytest.approx(3 * area)
     assert found.summary["XRAY_RATE"] == pytest.approx(3000 / (3 * area * TIME))
     assert found.summary["XRAY_RATE_ERR"] == pytest.approx(math.sqrt(3000) / (3 * area * TIME))
@@ -572,9 +582,14 @@ def exposures(n, seed=1, leak=3e6):
     return table, angles
 
 
+def leakage_of(joined):
+    return leakage(joined, readout_time=72.0, bin_area=WHOLE, sigma=5)
+
+
 def test_the_leak_is_found_where_it_is():
     table, angles = exposures(1500)
-    rows = leak_table(with_angles(table, angles), SETTINGS, VIS)
+    joined = with_angles(table, angles)
+    rows = leak_table(joined, leakage_of(joined))
     hit = (rows["SAA_MIN"] >= 100) & (rows["ALPHA_MAX"] <= -2)
     assert_array_equal(rows["DETECTED"], hit)
     assert_array_equal(np.isfinite(rows["RATIO_LIMIT"]), ~hit)
@@ -595,16 +610,16 @@ def test_unknown_exposures_tell_nothing_of_the_leak():
     table["EXPTIME"][3] = np.nan
     angles = {name: column[:5] for name, column in angles.items()}  # the last one is not in the table
     joined = with_angles(table, angles)
-    rows = leak_table(joined, SETTINGS, VIS)
+    rows = leak_table(joined, leakage_of(joined))
     assert rows["N_EXPOSURES"][np.isinf(rows["FLUX_MAX"])].sum() == 1
-    found = leakage(joined, SETTINGS, VIS)
+    found = leakage_of(joined)
     assert np.isnan(found.rate).tolist() == [False, False, True, True, False, False]
 
 
 def test_the_limit_is_what_would_be_found():
     """A part of three bins in which X-rays are five times the scatter of the dark part."""
     table, _ = exposures(1, leak=0)
-    found = leakage(with_angles(table, None), SETTINGS, VIS)
+    found = leakage_of(with_angles(table, None))
     in_bin = 0.67 * TIME * WHOLE
     assert found.limit[0] == pytest.approx(15 * math.sqrt(in_bin) / (877.37 * TIME), rel=0.02)
 
@@ -620,8 +635,8 @@ def test_month_pictures_of_none_one_and_many(n):
         table["DATE_OBS"][5] = np.datetime64("NaT")
         table["FLAGS"][7] = RadiationFlag.STORM
     joined = with_angles(table, angles)
-    rows = leak_table(joined, SETTINGS, VIS)
-    figure = leak_picture(joined, leakage(joined, SETTINGS, VIS), rows, title="leak")
+    rows = leak_table(joined, leakage_of(joined))
+    figure = leak_picture(joined, leakage_of(joined), rows, title="leak")
     assert len(render_png(figure)) > 5000
     timeline = radiation_timeline(joined, THRESHOLDS, title="month")
     assert len(timeline.axes) == (5 if n else 4)

@@ -22,7 +22,7 @@ def measured(vis_ccd, vis):
     """One pass over the VIS exposure, its stars and their moments."""
     with open_exposure(vis_ccd, vis) as exposure:
         found = measure_frame(exposure, SETTINGS.catalog, SETTINGS.preview)
-        chosen, _ = select_stars(found.catalogue, SETTINGS.stars)
+        chosen, _ = select_stars(found.catalogue, flux_unit=3e5, stack_flux_min=1e5)
         stars = {name: column[chosen] for name, column in found.catalogue.items()}
         moments = measure_exposure_moments(exposure, stars, SETTINGS.moments)
     return found, stars, moments.moments
@@ -121,7 +121,7 @@ def toy_moments(toy_raw, toy):
     path = sorted(toy_raw.glob("*.fits"))[3]
     with open_exposure(path, toy) as exposure:
         found = measure_frame(exposure, SETTINGS.catalog, SETTINGS.preview)
-        chosen, _ = select_stars(found.catalogue, SETTINGS.stars)
+        chosen, _ = select_stars(found.catalogue, flux_unit=3e5, stack_flux_min=1e5)
         stars = {name: column[chosen] for name, column in found.catalogue.items()}
         moments = measure_exposure_moments(exposure, stars, SETTINGS.moments).moments
     known = read_table(path.parent / "truth" / f"{path.stem}_stars.parquet")
@@ -133,7 +133,7 @@ def toy_moments(toy_raw, toy):
         x, y = known["X_IMAGE"][j], known["Y_IMAGE"][j]
         phase = (x - np.rint(x), y - np.rint(y))
         stamps.append(psf.image(moments["XWORLD"][i], moments["YWORLD"][i], phase, half=14))
-    expected = measure_moments(np.array(stamps, dtype=float), SETTINGS.moments)
+    expected = measure_moments(np.array(stamps, dtype=float))
     return {n: c[good] for n, c in moments.items()}, expected
 
 

@@ -8,7 +8,6 @@ import pytest
 from astropy.io import fits
 from scipy.spatial import cKDTree
 
-from visql_lib.config import CatalogSettings
 from visql_lib.flags import SourceFlag
 from visql_lib.frames import open_exposure
 from visql_lib.sources import detect_sources
@@ -81,7 +80,7 @@ def catalogues(vis_ccd, vis, tmp_path_factory, request):
         with open_exposure(vis_ccd, vis) as exposure:
             image = exposure[name].image
         reference = run_sextractor(image, tmp_path_factory.mktemp("sextractor"))
-        found = detect_sources(image, CatalogSettings(engine=request.param), vis.detector.saturation)
+        found = detect_sources(image, 1.5, engine=request.param, saturation=vis.detector.saturation)
         tree = cKDTree(np.c_[found.columns["X_IMAGE"], found.columns["Y_IMAGE"]])
         distance, index = tree.query(np.c_[reference["X_IMAGE"], reference["Y_IMAGE"]])
         matched = distance < 1

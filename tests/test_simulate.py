@@ -275,7 +275,7 @@ def test_truth_leads_back_to_the_sky(toy, toy_raw):
         for c, x, y in zip(*(ccds[k] for k in ("CCD", "SHIFT_X", "SHIFT_Y")), strict=True)
     }
     assert np.std(ccds["SHIFT_X"]) > 0.3
-    geometry = FocalPlaneGeometry.of(toy, shifts)
+    geometry = FocalPlaneGeometry.of(toy.sky_distortion, shifts)
     boresight = Boresight(**facts["boresight"])
     years = (datetime(2024, 7, 13) - datetime(2016, 1, 1)).days / 365.25
     ra, dec = propagate(stars["RA"], stars["DEC"], stars["PMRA"], stars["PMDEC"], years)

@@ -22,7 +22,7 @@ BORESIGHTS = [
 @pytest.mark.parametrize("boresight", BORESIGHTS)
 def test_sky_to_focal_plane_and_back(vis, boresight):
     shifts = {"1-1": (2e-4, -3e-4), "6-6": (-1e-4, 1e-4)}
-    geometry = FocalPlaneGeometry.of(vis, shifts)
+    geometry = FocalPlaneGeometry.of(vis.sky_distortion, shifts)
     rng = np.random.default_rng(3)
     x, y = rng.uniform(-0.4, 0.4, (2, 2000))
     for ccd in ("1-1", "3-3", "6-6"):
@@ -65,7 +65,7 @@ def test_behind_the_observer_is_nowhere():
 
 
 def test_shift_is_true_minus_nominal(vis):
-    geometry = FocalPlaneGeometry.of(vis, {"3-3": (1e-3, -2e-3)})
+    geometry = FocalPlaneGeometry.of(vis.sky_distortion, {"3-3": (1e-3, -2e-3)})
     assert geometry.nominal("3-3", 0.1, 0.2) == pytest.approx((0.099, 0.202))
     assert geometry.true("3-3", 0.099, 0.202) == pytest.approx((0.1, 0.2))
     assert geometry.nominal("3-4", 0.1, 0.2) == pytest.approx((0.1, 0.2))
@@ -94,7 +94,7 @@ def test_instrument_distortion_predicts_real_stars(vis, reference):
         rows = [row for row in csv.DictReader(file) if row["kept"] == "1"]
     ra, dec, x, y = (np.array([float(r[k]) for r in rows]) for k in ("ra", "dec", "XWORLD", "YWORLD"))
     assert len(rows) > 700
-    off = np.subtract(FocalPlaneGeometry.of(vis).world_of("", ra, dec, BORESIGHTS[0]), (x, y))
+    off = np.subtract(FocalPlaneGeometry.of(vis.sky_distortion).world_of("", ra, dec, BORESIGHTS[0]), (x, y))
     off /= vis.geometry.scale  # px
     assert np.abs(np.median(off, axis=1)).max() < 1.0
     assert off.std(axis=1).max() < 6.0

@@ -6,19 +6,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
-from visql_lib.config import CatalogSettings
 from visql_lib.errors import DetectionError
 from visql_lib.flags import SourceFlag
 from visql_lib.sources import detect_sources
 
-SETTINGS = CatalogSettings()
+ENGINE = ""
 
 
 @pytest.fixture(params=["sep", "fast"], autouse=True, scope="module")
 def engine(request):
     """Every test is done with both engines."""
-    global SETTINGS
-    SETTINGS = CatalogSettings(engine=request.param)
+    global ENGINE
+    ENGINE = request.param
     return request.param
 
 
@@ -39,7 +38,8 @@ def add_gaussian(image, x, y, flux, sigma=1.2, sigma_y=None, angle=0.0):
 
 
 def found(image, **changes):
-    result = detect_sources(image, SETTINGS.model_copy(update=changes), SATURATION)
+    keywords = {"threshold": 1.5, "saturation": SATURATION, "engine": ENGINE} | changes
+    result = detect_sources(image, **keywords)
     order = np.argsort(-result.columns["FLUX_AUTO"])
     return {k: v[order] for k, v in result.columns.items()}, result
 
@@ -107,11 +107,16 @@ def test_noise_alone_has_next_to_no_source():
     assert len(columns["X_IMAGE"]) < 20
 
 
-def test_pixels_that_are_no_numbers_are_refused():
-    image = sky()
-    image[100, 3] = np.nan
-    with pytest.raises(ValueError, match="finite"):
-        found(image)
+def test_arguments_that_make_no_sense_are_refused():
+    image = sky((64, 64))
+    for wrong, message in (
+        ({"mask": np.zeros((64, 63), bool)}, "mask must have the shape"),
+        ({"error": 0.0}, "error must be positive"),
+        ({"gain": -1.0}, "gain must be positive"),
+        ({"engine": "sextractor"}, "engine must be"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            found(image, **wrong)
     with pytest.raises(ValueError, match="shape"):
         found(image[0])
 

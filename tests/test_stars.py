@@ -4,11 +4,10 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from visql_lib.config import StarSettings
 from visql_lib.flags import SelectionFlag
-from visql_lib.psf.stars import chimney_region, select_stars
+from visql_lib.psf.stars import chimney_region, select_between, select_stars
 
-SETTINGS = StarSettings()
+FLUXES = {"flux_unit": 3e5, "stack_flux_min": 1e5}  # of VIS
 
 
 def chimney(r_star=1.13, f_c=4.8e5, n_stars=400, n_plume=150, n_galaxies=3000, n_cosmics=5000, seed=1):
@@ -33,7 +32,7 @@ def chimney(r_star=1.13, f_c=4.8e5, n_stars=400, n_plume=150, n_galaxies=3000, n
 def test_the_chimney_is_found_whatever_the_image_quality(r_star):
     f_c = 3.7e5 * r_star**2
     catalogue = chimney(r_star, f_c)
-    chosen, selection = select_stars(catalogue, SETTINGS)
+    chosen, selection = select_stars(catalogue, **FLUXES)
     assert_allclose(selection.r_median, r_star, rtol=0.005)
     # The search is on a grid: 12 % steps in radius, 18 % steps in flux.
     assert_allclose(selection.r_c, r_star, rtol=0.13)
@@ -51,20 +50,18 @@ def test_the_chimney_is_found_whatever_the_image_quality(r_star):
 @pytest.mark.parametrize("foot", [3e4, 1e5, 3e5])
 def test_the_search_counts_what_the_region_holds(foot):
     """Leaving out what can be in no region at all changes no count."""
-    settings = StarSettings(stack_flux_min=foot)
     catalogue = chimney(1.0, 3.1e5)
-    _, selection = select_stars(catalogue, settings)
-    thick = catalogue["B_IMAGE"] > settings.min_b_image
-    inside = chimney_region(
-        catalogue["FLUX_RADIUS"][thick], catalogue["FLUX_AUTO"][thick], selection.r_c, selection.f_c, settings
-    )
+    _, selection = select_stars(catalogue, flux_unit=3e5, stack_flux_min=foot)
+    thick = catalogue["B_IMAGE"] > 1.3
+    radius, flux = catalogue["FLUX_RADIUS"][thick], catalogue["FLUX_AUTO"][thick]
+    inside = chimney_region(radius, flux, selection.r_c, selection.f_c, stack_flux_min=foot)
     assert selection.n_region == inside.sum() > 0
 
 
 def test_thin_detections_are_never_stars():
     catalogue = chimney()
     catalogue["B_IMAGE"][:] = 1.3
-    chosen, selection = select_stars(catalogue, SETTINGS)
+    chosen, selection = select_stars(catalogue, **FLUXES)
     assert not chosen.any()
     assert selection.flags == SelectionFlag.NO_STARS | SelectionFlag.FEW_STARS
 
@@ -74,7 +71,7 @@ def test_the_region_is_as_defined():
     radius = np.array([1.2, 1.2, 2.4, 2.4, 1.05, 1.25])
     flux = np.array([2e5, 1.2e6, 2.0e6, 4e6, 2e5, 6e4])
     # stack; above the wall; plume; above the plume; left of the stack; below its foot
-    assert chimney_region(radius, flux, r_c, f_c, SETTINGS).tolist() == [
+    assert chimney_region(radius, flux, r_c, f_c, stack_flux_min=1e5).tolist() == [
         True,
         False,
         True,
@@ -86,15 +83,15 @@ def test_the_region_is_as_defined():
 
 def test_no_detection_is_a_result():
     empty = {name: np.zeros(0) for name in ("FLUX_RADIUS", "FLUX_AUTO", "B_IMAGE")}
-    chosen, selection = select_stars(empty, SETTINGS)
+    chosen, selection = select_stars(empty, **FLUXES)
     assert chosen.shape == (0,)
     assert selection.flags & SelectionFlag.NO_DETECTIONS
     assert selection.as_dict()["r_median"] is None
 
 
 def test_few_stars_are_flagged():
-    chosen, selection = select_stars(chimney(n_stars=6, n_plume=4, n_galaxies=50), SETTINGS)
-    assert 0 < chosen.sum() < SETTINGS.min_stars
+    chosen, selection = select_stars(chimney(n_stars=6, n_plume=4, n_galaxies=50), **FLUXES)
+    assert 0 < chosen.sum() < 10
     assert selection.flags == SelectionFlag.FEW_STARS
 
 
@@ -104,9 +101,9 @@ def test_flat_frames_use_fixed_limits():
         "FLUX_AUTO": np.array([2e4, 2e4, 4e5, 2e4]),
         "B_IMAGE": np.ones(4),
     }
-    chosen, _ = select_stars(catalogue, SETTINGS, fixed=True)
+    chosen, _ = select_between(catalogue, radius=(1, 2), flux=(1e4, 3e5))
     assert not chosen.any()
     catalogue["B_IMAGE"][:] = 1.4
-    chosen, selection = select_stars(catalogue, SETTINGS, fixed=True)
+    chosen, selection = select_between(catalogue, radius=(1, 2), flux=(1e4, 3e5))
     assert chosen.tolist() == [True, False, False, False]
     assert selection.kind == "fixed"

@@ -8,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
-from visql_lib.config.sky_settings import TrendSettings
 from visql_lib.photometry.history import MMAG, daily, losses
 from visql_lib.photometry.month_trend import month_trend
 from visql_lib.photometry.segments import (
@@ -21,9 +20,10 @@ from visql_lib.photometry.segments import (
     vet,
 )
 from visql_lib.photometry.trend import COLOURS, place_trend, trends
+from visql_lib.photometry.trend_records import TrendLimits
 from visql_lib.tables.gaia import MONTH_TREND, TREND
 
-SETTINGS = TrendSettings()
+HOW = {"clean_epoch": ("2024-03-16", "2024-03-21"), "limits": TrendLimits()}
 LEVEL = np.array([0.886, 1.134, 1.260])
 RATES = (0.3, 0.2, 0.1)
 DAY = np.timedelta64(1, "D")
@@ -72,7 +72,7 @@ def test_rates_and_steps_come_back_within_their_errors(known):
     rate_pulls, step_pulls = [], []
     for _ in range(40):
         dates, ratios, _ = a_history(rng, steps=steps)
-        found = place_trend(dates, ratios, ratios / MMAG if known else unknown(ratios), SETTINGS)
+        found = place_trend(dates, ratios, ratios / MMAG if known else unknown(ratios), **HOW)
         assert len(found.steps) == 2
         for step, (day, sizes) in zip(found.steps, steps, strict=True):
             assert abs(days_off(step.date, dates, day)) < 1
@@ -87,7 +87,7 @@ def test_rates_and_steps_come_back_within_their_errors(known):
 def test_errors_given_too_small_are_scaled_up_and_never_down():
     dates, ratios, _ = a_history(np.random.default_rng(2))
     right, small, large = (
-        place_trend(dates, ratios, ratios / MMAG * factor, SETTINGS).rate_err[0] for factor in (1, 0.3, 3)
+        place_trend(dates, ratios, ratios / MMAG * factor, **HOW).rate_err[0] for factor in (1, 0.3, 3)
     )
     assert_allclose(small, right, rtol=0.1)
     assert_allclose(large, 3 * right, rtol=0.1)
@@ -101,17 +101,17 @@ def test_false_steps_are_rare():
     rng = np.random.default_rng(3)
     for _ in range(60):
         dates, ratios, _ = a_history(rng)
-        found = place_trend(dates, ratios, unknown(ratios), SETTINGS)
+        found = place_trend(dates, ratios, unknown(ratios), **HOW)
         assert not found.steps
     for _ in range(10):
         dates, ratios, _ = a_history(rng, persist=0.5)
-        assert not place_trend(dates, ratios, unknown(ratios), SETTINGS).steps
+        assert not place_trend(dates, ratios, unknown(ratios), **HOW).steps
         dates, ratios, _ = a_history(rng)
         ratios[200:260] *= np.exp(rng.normal(0, 4, (60, 3)) / MMAG)
-        assert not place_trend(dates, ratios, ratios / MMAG, SETTINGS).steps
+        assert not place_trend(dates, ratios, ratios / MMAG, **HOW).steps
         dates, ratios, _ = a_history(rng)
         ratios[2 * rng.choice(180, 11, replace=False)] *= 1.05
-        assert not place_trend(dates, ratios, unknown(ratios), SETTINGS).steps
+        assert not place_trend(dates, ratios, unknown(ratios), **HOW).steps
 
 
 def test_steps_are_found_from_six_times_the_noise_of_their_days():
@@ -120,7 +120,7 @@ def test_steps_are_found_from_six_times_the_noise_of_their_days():
     missed = 0
     for _ in range(30):
         dates, ratios, _ = a_history(rng, steps=((200, (-3.5,) * 3),))
-        found = place_trend(dates, ratios, unknown(ratios), SETTINGS)
+        found = place_trend(dates, ratios, unknown(ratios), **HOW)
         missed += not any(abs(days_off(step.date, dates, 200)) <= 2 for step in found.steps)
     assert missed <= 2
 
@@ -130,7 +130,7 @@ def test_a_curved_history_with_gaps_has_its_two_decontaminations_and_no_other_st
     rng = np.random.default_rng(5)
     for _ in range(8):
         dates, ratios, loss = an_ice_age(rng, noise)
-        found = place_trend(dates, ratios, unknown(ratios), SETTINGS)
+        found = place_trend(dates, ratios, unknown(ratios), **HOW)
         assert [str(step.date.astype("M8[D]")) for step in found.steps] == ["2024-03-16", "2024-06-07"]
         assert all((step.sizes < -100).all() for step in found.steps)
         epoch = (dates >= np.datetime64("2024-03-16")) & (dates < np.datetime64("2024-03-22"))
@@ -142,21 +142,21 @@ def test_one_odd_day_is_no_step_also_when_it_is_the_last_and_three_are():
     for days in ([30], [59], [30, 31], [58, 59]):
         odd = ratios.copy()
         odd[days] *= 1.05
-        found = place_trend(dates, odd, unknown(odd), SETTINGS)
+        found = place_trend(dates, odd, unknown(odd), **HOW)
         assert not found.steps
         assert found.odd_days >= len(days)
         assert any("days set aside" in note for note in found.notes)
         assert_allclose(found.rate[-1], RATES, atol=0.05)
     odd = ratios.copy()
     odd[57:] *= 1.05
-    (step,) = place_trend(dates, odd, unknown(odd), SETTINGS).steps
+    (step,) = place_trend(dates, odd, unknown(odd), **HOW).steps
     assert days_off(step.date, dates, 57) == 0
 
 
 def test_a_change_of_rate_is_no_step():
     dates, ratios, _ = a_history(np.random.default_rng(7), n=200, rates=(0, 0, 0))
     bend = np.maximum(np.arange(200) - 100, 0)[:, None] * [1.0, 0.8, 0.6]
-    found = place_trend(dates, ratios * np.exp(-bend / MMAG), unknown(ratios), SETTINGS)
+    found = place_trend(dates, ratios * np.exp(-bend / MMAG), unknown(ratios), **HOW)
     assert not found.steps
     assert len(found.breaks) == 1
     assert abs(days_off(found.breaks[0], dates, 100)) < 6
@@ -169,14 +169,14 @@ def test_a_change_of_rate_is_no_step():
 
 def test_losses_are_relative_to_the_clean_epoch_or_else_the_earliest_days():
     dates, ratios, loss = a_history(np.random.default_rng(8), n=60, start="2024-03-01")
-    found = place_trend(dates, ratios, ratios / MMAG, SETTINGS)
+    found = place_trend(dates, ratios, ratios / MMAG, **HOW)
     assert not found.notes
     assert_allclose(found.loss, loss - loss[15:21].mean(axis=0), atol=5)
     assert_allclose(found.loss_err, 1, rtol=1e-6)
     clean_err = found.clean_err * np.sqrt(6)  # of six days; scaled up where these scatter more
     assert (clean_err > 0.99).all()
     assert (clean_err < 1.5).all()
-    late = place_trend(dates + 100 * DAY, ratios, ratios / MMAG, SETTINGS)
+    late = place_trend(dates + 100 * DAY, ratios, ratios / MMAG, **HOW)
     assert_allclose(late.loss, loss - loss[:6].mean(axis=0), atol=5)
     assert late.notes == (
         "no data in 2024-03-16 to 2024-03-21: losses are relative to 2024-06-09 to 2024-06-14",
@@ -189,7 +189,7 @@ def test_forecasts_cover_the_truth_as_often_as_they_say():
     below, above = [], []
     for _ in range(40):
         dates, ratios, loss = a_history(rng, n=120)
-        found = place_trend(dates, ratios, unknown(ratios), SETTINGS)
+        found = place_trend(dates, ratios, unknown(ratios), **HOW)
         zero = loss[:6].mean(axis=0)
         for c, forecast in enumerate(found.forecasts):
             truth = dates[-1] + ((50 - (loss[-1, c] - zero[c])) / RATES[c] * 86400e6).astype("m8[us]")
@@ -204,7 +204,7 @@ def test_there_is_no_forecast_without_a_significant_loss_and_a_past_date_where_i
     rng = np.random.default_rng(10)
     for rates in ((0, 0, 0), (-0.3, -0.3, -0.3)):
         dates, ratios, _ = a_history(rng, rates=rates)
-        for forecast in place_trend(dates, ratios, unknown(ratios), SETTINGS).forecasts:
+        for forecast in place_trend(dates, ratios, unknown(ratios), **HOW).forecasts:
             assert forecast.record() == {
                 "colour": forecast.colour,
                 "loss": 50.0,
@@ -214,7 +214,7 @@ def test_there_is_no_forecast_without_a_significant_loss_and_a_past_date_where_i
                 "late": None,
             }
     dates, ratios, _ = a_history(rng, rates=(1, 1, 1), n=100)
-    found = place_trend(dates, ratios, unknown(ratios), SETTINGS)
+    found = place_trend(dates, ratios, unknown(ratios), **HOW)
     for forecast in found.forecasts:
         assert forecast.reached
         assert abs(days_off(forecast.date, dates, 52)) < 3
@@ -223,7 +223,7 @@ def test_there_is_no_forecast_without_a_significant_loss_and_a_past_date_where_i
 def test_the_status_follows_loss_and_rate():
     rng = np.random.default_rng(11)
     dates, ratios, _ = a_history(rng, rates=(1.5, 0.5, 0.05), n=100)
-    found = place_trend(dates, ratios, unknown(ratios), SETTINGS)
+    found = place_trend(dates, ratios, unknown(ratios), **HOW)
     assert (found.status[:, 0] == "error").all()  # by its rate from the first day on
     assert found.status[5, 1] == "warn"
     assert found.status[-1, 1] == "error"  # by its loss
@@ -237,7 +237,7 @@ def test_the_status_follows_loss_and_rate():
 @pytest.mark.parametrize("known", [True, False])
 def test_a_few_days_give_what_they_can(n, known):
     dates, ratios, _ = a_history(np.random.default_rng(12), n=n)
-    found = place_trend(dates, ratios, ratios / MMAG if known else unknown(ratios), SETTINGS)
+    found = place_trend(dates, ratios, ratios / MMAG if known else unknown(ratios), **HOW)
     assert np.isfinite(found.loss).all()
     assert np.isfinite(found.model).all()
     assert np.isfinite(found.rate).all() == (n > 1)
@@ -249,18 +249,18 @@ def test_a_few_days_give_what_they_can(n, known):
 def test_a_place_without_ratios_is_unknown():
     dates, ratios, _ = a_history(np.random.default_rng(13), n=10)
     for bad in (np.nan, 0.0, -1.0, np.inf):
-        found = place_trend(dates, np.full_like(ratios, bad), unknown(ratios), SETTINGS)
+        found = place_trend(dates, np.full_like(ratios, bad), unknown(ratios), **HOW)
         assert (found.status == "unknown").all()
         assert np.isnan(found.model).all()
         assert found.notes == ("no ratios",)
-    assert place_trend(dates[:0], ratios[:0], ratios[:0], SETTINGS).loss.shape == (0, 3)
+    assert place_trend(dates[:0], ratios[:0], ratios[:0], **HOW).loss.shape == (0, 3)
 
 
 def test_a_colour_without_data_is_unknown_and_hides_no_step_of_the_others():
     dates, ratios, _ = a_history(np.random.default_rng(14), n=100, steps=((50, (-9, -9, -9)),))
     ratios[:, 2] = np.nan
     ratios[10:13, 0] = np.nan
-    found = place_trend(dates, ratios, unknown(ratios), SETTINGS)
+    found = place_trend(dates, ratios, unknown(ratios), **HOW)
     (step,) = found.steps
     assert np.isnan(step.sizes[2])
     assert step.record()["size"][2] is None
@@ -271,7 +271,7 @@ def test_a_colour_without_data_is_unknown_and_hides_no_step_of_the_others():
 
 def test_a_history_without_noise_has_no_steps_and_no_warnings():
     dates, ratios, _ = a_history(np.random.default_rng(15), n=50, noise=0.0)
-    found = place_trend(dates, np.round(ratios, 4), unknown(ratios), SETTINGS)
+    found = place_trend(dates, np.round(ratios, 4), unknown(ratios), **HOW)
     assert not found.steps
     assert_allclose(found.rate[-1], RATES, atol=0.01)
 
@@ -284,7 +284,7 @@ def test_exposures_give_the_trend_of_their_days_and_odd_exposures_do_not_count()
     when = dates[rows] + np.tile(np.arange(-4, 4), 80) * np.timedelta64(1, "h")
     many[::90] *= 1.3
     order = rng.permutation(640)
-    found = place_trend(when[order], many[order], unknown(many), SETTINGS)
+    found = place_trend(when[order], many[order], unknown(many), **HOW)
     (step,) = found.steps
     assert (np.abs(step.sizes - [-30, -20, -10]) < 4 * step.errors).all()
     assert (np.abs(found.rate[0] - RATES) < 4 * found.rate_err[0]).all()
@@ -312,7 +312,7 @@ def test_a_table_of_places_becomes_the_columns_of_trend_and_records_in_plain_jso
     order = rng.permutation(150)
     table = {name: values[order] for name, values in table.items()}
     table["DATE"][3] = np.datetime64("NaT")
-    found = trends(table, SETTINGS)
+    found = trends(table, **HOW)
     columns = TREND.cast(found.table)
     assert set(found.table) == set(TREND.names)
     assert len(columns["DATE"]) == 3 * 149
@@ -328,7 +328,7 @@ def test_a_table_of_places_becomes_the_columns_of_trend_and_records_in_plain_jso
 
 def test_every_colour_of_the_table_has_its_own_numbers():
     table = a_table(np.random.default_rng(22), [("fpa", "fpa", "long")], 60, noise=0.1)
-    found = trends(table, SETTINGS).table
+    found = trends(table, **HOW).table
     for colour, rate in zip((0.75, 1.75, 2.75), RATES, strict=True):
         rows = found["COLOUR"] == colour
         assert_array_equal(found["DATE"][rows], table["DATE"])
@@ -350,7 +350,7 @@ def test_what_stands_in_the_columns_of_a_month():
     steps = [place | {"date": "2024-07-03T00:00:00", "size": [-1.0, -2.0, -3.0]}]
     dates = {"date": "2025-01-02T00:00:00", "early": "2024-12-01T00:00:00", "late": "2025-03-04T00:00:00"}
     forecast = [place | {"colour": 1.75, **dates}, place | {"colour": 0.75, **dict.fromkeys(dates)}]
-    found = month_trend(table, steps, forecast, "202407", SETTINGS)
+    found = month_trend(table, steps, forecast, "202407", limits=HOW["limits"])
     got = {name: values.tolist()[0] for name, values in found.items()}
     error = 1 / np.sqrt(1 + 1 / 4)
     numbers = {"COLOUR": 1.75, "N": 2, "LOSS": (10 + 16 / 4) * error**2, "LOSS_ERR": error, "LOSS_END": 22.0}
@@ -363,7 +363,7 @@ def test_what_stands_in_the_columns_of_a_month():
 
 def test_an_empty_table_has_an_empty_trend():
     table = a_table(np.random.default_rng(18), [("fpa", "fpa", "long")], 3)
-    found = trends({name: values[:0] for name, values in table.items()}, SETTINGS)
+    found = trends({name: values[:0] for name, values in table.items()}, **HOW)
     assert len(TREND.cast(found.table)["DATE"]) == 0
     assert not found.steps + found.forecast + found.notes
 
@@ -371,8 +371,8 @@ def test_an_empty_table_has_an_empty_trend():
 def test_a_month_is_told_its_own_losses_steps_and_limits():
     rng = np.random.default_rng(19)
     table = a_table(rng, [("fpa", "fpa", "long"), ("ccd", "1-1", "long")], 50, steps=((25, (-20, -20, -20)),))
-    found = trends(table, SETTINGS)
-    april = month_trend(found.table, found.steps, found.forecast, "202404", SETTINGS)
+    found = trends(table, **HOW)
+    april = month_trend(found.table, found.steps, found.forecast, "202404", limits=HOW["limits"])
     columns = MONTH_TREND.cast(april)
     assert set(april) == set(MONTH_TREND.names)
     assert list(columns["N"]) == [30] * 6
@@ -381,26 +381,26 @@ def test_a_month_is_told_its_own_losses_steps_and_limits():
     assert np.all(np.abs(columns["LOSS"][:3] - truth) < 5 * columns["LOSS_ERR"][:3] + 0.5)
     assert list(columns["N_STEPS"]) == [1] * 6
     assert_allclose(columns["STEP"], -20, atol=2)
-    march = month_trend(found.table, found.steps, found.forecast, "202403", SETTINGS)
+    march = month_trend(found.table, found.steps, found.forecast, "202403", limits=HOW["limits"])
     assert list(march["N_STEPS"]) == [0] * 6
     assert list(march["STEP"]) == [0] * 6
 
 
 def test_a_month_says_which_limit_was_passed_and_one_without_data_is_empty():
     table = a_table(np.random.default_rng(20), [("fpa", "fpa", "long")], 60, rates=(1.5, 0.1, 0.1), noise=0.2)
-    found = trends(table, SETTINGS)
-    may = month_trend(found.table, found.steps, found.forecast, "202405", SETTINGS)
+    found = trends(table, **HOW)
+    may = month_trend(found.table, found.steps, found.forecast, "202405", limits=HOW["limits"])
     assert may["STATUS"][0] == "error"
     assert may["REASON"][0].startswith("loss 8")
     assert may["REASON"][0].endswith("mmag reaches 40")
     assert may["REASON"][1] == ""
-    none = month_trend(found.table, found.steps, found.forecast, "202301", SETTINGS)
+    none = month_trend(found.table, found.steps, found.forecast, "202301", limits=HOW["limits"])
     assert len(MONTH_TREND.cast(none)["LOSS"]) == 0
 
 
 def test_two_days_make_no_forecast_however_sure_their_rate():
     dates, ratios, _ = a_history(np.random.default_rng(21), n=2, rates=(20, 20, 20), noise=0.01)
-    found = place_trend(dates, ratios, ratios * 0.001, SETTINGS)
+    found = place_trend(dates, ratios, ratios * 0.001, **HOW)
     assert all(np.isnat(forecast.date) for forecast in found.forecasts)
     assert "error" not in found.status
 
@@ -494,7 +494,7 @@ def test_the_real_month_after_the_decontamination_has_no_step_and_no_loss(refere
     stamp = [w[0][2:17] for w in words]
     dates = np.array([f"{s[:4]}-{s[4:6]}-{s[6:8]}T{s[9:11]}:{s[11:13]}:{s[13:15]}" for s in stamp], "M8[us]")
     ratios = np.array([w[5:8] for w in words], dtype=float)
-    found = place_trend(dates, ratios, unknown(ratios), SETTINGS)
+    found = place_trend(dates, ratios, unknown(ratios), **HOW)
     assert not found.steps
     assert (np.abs(found.rate[-1]) < 4 * found.rate_err[-1]).all()
     assert (found.rate_err[-1] < 0.5).all()

@@ -26,12 +26,12 @@ class NamedFlag(IntFlag):
 class SourceFlag(NamedFlag):
     """FLAGS of the source catalogue: the bits of SExtractor."""
 
-    NEIGHBOURS = 1, "more than a tenth of the Kron aperture belongs to other detections"
+    NEIGHBOURS = 1, "more than a tenth of the Kron aperture belongs to other detections, or is masked"
     BLENDED = 2, "blended with another detection"
     SATURATED = 4, "at least one pixel at or above the saturation level"
     TRUNCATED = 8, "touches the edge of the image area"
-    APERTURE_INCOMPLETE = 16, "the Kron aperture reaches outside the image area"
-    ISOPHOTE_INCOMPLETE = 32, "isophotal data incomplete"
+    APERTURE_INCOMPLETE = 16, "the Kron aperture reaches outside the image area, or over masked pixels"
+    ISOPHOTE_INCOMPLETE = 32, "masked pixels beside those above the threshold: isophotal data incomplete"
     DEBLEND_OVERFLOW = 64, "deblending ran out of memory; measured as one object"
     EXTRACT_OVERFLOW = 128, "extraction ran out of memory"
 

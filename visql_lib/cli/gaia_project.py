@@ -87,7 +87,16 @@ def project(
     meta: dict[str, Any] = {"exposure": exposure, **pointing, "years": years}
     columns, flags = GAIA_STARS.empty(), SolutionFlag.REFERENCE_FAILED
     with recorded(record_failure, meta):
-        columns, flags = reference_stars(_read(catalogue), boresight, years, settings.gaia)
+        limits = settings.gaia
+        columns, flags = reference_stars(
+            _read(catalogue),
+            boresight,
+            years,
+            radius=limits.radius,
+            faintest=limits.faintest,
+            max_error=limits.max_error,
+            proper_motions=limits.proper_motions,
+        )
     meta["flags"] = int(flags)
     origin = provenance("gaia_project", list(catalogue), settings.gaia)
     write_table(output, columns, GAIA_STARS, meta=meta, **origin)

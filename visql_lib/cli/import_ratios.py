@@ -97,5 +97,8 @@ def _solution(path: Path, settings: Settings) -> Mapping[str, Any]:
     meta: dict[str, Any] = {"reference": {name: getattr(solution, name) for name in names}, "flags": 0}
     if line is not None:
         meta["relation"] = {"colours": list(line.colours), "ratios": list(line.ratios), "errors": [None] * 3}
-        meta["accepted"] = is_accepted(solution.sigma, line.ratios, settings.ratios)
+        cuts = settings.ratios
+        meta["accepted"] = is_accepted(
+            solution.sigma, line.ratios, max_sigma=cuts.max_sigma, curvature=cuts.curvature
+        )
     return meta

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from visql_lib.config import Settings
     from visql_lib.config.thresholds import Thresholds
-    from visql_lib.frames.instrument import Instrument
+    from visql_lib.radiation.leak import Leakage
 
 _ANGLES = ("EXPOSURE", "SAA", "ALPHA", "GOES_FLUX")
 
@@ -53,7 +53,8 @@ def command(
     from visql_lib.config.thresholds import load_thresholds
     from visql_lib.frames.instrument import load_instrument
     from visql_lib.months.radiation import month_quadrants, month_radiation, radiation_exposures
-    from visql_lib.radiation.leak import leak_table, with_angles
+    from visql_lib.radiation.leak import leak_table, leakage, with_angles
+    from visql_lib.radiation.maps import Grid, bin_area
     from visql_lib.tables import read_table, write_table
     from visql_lib.tables.leak import LEAK, QUADRANT_RADIATION
     from visql_lib.tables.radiation import MONTH_RADIATION
@@ -69,34 +70,40 @@ def command(
     origin = provenance("month_radiation", inputs, settings.radiation, thresholds, *facts)
     write_table(output, table, MONTH_RADIATION, meta=meta, **origin)
     joined = with_angles(table, read_table(angles, _ANGLES) if angles else None)
-    rows = leak_table(joined, settings.radiation, instrument)
+    detector, geometry, radiation = instrument.detector, instrument.geometry, settings.radiation
+    grid = Grid.of_bins(radiation.xray_bin, radiation.extent)
+    found = leakage(
+        joined,
+        readout_time=detector.readout_time,
+        bin_area=bin_area(grid, pixel_size=geometry.pixel_size, scale=geometry.scale),
+        sigma=radiation.lit_sigma,
+    )
+    rows = leak_table(joined, found)
     if leak is not None:
         write_table(leak, rows, LEAK, meta=meta, **origin)
     if quadrants is not None:
         columns = month_quadrants(sheet, table, instrument)
         write_table(quadrants, columns, QUADRANT_RADIATION, meta=meta, **origin)
     if pictures is not None:
-        _draw(joined, rows, pictures, sheet.stem, settings, instrument, thresholds)
+        _draw(joined, found, rows, pictures, sheet.stem, settings, thresholds)
 
 
 def _draw(
     joined: dict[str, NDArray],
+    found: Leakage,
     rows: dict[str, NDArray],
     folder: Path,
     month: str,
     settings: Settings,
-    instrument: Instrument,
     thresholds: Thresholds,
 ) -> None:
     """Draw the month."""
     from visql_lib.cli.pictures import save
     from visql_lib.pictures.leak import leak_picture
     from visql_lib.pictures.radiation_month import radiation_timeline
-    from visql_lib.radiation.leak import leakage
 
     dpi, when = settings.pictures.dpi, f"{month[:4]}-{month[4:]}"
     figure = radiation_timeline(joined, thresholds, title=f"particles and X-rays, {when}")
     save(figure, folder / f"radiation_{month}.png", dpi, "month_radiation")
-    found = leakage(joined, settings.radiation, instrument)
     figure = leak_picture(joined, found, rows, title=f"solar X-rays on the detectors, {when}")
     save(figure, folder / f"leak_{month}.png", dpi, "month_radiation")

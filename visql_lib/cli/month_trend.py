@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 def command(trend: Path, output: Path, month: str, text: Path | None, config: Path | None) -> None:
     """Read, choose, write."""
     from visql_lib.cli.frame_pass import provenance
+    from visql_lib.cli.trend import trend_limits
     from visql_lib.photometry.month_trend import month_trend
     from visql_lib.tables import atomic_path, read_table, write_table
     from visql_lib.tables.gaia import MONTH_TREND, TREND
@@ -40,7 +41,7 @@ def command(trend: Path, output: Path, month: str, text: Path | None, config: Pa
     settings = settings_of(config)
     table = read_table(trend, TREND.names)
     steps, forecast = (table.meta.get(name, []) for name in ("steps", "forecast"))
-    rows = month_trend(table, steps, forecast, month, settings.trend)
+    rows = month_trend(table, steps, forecast, month, limits=trend_limits(settings.trend))
     origin = provenance("month_trend", [trend], settings.trend)
     write_table(output, rows, MONTH_TREND, meta={"month": month}, **origin)
     if text is not None:

@@ -30,8 +30,8 @@ def command(ratios: Path, output: Path, days: Path | None, config: Path | None) 
     """Read, draw."""
     from visql_lib.cli.pictures import save
     from visql_lib.frames.instrument import load_instrument
+    from visql_lib.months.ratios import focal_plane_cells
     from visql_lib.photometry.aggregate import select
-    from visql_lib.photometry.cells import FocalPlaneCells
     from visql_lib.pictures.ratio_maps import RatioHexagons
     from visql_lib.tables import read_table
     from visql_lib.tables.gaia import RATIOS
@@ -43,7 +43,7 @@ def command(ratios: Path, output: Path, days: Path | None, config: Path | None) 
     table = read_table(ratios, RATIOS.names)
     month = str(table.meta["month"])
     hexagons = select(table, space="hexagon", field="all")
-    grid = FocalPlaneCells.of(instrument, settings.ratios.hexagons).hexagons
+    grid = focal_plane_cells(instrument, settings.ratios.hexagons).hexagons
     maps = RatioHexagons(instrument, grid, gain=settings.ratios.gain)
     for cls, exptime in instrument.exposure_classes.items():
         mine = select(hexagons, cls=cls)

@@ -13,8 +13,8 @@ from visql_lib.cli.common import FOLDER, INPUT, output_option, settings_of, step
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from visql_lib.config import Settings
-    from visql_lib.photometry.trend_records import Trends
+    from visql_lib.config import Settings, TrendSettings
+    from visql_lib.photometry.trend_records import TrendLimits, Trends
 
 # Endings of the original's timelines -> the first day they show.
 SINCE = {"": None, "2": "2024-03", "3": "2024-06"}
@@ -45,13 +45,32 @@ def command(ratios: tuple[Path, ...], output: Path, pictures: Path | None, confi
     settings = settings_of(config)
     wanted = [_followed(read_table(path, RATIOS.names)) for path in ratios]
     rows = {name: np.concatenate([part[name] for part in wanted]) for name in RATIOS.names}
-    found = trends(rows, settings.trend)
+    found = trends(
+        rows,
+        clean_epoch=(settings.trend.clean_start, settings.trend.clean_end),
+        limits=trend_limits(settings.trend),
+        step_significance=settings.trend.step_significance,
+    )
     meta: dict[str, Any] = {"steps": found.steps, "forecast": found.forecast, "notes": found.notes}
     origin = provenance("trend", list(ratios), settings.trend)
     write_table(output, found.table, TREND, meta=meta, **origin)
     if pictures is not None:
         for cls in _classes(settings):
             _draw(rows, found, cls, pictures, settings)
+
+
+def trend_limits(settings: TrendSettings) -> TrendLimits:
+    """Take the limits of losses and rates from the settings."""
+    from visql_lib.photometry.trend_records import TrendLimits
+
+    return TrendLimits(
+        loss=settings.loss,
+        warn_loss=settings.warn_loss,
+        error_loss=settings.error_loss,
+        warn_rate=settings.warn_rate,
+        error_rate=settings.error_rate,
+        min_days=settings.min_days,
+    )
 
 
 def _followed(table: Mapping[str, NDArray]) -> dict[str, NDArray]:

@@ -41,6 +41,16 @@ class RadiationSettings(Section):
             raise ValueError("the first flux must be smaller than the second")
         return value
 
+    @property
+    def flux_ranges(self) -> dict[str, tuple[float, float]]:
+        """Range of FLUX_AUTO [ADU] by kind of particle."""
+        return {"xray": self.xray_flux, "cosmic": self.cosmic_flux, "proton": self.proton_flux}
+
+    @property
+    def bins(self) -> dict[str, float]:
+        """Side of a bin of the map [px] by kind of particle."""
+        return {"xray": self.xray_bin, "cosmic": self.cosmic_bin, "proton": self.proton_bin}
+
 
 class Satellite(NamedTuple):
     """A GOES satellite and its first and last day of use (UTC)."""

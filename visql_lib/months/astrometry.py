@@ -92,7 +92,14 @@ def month_astrometry(
             numbers.append(len(rows) - 1)
             pairs.append(found)
         on_exposure()
-    fit = fit_geometry(pairs, settings.astrometry, FocalPlaneGeometry.of(instrument))
+    astrometry = settings.astrometry
+    fit = fit_geometry(
+        pairs,
+        FocalPlaneGeometry.of(instrument.sky_distortion),
+        per_ccd="none" if astrometry.geometry == "reference" else astrometry.geometry,
+        min_stars=astrometry.min_stars,
+        min_stars_ccd=astrometry.min_stars_ccd,
+    )
     columns = _columns(rows)
     for k, pointing, residuals in zip(fit.used, fit.pointings, fit.residuals, strict=True):
         line = numbers[k]

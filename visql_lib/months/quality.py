@@ -148,7 +148,15 @@ def quality_table(
         return PSFMOMENTS.empty()
     rows = sorted(rows, key=lambda r: (str(r["DATE_OBS"]), r["EXPOSURE"]))
     r2, e1, e2 = (np.array([r[name] for r in rows]) for name in ("R2", "e1", "e2"))
-    scores = image_quality_score(r2, e1, e2, instrument.score).tolist()
+    good = instrument.score
+    scores = image_quality_score(
+        r2,
+        e1,
+        e2,
+        centre=(good.R2, good.e1, good.e2),
+        covariance=(good.cov_R2_R2, good.cov_R2_e1, good.cov_e1_e1),
+        var_e2=good.var_e2,
+    ).tolist()
     for row, score in zip(rows, scores, strict=True):
         row["SCORE"] = score
         row["CLASS"] = "unknown" if math.isnan(row["EXPTIME"]) else instrument.exposure_class(row["EXPTIME"])

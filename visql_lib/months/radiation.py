@@ -177,11 +177,11 @@ def month_quadrants(sheet: Path, month: Mapping[str, NDArray], instrument: Instr
     """
     avoid = RadiationFlag.STORM | RadiationFlag.NO_TIME | RadiationFlag.NO_DETECTION
     use = (np.asarray(month["FLAGS"]) & avoid) == 0
-    names = [*instrument.quadrants]
+    names, readout_time = [*instrument.quadrants], instrument.detector.readout_time
     sums = {name: np.zeros(len(names)) for name in ("N_EXPOSURES", "EXPOSURE_TIME", "AREA", *_NUMBERS)}
     for exposure, exptime in zip(month["EXPOSURE"][use], month["EXPTIME"][use], strict=True):
         path = sheet.parent / sheet.stem / str(exposure) / f"{exposure}_radiation.parquet"
-        _add(sums, read_table(path), names, sensitive_time(float(exptime), instrument))
+        _add(sums, read_table(path), names, sensitive_time(float(exptime), readout_time))
     seen = np.flatnonzero(sums["N_EXPOSURES"])
     columns: dict[str, NDArray] = {name: values[seen] for name, values in sums.items()}
     columns["EXT"] = np.array(names, dtype=np.str_)[seen]

@@ -101,14 +101,14 @@ def month_ratios(
     used = [(row, facts) for row, facts in found if "PATH" in facts]
     exposures = _exposures(used, instrument)
     stars = gather_stars(_tables(used, on_exposure))
-    cells = FocalPlaneCells.of(instrument, settings.ratios.hexagons)
-    matrix = _aggregated(stars, exposures, settings, cells, instrument)
+    ratios, cells = settings.ratios, focal_plane_cells(instrument, settings.ratios.hexagons)
+    matrix = _aggregated(stars, exposures, ratios, cells, instrument)
     by_ccd = aggregate(
         stars,
         exposures,
-        settings.ratios,
         cells,
-        sheet_rule(settings.ratios, instrument),
+        sheet_rule(faintest_fit=ratios.faintest_fit, gain=gain_table(instrument, ratios.gain)),
+        min_stars=ratios.min_stars,
         times=("month",),
         spaces=("ccd", "quadrant"),
         sky_fields=("all",),
@@ -121,18 +121,39 @@ def month_ratios(
 def _aggregated(
     stars: Stars,
     exposures: Mapping[str, NDArray],
-    settings: Settings,
+    settings: RatioSettings,
     cells: FocalPlaneCells,
     instrument: Instrument,
 ) -> dict[str, NDArray]:
+    rule = reference_rule(
+        instrument.quadrants,
+        faintest_fit=settings.faintest_fit,
+        gain=gain_table(instrument, settings.gain),
+        fit_gain=gain_table(instrument, settings.fit_gain, optional=True),
+    )
+    field = instrument.photometry.selfcal
     return aggregate(
         stars,
         exposures,
-        settings.ratios,
         cells,
-        reference_rule(settings.ratios, instrument),
+        rule,
+        min_stars=settings.min_stars,
         left_out=[("exposure", "hexagon")],
-        selfcal=instrument.photometry.selfcal,
+        in_selfcal=None if field is None else field.contains(exposures["RA"], exposures["DEC"]),
+    )
+
+
+def focal_plane_cells(instrument: Instrument, hexagons: int) -> FocalPlaneCells:
+    """Divide the focal plane of an instrument, with `hexagons` across it."""
+    geometry, facts = instrument.geometry, instrument.photometry
+    return FocalPlaneCells.of(
+        {name: quadrant.ccd for name, quadrant in instrument.quadrants.items()},
+        ccds=(geometry.ccd_columns, geometry.ccd_rows),
+        origin=(geometry.origin_x, geometry.origin_y),
+        pitch=(geometry.ccd_pitch_x, geometry.ccd_pitch_y),
+        hexagons=hexagons,
+        cuts_x=facts.block_cuts_x,
+        cuts_y=facts.block_cuts_y,
     )
 
 

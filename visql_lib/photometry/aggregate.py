@@ -13,12 +13,10 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from visql_lib.config.sky_settings import RatioSettings
 from visql_lib.flags import RatioFlag
-from visql_lib.frames.instrument import Instrument, SkyField
 from visql_lib.photometry.cells import FIELDS, SPACES, TIMES, Bins, FocalPlaneCells, time_bins
 from visql_lib.photometry.groups import Groups
-from visql_lib.photometry.ratios import QUOTED_COLOURS, gain_table
+from visql_lib.photometry.ratios import QUOTED_COLOURS
 from visql_lib.photometry.relation import fit_groups
 
 _GROSS = 6.0  # robust standard deviations of ln FRAT beyond which a star is a mismatch
@@ -87,48 +85,63 @@ class FitRule:
 Rule = Callable[[str, str], FitRule]  # of the kinds of time and space
 
 
-def reference_rule(settings: RatioSettings, instrument: Instrument) -> Rule:
-    """Return the rule of the original's tables per exposure and day.
+def reference_rule(
+    quadrants: Iterable[str],
+    *,
+    faintest_fit: float,
+    gain: Mapping[str, float],
+    fit_gain: Mapping[str, float],
+) -> Rule:
+    """Make the rule of the original's tables per exposure and day.
 
     The focal plane as a whole: stars brighter than `faintest_fit`, gain model
     `gain`; of a single exposure with its method exactly. Every smaller part: all
     matched stars, gain model `fit_gain`.
+
+    Parameters
+    ----------
+    quadrants : iterable of str
+        All quadrants of the instrument.
+    faintest_fit : float
+        Limit in G [mag].
+    gain, fit_gain : mapping of float
+        Gain factors by quadrant, as `ratios.gain_table` looks them up: those that V was
+        made with, and those wanted in parts of the focal plane; 1 where not listed.
     """
-    used = gain_table(instrument, settings.gain)
-    wanted = gain_table(instrument, settings.fit_gain, optional=True)
-    parts = FitRule(gain={q: wanted.get(q, 1.0) / used.get(q, 1.0) for q in instrument.quadrants})
-    single = FitRule(settings.faintest_fit, rounds=1, robust=False)
+    parts = FitRule(gain={q: fit_gain.get(q, 1.0) / gain.get(q, 1.0) for q in quadrants})
+    single = FitRule(faintest_fit, rounds=1, robust=False)
 
     def rule(time: str, space: str) -> FitRule:
         if space != "fpa":
             return parts
-        return single if time == "exposure" else FitRule(settings.faintest_fit)
+        return single if time == "exposure" else FitRule(faintest_fit)
 
     return rule
 
 
-def sheet_rule(settings: RatioSettings, instrument: Instrument) -> Rule:
-    """Return the rule of the original's monthly sheet: bright stars, no gain, 4 rounds of clipping."""
-    used = gain_table(instrument, settings.gain)
-    gain = {quadrant: 1 / factor for quadrant, factor in used.items()}
-    sheet = FitRule(settings.faintest_fit, gain, robust=False)
+def sheet_rule(*, faintest_fit: float, gain: Mapping[str, float]) -> Rule:
+    """Make the rule of the original's monthly sheet: bright stars, no gain, 4 rounds of clipping.
+
+    Parameters are those of `reference_rule`.
+    """
+    sheet = FitRule(faintest_fit, {quadrant: 1 / factor for quadrant, factor in gain.items()}, robust=False)
     return lambda time, space: sheet
 
 
 def aggregate(
     stars: Stars,
     exposures: Mapping[str, NDArray],
-    settings: RatioSettings,
     cells: FocalPlaneCells,
     rule: Rule,
     *,
+    min_stars: int = 10,
     times: Collection[str] = TIMES,
     spaces: Collection[str] = SPACES,
     sky_fields: Collection[str] = FIELDS,
     left_out: Collection[tuple[str, str]] = (),
-    selfcal: SkyField | None = None,
+    in_selfcal: NDArray[np.bool_] | None = None,
 ) -> dict[str, NDArray]:
-    """Return the matrix of flux ratios: one row per cell that holds a star.
+    """Gather stars into the matrix of flux ratios: one row per cell that holds a star.
 
     Parameters
     ----------
@@ -140,19 +153,19 @@ def aggregate(
         NOT_ACCEPTED. Optional: the exposures' own relations, as R1 R2 R3 R1_ERR R2_ERR
         R3_ERR RMS N_FIT N_CLIPPED; where N_FIT is not 0, they are taken instead of a
         fit for the exposure's focal plane.
-    settings : RatioSettings
-        Least number of stars of a fit.
     cells : FocalPlaneCells
         How the focal plane is divided.
     rule : callable
-        Says how each kind of cell is fitted: `reference_rule`, `sheet_rule`.
+        Gives the `FitRule` of each kind of time and space: `reference_rule`, `sheet_rule`.
+    min_stars : int, optional
+        Cells of fewer stars get no fit.
     times, spaces, sky_fields : collections of str, optional
         The part of the matrix that is wanted.
     left_out : collection of (time, space), optional
         Combinations that are not gathered. Half of all cells are hexagons of single
         exposures, most of which hold one star: ``[("exposure", "hexagon")]`` saves them.
-    selfcal : SkyField, optional
-        Where the field ``selfcal`` is; without, no exposure is in it.
+    in_selfcal : array of bool, shape (k,), optional
+        Exposures in the field ``selfcal``; without, that field is left out.
 
     Returns
     -------
@@ -161,10 +174,10 @@ def aggregate(
         the mismatched ones; ratios are NaN, flagged FEW_STARS, where the stars do
         not determine them.
     """
-    view = _View(stars, exposures, settings, not_mismatched(stars.frat))
+    view = _View(stars, exposures, min_stars, not_mismatched(stars.frat))
     in_field = {"all": np.ones(len(exposures["EXPOSURE"]), dtype=bool)}
-    if selfcal is not None:
-        in_field["selfcal"] = selfcal.contains(exposures["RA"], exposures["DEC"])
+    if in_selfcal is not None:
+        in_field["selfcal"] = in_selfcal
     space_bins = {kind: _space_bins(kind, stars, cells) for kind in spaces}
     parts = []
     for name, time in product([n for n in sky_fields if n in in_field], times):
@@ -188,7 +201,7 @@ def select(
     time_bin: str | None = None,
     space_bin: str | None = None,
 ) -> dict[str, NDArray]:
-    """Return the rows of a table of ratios with these values; None stands for any."""
+    """Select the rows of a table of ratios with these values; None stands for any."""
     wanted = {"TIME": time, "SPACE": space, "CLASS": cls, "FIELD": field}
     wanted |= {"TIME_BIN": time_bin, "SPACE_BIN": space_bin}
     keep = np.ones(len(table["TIME"]), dtype=bool)
@@ -199,7 +212,7 @@ def select(
 
 
 def not_mismatched(frat: NDArray) -> NDArray[np.bool_]:
-    """Say which stars lie within 6 robust standard deviations of the median of ln FRAT; NaN does."""
+    """Find the stars within 6 robust standard deviations of the median of ln FRAT; NaN counts as within."""
     ln_frat = np.log(_positive(frat))
     known = np.isfinite(ln_frat)
     if not known.any():
@@ -223,10 +236,10 @@ class _View:
         self,
         stars: Stars,
         exposures: Mapping[str, NDArray],
-        settings: RatioSettings,
+        min_stars: int,
         matched: NDArray[np.bool_],
     ) -> None:
-        self.stars, self.exposures, self.settings, self.matched = stars, exposures, settings, matched
+        self.stars, self.exposures, self.min_stars, self.matched = stars, exposures, min_stars, matched
         self.accepted = np.asarray(exposures["ACCEPTED"], dtype=bool)
         self.classes = Bins.of_names(exposures["CLASS"])
         dates = np.asarray(exposures["DATE_OBS"], dtype="datetime64[us]")
@@ -234,7 +247,7 @@ class _View:
         self.has_ratio = np.isfinite(stars.colour) & np.isfinite(stars.ln_ratio)
 
     def gathered(self, time: str, times: Bins, space: str, spaces: Bins, rule: FitRule) -> dict[str, NDArray]:
-        """Return the columns of all cells of one kind of time and of space."""
+        """Gather the columns of all cells of one kind of time and of space."""
         exposure = self.stars.exposure
         inside = (times.code >= 0) & (self.classes.code >= 0)
         member = np.flatnonzero(inside[exposure] & (spaces.code >= 0))
@@ -301,7 +314,7 @@ class _View:
             stars.colour[member],
             ln_ratio,
             rounds=rule.rounds,
-            min_stars=self.settings.min_stars,
+            min_stars=self.min_stars,
             smooth=rule.robust,
         )
         ratios, errors = fits.ratios(QUOTED_COLOURS)
@@ -325,7 +338,7 @@ class _View:
 
 
 def _mean(cell: Groups, values: NDArray, wanted: NDArray[np.bool_] | None = None) -> tuple[NDArray, NDArray]:
-    """Return mean and number of the finite values of each cell, of those wanted; NaN where there are none."""
+    """Average the finite values of each cell, of those wanted, and count them; NaN where there are none."""
     counted = np.isfinite(values) if wanted is None else np.isfinite(values) & wanted
     n = cell.sums(counted.astype(np.intp))
     return cell.sums(np.where(counted, values, 0).astype(float)) / np.where(n > 0, n, np.nan), n
@@ -339,6 +352,6 @@ def _as_dates(seconds: NDArray) -> NDArray:
 
 
 def _positive(values: NDArray) -> NDArray:
-    """Return values as floats, NaN where not positive."""
+    """Convert values to floats, NaN where not positive."""
     values = np.asarray(values, dtype=float)
     return np.where(values > 0, values, np.nan)

@@ -13,8 +13,6 @@ from typing import Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from visql_lib.frames.instrument import Instrument
-
 TIMES = ("exposure", "day", "week", "month", "all")
 SPACES = ("hexagon", "quadrant", "ccd", "block", "fpa")
 FIELDS = ("all", "selfcal")
@@ -31,7 +29,7 @@ class Bins:
 
     @classmethod
     def of_names(cls, names: ArrayLike) -> Self:
-        """Return a bin per distinct name, sorted; an empty name is in none."""
+        """Make a bin per distinct name, sorted; an empty name is in none."""
         found, code = np.unique(np.asarray(names, dtype=np.str_), return_inverse=True)
         if len(found) and found[0] == "":
             return cls(code - 1, found[1:])
@@ -39,7 +37,7 @@ class Bins:
 
 
 def time_bins(kind: str, names: ArrayLike, dates: ArrayLike) -> Bins:
-    """Say in which bin of time exposures are.
+    """Sort exposures into bins of time.
 
     Parameters
     ----------
@@ -95,7 +93,7 @@ class HexagonGrid:
         return self.width * np.sqrt(3) / 2
 
     def indices(self, x: ArrayLike, y: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return (p, q) of the hexagon at each finite focal-plane position [deg]."""
+        """Find (p, q) of the hexagon at each finite focal-plane position [deg]."""
         u = np.asarray(x, dtype=float) / (0.5 * self.width)
         v = np.asarray(y, dtype=float) / self.row_height
         # Centres form two rectangular lattices, of even and of odd numbers; the nearer centre counts.
@@ -108,7 +106,7 @@ class HexagonGrid:
         return np.where(even, p0, p1).astype(np.int64), np.where(even, q0, q1).astype(np.int64)
 
     def bins(self, x: NDArray, y: NDArray) -> Bins:
-        """Return the hexagon of each position [deg]; a position that is not finite is in none."""
+        """Sort positions [deg] into hexagons; a position that is not finite is in none."""
         finite = np.isfinite(x) & np.isfinite(y)
         p, q = self.indices(x[finite], y[finite])
         # One number per hexagon, much faster to sort than names.
@@ -121,7 +119,7 @@ class HexagonGrid:
         return Bins(code, np.array(names, dtype=np.str_))
 
     def centres(self, names: Sequence[str] | NDArray) -> tuple[NDArray, NDArray]:
-        """Return x, y [deg] of the centres of hexagons, by name."""
+        """Compute x, y [deg] of the centres of hexagons, by name."""
         pq = np.array([str(name).split(",") for name in names], dtype=float).reshape(-1, 2)
         return pq[:, 0] * 0.5 * self.width, pq[:, 1] * self.row_height
 
@@ -143,32 +141,35 @@ class FocalPlaneCells:
     @classmethod
     def of(
         cls,
-        instrument: Instrument,
+        ccd_of: Mapping[str, str],
+        *,
+        ccds: tuple[int, int],
+        origin: tuple[float, float],
+        pitch: tuple[float, float],
         hexagons: int = 40,
         cuts_x: tuple[float, ...] | None = None,
         cuts_y: tuple[float, ...] | None = None,
     ) -> Self:
-        """Return the cells of an instrument.
+        """Divide a focal plane whose CCDs stand in columns and rows.
 
         Parameters
         ----------
-        instrument : Instrument
-            Names its quadrants and CCDs, and says how wide its focal plane is.
+        ccd_of : mapping of str
+            CCD by quadrant.
+        ccds : (int, int)
+            Columns and rows of CCDs.
+        origin, pitch : (float, float)
+            Place of the first CCD, and distance of neighbours, along x and y [deg].
         hexagons : int, optional
             Hexagons across the focal plane.
         cuts_x, cuts_y : tuple of float, optional
-            Cuts between blocks [deg]. By default the instrument's, else at the edge of
-            every third, fifth, ... CCD.
+            Cuts between blocks [deg]. By default at the edge of every third, fifth, ... CCD.
         """
-        g = instrument.geometry
-        edges_x = _edges(g.ccd_columns, g.origin_x, g.ccd_pitch_x)
-        edges_y = _edges(g.ccd_rows, g.origin_y, g.ccd_pitch_y)
-        facts = instrument.photometry
         return cls(
-            {name: quadrant.ccd for name, quadrant in instrument.quadrants.items()},
-            cuts_x or facts.block_cuts_x or edges_x,
-            cuts_y or facts.block_cuts_y or edges_y,
-            HexagonGrid(g.ccd_columns * g.ccd_pitch_x / hexagons),
+            ccd_of,
+            cuts_x or _edges(ccds[0], origin[0], pitch[0]),
+            cuts_y or _edges(ccds[1], origin[1], pitch[1]),
+            HexagonGrid(ccds[0] * pitch[0] / hexagons),
         )
 
     @cached_property
@@ -178,7 +179,7 @@ class FocalPlaneCells:
         return np.array([[column + row for row in rows] for column in columns])
 
     def bins(self, kind: str, ext: ArrayLike, x: ArrayLike, y: ArrayLike) -> Bins:
-        """Say in which bin of space stars are.
+        """Sort stars into bins of space.
 
         Parameters
         ----------
@@ -213,7 +214,7 @@ class FocalPlaneCells:
 
 
 def _edges(n_ccds: int, origin: float, pitch: float) -> tuple[float, ...]:
-    """Return where the first CCD of every block but the first begins [deg]."""
+    """Compute where the first CCD of every block but the first begins [deg]."""
     return tuple(origin + i * pitch for i in range(_CCDS_PER_BLOCK, n_ccds, _CCDS_PER_BLOCK))
 
 

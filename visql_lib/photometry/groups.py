@@ -26,7 +26,7 @@ class Groups:
 
     @classmethod
     def of(cls, group: NDArray) -> Groups:
-        """Return the groups of stars from the number of each one's group, shape (n,).
+        """Group stars by the number of each one's group, shape (n,).
 
         Equal numbers stand side by side; a number that comes back begins a group of its own.
         """
@@ -48,9 +48,9 @@ class Groups:
         return self.spread(np.arange(len(self)))
 
     def sums(self, values: NDArray) -> NDArray:
-        """Return the sum of the values, shape (n,), of each group, shape (m,)."""
+        """Sum the values, shape (n,), of each group, shape (m,)."""
         return np.add.reduceat(values, self.starts) if len(self) else np.zeros(0, values.dtype)
 
     def spread(self, values: NDArray) -> NDArray:
-        """Return for each star the value of its group: shape (n,) of (m,)."""
+        """Give each star the value of its group: shape (n,) of (m,)."""
         return np.repeat(values, self.counts)

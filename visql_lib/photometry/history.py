@@ -7,7 +7,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from visql_lib.config.sky_settings import TrendSettings
 from visql_lib.photometry.segments import Series, scatter, slow_noise
 
 MMAG = 2500 / np.log(10)  # mmag per unit of ln flux
@@ -41,7 +40,7 @@ class Days(NamedTuple):
     known: NDArray[np.bool_]
 
     def series(self, colour: int, without: NDArray[np.bool_] | None = None) -> Series:
-        """Return the history of one colour, where it has data, `without` some days."""
+        """Take the history of one colour, where it has data, `without` some days."""
         rows = np.isfinite(self.loss[:, colour])
         if without is not None:
             rows = rows & ~without
@@ -49,20 +48,20 @@ class Days(NamedTuple):
 
 
 def days_since_1970(dates: ArrayLike) -> NDArray[np.floating]:
-    """Return days since 1970-01-01 UTC."""
+    """Convert times to days since 1970-01-01 UTC."""
     when = np.asarray(dates, dtype="datetime64[us]")
     return np.asarray((when - np.datetime64("1970-01-01", "us")).astype("timedelta64[us]") / _DAY, float)
 
 
 def date_of(x: float) -> np.datetime64:
-    """Return the time `x` days after 1970-01-01; NaT where not finite."""
+    """Convert days after 1970-01-01 to a time; NaT where not finite."""
     if not np.isfinite(x):
         return np.datetime64("NaT", "us")
     return np.datetime64("1970-01-01", "us") + np.timedelta64(round(x * 86400e6), "us")
 
 
 def losses(dates: NDArray, ratios: NDArray, errors: NDArray) -> Rows:
-    """Return rows of ratios as losses [mmag], with an error for every row.
+    """Convert rows of ratios to losses [mmag], with an error for every row.
 
     Parameters
     ----------
@@ -84,7 +83,7 @@ def losses(dates: NDArray, ratios: NDArray, errors: NDArray) -> Rows:
 
 
 def _medians(day: NDArray, values: NDArray) -> tuple[NDArray, NDArray]:
-    """Return for every row the median of its day and the number of rows of that day."""
+    """Find for every row the median of its day and the number of rows of that day."""
     _, which, number = np.unique(day, return_inverse=True, return_counts=True)
     order = np.lexsort((values, which))
     start = np.concatenate([[0], np.cumsum(number)[:-1]])
@@ -94,7 +93,7 @@ def _medians(day: NDArray, values: NDArray) -> tuple[NDArray, NDArray]:
 
 
 def _within_days(dates: NDArray, values: NDArray) -> float:
-    """Return the robust scatter of rows within days, from neighbours in time; 1 where no day has two."""
+    """Measure the robust scatter of rows within days, from neighbours in time; 1 if no day has two."""
     rows = np.flatnonzero(np.isfinite(values))
     rows = rows[np.argsort(dates[rows], kind="stable")]
     day = dates[rows].astype("datetime64[D]")
@@ -105,7 +104,7 @@ def _within_days(dates: NDArray, values: NDArray) -> float:
 
 
 def daily(rows: Rows) -> Days:
-    """Return means of the rows of each UTC day, without exposures far off their day's median."""
+    """Average the rows of each UTC day, without exposures far off their day's median."""
     day, which = np.unique(rows.dates.astype("datetime64[D]"), return_inverse=True)
     weight = np.where(np.isfinite(rows.loss), rows.error**-2.0, 0.0)
     for c in range(rows.loss.shape[1]):
@@ -121,7 +120,7 @@ def daily(rows: Rows) -> Days:
 
 
 def _odd(which: NDArray, values: NDArray, errors: NDArray) -> NDArray[np.bool_]:
-    """Return the rows that lie far off the median of their day, in days with enough rows to tell."""
+    """Find the rows that lie far off the median of their day, in days with enough rows to tell."""
     odd = np.zeros(len(values), dtype=bool)
     rows = np.flatnonzero(np.isfinite(values))
     if len(rows) < _CROWD or len(np.unique(which[rows])) == len(rows):
@@ -133,13 +132,26 @@ def _odd(which: NDArray, values: NDArray, errors: NDArray) -> NDArray[np.bool_]:
     return odd
 
 
-def clean_level(days: Days, settings: TrendSettings) -> tuple[NDArray, NDArray, list[str]]:
-    """Return the level of the clean epoch per colour, its error [mmag], and notes.
+def clean_level(days: Days, clean_epoch: tuple[str, str]) -> tuple[NDArray, NDArray, list[str]]:
+    """Measure the level of the clean epoch.
 
     Where a colour has no data in the epoch, the first days it has stand in, as
     many as the epoch is long, and a note says so.
+
+    Parameters
+    ----------
+    days : Days
+        The history.
+    clean_epoch : (str, str)
+        First and last day, YYYY-MM-DD.
+
+    Returns
+    -------
+    level, error : arrays, shape (3,)
+        Of each colour [mmag]; NaN without data.
+    notes : list of str
     """
-    first, last = (np.datetime64(day) for day in (settings.clean_start, settings.clean_end))
+    first, last = (np.datetime64(day) for day in clean_epoch)
     start = float(days_since_1970(first))
     length = float((last - first) / _DAY) + 1
     level, error = np.full(3, np.nan), np.full(3, np.nan)
@@ -157,12 +169,12 @@ def clean_level(days: Days, settings: TrendSettings) -> tuple[NDArray, NDArray, 
         level[c] = np.sum(weight * y[rows]) / weight.sum()
         series = Series(x, y, e)
         error[c] = noise(series, bool(days.known[c])) * np.sqrt(slow_noise(series) / weight.sum())
-    epoch = f"{settings.clean_start} to {settings.clean_end}"
+    epoch = " to ".join(clean_epoch)
     return level, error, [f"no data in {epoch}: losses are relative to {name}" for name in stand_ins]
 
 
 def noise(series: Series, known: bool) -> float:
-    """Return the factor that makes a series' errors the scatter of its days.
+    """Find the factor that makes a series' errors the scatter of its days.
 
     At least 1 where the errors are known; NaN where they are not and fewer than
     three days leave the scatter open.

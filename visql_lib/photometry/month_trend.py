@@ -1,4 +1,4 @@
-"""What the trend of the flux ratios says of one month."""
+"""The trend of the flux ratios in one month."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from visql_lib.config.sky_settings import TrendSettings
-from visql_lib.photometry.trend_records import COLOURS
+from visql_lib.photometry.trend_records import COLOURS, TrendLimits
 
 _KEYS = ("SPACE", "SPACE_BIN", "CLASS", "FIELD")
 
@@ -19,9 +18,10 @@ def month_trend(
     steps: Sequence[Mapping[str, Any]],
     forecast: Sequence[Mapping[str, Any]],
     month: str,
-    settings: TrendSettings,
+    *,
+    limits: TrendLimits,
 ) -> dict[str, NDArray]:
-    """Return the columns of MONTH_TREND for a month.
+    """Gather what the trend holds of one month: the columns of MONTH_TREND.
 
     Parameters
     ----------
@@ -31,7 +31,8 @@ def month_trend(
         The records of TREND's metadata (`trend_records`).
     month : str
         YYYYMM.
-    settings : TrendSettings
+    limits : TrendLimits
+        What the status of TREND was judged by.
 
     Returns
     -------
@@ -43,7 +44,7 @@ def month_trend(
     dates = np.asarray(trend["DATE"], dtype="datetime64[us]")
     inside = (dates >= start.astype(dates.dtype)) & (dates < (start + 1).astype(dates.dtype))
     rows = [
-        _row(trend, of_cell, steps, forecast, start, settings)
+        _row(trend, of_cell, steps, forecast, start, limits)
         for of_cell in _cells(trend, inside)
         if len(of_cell)
     ]
@@ -69,7 +70,7 @@ def _row(
     steps: Sequence[Mapping[str, Any]],
     forecast: Sequence[Mapping[str, Any]],
     start: np.datetime64,
-    settings: TrendSettings,
+    limits: TrendLimits,
 ) -> dict[str, Any]:
     place = {key: str(trend[key][rows[0]]) for key in _KEYS}
     colour = float(trend["COLOUR"][rows[0]])
@@ -95,7 +96,7 @@ def _row(
         "STEP": float(sum(sizes)),
         **{key: _time(ahead.get(name)) for key, name in _DATES.items()},
         "STATUS": status,
-        "REASON": _reason(status, values["MODEL"], values["RATE"], settings),
+        "REASON": _reason(status, values["MODEL"], values["RATE"], limits),
     }
 
 
@@ -112,7 +113,7 @@ def _is_of(record: Mapping[str, Any], place: Mapping[str, str]) -> bool:
 
 
 def _mean(loss: NDArray, error: NDArray) -> tuple[float, float]:
-    """Return the weighted mean and its error; unweighted, by the scatter, where an error is not known."""
+    """Average with weights, with its error; unweighted, by the scatter, where an error is not known."""
     if not len(loss):
         return np.nan, np.nan
     if np.isfinite(error).all() and (error > 0).all():
@@ -126,11 +127,11 @@ def _time(text: str | None) -> np.datetime64:
     return np.datetime64(text if text else "NaT", "us")
 
 
-def _reason(status: str, loss: float, rate: float, settings: TrendSettings) -> str:
-    """Return which limits a warning or an error comes from."""
+def _reason(status: str, loss: float, rate: float, limits: TrendLimits) -> str:
+    """Name the limit that a warning or an error comes from."""
     if status not in ("warn", "error"):
         return ""
-    limit = getattr(settings, f"{status}_loss")
+    limit = getattr(limits, f"{status}_loss")
     if loss >= limit:
         return f"loss {loss:.3g} mmag reaches {limit:g}"
-    return f"rate {rate:.3g} mmag/d reaches {getattr(settings, f'{status}_rate'):g}"
+    return f"rate {rate:.3g} mmag/d reaches {getattr(limits, f'{status}_rate'):g}"

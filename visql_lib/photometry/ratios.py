@@ -9,15 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from visql_lib.config.sky_settings import RatioSettings
 from visql_lib.errors import ConfigError
 from visql_lib.flags import RatioFlag
-from visql_lib.frames.instrument import Instrument
 from visql_lib.photometry.relation import design, fit_groups
 
 QUOTED_COLOURS = (0.75, 1.75, 2.75)  # BP-RP [mag] at which ratios are quoted
@@ -30,7 +28,7 @@ _NAN3 = (np.nan, np.nan, np.nan)
 
 
 def gaia_flux(g: ArrayLike) -> NDArray:
-    """Return the reference flux Gf = 10^(-0.4 (G - 30)) / 1.5 of G magnitudes; NaN where G is."""
+    """Convert G magnitudes to the reference flux Gf = 10^(-0.4 (G - 30)) / 1.5; NaN where G is."""
     return np.asarray(10 ** (-0.4 * (_plain(g) - 30)) / 1.5)
 
 
@@ -40,16 +38,28 @@ def vis_flux(
     gain_factor: ArrayLike = 1.0,
     reference_exptime: float = REFERENCE_EXPTIME,
 ) -> NDArray:
-    """Return V [ADU]: the flux [ADU] as of `reference_exptime` [s], times the quadrant's gain factor."""
+    """Scale fluxes [ADU] to V [ADU]: as of `reference_exptime` [s], times the quadrant's gain factor."""
     return np.asarray(_plain(flux) * (reference_exptime / exptime) * np.asarray(gain_factor))
 
 
-def gain_table(instrument: Instrument, model: str, *, optional: bool = False) -> dict[str, float]:
-    """Return the gain factors of a model by quadrant; empty means that all factors are one.
+class GainModels(Protocol):
+    """An instrument, or what else has a name and tables of gain factors by quadrant."""
+
+    @property
+    def name(self) -> str:
+        """For messages."""
+
+    @property
+    def gain_models(self) -> dict[str, dict[str, float]]:
+        """Gain factor by model and quadrant."""
+
+
+def gain_table(instrument: GainModels, model: str, *, optional: bool = False) -> dict[str, float]:
+    """Look up the gain factors of a model by quadrant; empty means that all factors are one.
 
     Parameters
     ----------
-    instrument : Instrument
+    instrument : GainModels
         Holds the tables.
     model : str
         Name of a table, or ``none``.
@@ -70,7 +80,7 @@ def gain_table(instrument: Instrument, model: str, *, optional: bool = False) ->
 
 
 def gain_factors(ext: ArrayLike, gains: Mapping[str, float]) -> NDArray:
-    """Return the gain factor of each quadrant name in `ext`.
+    """Look up the gain factor of each quadrant name in `ext`.
 
     Ones if `gains` is empty; NaN for a quadrant the table does not have.
     """
@@ -101,17 +111,17 @@ class ColourRelation:
     )  # which of the stars given are in the fit
 
     def ratio(self, bp_rp: ArrayLike) -> NDArray:
-        """Return V/Gf of the relation at colours [mag]; NaN where the colour is."""
+        """Evaluate V/Gf of the relation at colours [mag]; NaN where the colour is."""
         return np.exp(design(_plain(bp_rp)) @ np.array(self.coefficients))
 
     def error(self, bp_rp: ArrayLike) -> NDArray:
-        """Return the standard error of `ratio` at colours [mag]."""
+        """Evaluate the standard error of `ratio` at colours [mag]."""
         terms = design(_plain(bp_rp))
         variance = np.einsum("...i,ij,...j", terms, self.covariance, terms)
         return np.asarray(self.ratio(bp_rp) * np.sqrt(variance))
 
     def as_dict(self) -> dict[str, Any]:
-        """Return plain values for a table's metadata, None for NaN."""
+        """Convert to plain values for a table's metadata, None for NaN."""
         lists = ("colours", "ratios", "errors", "coefficients")
         values: dict[str, Any] = {name: _tidy(getattr(self, name)) for name in lists}
         values["covariance"] = [_tidy(row) for row in self.covariance]
@@ -183,7 +193,7 @@ def fit_reference_relation(
 def relation_through(
     bp_rp: ArrayLike, ratios: ArrayLike, colours: Sequence[float] = QUOTED_COLOURS
 ) -> NDArray:
-    """Return the ratio at colours [mag] of the relation through three quoted `ratios`.
+    """Evaluate the relation through three quoted `ratios` at colours [mag].
 
     A quadratic of BP-RP in ln; NaN where a ratio or the colour is.
     """
@@ -194,8 +204,10 @@ def relation_through(
     return np.asarray(np.exp(ln_ratio + y3 * (c - c1) * (c - c2) / ((c3 - c1) * (c3 - c2))))
 
 
-def is_accepted(sigma: float, ratios: Sequence[float], settings: RatioSettings) -> bool:
-    """Say whether an exposure enters the trends: small scatter, plausible curvature.
+def is_accepted(
+    sigma: float, ratios: Sequence[float], *, max_sigma: float, curvature: tuple[float, float]
+) -> bool:
+    """Judge whether an exposure enters the trends: small scatter, plausible curvature.
 
     Parameters
     ----------
@@ -203,12 +215,13 @@ def is_accepted(sigma: float, ratios: Sequence[float], settings: RatioSettings) 
         Astrometric scatter [px of 0.1 arcsec] of the original's method.
     ratios : sequence of three floats
         At the quoted colours.
-    settings : RatioSettings
-        The cuts. NaN meets none.
+    max_sigma : float
+        Limit of the scatter [px].
+    curvature : (float, float)
+        Range of r(0.75) + r(2.75) - 2 r(1.75), both ends excluded. NaN meets neither limit.
     """
-    low, high = settings.curvature
-    curvature = ratios[0] + ratios[2] - 2 * ratios[1]
-    return bool(sigma < settings.max_sigma and low < curvature < high)
+    low, high = curvature
+    return bool(sigma < max_sigma and low < ratios[0] + ratios[2] - 2 * ratios[1] < high)
 
 
 def frat_columns(
@@ -216,14 +229,15 @@ def frat_columns(
     reference: Mapping[str, NDArray],
     exptime: float,
     gains: Mapping[str, float],
-    settings: RatioSettings,
     *,
+    faintest_fit: float = np.inf,
+    min_stars: int = 10,
     reference_exptime: float = REFERENCE_EXPTIME,
     in_fit: NDArray[np.bool_] | None = None,
     residuals: tuple[NDArray, NDArray] | None = None,
     robust: bool = False,
 ) -> tuple[dict[str, NDArray], ColourRelation]:
-    """Return the flux ratios of the matched stars of one exposure, and their colour relation.
+    """Measure the flux ratios of the matched stars of one exposure, and fit their colour relation.
 
     Parameters
     ----------
@@ -236,8 +250,10 @@ def frat_columns(
         Exposure time [s].
     gains : mapping
         Gain factor by quadrant; empty: all one. See `gain_table`.
-    settings : RatioSettings
-        Faint limit and least number of stars of the colour relation.
+    faintest_fit : float, optional
+        Limit in G [mag] of the stars that enter the colour relation.
+    min_stars : int, optional
+        With fewer there is no relation.
     reference_exptime : float, optional
         Exposure time [s] that V refers to.
     in_fit : array of bool, shape (n,), optional
@@ -258,10 +274,10 @@ def frat_columns(
     g, colour = _plain(reference["G"]), _plain(reference["BP_RP"])
     v = vis_flux(moments["FLUX"], exptime, gain_factors(moments["EXT"], gains), reference_exptime)
     gf = gaia_flux(g)
-    bright = g < settings.faintest_fit
+    bright = g < faintest_fit
     eligible = bright if in_fit is None else bright & np.asarray(in_fit, dtype=bool)
     fit = fit_colour_relation if robust else fit_reference_relation
-    relation = fit(colour, v / gf, eligible=eligible, min_stars=settings.min_stars)
+    relation = fit(colour, v / gf, eligible=eligible, min_stars=min_stars)
     model = relation_through(colour, np.round(relation.ratios, _DECIMALS))
     n, unknown = len(g), np.full(len(g), np.nan)
     dx, dy = (unknown, unknown) if residuals is None else residuals
@@ -340,7 +356,7 @@ def _offered(colour: NDArray, ln_ratio: NDArray, eligible: NDArray[np.bool_] | N
 
 
 def _near(terms: NDArray, values: NDArray, rounds: int = 20) -> NDArray[np.bool_]:
-    """Say which values lie near the linear combination of `terms` of least absolute residuals."""
+    """Find the values near the linear combination of `terms` of least absolute residuals."""
     weights = np.ones(len(values))
     residuals = values
     for _ in range(rounds):
@@ -355,13 +371,13 @@ def _near(terms: NDArray, values: NDArray, rounds: int = 20) -> NDArray[np.bool_
 
 
 def _safe_log(ratio: ArrayLike) -> NDArray:
-    """Return the logarithm, NaN where the ratio is not positive."""
+    """Take the logarithm, NaN where the ratio is not positive."""
     values = _plain(ratio)
     return np.log(np.where(values > 0, values, np.nan))
 
 
 def _plain(values: ArrayLike) -> NDArray:
-    """Return a plain array of floats, NaN where `values` is masked."""
+    """Convert to a plain array of floats, NaN where `values` is masked."""
     return np.asarray(np.ma.filled(np.ma.asarray(values, dtype=float), np.nan))
 
 

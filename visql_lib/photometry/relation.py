@@ -42,7 +42,7 @@ class GroupedFits:
     used: NDArray[np.bool_]  # (n,) stars in a fit
 
     def ratios(self, colours: Sequence[float]) -> tuple[NDArray, NDArray]:
-        """Return V/Gf at k colours [mag] and the standard errors, both of shape (m, k).
+        """Evaluate V/Gf at k colours [mag] and the standard errors, both of shape (m, k).
 
         NaN where a group has no fit, or its stars say nothing about this colour.
         """
@@ -56,7 +56,7 @@ class GroupedFits:
 
 
 def design(colour: ArrayLike) -> NDArray:
-    """Return the terms 1, u, u^2 of colours [mag], shape (..., 3)."""
+    """Make the terms 1, u, u^2 of colours [mag], shape (..., 3)."""
     u = np.asarray(colour, dtype=float) - PIVOT
     return np.stack([np.ones_like(u), u, u * u], axis=-1)
 
@@ -153,7 +153,7 @@ def _clipped(groups: Groups, u: NDArray, y: NDArray, clip: float, rounds: int) -
 
 
 def _scatter(groups: Groups, residual: NDArray, used: NDArray[np.bool_]) -> tuple[NDArray, NDArray]:
-    """Return the number and the rms of the stars of each group that are used; the rms of none is 0."""
+    """Count the used stars of each group and take their rms; the rms of none is 0."""
     n = groups.sums(used.astype(np.intp))
     return n, np.sqrt(groups.sums(np.where(used, residual**2, 0.0)) / np.maximum(n, 1))
 
@@ -178,7 +178,7 @@ def _fit(groups: Groups, colour: NDArray, y: NDArray, clip: float, rounds: int, 
 def _reweighted(
     groups: Groups, u: NDArray, y: NDArray, first: _Clipped
 ) -> tuple[NDArray, NDArray, NDArray, NDArray[np.bool_]]:
-    """Return coefficients, covariance, residuals and stars of positive weight of a smooth fit."""
+    """Fit smoothly: coefficients, covariance, residuals and stars of positive weight."""
     degrees = np.where(first.n > 3, first.n - 3, np.nan)
     sigma = first.rms * np.sqrt(first.n / degrees) * _SIGMA_PER_CLIPPED_RMS
     zero = groups.spread(np.maximum(_ZERO_WEIGHT * sigma, _FLOOR))
@@ -196,12 +196,12 @@ def _reweighted(
 
 
 def _nearness(residual: NDArray, zero: NDArray) -> NDArray:
-    """Return 1 - (residual / zero)^2, at least 0; 0 for NaN. Its square is Tukey's weight."""
+    """Compute 1 - (residual / zero)^2, at least 0; 0 for NaN. Its square is Tukey's weight."""
     return np.nan_to_num(np.maximum(1 - (residual / zero) ** 2, 0.0))
 
 
 def _values(beta: NDArray, groups: Groups, u: NDArray) -> NDArray:
-    """Return the polynomial of each star's group, coefficients of shape (m, k) from u^0 up, at its u."""
+    """Evaluate the polynomial of each star's group, coefficients of shape (m, k) from u^0 up, at its u."""
     value = groups.spread(beta[:, -1])
     for power in range(beta.shape[1] - 2, -1, -1):
         value *= u
@@ -210,7 +210,7 @@ def _values(beta: NDArray, groups: Groups, u: NDArray) -> NDArray:
 
 
 def _power_sums(groups: Groups, u: NDArray, weights: NDArray, n_powers: int = 5) -> NDArray:
-    """Return the sums of weight times u^0, u^1, ... in each group, shape (m, n_powers)."""
+    """Sum weight times u^0, u^1, ... in each group, shape (m, n_powers)."""
     sums = np.empty((len(groups), n_powers))
     term = weights
     for power in range(n_powers):
@@ -236,7 +236,7 @@ def _inverse(normal: NDArray) -> NDArray:
 def _covariance(
     groups: Groups, u: NDArray, weights: NDArray, residual: NDArray, inverse: NDArray, bread: NDArray
 ) -> NDArray:
-    """Return the covariance of coefficients; `inverse` is that of the weighted normal matrix."""
+    """Compute the covariance of coefficients; `inverse` is that of the weighted normal matrix."""
     # The leverage is a polynomial of u with coefficients of the group: sums along antidiagonals.
     powers = np.stack([inverse[:, power == _GRAM].sum(axis=1) for power in range(5)], axis=1)
     leverage = _values(powers, groups, u)
@@ -247,7 +247,7 @@ def _covariance(
 
 
 def _lost_scatter(c: NDArray) -> NDArray:
-    """Return how much larger standard errors are than the scatter within c standard deviations says."""
+    """Compute how much larger errors are than the scatter within c standard deviations says."""
     from scipy.special import ndtr  # here, as planning wants but the names of gain models
 
     c = np.clip(c, 1.0, 30.0)
@@ -268,13 +268,13 @@ class SizeRelation:
     rms: float  # px^2
 
     def without_position(self, x: ArrayLike, y: ArrayLike, r2: ArrayLike) -> NDArray:
-        """Return R2 [px^2] as it would be in the middle of the focal plane; positions in deg."""
+        """Correct R2 [px^2] to the middle of the focal plane; positions in deg."""
         shift = size_terms(x, y, PIVOT)[..., 1:6] @ np.array(self.coefficients[1:6])
         return np.asarray(np.asarray(r2, dtype=float) - shift)
 
 
 def size_terms(x: ArrayLike, y: ArrayLike, colour: ArrayLike) -> NDArray:
-    """Return the seven terms of a `SizeRelation`, shape (..., 7)."""
+    """Make the seven terms of a `SizeRelation`, shape (..., 7)."""
     arrays = [np.asarray(v, dtype=float) for v in (x, y, colour)]
     x, y, colour = np.broadcast_arrays(*arrays)
     return np.stack([np.ones_like(x), x, y, x * x, x * y, y * y, colour - PIVOT], axis=-1)

@@ -32,12 +32,12 @@ class Series(NamedTuple):
     e: NDArray[np.floating]
 
     def chosen(self, rows: NDArray) -> Series:
-        """Return some of the points."""
+        """Take some of the points."""
         return Series(self.x[rows], self.y[rows], self.e[rows])
 
 
 def scatter(series: Series) -> float:
-    """Return the scatter of points about the line between their neighbours, in units of their errors.
+    """Measure the scatter of points about the line between their neighbours, in units of their errors.
 
     Robust: steps, changes of rate and a few outliers hardly change it. NaN
     below three points.
@@ -47,7 +47,7 @@ def scatter(series: Series) -> float:
 
 
 def vet(series: Series) -> tuple[Series, NDArray[np.bool_]]:
-    """Return a series with larger errors where a whole stretch scatters more than all do, and its outliers.
+    """Enlarge errors where a whole stretch scatters more than all do, and find outliers.
 
     Without the former the noise of bad weeks would be cut into steps. Outliers
     fit neither the points before nor those after them; three or more in a row
@@ -59,7 +59,7 @@ def vet(series: Series) -> tuple[Series, NDArray[np.bool_]]:
 
 
 def _louder(series: Series, odd: NDArray[np.bool_]) -> NDArray[np.floating]:
-    """Return by how much stretches without their odd points scatter more than all do: 1 or more."""
+    """Measure by how much stretches without their odd points scatter more than all do: 1 or more."""
     kept = np.flatnonzero(~odd)
     off = _off_neighbours(series.chosen(kept))
     if len(off) < 2 * _STRETCH:
@@ -74,7 +74,7 @@ def _louder(series: Series, odd: NDArray[np.bool_]) -> NDArray[np.floating]:
 
 
 def _off_neighbours(series: Series) -> NDArray:
-    """Return how far inner points are off the line between their neighbours, in errors of that."""
+    """Measure how far inner points are off the line between their neighbours, in errors of that."""
     x, y, e = series
     if len(x) < 3:
         return np.empty(0)
@@ -85,7 +85,7 @@ def _off_neighbours(series: Series) -> NDArray:
 
 
 def slow_noise(series: Series) -> float:
-    """Return how much larger the variance of means of 2 or 4 points is than independent noise has it.
+    """Measure how much larger the variance of means of 2 or 4 points is than independent noise has it.
 
     1 or more; 1 where the excess is not significant. Noise that persists from
     point to point would otherwise be cut into many short lines.
@@ -104,7 +104,7 @@ def slow_noise(series: Series) -> float:
 
 
 def _lonely(odd: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return the odd points without those that have company."""
+    """Keep the odd points that have no company."""
     odd = odd.copy()
     edges = np.flatnonzero(np.diff(np.concatenate([[False], odd, [False]]).astype(int)))
     for start, stop in edges.reshape(-1, 2):
@@ -114,7 +114,7 @@ def _lonely(odd: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def _distances(series: Series) -> NDArray:
-    """Return how far points are, in errors, off the nearest of five lines; 0 for few points.
+    """Measure how far points are, in errors, off the nearest of five lines; 0 for few points.
 
     The robust ones before and after, and those through the two points before,
     around and after it, which follow a history that bends.
@@ -130,7 +130,7 @@ def _distances(series: Series) -> NDArray:
 
 
 def _beyond_two(series: Series) -> NDArray:
-    """Return how many errors each point is off the line through the two before it; NaN without."""
+    """Measure how many errors each point is off the line through the two before it; NaN without."""
     x, y, e = series
     f = (x[2:] - x[:-2]) / (x[1:-1] - x[:-2])
     off = np.abs(y[2:] - (1 - f) * y[:-2] - f * y[1:-1])
@@ -140,7 +140,7 @@ def _beyond_two(series: Series) -> NDArray:
 
 
 def _distance(series: Series) -> NDArray:
-    """Return how many errors each point is off the robust line through the nine before it; NaN without."""
+    """Measure how many errors each point is off the robust line through the nine before; NaN without."""
     x, y, e = series
     n, w = len(x), _WINDOW
     rows = np.arange(n - w)[:, None] + np.arange(w)
@@ -160,7 +160,7 @@ def _distance(series: Series) -> NDArray:
 
 
 def _middle(values: NDArray) -> NDArray:
-    """Return medians along the last axis; sorting is faster than `numpy.median` for a few values."""
+    """Take medians along the last axis; sorting is faster than `numpy.median` for a few values."""
     ordered, n = np.sort(values, axis=-1), values.shape[-1]
     return np.asarray((ordered[..., (n - 1) // 2] + ordered[..., n // 2]) / 2)
 
@@ -176,7 +176,7 @@ class _Sums:
         self.sums = np.concatenate([np.zeros((6, 1)), np.cumsum(parts, axis=1)], axis=1)
 
     def chi2(self, start: NDArray | int, stop: NDArray | int) -> NDArray:
-        """Return chi2 about the best line of the points [start, stop), at least two."""
+        """Compute chi2 about the best line of the points [start, stop), at least two."""
         s, sx, sxx, sy, sxy, syy = (total[stop] - total[start] for total in self.sums)
         spread = sxx - sx * sx / s
         tilt = sxy - sx * sy / s
@@ -184,7 +184,7 @@ class _Sums:
 
 
 def find_breaks(series: Series, penalty: float) -> list[int]:
-    """Return the first point of every segment but the first.
+    """Find the first point of every segment but the first.
 
     Optimal partitioning: of all ways to cut the history into lines of at least
     `LEAST` points, the one with the least chi2 + `penalty` per break. The
@@ -218,7 +218,7 @@ class Place(NamedTuple):
 
 
 def place_break(series: Series, start: int, at: int, stop: int) -> Place:
-    """Return the time of the break before point `at`, in the run [start, stop) between its neighbours.
+    """Find the time of the break before point `at`, in the run [start, stop) between its neighbours.
 
     Halfway between the two points. The error holds the time between these and
     the other places the break might have by their chi2.
@@ -235,7 +235,7 @@ def place_break(series: Series, start: int, at: int, stop: int) -> Place:
 
 
 def beats_curve(series: Series, start: int, at: int, stop: int) -> bool:
-    """Return whether two lines fit the days around a break clearly better than one cubic.
+    """Test whether two lines fit the days around a break clearly better than one cubic.
 
     Both have four parameters, so a history that merely bends has no steps.
     """
@@ -279,22 +279,22 @@ class Lines:
     dof: int
 
     def terms(self, x: ArrayLike) -> NDArray:
-        """Return the terms of the value at times `x` [d], shape (n, p)."""
+        """Make the terms of the value at times `x` [d], shape (n, p)."""
         return _terms(np.atleast_1d(np.asarray(x, dtype=float)), self.origin, self.breaks, self.jumps)
 
     def rate_terms(self, x: ArrayLike) -> NDArray:
-        """Return the terms of the rate at times `x` [d], shape (n, p)."""
+        """Make the terms of the rate at times `x` [d], shape (n, p)."""
         at = np.atleast_1d(np.asarray(x, dtype=float))
         jumps = np.zeros((len(at), int(self.jumps.sum())))
         after = (at[:, None] >= self.breaks).astype(float)
         return np.hstack([np.zeros((len(at), 1)), np.ones((len(at), 1)), jumps, after])
 
     def jump_terms(self) -> NDArray:
-        """Return the terms of the jumps, shape (number of jumps, p)."""
+        """Make the terms of the jumps, shape (number of jumps, p)."""
         return np.eye(len(self.answer))[2 : 2 + int(self.jumps.sum())]
 
     def evaluate(self, terms: NDArray) -> tuple[NDArray, NDArray]:
-        """Return values and standard errors of combinations of the terms; NaN where the data do not tell."""
+        """Evaluate combinations of the terms, with standard errors; NaN where the data do not tell."""
         value = terms @ self.answer
         error = np.sqrt(np.einsum("np,pq,nq->n", terms, self.covariance, terms))
         size = np.linalg.norm(terms, axis=1) + 1e-300
@@ -302,7 +302,7 @@ class Lines:
         return np.where(open_, np.nan, value), np.where(open_, np.nan, error)
 
     def scaled(self, factor: float) -> Lines:
-        """Return the same lines with all errors times `factor`."""
+        """Scale all errors by `factor`."""
         return Lines(**{**self.__dict__, "covariance": self.covariance * factor**2})
 
 
@@ -349,7 +349,7 @@ def fit_lines(series: Series, breaks: ArrayLike, jumps: ArrayLike) -> Lines:
 
 
 def persistence(residuals: NDArray) -> float:
-    """Return how much longer than independent noise the variance of means takes to fall, 1 or more.
+    """Measure how much longer than independent noise the variance of means takes to fall, 1 or more.
 
     From the correlation r of neighbouring residuals: (1 + r)/(1 - r), at most
     10; 1 where r is not significant.

@@ -33,7 +33,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr, stdtrit
 
-from visql_lib.config.sky_settings import TrendSettings
 from visql_lib.photometry.history import (
     Days,
     Rows,
@@ -56,7 +55,7 @@ from visql_lib.photometry.segments import (
     slow_noise,
     vet,
 )
-from visql_lib.photometry.trend_records import COLOURS, Forecast, PlaceTrend, Step, Trends
+from visql_lib.photometry.trend_records import COLOURS, Forecast, PlaceTrend, Step, TrendLimits, Trends
 
 SIGNIFICANT = 3.0  # standard errors of a rate that is used
 
@@ -66,8 +65,14 @@ _FAR = 36525.0  # d, beyond which no date is forecast
 _KEYS = ("SPACE", "SPACE_BIN", "CLASS", "FIELD")
 
 
-def trends(ratios: Mapping[str, NDArray], settings: TrendSettings) -> Trends:
-    """Return the trends of every place, class and field of a table of ratios.
+def trends(
+    ratios: Mapping[str, NDArray],
+    *,
+    clean_epoch: tuple[str, str],
+    limits: TrendLimits,
+    step_significance: float = 5.0,
+) -> Trends:
+    """Follow every place, class and field of a table of ratios with time.
 
     Parameters
     ----------
@@ -75,7 +80,12 @@ def trends(ratios: Mapping[str, NDArray], settings: TrendSettings) -> Trends:
         Rows of RATIOS of one kind of time bin, exposures or days: DATE, SPACE,
         SPACE_BIN, CLASS, FIELD, R1 R2 R3 [dimensionless] and R1_ERR R2_ERR
         R3_ERR, NaN where not known. Rows without a date are left out.
-    settings : TrendSettings
+    clean_epoch : (str, str)
+        First and last day, YYYY-MM-DD, against whose ratios losses are measured.
+    limits : TrendLimits
+        What losses and rates are judged by.
+    step_significance : float, optional
+        A jump of at least so many standard errors is a step.
 
     Returns
     -------
@@ -90,7 +100,14 @@ def trends(ratios: Mapping[str, NDArray], settings: TrendSettings) -> Trends:
             np.stack([np.asarray(ratios[f"R{i}{end}"], dtype=float)[rows] for i in (1, 2, 3)], axis=1)
             for end in ("", "_ERR")
         )
-        found = place_trend(dates, values, errors, settings)
+        found = place_trend(
+            dates,
+            values,
+            errors,
+            clean_epoch=clean_epoch,
+            limits=limits,
+            step_significance=step_significance,
+        )
         parts.append(_columns(key, dates, found))
         place = dict(zip(_KEYS, key, strict=True))
         all_of_them.steps += [place | step.record() for step in found.steps]
@@ -125,9 +142,15 @@ def _columns(key: Sequence[str], dates: NDArray, found: PlaceTrend) -> dict[str,
 
 
 def place_trend(
-    dates: ArrayLike, ratios: ArrayLike, errors: ArrayLike, settings: TrendSettings
+    dates: ArrayLike,
+    ratios: ArrayLike,
+    errors: ArrayLike,
+    *,
+    clean_epoch: tuple[str, str],
+    limits: TrendLimits,
+    step_significance: float = 5.0,
 ) -> PlaceTrend:
-    """Return the trend of one place, class and field.
+    """Follow one place, class and field with time.
 
     Parameters
     ----------
@@ -135,7 +158,12 @@ def place_trend(
         Times of exposures or days (UTC), in any order, none NaT.
     ratios, errors : array_like, shape (n, 3)
         VIS/Gaia ratios at `COLOURS` and their standard errors, NaN where not known.
-    settings : TrendSettings
+    clean_epoch : (str, str)
+        First and last day, YYYY-MM-DD, against whose ratios losses are measured.
+    limits : TrendLimits
+        What losses and rates are judged by.
+    step_significance : float, optional
+        A jump of at least so many standard errors is a step.
 
     Returns
     -------
@@ -147,36 +175,34 @@ def place_trend(
     if not np.isfinite(rows.loss).any():
         return _nothing(len(when), ("no ratios",))
     days = daily(rows)
-    clean, clean_err, notes = clean_level(days, settings)
+    clean, clean_err, notes = clean_level(days, clean_epoch)
     days = days._replace(loss=days.loss - clean)
-    found = _find(days, settings.step_significance)
+    found = _find(days, step_significance)
     if found.odd.any():
         notes.append(f"days set aside that fit neither those before nor after: {found.odd.sum()}")
     fits = [_fit(days, c, found) for c in range(3)]
     x = days_since_1970(when)
     model, _ = _columns_of(fits, [f.lines.terms(x) for f in fits])
     rate, rate_err = _columns_of(fits, [f.lines.rate_terms(x) for f in fits])
-    limits = np.array([_limit(f.dof) for f in fits])
+    least_rate = rate_err * np.array([_limit(f.dof) for f in fits])
     return PlaceTrend(
         loss=rows.loss - clean,
         loss_err=_row_errors(rows, days),
         model=model,
         rate=rate,
         rate_err=rate_err,
-        status=_status(
-            model, rate, rate_err * limits, _lasting(days, fits, x) >= settings.min_days, settings
-        ),
+        status=_status(model, rate, least_rate, _lasting(days, fits, x) >= limits.min_days, limits),
         clean_err=clean_err,
         steps=_steps_of(found, fits),
         breaks=tuple(date_of(at) for at in found.times[~found.steps]),
-        forecasts=tuple(_forecast(days, c, fits[c], clean_err[c], settings) for c in range(3)),
+        forecasts=tuple(_forecast(days, c, fits[c], clean_err[c], limits) for c in range(3)),
         odd_days=int(found.odd.sum()),
         notes=tuple(notes),
     )
 
 
 def _nothing(n: int, notes: tuple[str, ...]) -> PlaceTrend:
-    """Return the trend of a place without data."""
+    """Make the trend of a place without data."""
     empty = np.full((n, 3), np.nan)
     return PlaceTrend(*(empty,) * 5, np.full((n, 3), "unknown"), np.full(3, np.nan), (), (), (), 0, notes)
 
@@ -223,7 +249,7 @@ def _find(days: Days, significance: float) -> _Found:
 
 
 def _jumps(series: Series, times: NDArray, significance: float) -> tuple[NDArray[np.bool_], NDArray]:
-    """Return which breaks jump by at least `significance` standard errors, and by how many (0: no jump).
+    """Find the breaks that jump by at least `significance` standard errors, and by how many (0: no jump).
 
     The others join their lines; the weakest first.
     """
@@ -241,7 +267,7 @@ def _jumps(series: Series, times: NDArray, significance: float) -> tuple[NDArray
 
 
 def _pooled(days: Days) -> tuple[NDArray[np.bool_], Series]:
-    """Return the mean of the colours with the least noise, and the days that have it.
+    """Average the colours with the least noise, on the days that have all of them.
 
     Colours with data on fewer than half of the days of the fullest are left
     out; the weights are the same on all days, so that a change of errors makes
@@ -308,19 +334,19 @@ def _columns_of(fits: Sequence[_Fit], terms: Sequence[NDArray]) -> tuple[NDArray
 
 
 def _row_errors(rows: Rows, days: Days) -> NDArray:
-    """Return the errors of the rows; where rows without errors are days, the scatter of the days."""
+    """Find the errors of the rows; where rows without errors are days, the scatter of the days."""
     single = len(rows.dates) == len(days.x)
     factors = [noise(days.series(c), False) if single and not rows.known[c] else 1.0 for c in range(3)]
     return np.asarray(rows.error * np.array(factors))
 
 
 def _limit(dof: float) -> float:
-    """Return how many standard errors are as sure as `SIGNIFICANT` ones of a normal distribution."""
+    """Find how many standard errors are as sure as `SIGNIFICANT` ones of a normal distribution."""
     return float(-stdtrit(dof, ndtr(-SIGNIFICANT))) if np.isfinite(dof) else SIGNIFICANT
 
 
 def _lasting(days: Days, fits: Sequence[_Fit], x: NDArray) -> NDArray:
-    """Return how many days the lines at the times `x` [d] rest on, per colour: shape (n, 3)."""
+    """Count the days that the lines at the times `x` [d] rest on, per colour: shape (n, 3)."""
     number = np.empty((len(x), len(fits)), dtype=int)
     for c, fit in enumerate(fits):
         of_day = np.searchsorted(fit.lines.breaks, days.series(c).x, side="right")
@@ -330,25 +356,25 @@ def _lasting(days: Days, fits: Sequence[_Fit], x: NDArray) -> NDArray:
 
 
 def _status(
-    model: NDArray, rate: NDArray, least_rate: NDArray, lasting: NDArray[np.bool_], settings: TrendSettings
+    model: NDArray, rate: NDArray, least_rate: NDArray, lasting: NDArray[np.bool_], limits: TrendLimits
 ) -> NDArray[np.str_]:
     """Judge losses, and those rates that are significant and rest on days enough."""
     sure = np.where((rate > least_rate) & lasting, rate, -np.inf)
     status = np.full(model.shape, "unknown")
     status[np.isfinite(model)] = "ok"
-    status[(model >= settings.warn_loss) | (sure >= settings.warn_rate)] = "warn"
-    status[(model >= settings.error_loss) | (sure >= settings.error_rate)] = "error"
+    status[(model >= limits.warn_loss) | (sure >= limits.warn_rate)] = "warn"
+    status[(model >= limits.error_loss) | (sure >= limits.error_rate)] = "error"
     return status
 
 
-def _forecast(days: Days, colour: int, fit: _Fit, clean_err: float, settings: TrendSettings) -> Forecast:
-    """Return when the lines reach the configured loss; no date from fewer days than a rate needs.
+def _forecast(days: Days, colour: int, fit: _Fit, clean_err: float, limits: TrendLimits) -> Forecast:
+    """Forecast when the lines reach the configured loss; no date from fewer days than a rate needs.
 
     The chance that it is reached at a time is that of the line, normal with
     the covariance of its level and rate, being above: for a quantile z,
     ``value - loss = z * error`` is a quadratic equation of the time.
     """
-    nat, loss = np.datetime64("NaT", "us"), settings.loss
+    nat, loss = np.datetime64("NaT", "us"), limits.loss
     nothing = Forecast(COLOURS[colour], loss, False, nat, nat, nat)
     series = days.series(colour)
     if len(series.x) == 0:
@@ -357,7 +383,7 @@ def _forecast(days: Days, colour: int, fit: _Fit, clean_err: float, settings: Tr
     terms = np.vstack([fit.lines.terms(now), fit.lines.rate_terms(now)])
     (level, rate), errors = fit.lines.evaluate(terms)
     reached = bool(level >= loss)
-    few = _lasting(days, [fit], np.array([now]))[0, 0] < settings.min_days
+    few = _lasting(days, [fit], np.array([now]))[0, 0] < limits.min_days
     if few or not rate > _limit(fit.dof) * errors[1]:
         return Forecast(COLOURS[colour], loss, reached, nat, nat, nat)
     (v, c), (_, w) = terms @ fit.lines.covariance @ terms.T

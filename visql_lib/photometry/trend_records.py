@@ -1,4 +1,4 @@
-"""What the trend of a place is told in: steps, forecasts, and the rows of all places."""
+"""The trend of a place as records: limits, steps, forecasts, and the rows of all places."""
 
 from __future__ import annotations
 
@@ -11,6 +11,30 @@ from numpy.typing import NDArray
 from visql_lib.photometry.ratios import QUOTED_COLOURS
 
 COLOURS = QUOTED_COLOURS  # BP-RP [mag] of R1, R2, R3
+
+
+@dataclass(frozen=True)
+class TrendLimits:
+    """The limits that losses and rates are judged by, and the loss that is forecast.
+
+    Parameters
+    ----------
+    loss : float
+        Loss whose date is forecast [mmag].
+    warn_loss, error_loss : float
+        Losses [mmag] that warn, and that are an error.
+    warn_rate, error_rate : float
+        The same of rates [mmag/d].
+    min_days : int
+        Days since the last break that a forecast, or a status from a rate, needs at least.
+    """
+
+    loss: float = 50.0
+    warn_loss: float = 20.0
+    error_loss: float = 40.0
+    warn_rate: float = 0.3
+    error_rate: float = 1.0
+    min_days: int = 5
 
 
 @dataclass(frozen=True)
@@ -37,7 +61,7 @@ class Step:
     significance: float
 
     def record(self) -> dict[str, Any]:
-        """Return the step as plain values for a table's metadata, None where not known."""
+        """Convert the step to plain values for a table's metadata, None where not known."""
         return {
             "date": _iso(self.date),
             "date_err": _plain(self.date_err, 2),
@@ -72,7 +96,7 @@ class Forecast:
     late: np.datetime64
 
     def record(self) -> dict[str, Any]:
-        """Return the forecast as plain values for a table's metadata, None where there is none."""
+        """Convert the forecast to plain values for a table's metadata, None where there is none."""
         dates = {"date": _iso(self.date), "early": _iso(self.early), "late": _iso(self.late)}
         return {"colour": self.colour, "loss": self.loss, "reached": self.reached, **dates}
 

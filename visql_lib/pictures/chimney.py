@@ -107,7 +107,15 @@ def draw_chimney2(
     image = dense.draw_points(axes, log_r, log_f, style.MUTED, style.GREY_COUNTS, zorder=1)
     axes.plot([], [], "o", color=style.MUTED, markersize=4, label=f"{len(radius):,} thick")
     if np.isfinite([found["r_c"], found["f_c"]]).all():
-        region = chimney_region(radius, flux, found["r_c"], found["f_c"], settings)
+        region = chimney_region(
+            radius,
+            flux,
+            found["r_c"],
+            found["f_c"],
+            stack_flux_min=settings.stack_flux_min,
+            stack_width=settings.stack_width,
+            plume_width=settings.plume_width,
+        )
         region_r, region_f = _logarithms(radius[region], flux[region])
         dense.draw_points(axes, region_r, region_f, style.VERMILION, style.RED_COUNTS, zorder=2)
         n = int(region.sum())

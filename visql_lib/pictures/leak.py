@@ -78,12 +78,12 @@ def answer(rows: Mapping[str, NDArray], unknown: int = 0) -> list[str]:
         inside["ALPHA_MIN"].min(),
         inside["ALPHA_MAX"].max(),
     ]
-    lit, seen = int(inside["N_LIT"].sum()), int(inside["N_EXPOSURES"].sum())
+    illuminated, seen = int(inside["N_LIT"].sum()), int(inside["N_EXPOSURES"].sum())
     bins = style.count(int(detected.sum()), "bin")
     return [
-        f"Light leaks in within {_angles(where)} ({bins}, {lit} of {seen} lit),"
+        f"Light leaks in within {_angles(where)} ({bins}, {illuminated} of {seen} lit),"
         f" most per flux at {_angles([rows[n][best] for n in _ENDS])}",
-        f"{lit} lit {tail}",
+        f"{illuminated} lit {tail}",
     ]
 
 
@@ -122,11 +122,29 @@ def _draw_angles(
         if chosen is detected:
             boxes.set_array(ratio[detected])
         axes.add_collection(boxes, autolim=False)
-    dark, lit = known & ~found.lit, known & found.lit
+    unilluminated, illuminated = known & ~found.illuminated, known & found.illuminated
     size = 4.5 if known.sum() <= 200 else 2.5
-    axes.plot(saa[dark], alpha[dark], "o", color=style.MUTED, mfc="none", mew=0.6, ms=size, zorder=3)
-    axes.plot(saa[lit], alpha[lit], "o", color=style.VERMILION, mec="white", mew=0.4, ms=size + 1.5, zorder=3)
-    _explain(axes, int(dark.sum()), int(lit.sum()))
+    axes.plot(
+        saa[unilluminated],
+        alpha[unilluminated],
+        "o",
+        color=style.MUTED,
+        mfc="none",
+        mew=0.6,
+        ms=size,
+        zorder=3,
+    )
+    axes.plot(
+        saa[illuminated],
+        alpha[illuminated],
+        "o",
+        color=style.VERMILION,
+        mec="white",
+        mew=0.4,
+        ms=size + 1.5,
+        zorder=3,
+    )
+    _explain(axes, int(unilluminated.sum()), int(illuminated.sum()))
     if not known.any():
         style.message(axes, "angles or flux not known")
     bar = (box[0] + box[2] + 16, box[1], 20, box[3])
@@ -139,10 +157,14 @@ def _rectangles(rows: Mapping[str, NDArray], which: NDArray[np.intp]) -> list[Re
     return [Rectangle((x0, y0), x1 - x0, y1 - y0) for x0, x1, y0, y1 in zip(*ends, strict=True)]
 
 
-def _explain(axes: Axes, dark: int, lit: int) -> None:
+def _explain(axes: Axes, unilluminated: int, illuminated: int) -> None:
     handles = [
-        Line2D([], [], ls="none", marker="o", color=style.VERMILION, mec="white", label=f"lit: {lit}"),
-        Line2D([], [], ls="none", marker="o", color=style.MUTED, mfc="none", label=f"not lit: {dark}"),
+        Line2D(
+            [], [], ls="none", marker="o", color=style.VERMILION, mec="white", label=f"lit: {illuminated}"
+        ),
+        Line2D(
+            [], [], ls="none", marker="o", color=style.MUTED, mfc="none", label=f"not lit: {unilluminated}"
+        ),
         Rectangle((0, 0), 1, 1, fc="#eef0f3", ec=style.LIGHT, hatch="////", label="upper limit only"),
     ]
     axes.legend(handles=handles, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, frameon=False)
@@ -168,11 +190,11 @@ def _decades(values: NDArray) -> Range:
 def _draw_flux(
     figure: Figure, box: tuple[float, float, float, float], saa: NDArray, flux: NDArray, found: Leakage
 ) -> None:
-    """Draw X-rays on the detectors against the Sun's flux, coloured by SAA; limits where nothing is lit."""
+    """Draw X-rays on the detectors against the Sun's flux, coloured by SAA, and upper limits."""
     axes = style.panel(figure, box)
     known = np.isfinite(found.rate) & (flux > 0)
     x = np.log10(np.where(known, flux, 1.0))
-    value = np.where(found.lit, found.rate, found.limit)
+    value = np.where(found.illuminated, found.rate, found.limit)
     y = np.log10(np.where(known, np.maximum(value, 1e-12), 1.0))
     x_range = log_span(x[known], _FLUX)
     y_range = log_span(y[known], _RATES)
@@ -184,16 +206,23 @@ def _draw_flux(
     axes.set_ylabel("solar X-rays, mean of the detectors [cm⁻² s⁻¹]")
     axes.grid(True)
     axes.set_axisbelow(True)
-    dark, lit = known & ~found.lit, known & found.lit
+    unilluminated, illuminated = known & ~found.illuminated, known & found.illuminated
     norm = Normalize(*_around(finite(saa), _SAA))
     look: dict[str, Any] = {"cmap": style.TIMES, "norm": norm, "plotnonfinite": True, "zorder": 3}
     axes.scatter(
-        x[dark], y[dark], marker="v", s=12, facecolors="none", edgecolors=style.MUTED, lw=0.6, zorder=2
+        x[unilluminated],
+        y[unilluminated],
+        marker="v",
+        s=12,
+        facecolors="none",
+        edgecolors=style.MUTED,
+        lw=0.6,
+        zorder=2,
     )
     error = np.stack([x, np.log10(value + found.error), x, np.log10(np.maximum(value - found.error, 1e-12))])
-    ends = error.T[lit].reshape(-1, 2, 2)
+    ends = error.T[illuminated].reshape(-1, 2, 2)
     axes.add_collection(LineCollection(list(ends), colors="#9a9a9a", linewidths=0.7), autolim=False)
-    axes.scatter(x[lit], y[lit], c=saa[lit], s=24, linewidths=0, **look)
+    axes.scatter(x[illuminated], y[illuminated], c=saa[illuminated], s=24, linewidths=0, **look)
     handle = Line2D(
         [], [], ls="none", marker="v", color=style.MUTED, mfc="none", ms=5, label="not lit: limit"
     )

@@ -19,7 +19,6 @@ from visql_lib.pictures import style
 from visql_lib.pictures.focalplane import Field, draw_outlines, show_field
 from visql_lib.pictures.ranges import Range
 from visql_lib.radiation.maps import PIXELS_PER_DEG, Grid
-from visql_lib.radiation.particles import flux_range
 
 _SCALE_TIME, _SCALE_EXTRA = 560.0, 36.0  # s: scales of X-rays and protons are those of such an exposure
 
@@ -185,7 +184,7 @@ def _outline_kinds(axes: Axes, settings: RadiationSettings) -> None:
     """Mark the fluxes of the kinds of particles, up to the largest FLUX_RADIUS."""
     bottom, right = axes.get_ylim()[0], settings.max_flux_radius
     for kind, look in LOOKS.items():
-        low, high = (math.log10(max(flux, 10.0**bottom)) for flux in flux_range(kind, settings))
+        low, high = (math.log10(max(flux, 10.0**bottom)) for flux in settings.flux_ranges[kind])
         # Drawn a little inside, or the boxes of two kinds with one limit could not be told apart.
         inset = 0.012 * list(LOOKS).index(kind)
         edges = [(0, low), (right - inset, low), (right - inset, high), (0, high)]

@@ -10,14 +10,19 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from visql_lib.config import MomentSettings
 from visql_lib.flags import MomentFlag
 
-DEFAULTS = MomentSettings()
 MOMENTS = ("WTFLUX", "R2", "e1", "e2", "tr1", "tr2", "com1", "com2")
 
 
-def measure_moments(stamps: NDArray[np.floating], settings: MomentSettings = DEFAULTS) -> dict[str, NDArray]:
+def measure_moments(
+    stamps: NDArray[np.floating],
+    *,
+    sigma: float = 2.5,
+    iterations: int = 5,
+    gain: float = 1.2,
+    max_shift: float = 4.0,
+) -> dict[str, NDArray]:
     """Measure the weighted moments of a stack of star stamps.
 
     Parameters
@@ -25,8 +30,14 @@ def measure_moments(stamps: NDArray[np.floating], settings: MomentSettings = DEF
     stamps : array, shape (n, s, s)
         Background-subtracted images [ADU], axis order (star, y, x), s odd; the
         star near the central pixel.
-    settings : MomentSettings, optional
-        Weight and centring.
+    sigma : float, optional
+        Width of the Gaussian weight [px].
+    iterations : int, optional
+        Iterations of the centre.
+    gain : float, optional
+        Step of each iteration, in units of the first moment.
+    max_shift : float, optional
+        A centre that moves farther than this [px] is flagged LOST_CENTRE.
 
     Returns
     -------
@@ -49,16 +60,16 @@ def measure_moments(stamps: NDArray[np.floating], settings: MomentSettings = DEF
     dx = np.zeros(len(stamps))
     dy = np.zeros(len(stamps))
     with np.errstate(divide="ignore", invalid="ignore"):
-        for _ in range(settings.iterations):
-            q = _raw_moments(stamps, axis, dx, dy, settings.sigma, order=1)
-            dx = dx + settings.gain * q[1, 0] / q[0, 0]
-            dy = dy + settings.gain * q[0, 1] / q[0, 0]
-        q = _raw_moments(stamps, axis, dx, dy, settings.sigma, order=3)
+        for _ in range(iterations):
+            q = _raw_moments(stamps, axis, dx, dy, sigma, order=1)
+            dx = dx + gain * q[1, 0] / q[0, 0]
+            dy = dy + gain * q[0, 1] / q[0, 0]
+        q = _raw_moments(stamps, axis, dx, dy, sigma, order=3)
         shape = _shape(q)
 
     flags = np.zeros(len(stamps), dtype=np.int32)
     flags[~(q[0, 0] > 0)] |= MomentFlag.NO_FLUX
-    flags[~(np.hypot(dx, dy) < settings.max_shift)] |= MomentFlag.LOST_CENTRE
+    flags[~(np.hypot(dx, dy) < max_shift)] |= MomentFlag.LOST_CENTRE
     for column in shape.values():
         column[flags != 0] = np.nan
     return {"DX": dx, "DY": dy, **shape, "FLAGS": flags}
@@ -67,7 +78,7 @@ def measure_moments(stamps: NDArray[np.floating], settings: MomentSettings = DEF
 def _raw_moments(
     stamps: NDArray, axis: NDArray, dx: NDArray, dy: NDArray, sigma: float, order: int
 ) -> NDArray:
-    """Return sum(stamp * weight * x^a * y^b) as an array indexed [a, b, star]."""
+    """Sum stamp * weight * x^a * y^b over the pixels; an array indexed [a, b, star]."""
     x = axis[None, :] - dx[:, None]
     y = axis[None, :] - dy[:, None]
     powers = np.arange(order + 1)[:, None, None]

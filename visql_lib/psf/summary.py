@@ -16,7 +16,7 @@ _MEDIAN_OVER_MEAN = 1.2533
 
 
 def summarise_moments(moments: Mapping[str, NDArray]) -> dict[str, float]:
-    """Return the medians of an exposure's moments, their standard errors and the number of stars.
+    """Summarise an exposure's moments: medians, their standard errors, and the number of stars.
 
     The error of a median is ``1.2533 * 1.4826 * MAD / sqrt(N)``. It follows from the
     large-sample variance of a sample median, ``1 / (4 N f(m)^2)`` with f the density

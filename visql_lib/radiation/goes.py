@@ -77,13 +77,13 @@ def _filled(first: dict[str, NDArray], other: dict[str, NDArray]) -> dict[str, N
 
 
 def _spans(series: Mapping[str, NDArray]) -> tuple[NDArray, NDArray]:
-    """Return start and end of every sample."""
+    """Find start and end of every sample."""
     time = series["TIME"].astype("datetime64[us]")
     return time, time + np.round(sample_lengths(time) * 1e6).astype("timedelta64[us]")
 
 
 def _overlapping(start: NDArray, end: NDArray, others: NDArray, ends: NDArray) -> NDArray[np.bool_]:
-    """Say which spans overlap one of others, which are in order of time."""
+    """Find the spans that overlap one of others, which are in order of time."""
     if not len(others):
         return np.zeros(len(start), bool)
     following = np.searchsorted(ends, start, "right")
@@ -91,7 +91,7 @@ def _overlapping(start: NDArray, end: NDArray, others: NDArray, ends: NDArray) -
 
 
 def _in_order(joined: dict[str, NDArray]) -> dict[str, NDArray]:
-    """Return a series in order of time, each time once."""
+    """Put a series in order of time, each time once."""
     order = np.lexsort((~joined["GOOD"], joined["TIME"]))  # stable: the first of equals stays first
     time = joined["TIME"][order]
     order = order[np.r_[True, time[1:] != time[:-1]] & ~np.isnat(time)]
@@ -99,7 +99,7 @@ def _in_order(joined: dict[str, NDArray]) -> dict[str, NDArray]:
 
 
 def sample_lengths(time: NDArray[np.datetime64]) -> NDArray[np.floating]:
-    """Return how long each sample lasts [s]: until the next one, or the usual step where a gap follows.
+    """Measure how long each sample lasts [s]: until the next, or the usual step where a gap follows.
 
     Parameters
     ----------
@@ -192,7 +192,7 @@ def _good_samples(series: Mapping[str, NDArray]) -> _Good:
 def _windows(
     start: ArrayLike, exptime: ArrayLike, readout: float, origin: np.datetime64
 ) -> tuple[NDArray[np.bool_], NDArray[np.floating], NDArray[np.floating]]:
-    """Return whether the start is known, and first and last second of exposure and readout."""
+    """Find whether the start is known, and first and last second of exposure and readout."""
     first = np.atleast_1d(np.asarray(start, dtype="datetime64[us]"))
     known = ~np.isnat(first)
     low = np.where(known, (first - origin) / np.timedelta64(1, "s"), 0.0)
@@ -201,7 +201,7 @@ def _windows(
 
 
 def _mean(good: _Good, low: NDArray, high: NDArray) -> tuple[NDArray, NDArray]:
-    """Return mean flux over windows (NaN where nothing is good) and the fraction of them that is good."""
+    """Average the flux over windows (NaN where nothing is good), and find the fraction that is good."""
     if not len(good.start):
         return np.full(low.shape, np.nan), np.zeros(low.shape)
     length = good.end - good.start
@@ -209,7 +209,7 @@ def _mean(good: _Good, low: NDArray, high: NDArray) -> tuple[NDArray, NDArray]:
     dose = np.r_[0.0, np.cumsum(length * good.flux)]
 
     def until(moment: NDArray) -> tuple[NDArray, NDArray]:
-        """Return good time and dose from the beginning of the series to a moment."""
+        """Sum good time and dose from the beginning of the series to a moment."""
         i = np.searchsorted(good.start, moment, "right") - 1
         part = np.clip(moment - good.start[i], 0.0, length[i])
         part = np.where(i < 0, 0.0, part)
@@ -224,7 +224,7 @@ def _mean(good: _Good, low: NDArray, high: NDArray) -> tuple[NDArray, NDArray]:
 
 
 def _nearest(good: _Good, low: NDArray, high: NDArray) -> tuple[NDArray[np.intp], NDArray]:
-    """Return the good sample nearest to each window, and how far it is [s]: inf if there is none."""
+    """Find the good sample nearest to each window, and how far it is [s]: inf if there is none."""
     if not len(good.start):
         return np.zeros(low.shape, dtype=np.intp), np.full(low.shape, np.inf)
     last = len(good.start) - 1
@@ -237,7 +237,7 @@ def _nearest(good: _Good, low: NDArray, high: NDArray) -> tuple[NDArray[np.intp]
 
 
 def _of_days(good: _Good, a: NDArray, b: NDArray, days: Collection[np.datetime64]) -> NDArray[np.bool_]:
-    """Tell which runs of samples, from a to before b, lie partly in one of some days."""
+    """Find the runs of samples, from a to before b, that lie partly in one of some days."""
     hit = np.zeros(a.shape, dtype=bool)
     for day in days:
         first = (day.astype("datetime64[us]") - good.origin) / np.timedelta64(1, "s")
@@ -247,7 +247,7 @@ def _of_days(good: _Good, a: NDArray, b: NDArray, days: Collection[np.datetime64
 
 
 def _satellites(good: _Good, a: NDArray, b: NDArray) -> NDArray[np.str_]:
-    """Return the satellites of the samples from a to before b, several with a +."""
+    """Name the satellites of the samples from a to before b, several with a +."""
     names = good.satellite
     if not len(names):
         return np.full(a.shape, "")

@@ -1,4 +1,4 @@
-"""At which angles to the Sun X-rays reach the detectors, and how many per unit of its flux."""
+"""The leak of solar X-rays to the detectors: at which angles to the Sun, and how many per its flux."""
 
 from __future__ import annotations
 
@@ -9,13 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from visql_lib.config import RadiationSettings
 from visql_lib.flags import RadiationFlag
-from visql_lib.frames.instrument import Instrument
-from visql_lib.radiation.maps import Grid, bin_area
 
 ANGLE_BIN = 1.0  # deg
-SMALLEST = 3  # bins of the map: the smallest part that can be found lit
+SMALLEST = 3  # bins of the map: the smallest part that can be found illuminated
 ANGLE_COLUMNS = ("SAA", "ALPHA", "GOES_FLUX")
 _ALL: tuple[float, float] = (0.0, math.inf)
 
@@ -27,7 +24,7 @@ class Leakage:
     Attributes
     ----------
     rate, error : arrays
-        0 and 0 where nothing is lit; NaN where it is not known.
+        0 and 0 where nothing is illuminated; NaN where it is not known.
     limit : array
         The faintest that would have been found; NaN where it is not known.
     """
@@ -37,13 +34,13 @@ class Leakage:
     limit: NDArray[np.floating]
 
     @property
-    def lit(self) -> NDArray[np.bool_]:
-        """Exposures with a lit part."""
+    def illuminated(self) -> NDArray[np.bool_]:
+        """Exposures with a illuminated part."""
         return self.rate > 0
 
 
 def with_angles(exposures: Mapping[str, NDArray], angles: Mapping[str, NDArray] | None) -> dict[str, NDArray]:
-    """Return exposures with SAA, ALPHA [deg] and GOES_FLUX [W m-2] of a table of angles.
+    """Join exposures with SAA, ALPHA [deg] and GOES_FLUX [W m-2] of a table of angles.
 
     Parameters
     ----------
@@ -62,52 +59,53 @@ def with_angles(exposures: Mapping[str, NDArray], angles: Mapping[str, NDArray] 
     return {**exposures, **found}
 
 
-def leakage(exposures: Mapping[str, NDArray], settings: RadiationSettings, instrument: Instrument) -> Leakage:
-    """Return the solar X-rays of exposures, averaged over all their detectors.
+def leakage(
+    exposures: Mapping[str, NDArray], *, readout_time: float, bin_area: float, sigma: float
+) -> Leakage:
+    """Measure the solar X-rays of exposures, averaged over all their detectors.
 
-    Where nothing is lit, the limit is what three bins of the map would hold, each
-    as bright as a lit bin must be.
+    Where nothing is illuminated, the limit is what three bins of the map would hold, each
+    as bright as an illuminated bin must be.
 
     Parameters
     ----------
     exposures : mapping of arrays, shape (n,)
         Rows of MONTH_RADIATION.
-    settings : RadiationSettings
-        Bins of the map, and how bright a lit bin is.
-    instrument : Instrument
-        Its readout time and scale.
+    readout_time : float
+        Time [s] of a whole readout, half of which counts.
+    bin_area : float
+        Area [cm2] of a whole bin of the map of X-rays.
+    sigma : float
+        Bins this many sigma above the unilluminated part count as illuminated.
     """
     area, exptime = (np.asarray(exposures[n], dtype=float) for n in ("AREA", "EXPTIME"))
-    exposure = area * (exptime + instrument.detector.readout_time / 2)  # cm2 s
+    exposure = area * (exptime + readout_time / 2)  # cm2 s
     unseen = np.asarray(exposures["FLAGS"]) & (RadiationFlag.NO_DETECTION | RadiationFlag.NO_TIME) != 0
     exposure = np.where(unseen | ~(exposure > 0), np.nan, exposure)
     area = np.where(area > 0, area, np.nan)
-    lit_area = np.nan_to_num(np.asarray(exposures["LIT_AREA"], dtype=float))
-    lit = lit_area > 0
-    share = np.where(lit, lit_area, 0.0) / area
+    illuminated_area = np.nan_to_num(np.asarray(exposures["LIT_AREA"], dtype=float))
+    illuminated = illuminated_area > 0
+    share = np.where(illuminated, illuminated_area, 0.0) / area
     rate, error = (np.asarray(exposures[n], dtype=float) for n in ("LIT_RATE", "LIT_RATE_ERR"))
-    whole = bin_area(Grid.of("xray", settings), instrument)
-    in_bin = np.maximum(np.asarray(exposures["N_XRAY"], dtype=float) / area * whole, 1.0)
-    limit = SMALLEST * settings.lit_sigma * np.sqrt(in_bin) / exposure
+    in_bin = np.maximum(np.asarray(exposures["N_XRAY"], dtype=float) / area * bin_area, 1.0)
+    limit = SMALLEST * sigma * np.sqrt(in_bin) / exposure
     known = np.isfinite(exposure)
     return Leakage(
-        np.where(known, np.where(lit, rate * share, 0.0), np.nan),
-        np.where(known, np.where(lit, error * share, 0.0), np.nan),
+        np.where(known, np.where(illuminated, rate * share, 0.0), np.nan),
+        np.where(known, np.where(illuminated, error * share, 0.0), np.nan),
         limit,
     )
 
 
-def leak_table(
-    exposures: Mapping[str, NDArray], settings: RadiationSettings, instrument: Instrument
-) -> dict[str, NDArray]:
+def leak_table(exposures: Mapping[str, NDArray], leak: Leakage) -> dict[str, NDArray]:
     """Bin exposures in angles to the Sun and in its X-ray flux.
 
     Parameters
     ----------
     exposures : mapping of arrays, shape (n,)
         Rows of MONTH_RADIATION `with_angles`.
-    settings : RadiationSettings
-    instrument : Instrument
+    leak : Leakage
+        Solar X-rays of the same exposures, as `leakage` measures them.
 
     Returns
     -------
@@ -115,15 +113,14 @@ def leak_table(
         Columns of LEAK (docs/tables.md), only bins with exposures: each bin of SAA
         and ALPHA with all fluxes first, then by decade of the flux.
     """
-    found = leakage(exposures, settings, instrument)
     saa, alpha, flux = (np.asarray(exposures[n], dtype=float) for n in ANGLE_COLUMNS)
-    known = np.isfinite(found.rate) & np.isfinite(saa) & np.isfinite(alpha) & (flux > 0)
-    lit_area = np.asarray(exposures["LIT_AREA"], dtype=float)
+    known = np.isfinite(leak.rate) & np.isfinite(saa) & np.isfinite(alpha) & (flux > 0)
+    illuminated_area = np.asarray(exposures["LIT_AREA"], dtype=float)
     rows = [
-        cell | _cell(flux[members], lit_area[members], _part(found, members))
+        cell | _cell(flux[members], illuminated_area[members], _part(leak, members))
         for cell, members in _cells(saa, alpha, flux, np.flatnonzero(known))
     ]
-    names = rows[0] if rows else _cell(np.empty(0), np.empty(0), _part(found, np.empty(0, dtype=np.intp)))
+    names = rows[0] if rows else _cell(np.empty(0), np.empty(0), _part(leak, np.empty(0, dtype=np.intp)))
     columns = [*("SAA_MIN", "SAA_MAX", "ALPHA_MIN", "ALPHA_MAX", "FLUX_MIN", "FLUX_MAX"), *names]
     return {name: np.array([row[name] for row in rows]) for name in dict.fromkeys(columns)}
 
@@ -152,12 +149,12 @@ def _cells(
             yield ends | fluxes, rows[here & (decade == d)]
 
 
-def _cell(flux: NDArray, lit_area: NDArray, found: Leakage) -> dict[str, float]:
-    """Return the leakage of the exposures of one bin: ratio of means, or the most telling upper limit."""
-    n, n_lit = len(flux), int(found.lit.sum())
-    values: dict[str, float] = {"N_EXPOSURES": n, "N_LIT": n_lit}
-    values |= {"GOES_FLUX": float(flux.mean()) if n else math.nan, "DETECTED": n_lit > 0}
-    if n_lit == 0:
+def _cell(flux: NDArray, illuminated_area: NDArray, found: Leakage) -> dict[str, float]:
+    """Average the leakage of the exposures of one bin: ratio of means, or the most telling upper limit."""
+    n, n_illuminated = len(flux), int(found.illuminated.sum())
+    values: dict[str, float] = {"N_EXPOSURES": n, "N_LIT": n_illuminated}
+    values |= {"GOES_FLUX": float(flux.mean()) if n else math.nan, "DETECTED": n_illuminated > 0}
+    if n_illuminated == 0:
         limit = float(np.min(found.limit / flux)) if n else math.nan
         unknown = dict.fromkeys(("LIT_AREA", "LEAK_RATE_ERR", "RATIO", "RATIO_ERR"), math.nan)
         return values | {"LEAK_RATE": 0.0, "RATIO_LIMIT": limit} | unknown
@@ -168,7 +165,7 @@ def _cell(flux: NDArray, lit_area: NDArray, found: Leakage) -> dict[str, float]:
         math.sqrt(float(((found.rate - rate / total * flux) ** 2).sum()) * n / (n - 1)) if n > 1 else 0.0
     )
     return values | {
-        "LIT_AREA": float(lit_area[found.lit].mean()),
+        "LIT_AREA": float(illuminated_area[found.illuminated].mean()),
         "LEAK_RATE": rate / n,
         "LEAK_RATE_ERR": math.hypot(poisson, float(np.std(found.rate)) * math.sqrt(n)) / n,
         "RATIO": rate / total,

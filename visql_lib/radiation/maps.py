@@ -10,8 +10,6 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from visql_lib.config import RadiationSettings
-from visql_lib.frames.instrument import Instrument
 from visql_lib.frames.layout import QuadrantLayout
 from visql_lib.radiation.particles import KINDS
 
@@ -36,18 +34,21 @@ class Grid:
     ny: int
 
     @classmethod
-    def of(cls, name: str, settings: RadiationSettings) -> Self:
-        """Return the grid of one of `MAPS`: deg and deg, or (rf) px and log10 ADU."""
-        if name == "rf":
-            nx, ny = _RF_BINS
-            return cls(0.0, 3.0 / nx, nx, 2.5, 3.0 / ny, ny)
-        side = getattr(settings, f"{name}_bin") / PIXELS_PER_DEG
-        n = math.ceil(2 * settings.extent / side - 1e-9)
-        return cls(-settings.extent, side, n, -settings.extent, side, n)
+    def of_bins(cls, side: float, extent: float) -> Self:
+        """Cover the focal plane from -`extent` to `extent` [deg] along both axes by bins of `side` [px]."""
+        step = side / PIXELS_PER_DEG
+        n = math.ceil(2 * extent / step - 1e-9)
+        return cls(-extent, step, n, -extent, step, n)
+
+    @classmethod
+    def of_radius_flux(cls) -> Self:
+        """Bin the diagram of FLUX_RADIUS [px] against log10 FLUX_AUTO [ADU]."""
+        nx, ny = _RF_BINS
+        return cls(0.0, 3.0 / nx, nx, 2.5, 3.0 / ny, ny)
 
     @classmethod
     def from_meta(cls, values: Mapping[str, Any]) -> Self:
-        """Return the grid that a table of maps describes."""
+        """Rebuild the grid that a table of maps describes."""
         return cls(**values)
 
     @property
@@ -66,27 +67,41 @@ class Grid:
         return self.y0 + self.dy * np.arange(self.ny + 1)
 
     def count(self, x: NDArray, y: NDArray) -> NDArray[np.int64]:
-        """Return the number of points per bin, shape (ny, nx); NaN and points outside are left out."""
+        """Count points per bin, shape (ny, nx); NaN and points outside are left out."""
         fx, fy = (x - self.x0) / self.dx, (y - self.y0) / self.dy
         inside = (fx >= 0) & (fx < self.nx) & (fy >= 0) & (fy < self.ny)
         flat = fy[inside].astype(np.int32) * np.int32(self.nx) + fx[inside].astype(np.int32)
         return np.bincount(flat, minlength=self.nx * self.ny).reshape(self.ny, self.nx)
 
     def fill(self, ix: NDArray, iy: NDArray, number: NDArray) -> NDArray[np.int64]:
-        """Return the map, shape (ny, nx), of which `ix`, `iy`, `number` list the bins that are not empty."""
+        """Rebuild the map, shape (ny, nx), of which `ix`, `iy`, `number` list the bins that are not empty."""
         found = np.zeros((self.ny, self.nx), dtype=np.int64)
         found[iy, ix] = number
         return found
 
 
+def map_grids(bins: Mapping[str, float], extent: float) -> dict[str, Grid]:
+    """Lay out the bins of all `MAPS`.
+
+    Parameters
+    ----------
+    bins : mapping of float
+        Side of a bin [px] of the map of each of `KINDS`.
+    extent : float
+        Half width of these maps [deg].
+    """
+    grids = {kind: Grid.of_bins(bins[kind], extent) for kind in KINDS}
+    return {**grids, "rf": Grid.of_radius_flux()}
+
+
 def radius_flux(flux: NDArray, flux_radius: NDArray, grid: Grid) -> NDArray[np.int64]:
-    """Return the diagram of FLUX_RADIUS [px] against log10 FLUX_AUTO [ADU] of all detections."""
+    """Count all detections in the diagram of FLUX_RADIUS [px] against log10 FLUX_AUTO [ADU]."""
     bright = np.flatnonzero((flux >= 10.0**grid.y0) & (flux_radius < grid.x0 + grid.nx * grid.dx))
     return grid.count(flux_radius[bright], np.log10(flux[bright]))
 
 
 def excess(number: NDArray) -> float:
-    """Return the count of the tenth-fullest bin of a map less that of the median bin of all.
+    """Subtract the count of the median bin of a map from that of the tenth-fullest.
 
     Empty bins beside the detectors count, as in the original. A map of fewer
     than ten bins gives that of its emptiest.
@@ -96,10 +111,25 @@ def excess(number: NDArray) -> float:
 
 
 def exposed_area(
-    grid: Grid, layouts: Iterable[QuadrantLayout], instrument: Instrument
+    grid: Grid, layouts: Iterable[QuadrantLayout], *, pixel_size: float, scale: float
 ) -> NDArray[np.floating]:
-    """Return how much of every bin lies on the image sections of some quadrants [cm2], shape (ny, nx)."""
-    geometry = instrument.geometry
+    """Measure how much of every bin lies on the image sections of some quadrants [cm2].
+
+    Parameters
+    ----------
+    grid : Grid
+        The bins of a map.
+    layouts : iterable of QuadrantLayout
+        The quadrants.
+    pixel_size : float
+        Side of a pixel [um].
+    scale : float
+        Side of a pixel on the sky [deg].
+
+    Returns
+    -------
+    array, shape (ny, nx)
+    """
     covered = np.zeros((grid.ny, grid.nx))
     for layout in layouts:
         columns, rows = layout.image_columns, layout.image_rows
@@ -109,13 +139,12 @@ def exposed_area(
         )
         along_x, along_y = _overlap(grid.x_edges, x), _overlap(grid.y_edges, y)
         covered += along_y[:, None] * along_x[None, :]
-    return covered * (geometry.pixel_size / geometry.scale) ** 2 / _UM2_PER_CM2
+    return covered * (pixel_size / scale) ** 2 / _UM2_PER_CM2
 
 
-def bin_area(grid: Grid, instrument: Instrument) -> float:
-    """Return the area of a whole bin of a map [cm2]."""
-    geometry = instrument.geometry
-    return grid.dx * grid.dy * (geometry.pixel_size / geometry.scale) ** 2 / _UM2_PER_CM2
+def bin_area(grid: Grid, *, pixel_size: float, scale: float) -> float:
+    """Measure a whole bin of a map [cm2], of pixels of `pixel_size` [um] and `scale` [deg]."""
+    return grid.dx * grid.dy * (pixel_size / scale) ** 2 / _UM2_PER_CM2
 
 
 def _overlap(edges: NDArray, ends: NDArray) -> NDArray:

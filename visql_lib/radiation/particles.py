@@ -8,8 +8,6 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from visql_lib.config import RadiationSettings
-from visql_lib.frames.instrument import Instrument
 from visql_lib.frames.layout import QuadrantLayout
 
 KINDS = ("xray", "cosmic", "proton")
@@ -18,14 +16,12 @@ NO_COUNT_ERROR = -math.log((1 - math.erf(1 / math.sqrt(2))) / 2)  # 1.841: it is
 _UM2_PER_CM2 = 1e8
 
 
-def flux_range(kind: str, settings: RadiationSettings) -> tuple[float, float]:
-    """Return the range of FLUX_AUTO [ADU] of a kind of particle, both ends excluded."""
-    low, high = getattr(settings, f"{kind}_flux")
-    return float(low), float(high)
-
-
 def select_particles(
-    flux: NDArray, flux_radius: NDArray, settings: RadiationSettings
+    flux: NDArray,
+    flux_radius: NDArray,
+    *,
+    flux_ranges: Mapping[str, tuple[float, float]],
+    max_flux_radius: float,
 ) -> dict[str, NDArray[np.intp]]:
     """Find the particles of every kind.
 
@@ -35,41 +31,42 @@ def select_particles(
         FLUX_AUTO [ADU]; NaN is of no kind.
     flux_radius : array, shape (n,)
         FLUX_RADIUS [px]; NaN is of no kind.
-    settings : RadiationSettings
-        What is how bright and how small.
+    flux_ranges : mapping
+        By kind (`KINDS`), the range of FLUX_AUTO [ADU], both ends excluded.
+    max_flux_radius : float
+        Detections of a smaller FLUX_RADIUS [px] are particles.
 
     Returns
     -------
     dict of arrays of int
-        Indices by kind (`KINDS`); X-rays are cosmics as well.
+        Indices by kind; X-rays may be cosmics as well.
     """
-    small = np.flatnonzero(flux_radius < settings.max_flux_radius)
+    small = np.flatnonzero(flux_radius < max_flux_radius)
     of_small = flux[small]
     found = {}
-    for kind in KINDS:
-        low, high = flux_range(kind, settings)
+    for kind, (low, high) in flux_ranges.items():
         found[kind] = small[(of_small > low) & (of_small < high)]
     return found
 
 
-def quadrant_area(layout: QuadrantLayout, instrument: Instrument) -> float:
-    """Return the area of a quadrant's image section [cm2]."""
+def quadrant_area(layout: QuadrantLayout, pixel_size: float) -> float:
+    """Measure a quadrant's image section [cm2], of pixels of `pixel_size` [um]."""
     columns, rows = layout.image_columns, layout.image_rows
     pixels = (columns.stop - columns.start) * (rows.stop - rows.start)
-    return pixels * instrument.geometry.pixel_size**2 / _UM2_PER_CM2
+    return pixels * pixel_size**2 / _UM2_PER_CM2
 
 
-def sensitive_time(exptime: float, instrument: Instrument) -> float:
-    """Return how long particles are collected [s]: half the readout counts; NaN if it is not known.
+def sensitive_time(exptime: float, readout_time: float) -> float:
+    """Add half the readout to an exposure time [s], for particles are collected meanwhile; NaN if not known.
 
     The first row is read out at once, the last one only after the whole readout.
     """
-    time = exptime + instrument.detector.readout_time / 2
+    time = exptime + readout_time / 2
     return time if math.isfinite(exptime) and time > 0 else math.nan
 
 
 def count_error(number: ArrayLike) -> NDArray[np.floating]:
-    """Return the Poisson error of counts: their square root; 1.84 for no count.
+    """Estimate the Poisson error of counts: their square root; 1.84 for no count.
 
     Where nothing was counted the true number is below 1.84 with 84 %
     probability, as far above as one sigma reaches.
@@ -79,7 +76,7 @@ def count_error(number: ArrayLike) -> NDArray[np.floating]:
 
 
 def rates(numbers: Mapping[str, ArrayLike], area: ArrayLike, time: float) -> dict[str, NDArray[np.floating]]:
-    """Return rates of particles and their Poisson errors.
+    """Compute rates of particles and their Poisson errors.
 
     Parameters
     ----------

@@ -64,7 +64,7 @@ class SimulatedExposure:
         self.exptime = exposure_time(options, instrument)
         self.boresight = Boresight(options.ra, options.dec, options.pa)
         shifts = ccd_shifts(instrument, options.seed) if options.detector.shifts else {}
-        self.geometry = FocalPlaneGeometry.of(instrument, shifts)
+        self.geometry = FocalPlaneGeometry.of(instrument.sky_distortion, shifts)
         self.psf = psf_model(instrument, options.optics.jitter, options.optics.defocus)
         self.layouts = self._chosen()
         self._hot_columns = hot_columns(options.detector, instrument)

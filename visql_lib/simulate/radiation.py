@@ -71,17 +71,17 @@ def xrays(
     rng : Generator
         Random numbers.
     n : int
-        How many on the whole image, were it all lit.
+        How many on the whole image, were it all illuminated.
     shape : (int, int)
         Rows, columns.
     box : (float, float, float, float)
-        Lit part x0, y0, x1, y1 [px, zero-based].
+        Illuminated part x0, y0, x1, y1 [px, zero-based].
     """
     x = rng.uniform(0, shape[1], n)
     y = rng.uniform(0, shape[0], n)
     charge = rng.uniform(1400, 4200, n)  # 5-15 keV at 3.65 eV per electron
-    lit = (x > box[0]) & (x < box[2]) & (y > box[1]) & (y < box[3])
-    return Hits(x[lit] - 0.5, y[lit] - 0.5, charge[lit])
+    illuminated = (x > box[0]) & (x < box[2]) & (y > box[1]) & (y < box[3])
+    return Hits(x[illuminated] - 0.5, y[illuminated] - 0.5, charge[illuminated])
 
 
 def _tracks(

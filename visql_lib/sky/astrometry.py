@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from visql_lib.config.sky_settings import AstrometrySettings
 from visql_lib.flags import SolutionFlag
 from visql_lib.sky.fit import Fit, Model, Pairs, Pointing, fit_pairs, offsets
 from visql_lib.sky.geometry import FocalPlaneGeometry
@@ -83,9 +82,15 @@ def solve_exposure(
     stars: Mapping[str, ArrayLike],
     reference: Mapping[str, ArrayLike],
     boresight: Boresight,
-    settings: AstrometrySettings,
     geometry: FocalPlaneGeometry | None = None,
     start: FocalPlaneGeometry | None = None,
+    *,
+    per_ccd: str = "affine",
+    min_stars: int = 10,
+    min_stars_ccd: int = 6,
+    search_offset: float = 0.1,
+    search_roll: float = 2.5,
+    match_radius: float = 2.0,
 ) -> Solution:
     """Find where an exposure points, match its stars with reference stars, and fit its geometry.
 
@@ -98,12 +103,20 @@ def solve_exposure(
         ``RA``, ``DEC`` [deg] at the date of the exposure, ``G`` [mag].
     boresight : Boresight
         As the header says [deg]; a PA that is NaN means not known.
-    settings : AstrometrySettings
-        What is fitted and how far is searched.
     geometry : FocalPlaneGeometry, optional
         If given, it is believed, and only boresight, roll and scale are fitted.
     start : FocalPlaneGeometry, optional
         Where the fit of a geometry starts, usually the instrument's; none if not given.
+    per_ccd : {"none", "shift", "affine"}, optional
+        Terms of each CCD that are fitted.
+    min_stars : int, optional
+        Fewer matches than this are no solution.
+    min_stars_ccd : int, optional
+        A CCD with fewer stars is given no terms of its own.
+    search_offset, search_roll : float, optional
+        Errors of boresight and roll [deg] that are searched; any roll, where it is not known.
+    match_radius : float, optional
+        Largest distance of a matched pair [arcsec].
 
     Returns
     -------
@@ -112,16 +125,15 @@ def solve_exposure(
     """
     known = geometry if geometry is not None else start
     field_ = _Field.of(stars, reference, boresight, known or FocalPlaneGeometry())
-    flags = field_.missing(settings)
+    flags = field_.missing(min_stars)
     if flags:
         return Solution(flags, boresight, columns=empty_columns(field_.ccds))
     scales = (1.0,) if known is not None else _UNKNOWN_SCALES
-    pairs = field_.search(settings, scales, bend=geometry is None)
+    pairs = field_.search(search_offset, search_roll, match_radius, scales, bend=geometry is None)
     if pairs is None:
         return Solution(SolutionFlag.NOT_FOUND, boresight, columns=empty_columns(field_.ccds))
-    ccd = {"reference": "none"}.get(settings.geometry, settings.geometry)
-    model = Model(1, "none") if geometry is not None else Model(3, ccd, settings.min_stars_ccd)
-    return _refine(field_, pairs, model, settings)
+    model = Model(1, "none") if geometry is not None else Model(3, per_ccd, min_stars_ccd)
+    return _refine(field_, pairs, model, match_radius, min_stars)
 
 
 @dataclass(frozen=True)
@@ -178,36 +190,36 @@ class _Field:
         """Names of the CCDs that have stars, sorted."""
         return sorted(set(self.ccd.tolist()))
 
-    def missing(self, settings: AstrometrySettings) -> SolutionFlag:
-        """Return why no solution can be looked for; no flag if it can."""
+    def missing(self, min_stars: int) -> SolutionFlag:
+        """Flag why no solution can be looked for; no flag if it can."""
         flags = SolutionFlag(0)
         if not len(self.star):
             flags |= SolutionFlag.NO_STARS
         if not len(self.other):
             flags |= SolutionFlag.NO_REFERENCE
-        if not flags and min(len(self.star), len(self.other)) < settings.min_stars:
+        if not flags and min(len(self.star), len(self.other)) < min_stars:
             flags |= SolutionFlag.FEW_MATCHES
         return flags
 
     def pairs(self, first: NDArray, second: NDArray, boresight: Boresight) -> Pairs:
-        """Return matched stars for the fit."""
+        """Collect matched stars for the fit."""
         return Pairs(
             self.ccd[first], self.x[first], self.y[first], self.ra[second], self.dec[second], boresight
         )
 
     def search(
-        self, settings: AstrometrySettings, scales: tuple[float, ...], bend: bool
+        self, offset: float, roll: float, radius: float, scales: tuple[float, ...], bend: bool
     ) -> tuple[NDArray, NDArray, Boresight, float] | None:
-        """Return indices of pairs, boresight and scale near the truth, or None."""
+        """Find indices of pairs, boresight and scale near the truth, or None."""
         lost = not np.isfinite(self.header.pa)
         assumed = replace(self.header, pa=0.0) if lost else self.header
         on_sky = self.geometry.distortion.apply(*self.geometry.true_of(self.ccd, self.x, self.y))
         found = find_field(
             (*on_sky, self.flux),
             (*project(self.ra, self.dec, assumed), self.g),
-            settings.search_offset,
-            180.0 if lost else settings.search_roll,
-            settings.match_radius,
+            offset,
+            180.0 if lost else roll,
+            radius,
             scales,
             bend,
         )
@@ -230,7 +242,7 @@ class _Field:
 
 
 def _bearable(model: Model, n: int) -> Model:
-    """Return the model, cut down to what n pairs bear."""
+    """Cut a model down to what n pairs bear."""
     if n >= 80:
         return model
     degree = min(model.degree, 2 if n >= 40 else 1)
@@ -241,7 +253,8 @@ def _refine(
     field_: _Field,
     found: tuple[NDArray, NDArray, Boresight, float],
     model: Model,
-    settings: AstrometrySettings,
+    match_radius: float,
+    min_stars: int,
 ) -> Solution:
     """Match and fit in turn until the pairs stay."""
     first, second, boresight, scale = found
@@ -249,14 +262,14 @@ def _refine(
         pairs = field_.pairs(first, second, boresight)
         fit = fit_pairs([pairs], field_.geometry, _bearable(model, len(first)), [scale])
         boresight, scale = fit.pointings[0].boresight, fit.pointings[0].scale
-        again = field_.match(fit, settings.match_radius)
+        again = field_.match(fit, match_radius)
         if len(again[0]) < 3 or (np.array_equal(again[0], first) and np.array_equal(again[1], second)):
             break
         first, second = again
     else:
         pairs = field_.pairs(first, second, boresight)
         fit = fit_pairs([pairs], field_.geometry, _bearable(model, len(first)), [scale])
-    return _solution(field_, (first, second), pairs, fit, model, settings)
+    return _solution(field_, (first, second), pairs, fit, model, min_stars)
 
 
 def _solution(
@@ -265,7 +278,7 @@ def _solution(
     pairs: Pairs,
     fit: Fit,
     model: Model,
-    settings: AstrometrySettings,
+    min_stars: int,
 ) -> Solution:
     """Gather what an exposure's last fit says."""
     found = Solution(
@@ -277,7 +290,7 @@ def _solution(
         dy=fit.dy,
         kept=fit.kept,
     )
-    if fit.kept.sum() < settings.min_stars:
+    if fit.kept.sum() < min_stars:
         return replace(found, flags=SolutionFlag.FEW_MATCHES, columns=empty_columns(field_.ccds))
     pointing = fit.pointings[0]
     ra_err, dec_err, pa_err, scale_err = _errors(pointing)
@@ -299,7 +312,7 @@ def _solution(
 
 
 def _wrong(header: Boresight, boresight: Boresight) -> SolutionFlag:
-    """Return what was wrong with a header."""
+    """Flag what was wrong with a header."""
     flags = SolutionFlag(0)
     off = project(boresight.ra, boresight.dec, replace(header, pa=0.0))
     if np.hypot(*off) * 3600 > WRONG_BORESIGHT:
@@ -311,7 +324,7 @@ def _wrong(header: Boresight, boresight: Boresight) -> SolutionFlag:
 
 
 def _errors(pointing: Pointing) -> tuple[float, float, float, float]:
-    """Return the standard errors of RA, Dec [arcsec on the sky], PA [deg] and scale."""
+    """Derive the standard errors of RA, Dec [arcsec on the sky], PA [deg] and scale."""
     c, s = np.cos(pointing.boresight.roll), np.sin(pointing.boresight.roll)
     to_sky = np.array([[-c, s], [s, c]])
     on_sky = np.diag(to_sky @ pointing.covariance[:2, :2] @ to_sky.T)
@@ -321,7 +334,7 @@ def _errors(pointing: Pointing) -> tuple[float, float, float, float]:
 
 
 def _cross_validated(pairs: Pairs, fit: Fit, model: Model) -> float:
-    """Return the rms per axis [px] of kept pairs about fits to the others."""
+    """Measure the rms per axis [px] of kept pairs about fits to the others."""
     kept = np.flatnonzero(fit.kept)
     fold = np.random.default_rng(1).permutation(len(kept)) % _FOLDS
     pointing = fit.pointings[0]

@@ -1,4 +1,4 @@
-"""Where a spacecraft is: a table of its positions, interpolated in time."""
+"""The position of a spacecraft: a table, interpolated in time."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Ephemeris:
 
     @classmethod
     def of(cls, time: ArrayLike, position: ArrayLike, source: str = "ephemeris") -> Ephemeris:
-        """Return an ephemeris of positions in any order; unknown ones and repeated times are left out."""
+        """Make an ephemeris of positions in any order; unknown ones and repeated times are left out."""
         moments = np.asarray(time, dtype="datetime64[us]").ravel()
         places = np.asarray(position, dtype=float).reshape(-1, 3)
         if len(moments) != len(places):
@@ -43,7 +43,7 @@ class Ephemeris:
         return f"{first} to {last}"
 
     def at(self, time: ArrayLike) -> NDArray[np.float64]:
-        """Return positions at times.
+        """Interpolate positions at times.
 
         Parameters
         ----------

@@ -58,7 +58,7 @@ class Pairs:
 
 @dataclass(frozen=True)
 class Model:
-    """What is fitted besides boresight, roll and scale.
+    """The terms that are fitted besides boresight, roll and scale.
 
     ``degree`` of the common polynomial (1: nothing), ``ccd`` of the terms per CCD:
     none, shift or affine, for CCDs of at least ``min_stars``.
@@ -149,7 +149,7 @@ def fit_pairs(
 
 
 def offsets(pairs: Pairs, geometry: FocalPlaneGeometry, pointing: Pointing) -> tuple[NDArray, NDArray]:
-    """Return measured less predicted positions [px] of matched stars under a geometry and a pointing."""
+    """Compare positions of matched stars with those a geometry and a pointing predict [px]."""
     x, y = project(pairs.ra, pairs.dec, pointing.boresight)
     p, q = geometry.distortion.invert(x / pointing.scale, y / pointing.scale)
     true = geometry.true_of(pairs.ccd, pairs.x, pairs.y)
@@ -157,7 +157,7 @@ def offsets(pairs: Pairs, geometry: FocalPlaneGeometry, pointing: Pointing) -> t
 
 
 class _Here(NamedTuple):
-    """What a state of the fit predicts for all pairs: x and y of each, arrays of shape (n,)."""
+    """Predictions of a state of the fit for all pairs: x and y of each, arrays of shape (n,)."""
 
     true: tuple[NDArray, NDArray]  # focal-plane positions [deg]
     tangent: tuple[NDArray, NDArray]  # the tangent-plane positions made of them [deg]
@@ -199,7 +199,7 @@ class _Work:
 
     @property
     def _here(self) -> _Here:
-        """What pointings and geometry predict; worked out once until they move."""
+        """Predict positions from pointings and geometry; worked out once until they move."""
         if self._known is None:
             self._known = self._predicted()
         return self._known
@@ -221,7 +221,7 @@ class _Work:
         return _Here((p, q), (big_x, big_y), jacobian, missing, residuals)
 
     def residuals(self) -> NDArray:
-        """Return measured less predicted positions in the focal plane, shape (2, n) [px]."""
+        """Subtract predicted from measured positions in the focal plane, shape (2, n) [px]."""
         return self._here.residuals
 
     def step(self, weight: NDArray, sigma: float) -> float:
@@ -245,7 +245,7 @@ class _Work:
         return max(noise, 1e-6)
 
     def _block(self, c: int, rows: NDArray, here: _Here) -> tuple[NDArray, NDArray, NDArray]:
-        """Return derivatives by the exposures' unknowns and the shared ones, and the latter's numbers."""
+        """Derive by the exposures' unknowns and the shared ones, and list the latter's numbers."""
         p, q, big_x, big_y = (m[rows] for m in (*here.true, *here.tangent))
         one, nil = np.ones(len(rows)), np.zeros(len(rows))
         by_exposure = np.array(
@@ -267,13 +267,13 @@ class _Work:
         return by_exposure, shared, np.array(numbers, dtype=np.intp)
 
     def _precision(self) -> NDArray:
-        """Return the priors' inverse variances of the shared unknowns [px^-2]."""
+        """Collect the priors' inverse variances of the shared unknowns [px^-2]."""
         alone = [_PRIORS["shift alone"]] * 2
         per_ccd = alone if self.per_ccd == 2 else [_PRIORS[k] for k in ("shift", "affine", "affine")] * 2
         return np.array([_PRIORS["cubic"]] * len(self.common) + per_ccd * len(self.own)) ** -2.0
 
     def _conditions(self) -> list[NDArray]:
-        """Return the rows that make combinations of CCD terms vanish which common terms can do as well.
+        """Make the rows by which combinations of CCD terms vanish which common terms can do as well.
 
         Shifts alone: their means. With affines, also shifts that follow a linear
         pattern: turning every CCD back makes it the whole plane's.
@@ -327,7 +327,7 @@ class _Work:
                 affines[name] = CcdAffine(x, y, *mean)
 
     def result(self, kept: NDArray, sigma: float) -> Fit:
-        """Return what was found."""
+        """Collect what was fitted."""
         covariance, covariances = self.normal.covariances()
         error = np.sqrt(np.maximum(np.diag(covariance), 0)) * sigma
         n = len(self.common)
@@ -346,7 +346,7 @@ class _Work:
 
 
 def _common_terms(degree: int) -> list[tuple[int, tuple[int, int]]]:
-    """Return the common terms: axis and powers; the two shears as axis -1."""
+    """List the common terms: axis and powers; the two shears as axis -1."""
     if degree < 2:
         return []
     high = [(axis, (i, j)) for axis in (0, 1) for i, j in _HIGH if i + j <= degree]
@@ -356,7 +356,7 @@ def _common_terms(degree: int) -> list[tuple[int, tuple[int, int]]]:
 def _contributions(
     common: list[tuple[int, tuple[int, int]]], u: NDArray, v: NDArray
 ) -> list[tuple[NDArray, NDArray]]:
-    """Return what each common term adds to X and Y."""
+    """Work out what each common term adds to X and Y."""
     powers = dict(zip(CUBIC_TERMS, monomials(u, v), strict=True)) if common else {}
     nil = np.zeros_like(u)
     found = []
@@ -371,7 +371,7 @@ def _contributions(
 def _changed(
     distortion: CubicDistortion, common: list[tuple[int, tuple[int, int]]], values: NDArray
 ) -> CubicDistortion:
-    """Return a distortion with common terms [px] added."""
+    """Add common terms [px] to a distortion."""
     coefficients = [dict(zip(CUBIC_TERMS, c, strict=True)) for c in (distortion.x, distortion.y)]
     for (axis, (i, j)), value in zip(common, values, strict=False):
         change = float(value) * PIXEL / RADIUS ** (i + j)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from visql_lib.frames.instrument import Instrument
 from visql_lib.sky.projection import Boresight, deproject, project
 
 # Powers (i, j) of x and y of the ten terms of a cubic, in the order instrument files list them.
@@ -16,6 +16,18 @@ CUBIC_TERMS = tuple((i, j) for i in range(4) for j in range(4 - i))
 
 _IDENTITY_X = tuple(float(t == (1, 0)) for t in CUBIC_TERMS)
 _IDENTITY_Y = tuple(float(t == (0, 1)) for t in CUBIC_TERMS)
+
+
+class CubicCoefficients(Protocol):
+    """The coefficients [deg] of a cubic distortion, as an instrument file gives them."""
+
+    @property
+    def x(self) -> tuple[float, ...]:
+        """Of the tangent plane's X, in the order of `CUBIC_TERMS`."""
+
+    @property
+    def y(self) -> tuple[float, ...]:
+        """Of the tangent plane's Y."""
 
 
 @dataclass(frozen=True)
@@ -30,14 +42,14 @@ class CubicDistortion:
             raise ValueError(f"a cubic has {len(CUBIC_TERMS)} terms, not {len(self.x)} and {len(self.y)}")
 
     def apply(self, x: ArrayLike, y: ArrayLike) -> tuple[NDArray, NDArray]:
-        """Return tangent-plane coordinates [deg] of focal-plane coordinates [deg]."""
+        """Convert focal-plane to tangent-plane coordinates, both in deg."""
         powers = monomials(np.asarray(x, dtype=float), np.asarray(y, dtype=float))
         return _combine(self.x, powers), _combine(self.y, powers)
 
     def invert(
         self, x_tan: ArrayLike, y_tan: ArrayLike, rounds: int = 30, tolerance: float = 1e-13
     ) -> tuple[NDArray, NDArray]:
-        """Return focal-plane coordinates [deg] of tangent-plane coordinates [deg].
+        """Convert tangent-plane to focal-plane coordinates, both in deg.
 
         Newton's method from the position itself; the distortion is a few
         per cent, so a handful of rounds reaches `tolerance` [deg].
@@ -56,7 +68,7 @@ class CubicDistortion:
         return x, y
 
     def jacobian(self, x: NDArray, y: NDArray) -> tuple[NDArray, NDArray, NDArray, NDArray]:
-        """Return dX/dx, dX/dy, dY/dx, dY/dy of `apply`, dimensionless, at positions [deg]."""
+        """Derive `apply`: dX/dx, dX/dy, dY/dx, dY/dy, dimensionless, at positions [deg]."""
         powers = dict(zip(CUBIC_TERMS, monomials(x, y), strict=True))
         by_x = [i * powers[i - 1, j] if i else None for i, j in CUBIC_TERMS]
         by_y = [j * powers[i, j - 1] if j else None for i, j in CUBIC_TERMS]
@@ -69,14 +81,14 @@ class CubicDistortion:
 
 
 def monomials(x: NDArray, y: NDArray) -> list[NDArray]:
-    """Return x**i * y**j of every one of `CUBIC_TERMS`."""
+    """Compute x**i * y**j of every one of `CUBIC_TERMS`."""
     # Products, because numpy's third power takes ten times as long.
     xs, ys = ((np.ones_like(v), v, v * v, v * v * v) for v in (x, y))
     return [xs[i] * ys[j] for i, j in CUBIC_TERMS]
 
 
 def _combine(coefficients: tuple[float, ...], terms: Sequence[NDArray | None]) -> NDArray:
-    """Return the sum of coefficients times terms, of which None are zero everywhere."""
+    """Sum coefficients times terms, of which None are zero everywhere."""
     products = (c * t for c, t in zip(coefficients, terms, strict=True) if t is not None)
     total = np.asarray(next(products))
     for product in products:
@@ -100,12 +112,12 @@ class CcdAffine:
     yy: float
 
     def offset(self, x: NDArray, y: NDArray) -> tuple[NDArray, NDArray]:
-        """Return what it adds [deg] at nominal positions [deg]."""
+        """Compute what it adds [deg] at nominal positions [deg]."""
         u, v = x - self.x, y - self.y
         return self.xx * u + self.xy * v, self.yx * u + self.yy * v
 
     def undo(self, x: NDArray, y: NDArray) -> tuple[NDArray, NDArray]:
-        """Return the nominal positions [deg] of positions [deg] that hold the offset."""
+        """Take the offset off positions [deg]: nominal positions [deg]."""
         u, v = x - self.x, y - self.y
         det = (1 + self.xx) * (1 + self.yy) - self.xy * self.yx
         return (
@@ -129,22 +141,31 @@ class FocalPlaneGeometry:
 
     @classmethod
     def of(
-        cls, instrument: Instrument, shifts: Mapping[str, tuple[float, float]] | None = None
+        cls,
+        coefficients: CubicCoefficients | None,
+        shifts: Mapping[str, tuple[float, float]] | None = None,
     ) -> FocalPlaneGeometry:
-        """Return the geometry of an instrument, with the shifts of its CCDs if known."""
-        facts = instrument.sky_distortion
-        distortion = CubicDistortion(facts.x, facts.y) if facts else CubicDistortion()
+        """Make a geometry of an instrument's distortion and the shifts of its CCDs.
+
+        Parameters
+        ----------
+        coefficients : CubicCoefficients or None
+            Of the distortion; None: there is none.
+        shifts : mapping, optional
+            True minus nominal place (dx, dy) [deg] by CCD.
+        """
+        distortion = CubicDistortion(coefficients.x, coefficients.y) if coefficients else CubicDistortion()
         return cls(distortion, dict(shifts or {}))
 
     def nominal(self, ccd: str, x_true: ArrayLike, y_true: ArrayLike) -> tuple[NDArray, NDArray]:
-        """Return X_WORLD, Y_WORLD [deg] as a frame of this CCD calls true focal-plane positions [deg]."""
+        """Convert true focal-plane positions to X_WORLD, Y_WORLD of one CCD's frame, all in deg."""
         dx, dy = self.shifts.get(ccd, (0.0, 0.0))
         x, y = np.asarray(x_true, dtype=float) - dx, np.asarray(y_true, dtype=float) - dy
         affine = self.affines.get(ccd)
         return affine.undo(x, y) if affine else (x, y)
 
     def true(self, ccd: str, x_world: ArrayLike, y_world: ArrayLike) -> tuple[NDArray, NDArray]:
-        """Return true focal-plane positions [deg] of X_WORLD, Y_WORLD [deg] of one CCD."""
+        """Convert X_WORLD, Y_WORLD of one CCD to true focal-plane positions, all in deg."""
         dx, dy = self.shifts.get(ccd, (0.0, 0.0))
         x, y = np.asarray(x_world, dtype=float), np.asarray(y_world, dtype=float)
         affine = self.affines.get(ccd)
@@ -152,7 +173,7 @@ class FocalPlaneGeometry:
         return x + dx + more[0], y + dy + more[1]
 
     def true_of(self, ccd: ArrayLike, x_world: ArrayLike, y_world: ArrayLike) -> tuple[NDArray, NDArray]:
-        """Return true focal-plane positions [deg] of X_WORLD, Y_WORLD [deg] on CCDs named one by one."""
+        """Convert X_WORLD, Y_WORLD on CCDs named one by one to true focal-plane positions, all in deg."""
         names = np.asarray(ccd)
         x, y = np.array(x_world, dtype=float), np.array(y_world, dtype=float)
         for name in {*self.shifts, *self.affines}:
@@ -162,17 +183,17 @@ class FocalPlaneGeometry:
         return x, y
 
     def focal_plane_of(self, ra: ArrayLike, dec: ArrayLike, boresight: Boresight) -> tuple[NDArray, NDArray]:
-        """Return true focal-plane positions [deg] of RA, Dec [deg]."""
+        """Project RA, Dec to true focal-plane positions, all in deg."""
         return self.distortion.invert(*project(ra, dec, boresight))
 
     def world_of(
         self, ccd: str, ra: ArrayLike, dec: ArrayLike, boresight: Boresight
     ) -> tuple[NDArray, NDArray]:
-        """Return X_WORLD, Y_WORLD [deg] of RA, Dec [deg] as a frame of this CCD calls them."""
+        """Project RA, Dec to X_WORLD, Y_WORLD of one CCD's frame, all in deg."""
         return self.nominal(ccd, *self.focal_plane_of(ra, dec, boresight))
 
     def sky_of(
         self, ccd: str, x_world: ArrayLike, y_world: ArrayLike, boresight: Boresight
     ) -> tuple[NDArray, NDArray]:
-        """Return RA, Dec [deg] of X_WORLD, Y_WORLD [deg] of one CCD; inverse of `world_of`."""
+        """Convert X_WORLD, Y_WORLD of one CCD to RA, Dec, all in deg; inverse of `world_of`."""
         return deproject(*self.distortion.apply(*self.true(ccd, x_world, y_world)), boresight)

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from visql_lib.config.sky_settings import AstrometrySettings
 from visql_lib.flags import SolutionFlag
 from visql_lib.sky.fit import Fit, Model, Pairs, Pointing, fit_pairs
 from visql_lib.sky.geometry import CUBIC_TERMS, CcdAffine, CubicDistortion, FocalPlaneGeometry
@@ -61,18 +60,27 @@ class GeometryFit:
 
 
 def fit_geometry(
-    exposures: Sequence[Pairs], settings: AstrometrySettings, start: FocalPlaneGeometry | None = None
+    exposures: Sequence[Pairs],
+    start: FocalPlaneGeometry | None = None,
+    *,
+    per_ccd: str = "affine",
+    min_stars: int = 10,
+    min_stars_ccd: int = 6,
 ) -> GeometryFit:
     """Fit one geometry to the matched stars of many exposures, each with a pointing of its own.
 
     Parameters
     ----------
     exposures : sequence of Pairs
-        Matched stars; exposures of fewer than ``settings.min_stars`` are left out.
-    settings : AstrometrySettings
-        What is fitted per CCD.
+        Matched stars; exposures of fewer than `min_stars` are left out.
     start : FocalPlaneGeometry, optional
         Its cubic fixes what pointings could do as well: constant, rotation, scale.
+    per_ccd : {"none", "shift", "affine"}, optional
+        Terms of each CCD that are fitted.
+    min_stars : int, optional
+        Least number of matched stars of an exposure.
+    min_stars_ccd : int, optional
+        A CCD with fewer stars is given no terms of its own.
 
     Returns
     -------
@@ -80,12 +88,11 @@ def fit_geometry(
         Flagged, not an exception, if there are too few pairs.
     """
     start = start or FocalPlaneGeometry()
-    used = [k for k, e in enumerate(exposures) if len(e.x) >= settings.min_stars]
-    if sum(len(exposures[k].x) for k in used) < max(80, 3 * settings.min_stars):
+    used = [k for k, e in enumerate(exposures) if len(e.x) >= min_stars]
+    if sum(len(exposures[k].x) for k in used) < max(80, 3 * min_stars):
         names = sorted({str(c) for e in exposures for c in e.ccd})
         return GeometryFit(SolutionFlag.FEW_MATCHES, start, empty_columns(names), [], [], [])
-    per_ccd = "none" if settings.geometry == "reference" else settings.geometry
-    model = Model(3, per_ccd, settings.min_stars_ccd)
+    model = Model(3, per_ccd, min_stars_ccd)
     fit = fit_pairs([exposures[k] for k in used], start, model)
     ccd = np.concatenate([exposures[k].ccd for k in used])
     columns = ccd_columns(ccd, fit, sorted(set(ccd.tolist())), model)
@@ -101,7 +108,7 @@ def fit_geometry(
 def geometry_of_columns(
     columns: Mapping[str, ArrayLike], cubic_x: Sequence[float], cubic_y: Sequence[float]
 ) -> FocalPlaneGeometry:
-    """Return the geometry that a table of CCDs and the cubic's coefficients describe.
+    """Rebuild the geometry that a table of CCDs and the cubic's coefficients describe.
 
     CCDs whose shift is NaN stand where they should.
     """
@@ -117,7 +124,7 @@ def geometry_of_columns(
 
 
 def empty_columns(names: Sequence[str]) -> Columns:
-    """Return `GEOMETRY_COLUMNS` of CCDs about which nothing is known: no stars, all else NaN."""
+    """Make `GEOMETRY_COLUMNS` of CCDs about which nothing is known: no stars, all else NaN."""
     columns: Columns = {name: np.full(len(names), np.nan) for name in GEOMETRY_COLUMNS}
     columns["CCD"] = np.array(names, dtype=str)
     for name in ("N", "N_OUTLIERS", "FLAGS"):
@@ -126,7 +133,7 @@ def empty_columns(names: Sequence[str]) -> Columns:
 
 
 def ccd_columns(ccd: NDArray, fit: Fit, names: Sequence[str], model: Model) -> Columns:
-    """Return `GEOMETRY_COLUMNS` of a fit, a row for each of `names`.
+    """Make `GEOMETRY_COLUMNS` of a fit, a row for each of `names`.
 
     Parameters
     ----------

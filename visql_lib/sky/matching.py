@@ -79,7 +79,7 @@ def match_reference(
 def pairs_within(
     match: ReferenceMatch, x1: ArrayLike, y1: ArrayLike, x2: ArrayLike, y2: ArrayLike, radius: float = 2.0
 ) -> tuple[NDArray, NDArray]:
-    """Return the pairs of the original's table of flux ratios, in its order.
+    """List the pairs of the original's table of flux ratios, in its order.
 
     Every star of the first catalogue is moved by the match's offset at the
     centre, without its slopes, and takes its nearest of the second within
@@ -116,7 +116,7 @@ def _finite(rows: NDArray) -> NDArray:
 def _common_fluxes(
     flux1: NDArray, flux2: NDArray, index1: NDArray, index2: NDArray
 ) -> tuple[NDArray, NDArray]:
-    """Return the indices of stars that may have a partner by their flux."""
+    """Find the stars that may have a partner by their flux; indices."""
     if not len(index1) or not len(index2):
         return index1, index2
     if len(index2) > len(index1):
@@ -139,7 +139,7 @@ def _inside(flux: NDArray, other: NDArray, factor: float) -> NDArray:
 
 
 def _common_offset(differences: Differences) -> tuple[float, float] | None:
-    """Return the lower edge [deg] of the fullest bin of the differences, found coarsely and then finely."""
+    """Find the lower edge [deg] of the fullest bin of the differences, coarsely and then finely."""
     offset = (0.0, 0.0)
     for half in _WINDOWS:
         window = (*offset, half)

@@ -74,7 +74,7 @@ class NormalEquations:
         self._shared += weight * np.outer(row, row)
 
     def solve(self) -> tuple[NDArray, NDArray]:
-        """Return the shared unknowns and those of the exposures, shapes (n_shared,), (n_exposures, 4)."""
+        """Solve for the shared unknowns and those of the exposures, shapes (n_shared,), (n_exposures, 4)."""
         n, own_rows = self._shared.shape[0], 4 * len(self._own)
         eliminated = np.linalg.solve(self._own, self._mixed)
         flat = self._mixed.reshape(own_rows, n)
@@ -85,7 +85,7 @@ class NormalEquations:
         return shared, own - eliminated @ shared
 
     def covariances(self) -> tuple[NDArray, NDArray]:
-        """Return the covariance of the shared unknowns, and of each exposure's, for unit noise."""
+        """Compute the covariance of the shared unknowns, and of each exposure's, for unit noise."""
         shared = np.linalg.inv(self._reduced)
         own = np.linalg.inv(self._own) + self._eliminated @ shared @ self._eliminated.transpose(0, 2, 1)
         return shared, own

@@ -32,7 +32,7 @@ class Differences:
         self._first = np.ascontiguousarray(x1, dtype=float), np.ascontiguousarray(y1, dtype=float)
 
     def limits(self, window: Window) -> tuple[float, float, float, float]:
-        """Return least and largest dx, least and largest dy [deg]; infinite, least above largest, if none."""
+        """Find least and largest dx, least and largest dy [deg]; infinite, least above largest, if none."""
         cx, cy, half = window
         low, high = np.full(2, np.inf), np.full(2, -np.inf)
         for dx, dy in self._blocks():
@@ -44,7 +44,7 @@ class Differences:
         return float(low[0]), float(high[0]), float(low[1]), float(high[1])
 
     def counts(self, x_range: tuple[float, float], y_range: tuple[float, float], n: int) -> NDArray:
-        """Return an (n, n) histogram of (dx, dy) over ranges [deg] that are not empty, both ends included."""
+        """Count (dx, dy) in (n, n) bins over ranges [deg] that are not empty, both ends included."""
         counts = np.zeros((n + 2) ** 2, np.int64)
         for dx, dy in self._blocks():
             cell = _bin(dx, x_range, n) * (n + 2) + _bin(dy, y_range, n)
@@ -60,7 +60,7 @@ class Differences:
 
 
 def _bin(d: NDArray, limits: tuple[float, float], n: int) -> NDArray[np.intp]:
-    """Return bins from 1; what lies outside comes into a rim, 0 and n + 1."""
+    """Number bins from 1; what lies outside comes into a rim, 0 and n + 1."""
     low, high = limits
     scaled = (d - low) * (n / (high - low) * (1 - 1e-14)) + 1.0  # the upper end belongs to the last bin
     return np.clip(scaled, 0.0, n + 1.0, out=scaled).astype(np.intp)
@@ -69,7 +69,7 @@ def _bin(d: NDArray, limits: tuple[float, float], n: int) -> NDArray[np.intp]:
 def nearest(
     x1: ArrayLike, y1: ArrayLike, x2: ArrayLike, y2: ArrayLike, radius: float
 ) -> tuple[NDArray, NDArray]:
-    """Return pairs of indices: points of the first list and their nearest of the second, if within `radius`.
+    """Pair points of the first list with their nearest of the second, if within `radius`; indices.
 
     A point of the second list may be the nearest of several. The order is that of the first list.
     """
@@ -84,7 +84,7 @@ def nearest(
 def mutual_nearest(
     x1: ArrayLike, y1: ArrayLike, x2: ArrayLike, y2: ArrayLike, radius: float
 ) -> tuple[NDArray, NDArray]:
-    """Return pairs of indices of points that are each other's nearest, and within `radius`."""
+    """Pair points that are each other's nearest, and within `radius`; indices."""
     there = nearest(x1, y1, x2, y2, radius)
     back = nearest(x2, y2, x1, y1, radius)
     returned = np.full(np.size(x2), -1, np.intp)

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from visql_lib.frames.instrument import Instrument
 from visql_lib.sky.geometry import CubicDistortion, FocalPlaneGeometry
 from visql_lib.sky.projection import Boresight, moved_boresight, project, propagate
 from visql_lib.sky.sun import wrapped
@@ -48,7 +47,7 @@ class PlateSolution:
 
 
 def brightest(stars: Mapping[str, NDArray], n: int) -> NDArray[np.intp]:
-    """Return the rows of the `n` brightest stars, brightest first; those without flux or place are no stars.
+    """Choose the rows of the `n` brightest stars, brightest first; only of those with flux and place.
 
     Parameters
     ----------
@@ -117,7 +116,7 @@ def match_pairs(
     geometry: FocalPlaneGeometry,
     near: PlateSolution,
 ) -> tuple[NDArray, NDArray]:
-    """Return which stars of the picture and which of the sky are pairs, given a solution that is near.
+    """Match stars of the picture and of the sky, given a solution that is near.
 
     A solver that knows no distortion leaves out stars far from those it began with.
 
@@ -179,7 +178,7 @@ def _fit(
 def _step(
     tangent: NDArray, residual: NDArray, kept: NDArray, wanted: float, weight: float
 ) -> tuple[float, float, float, float]:
-    """Return shift along X and Y [deg], turn [rad] and stretch that residuals ask for.
+    """Fit shift along X and Y [deg], turn [rad] and stretch to residuals.
 
     `wanted` is the stretch the prior asks for in its own errors, `weight` that of a unit stretch [deg].
     """
@@ -195,7 +194,7 @@ def _step(
 
 
 def plate_roll(cards: Mapping[str, Any]) -> float:
-    """Return the roll [deg] of a plate solution, PA' in docs/measurements.md, from its CD matrix.
+    """Derive the roll [deg] of a plate solution, PA' in docs/measurements.md, from its CD matrix.
 
     (atan2(CD1_2, CD1_1) - atan2(CD2_1, CD2_2)) / 2, where the half of a full turn is
     taken that fits both axes; -180 .. 180. It is the header's PA less 90 deg.
@@ -206,7 +205,7 @@ def plate_roll(cards: Mapping[str, Any]) -> float:
 
 
 def boresight_of(cards: Mapping[str, Any]) -> Boresight:
-    """Return boresight and position angle [deg] of a plate solution.
+    """Read boresight and position angle [deg] from the cards of a plate solution.
 
     That is the sky at the reference pixel, where our headers (and, to some
     arcsec, the original's) have the boresight.
@@ -217,7 +216,7 @@ def boresight_of(cards: Mapping[str, Any]) -> Boresight:
 
 @dataclass(frozen=True)
 class Difference:
-    """What one pointing is off another: ``east``, ``north`` [arcsec] and ``turn`` [deg] of its PA.
+    """The difference of two pointings: ``east``, ``north`` [arcsec] and ``turn`` [deg] of the PA.
 
     East and north are NaN for pointings half a sky apart.
     """
@@ -227,16 +226,18 @@ class Difference:
     turn: float
 
 
-def compare(found: Boresight, reference: Boresight) -> Difference:
-    """Return how far a boresight lies from another; ``turn`` is NaN where a PA is not known."""
+def compare(boresight: Boresight, reference: Boresight) -> Difference:
+    """Measure how far a boresight lies from another; ``turn`` is NaN where a PA is not known."""
     # With PA 0 the axes of the focal plane are north and east.
-    north, east = project(found.ra, found.dec, Boresight(reference.ra, reference.dec, 0.0))
-    turn = float(wrapped(found.pa - reference.pa))
+    north, east = project(boresight.ra, boresight.dec, Boresight(reference.ra, reference.dec, 0.0))
+    turn = float(wrapped(boresight.pa - reference.pa))
     return Difference(float(east) * 3600, float(north) * 3600, turn)
 
 
-def index_limits(flux: ArrayLike, exptime: float, instrument: Instrument) -> tuple[float, float]:
-    """Return the limits in G [mag] of the reference stars an index needs for stars of these fluxes.
+def index_limits(
+    flux: ArrayLike, exptime: float, *, magnitude_zero: float, magnitude_gain: float
+) -> tuple[float, float]:
+    """Choose the limits in G [mag] of the reference stars an index needs for stars of these fluxes.
 
     Parameters
     ----------
@@ -244,8 +245,10 @@ def index_limits(flux: ArrayLike, exptime: float, instrument: Instrument) -> tup
         FLUX_AUTO [ADU], positive.
     exptime : float
         Exposure time [s]; NaN: any star will do.
-    instrument : Instrument
-        Its magnitudes.
+    magnitude_zero : float
+        Magnitude of one electron per second [mag].
+    magnitude_gain : float
+        Electrons per ADU.
 
     Returns
     -------
@@ -256,15 +259,14 @@ def index_limits(flux: ArrayLike, exptime: float, instrument: Instrument) -> tup
     flux = np.asarray(flux, dtype=float)
     if not exptime > 0 or not len(flux):
         return _ANY_STAR
-    facts = instrument.photometry
-    magnitude = facts.magnitude_zero - 2.5 * np.log10(facts.magnitude_gain * flux / exptime)
+    magnitude = magnitude_zero - 2.5 * np.log10(magnitude_gain * flux / exptime)
     return math.floor(4 * float(magnitude.min())) / 4, math.ceil(2 * (float(magnitude.max()) + _COLOUR)) / 2
 
 
 def index_stars(
     stars: Mapping[str, NDArray], limits: tuple[float, float], years: float
 ) -> dict[str, NDArray[np.float64]]:
-    """Return RA, DEC [deg] and RANK of the reference stars between limits, moved by their proper motions.
+    """Choose RA, DEC [deg] and RANK of the reference stars between limits, proper motions applied.
 
     Quads are made of the stars of lowest RANK. That is G, but stars a little brighter than
     the exposure's brightest come last: they are hardly ever among its stars, for they saturate.

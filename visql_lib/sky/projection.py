@@ -48,7 +48,7 @@ def project(ra: ArrayLike, dec: ArrayLike, boresight: Boresight) -> tuple[NDArra
 
 
 def deproject(x: ArrayLike, y: ArrayLike, boresight: Boresight) -> tuple[NDArray, NDArray]:
-    """Return RA in [0, 360) and Dec [deg] of tangent-plane coordinates [deg]; inverse of `project`."""
+    """Convert tangent-plane coordinates [deg] to RA in [0, 360) and Dec [deg]; inverse of `project`."""
     xi, eta = _turn(np.asarray(x, dtype=float), np.asarray(y, dtype=float), boresight.roll)
     xi, eta = np.radians(xi), np.radians(eta)
     d0 = np.radians(boresight.dec)
@@ -75,7 +75,7 @@ def propagate(
 
 
 def moved_boresight(boresight: Boresight, x: float, y: float, turn: float) -> Boresight:
-    """Return the boresight that lies at (x, y) on the tangent plane of another, turned against it.
+    """Move a boresight to (x, y) on its tangent plane, and turn it.
 
     Parameters
     ----------

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from datetime import datetime
 
 import numpy as np
 from numpy.typing import NDArray
 
-from visql_lib.config import GaiaSettings
 from visql_lib.flags import SolutionFlag
 from visql_lib.sky.projection import Boresight, project, propagate, reference_projection
 
@@ -18,7 +18,7 @@ _YEAR = 365.25  # d
 
 
 def years_since_epoch(date: datetime | None) -> float:
-    """Return the years from the epoch of the reference stars to a date (UTC), 0 for none."""
+    """Count the years from the epoch of the reference stars to a date (UTC); 0 for none."""
     if date is None:
         return 0.0
     start = datetime(2016, 1, 1, 12, tzinfo=date.tzinfo)  # J2016.0
@@ -26,9 +26,16 @@ def years_since_epoch(date: datetime | None) -> float:
 
 
 def reference_stars(
-    stars: Mapping[str, NDArray], boresight: Boresight, years: float, settings: GaiaSettings
+    stars: Mapping[str, NDArray],
+    boresight: Boresight,
+    years: float,
+    *,
+    radius: float,
+    faintest: float = math.inf,
+    max_error: float = math.inf,
+    proper_motions: bool = True,
 ) -> tuple[dict[str, NDArray], SolutionFlag]:
-    """Return the reference stars around a boresight in focal-plane coordinates.
+    """Project the reference stars around a boresight onto the focal plane.
 
     Parameters
     ----------
@@ -39,8 +46,14 @@ def reference_stars(
         Where the instrument points [deg]; a missing PA is taken as 0.
     years : float
         Years of proper motion to apply; stars without one stay where they are.
-    settings : GaiaSettings
-        Radius, limits, and whether proper motions are applied.
+    radius : float
+        Around the boresight [deg] within which stars are used.
+    faintest : float, optional
+        Limit in G [mag].
+    max_error : float, optional
+        Errors of G [mag] from which a star is left out.
+    proper_motions : bool, optional
+        Whether proper motions are applied.
 
     Returns
     -------
@@ -57,14 +70,14 @@ def reference_stars(
     moving = np.isfinite(stars["PMRA"]) & np.isfinite(stars["PMDEC"])
     ra, dec = np.array(stars["RA"], dtype=float), np.array(stars["DEC"], dtype=float)
     rav, decv = reference_projection(ra, dec, boresight)
-    if settings.proper_motions:
+    if proper_motions:
         pm_ra, pm_dec = (np.where(moving, stars[name], 0.0) for name in ("PMRA", "PMDEC"))
         ra, dec = propagate(ra, dec, pm_ra, pm_dec, years)
     with np.errstate(invalid="ignore"):  # a NaN is neither too faint nor good enough
-        chosen = (stars["G"] < settings.faintest) & ~(stars["G_ERR"] >= settings.max_error)
+        chosen = (stars["G"] < faintest) & ~(stars["G_ERR"] >= max_error)
     chosen &= np.isfinite(stars["BP_RP"])
     x_tan, y_tan = project(ra, dec, boresight)
-    chosen &= np.hypot(x_tan, y_tan) < np.degrees(np.tan(np.radians(settings.radius)))
+    chosen &= np.hypot(x_tan, y_tan) < np.degrees(np.tan(np.radians(radius)))
     if turned:  # else nobody knows which way the field's corners point
         chosen &= (np.abs(rav) < _FIELD) & (np.abs(decv) < _FIELD)
     places = {"RA": ra, "DEC": dec, "RAV": rav, "DECV": decv, "X_TAN": x_tan, "Y_TAN": y_tan}
@@ -73,6 +86,6 @@ def reference_stars(
     flags = SolutionFlag(0)
     if not chosen.any():
         flags |= SolutionFlag.NO_REFERENCE
-    elif settings.proper_motions and not moving[chosen].any():
+    elif proper_motions and not moving[chosen].any():
         flags |= SolutionFlag.NO_PROPER_MOTION
     return columns, flags

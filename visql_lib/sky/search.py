@@ -1,4 +1,4 @@
-"""Where an exposure points, when its header is wrong: found from its stars alone.
+"""The search for an exposure's pointing when its header is wrong: from its stars alone.
 
 For every roll of a grid, the differences between all reference stars and all
 stars fall into bins of offset. The right roll has a bin far fuller than chance.
@@ -40,7 +40,7 @@ class Similarity:
     y: float = 0.0
 
     def apply(self, x: NDArray, y: NDArray) -> tuple[NDArray, NDArray]:
-        """Return the moved positions [deg]."""
+        """Move positions [deg]."""
         c, s = self.scale * np.cos(self.turn), self.scale * np.sin(self.turn)
         return c * x - s * y + self.x, s * x + c * y + self.y
 
@@ -114,7 +114,7 @@ def _candidates(
     roll: float,
     scale: float,
 ) -> list[Similarity]:
-    """Return the similarities of the fullest bins, fullest first."""
+    """List the similarities of the fullest bins, fullest first."""
     reach = float(np.percentile(np.hypot(*stars), 90)) or _BIN
     n = max(1, int(np.ceil(min(roll, 180.0) / np.degrees(_STEP * _BIN / reach))))
     turns = np.arange(-n, n + (roll < 180)) * np.radians(min(roll, 180.0)) / n
@@ -135,7 +135,7 @@ def _candidates(
 
 
 def _peaks(counts: NDArray) -> list[tuple[float, int, int]]:
-    """Return excess and place of the two fullest squares of 2 x 2 bins, excess in units of chance."""
+    """Find excess and place of the two fullest squares of 2 x 2 bins, excess in units of chance."""
     pooled = counts[1:, 1:] + counts[:-1, 1:] + counts[1:, :-1] + counts[:-1, :-1]
     mean = pooled.mean()
     excess = (pooled - mean) / np.sqrt(mean + 1.0)
@@ -145,7 +145,7 @@ def _peaks(counts: NDArray) -> list[tuple[float, int, int]]:
 
 
 def _distinct(places: list[Similarity]) -> list[Similarity]:
-    """Return the first few that are not neighbours of each other."""
+    """Choose the first few that are not neighbours of each other."""
     kept: list[Similarity] = []
     for place in places[:500]:
         if all(
@@ -188,12 +188,12 @@ def _follow(
 
 
 def _area(x: NDArray, y: NDArray) -> float:
-    """Return the area [deg^2] of the box around points, never nothing."""
+    """Measure the area [deg^2] of the box around points, never nothing."""
     return max(float(np.ptp(x) * np.ptp(y)), _BIN**2)
 
 
 def _chance(x: NDArray, y: NDArray, reference: tuple[NDArray, NDArray], radius: float) -> float:
-    """Return the probability that a star has a reference star within `radius` [arcsec] by chance."""
+    """Estimate the probability that a star has a reference star within `radius` [arcsec] by chance."""
     inside = np.ones(len(reference[0]), dtype=bool)
     for own, other in zip((x, y), reference, strict=True):
         inside &= (other > own.min()) & (other < own.max())
@@ -201,14 +201,14 @@ def _chance(x: NDArray, y: NDArray, reference: tuple[NDArray, NDArray], radius: 
 
 
 def _degree(n: int) -> int:
-    """Return the degree of the polynomial that n pairs bear; 0 stands for a similarity."""
+    """Choose the degree of the polynomial that n pairs bear; 0 stands for a similarity."""
     return int(np.searchsorted([15, 40, 80], n, side="right"))
 
 
 def _fitted(
     stars: tuple[NDArray, NDArray], target: tuple[NDArray, NDArray], first: NDArray, degree: int
 ) -> tuple[NDArray, NDArray]:
-    """Return all stars as moved by a robust fit of the matched ones."""
+    """Move all stars by a robust fit of the matched ones."""
     x, y = stars
     if degree == 0:
         kept = np.ones(len(first), dtype=bool)
@@ -229,7 +229,7 @@ def _fitted(
 
 
 def _near(distance: NDArray) -> NDArray:
-    """Tell which distances are not far beyond the median one."""
+    """Find the distances that are not far beyond the median one."""
     return distance <= 3 * np.median(distance) + 1e-9
 
 

@@ -20,7 +20,7 @@ _SMALL = 1e-12  # sine below which two directions are the same
 
 
 def earth_and_sun(time: ArrayLike) -> tuple[NDArray, NDArray]:
-    """Return the barycentric positions of the Earth and the Sun.
+    """Compute the barycentric positions of the Earth and the Sun.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ def earth_and_sun(time: ArrayLike) -> tuple[NDArray, NDArray]:
 
 
 def sun_direction(time: ArrayLike, spacecraft: ArrayLike | None = None) -> NDArray:
-    """Return the direction of the Sun.
+    """Compute the direction of the Sun.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ def sun_direction(time: ArrayLike, spacecraft: ArrayLike | None = None) -> NDArr
 
 
 def solar_angles(ra: ArrayLike, dec: ArrayLike, pa: ArrayLike, sun: ArrayLike) -> tuple[NDArray, NDArray]:
-    """Return solar aspect angle and ALPHA of pointings.
+    """Compute solar aspect angle and ALPHA of pointings.
 
     Parameters
     ----------
@@ -99,13 +99,13 @@ def solar_angles(ra: ArrayLike, dec: ArrayLike, pa: ArrayLike, sun: ArrayLike) -
 
 
 def wrapped(angle: ArrayLike) -> NDArray:
-    """Return an angle [deg] between -180 (included) and 180."""
+    """Wrap an angle [deg] to -180 (included) to 180."""
     value = np.mod(np.asarray(angle, dtype=float) + 180.0, 360.0)
     return np.where(value >= 360.0, 0.0, value) - 180.0  # a tiny negative one is rounded to 360
 
 
 def _local_axes(ra: ArrayLike, dec: ArrayLike) -> tuple[NDArray, NDArray, NDArray]:
-    """Return unit vectors to positions [deg], and north and west there; at a pole as RA says."""
+    """Make unit vectors to positions [deg], and north and west there; at a pole as RA says."""
     a, d = np.broadcast_arrays(np.radians(np.asarray(ra, float)), np.radians(np.asarray(dec, float)))
     nil = np.zeros_like(a)
     target = np.stack([np.cos(d) * np.cos(a), np.cos(d) * np.sin(a), np.sin(d)], axis=-1)

@@ -55,14 +55,14 @@ class ThumbnailFrame:
         return 3600.0 * self.scale * math.sqrt(self.step[0] * self.step[1])
 
     def to_picture(self, x_world: ArrayLike, y_world: ArrayLike) -> tuple[NDArray, NDArray]:
-        """Return picture pixels of focal-plane positions [deg]."""
+        """Convert focal-plane positions [deg] to picture pixels."""
         # A mosaic pixel is half a pixel wide to either side of its position, and so is a picture pixel.
         u = (np.asarray(x_world, dtype=float) / self.scale + 0.5 - self.origin[0]) / self.step[0]
         v = (np.asarray(y_world, dtype=float) / self.scale + 0.5 - self.origin[1]) / self.step[1]
         return self.left + u + 0.5, self.bottom - v + 0.5
 
     def to_world(self, x: ArrayLike, y: ArrayLike) -> tuple[NDArray, NDArray]:
-        """Return focal-plane positions [deg] of picture pixels; inverse of `to_picture`."""
+        """Convert picture pixels to focal-plane positions [deg]; inverse of `to_picture`."""
         u, v = np.asarray(x, dtype=float) - self.left - 0.5, self.bottom + 0.5 - np.asarray(y, dtype=float)
         x_world = (u * self.step[0] + self.origin[0] - 0.5) * self.scale
         return x_world, (v * self.step[1] + self.origin[1] - 0.5) * self.scale
@@ -71,7 +71,7 @@ class ThumbnailFrame:
 def header_cards(
     frame: ThumbnailFrame, geometry: FocalPlaneGeometry, boresight: Boresight, scale: float = 1.0
 ) -> Cards:
-    """Return the cards of a TAN-SIP header of the thumbnail.
+    """Make the cards of a TAN-SIP header of the thumbnail.
 
     The reference pixel shows the boresight. The cubic of the geometry is a
     polynomial of third order in pixels, so the header says exactly the same.
@@ -114,7 +114,7 @@ def header_cards(
 def _tangent(
     frame: ThumbnailFrame, geometry: FocalPlaneGeometry, x: NDArray, y: NDArray, scale: float
 ) -> tuple[NDArray, NDArray]:
-    """Return tangent-plane coordinates [deg], axes of the focal plane, of picture pixels."""
+    """Convert picture pixels to tangent-plane coordinates [deg], axes of the focal plane."""
     x_tan, y_tan = geometry.distortion.apply(*frame.to_world(x, y))
     return x_tan * scale, y_tan * scale
 
@@ -132,7 +132,7 @@ def _matrix(
     scale: float,
     centre: tuple[float, float],
 ) -> NDArray[np.float64]:
-    """Return the CD matrix [deg/px] at a focal-plane position."""
+    """Compute the CD matrix [deg/px] at a focal-plane position."""
     jxx, jxy, jyx, jyy = (
         float(v[0]) for v in geometry.distortion.jacobian(*np.array([[centre[0]], [centre[1]]]))
     )
@@ -143,7 +143,7 @@ def _matrix(
 
 
 def _polynomial(name: str, u: NDArray, v: NDArray, value: NDArray, order: int, lowest: int) -> Cards:
-    """Return the cards of the polynomial that gives `value` [px] at pixels u, v from the reference."""
+    """Make the cards of the polynomial that gives `value` [px] at pixels u, v from the reference."""
     terms = [(i, j) for i in range(order + 1) for j in range(order + 1 - i) if i + j >= lowest]
     unit = max(float(np.abs(u).max()), float(np.abs(v).max()), 1.0)  # or high powers would drown low ones
     columns = np.stack([(u / unit) ** i * (v / unit) ** j for i, j in terms], axis=-1)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visql_lib.sources.compiled import compiled
+from visql_lib.sources.pixels import Pixels, pixels_of
 
 _CLIP = 2.0  # sigma, before the histogram is made
 _HALF_RANGE = 5.0  # sigma, of the histogram
@@ -20,6 +21,7 @@ _MOST_LEVELS = 4096  # bins of the histogram
 _COUNTED_RANGE = 8.0  # sigma, of the whole numbers that are counted
 _CROWDED = 0.3  # |mean - median| in sigma from which a mesh counts as crowded
 _CONVERGED = 1e-4
+_LEAST_SHARE = 0.5  # of a mesh's pixels that must be left for a level of its own, as in SExtractor
 
 
 class Background(NamedTuple):
@@ -28,18 +30,27 @@ class Background(NamedTuple):
     ``nodes`` are the filtered levels of the meshes [ADU] and ``curvature`` a
     sixth of their second derivatives along y, for the spline, both of shape
     (meshes in y, meshes in x); ``level`` and ``noise`` [ADU] are the medians of
-    level and noise over the meshes.
+    level and noise over the meshes, whose side is ``mesh`` [px].
     """
 
     nodes: NDArray
     curvature: NDArray
     level: float
     noise: float
+    mesh: int = 64
+
+    def image(self, shape: tuple[int, int]) -> NDArray[np.float32]:
+        """Evaluate the background at every pixel of an image of a shape (ny, nx) [ADU]."""
+        out = np.empty(shape, np.float32)
+        nothing, buffers = np.zeros(shape[1], np.float32), np.empty((3, self.nodes.shape[1]), np.float32)
+        for y in range(shape[0]):
+            subtract_row(nothing, y, self.nodes, self.curvature, self.mesh, *buffers, out[y])
+        return np.negative(out, out)
 
 
 @compiled(fastmath=True)
 def _sums(values, low, high):
-    """Return number, sum and sum of squares of the values between two limits."""
+    """Sum the values between two limits: their number, sum, and sum of squares."""
     number = total = squares = 0.0
     for i in range(len(values)):
         v = values[i]
@@ -53,7 +64,7 @@ def _sums(values, low, high):
 
 @compiled(fastmath=True)
 def _sums_of_all(values):
-    """Return sum and sum of squares."""
+    """Sum values and their squares."""
     total = squares = 0.0
     for i in range(len(values)):
         w = np.float64(values[i])
@@ -111,7 +122,7 @@ def _count_integers(values, low, high, histogram, aside, places):
 
 @compiled(fastmath=True)
 def _sums_of_integers(histogram, low, first, last):
-    """Return number, sum and sum of squares of the counted numbers from `first` to `last`."""
+    """Sum the counted numbers from `first` to `last`: their number, sum, and sum of squares."""
     number = total = squares = 0.0
     for v in range(first, last + 1):
         c, w = np.float64(histogram[v - low + 1]), np.float64(v)
@@ -142,7 +153,7 @@ def _bins_of_integers(histogram, low, first, last, scale, offset, levels, bins, 
 
 @compiled()
 def _median_bin(bins, counts, low, high):
-    """Return the median of the occupied bins low..high-1, as a place on the axis of bins.
+    """Find the median of the occupied bins low..high-1, as a place on the axis of bins.
 
     It is approached from both ends at once and interpolated where they meet.
     """
@@ -170,7 +181,7 @@ def _median_bin(bins, counts, low, high):
 
 @compiled()
 def _mode(bins, counts, n, levels):
-    """Return mode and sigma of a histogram in units of bins, clipped at 3 sigma about the median."""
+    """Estimate mode and sigma of a histogram in units of bins, clipped at 3 sigma about the median."""
     low, high = 0, n
     sigma, last = 10.0 * (levels - 1), 1.0
     mean = median = 0.5 * (levels - 1)
@@ -206,7 +217,7 @@ def _mode(bins, counts, n, levels):
 
 @compiled()
 def _mesh_statistics(pixels, total, squares, whole, histogram, aside, places, bins, counts):
-    """Return level and noise of a mesh from its pixels, their sum and their sum of squares.
+    """Estimate level and noise of a mesh from its pixels, their sum and their sum of squares.
 
     Of whole numbers few occur many times: they are counted once, for all that follows.
     """
@@ -242,9 +253,10 @@ def _mesh_statistics(pixels, total, squares, whole, histogram, aside, places, bi
 
 
 @compiled()
-def _meshes(raw, mesh, whole):
-    """Return level and noise of every mesh."""
+def _meshes(raw, bad, mesh, whole, share):
+    """Estimate level and noise of every mesh; NaN where less than a share of its pixels is left."""
     ny, nx = raw.shape
+    masked = bad.size > 0
     my, mx = (ny + mesh - 1) // mesh, (nx + mesh - 1) // mesh
     level, noise = np.empty((my, mx), np.float32), np.empty((my, mx), np.float32)
     buffer = np.empty(mesh * mesh, np.float32)
@@ -255,11 +267,19 @@ def _meshes(raw, mesh, whole):
         y0, y1 = j * mesh, min(ny, (j + 1) * mesh)
         for i in range(mx):
             x0, x1 = i * mesh, min(nx, (i + 1) * mesh)
-            pixels = buffer[: (y1 - y0) * (x1 - x0)]
-            for y in range(y0, y1):
-                line, target = raw[y, x0:x1], pixels[(y - y0) * (x1 - x0) :]
-                for x in range(len(line)):
-                    target[x] = line[x]
+            size = (y1 - y0) * (x1 - x0)
+            pixels = buffer[:size]
+            if masked:
+                left = _good_pixels(raw[y0:y1, x0:x1], bad[y0:y1, x0:x1], pixels)
+                if left < max(share * size, 1):
+                    level[j, i] = noise[j, i] = np.nan
+                    continue
+                pixels = buffer[:left]
+            else:
+                for y in range(y0, y1):
+                    line, target = raw[y, x0:x1], pixels[(y - y0) * (x1 - x0) :]
+                    for x in range(len(line)):
+                        target[x] = line[x]
             total, squares = _sums_of_all(pixels)
             level[j, i], noise[j, i] = _mesh_statistics(
                 pixels, total, squares, whole, histogram, aside, places, bins, counts
@@ -268,8 +288,20 @@ def _meshes(raw, mesh, whole):
 
 
 @compiled()
+def _good_pixels(raw, bad, out):
+    """Write the pixels that are not bad one after the other; return how many there are."""
+    n = 0
+    for y in range(raw.shape[0]):
+        for x in range(raw.shape[1]):
+            if not bad[y, x]:
+                out[n] = raw[y, x]
+                n += 1
+    return n
+
+
+@compiled()
 def _median(values, ordered):
-    """Return the median of an odd number of values, which are sorted into the buffer `ordered`."""
+    """Find the median of an odd number of values, which are sorted into the buffer `ordered`."""
     n = 0
     for row in values:
         for v in row:
@@ -284,7 +316,7 @@ def _median(values, ordered):
 
 @compiled()
 def _filtered(values, width):
-    """Return the running median of a map; near an edge the window shrinks and stays centred."""
+    """Smooth a map by a running median; near an edge the window shrinks and stays centred."""
     ny, nx = values.shape
     out = np.empty_like(values)
     half = width // 2
@@ -374,23 +406,65 @@ def subtract_row(row, y, nodes, curvature, mesh, values, second, work, out):
             difference[k] = np.float32(line[k]) - sky
 
 
-def fit_background(raw: NDArray, mesh: int, filter_width: int, whole: bool) -> Background:
-    """Fit the background of an image.
+def _filled(values: NDArray) -> NDArray:
+    """Give meshes without a value the mean of the nearest that have one, as SExtractor does."""
+    known = np.isfinite(values)
+    if known.all() or not known.any():
+        return values
+    filled = values.copy()
+    there = np.argwhere(known)
+    for j, i in np.argwhere(~known):
+        distance = ((there - (j, i)) ** 2).sum(axis=1)
+        near = there[distance == distance.min()]
+        filled[j, i] = values[near[:, 0], near[:, 1]].mean()
+    return filled
 
-    Parameters
-    ----------
-    raw : array, shape (ny, nx)
-        Pixels [ADU], axis order (y, x), all finite.
-    mesh : int
-        Side of a mesh [px].
-    filter_width : int
-        Width of the median filter over the meshes, odd [meshes].
-    whole : bool
-        Whether all pixels are whole numbers.
-    """
-    level, noise = _meshes(raw, mesh, whole)
-    level, noise = _filtered(level, filter_width), _filtered(noise, filter_width)
+
+def background_of(pixels: Pixels, mesh: int, mesh_filter: int) -> Background:
+    """Fit the background of prepared pixels; see `fit_background`."""
+    level, noise = _meshes(pixels.raw, pixels.bad, mesh, pixels.whole, _LEAST_SHARE)
+    if pixels.masked:
+        if np.isnan(level).all():  # no mesh is half good: any pixel must do
+            level, noise = _meshes(pixels.raw, pixels.bad, mesh, pixels.whole, 0.0)
+        level, noise = _filled(level), _filled(noise)
+    level, noise = _filtered(level, mesh_filter), _filtered(noise, mesh_filter)
     rms = float(np.median(noise))
     if rms <= 0 and (noise > 0).any():
         rms = float(np.median(noise[noise > 0]))
-    return Background(level, _curvature_y(level), float(np.median(level)), rms)
+    return Background(level, _curvature_y(level), float(np.median(level)), rms, mesh)
+
+
+def fit_background(
+    data: NDArray,
+    *,
+    mask: NDArray[np.bool_] | None = None,
+    mesh: int = 64,
+    mesh_filter: int = 3,
+) -> Background:
+    """Fit the background of an image.
+
+    Meshes of which less than half is left by the mask take the level and noise of
+    the nearest others.
+
+    Parameters
+    ----------
+    data : array, shape (ny, nx)
+        Pixels [ADU], axis order (y, x), any real type. Those that are not finite are left out.
+    mask : array of bool, shape (ny, nx), optional
+        Pixels to leave out.
+    mesh : int, optional
+        Side of a mesh [px].
+    mesh_filter : int, optional
+        Width of the median filter over the meshes [meshes], odd.
+
+    Returns
+    -------
+    Background
+        All NaN if no pixel is left.
+
+    Raises
+    ------
+    ValueError
+        If `mask` has another shape than `data`.
+    """
+    return background_of(pixels_of(data, mask), mesh, mesh_filter)

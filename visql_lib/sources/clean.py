@@ -23,7 +23,7 @@ _CELLS = (32, 64, 128, 512, 2048)
 
 @compiled()
 def _profile(source, threshold, beta):
-    """Return amplitude [ADU] and slope of the Moffat profile amplitude (1 + slope r^2)^-beta."""
+    """Fit amplitude [ADU] and slope of the Moffat profile amplitude (1 + slope r^2)^-beta."""
     unit = math.pi * source.a * source.b
     amplitude = source.flux / (2 * unit * source.compact)
     slope = (math.pow(amplitude / threshold, 1 / beta) - 1) * unit / source.area
@@ -32,7 +32,7 @@ def _profile(source, threshold, beta):
 
 @compiled()
 def _eats(eater, amplitude, slope, beta, victim):
-    """Whether the profile of a source hides another one."""
+    """Test whether the profile of a source hides another one."""
     dx, dy = eater.x - victim.x, eater.y - victim.y
     base = 1 + slope * (eater.cxx * dx * dx + eater.cyy * dy * dy + eater.cxy * dx * dy)
     if not 1 < base < 1e10:
@@ -42,7 +42,7 @@ def _eats(eater, amplitude, slope, beta, victim):
 
 @compiled()
 def _class_of(a):
-    """Return the class of size."""
+    """Find the class of size."""
     size = 0
     while a > _SIZES[size]:
         size += 1
@@ -51,7 +51,7 @@ def _class_of(a):
 
 @compiled()
 def _compare(i, j, sources, amplitude, slope, beta):
-    """Return 1 if source `i` eats `j`, -1 if `j` eats `i`, 0 if both stay."""
+    """Compare two sources: 1 if source `i` eats `j`, -1 if `j` eats `i`, 0 if both stay."""
     new, old = sources[i], sources[j]
     dx, dy = new.x - old.x, new.y - old.y
     near = _ZONE * (new.a + old.a)
@@ -64,7 +64,7 @@ def _compare(i, j, sources, amplitude, slope, beta):
 
 @compiled()
 def _look_around(i, sources, into, amplitude, slope, beta, heads, following, widest, victims):
-    """Return the first older source that eats source `i`, or -1, and the number of those it would eat."""
+    """Find the first older source that eats source `i`, or -1, and count those it would eat."""
     new = sources[i]
     eater, eaten = len(sources), 0
     for size in range(len(_SIZES)):

@@ -25,7 +25,7 @@ from numba.core.runtime import rtsys
 
 
 def room_stamp() -> tuple[tuple[str, int, int], ...]:
-    """Return name, time of change and size of every source file of the room."""
+    """List name, time of change and size of every source file of the room."""
     files = sorted(Path(__file__).parent.glob("*.py"))
     return tuple((file.name, file.stat().st_mtime_ns, file.stat().st_size) for file in files)
 

@@ -22,7 +22,7 @@ _NOTHING = 1e-31  # ADU; odds below which the nearest core gets the pixel
 
 @compiled()
 def random_state():
-    """Return the state of the additive feedback generator x[i] = x[i-3] + x[i-31], seeded with 1.
+    """Seed the additive feedback generator x[i] = x[i-3] + x[i-31] with 1.
 
     This is the default ``rand()`` of the GNU C library, from which SExtractor
     draws; with the same sequence the same pixels go the same way.
@@ -40,7 +40,7 @@ def random_state():
 
 @compiled()
 def draw(state):
-    """Return the next random number, 0 to 1."""
+    """Draw the next random number, 0 to 1."""
     i = np.int64(state[31])
     j = i + 28 if i < 3 else i - 3
     state[i] = np.uint32(state[i] + state[j])
@@ -126,7 +126,7 @@ def _distances(gauss, count, x, y, out):
 
 @compiled()
 def _least(values):
-    """Return the index of the least value, the first of equals."""
+    """Find the index of the least value, the first of equals."""
     best = 0
     for i in range(1, len(values)):
         if values[i] < values[best]:

@@ -5,20 +5,20 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from visql_lib.config import CatalogSettings
 from visql_lib.errors import DetectionError
 from visql_lib.flags import SourceFlag
-from visql_lib.sources.background import Background, fit_background
+from visql_lib.sources.background import Background, background_of
 from visql_lib.sources.clean import clean
 from visql_lib.sources.compiled import compiled
 from visql_lib.sources.deblend import deblend
-from visql_lib.sources.detect import COLUMNS, LEAST_NOISE, MOST_PIXELS, Detections
+from visql_lib.sources.detect import COLUMNS, LEAST_NOISE, MOST_PIXELS, DetectionParameters, Detections
 from visql_lib.sources.labels import find_runs, list_pixels, scan_groups
-from visql_lib.sources.photometry import measure_sources
+from visql_lib.sources.photometry import flag_masked, measure_sources
+from visql_lib.sources.pixels import Pixels, beside, pixels_of
 
 _NEIGHBOURS, _BLENDED = int(SourceFlag.NEIGHBOURS), int(SourceFlag.BLENDED)
 _SATURATED, _TRUNCATED = int(SourceFlag.SATURATED), int(SourceFlag.TRUNCATED)
-_INCOMPLETE = int(SourceFlag.APERTURE_INCOMPLETE)
+_INCOMPLETE, _CORRUPTED = int(SourceFlag.APERTURE_INCOMPLETE), int(SourceFlag.ISOPHOTE_INCOMPLETE)
 
 
 @compiled()
@@ -30,7 +30,7 @@ def _number_places(pixel, place):
 
 @compiled()
 def _source_at(k, starts):
-    """Return the source whose pixels include index `k`: the last that begins before it."""
+    """Find the source whose pixels include index `k`: the last that begins before it."""
     low, high = 0, len(starts)
     while high - low > 1:
         middle = (low + high) // 2
@@ -77,32 +77,31 @@ def _give_pixels(first, last, rows, sources, into, at_once, pixel, place, stride
                 place[pixel[k]] = 0
 
 
-def _plain(image: NDArray) -> NDArray:
-    """Return the image in one of two types, so that not more are compiled: uint16 as it is, or float32."""
-    if image.dtype == np.uint16 and image.flags.carray:
-        return image
-    return np.ascontiguousarray(image, dtype=np.float32)
-
-
 def _detect(
-    raw: NDArray,
+    pixels: Pixels,
     data: NDArray[np.float32],
     background: Background,
     threshold: np.float32,
-    settings: CatalogSettings,
-    saturation: float,
+    parameters: DetectionParameters,
 ) -> tuple[NDArray, NDArray, NDArray]:
-    """Return all sources, the source each one was merged into, and the owner of each pixel.
+    """Find all sources, the source each one was merged into, and the owner of each pixel.
 
-    ``data`` receives the bordered image less its background.
+    ``data`` receives the bordered image less its background; ``threshold`` is in ADU.
     """
     stride = data.shape[1]
     first, last, rows, at, value, peak, hot = find_runs(
-        raw, data, background.nodes, background.curvature, settings.mesh, threshold, np.float32(saturation)
+        pixels.raw,
+        pixels.bad,
+        data,
+        background.nodes,
+        background.curvature,
+        background.mesh,
+        threshold,
+        np.float32(parameters.saturation),
     )
-    pieces, following, heads = scan_groups(first, last, rows, settings.min_area)
+    pieces, following, heads = scan_groups(first, last, rows, parameters.min_area)
     offset, pixel, level, top = list_pixels(first, at, value, peak, pieces, following, heads, stride)
-    _refuse_too_many(offset, pixel, stride, settings.threshold)
+    _refuse_too_many(offset, pixel, stride, parameters.threshold)
     place = np.zeros(data.size, np.int32)
     _number_places(pixel, place)
     sources = deblend(
@@ -114,15 +113,24 @@ def _detect(
         data.reshape(-1),
         stride,
         threshold,
-        settings.min_area,
-        settings.deblend_levels,
-        settings.deblend_contrast,
+        parameters.min_area,
+        parameters.deblend_levels,
+        parameters.deblend_contrast,
         _BLENDED,
     )
     _flag_pixels(sources, place, hot, stride, _SATURATED, _TRUNCATED)
-    into, at_once = clean(sources, threshold, settings.clean, raw.shape, ~(_BLENDED | _NEIGHBOURS))
+    into, at_once = clean(sources, threshold, parameters.clean, pixels.raw.shape, ~(_BLENDED | _NEIGHBOURS))
     _give_pixels(first, last, rows, sources, into, at_once, pixel, place, stride)
+    if pixels.masked:
+        _mask_places(pixels.bad, place.reshape(data.shape)[1:-1, 1:-1], sources)
     return sources, into, place
+
+
+def _mask_places(bad: NDArray[np.bool_], place: NDArray[np.int32], sources: NDArray) -> None:
+    """Mark bad pixels as nobody's, and flag the sources beside them."""
+    touching = np.unique(place[beside(bad)])
+    sources["flags"][touching[touching > 0] - 1] |= _CORRUPTED
+    place[bad] = -1
 
 
 def _refuse_too_many(offset: NDArray, pixel: NDArray, stride: int, threshold: float) -> None:
@@ -140,20 +148,20 @@ def _refuse_too_many(offset: NDArray, pixel: NDArray, stride: int, threshold: fl
         )
 
 
-def measure(image: NDArray, settings: CatalogSettings, saturation: float) -> Detections:
+def measure(image: NDArray, mask: NDArray[np.bool_] | None, parameters: DetectionParameters) -> Detections:
     """Detect and measure the sources of an image; see `visql_lib.sources.detect_sources`."""
-    whole = image.dtype.kind in "bui"
-    if not whole and not np.isfinite(image).all():
-        raise ValueError("image must hold finite pixels only")
-    raw = _plain(image)
-    background = fit_background(raw, settings.mesh, settings.mesh_filter, whole)
+    pixels = pixels_of(image, mask)
+    if pixels.all_bad:
+        return Detections(_no_sources(), np.nan, np.nan)
+    background = background_of(pixels, parameters.mesh, parameters.mesh_filter)
     if background.noise <= 0:
-        if raw.min() == raw.max():
+        if pixels.constant:
             return Detections(_no_sources(), background.level, 0.0)
         background = background._replace(noise=LEAST_NOISE)
-    threshold = np.float32(settings.threshold * background.noise)
+    error = background.noise if parameters.error is None else float(parameters.error)
+    threshold = np.float32(parameters.threshold * error)
     data = np.empty((image.shape[0] + 2, image.shape[1] + 2), np.float32)
-    sources, into, owner = _detect(raw, data, background, threshold, settings, saturation)
+    sources, into, owner = _detect(pixels, data, background, threshold, parameters)
     numbers = np.flatnonzero(into == np.arange(len(into)))
     out = np.empty((len(numbers), 4))
     measure_sources(
@@ -163,14 +171,19 @@ def measure(image: NDArray, settings: CatalogSettings, saturation: float) -> Det
         image.shape,
         sources,
         numbers,
-        settings.kron_factor,
-        settings.kron_min_radius,
+        parameters.kron_factor,
+        parameters.kron_min_radius,
         (_NEIGHBOURS, _INCOMPLETE),
         out,
     )
-    _, flux, area, radius = out.T
-    keep = (flux > 0) & (radius > 0) & (radius < settings.max_flux_radius)
-    return _detections(sources[numbers][keep], flux[keep], area[keep], radius[keep], background)
+    kron, flux, area, radius = out.T
+    if pixels.masked:
+        flag_masked(pixels.bad, sources, numbers, kron.copy(), _INCOMPLETE)
+    keep = (flux > 0) & (radius > 0) & (radius < parameters.max_flux_radius)
+    flux_error = error * np.sqrt(area[keep])
+    if np.isfinite(parameters.gain):
+        flux_error = np.hypot(flux_error, np.sqrt(flux[keep] / parameters.gain))
+    return _detections(sources[numbers][keep], flux[keep], flux_error, radius[keep], background)
 
 
 def _no_sources() -> dict[str, NDArray]:
@@ -178,13 +191,13 @@ def _no_sources() -> dict[str, NDArray]:
 
 
 def _detections(
-    sources: NDArray, flux: NDArray, area: NDArray, radius: NDArray, background: Background
+    sources: NDArray, flux: NDArray, flux_error: NDArray, radius: NDArray, background: Background
 ) -> Detections:
     columns = {
         "X_IMAGE": sources["x"] + 1,
         "Y_IMAGE": sources["y"] + 1,
         "FLUX_AUTO": flux,
-        "FLUXERR_AUTO": background.noise * np.sqrt(area),
+        "FLUXERR_AUTO": flux_error,
         "FLUX_RADIUS": radius,
         "A_IMAGE": sources["a"].astype(np.float64),
         "B_IMAGE": sources["b"].astype(np.float64),

@@ -30,7 +30,7 @@ _BEYOND = np.int32(2147483647)  # a column after all others
 
 @compiled()
 def grown(values, size):
-    """Return a copy with room for `size` elements."""
+    """Copy an array, with room for `size` elements."""
     out = np.empty(size, values.dtype)
     out[: len(values)] = values
     return out
@@ -56,7 +56,7 @@ def _filter_row(above, row, below, out):
 
 @compiled(fastmath=True)
 def _greatest(row):
-    """Return the greatest value."""
+    """Find the greatest value."""
     top = row[0]
     for i in range(1, len(row)):
         top = max(top, row[i])
@@ -121,13 +121,24 @@ def _list_saturated(line, saturation, begin, hot, hots):
 
 
 @compiled()
-def find_runs(raw, data, nodes, curvature, mesh, threshold, saturation):
+def _clear(row, bad):
+    """Set the bad pixels of a row to 0, the level of the background."""
+    for x in range(len(row)):
+        if bad[x]:
+            row[x] = 0
+
+
+@compiled()
+def find_runs(raw, bad, data, nodes, curvature, mesh, threshold, saturation):
     """Subtract the background, filter, and list the runs of pixels above the threshold.
 
     Parameters
     ----------
     raw : array, shape (ny, nx)
         Pixels [ADU].
+    bad : bool array, shape (ny, nx), or empty
+        Pixels left out: they count as 0 after subtraction. After filtering they hold what their
+        neighbours spread to them, so that a line of one pixel does not cut a source in two.
     data : float32 array, shape (ny + 2, nx + 2)
         Receives the pixels less their background [ADU], with a border of zeros.
     nodes, curvature, mesh
@@ -151,6 +162,7 @@ def find_runs(raw, data, nodes, curvature, mesh, threshold, saturation):
         Places of saturated pixels.
     """
     ny, nx = raw.shape
+    masked = bad.size > 0
     stride = nx + 2
     data[0] = data[ny + 1] = 0
     buffers = np.empty((3, nodes.shape[1]), np.float32)
@@ -171,6 +183,8 @@ def find_runs(raw, data, nodes, curvature, mesh, threshold, saturation):
             data[y + 2, 0] = data[y + 2, nx + 1] = 0
             difference = data[y + 2, 1 : nx + 1]
             subtract_row(line, y + 1, nodes, curvature, mesh, buffers[0], buffers[1], buffers[2], difference)
+            if masked:
+                _clear(difference, bad[y + 1])
         before, middle, after = filtered[(y + 1) % 3], filtered[(y + 2) % 3], filtered[(y + 3) % 3]
         if y == ny:
             after[:] = 0

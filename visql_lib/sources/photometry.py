@@ -31,7 +31,7 @@ _PART_Y = np.repeat((np.arange(_SUBPIXELS) - _SUBPIXELS // 2) / _SUBPIXELS, _SUB
 
 @compiled()
 def _mirror(flat, owner, stride, size, x, y, cx, cy, me):
-    """Return the value of the pixel opposite to (x, y), or 0 if there is none or it is another's."""
+    """Look up the pixel opposite to (x, y); 0 if there is none or it is another's."""
     x2, y2 = int(2 * cx + 0.49999 - x), int(2 * cy + 0.49999 - y)
     if x2 < 0 or y2 < 0 or y2 >= size[0] or x2 >= size[1]:
         return np.float32(0)
@@ -43,7 +43,7 @@ def _mirror(flat, owner, stride, size, x, y, cx, cy, me):
 
 @compiled()
 def _limits(center, half, size):
-    """Return first pixel and the one after the last of an aperture on one axis, and whether it is cut."""
+    """Find first pixel and the one after the last of an aperture on one axis, and whether it is cut."""
     low = math.floor(center - half + 0.5)
     high = math.floor(center + half + 0.5)
     return max(low, 0), min(high + 1, size), low < 0 or high > size
@@ -51,7 +51,7 @@ def _limits(center, half, size):
 
 @compiled()
 def _ellipse(source):
-    """Return half sizes in x and y at radius 1, and what rows of the ellipse need.
+    """Work out half sizes in x and y at radius 1, and what rows of the ellipse need.
 
     A row at dy is centred on x - shift dy and has a half width of
     sqrt((radius^2 - steep dy^2) / cxx).
@@ -64,7 +64,7 @@ def _ellipse(source):
 
 @compiled()
 def _span(center, half_squared, x0, x1):
-    """Return first pixel and the one after the last of a row of an ellipse, within x0 and x1."""
+    """Find first pixel and the one after the last of a row of an ellipse, within x0 and x1."""
     if half_squared < 0:
         return x0, x0
     half = math.sqrt(half_squared)
@@ -74,7 +74,7 @@ def _span(center, half_squared, x0, x1):
 
 @compiled(fastmath=True)
 def _kron_row(values, owners, me, dx, cxx, b, rest):
-    """Return first moment and sum of a row's pixels from `dx` on, and how many are others'."""
+    """Sum first moment and value of a row's pixels from `dx` on, and count those of others."""
     moment = total = 0.0
     others = 0
     for i in range(len(values)):
@@ -89,7 +89,7 @@ def _kron_row(values, owners, me, dx, cxx, b, rest):
 
 @compiled()
 def _kron_moment(flat, owner, stride, size, source, me, shape):
-    """Return first moment and sum of the pixels within 6 A and B, and whether it is crowded and cut."""
+    """Sum first moment and value of the pixels within 6 A and B; also whether it is crowded and cut."""
     half_x, half_y, shift, steep = shape
     cxx, cxy, cyy = np.float64(source.cxx), np.float64(source.cxy), np.float64(source.cyy)
     cx, cy = source.x, source.y
@@ -115,7 +115,7 @@ def _kron_moment(flat, owner, stride, size, source, me, shape):
 
 @compiled(fastmath=True)
 def _row_flux(values, owners, me):
-    """Return the sum of a row's pixels and how many are others', which count as 0."""
+    """Sum a row's pixels, and count those of others, which count as 0."""
     total = 0.0
     others = 0
     for i in range(len(values)):
@@ -127,7 +127,7 @@ def _row_flux(values, owners, me):
 
 @compiled()
 def _ellipse_flux(flat, owner, stride, size, source, me, radius, shape):
-    """Return flux and area of an ellipse, and whether it is crowded and cut."""
+    """Measure flux and area of an ellipse, and whether it is crowded and cut."""
     half_x, half_y, shift, steep = shape
     cx, cy = source.x, source.y
     scale = 1 / np.float64(source.cxx)
@@ -207,7 +207,7 @@ def _fill_rings(flat, owner, stride, size, source, me, inverse, whole, begin, en
 
 @compiled()
 def _half_light_radius(flat, owner, stride, size, source, me, flux, rings, ring):
-    """Return the radius that holds half of the flux [px].
+    """Find the radius that holds half of the flux [px].
 
     It is read from a curve of growth of 64 rings out to 6 A. The rings are
     filled as far as needed; those of a large source from where half of the flux
@@ -240,7 +240,7 @@ def _half_light_radius(flat, owner, stride, size, source, me, flux, rings, ring)
 
 @compiled()
 def _circle_cut(source, size):
-    """Whether the circle of the curve of growth reaches outside the image."""
+    """Test whether the circle of the curve of growth reaches outside the image."""
     reach = _GROWTH_REACH * source.a + _GROWTH_MARGIN
     return (
         int(source.x - reach + 0.499999) < 0
@@ -308,3 +308,37 @@ def measure_sources(flat, owner, stride, size, sources, numbers, factor, least, 
         if cut or more_cut or _circle_cut(source, size):
             source.flags |= bits[1]
     return touched
+
+
+@compiled()
+def flag_masked(bad, sources, numbers, radius, bit):
+    """Flag the sources that have bad pixels in their Kron apertures.
+
+    Parameters
+    ----------
+    bad : bool array, shape (ny, nx)
+        Pixels left out.
+    sources : records of `shapes.SOURCE`
+        Their flags are updated.
+    numbers : int array, shape (n,)
+        Which of them are looked at.
+    radius : float64 array, shape (n,)
+        Their Kron radii, as `measure_sources` gives them.
+    bit : int
+        The flag.
+    """
+    ny, nx = bad.shape
+    for n in range(len(numbers)):
+        source = sources[numbers[n]]
+        half_x, half_y, shift, steep = _ellipse(source)
+        x0, x1, _ = _limits(source.x, radius[n] * half_x, nx)
+        y0, y1, _ = _limits(source.y, radius[n] * half_y, ny)
+        scale, limit = 1 / np.float64(source.cxx), radius[n] * radius[n]
+        touched = False
+        for y in range(y0, y1):
+            dy = y - source.y
+            low, high = _span(source.x - shift * dy, (limit - steep * dy * dy) * scale, x0, x1)
+            for x in range(low, high):
+                touched |= bad[y, x]
+        if touched:
+            source.flags |= bit

@@ -6,10 +6,10 @@ import numpy as np
 import sep
 from numpy.typing import NDArray
 
-from visql_lib.config import CatalogSettings
 from visql_lib.errors import DetectionError
 from visql_lib.flags import SourceFlag
-from visql_lib.sources.detect import COLUMNS, MOST_PIXELS, Detections
+from visql_lib.sources.detect import COLUMNS, MOST_PIXELS, DetectionParameters, Detections
+from visql_lib.sources.pixels import bad_pixels, beside
 
 KERNEL = np.array([[1, 2, 1], [2, 4, 2], [1, 2, 1]], dtype=np.float32)
 KRON_SEARCH_RADIUS = 6.0  # in units of A and B; fixed in SExtractor
@@ -18,26 +18,34 @@ _UPRIGHT = np.nextafter(np.float32(np.pi / 2), np.float32(0))  # rad
 _SUB_OBJECTS = 8192  # branches of one deblended object
 
 
-def measure(image: NDArray, settings: CatalogSettings, saturation: float) -> Detections:
+def measure(image: NDArray, mask: NDArray[np.bool_] | None, parameters: DetectionParameters) -> Detections:
     """Detect and measure the sources of an image; see `visql_lib.sources.detect_sources`."""
+    bad = bad_pixels(image, mask)
+    if bad is not None:
+        if bad.all():
+            return Detections(_no_sources(), np.nan, np.nan)
+        image = np.where(bad, image.dtype.type(0), image)
     data = np.ascontiguousarray(image, dtype=np.float32)
     if data.base is not None or data is image:
         data = data.copy()  # the background is subtracted in place
-    lowest, highest = float(data.min()), float(data.max())
-    if not np.isfinite(highest - lowest):
-        raise ValueError("image must hold finite pixels only")
+    good = data if bad is None else data[~bad]
+    lowest, highest = float(good.min()), float(good.max())
     if lowest == highest:
         return Detections(_no_sources(), lowest, 0.0)
-    background = sep.Background(
-        data, bw=settings.mesh, bh=settings.mesh, fw=settings.mesh_filter, fh=settings.mesh_filter
-    )
+    width, mesh = parameters.mesh_filter, parameters.mesh
+    background = sep.Background(data, mask=bad, bw=mesh, bh=mesh, fw=width, fh=width)
     rms = float(background.globalrms)
+    error = rms if parameters.error is None else parameters.error
     background.subfrom(data)
-    objects, segments = _extract(data, rms, settings)
-    columns = _measure(data, objects, segments, rms, settings)
-    columns["FLAGS"] = _flags(data, image, objects, segments, columns, saturation)
+    if bad is not None:
+        data[bad] = 0  # sep does not mask the first row that it filters
+    objects, segments = _extract(data, bad, error, parameters)
+    columns = _measure(data, bad, objects, segments, error, parameters)
+    columns["FLAGS"] = _flags(image, objects, segments, columns, parameters.saturation)
+    if bad is not None:
+        _flag_masked(bad, objects, segments, columns)
     radius = columns["FLUX_RADIUS"]
-    keep = (columns["FLUX_AUTO"] > 0) & (radius > 0) & (radius < settings.max_flux_radius)
+    keep = (columns["FLUX_AUTO"] > 0) & (radius > 0) & (radius < parameters.max_flux_radius)
     return Detections({name: columns[name][keep] for name in COLUMNS}, float(background.globalback), rms)
 
 
@@ -45,48 +53,61 @@ def _no_sources() -> dict[str, NDArray]:
     return {name: np.zeros(0, dtype=np.int16 if name == "FLAGS" else np.float64) for name in COLUMNS}
 
 
-def _extract(data: NDArray, rms: float, settings: CatalogSettings) -> tuple[NDArray, NDArray]:
+def _extract(
+    data: NDArray, bad: NDArray[np.bool_] | None, error: float | NDArray, parameters: DetectionParameters
+) -> tuple[NDArray, NDArray]:
     sep.set_extract_pixstack(MOST_PIXELS)
     sep.set_sub_object_limit(_SUB_OBJECTS)
     try:
         objects, segments = sep.extract(
             data,
-            settings.threshold,
-            err=rms,
-            minarea=settings.min_area,
+            parameters.threshold,
+            err=error,
+            mask=bad,
+            minarea=parameters.min_area,
             filter_kernel=KERNEL,
             filter_type="conv",
-            deblend_nthresh=settings.deblend_levels,
-            deblend_cont=settings.deblend_contrast,
+            deblend_nthresh=parameters.deblend_levels,
+            deblend_cont=parameters.deblend_contrast,
             clean=True,
-            clean_param=settings.clean,
+            clean_param=parameters.clean,
             segmentation_map=True,
         )
-    except Exception as error:  # sep raises nothing more special when one of its buffers is full
-        if type(error) is not Exception:
+    except Exception as failure:  # sep raises nothing more special when one of its buffers is full
+        if type(failure) is not Exception:
             raise
-        raise DetectionError(f"too many pixels above {settings.threshold:g} sigma ({error})") from error
+        raise DetectionError(f"too many pixels above {parameters.threshold:g} sigma ({failure})") from failure
     # An upright object has theta = float32(pi/2), a little more than pi/2, which sep's apertures refuse.
     objects["theta"] = np.clip(objects["theta"], -_UPRIGHT, _UPRIGHT)
     return objects, segments
 
 
 def _measure(
-    data: NDArray, objects: NDArray, segments: NDArray, rms: float, settings: CatalogSettings
+    data: NDArray,
+    bad: NDArray[np.bool_] | None,
+    objects: NDArray,
+    segments: NDArray,
+    error: float | NDArray,
+    parameters: DetectionParameters,
 ) -> dict[str, NDArray]:
     """Measure apertures; pixels of other objects are masked (SExtractor's MASK_TYPE CORRECT)."""
     x, y, a, b, theta = (objects[name] for name in ("x", "y", "a", "b", "theta"))
     ids = np.arange(1, len(objects) + 1, dtype=np.int32)
     masks = {"seg_id": ids, "segmap": segments} if len(objects) else {}
-    kron, search = sep.kron_radius(data, x, y, a, b, theta, KRON_SEARCH_RADIUS, **masks)
-    scale = np.fmax(settings.kron_factor * kron, settings.kron_min_radius)
-    flux, error, aperture = sep.sum_ellipse(data, x, y, a, b, theta, scale, err=rms, subpix=1, **masks)
-    radius, _ = sep.flux_radius(data, x, y, KRON_SEARCH_RADIUS * a, 0.5, normflux=flux, subpix=5, **masks)
+    gain = parameters.gain if np.isfinite(parameters.gain) else None
+    kron, search = sep.kron_radius(data, x, y, a, b, theta, KRON_SEARCH_RADIUS, mask=bad, **masks)
+    scale = np.fmax(parameters.kron_factor * kron, parameters.kron_min_radius)
+    flux, flux_error, aperture = sep.sum_ellipse(
+        data, x, y, a, b, theta, scale, err=error, gain=gain, mask=bad, subpix=1, **masks
+    )
+    radius, _ = sep.flux_radius(
+        data, x, y, KRON_SEARCH_RADIUS * a, 0.5, normflux=flux, mask=bad, subpix=5, **masks
+    )
     return {
         "X_IMAGE": x + 1,
         "Y_IMAGE": y + 1,
         "FLUX_AUTO": flux,
-        "FLUXERR_AUTO": error,
+        "FLUXERR_AUTO": flux_error,
         "FLUX_RADIUS": radius,
         "A_IMAGE": a,
         "B_IMAGE": b,
@@ -96,8 +117,21 @@ def _measure(
     }
 
 
+def _flag_masked(
+    bad: NDArray[np.bool_], objects: NDArray, segments: NDArray, columns: dict[str, NDArray]
+) -> None:
+    """Flag objects beside bad pixels, and those with bad pixels in their apertures."""
+    if not len(objects):
+        return
+    flags = columns["FLAGS"]
+    touching = np.unique(segments[beside(bad)])
+    flags[touching[touching > 0] - 1] |= SourceFlag.ISOPHOTE_INCOMPLETE
+    ellipses = (objects[name] for name in ("x", "y", "a", "b", "theta"))
+    covered, _, _ = sep.sum_ellipse(bad.astype(np.float32), *ellipses, columns["KRON"], subpix=1)
+    flags[covered > 0] |= SourceFlag.APERTURE_INCOMPLETE
+
+
 def _flags(
-    data: NDArray,
     image: NDArray,
     objects: NDArray,
     segments: NDArray,

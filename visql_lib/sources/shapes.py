@@ -41,7 +41,7 @@ _PIXEL_VARIANCE = 0.0833333
 
 @compiled()
 def _moments(pixel, level, flat, first, last, stride, row0, column0):
-    """Return sums of f, f x, f y, f x^2, f y^2, f x y; x, y from an origin.
+    """Sum f, f x, f y, f x^2, f y^2, f x y over pixels; x, y from an origin.
 
     After them the greatest f, and the greatest pixel of the image.
     """
@@ -109,7 +109,7 @@ def measure_shape(pixel, level, flat, first, last, stride, threshold, fixed, sou
 
 @compiled()
 def _compactness(pixel, flat, first, last, threshold, top, ab):
-    """Return a b of the Gaussian that fits both isophotes, in units of the source's; at most 1.
+    """Measure a b of the Gaussian that fits both isophotes, in units of the source's; at most 1.
 
     A Gaussian has an area of 2 pi a b ln(upper / lower) between two isophotes;
     the upper one is half way to the peak of the image, ``top``.
@@ -125,7 +125,7 @@ def _compactness(pixel, flat, first, last, threshold, top, ab):
 
 @compiled()
 def faintest_needed(level, first, last, min_area, threshold, brightest):
-    """Return by how much the faintest pixel that a detection needs exceeds the threshold [ADU].
+    """Find by how much the faintest pixel that a detection needs exceeds the threshold [ADU].
 
     That should be the `min_area`-th brightest of the source's pixels. SExtractor's
     is a little brighter or fainter: it takes the first pixel where there are no

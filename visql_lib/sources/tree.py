@@ -77,7 +77,7 @@ NODE = np.dtype(
 
 @compiled()
 def _find(branches, i):
-    """Return the branch that branch `i` is part of by now."""
+    """Find the branch that branch `i` is part of by now."""
     while branches[i].parent != i:
         branches[i].parent = branches[branches[i].parent].parent
         i = branches[i].parent
@@ -86,7 +86,7 @@ def _find(branches, i):
 
 @compiled()
 def _logarithm(bits):
-    """Return the binary logarithm to 0.01, and a constant, of a positive number by its bits."""
+    """Approximate the binary logarithm of a positive number by its bits: to 0.01, and a constant."""
     mantissa = np.float32(bits & ((1 << _MANTISSA) - 1)) * np.float32(2.0**-_MANTISSA)
     bend = np.float32(_BEND) * mantissa * (np.float32(1) - mantissa)
     return np.float32(bits >> _MANTISSA) + mantissa + bend
@@ -227,7 +227,7 @@ def _close(branch, nodes, node, q, cores, depth, found):
 
 @compiled()
 def _before(nodes, cores, depth, i, j):
-    """Whether SExtractor lists core `i` before `j`: higher meeting points first, then as scanned."""
+    """Test whether SExtractor lists core `i` before `j`: higher meeting points first, then as scanned."""
     if depth[i] != depth[j]:
         return depth[i] > depth[j]
     a, b = cores[i], cores[j]

@@ -136,7 +136,21 @@ class _Workers:
 
 def _detect(quadrant: Quadrant, settings: CatalogSettings, saturation: float) -> Detections | DetectionError:
     try:
-        return detect_sources(quadrant.image, settings, saturation)
+        return detect_sources(
+            quadrant.image,
+            settings.threshold,
+            saturation=saturation,
+            mesh=settings.mesh,
+            mesh_filter=settings.mesh_filter,
+            min_area=settings.min_area,
+            deblend_levels=settings.deblend_levels,
+            deblend_contrast=settings.deblend_contrast,
+            clean=settings.clean,
+            kron_factor=settings.kron_factor,
+            kron_min_radius=settings.kron_min_radius,
+            max_flux_radius=settings.max_flux_radius,
+            engine=settings.engine,
+        )
     except DetectionError as error:  # affects this quadrant, not the exposure
         return error
 

@@ -118,14 +118,15 @@ def match_exposure(
         {name: np.asarray(values)[second] for name, values in stars.items()},
         exptime,
         gain_table(instrument, ratios.gain),
-        ratios,
+        faintest_fit=ratios.faintest_fit,
+        min_stars=ratios.min_stars,
         reference_exptime=instrument.photometry.reference_exptime,
         in_fit=kept,
         residuals=residuals,
         robust=solution is not None,
     )
     sigma = reference.sigma if solution is None else solution.scatter
-    accepted = is_accepted(sigma, relation.ratios, ratios)
+    accepted = is_accepted(sigma, relation.ratios, max_sigma=ratios.max_sigma, curvature=ratios.curvature)
     if not accepted:
         frat["FLAGS"] = frat["FLAGS"] | RatioFlag.NOT_ACCEPTED.value
     colours = {name: values[first] for name, values in moments.items()}
@@ -156,12 +157,20 @@ def _solve(
     geometry: FocalPlaneGeometry | None,
 ) -> Solution:
     """Fit VISQL's solution; without boresight if the stars have no sky positions."""
-    start = FocalPlaneGeometry.of(instrument)
+    start = FocalPlaneGeometry.of(instrument.sky_distortion)
+    keywords: dict[str, Any] = {
+        "per_ccd": settings.geometry,
+        "min_stars": settings.min_stars,
+        "min_stars_ccd": settings.min_stars_ccd,
+        "search_offset": settings.search_offset,
+        "search_roll": settings.search_roll,
+        "match_radius": settings.match_radius,
+    }
     if "RA" in stars:
-        return solve_exposure(moments, stars, boresight, settings, geometry, start)
+        return solve_exposure(moments, stars, boresight, geometry, start, **keywords)
     ra, dec = deproject(stars["RAV"], stars["DECV"], _ANYWHERE)
     # The original projection includes a distortion, so the fit starts without one.
-    found = solve_exposure(moments, {"RA": ra, "DEC": dec, "G": stars["G"]}, _ANYWHERE, settings)
+    found = solve_exposure(moments, {"RA": ra, "DEC": dec, "G": stars["G"]}, _ANYWHERE, **keywords)
     unknown = Boresight(np.nan, np.nan, found.boresight.pa)
     wrong = SolutionFlag.BORESIGHT_WRONG | SolutionFlag.ROLL_WRONG
     return replace(found, header=boresight, boresight=unknown, flags=found.flags & ~wrong)

@@ -79,7 +79,13 @@ def measure_exposure_moments(
         if not len(index):
             continue
         cut, x, y = _stamps(quadrant, stars["X_IMAGE"][index], stars["Y_IMAGE"][index], settings)
-        measured = measure_moments(cut, settings)
+        measured = measure_moments(
+            cut,
+            sigma=settings.sigma,
+            iterations=settings.iterations,
+            gain=settings.gain,
+            max_shift=settings.max_shift,
+        )
         measured["XIMAGE"], measured["YIMAGE"] = x + measured["DX"], y + measured["DY"]
         rows.append(index)
         parts.append(measured)

@@ -105,7 +105,13 @@ def solve_exposure(
     field = _field({name: stars[name][rows] for name in ("X_WORLD", "Y_WORLD")}, frame, settings)
     causes: list[PlateError] = []
     if reference is not None and np.isfinite(position).all():
-        limits = index_limits(np.asarray(stars["FLUX_AUTO"])[rows], exptime, instrument)
+        facts = instrument.photometry
+        limits = index_limits(
+            np.asarray(stars["FLUX_AUTO"])[rows],
+            exptime,
+            magnitude_zero=facts.magnitude_zero,
+            magnitude_gain=facts.magnitude_gain,
+        )
         first = deadline.part(_FIRST) if settings.blind else deadline
         try:
             return _near(field, reference, limits, date, position, first, frame, instrument, settings)
@@ -156,7 +162,7 @@ def _solution(
     field: StarField, found: Solution, frame: ThumbnailFrame, instrument: Instrument
 ) -> tuple[PlateSolution, str]:
     """Fit the geometry to the matches of the solver, and then to all pairs."""
-    geometry = FocalPlaneGeometry.of(instrument)
+    geometry = FocalPlaneGeometry.of(instrument.sky_distortion)
     pairs = (found.x, found.y, found.ra, found.dec)
     solution = solve_pairs(*pairs, frame, geometry, boresight_of(found.header))
     for _ in range(_MATCHES):

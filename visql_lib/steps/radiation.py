@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from visql_lib.config import RadiationSettings
 from visql_lib.flags import QuadrantFlag, RadiationFlag
 from visql_lib.frames.instrument import Instrument
-from visql_lib.radiation.lit import lit_part
-from visql_lib.radiation.maps import MAPS, Grid, bin_area, excess, exposed_area, radius_flux
+from visql_lib.radiation.illuminated import illuminated_part
+from visql_lib.radiation.maps import bin_area, excess, exposed_area, map_grids, radius_flux
 from visql_lib.radiation.particles import KINDS, quadrant_area, rates, select_particles, sensitive_time
 
 log = logging.getLogger(__name__)
@@ -47,11 +47,12 @@ class RadiationCount:
     def __init__(self, settings: RadiationSettings, instrument: Instrument) -> None:
         self._settings, self._instrument = settings, instrument
         self._names = [*instrument.quadrants]
-        self._grids = {name: Grid.of(name, settings) for name in MAPS}
+        self._grids = map_grids(settings.bins, settings.extent)
         self._maps = {
             name: np.zeros((grid.ny, grid.nx), dtype=np.int64) for name, grid in self._grids.items()
         }
-        self._cosmics = np.zeros_like(self._maps["xray"])  # on the grid of X-rays, for its unilluminated part
+        # On the grid of X-rays, for its unilluminated part.
+        self._cosmics = np.zeros_like(self._maps["xray"])
         self._seen: set[str] = set()
         self._numbers = {kind: np.zeros(len(self._names), dtype=np.int64) for kind in KINDS}
 
@@ -61,7 +62,13 @@ class RadiationCount:
         self._maps["rf"] += radius_flux(flux, radius, self._grids["rf"])
         quadrant = self._quadrants(catalogue["EXT"])
         x, y, extent = catalogue["X_WORLD"], catalogue["Y_WORLD"], self._settings.extent
-        for kind, rows in select_particles(flux, radius, self._settings).items():
+        found = select_particles(
+            flux,
+            radius,
+            flux_ranges=self._settings.flux_ranges,
+            max_flux_radius=self._settings.max_flux_radius,
+        )
+        for kind, rows in found.items():
             known = quadrant[rows]
             self._numbers[kind] += np.bincount(known[known >= 0], minlength=len(self._names))
             px, py = x[rows], y[rows]
@@ -93,7 +100,7 @@ class RadiationCount:
             possible detections. Default: the quadrants with detections.
         """
         present, unseen = self._present(quadrants)
-        time = sensitive_time(exptime, self._instrument)
+        time = sensitive_time(exptime, self._instrument.detector.readout_time)
         table = self._rows(present, unseen, time)
         seen = [name for name in present if name not in unseen]
         return ExposureRadiation(
@@ -115,7 +122,8 @@ class RadiationCount:
 
     def _rows(self, present: list[str], unseen: set[str], time: float) -> dict[str, NDArray]:
         layouts, number = self._instrument.quadrants, [self._names.index(name) for name in present]
-        area = np.array([quadrant_area(layouts[name], self._instrument) for name in present], dtype=float)
+        side = self._instrument.geometry.pixel_size
+        area = np.array([quadrant_area(layouts[name], side) for name in present], dtype=float)
         counts = {kind: self._numbers[kind][number] for kind in KINDS}
         blind = np.array([name in unseen for name in present], dtype=bool)
         flags = np.where(blind, int(RadiationFlag.NO_DETECTION), 0)
@@ -127,18 +135,20 @@ class RadiationCount:
 
     def _light(self, seen: list[str], time: float) -> dict[str, float]:
         """Return the results for the illuminated and unilluminated parts of the detectors."""
-        grid, layouts = self._grids["xray"], self._instrument.quadrants
-        area = exposed_area(grid, [layouts[name] for name in seen], self._instrument)
-        whole = bin_area(grid, self._instrument)
-        lit = lit_part(self._maps["xray"], area, whole, time, self._settings.lit_sigma)
-        dark_area = float(area[lit.dark_bins].sum())
-        cosmics = float(self._cosmics[lit.dark_bins].sum())
+        grid, layouts, geometry = self._grids["xray"], self._instrument.quadrants, self._instrument.geometry
+        pixel = {"pixel_size": geometry.pixel_size, "scale": geometry.scale}
+        area = exposed_area(grid, [layouts[name] for name in seen], **pixel)
+        found = illuminated_part(
+            self._maps["xray"], area, bin_area(grid, **pixel), time, self._settings.lit_sigma
+        )
+        unilluminated_area = float(area[found.unilluminated_bins].sum())
+        cosmics = float(self._cosmics[found.unilluminated_bins].sum())
         return {
-            "LIT_AREA": lit.area,
-            "LIT_RATE": lit.rate,
-            "LIT_RATE_ERR": lit.rate_err,
-            "XRAY_DARK_RATE": lit.dark_rate,
-            "COSMIC_DARK_RATE": cosmics / (dark_area * time) if dark_area else math.nan,
+            "LIT_AREA": found.area,
+            "LIT_RATE": found.rate,
+            "LIT_RATE_ERR": found.rate_err,
+            "XRAY_DARK_RATE": found.unilluminated_rate,
+            "COSMIC_DARK_RATE": (cosmics / (unilluminated_area * time) if unilluminated_area else math.nan),
         }
 
     def _map_rows(self) -> dict[str, NDArray]:

@@ -119,7 +119,14 @@ def write_month(
     """
     exposures = [str(e) for e in quality["EXPOSURE"]]
     printed = {name: _as_printed(name, quality[name]) for name in MEDIANS}
-    score = image_quality_score(printed["R2"], printed["e1"], printed["e2"], reference)
+    score = image_quality_score(
+        printed["R2"],
+        printed["e1"],
+        printed["e2"],
+        centre=(reference.R2, reference.e1, reference.e2),
+        covariance=(reference.cov_R2_R2, reference.cov_R2_e1, reference.cov_e1_e1),
+        var_e2=reference.var_e2,
+    )
     medians = zip((f"{e}_stars2_mom.cat" for e in exposures), *(printed[n] for n in MEDIANS), strict=True)
     rows = list(zip(exposures, printed["R2"], printed["e1"], printed["e2"], score, strict=True))
     named = [(*row, str(name)) for row, name in zip(rows, quality["ARCHIVE_NAME"], strict=True)]
