@@ -24,26 +24,34 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from visql_lib.archives.credentials import Credentials, CredentialsError, Login
-from visql_lib.archives.download import Patience, download
-from visql_lib.archives.errors import ArchiveError, PassingError, SourceError
-from visql_lib.archives.euclid import ARCHIVE_FIELD, FILE_HEADERS, RAW_FIELD, Listed, parse_listing, query_url
+from visql_lib.archives.download import download
+from visql_lib.archives.errors import ArchiveError, SourceError, TransientError
+from visql_lib.archives.euclid import (
+    ARCHIVE_FIELD,
+    FILE_HEADERS,
+    RAW_FIELD,
+    ListedProduct,
+    parse_listing,
+    query_url,
+)
 from visql_lib.archives.loopback import FAULTS, LoopbackArchive, Served
 from visql_lib.archives.parts import (
     BrokenFileError,
-    BusyError,
-    SpaceError,
+    DiskFullError,
+    DownloadBusyError,
     Unpacker,
-    held,
+    locked_part,
     parts_of,
     remove_stale,
 )
-from visql_lib.archives.web import Web
+from visql_lib.archives.retry import RetryPolicy
+from visql_lib.archives.web import ArchiveClient
 from visql_lib.cli.fetch import command, fetch_frames
 from visql_lib.cli.serve_archive import command as serve_command
 from visql_lib.cli.serve_archive import products_of
 from visql_lib.config import settings_from_mapping
 from visql_lib.errors import ConfigError
-from visql_lib.steps.fetch import ask_since, frames_in, newest_versions, understand
+from visql_lib.steps.fetch import frames_in, newest_versions, query_since, understand
 from visql_lib.tables.archive_names import names_path, read_names, text_path
 from visql_lib.tables.legacy_read import read_archive_names
 from visql_lib.tables.store import read_table
@@ -101,7 +109,7 @@ def netrc(folder, text=f"machine 127.0.0.1 login {USER} password {PASSWORD}\n", 
 
 
 def options(url, folder, **fetch):
-    """Settings with little patience."""
+    """Settings with short delays."""
     if "netrc" not in fetch:
         fetch["netrc"] = str(netrc(folder))
     return settings_from_mapping(
@@ -125,7 +133,7 @@ def options(url, folder, **fetch):
 
 @pytest.fixture
 def fetch(archive, raw, tmp_path):
-    """Fetch with tiny patience."""
+    """Fetch with short delays."""
 
     def run(how=None, **fetch):
         return fetch_frames(options(archive.url, tmp_path, **fetch), **(how or {}))
@@ -329,7 +337,7 @@ def test_a_slow_line(fetch, archive, raw):
 def test_server_down(archive, raw, tmp_path):
     url = archive.url
     archive.stop()
-    with pytest.raises(PassingError, match="Connection refused"):
+    with pytest.raises(TransientError, match="Connection refused"):
         fetch_frames(options(url, tmp_path))
     archive.stop = lambda: None
 
@@ -373,7 +381,7 @@ def test_one_file_is_refused_and_the_rest_is_loaded(fetch, archive, raw, tmp_pat
         ("half", "cut short"),
         ("truncated", "is cut short there"),
         ("garbage", "damaged gzip data"),
-        ("html", "answered with text/html, not with a gzip file: .*log in"),
+        ("html", "the response is text/html, not a gzip file: .*log in"),
     ],
 )
 def test_broken_files_get_no_name(fetch, archive, raw, kind, reason):
@@ -471,7 +479,7 @@ def test_a_newer_processing_of_the_same_name(fetch, archive, raw, tmp_path):
 def test_versions_in_any_order(order):
     name = "EUC_LE1_VIS-02370-1-W_20240701T001045.000000Z_01_{}_{}_EUCLIDSOC"
     raw_name = "C_20240701_001045_W_52148000.VIS.bin"
-    products, odd = understand(Listed(name.format(*v), raw_name) for v in order)
+    products, odd = understand(ListedProduct(name.format(*v), raw_name) for v in order)
     newest, older = newest_versions(products)
     assert not odd
     assert [p.version for p in newest] == ["02-10.00"]
@@ -498,9 +506,9 @@ def test_a_wrong_clock_is_told(fetch, archive, caplog):
 
 def test_a_machine_that_was_off_asks_from_where_it_was():
     now = datetime(2024, 7, 30, tzinfo=UTC)
-    assert ask_since(now, 14, None) == date(2024, 7, 14)
-    assert ask_since(now, 14, datetime(2024, 7, 29, tzinfo=UTC)) == date(2024, 7, 14)
-    assert ask_since(now, 14, datetime(2024, 5, 3, tzinfo=UTC)) == date(2024, 5, 1)
+    assert query_since(now, 14, None) == date(2024, 7, 14)
+    assert query_since(now, 14, datetime(2024, 7, 29, tzinfo=UTC)) == date(2024, 7, 14)
+    assert query_since(now, 14, datetime(2024, 5, 3, tzinfo=UTC)) == date(2024, 5, 1)
 
 
 def test_what_was_left_over_is_asked_for_until_it_is_here(fetch, tmp_path):
@@ -627,16 +635,17 @@ SCRIPT = """
 import sys, time
 from pathlib import Path
 from visql_lib.archives.credentials import Credentials
-from visql_lib.archives.download import Patience, download
+from visql_lib.archives.download import download
 from visql_lib.archives.euclid import FILE_HEADERS
-from visql_lib.archives.web import Web
+from visql_lib.archives.retry import RetryPolicy
+from visql_lib.archives.web import ArchiveClient
 from visql_lib.config import FetchSettings
 url, target, wait = sys.argv[1], Path(sys.argv[2]), float(sys.argv[3])
 def check(path):
     Path(sys.argv[4]).touch()
     time.sleep(wait)
-web = Web(Credentials(FetchSettings(netrc=sys.argv[5])), 60.0)
-download(url, target, web, check=check, patience=Patience(), headers=FILE_HEADERS)
+client = ArchiveClient(Credentials(FetchSettings(netrc=sys.argv[5])), RetryPolicy(timeout=60.0))
+download(url, target, client, check=check, headers=FILE_HEADERS)
 """
 
 
@@ -774,10 +783,10 @@ def test_stale_parts_are_removed(raw):
         path.touch()
     os.utime(old, (1e9, 1e9))
     (raw / "old.fits.part").touch()
-    with held(busy):
+    with locked_part(busy):
         os.utime(busy, (1e9, 1e9))
         assert remove_stale(raw, 3600) == [old]
-        with pytest.raises(BusyError), held(busy):
+        with pytest.raises(DownloadBusyError), locked_part(busy):
             pass
     assert loaded(raw) == [busy.name, new.name]
 
@@ -919,17 +928,17 @@ def test_serving_refuses(frames, tmp_path):
     ("body", "reason"),
     [
         (b"", "is empty"),
-        (b"<html>down</html>\n", "a page, not with a table: down"),
+        (b"<html>down</html>\n", "a page, not a table: down"),
         (HEAD[:-2].encode(), "cut short"),
         ((HEAD + '"EUC_LE1_V').encode(), "cut short"),
         ((HEAD + '"a"\r\n').encode(), "line 2 has 1 values"),
         ((HEAD + '"a","b\r\n').encode(), "cannot be read"),
-        (b"other,fields\r\n", "answered with 'other,fields'"),
+        (b"other,fields\r\n", "the response is 'other,fields'"),
         (HEAD.encode("utf-16") + b"\n", "cannot be read"),
     ],
 )
 def test_answers_that_are_none(body, reason):
-    with pytest.raises(PassingError, match=reason):
+    with pytest.raises(TransientError, match=reason):
         parse_listing(body, "archive")
 
 
@@ -943,7 +952,7 @@ NAME = st.text(st.characters(codec="ascii"), max_size=20)
 @given(st.lists(st.tuples(NAME, NAME)))
 def test_no_name_of_any_answer_leaves_the_folder(rows):
     lines = ['"{}","{}"\r\n'.format(*(v.replace('"', '""') for v in row)) for row in rows]
-    with contextlib.suppress(PassingError):
+    with contextlib.suppress(TransientError):
         listing = parse_listing((HEAD + "".join(lines)).encode(), "archive")
         for product in listing.products:
             for name in (product.archive, product.raw):
@@ -967,11 +976,10 @@ def test_unpacking_in_any_pieces(tmp_path_factory, content, cuts, joined):
 
 
 def test_download_says_when_it_is_full(archive, tmp_path):
-    web = Web(Credentials(options(archive.url, tmp_path).fetch), 5.0)
+    client = ArchiveClient(Credentials(options(archive.url, tmp_path).fetch), RetryPolicy(timeout=5.0))
     url = f"{archive.url}/{archive.products[0].archive[:57]}.fits.gz"
-    much = Patience(min_free=1e18)
-    with pytest.raises(SpaceError):
-        download(url, tmp_path / "x.fits", web, check=lambda path: None, headers=FILE_HEADERS, patience=much)
+    with pytest.raises(DiskFullError):
+        download(url, tmp_path / "x.fits", client, check=lambda _: None, headers=FILE_HEADERS, min_free=1e18)
 
 
 # What is given is not what was asked for

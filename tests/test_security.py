@@ -24,7 +24,7 @@ from test_alerts import SECRET
 from test_fetch import PASSWORD, USER, frames, netrc, packed  # noqa: F401 (fixtures)
 from test_workflow import ROOT, Month
 
-from visql_lib.archives.errors import PassingError
+from visql_lib.archives.errors import TransientError
 from visql_lib.archives.euclid import ARCHIVE_FIELD, RAW_FIELD, parse_listing
 from visql_lib.archives.goes_files import GoesFormatError, parse_name, read_goes
 from visql_lib.archives.goes_server import read_listing
@@ -285,11 +285,11 @@ def test_entities_and_endless_answers_are_refused():
     bomb = f'<?xml version="1.0"?><!DOCTYPE x [<!ENTITY a "{"a" * 99}">{laughs}]><VOTABLE>&m;</VOTABLE>'
     file = '<!DOCTYPE x [<!ENTITY a SYSTEM "file:///etc/passwd">]><VOTABLE>&a;</VOTABLE>'
     for text in (bomb, file):
-        with pytest.raises(PassingError, match="declares entities"):
+        with pytest.raises(TransientError, match="declares entities"):
             read_answer(text.encode(), "there")
-    with pytest.raises(PassingError, match="cannot be read"):
+    with pytest.raises(TransientError, match="cannot be read"):
         read_answer(b'{"metadata":' + b"[" * 1_000_000, "there")
-    with pytest.raises(PassingError, match="unpacks to more"):
+    with pytest.raises(TransientError, match="unpacks to more"):
         read_answer(gzip.compress(bytes(LARGEST + 10), 1), "there")
 
 

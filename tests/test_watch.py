@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from visql_lib.config import settings_from_mapping
 from visql_lib.errors import ConfigError, TableError
-from visql_lib.live.children import Child, Remains
+from visql_lib.live.children import Child, CrashedRun
 from visql_lib.live.errors import BusyError
 from visql_lib.live.heartbeat import (
     DONE,
@@ -37,7 +37,7 @@ from visql_lib.live.heartbeat import (
     write_heartbeat,
 )
 from visql_lib.live.lock import InstanceLock, Owner
-from visql_lib.live.look import Looker
+from visql_lib.live.look import FrameWatcher
 from visql_lib.live.processes import Machine, commands_in, group_lives, start_of
 from visql_lib.live.watch import Stop, Watch, find_snakefile
 from visql_lib.tables import read_table
@@ -122,7 +122,7 @@ def place(tmp_path):
         if child.poll() is None:
             child.kill()
             child.wait()
-    remains = Remains.read(made.results / "watch" / "run.json")
+    remains = CrashedRun.read(made.results / "watch" / "run.json")
     if remains is not None and group_lives(remains.pid, remains.start):
         os.killpg(remains.pid, signal.SIGKILL)
 
@@ -339,7 +339,7 @@ def settings_of(folder, **changes):
 def test_auto_months_roll_over(place):
     days = [datetime(2024, 7, d, tzinfo=UTC) for d in (2, 3, 4, 31)] + [datetime(2024, 8, 1, tzinfo=UTC)]
     today = iter(days)
-    looker = Looker(lambda: next(today))
+    looker = FrameWatcher(lambda: next(today))
     place.frame(1)
     settings = settings_of(place.folder, months="auto")
     views = [looker.look(settings) for _ in days]
@@ -350,7 +350,7 @@ def test_auto_months_roll_over(place):
 
 
 def test_a_look_sees_what_is_new_changed_or_grows(place):
-    looker = Looker()
+    looker = FrameWatcher()
     settings = settings_of(place.folder, months="202407")
     place.frame(1)
     first = looker.look(settings)
@@ -368,12 +368,12 @@ def test_a_look_sees_what_is_new_changed_or_grows(place):
     assert len(looker.look(young).exposures) < 3
     assert looker.growing
     assert len(looker.look(settings).exposures) == 3
-    assert Looker().look(settings) == looker.look(settings)
-    assert Looker().new == 0
+    assert FrameWatcher().look(settings) == looker.look(settings)
+    assert FrameWatcher().new == 0
 
 
 def test_a_raw_folder_that_lost_all_at_once_is_not_believed(place):
-    looker = Looker()
+    looker = FrameWatcher()
     settings = settings_of(place.folder, months="202407")
     place.frame(1)
     looker.look(settings)
@@ -390,7 +390,7 @@ def test_a_raw_folder_that_lost_all_at_once_is_not_believed(place):
 
 
 def test_partial_files_of_rsync_are_not_seen(place):
-    looker = Looker()
+    looker = FrameWatcher()
     (place.raw / "deep" / ".partial").mkdir(parents=True)
     (place.raw / "deep" / f".{NAME.format(1, 1)}.Xa83Kd").write_bytes(b"x")
     (place.raw / "deep" / f".{NAME.format(1, 1)}").write_bytes(b"x")
@@ -524,7 +524,7 @@ def test_killed_watch_and_snakemake_are_mended(place):
     place.wait(lambda: (place.folder / "begun").read_text() == "begun\nbegun\n")
     heir.kill()
     heir.wait()
-    remains = Remains.read(place.results / "watch" / "run.json")
+    remains = CrashedRun.read(place.results / "watch" / "run.json")
     os.killpg(remains.pid, signal.SIGKILL)
     assert list((place.folder / ".snakemake").glob("locks/*"))
     (place.folder / "nap").write_text("0")
@@ -537,7 +537,7 @@ def test_a_run_on_another_machine_is_not_unlocked(place, monkeypatch):
     monkeypatch.chdir(place.folder)
     watch = Watch(Path("c.yaml"), place.folder / "Snakefile", Stop())
     (place.results / "watch").mkdir(parents=True)
-    moon = Remains(1, "1", Machine("moon", "", ""), str(place.folder))
+    moon = CrashedRun(1, "1", Machine("moon", "", ""), str(place.folder))
     moon.write(watch._record)
     assert "on moon (process 1) may still be at work" in watch._mend(("202407",))
     replace(moon, machine=Machine.here()).write(watch._record)
@@ -578,7 +578,7 @@ def test_the_real_workflow_goes_on_after_kills_at_random_moments(place, toy_raw,
             time.sleep(chance.uniform(0, 10))
         live.kill()
         live.wait()
-        if remains := Remains.read(place.results / "watch" / "run.json"):
+        if remains := CrashedRun.read(place.results / "watch" / "run.json"):
             with suppress(ProcessLookupError):
                 os.killpg(remains.pid, signal.SIGKILL)
         left += bool(list(locks.glob("*")))

@@ -116,23 +116,25 @@ def fetch_frames(
         If the archive gave no list.
     """
     from visql_lib.archives.credentials import Credentials
-    from visql_lib.archives.euclid import ask_archive
-    from visql_lib.archives.web import Web, check_address
+    from visql_lib.archives.euclid import query_archive
+    from visql_lib.archives.retry import RetryPolicy
+    from visql_lib.archives.web import ArchiveClient, check_configured_url
     from visql_lib.cli.fetch_plan import Plan
     from visql_lib.cli.fetch_run import Outcome, Run
-    from visql_lib.steps.fetch import ask_since, month_start
+    from visql_lib.steps.fetch import month_start, query_since
     from visql_lib.tables.archive_names import read_names
 
     now = now or datetime.now(UTC)
     folder = _folder(settings)
     known, done = read_names(Path(settings.results))
-    first = month_start(month) if month else ask_since(now, settings.fetch.days, done, since)
+    first = month_start(month) if month else query_since(now, settings.fetch.days, done, since)
     credentials = Credentials(settings.fetch)
     for url in (settings.fetch.query_url, settings.fetch.file_url):  # complain before anything is asked
-        check_address(url)
+        check_configured_url(url)
         credentials.of(url)
-    web = Web(credentials, settings.fetch.timeout, settings.network.proxy)
-    listing = ask_archive(first, settings.fetch, web)
+    policy = RetryPolicy.from_settings(settings.fetch)
+    client = ArchiveClient(credentials, policy, settings.network.proxy)
+    listing = query_archive(first, settings.fetch, client)
     _say_clock(listing)
     outcome = Outcome(f"{month or 'since ' + str(first)}", dry_run)
     outcome.failures += [f"the archive lists {name!r}, which is no file name" for name in listing.refused]
@@ -145,7 +147,7 @@ def fetch_frames(
         return outcome
     _write(settings, plan, None)
     if wanted:
-        Run(settings, folder, web, plan, outcome).load(wanted)
+        Run(settings, folder, client, plan, outcome).load(wanted)
     complete = month is None and since is None
     until = (done or datetime.combine(first, datetime.min.time(), UTC)) if plan.unfinished else now
     _write(settings, plan, until if complete else None)
@@ -176,9 +178,9 @@ def _folder(settings: Settings) -> Path:
 
 
 def _say_clock(listing: Listing) -> None:
-    if abs(listing.clock) > _CLOCK:
-        word = "ahead of" if listing.clock > 0 else "behind"
-        log.warning("our clock is %.0f h %s the archive's", abs(listing.clock) / 3600, word)
+    if abs(listing.clock_offset) > _CLOCK:
+        word = "ahead of" if listing.clock_offset > 0 else "behind"
+        log.warning("our clock is %.0f h %s the archive's", abs(listing.clock_offset) / 3600, word)
 
 
 def _write(settings: Settings, plan: Plan, done: datetime | None) -> None:

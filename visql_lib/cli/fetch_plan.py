@@ -43,7 +43,7 @@ class Plan:
         now: datetime,
     ) -> Plan:
         """Compare the archive's list with what is here."""
-        from visql_lib.archives.euclid import Listed
+        from visql_lib.archives.euclid import ListedProduct
         from visql_lib.steps.fetch import frames_in, newest_versions, understand
         from visql_lib.tables import archive_names as names
 
@@ -55,7 +55,7 @@ class Plan:
         roots = {p.identity[0] for p in products if p.name in listed}  # what else is known of these
         others = [r for r in known.values() if r.exposure.rpartition(".bin_")[0] in roots]
         before, _ = understand(
-            Listed(r.archive_name, r.raw_name) for r in others if r.archive_name not in listed
+            ListedProduct(r.archive_name, r.raw_name) for r in others if r.archive_name not in listed
         )
         everything = {p.name: p for p in (*before, *(p for p in products if p.name in listed))}
         newest, older = newest_versions(everything.values())

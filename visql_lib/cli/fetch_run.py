@@ -70,17 +70,14 @@ class Run:
     """Loads frames, some at once."""
 
     def __init__(self, settings: Settings, folder: Path, web: Any, plan: Plan, outcome: Outcome) -> None:
-        from visql_lib.archives.download import Patience
         from visql_lib.frames import load_instrument
 
-        fetch = settings.fetch
         self.settings = settings
         self.folder = folder
         self.web = web
         self.plan = plan
         self.outcome = outcome
         self.stop = threading.Event()
-        self.patience = Patience(fetch.attempts, fetch.backoff, fetch.min_free * 1e9, self.stop)
         self.instrument = load_instrument(settings.instrument)
         self._checking = threading.Lock()  # warnings are of the whole process
         self._in_a_row = 0
@@ -134,7 +131,8 @@ class Run:
             magic=b"SIMPLE  =",
             headers=FILE_HEADERS,
             largest=most_unpacked(self.instrument),
-            patience=self.patience,
+            min_free=self.settings.fetch.min_free * 1e9,
+            stop=self.stop,
             keep_as=kept_name(target, version) if version else None,
         )
 
@@ -166,30 +164,30 @@ class Run:
         from visql_lib.archives.errors import (
             ForbiddenError,
             MissingError,
-            PassingError,
             PasswordError,
             SourceError,
+            TransientError,
         )
-        from visql_lib.archives.parts import BrokenFileError, BusyError, SpaceError
+        from visql_lib.archives.parts import BrokenFileError, DiskFullError, DownloadBusyError
         from visql_lib.tables import archive_names as names
 
         try:
             loaded = future.result()
-        except BusyError as error:
+        except DownloadBusyError as error:
             log.info("%s", error)
             self.outcome.busy += 1
             self.plan.unfinished = True
         except StoppedError as error:
             log.info("%s", error)
             self.outcome.left += 1
-        except (SpaceError, PasswordError, CredentialsError) as error:
+        except (DiskFullError, PasswordError, CredentialsError) as error:
             self._fail(product, names.MISSING, error, ends=True)
         except (BrokenFileError, MissingError) as error:
             self._fail(product, names.REFUSED if isinstance(error, BrokenFileError) else names.FAILED, error)
             self._in_a_row = 0
         except (SourceError, OSError) as error:
             self._in_a_row += 1
-            self.plan.unfinished |= isinstance(error, PassingError | OSError)
+            self.plan.unfinished |= isinstance(error, TransientError | OSError)
             ends = self._in_a_row >= _GIVE_UP or isinstance(error, OSError)
             state = names.REFUSED if isinstance(error, ForbiddenError) else names.FAILED
             self._fail(product, state, error, ends=ends)

@@ -47,7 +47,7 @@ class Child:
     output : Path
         File of what it says; that of the last time is kept under ``.1``.
     record : Path, optional
-        File that says that it runs; kept if it dies without ending, see `Remains`.
+        File that says that it runs; kept if it dies without ending, see `CrashedRun`.
     """
 
     def __init__(self, command: Sequence[str], output: Path, record: Path | None = None) -> None:
@@ -65,7 +65,7 @@ class Child:
                 start_new_session=True,
             )
         if record is not None:
-            Remains.of(self._process.pid).write(record)
+            CrashedRun.of(self._process.pid).write(record)
 
     def poll(self) -> int | None:
         """Return its exit code, None as long as it runs."""
@@ -98,15 +98,13 @@ class Child:
             return
         self._process.wait()
 
-    def last_words(self) -> str:
+    def log_tail(self) -> str:
         """Return the last lines it said."""
         return " | ".join(self._lines()[-_LAST:])
 
     def complaints(self) -> str:
         """Return the first lines it said that speak of an error, or the last ones if none does."""
-        return (
-            " | ".join([line for line in self._lines() if _ERROR.search(line)][:_LAST]) or self.last_words()
-        )
+        return " | ".join([line for line in self._lines() if _ERROR.search(line)][:_LAST]) or self.log_tail()
 
     def _lines(self) -> list[str]:
         with self.output.open("rb") as file:
@@ -117,7 +115,7 @@ class Child:
 
 
 @dataclass(frozen=True)
-class Remains:
+class CrashedRun:
     """What tells of a run of Snakemake that nobody saw the end of."""
 
     pid: int
@@ -126,12 +124,12 @@ class Remains:
     folder: str  # where it ran, and left its lock
 
     @classmethod
-    def of(cls, pid: int) -> Remains:
+    def of(cls, pid: int) -> CrashedRun:
         """Describe a process that was just started."""
         return cls(pid, start_of(pid) or "", Machine.here(), str(Path.cwd()))
 
     @classmethod
-    def read(cls, path: Path) -> Remains | None:
+    def read(cls, path: Path) -> CrashedRun | None:
         """Read a record, None if there is none."""
         try:
             values = json.loads(path.read_text(encoding="utf-8"))

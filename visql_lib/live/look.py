@@ -39,7 +39,7 @@ class View:
         return len(self.exposures - before.exposures)
 
 
-class Looker:
+class FrameWatcher:
     """Looks at the raw folders again and again.
 
     Names, sizes and times are compared with those of the last look; the sheets

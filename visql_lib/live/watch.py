@@ -17,7 +17,7 @@ from typing import Any
 
 from visql_lib.config import load_settings
 from visql_lib.errors import ConfigError, VisqlError
-from visql_lib.live.children import AT_ONCE, GENTLY, TICK, Child, Remains
+from visql_lib.live.children import AT_ONCE, GENTLY, TICK, Child, CrashedRun
 from visql_lib.live.heartbeat import (
     BEAT,
     DONE,
@@ -33,7 +33,7 @@ from visql_lib.live.heartbeat import (
     write_heartbeat,
 )
 from visql_lib.live.lock import InstanceLock, Owner
-from visql_lib.live.look import Looker, View
+from visql_lib.live.look import FrameWatcher, View
 from visql_lib.plan import complaint, exposure_states
 from visql_lib.plan.states import UNFINISHED
 from visql_lib.tables.sheet import sheet_path
@@ -110,7 +110,7 @@ class Watch:
     ) -> None:
         self._config, self._snakefile, self._stop = config, snakefile, stop
         self._interval = interval
-        self._looker = Looker(today)
+        self._looker = FrameWatcher(today)
         self._settings = load_settings(config)
         self.results = Path(self._settings.results)
         self._folder = self.results / "watch"
@@ -135,7 +135,7 @@ class Watch:
         with self._living(DONE):
             fetched = not self._wants_fetch() or self._waited(self._fetching()) == 0
             if not fetched and not self._stop.asked:
-                self._failed("fetch", self._fetch.last_words() if self._fetch else "")
+                self._failed("fetch", self._fetch.log_tail() if self._fetch else "")
             self._fetch = None
             ran = bool(self._stop.asked) or self._look()
         return fetched and ran
@@ -280,7 +280,7 @@ class Watch:
 
     def _mend(self, months: tuple[str, ...]) -> str:
         """Clear up after a run that crashed; return why that cannot be done now, "" if all is clear."""
-        remains = Remains.read(self._record)
+        remains = CrashedRun.read(self._record)
         if remains is None:
             return ""
         if at_work := remains.at_work():
@@ -290,7 +290,7 @@ class Watch:
             command = [*self._command([], months), f"--directory={remains.folder}", "--unlock"]
             child = Child(command, self._folder / "unlock.log")
             if self._waited(child) != 0:
-                return f"--unlock: {child.last_words()}"
+                return f"--unlock: {child.log_tail()}"
         self._record.unlink(missing_ok=True)
         return ""
 
@@ -373,7 +373,7 @@ class Watch:
         if code == 0:
             self._well("fetch")
         else:
-            self._failed("fetch", self._fetch.last_words())
+            self._failed("fetch", self._fetch.log_tail())
         self._fetch = None
         return True
 

@@ -14,7 +14,7 @@ from visql_lib.errors import NameFormatError
 from visql_lib.frames.names import ArchiveName, RawName, stem_of
 
 if TYPE_CHECKING:
-    from visql_lib.archives.euclid import Listed
+    from visql_lib.archives.euclid import ListedProduct
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ class Product:
         return self.archive.version, numbers, self.name
 
 
-def understand(listed: Iterable[Listed]) -> tuple[list[Product], list[str]]:
+def understand(listed: Iterable[ListedProduct]) -> tuple[list[Product], list[str]]:
     """Return products whose names are those of raw frames, and the archive names of the others."""
     products, odd = [], []
     for item in listed:
@@ -87,7 +87,7 @@ def newest_versions(products: Iterable[Product]) -> tuple[list[Product], list[Pr
     return sorted(best.values(), key=lambda p: (p.start, p.exposure), reverse=True), older
 
 
-def ask_since(now: datetime, days: float, last: datetime | None, explicit: date | None = None) -> date:
+def query_since(now: datetime, days: float, last: datetime | None, explicit: date | None = None) -> date:
     """Return the day from which on the archive is asked.
 
     So many days ago, or when it was asked last if that is longer ago, less a margin: a

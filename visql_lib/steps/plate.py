@@ -17,7 +17,7 @@ from visql_lib.archives.astrometry_net import (
     NotInstalledError,
     NotSolvedError,
     PlateError,
-    Solution,
+    SolveFieldResult,
     StarField,
     TimedOutError,
     build_index,
@@ -151,7 +151,7 @@ def _near(
 
 
 def _solution(
-    field: StarField, found: Solution, frame: ThumbnailFrame, instrument: Instrument
+    field: StarField, found: SolveFieldResult, frame: ThumbnailFrame, instrument: Instrument
 ) -> tuple[PlateSolution, str]:
     """Fit our geometry to what the solver found, and again to all pairs there are."""
     geometry = FocalPlaneGeometry.of(instrument)
