@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 import yaml
 from click.testing import CliRunner
+from lying_archive import LyingArchive
 from test_alerts import SECRET
 from test_fetch import PASSWORD, USER, frames, netrc, packed  # noqa: F401 (fixtures)
 from test_workflow import ROOT, Month
@@ -28,7 +29,6 @@ from visql_lib.archives.errors import TransientError
 from visql_lib.archives.euclid import ARCHIVE_FIELD, RAW_FIELD, parse_listing
 from visql_lib.archives.goes_files import GoesFormatError, parse_name, read_goes
 from visql_lib.archives.goes_server import read_listing
-from visql_lib.archives.loopback import LoopbackArchive
 from visql_lib.archives.wire import LARGEST, read_answer
 from visql_lib.cli import cli
 from visql_lib.cli.serve_archive import products_of
@@ -346,7 +346,7 @@ def test_secrets_are_in_no_log_result_or_page(packed, tmp_path):  # noqa: F811
     """Commands as users run them, at their most talkative: archive with a password, webhook with a key."""
     entry = netrc(tmp_path)
     visql = str(Path(sys.executable).with_name("visql"))
-    with LoopbackArchive(
+    with LyingArchive(
         products_of(packed), user=USER, password=PASSWORD, faults={"500": 1, "echo": None}
     ) as server:
         values = {"months": "202407", "raw": "raw", "results": "results", "gaia": {"sources": []}}
