@@ -1026,7 +1026,7 @@ def test_who_lost_the_lock_sends_nothing_more(hook: Hook, tmp_path: Path) -> Non
     failed = exposure("2024-07-13T23:50:00", None, statuses={"radiation": "failed"})
     hook.before_answer = lambda: (tmp_path / "results/watch/alerts.lock").unlink()
     (failure,) = run(tmp_path, settings, [*BAD_NIGHT, failed])
-    assert "took us for dead" in failure
+    assert "took over the lock" in failure
     assert len(hook.got) == 1
 
 

@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _WAIT = 60.0  # s for another one to finish
-_STALE = 900.0  # s without a sign of life of one on another machine: longer than a message may take
+_STALE = 900.0  # s without a heartbeat of a process on another machine: longer than a message may take
 WEBHOOK, MAIL = "webhook", "mail"
 
 
@@ -197,7 +197,7 @@ def _still_alone(lock: InstanceLock) -> None:
     from visql_lib.live.errors import BusyError
 
     if not lock.touch():
-        raise BusyError(f"{lock.path}: somebody took us for dead; nothing more is sent")
+        raise BusyError(f"{lock.path}: another process took over the lock; nothing more is sent")
 
 
 @contextmanager

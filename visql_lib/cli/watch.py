@@ -15,17 +15,17 @@ _KEPT = 5  # older logs
 
 @step(
     "watch",
-    """Look for new frames again and again, and run the workflow for what changed.
+    """Look for new frames at regular intervals, and run the workflow for them.
 
     Fetches frames if fetch.source is set, lists them, runs Snakemake, publishes
-    the site if the workflow has one, and goes on after failures. One watch per
+    the site if the workflow has one, and continues after failures. One watch per
     results folder. Stops cleanly on SIGTERM and Ctrl-C: running jobs may
-    finish; a second one makes it short. What it does stands in
-    {results}/watch/heartbeat.json; --status tells it, and exits with 1 if no
+    finish; a second signal ends them. Its status is in
+    {results}/watch/heartbeat.json; --status prints it, and exits with 1 if no
     watch is alive.""",
     "visql watch --config config/config.yaml --interval 10min",
 )
-@click.option("--once", is_flag=True, help="One look, as cron wants it; exit 1 if something failed.")
+@click.option("--once", is_flag=True, help="Look once, for cron; exit 1 if something failed.")
 @click.option(
     "--interval", metavar="TIME", help="Time between two looks, such as 10min; else watch.interval."
 )
@@ -37,13 +37,16 @@ _KEPT = 5  # older logs
     "results",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     metavar="RESULTS",
-    help="Only say what the watch of a results folder does.",
+    help="Only print the status of the watch of a results folder.",
 )
 @click.option(
     "--log", "logfile", type=OUTPUT, metavar="FILE", help="Log to a file, which logrotate may move."
 )
 @click.option(
-    "--rotate", type=click.FloatRange(min=0.01), metavar="MB", help=f"Rotate it ourselves; {_KEPT} are kept."
+    "--rotate",
+    type=click.FloatRange(min=0.01),
+    metavar="MB",
+    help=f"Rotate the log file at this size; {_KEPT} are kept.",
 )
 def command(
     once: bool,
@@ -54,14 +57,14 @@ def command(
     rotate: float | None,
     config: Path | None,
 ) -> int:
-    """Set up, watch; or read and tell."""
+    """Set up, watch; or print the status."""
     if results is not None:
         return _status(results)
     from visql_lib.live.errors import BusyError
-    from visql_lib.live.watch import Stop, Watch, find_snakefile
+    from visql_lib.live.watch import StopSignals, Watch, find_snakefile
 
     _set_up(logfile, rotate)
-    stop = Stop()
+    stop = StopSignals()
     with stop.listening():
         watch = Watch(config, find_snakefile(snakefile), stop, _seconds(interval))
         if not once:
@@ -69,34 +72,34 @@ def command(
             return 0
         try:
             return 0 if watch.once() else 1
-        except BusyError as busy:  # cron calls while the last call is at work: all is well
-            logging.getLogger(__name__).info("%s; left to it", busy)
+        except BusyError as busy:  # the last start by cron is still at work: all is well
+            logging.getLogger(__name__).info("%s; nothing to do", busy)
             return 0
 
 
 def _status(results: Path) -> int:
-    from visql_lib.live.heartbeat import tell
+    from visql_lib.live.heartbeat import watch_status
 
-    sign = tell(results)
-    click.echo(f"{results}: {sign.text}")
-    if (heart := sign.heartbeat) is not None:
+    status = watch_status(results)
+    click.echo(f"{results}: {status.text}")
+    if (heart := status.heartbeat) is not None:
         where = f"{heart.user} on {heart.machine.host}, process {heart.pid}"
         lines = {"by": where, "months": " ".join(heart.months), "new exposures": str(heart.new_exposures)}
         lines |= {
             "last success": heart.last_success,
             "last failure": heart.last_failure,
-            "failure": sign.failure,
+            "failure": status.failure,
         }
         for name, value in lines.items():
             click.echo(f"  {name}: {value or '-'}")
-    return 0 if sign.alive else 1
+    return 0 if status.alive else 1
 
 
 def _set_up(logfile: Path | None, rotate: float | None) -> None:
     """Log to a file in place of the terminal."""
     if logfile is None:
         if rotate is not None:
-            raise click.UsageError("--rotate is about the file of --log")
+            raise click.UsageError("--rotate needs --log FILE")
         from visql_lib.cli.common import set_up_logging
 
         set_up_logging(logging.getLogger("visql_lib").level == logging.DEBUG)
@@ -114,7 +117,7 @@ def _set_up(logfile: Path | None, rotate: float | None) -> None:
 
 
 def _seconds(text: str | None) -> float | None:
-    """Return a time with a unit in s; a bare number is in minutes, like the setting."""
+    """Parse a time with a unit [s]; a bare number is in minutes, like the setting."""
     if text is None:
         return None
     from visql_lib.config.units import to_unit

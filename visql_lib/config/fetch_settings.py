@@ -43,6 +43,6 @@ class WatchSettings(Section):
     stale_after: float = setting(
         60.0,
         "min",
-        "A lock without a sign of life for so long, of a process nobody can see, is taken over.",
+        "Without a heartbeat for so long, the lock of a watch on another machine is taken over.",
         gt=0,
     )
