@@ -52,7 +52,7 @@ from visql_lib.cli.serve_archive import command as serve_command
 from visql_lib.cli.serve_archive import products_of
 from visql_lib.config import settings_from_mapping
 from visql_lib.errors import ConfigError
-from visql_lib.steps.fetch import frames_in, newest_versions, query_since, understand
+from visql_lib.steps.fetch import frames_in, newest_versions, parse_products, query_since
 from visql_lib.tables.archive_names import names_path, read_names, text_path
 from visql_lib.tables.legacy_read import read_archive_names
 from visql_lib.tables.store import read_table
@@ -225,8 +225,8 @@ def test_most_per_run_then_the_rest(fetch, raw, frames):
 
 def test_dry_run_writes_nothing(fetch, archive, raw, tmp_path):
     outcome = fetch({"dry_run": True, "most": 4})
-    assert len(outcome.would) == 4
-    assert outcome.would == sorted(outcome.would, reverse=True)
+    assert len(outcome.planned) == 4
+    assert outcome.planned == sorted(outcome.planned, reverse=True)
     assert loaded(raw) == []
     assert not (tmp_path / "results").exists()
     assert len(archive.requests) == 1
@@ -420,7 +420,7 @@ def test_names_that_leave_the_folder_are_refused(fetch, archive, raw, tmp_path):
     outcome = fetch()
     assert len(outcome.loaded) == FRAMES
     assert len(outcome.failures) == 2
-    assert "'../../escaped'" in outcome.complaint
+    assert "'../../escaped'" in outcome.failure_summary
     assert not list(tmp_path.rglob("*escaped*"))
 
 
@@ -480,7 +480,7 @@ def test_a_newer_processing_of_the_same_name(fetch, archive, raw, tmp_path):
 def test_versions_in_any_order(order):
     name = "EUC_LE1_VIS-02370-1-W_20240701T001045.000000Z_01_{}_{}_EUCLIDSOC"
     raw_name = "C_20240701_001045_W_52148000.VIS.bin"
-    products, odd = understand(ListedProduct(name.format(*v), raw_name) for v in order)
+    products, odd = parse_products(ListedProduct(name.format(*v), raw_name) for v in order)
     newest, older = newest_versions(products)
     assert not odd
     assert [p.version for p in newest] == ["02-10.00"]
@@ -599,7 +599,7 @@ def test_secrets_are_nowhere(archive, raw, tmp_path, caplog, capsys):
         archive.faults = faults
         try:
             outcome = fetch_frames(options(archive.url, tmp_path))
-            told += [outcome.summary, outcome.complaint, repr(outcome)]
+            told += [outcome.summary, outcome.failure_summary, repr(outcome)]
         except ArchiveError as error:
             told += [str(error), repr(error)]
     (tmp_path / "netrc").unlink()
@@ -729,8 +729,8 @@ def test_interrupted_while_a_frame_is_noted(fetch, monkeypatch):
     def take(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("visql_lib.cli.fetch_run.Run._load", load)
-    monkeypatch.setattr("visql_lib.cli.fetch_run.Run._take", take)
+    monkeypatch.setattr("visql_lib.cli.fetch_run.Downloads._load", load)
+    monkeypatch.setattr("visql_lib.cli.fetch_run.Downloads._take", take)
     with pytest.raises(KeyboardInterrupt) as interrupted:
         fetch(parallel=2)
     assert ended == ["at once", "stopped"]
@@ -793,7 +793,7 @@ def test_stale_parts_are_removed(raw):
 
 def test_too_little_space_stops_the_run(fetch, archive, raw):
     outcome = fetch(min_free=1e9)
-    assert "must stay free (fetch.min_free)" in outcome.complaint
+    assert "must stay free (fetch.min_free)" in outcome.failure_summary
     assert not outcome.loaded
     assert outcome.left + len(outcome.failures) == FRAMES
     assert sum("EUC_LE1" in line for line in archive.requests) <= 2
@@ -837,7 +837,7 @@ def test_disk_full_at_60_percent(archive, small_disk, tmp_path, faults):
     outcome = fetch_frames(settings)
     assert not outcome.loaded
     reason = "the disk is full" if faults else "GB are needed"
-    assert reason in outcome.complaint
+    assert reason in outcome.failure_summary
     assert not list(place.rglob("*.fits"))
     assert not list(place.rglob("*.fits.part"))
     assert states(tmp_path) == ["missing"] * 2
@@ -1035,5 +1035,5 @@ def test_space_is_looked_at_before_each_write(archive, raw, tmp_path, small_disk
     outcome = fetch_frames(settings)
     over.set()
     watcher.join()
-    assert "must stay free" in outcome.complaint
+    assert "must stay free" in outcome.failure_summary
     assert min(free) >= least

@@ -37,7 +37,7 @@ from visql_lib.errors import ConfigError, NameFormatError
 from visql_lib.frames.instrument import load_instrument
 from visql_lib.frames.names import ArchiveName, RawName
 from visql_lib.site.marks import read_marks
-from visql_lib.steps.fetch import target_of, understand
+from visql_lib.steps.fetch import parse_products, target_of
 from visql_lib.tables.legacy_read import read_archive_names
 from visql_lib.tables.sheet import read_sheet, sheet_path
 from visql_lib.tables.sheet_look import refresh_sheets
@@ -238,7 +238,7 @@ def test_the_archive_cannot_name_a_path(name, tmp_path):
         listing = parse_listing(
             f'{ARCHIVE_FIELD},{RAW_FIELD}\r\n"{pair[0]}","{pair[1]}"\r\n'.encode(), "there"
         )
-        products, _ = understand(listing.products)
+        products, _ = parse_products(listing.products)
         for product in products:
             assert target_of(tmp_path, product).resolve().is_relative_to(tmp_path)
         assert not products

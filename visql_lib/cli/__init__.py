@@ -22,9 +22,9 @@ _GARBAGE = 100_000
 
 # Subcommand -> (module, one line of help), in the order of the data's way.
 COMMANDS: dict[str, tuple[str, str]] = {
-    "simulate": ("simulate", "Make raw exposures with known truth."),
-    "fetch": ("fetch", "Load new raw frames from the archive."),
-    "watch": ("watch", "Look for new frames again and again, and run the workflow."),
+    "simulate": ("simulate", "Simulate raw exposures with known truth."),
+    "fetch": ("fetch", "Download new raw frames from the archive."),
+    "watch": ("watch", "Look for new frames at regular intervals, and run the workflow."),
     "index": ("index", "List raw frames in the exposure sheets."),
     "catalog": ("catalog", "Detect and measure the sources of one exposure."),
     "preview": ("preview", "Thumbnail, zooms and levels of one frame of any type."),
@@ -61,7 +61,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "site": ("site", "Write the pages, or bring them up to date."),
     "alerts": ("alerts", "Note what is out of range, tell who wants to know."),
     "archive-month": ("archive_month", "Move or drop the raw frames of an old month."),
-    "serve-archive": ("serve_archive", "A small archive on this machine, for tests and practice."),
+    "serve-archive": ("serve_archive", "A small archive on this machine, to practise with."),
     "schema": ("schema", "Write the schema and the documentation of settings, tables and flags."),
 }
 

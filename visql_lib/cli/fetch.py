@@ -14,13 +14,13 @@ from visql_lib.cli.common import settings_of, step
 
 if TYPE_CHECKING:
     from visql_lib.archives.euclid import Listing
-    from visql_lib.cli.fetch_plan import Plan
+    from visql_lib.cli.fetch_plan import FetchPlan
     from visql_lib.cli.fetch_run import Outcome
     from visql_lib.config import Settings
 
 log = logging.getLogger(__name__)
 
-_CLOCK = 3600.0  # s: a larger difference of the clocks is worth a word
+_CLOCK = 3600.0  # s: a larger difference of the clocks is worth a warning
 
 
 def _month(_context: click.Context, _parameter: click.Parameter, text: str | None) -> str | None:
@@ -34,13 +34,13 @@ def _month(_context: click.Context, _parameter: click.Parameter, text: str | Non
 
 @step(
     "fetch",
-    """Load from the archive what is missing in the raw folders, newest first.
+    """Download the frames that are missing in the raw folders, newest first.
 
-    By default asks for what the archive got within fetch.days. Frames are unpacked as
+    By default those that the archive got within fetch.days. Frames are unpacked as
     they arrive, checked, and put into a subfolder per month of fetch.folder. A
-    download that broke goes on where it stopped. What the archive has is listed in
+    broken download is resumed. The products of the archive are listed in
     {results}/archive_names.parquet and le1-vs-iws.txt. Passwords come from netrc or
-    a keyring. Exit code 1 if something failed; the rest is loaded nevertheless.""",
+    a keyring. Exit code 1 if something failed; the rest is downloaded nevertheless.""",
     "visql fetch --month 202407 --max 10",
 )
 @click.option("--month", metavar="YYYYMM", callback=_month, help="Frames observed in this month.")
@@ -50,8 +50,8 @@ def _month(_context: click.Context, _parameter: click.Parameter, text: str | Non
     metavar="DATE",
     help="Frames the archive got since this day.",
 )
-@click.option("--dry-run", is_flag=True, help="Say what would be loaded; write nothing.")
-@click.option("--max", "most", type=click.IntRange(1), metavar="N", help="Load N frames at most.")
+@click.option("--dry-run", is_flag=True, help="Print what would be downloaded; write nothing.")
+@click.option("--max", "most", type=click.IntRange(1), metavar="N", help="Download N frames at most.")
 @click.option("--again", is_flag=True, help="Also frames that were dropped, or found broken within a day.")
 def command(
     month: str | None,
@@ -61,7 +61,7 @@ def command(
     again: bool,
     config: Path | None,
 ) -> None:
-    """Ask, load, write."""
+    """Query, download, write."""
     from visql_lib.archives.errors import ArchiveError
 
     if month and since:
@@ -72,7 +72,7 @@ def command(
     )
     click.echo(outcome.summary)
     if outcome.failures:
-        raise ArchiveError(outcome.complaint)
+        raise ArchiveError(outcome.failure_summary)
 
 
 def fetch_frames(
@@ -85,7 +85,7 @@ def fetch_frames(
     again: bool = False,
     now: datetime | None = None,
 ) -> Outcome:
-    """Load what is missing.
+    """Download the frames that are missing.
 
     Parameters
     ----------
@@ -93,34 +93,34 @@ def fetch_frames(
         Of the archive, the raw folders, the results.
     month, since : optional
         Frames observed in a month YYYYMM, or that the archive got since a day; else
-        those of ``fetch.days`` and all that was left over.
+        those of ``fetch.days`` and all that were left over.
     most : int, optional
         Instead of ``fetch.max_files``.
     dry_run : bool
-        Only look.
+        Download and write nothing.
     again : bool
-        Also what was dropped, or was broken a while ago.
+        Also frames that were dropped, or were broken a while ago.
     now : datetime, optional
         The time, UTC.
 
     Returns
     -------
     Outcome
-        Its failures are told as lines; none of them cost another frame.
+        With a line per failure; none of them costs another frame.
 
     Raises
     ------
     ConfigError
-        If folders or passwords are not as they should be.
+        If folders or passwords are missing or not safe.
     ArchiveError
-        If the archive gave no list.
+        If the archive sent no list.
     """
     from visql_lib.archives.credentials import Credentials
     from visql_lib.archives.euclid import query_archive
     from visql_lib.archives.retry import RetryPolicy
     from visql_lib.archives.web import ArchiveClient, check_configured_url
-    from visql_lib.cli.fetch_plan import Plan
-    from visql_lib.cli.fetch_run import Outcome, Run
+    from visql_lib.cli.fetch_plan import FetchPlan
+    from visql_lib.cli.fetch_run import Downloads, Outcome
     from visql_lib.steps.fetch import month_start, query_since
     from visql_lib.tables.archive_names import read_names
 
@@ -129,25 +129,25 @@ def fetch_frames(
     known, done = read_names(Path(settings.results))
     first = month_start(month) if month else query_since(now, settings.fetch.days, done, since)
     credentials = Credentials(settings.fetch)
-    for url in (settings.fetch.query_url, settings.fetch.file_url):  # complain before anything is asked
+    for url in (settings.fetch.query_url, settings.fetch.file_url):  # before any request
         check_configured_url(url)
         credentials.of(url)
     policy = RetryPolicy.from_settings(settings.fetch)
     client = ArchiveClient(credentials, policy, settings.network.proxy)
     listing = query_archive(first, settings.fetch, client)
-    _say_clock(listing)
+    _warn_of_clock(listing)
     outcome = Outcome(f"{month or 'since ' + str(first)}", dry_run)
     outcome.failures += [f"the archive lists {name!r}, which is no file name" for name in listing.refused]
-    plan = Plan.of(settings, folder, listing, known, month, again, now)
+    plan = FetchPlan.of(settings, folder, listing, known, month, again, now)
     outcome.counts = Counter(row.state for row in plan.rows.values())
-    wanted = plan.wanted[: most or settings.fetch.max_files]
-    outcome.left = len(plan.wanted) - len(wanted)
+    chosen = plan.missing[: most or settings.fetch.max_files]
+    outcome.left = len(plan.missing) - len(chosen)
     if dry_run:
-        outcome.would = [product.exposure for product in wanted]
+        outcome.planned = [product.exposure for product in chosen]
         return outcome
     _write(settings, plan, None)
-    if wanted:
-        Run(settings, folder, client, plan, outcome).load(wanted)
+    if chosen:
+        Downloads(settings, folder, client, plan, outcome).run(chosen)
     complete = month is None and since is None
     until = (done or datetime.combine(first, datetime.min.time(), UTC)) if plan.unfinished else now
     _write(settings, plan, until if complete else None)
@@ -155,16 +155,15 @@ def fetch_frames(
 
 
 def _folder(settings: Settings) -> Path:
-    """Return where frames go; complain about folders that are not there.
+    """Find the folder of new frames; refuse to work while a raw folder is missing.
 
-    A raw folder that is missing may be a disk that is not mounted: everything would be
-    loaded again.
+    It may be a disk that is not mounted: everything would be downloaded again.
     """
     from visql_lib.errors import ConfigError
     from visql_lib.steps.fetch import is_inside
 
     if settings.fetch.source != "euclid":
-        raise ConfigError("fetch.source is none: set it to euclid to load frames from the archive")
+        raise ConfigError("fetch.source is none: set it to euclid to download frames from the archive")
     raw = [Path(name) for name in settings.raw]
     for place in raw:
         if not place.is_dir():
@@ -177,15 +176,15 @@ def _folder(settings: Settings) -> Path:
     return folder
 
 
-def _say_clock(listing: Listing) -> None:
+def _warn_of_clock(listing: Listing) -> None:
     if abs(listing.clock_offset) > _CLOCK:
         word = "ahead of" if listing.clock_offset > 0 else "behind"
         log.warning("our clock is %.0f h %s the archive's", abs(listing.clock_offset) / 3600, word)
 
 
-def _write(settings: Settings, plan: Plan, done: datetime | None) -> None:
+def _write(settings: Settings, plan: FetchPlan, done: datetime | None) -> None:
     from visql_lib.cli.frame_pass import provenance
     from visql_lib.tables.archive_names import merge_names
 
-    asked = settings.fetch.model_dump(mode="json", include={"source"})
-    merge_names(Path(settings.results), plan.rows.values(), done=done, **provenance("fetch", [], asked))
+    used = settings.fetch.model_dump(mode="json", include={"source"})
+    merge_names(Path(settings.results), plan.rows.values(), done=done, **provenance("fetch", [], used))

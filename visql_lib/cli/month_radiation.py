@@ -1,4 +1,4 @@
-"""`visql month-radiation`: the particles of a month's exposures -> rates, status, where light leaks in."""
+"""`visql month-radiation`: the particles of a month's exposures -> rates, status, light leaks."""
 
 from __future__ import annotations
 

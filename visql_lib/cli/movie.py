@@ -46,7 +46,7 @@ _NOTHING_SECONDS = 2.0  # of a movie without exposures
     metavar="TABLE",
     help="Angles to the Sun; may be given several times. Where missing, those of the sheet.",
 )
-@click.option("--cache", type=FOLDER, required=True, metavar="FOLDER", help="Where days are kept.")
+@click.option("--cache", type=FOLDER, required=True, metavar="FOLDER", help="Folder of the encoded days.")
 @click.option(
     "--last-days",
     type=click.FloatRange(min=0),
@@ -67,7 +67,7 @@ def command(
 ) -> None:
     """Find the exposures, draw what is new, encode."""
     from visql_lib.frames.instrument import load_instrument
-    from visql_lib.movies.encode import packed, write_movie
+    from visql_lib.movies.encode import encode_piece, write_movie
     from visql_lib.movies.frames import GoesDays, Pieces, movie_exposures, read_angles
 
     settings = settings_of(config)
@@ -80,7 +80,7 @@ def command(
     if not exposures:
         nothing = pieces.canvas.draw_nothing(f"no exposure in {', '.join(sheet.stem for sheet in sheets)}")
         frames = repeat(nothing, max(1, round(rate * _NOTHING_SECONDS)))
-        write_movie([packed(frames, pieces.size, rate)], rate, output, sheets)
+        write_movie([encode_piece(frames, pieces.size, rate)], rate, output, sheets)
         return
     inputs = [*sheets, *tables, *series]
     with pieces.locked(exposures), progress(output.name, len(exposures)) as advance:
@@ -98,10 +98,10 @@ def command(
 
 
 def _files(paths: Iterable[Path]) -> list[Path]:
-    """Return the files themselves and those of the folders; a missing one does not cost the movie."""
+    """List the files and those of the folders; a missing one is left out with a warning."""
     found: list[Path] = []
     for path in paths:
         if not path.exists():
-            log.warning("%s: is not there", path)
+            log.warning("%s: does not exist", path)
         found += sorted(path.glob("*.parquet")) if path.is_dir() else [path] if path.exists() else []
     return found

@@ -1,4 +1,4 @@
-"""Frames -> an H.264 movie that browsers play, by the encoder imageio-ffmpeg brings along."""
+"""Frames -> an H.264 movie that browsers play, with the encoder of imageio-ffmpeg."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from visql_lib.movies.errors import MovieError
 from visql_lib.tables.provenance import sign_mp4
 
 _QUALITY = 20  # x264's constant rate factor: letters stay sharp
-_SECONDS_BETWEEN_KEYS = 2.0  # so that one can jump about in the movie
+_SECONDS_BETWEEN_KEYS = 2.0  # s; between them one can jump in the movie
 _PLAIN = "-hide_banner -loglevel error -y"
 _BITEXACT = "-fflags +bitexact -flags:v +bitexact"
-_SAID = 600  # last characters of the encoder's complaint that are passed on
+_TAIL = 600  # last characters of the encoder's messages that are quoted
 
 
 def encoder() -> str:
-    """Return the path of the encoder.
+    """Find the encoder.
 
     Raises
     ------
@@ -39,13 +39,15 @@ def encoder() -> str:
         raise MovieError(f"no encoder of movies: {error} (install imageio-ffmpeg with its binary)") from error
 
 
-def packed(frames: Iterable[NDArray[np.uint8]], size: tuple[int, int], frames_per_second: float) -> bytes:
-    """Return a piece of a movie; the same frames give the same bytes on one machine.
+def encode_piece(
+    frames: Iterable[NDArray[np.uint8]], size: tuple[int, int], frames_per_second: float
+) -> bytes:
+    """Encode a piece of a movie; the same frames give the same bytes on one machine.
 
     Parameters
     ----------
     frames : iterable of arrays of uint8, shape (height, width, 4)
-        Red, green, blue, and what is not looked at; read one at a time.
+        Red, green, blue, and an unused channel; read one at a time.
     size : (int, int)
         Width and height [px], both even.
     frames_per_second : float
@@ -62,7 +64,7 @@ def packed(frames: Iterable[NDArray[np.uint8]], size: tuple[int, int], frames_pe
     """
     with tempfile.TemporaryFile() as stream:
         shape = (size[1], size[0], 4)
-        _run(_packing(size, frames_per_second), (_raw(frame, shape) for frame in frames), stream)
+        _run(_encoding(size, frames_per_second), (_raw(frame, shape) for frame in frames), stream)
         stream.seek(0)
         return stream.read()
 
@@ -75,13 +77,13 @@ def write_movie(
     Parameters
     ----------
     pieces : iterable of bytes
-        What `packed` returned, at least one.
+        From `encode_piece`, at least one.
     frames_per_second : float
-        As the pieces were made for.
+        The one the pieces were encoded for.
     path : Path
         The .mp4; written under a temporary name and renamed.
     inputs : sequence of Path, optional
-        What the frames were drawn from, for the movie's record.
+        The tables the frames were drawn from, for the movie's record.
 
     Raises
     ------
@@ -96,7 +98,7 @@ def write_movie(
         sign_mp4(temporary, path, {"movies": STAGES["movies"]}, inputs)
 
 
-def _packing(size: tuple[int, int], rate: float) -> list[str]:
+def _encoding(size: tuple[int, int], rate: float) -> list[str]:
     width, height = size
     source = f"-f rawvideo -pix_fmt rgb0 -s {width}x{height} -r {rate:g} -i -"
     # RGB becomes the colours of HDTV, and the stream says so: players assume them at this size.
@@ -123,10 +125,12 @@ def _raw(frame: NDArray[np.uint8], shape: tuple[int, int, int]) -> memoryview:
 
 
 def _run(command: list[str], content: Iterable[bytes | memoryview], output: IO[bytes] | None = None) -> None:
-    """Give the encoder what it reads, one part after the other."""
-    with tempfile.TemporaryFile() as said:
+    """Run the encoder on some content, one part after the other."""
+    with tempfile.TemporaryFile() as messages:
         try:
-            process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=output or said, stderr=said)
+            process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=output or messages, stderr=messages
+            )
         except OSError as error:
             raise MovieError(f"{command[0]}: the encoder does not start ({error.strerror})") from error
         fed = False
@@ -138,21 +142,21 @@ def _run(command: list[str], content: Iterable[bytes | memoryview], output: IO[b
                 process.kill()
                 process.wait()
         if (code := process.wait()) != 0 or not whole:
-            raise MovieError(f"the encoder failed (exit code {code}): {_end_of(said)}")
+            raise MovieError(f"the encoder failed (exit code {code}): {_end_of(messages)}")
 
 
 def _feed(process: subprocess.Popen[bytes], content: Iterable[bytes | memoryview]) -> bool:
-    """Write everything to the encoder; return whether it took it."""
+    """Write everything to the encoder; return whether it accepted all."""
     assert process.stdin is not None
     try:
         with process.stdin as pipe:
             for part in content:
                 pipe.write(part)
-    except BrokenPipeError:  # it died; what it said tells why
+    except BrokenPipeError:  # it ended; its messages give the reason
         return False
     return True
 
 
-def _end_of(said: IO[bytes]) -> str:
-    said.seek(0)
-    return said.read().decode(errors="replace").strip()[-_SAID:] or "it said nothing"
+def _end_of(messages: IO[bytes]) -> str:
+    messages.seek(0)
+    return messages.read().decode(errors="replace").strip()[-_TAIL:] or "without a message"

@@ -1,4 +1,4 @@
-"""What goes wrong with movies."""
+"""The errors of movies."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ _COLOURS = (-0.35, 0.0, 0.35)
 
 @lru_cache(maxsize=2)
 def diffraction_image(facts: SimulationFacts, scale: float) -> NDArray:
-    """Return the image of a star through the empty aperture, mean over the band.
+    """Compute the image of a star through the empty aperture, mean over the band.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ def diffraction_image(facts: SimulationFacts, scale: float) -> NDArray:
 
 
 def _aperture(facts: SimulationFacts, step: float) -> NDArray:
-    """Return the open part of the aperture, sampled at `step` [m]."""
+    """Compute the open part of the aperture, sampled at `step` [m]."""
     outer = facts.mirror_diameter / 2
     half = int(np.ceil(outer / step)) + 1
     axis = (np.arange(-half, half + 1) * step).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Which raw frames of an archive are wanted: names understood, versions sorted out, newest first."""
+"""Selection of raw frames of an archive: names parsed, versions compared, newest first."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-MARGIN = timedelta(days=2)  # asked for in addition: clocks, ours or the archive's, may be wrong by a day
-_GROWING = 3600.0  # s; a file of others is not called broken before
+MARGIN = timedelta(days=2)  # queried in addition: clocks, ours or the archive's, may be wrong by a day
+_GROWING = 3600.0  # s; a younger file may still grow, and is not called broken
 
 
 @dataclass(frozen=True)
-class Product:
-    """One product of the archive, its names understood.
+class ArchiveProduct:
+    """One product of the archive, with its names parsed.
 
     ``name`` and ``raw`` are the archive's and the raw file's names as listed,
-    ``exposure`` the stem VISQL gives it.
+    ``exposure`` its stem in VISQL.
     """
 
     name: str
     raw: str
     archive: ArchiveName
     exposure: str
-    start: datetime  # UTC, as the name of the raw file has it
+    start: datetime  # UTC, from the name of the raw file
 
     @property
     def month(self) -> str:
@@ -43,7 +43,7 @@ class Product:
 
     @property
     def identity(self) -> tuple[str, int]:
-        """What all versions of an exposure share."""
+        """A key that all versions of an exposure share."""
         return self.exposure.rpartition(".bin_")[0], self.archive.exposure
 
     @property
@@ -53,29 +53,29 @@ class Product:
 
     @property
     def rank(self) -> tuple[int, tuple[int, ...], str]:
-        """Larger for a newer version."""
+        """A sort key, larger for a newer version."""
         numbers = tuple(int(n) for n in self.archive.processing.split("."))
         return self.archive.version, numbers, self.name
 
 
-def understand(listed: Iterable[ListedProduct]) -> tuple[list[Product], list[str]]:
-    """Return products whose names are those of raw frames, and the archive names of the others."""
-    products, odd = [], []
+def parse_products(listed: Iterable[ListedProduct]) -> tuple[list[ArchiveProduct], list[str]]:
+    """Parse the names of raw frames; returns their products, and the archive names of the others."""
+    products, others = [], []
     for item in listed:
         try:
             archive = ArchiveName.parse(item.archive)
             local = RawName.parse(archive.local_stem(item.raw))
         except NameFormatError as error:
             log.debug("%s", error)
-            odd.append(item.archive)
+            others.append(item.archive)
             continue
-        products.append(Product(item.archive, item.raw, archive, local.stem, local.start))
-    return products, odd
+        products.append(ArchiveProduct(item.archive, item.raw, archive, local.stem, local.start))
+    return products, others
 
 
-def newest_versions(products: Iterable[Product]) -> tuple[list[Product], list[Product]]:
-    """Return the newest version of every exposure, the newest exposure first, and all older versions."""
-    best: dict[tuple[str, int], Product] = {}
+def newest_versions(products: Iterable[ArchiveProduct]) -> tuple[list[ArchiveProduct], list[ArchiveProduct]]:
+    """Separate the newest version of every exposure, the newest exposure first, from all older versions."""
+    best: dict[tuple[str, int], ArchiveProduct] = {}
     older = []
     for product in products:
         other = best.setdefault(product.identity, product)
@@ -88,9 +88,9 @@ def newest_versions(products: Iterable[Product]) -> tuple[list[Product], list[Pr
 
 
 def query_since(now: datetime, days: float, last: datetime | None, explicit: date | None = None) -> date:
-    """Return the day from which on the archive is asked.
+    """Choose the first day of a query.
 
-    So many days ago, or when it was asked last if that is longer ago, less a margin: a
+    So many days ago, or the day of the last query if that is longer ago, less a margin: a
     machine that was off, or whose clock is wrong by a day, loses no frames. A day that
     the user gives is taken as it is.
     """
@@ -103,25 +103,25 @@ def query_since(now: datetime, days: float, last: datetime | None, explicit: dat
 
 
 def month_start(month: str) -> date:
-    """Return the day from which on the archive may have got frames of a month, with a margin."""
+    """Compute the first day on which the archive may have got frames of a month, with a margin."""
     return (datetime.strptime(month, "%Y%m").replace(tzinfo=UTC) - MARGIN).date()
 
 
 @dataclass(frozen=True)
-class Found:
-    """A raw frame in a folder; broken: empty, or no whole number of FITS blocks, and not just growing."""
+class LocalFrame:
+    """A raw frame in a folder; broken: empty or no whole number of FITS blocks, and not still growing."""
 
     path: Path
     broken: bool
 
 
-def frames_in(folders: Sequence[Path], suffixes: Sequence[str], now: float) -> dict[str, Found]:
-    """Return the raw frames in folders and their subfolders, by exposure.
+def frames_in(folders: Sequence[Path], suffixes: Sequence[str], now: float) -> dict[str, LocalFrame]:
+    """Find the raw frames in folders and their subfolders, by exposure.
 
-    A link counts even if what it points to is away: that is a disk that is not
-    mounted, not a frame that was lost.
+    A link counts even if its target is missing: that is a disk that is not mounted,
+    not a frame that was lost.
     """
-    found: dict[str, Found] = {}
+    found: dict[str, LocalFrame] = {}
     for path in _files(folders):
         if path.name.startswith(".") or not path.name.endswith(tuple(suffixes)):
             continue
@@ -131,7 +131,7 @@ def frames_in(folders: Sequence[Path], suffixes: Sequence[str], now: float) -> d
             continue
         known = found.get(stem)
         if known is None or known.broken:
-            found[stem] = Found(path, _is_broken(path, now))
+            found[stem] = LocalFrame(path, _is_broken(path, now))
     return found
 
 
@@ -150,25 +150,25 @@ def _files(folders: Iterable[Path]) -> Iterator[Path]:
 def _is_broken(path: Path, now: float) -> bool:
     try:
         state = path.stat()
-    except OSError:  # a link to what is away
+    except OSError:  # a link without a target
         return False
-    odd = path.name.endswith(".fits") and state.st_size % 2880 != 0
-    return (state.st_size == 0 or odd) and abs(now - state.st_mtime) > _GROWING
+    cut_off = path.name.endswith(".fits") and state.st_size % 2880 != 0
+    return (state.st_size == 0 or cut_off) and abs(now - state.st_mtime) > _GROWING
 
 
 def is_inside(folder: Path, others: Collection[Path]) -> bool:
-    """Tell whether a folder is one of others, or below one of them."""
+    """Check that a folder is one of others, or below one of them."""
     real = folder.resolve()
     return any(real.is_relative_to(other.resolve()) for other in others)
 
 
-def target_of(folder: Path, product: Product) -> Path:
-    """Return where a frame is put: a subfolder per month, ``.fits``."""
+def target_of(folder: Path, product: ArchiveProduct) -> Path:
+    """Name the file of a frame: a subfolder per month, ``.fits``."""
     return folder / product.month / f"{product.exposure}.fits"
 
 
-def kept_name(target: Path, version: str) -> Path:
-    """Return what an older file of the same name is called when a newer one takes its place.
+def old_version_path(target: Path, version: str) -> Path:
+    """Name the older file of the same name that a newer one replaces.
 
     It does not end like a raw frame, so nothing takes it for one.
     """
