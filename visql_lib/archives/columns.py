@@ -78,7 +78,7 @@ def star_columns(raw: Mapping[str, NDArray], where: str, units: Mapping[str, Any
     where : str
         Names the table in error messages.
     units : mapping, optional
-        Of the columns, by the same names, as the table says them; deg, mas/yr and mag
+        Of the columns, by the same names, as given in the table; deg, mas/yr and mag
         where it does not.
 
     Returns

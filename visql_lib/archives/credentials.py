@@ -122,7 +122,7 @@ class Credentials:
                 f"{path}: can be read by others, so it is not used; run `chmod 600 {path}`"
             )
         if state.st_uid not in (os.geteuid(), 0) and os.geteuid() != 0:
-            raise CredentialsError(f"{path}: belongs to somebody else, so it is not used")
+            raise CredentialsError(f"{path}: belongs to another user, so it is not used")
         try:
             return netrc.netrc(str(path))
         except netrc.NetrcParseError as error:  # its message shows words of the file, perhaps the password

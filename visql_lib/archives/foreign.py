@@ -32,7 +32,7 @@ def plain_columns(
     names : mapping of str
         Our names of columns to the names there.
     units : mapping
-        Their units, as the table says: texts or astropy's; a column that is not in it
+        Their units in the table: texts or astropy's; a column that is not in it
         is taken to be in ours.
     where : str
         Names the table in error messages.

@@ -20,8 +20,8 @@ from visql_lib.config.network_settings import ENVIRONMENT
 if TYPE_CHECKING:
     from visql_lib.config import GoesSettings
 
-    Series = dict[str, NDArray]
-    Fetch = Callable[[int, str], tuple[Series, GoesName] | None]
+    FluxSeries = dict[str, NDArray]
+    Fetch = Callable[[int, str], tuple[FluxSeries, GoesName] | None]
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ class GoesDayFlux:
         Time of the query, UTC.
     """
 
-    columns: Series
+    columns: FluxSeries
     state: str
     reason: str
     satellite: str = ""
@@ -63,7 +63,7 @@ class GoesDayFlux:
 
 @dataclass(frozen=True)
 class _Candidate:
-    series: Series
+    series: FluxSeries
     name: GoesName
     source: str
 
@@ -198,12 +198,12 @@ def _from_files(
         return
     order = [*PRODUCTS, *_ONE_SECOND]
     named = [(name, path) for path in folder.rglob("*.nc") if (name := parse_name(path.name))]
-    wanted = [
+    candidates = [
         (satellites.index(n.satellite), order.index(n.product), tuple(-v for v in n.version), str(path))
         for n, path in named
         if n.day == day and n.satellite in satellites
     ]
-    for *_, path in sorted(wanted):
+    for *_, path in sorted(candidates):
         name = parse_name(Path(path).name)
         try:
             if name is not None:
@@ -213,7 +213,7 @@ def _from_files(
             causes.append(str(error))
 
 
-def _cut(series: Series, day: date, where: str) -> Series:
+def _cut(series: FluxSeries, day: date, where: str) -> FluxSeries:
     """Select the samples of a day, in order of time."""
     start = np.datetime64(day, "us")
     keep = (series["TIME"] >= start) & (series["TIME"] < start + np.timedelta64(1, "D"))

@@ -161,10 +161,10 @@ def _fills(variable: netCDF4.Variable) -> list[Any]:
 
 
 def _known(file: netCDF4.Dataset, name: str, path: Path) -> NDArray[np.floating]:
-    """Return the numbers of a variable as they are meant, NaN where there is none.
+    """Read the numbers of a variable, NaN where there is none.
 
-    Programs that write a file again may pack a variable: what is stored is then an
-    integer, to be scaled and shifted.
+    Programs that rewrite a file may pack a variable: the stored integers are then
+    scaled and shifted.
     """
     stored = _numbers(file, name, path)
     variable = file.variables[name]

@@ -77,7 +77,7 @@ def fetch_file(
     PassingError
         If there is no valid response after all attempts.
     SourceError
-        If it refuses, or gives nothing but damaged or vanishing files.
+        If it refuses, or sends nothing but damaged or vanishing files.
     """
     url = f"{folder_url(satellite, product, settings)}/{day:%Y}/{day:%m}"
     failure: SourceError | None = None

@@ -43,7 +43,7 @@ def no_progress(error: TransientError) -> bool:
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """How often a request is repeated, after which delays, and how long one attempt may take.
+    """Rules for repeating a request: attempts, delays between them, and the time for one attempt.
 
     Attributes
     ----------
@@ -88,7 +88,7 @@ class RetryPolicy:
             Raises a `TransientError` where another attempt may succeed.
         progress : callable, optional
             Called after each failed attempt with its error; where it returns true, the
-            attempts are counted anew.
+            attempts are counted from the start.
         sleep : callable, optional
             Waits for so long [s].
 

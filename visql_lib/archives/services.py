@@ -72,7 +72,7 @@ def query_vizier(tile: int, settings: GaiaSettings, locks: Path, proxy: str = EN
         stars, overflow = read_answer(response.body(), settings.vizier_url)
         if overflow:
             raise SourceError(
-                f"{settings.vizier_url}: gives only {len(stars['RA'])} stars, and has more; raise gaia.nside"
+                f"{settings.vizier_url}: sends only {len(stars['RA'])} stars, and has more; raise gaia.nside"
             )
         return stars
 
@@ -100,7 +100,7 @@ def query_tap(tile: int, settings: GaiaSettings, locks: Path, proxy: str = ENVIR
             return joined(pages)
         pages.append(page)
         last = int(page["SOURCE_ID"][-1])
-    raise SourceError(f"{settings.tap_url}: gives only a few stars at a time; raise gaia.nside")
+    raise SourceError(f"{settings.tap_url}: sends only a few stars at a time; raise gaia.nside")
 
 
 def _tap_page(tile: int, last: int, settings: GaiaSettings, locks: Path, proxy: str) -> Columns:
@@ -184,6 +184,6 @@ def query_service(
             raise SourceError(f"{down.read_text()}; no further request for {settings.rest:g} s since then")
         try:
             return policy.call(once)
-        except TransientError as error:  # or every tile of a month would wait for it anew
+        except TransientError as error:  # or every tile of a month would wait for it again
             down.write_text(str(error))
             raise

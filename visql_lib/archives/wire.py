@@ -42,7 +42,7 @@ def read_answer(body: bytes, where: str) -> tuple[Columns, bool]:
     stars : dict of arrays
         See `visql_lib.archives.columns.star_columns`. Possibly without a row.
     overflow : bool
-        The service says that it has more rows than it gave.
+        The service has more rows than it sent, as it says.
 
     Raises
     ------
@@ -137,9 +137,9 @@ def _read_json(body: bytes, where: str) -> dict[str, NDArray]:
         rows = document["data"]
         if any(len(row) != len(names) for row in rows):
             raise ValueError("rows of another length than the list of columns")
-        wanted = list(known_columns(names).values()) or names
+        needed = list(known_columns(names).values()) or names
         return {
-            name: _json_column([row[i] for row in rows]) for i, name in enumerate(names) if name in wanted
+            name: _json_column([row[i] for row in rows]) for i, name in enumerate(names) if name in needed
         }
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise TransientError(

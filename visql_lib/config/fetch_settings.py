@@ -11,19 +11,21 @@ class FetchSettings(Section):
     source: str = setting(
         "none",
         None,
-        "Where new frames come from: euclid, or none (the raw folders are filled by others).",
+        "Source of new frames: euclid, or none (the raw folders are filled by others).",
         pattern="^(euclid|none)$",
     )
     query_url: str = setting("https://eas-dps-rest-ops.esac.esa.int", None, "The archive's query service.")
     file_url: str = setting("https://euclidsoc.esac.esa.int", None, "The archive's file service.")
-    folder: str = setting("", None, "Where frames are put; empty: the first raw folder.")
-    days: float = setting(14.0, "d", "Frames the archive got within so long are asked for.", gt=0)
+    folder: str = setting("", None, "Folder of new frames; empty: the first raw folder.")
+    days: float = setting(14.0, "d", "Frames that the archive got within so long are fetched.", gt=0)
     parallel: int = setting(2, None, "Downloads at once.", ge=1, le=8)
     max_files: int = setting(99, None, "Downloads of one run at most.", ge=1)
     min_free: float = setting(500.0, "Gbyte", "Downloads stop when less space than this would be left.", ge=0)
-    timeout: float = setting(120.0, "s", "A server that is silent for so long has failed.", gt=0)
-    attempts: int = setting(5, None, "Times a query or a file is tried.", ge=1)
-    backoff: float = setting(5.0, "s", "First pause between attempts; it doubles.", ge=0)
+    timeout: float = setting(120.0, "s", "A server that sends nothing for so long has failed.", gt=0)
+    attempts: int = setting(5, None, "Attempts at a query, and in a row without progress at a file.", ge=1)
+    backoff: float = setting(
+        5.0, "s", "Delay before the second attempt; each further one is twice as long.", ge=0
+    )
     netrc: str = setting("", None, "Password file; empty: .netrc in the home folder.")
     keyring: bool = setting(
         False, None, "Take credentials from the system's keyring before the password file."
@@ -37,8 +39,8 @@ class WatchSettings(Section):
     """The live mode, `visql watch`."""
 
     interval: float = setting(10.0, "min", "Time between two looks.", gt=0)
-    target: str = setting("month", None, "Snakemake target that is made.", pattern="^[a-z_]+$")
-    cores: int = setting(0, None, "Cores given to Snakemake; 0: all.", ge=0)
+    target: str = setting("month", None, "Target of Snakemake.", pattern="^[a-z_]+$")
+    cores: int = setting(0, None, "Cores for Snakemake; 0: all.", ge=0)
     profile: str = setting("", None, "Snakemake profile; empty: the default one.")
     stale_after: float = setting(
         60.0,

@@ -1,4 +1,4 @@
-"""Settings of the way to the servers outside."""
+"""Settings of the connection to servers outside."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _proxy(text: str) -> str:
 
 
 class NetworkSettings(Section):
-    """The way to the archive, the services and those who are told; no result depends on it."""
+    """The connection to the archive, the services and the recipients of alerts; no result depends on it."""
 
     recorded: ClassVar[bool] = False
 

@@ -34,7 +34,7 @@ class RadiationSettings(Section):
 
 
 class Satellite(NamedTuple):
-    """A GOES satellite and the days (UTC, both included) it is asked for."""
+    """A GOES satellite and the days (UTC, both included) for which its data are used."""
 
     number: int
     first: date
@@ -42,12 +42,12 @@ class Satellite(NamedTuple):
 
 
 def satellite_of(text: str) -> Satellite:
-    """Return what ``"16 2017-02-07 2025-04-06"`` says: number, first day, last day (may be left out).
+    """Parse a text such as ``"16 2017-02-07 2025-04-06"``: number, first day, last day (may be left out).
 
     Raises
     ------
     ValueError
-        If it says nothing of the kind.
+        If it is not such a text.
     """
     number, *days = text.split()
     if not number.isdecimal() or len(days) > 2:
@@ -60,7 +60,7 @@ class GoesSettings(Section):
     """The X-ray flux of the Sun, as the GOES satellites measure it, one series per day."""
 
     sources: Annotated[tuple[str, ...], BeforeValidator(names_in)] = setting(
-        ("server",), None, "Where a day is asked for, in this order: folder, server; none: no GOES."
+        ("server",), None, "Sources of a day, in this order: folder, server; none: no GOES."
     )
     folder: str = setting("", None, "netCDF files the user already has, for the source folder.")
     url: str = setting(
@@ -71,19 +71,23 @@ class GoesSettings(Section):
     satellites: Annotated[tuple[str, ...], BeforeValidator(names_in)] = setting(
         ("16 2017-02-07 2025-04-06", "19 2025-04-07", "18 2023-01-04"),
         None,
-        "Satellites in the order they are asked for: NUMBER [FIRST-DAY [LAST-DAY]].",
+        "Satellites in order of preference: NUMBER [FIRST-DAY [LAST-DAY]].",
     )
     final_after: float = setting(
         30.0,
         "d",
-        "A day this old is final; a younger one is asked for again.",
+        "A day this old is final; a younger one is fetched again.",
         ge=0,
     )
-    refresh: float = setting(3.0, "h", "A day that is not final is asked for again after so long.", ge=0)
-    timeout: float = setting(60.0, "s", "A server that is silent for so long has failed.", gt=0)
-    attempts: int = setting(4, None, "Times a server is asked before the next source is.", ge=1)
-    backoff: float = setting(2.0, "s", "First pause between attempts; it doubles.", ge=0)
-    rest: float = setting(600.0, "s", "A server that failed all attempts is not asked for so long.", ge=0)
+    refresh: float = setting(3.0, "h", "A day that is not final is fetched again after so long.", ge=0)
+    timeout: float = setting(60.0, "s", "A server that sends nothing for so long has failed.", gt=0)
+    attempts: int = setting(4, None, "Attempts at a request before the next source.", ge=1)
+    backoff: float = setting(
+        2.0, "s", "Delay before the second attempt; each further one is twice as long.", ge=0
+    )
+    rest: float = setting(
+        600.0, "s", "After all attempts failed, no request is sent to the server for so long.", ge=0
+    )
     hours: float = setting(12.0, "h", "The picture shows so long before and after an exposure.", gt=0, le=24)
 
     @field_validator("sources")

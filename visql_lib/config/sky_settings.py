@@ -18,7 +18,7 @@ class GaiaSettings(Section):
     sources: Annotated[tuple[str, ...], BeforeValidator(one_or_more)] = setting(
         ("vizier", "tap"),
         None,
-        "Where a missing tile is asked for, in this order: folder, vizier, tap; none: no match with Gaia.",
+        "Sources of a missing tile, in this order: folder, vizier, tap; none: no match with Gaia.",
     )
     folder: str = setting(
         "", None, "Catalogue files the user already has (FITS, Parquet, CSV, VOTable), for the source folder."
@@ -26,19 +26,24 @@ class GaiaSettings(Section):
     vizier_url: str = setting(
         "https://vizier.cds.unistra.fr/viz-bin/votable", None, "VizieR's VOTable service."
     )
-    vizier_catalogue: str = setting("I/355/gaiadr3", None, "Catalogue asked for at VizieR.")
+    vizier_catalogue: str = setting("I/355/gaiadr3", None, "Catalogue of VizieR.")
     tap_url: str = setting(
         "https://gea.esac.esa.int/tap-server/tap/sync", None, "The Gaia archive's TAP service."
     )
-    tap_table: str = setting("gaiadr3.gaia_source", None, "Table asked for at the TAP service.")
+    tap_table: str = setting("gaiadr3.gaia_source", None, "Table of the TAP service.")
     nside: int = setting(
         32, None, "HEALPix parameter of the tiles; 32 gives tiles of 1.8 deg.", ge=1, le=1024
     )
-    timeout: float = setting(120.0, "s", "A service that is silent for so long has failed.", gt=0)
-    attempts: int = setting(4, None, "Times a service is asked before the next one is.", ge=1)
-    backoff: float = setting(2.0, "s", "First pause between attempts; it doubles.", ge=0)
+    timeout: float = setting(120.0, "s", "A service that sends nothing for so long has failed.", gt=0)
+    attempts: int = setting(4, None, "Attempts at a query before the next source.", ge=1)
+    backoff: float = setting(
+        2.0, "s", "Delay before the second attempt; each further one is twice as long.", ge=0
+    )
     rest: float = setting(
-        600.0, "s", "A service that failed all attempts is not asked again for so long, for any tile.", ge=0
+        600.0,
+        "s",
+        "After all attempts failed, no query is sent to a service for so long, for any tile.",
+        ge=0,
     )
     radius: float = setting(0.6, "deg", "Radius around the boresight within which stars are used.", gt=0)
     faintest: float = setting(21.0, "mag", "Limit in G.")

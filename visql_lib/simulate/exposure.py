@@ -81,14 +81,14 @@ class SimulatedExposure:
             raise SimulationError(f"blank: no keyword {', '.join(unknown)}; there are {', '.join(header)}")
 
     def _chosen(self) -> tuple[QuadrantLayout, ...]:
-        wanted = self.options.ccds or self.instrument.ccds
-        unknown = sorted(set(wanted) - set(self.instrument.ccds))
+        chosen = self.options.ccds or self.instrument.ccds
+        unknown = sorted(set(chosen) - set(self.instrument.ccds))
         if unknown:
             raise SimulationError(
                 f"{self.instrument.name} has no CCD {', '.join(unknown)}; "
                 f"it has {self.instrument.ccds[0]} to {self.instrument.ccds[-1]}"
             )
-        layouts = [q for q in self.instrument.quadrants.values() if q.ccd in wanted]
+        layouts = [q for q in self.instrument.quadrants.values() if q.ccd in chosen]
         if self.options.shuffle:
             self._rng(5).shuffle(layouts)
         return tuple(layouts)

@@ -37,7 +37,7 @@ def diffraction_image(facts: SimulationFacts, scale: float) -> NDArray:
     total = np.zeros((n, n), dtype=np.float32)
     for offset in _COLOURS:
         wavelength = (facts.wavelength + offset * facts.bandwidth) * 1e-9  # m
-        # A pupil array of this span has a transform with the wanted samples per pixel.
+        # A pupil array of this span has a transform with the required samples per pixel.
         span = wavelength / np.radians(scale / _SAMPLES / 3600)  # m
         pupil = np.zeros((n, n), dtype=np.complex64)
         mask = _aperture(facts, span / n)
