@@ -32,7 +32,7 @@ from visql_lib.movies.errors import MovieError
 from visql_lib.movies.frames import GoesDays, movie_exposures, read_angles
 from visql_lib.pictures import style
 from visql_lib.pictures.movie import FrameFacts, MovieCanvas, even_size, grid_of
-from visql_lib.pictures.movie_bins import Bins
+from visql_lib.pictures.movie_bins import BinImage
 from visql_lib.pictures.movie_goes import FLUXES, series_line
 from visql_lib.pictures.movie_text import Words
 from visql_lib.radiation.maps import MAPS, Grid
@@ -461,7 +461,7 @@ def test_each_pixel_shows_the_bin_its_centre_lies_in(
     agg = FigureCanvasAgg(figure)
     values = np.random.default_rng(1).uniform(0, 1, shape)
     values[0, 0] = np.nan
-    bins = Bins(axes, Normalize(0, 1), colormaps["Greys"])
+    bins = BinImage(axes, Normalize(0, 1), colormaps["Greys"])
     bins.show(values, extent)
     bins.draw(agg.get_renderer())
     drawn = np.asarray(agg.buffer_rgba())
