@@ -109,17 +109,17 @@ def download(
 
     Returns
     -------
-    Loaded, or None if `target` is there already and `keep_as` is not given.
+    Downloaded, or None if `target` is there already and `keep_as` is not given.
 
     Raises
     ------
-    BusyError
+    DownloadBusyError
         If another process downloads it now.
-    SpaceError
+    DiskFullError
         If the disk is full, or too full; the packed part is kept for later.
     BrokenFileError
         If the server has something else under this address.
-    PassingError
+    TransientError
         If all attempts failed; the packed part is kept for later.
     SourceError, CredentialsError
         If the server refuses.
@@ -299,7 +299,7 @@ class FreeSpace:
 
         Raises
         ------
-        SpaceError
+        DiskFullError
             If there would be too little space then.
         """
         free = free_space(self.folder)

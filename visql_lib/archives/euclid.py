@@ -44,7 +44,7 @@ class Listing:
 
     Attributes
     ----------
-    products : tuple of Listed
+    products : tuple of ListedProduct
         In the archive's order, each once.
     refused : tuple of str
         Names that are no plain file names, such as ``../x``; never to be used as paths.
@@ -94,7 +94,7 @@ def query_archive(since: date, settings: FetchSettings, client: ArchiveClient) -
 
     Raises
     ------
-    PassingError
+    TransientError
         If there is no complete response after all attempts.
     SourceError
         If it refuses.
@@ -131,7 +131,7 @@ def parse_listing(body: bytes, where: str, show: Callable[[bytes], str] = excerp
 
     Raises
     ------
-    PassingError
+    TransientError
         If the response is empty, a page, truncated, or not such a table.
     """
     start = body.lstrip(b"\xef\xbb\xbf \r\n\t")

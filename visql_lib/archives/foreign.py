@@ -78,7 +78,7 @@ def votable_columns(table: Any, numbers: str, where: str) -> dict[str, NDArray]:
 
     Raises
     ------
-    PassingError
+    TransientError
         If that column is of a type that cannot hold them: its writer, or astropy as its
         reader, has cut off what did not fit.
     """

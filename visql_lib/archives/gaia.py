@@ -56,7 +56,7 @@ def fetch_tile(tile: int, settings: GaiaSettings, locks: Path, proxy: str = ENVI
 
     Returns
     -------
-    TileAnswer
+    TileStars
         Possibly without stars.
 
     Raises

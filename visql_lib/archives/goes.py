@@ -92,7 +92,7 @@ def fetch_day(day: date, settings: GoesSettings, folder: Path, proxy: str = ENVI
 
     Returns
     -------
-    DayAnswer
+    GoesDayFlux
         Always; if the sources failed, its state is ``failed``, with the reason.
     """
     queried = _now()

@@ -74,7 +74,7 @@ def fetch_file(
 
     Raises
     ------
-    PassingError
+    TransientError
         If there is no valid response after all attempts.
     SourceError
         If it refuses, or sends nothing but damaged or vanishing files.
@@ -107,7 +107,7 @@ def list_folder(url: str, settings: GoesSettings, locks: Path, proxy: str = ENVI
 
     Raises
     ------
-    PassingError
+    TransientError
         If there is no listing after all attempts.
     SourceError
         If it refuses.
@@ -138,7 +138,7 @@ def read_listing(body: bytes, url: str) -> list[str]:
 
     Raises
     ------
-    PassingError
+    TransientError
         If it is another page, such as one of maintenance, or cut short.
     """
     text = body.decode("utf-8", errors="replace")

@@ -128,7 +128,7 @@ class HttpClient:
 
         Raises
         ------
-        PassingError
+        TransientError
             If the server is silent, too slow, overloaded or broken, also while the body is read.
         SourceError
             If it refuses: `PasswordError`, `ForbiddenError`, `MissingError`, others.

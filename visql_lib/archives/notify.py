@@ -70,7 +70,7 @@ def post_json(
 
     Raises
     ------
-    PassingError
+    TransientError
         If the server is silent, overloaded or broken, and stays so.
     SourceError
         If it refuses, or redirects to another address.
@@ -184,7 +184,7 @@ def send_mail(
 
     Raises
     ------
-    PassingError
+    TransientError
         If the server is silent, unreachable or busy, and stays so.
     SourceError
         If it refuses the mail, the login or all recipients.

@@ -161,7 +161,7 @@ def locked_part(path: Path) -> Iterator[io.FileIO]:
 
     Raises
     ------
-    BusyError
+    DownloadBusyError
         If another process, or another thread, has it.
     """
     while True:

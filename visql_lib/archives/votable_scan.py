@@ -126,7 +126,7 @@ def scan(body: bytes, where: str, largest: int) -> None:
 
     Raises
     ------
-    PassingError
+    TransientError
         If it declares entities, refers to other files or addresses, claims rows that did
         not come, or is not in UTF-8 or ASCII.
     """

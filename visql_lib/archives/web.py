@@ -66,7 +66,7 @@ class ArchiveClient:
 
         Raises
         ------
-        PassingError
+        TransientError
             If the server is silent, overloaded or broken, also while the body is read.
         SourceError
             If it refuses: `PasswordError`, `ForbiddenError`, `MissingError`, others.

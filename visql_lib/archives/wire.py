@@ -46,7 +46,7 @@ def read_answer(body: bytes, where: str) -> tuple[Columns, bool]:
 
     Raises
     ------
-    PassingError
+    TransientError
         If the response is empty, truncated, an error message, or no table of stars.
     """
     if body.startswith(b"\x1f\x8b"):  # packed, although the headers do not say so
@@ -161,7 +161,7 @@ def read_text(body: bytes, where: str) -> dict[str, NDArray]:
 
     Raises
     ------
-    PassingError
+    TransientError
         If it is not such text, or cut short.
     """
     import pyarrow as pa

@@ -105,7 +105,7 @@ def move(frame: RawFile, target: Path) -> Path:
 
     Raises
     ------
-    SpaceError
+    FrameMoveError
         If the copy differs, the file changed meanwhile, or the file system there does not keep times.
     OSError
         If one of the places cannot be read or written, or is full.
@@ -215,7 +215,7 @@ def drop(frame: RawFile) -> None:
 
     Raises
     ------
-    SpaceError
+    FrameMoveError
         If it did.
     """
     _check_unchanged(frame)
