@@ -61,12 +61,13 @@ class Response:
         SourceError
             If it is larger than `largest` [bytes], packed or not.
         """
-        body = io.BytesIO()  # hands out its bytes without a copy
-        for chunk in self._unpacked(self._limited(largest)):
-            if body.tell() + len(chunk) > largest:
-                raise self._too_large(largest)
-            body.write(chunk)
-        return body.getvalue()
+        # It hands out its bytes without a copy, and frees them at once where an error keeps this frame alive.
+        with io.BytesIO() as body:
+            for chunk in self._unpacked(self._limited(largest)):
+                if body.tell() + len(chunk) > largest:
+                    raise self._too_large(largest)
+                body.write(chunk)
+            return body.getvalue()
 
     def chunks(self) -> Iterator[bytes]:
         """Yield the body as it comes, still packed.

@@ -100,6 +100,7 @@ class RetryPolicy:
         from tenacity import Retrying, retry_if_exception_type
 
         failures = 0
+        states: list[RetryCallState] = []
 
         def count(state: RetryCallState) -> None:
             nonlocal failures
@@ -109,13 +110,17 @@ class RetryPolicy:
 
         retrying = Retrying(
             retry=retry_if_exception_type(TransientError),
+            before=states.append,
             after=count,
             wait=lambda state: self.delay(failures, _error_of(state)),
             stop=lambda _: failures >= self.attempts,
             sleep=sleep,
             reraise=True,
         )
-        return retrying(function)
+        try:
+            return retrying(function)
+        finally:  # it holds the error, whose traceback holds it: responses of 256 MB would live on
+            states[-1].outcome = None
 
     def delay(self, failures: int, error: TransientError) -> float:
         """Compute the delay [s] after so many failed attempts, the last with this error."""

@@ -67,12 +67,12 @@ def read_answer(body: bytes, where: str) -> tuple[Columns, bool]:
 
 
 def _unpacked(body: bytes, where: str) -> bytes:
-    plain = io.BytesIO()
-    for piece in gunzip(iter([body]), where):
-        if plain.tell() + len(piece) > LARGEST:
-            raise TransientError(f"{where}: the response unpacks to more than {LARGEST} bytes")
-        plain.write(piece)
-    return plain.getvalue()
+    with io.BytesIO() as plain:
+        for piece in gunzip(iter([body]), where):
+            if plain.tell() + len(piece) > LARGEST:
+                raise TransientError(f"{where}: the response unpacks to more than {LARGEST} bytes")
+            plain.write(piece)
+        return plain.getvalue()
 
 
 # What astropy raises for invalid VOTables: broken XML and its own checks (SyntaxError, ValueError),
