@@ -394,14 +394,16 @@ def _give(handler: Any, parts: Iterator[tuple[bytes, float]]) -> None:
 def clients(folder: Path, port: int, mail: int) -> dict[str, Callable[[int], str]]:
     """Return what asks a hostile server, by name; each returns what it got."""
     from visql_lib.archives.credentials import Credentials
-    from visql_lib.archives.download import Patience as Loading
     from visql_lib.archives.download import download
-    from visql_lib.archives.euclid import ask_archive
+    from visql_lib.archives.euclid import query_archive
     from visql_lib.archives.gaia import fetch_tile
     from visql_lib.archives.goes import fetch_day
-    from visql_lib.archives.notify import Patience, post_json, send_mail, sign_of_life
-    from visql_lib.archives.web import Web
+    from visql_lib.archives.notify import ping_heartbeat_url, post_json, send_mail
+    from visql_lib.archives.retry import RetryPolicy
+    from visql_lib.archives.web import ArchiveClient
     from visql_lib.config import settings_from_mapping
+
+    policy = RetryPolicy(ATTEMPTS, 0.01, timeout=SILENCE)
 
     def url(number: int, name: str) -> str:
         return f"http://127.0.0.1:{port}/{number}/{name}"
@@ -420,24 +422,23 @@ def clients(folder: Path, port: int, mail: int) -> dict[str, Callable[[int], str
         return str(fetch_tile(537895, values, folder / "locks").meta["source"])
 
     def file(number: int) -> str:
-        web = Web(Credentials(settings(number).fetch), SILENCE)
-        tries = Loading(ATTEMPTS, 0.01)
+        client = ArchiveClient(Credentials(settings(number).fetch), policy)
         target = folder / "frames" / f"{number}.raw"
         magic = b"SIMPLE  ="
         loaded = download(
             url(number, "file"),
             target,
-            web,
+            client,
             check=lambda _: None,
             magic=magic,
             largest=1 << 22,
-            patience=tries,
         )
         return f"{loaded.size if loaded else 0} bytes"
 
     def listed(number: int) -> str:
         wanted = settings(number).fetch
-        return f"{len(ask_archive(date(2024, 7, 1), wanted, Web(Credentials(wanted), SILENCE)).products)} products"
+        client = ArchiveClient(Credentials(wanted), policy)
+        return f"{len(query_archive(date(2024, 7, 1), wanted, client).products)} products"
 
     def sun(number: int) -> str:
         import numpy as np
@@ -445,25 +446,23 @@ def clients(folder: Path, port: int, mail: int) -> dict[str, Callable[[int], str
 
         from visql_lib.archives import horizons as module
 
-        module._TIMEOUT, module._LONGEST = SILENCE, 10 * SILENCE
+        module._TIMEOUT, module._DEADLINE = SILENCE, 10 * SILENCE
         type(conf).horizons_server = url(number, "horizons")
         when = np.datetime64("2024-07-13", "us")
         return f"{len(module.spacecraft_positions('-680', when, when)[0])} positions"
 
     def hook(number: int) -> str:
         credentials = Credentials(settings(number).fetch)
-        patience = Patience(SILENCE, ATTEMPTS, 0.01)
-        sign_of_life(url(number, "sign"), patience)
-        post_json(url(number, "hook"), {"a": 1}, "k", credentials, patience)
+        ping_heartbeat_url(url(number, "sign"), policy)
+        post_json(url(number, "hook"), {"a": 1}, "k", credentials, policy)
         return "told"
 
     def letter(number: int) -> str:
         from datetime import UTC, datetime
 
         credentials = Credentials(settings(number).fetch)
-        patience = Patience(SILENCE, ATTEMPTS, 0.01)
         where, to = f"127.0.0.1:{mail}", ["a@x.org"]
-        return str(send_mail(where, "b@x.org", to, "s", "t", datetime.now(UTC), credentials, patience))
+        return str(send_mail(where, "b@x.org", to, "s", "t", datetime.now(UTC), credentials, policy))
 
     return {
         "vizier": lambda n: tile(n, "vizier"),

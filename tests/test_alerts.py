@@ -31,8 +31,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from visql_lib.archives.credentials import Credentials
-from visql_lib.archives.errors import PassingError, SourceError
-from visql_lib.archives.notify import Patience, post_json, send_mail, sign_of_life
+from visql_lib.archives.errors import SourceError, TransientError
+from visql_lib.archives.notify import ping_heartbeat_url, post_json, send_mail
+from visql_lib.archives.retry import RetryPolicy
 from visql_lib.cli.alerts import command, limit_file, refresh
 from visql_lib.config import FetchSettings, Settings, settings_from_mapping
 from visql_lib.config.thresholds import Thresholds
@@ -50,7 +51,7 @@ from visql_lib.site.model import Exposure, Finding, Month, StepLack, Trend
 from visql_lib.site.status_history import history, history_text, parse_history
 from visql_lib.tables.sheet import SheetRow, write_sheet
 
-HASTE = Patience(silence=2.0, attempts=2, pause=0.01)
+HASTE = RetryPolicy(attempts=2, first_delay=0.01, timeout=2.0)
 DAYS = timedelta(days=30)
 DAY = timedelta(days=1)
 LIMITS = LimitFile(
@@ -783,7 +784,7 @@ def test_webhook_tries_again_but_not_where_it_is_refused(hook: Hook, logins: Any
         post_json(hook.url, {}, "k", logins(ENTRY), HASTE)
     assert len(hook.got) == 3
     hook.plans = [500, 500, 500]
-    with pytest.raises(PassingError, match="status 500") as again:
+    with pytest.raises(TransientError, match="status 500") as again:
         post_json(hook.url, {}, "k", logins(ENTRY), HASTE)
     for error in (caught.value, again.value):  # the page repeats address and login
         assert SECRET not in str(error)
@@ -800,17 +801,17 @@ def test_nobody_is_sent_on(hook: Hook, logins: Any) -> None:
         assert SECRET not in str(caught.value)
     hook.plans = [302]
     with pytest.raises(SourceError, match="not followed"):
-        sign_of_life(hook.url, HASTE)
+        ping_heartbeat_url(hook.url, HASTE)
     assert len(hook.asked) == 6
 
 
 def test_a_webhook_that_is_silent_or_not_there(hook: Hook, logins: Any) -> None:
     release = threading.Event()
     hook.before_answer = lambda: release.wait(5) and None
-    with pytest.raises(PassingError, match=r"was silent for 0\.2 s"):
-        post_json(hook.url, {}, "k", logins(), Patience(0.2, 1))
+    with pytest.raises(TransientError, match=r"did not respond for 0\.2 s"):
+        post_json(hook.url, {}, "k", logins(), RetryPolicy(1, timeout=0.2))
     release.set()
-    with pytest.raises(PassingError, match=r"127\.0\.0\.1:1") as caught:
+    with pytest.raises(TransientError, match=r"127\.0\.0\.1:1") as caught:
         post_json(f"http://127.0.0.1:1/{SECRET}", {}, "k", logins(), HASTE)
     assert SECRET not in str(caught.value)
     with pytest.raises(ConfigError, match="an address with @"):
@@ -839,7 +840,7 @@ def test_mail_arrives_whole(post: Post, logins: Any) -> None:
 
 def test_mail_logs_in_where_the_server_asks(post: Post, logins: Any) -> None:
     post.offers_auth = post.wants_auth = True
-    with pytest.raises(SourceError, match=r"wants a login .* netrc"):
+    with pytest.raises(SourceError, match=r"requires a login .* netrc"):
         send(post, logins())
     assert send(post, logins(ENTRY)) == []
     assert len(post.mails) == 1
@@ -857,13 +858,13 @@ def test_mail_that_is_refused(post: Post, logins: Any) -> None:
     with pytest.raises(SourceError, match="none of the recipients"):
         send(post, logins(), ["b@x.org"])
     post.refuses = {"MAIL": "451 later"}
-    with pytest.raises(PassingError, match="for now"):
+    with pytest.raises(TransientError, match="for now"):
         send(post, logins())
     assert sum(line.upper().startswith("MAIL") for line in post.said) == 4  # the last twice
     post.refuses = {"QUIT": "500 what?"}
     assert send(post, logins()) == []
     assert len(post.mails) == 2  # not again because of bad manners
-    with pytest.raises(PassingError, match="cannot be reached"):
+    with pytest.raises(TransientError, match="cannot be reached"):
         send(post, logins(), server="127.0.0.1:1")
     for server in ("me:secret@h:25", "h:port", "", "smtp://h"):
         with pytest.raises(ConfigError) as caught:
@@ -891,7 +892,7 @@ def run(
     send: bool = True,
 ) -> list[str]:
     months = months_of(*exposures)
-    return refresh(months, tmp_path / "results", settings, LIMITS, now, send=send, patience=HASTE)
+    return refresh(months, tmp_path / "results", settings, LIMITS, now, send=send, policy=HASTE)
 
 
 def written(tmp_path: Path) -> list[Alert]:
@@ -963,11 +964,11 @@ _CHILD = """
 import pickle, sys
 from itertools import pairwise
 from pathlib import Path
-from visql_lib.archives.notify import Patience
+from visql_lib.archives.retry import RetryPolicy
 from visql_lib.cli.alerts import refresh
 folder = Path(sys.argv[1])
 months, settings, limits, now = pickle.loads((folder / "job").read_bytes())
-print(refresh(months, folder / "results", settings, limits, now, send=True, patience=Patience(9.0, 1)))
+print(refresh(months, folder / "results", settings, limits, now, send=True, policy=RetryPolicy(1, timeout=9.0)))
 """
 
 
@@ -1025,7 +1026,7 @@ def test_who_lost_the_lock_sends_nothing_more(hook: Hook, tmp_path: Path) -> Non
     failed = exposure("2024-07-13T23:50:00", None, statuses={"radiation": "failed"})
     hook.before_answer = lambda: (tmp_path / "results/watch/alerts.lock").unlink()
     (failure,) = run(tmp_path, settings, [*BAD_NIGHT, failed])
-    assert "took us for dead" in failure
+    assert "took over the lock" in failure
     assert len(hook.got) == 1
 
 

@@ -22,28 +22,37 @@ from astropy.io import fits
 from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
+from lying_archive import LyingArchive
 
 from visql_lib.archives.credentials import Credentials, CredentialsError, Login
-from visql_lib.archives.download import Patience, download
-from visql_lib.archives.errors import ArchiveError, PassingError, SourceError
-from visql_lib.archives.euclid import ARCHIVE_FIELD, FILE_HEADERS, RAW_FIELD, Listed, parse_listing, query_url
-from visql_lib.archives.loopback import FAULTS, LoopbackArchive, Served
+from visql_lib.archives.download import download
+from visql_lib.archives.errors import ArchiveError, SourceError, TransientError
+from visql_lib.archives.euclid import (
+    ARCHIVE_FIELD,
+    FILE_HEADERS,
+    RAW_FIELD,
+    ListedProduct,
+    parse_listing,
+    query_url,
+)
+from visql_lib.archives.loopback import LoopbackArchive, Served
 from visql_lib.archives.parts import (
     BrokenFileError,
-    BusyError,
-    SpaceError,
+    DiskFullError,
+    DownloadBusyError,
     Unpacker,
-    held,
+    locked_part,
     parts_of,
     remove_stale,
 )
-from visql_lib.archives.web import Web
+from visql_lib.archives.retry import RetryPolicy
+from visql_lib.archives.web import ArchiveClient
 from visql_lib.cli.fetch import command, fetch_frames
 from visql_lib.cli.serve_archive import command as serve_command
 from visql_lib.cli.serve_archive import products_of
 from visql_lib.config import settings_from_mapping
 from visql_lib.errors import ConfigError
-from visql_lib.steps.fetch import ask_since, frames_in, newest_versions, understand
+from visql_lib.steps.fetch import frames_in, newest_versions, parse_products, query_since
 from visql_lib.tables.archive_names import names_path, read_names, text_path
 from visql_lib.tables.legacy_read import read_archive_names
 from visql_lib.tables.store import read_table
@@ -89,7 +98,7 @@ def raw(tmp_path):
 @pytest.fixture
 def archive(packed):
     """An archive with a password, in good order, to be spoilt by the test."""
-    with LoopbackArchive(products_of(packed), user=USER, password=PASSWORD) as server:
+    with LyingArchive(products_of(packed), user=USER, password=PASSWORD) as server:
         yield server
 
 
@@ -101,7 +110,7 @@ def netrc(folder, text=f"machine 127.0.0.1 login {USER} password {PASSWORD}\n", 
 
 
 def options(url, folder, **fetch):
-    """Settings with little patience."""
+    """Settings with short delays."""
     if "netrc" not in fetch:
         fetch["netrc"] = str(netrc(folder))
     return settings_from_mapping(
@@ -125,7 +134,7 @@ def options(url, folder, **fetch):
 
 @pytest.fixture
 def fetch(archive, raw, tmp_path):
-    """Fetch with tiny patience."""
+    """Fetch with short delays."""
 
     def run(how=None, **fetch):
         return fetch_frames(options(archive.url, tmp_path, **fetch), **(how or {}))
@@ -167,9 +176,9 @@ def test_all_frames_come_newest_first_and_once(fetch, archive, raw, frames, tmp_
     assert [p.name for p in outcome.loaded] == sorted(originals(frames), reverse=True)
     assert all(sent for _, sent in archive.logins)
     assert states(tmp_path) == ["here"] * FRAMES
-    asked = len(archive.asked)
+    asked = len(archive.requests)
     again = fetch()
-    assert (len(again.loaded), len(archive.asked)) == (0, asked + 1)
+    assert (len(again.loaded), len(archive.requests)) == (0, asked + 1)
     assert "6 here" in again.summary
 
 
@@ -216,18 +225,18 @@ def test_most_per_run_then_the_rest(fetch, raw, frames):
 
 def test_dry_run_writes_nothing(fetch, archive, raw, tmp_path):
     outcome = fetch({"dry_run": True, "most": 4})
-    assert len(outcome.would) == 4
-    assert outcome.would == sorted(outcome.would, reverse=True)
+    assert len(outcome.planned) == 4
+    assert outcome.planned == sorted(outcome.planned, reverse=True)
     assert loaded(raw) == []
     assert not (tmp_path / "results").exists()
-    assert len(archive.asked) == 1
+    assert len(archive.requests) == 1
 
 
 def test_months_and_days(fetch, archive, raw):
     assert fetch({"month": "202406"}).loaded == []
-    assert "dt(2024,5,30)" in archive.asked[-1]  # a margin
+    assert "dt(2024,5,30)" in archive.requests[-1]  # a margin
     assert fetch({"since": date(2024, 7, 9), "dry_run": True}).counts["missing"] == FRAMES
-    assert "dt(2024,7,9)" in archive.asked[-1]
+    assert "dt(2024,7,9)" in archive.requests[-1]
     assert len(fetch({"month": "202407"}).loaded) == FRAMES
 
 
@@ -329,7 +338,7 @@ def test_a_slow_line(fetch, archive, raw):
 def test_server_down(archive, raw, tmp_path):
     url = archive.url
     archive.stop()
-    with pytest.raises(PassingError, match="Connection refused"):
+    with pytest.raises(TransientError, match="Connection refused"):
         fetch_frames(options(url, tmp_path))
     archive.stop = lambda: None
 
@@ -340,7 +349,7 @@ def test_server_goes_down_meanwhile(fetch, archive, raw, tmp_path):
     outcome = fetch(timeout=0.1, attempts=2, parallel=1)
     assert len(outcome.failures) == 3
     assert outcome.left == 3
-    assert sum("EUC_LE1" in line for line in archive.asked) == 6
+    assert sum("EUC_LE1" in line for line in archive.requests) == 6
     archive.faults = {}
     assert len(fetch().loaded) == FRAMES
 
@@ -350,7 +359,7 @@ def test_wrong_password_is_tried_once(fetch, archive, raw, tmp_path):
     archive.faults = {"echo": None}
     with pytest.raises(SourceError, match=r"does not accept the password of .*netrc"):
         fetch(netrc=str(wrong))
-    assert len(archive.asked) == 1
+    assert len(archive.requests) == 1
 
 
 @pytest.mark.parametrize(("kind", "state"), [("403", "refused"), ("404", "failed"), ("html", "refused")])
@@ -358,7 +367,7 @@ def test_one_file_is_refused_and_the_rest_is_loaded(fetch, archive, raw, tmp_pat
     archive.faults = {kind: 1}
     outcome = fetch(parallel=1)
     assert (len(outcome.failures), len(outcome.loaded)) == (1, FRAMES - 1)
-    assert sum("EUC_LE1" in line for line in archive.asked) == FRAMES  # not asked for again
+    assert sum("EUC_LE1" in line for line in archive.requests) == FRAMES  # not asked for again
     assert states(tmp_path) == sorted(["here"] * 5 + [state])
     assert not list(raw.rglob("*part"))
     archive.faults = {}
@@ -373,7 +382,7 @@ def test_one_file_is_refused_and_the_rest_is_loaded(fetch, archive, raw, tmp_pat
         ("half", "cut short"),
         ("truncated", "is cut short there"),
         ("garbage", "damaged gzip data"),
-        ("html", "answered with text/html, not with a gzip file: .*log in"),
+        ("html", "the response is text/html, not a gzip file: .*log in"),
     ],
 )
 def test_broken_files_get_no_name(fetch, archive, raw, kind, reason):
@@ -411,7 +420,7 @@ def test_names_that_leave_the_folder_are_refused(fetch, archive, raw, tmp_path):
     outcome = fetch()
     assert len(outcome.loaded) == FRAMES
     assert len(outcome.failures) == 2
-    assert "'../../escaped'" in outcome.complaint
+    assert "'../../escaped'" in outcome.failure_summary
     assert not list(tmp_path.rglob("*escaped*"))
 
 
@@ -471,7 +480,7 @@ def test_a_newer_processing_of_the_same_name(fetch, archive, raw, tmp_path):
 def test_versions_in_any_order(order):
     name = "EUC_LE1_VIS-02370-1-W_20240701T001045.000000Z_01_{}_{}_EUCLIDSOC"
     raw_name = "C_20240701_001045_W_52148000.VIS.bin"
-    products, odd = understand(Listed(name.format(*v), raw_name) for v in order)
+    products, odd = parse_products(ListedProduct(name.format(*v), raw_name) for v in order)
     newest, older = newest_versions(products)
     assert not odd
     assert [p.version for p in newest] == ["02-10.00"]
@@ -498,9 +507,9 @@ def test_a_wrong_clock_is_told(fetch, archive, caplog):
 
 def test_a_machine_that_was_off_asks_from_where_it_was():
     now = datetime(2024, 7, 30, tzinfo=UTC)
-    assert ask_since(now, 14, None) == date(2024, 7, 14)
-    assert ask_since(now, 14, datetime(2024, 7, 29, tzinfo=UTC)) == date(2024, 7, 14)
-    assert ask_since(now, 14, datetime(2024, 5, 3, tzinfo=UTC)) == date(2024, 5, 1)
+    assert query_since(now, 14, None) == date(2024, 7, 14)
+    assert query_since(now, 14, datetime(2024, 7, 29, tzinfo=UTC)) == date(2024, 7, 14)
+    assert query_since(now, 14, datetime(2024, 5, 3, tzinfo=UTC)) == date(2024, 5, 1)
 
 
 def test_what_was_left_over_is_asked_for_until_it_is_here(fetch, tmp_path):
@@ -540,7 +549,7 @@ def test_a_readable_netrc_is_refused_on_this_machine_too(archive, raw, tmp_path)
     path = netrc(tmp_path, mode=0o644)
     with pytest.raises(CredentialsError, match="chmod 600"):
         fetch_frames(options(archive.url, tmp_path, netrc=str(path)))
-    assert archive.asked == []
+    assert archive.requests == []
 
 
 def test_passwords_do_not_travel_in_the_open(tmp_path, raw):
@@ -588,10 +597,9 @@ def test_secrets_are_nowhere(archive, raw, tmp_path, caplog, capsys):
         {"cut": 1},
     ):
         archive.faults = faults
-        archive._used.clear()
         try:
             outcome = fetch_frames(options(archive.url, tmp_path))
-            told += [outcome.summary, outcome.complaint, repr(outcome)]
+            told += [outcome.summary, outcome.failure_summary, repr(outcome)]
         except ArchiveError as error:
             told += [str(error), repr(error)]
     (tmp_path / "netrc").unlink()
@@ -627,16 +635,17 @@ SCRIPT = """
 import sys, time
 from pathlib import Path
 from visql_lib.archives.credentials import Credentials
-from visql_lib.archives.download import Patience, download
+from visql_lib.archives.download import download
 from visql_lib.archives.euclid import FILE_HEADERS
-from visql_lib.archives.web import Web
+from visql_lib.archives.retry import RetryPolicy
+from visql_lib.archives.web import ArchiveClient
 from visql_lib.config import FetchSettings
 url, target, wait = sys.argv[1], Path(sys.argv[2]), float(sys.argv[3])
 def check(path):
     Path(sys.argv[4]).touch()
     time.sleep(wait)
-web = Web(Credentials(FetchSettings(netrc=sys.argv[5])), 60.0)
-download(url, target, web, check=check, patience=Patience(), headers=FILE_HEADERS)
+client = ArchiveClient(Credentials(FetchSettings(netrc=sys.argv[5])), RetryPolicy(timeout=60.0))
+download(url, target, client, check=check, headers=FILE_HEADERS)
 """
 
 
@@ -720,8 +729,8 @@ def test_interrupted_while_a_frame_is_noted(fetch, monkeypatch):
     def take(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("visql_lib.cli.fetch_run.Run._load", load)
-    monkeypatch.setattr("visql_lib.cli.fetch_run.Run._take", take)
+    monkeypatch.setattr("visql_lib.cli.fetch_run.Downloads._load", load)
+    monkeypatch.setattr("visql_lib.cli.fetch_run.Downloads._take", take)
     with pytest.raises(KeyboardInterrupt) as interrupted:
         fetch(parallel=2)
     assert ended == ["at once", "stopped"]
@@ -738,7 +747,7 @@ def test_no_two_processes_load_one_file(fetch, archive, raw, tmp_path):
     assert "another process" in outcome.summary
     assert process.wait() == 0
     assert loaded(raw) == [target.name]
-    assert sum("EUC_LE1" in line for line in archive.asked) == 1
+    assert sum("EUC_LE1" in line for line in archive.requests) == 1
 
 
 def test_two_runs_at_once(archive, raw, frames, tmp_path):
@@ -752,7 +761,7 @@ def test_two_runs_at_once(archive, raw, frames, tmp_path):
         thread.join()
     assert sum(len(o.loaded) for o in outcomes) == FRAMES
     assert loaded(raw) == originals(frames)
-    assert sum("EUC_LE1" in line for line in archive.asked) == FRAMES
+    assert sum("EUC_LE1" in line for line in archive.requests) == FRAMES
 
 
 def test_spoilt_parts_are_loaded_anew(fetch, archive, raw):
@@ -774,20 +783,20 @@ def test_stale_parts_are_removed(raw):
         path.touch()
     os.utime(old, (1e9, 1e9))
     (raw / "old.fits.part").touch()
-    with held(busy):
+    with locked_part(busy):
         os.utime(busy, (1e9, 1e9))
         assert remove_stale(raw, 3600) == [old]
-        with pytest.raises(BusyError), held(busy):
+        with pytest.raises(DownloadBusyError), locked_part(busy):
             pass
     assert loaded(raw) == [busy.name, new.name]
 
 
 def test_too_little_space_stops_the_run(fetch, archive, raw):
     outcome = fetch(min_free=1e9)
-    assert "must stay free (fetch.min_free)" in outcome.complaint
+    assert "must stay free (fetch.min_free)" in outcome.failure_summary
     assert not outcome.loaded
     assert outcome.left + len(outcome.failures) == FRAMES
-    assert sum("EUC_LE1" in line for line in archive.asked) <= 2
+    assert sum("EUC_LE1" in line for line in archive.requests) <= 2
     assert loaded(raw) == []
 
 
@@ -828,7 +837,7 @@ def test_disk_full_at_60_percent(archive, small_disk, tmp_path, faults):
     outcome = fetch_frames(settings)
     assert not outcome.loaded
     reason = "the disk is full" if faults else "GB are needed"
-    assert reason in outcome.complaint
+    assert reason in outcome.failure_summary
     assert not list(place.rglob("*.fits"))
     assert not list(place.rglob("*.fits.part"))
     assert states(tmp_path) == ["missing"] * 2
@@ -884,7 +893,7 @@ def test_serving_as_a_process(frames, raw, tmp_path):
     (tmp_path / "pw").write_text(PASSWORD + "\n")
     (tmp_path / "pw").chmod(0o600)
     code = "from visql_lib.cli.serve_archive import command; command()"
-    arguments = [str(frames), "--user", USER, "--password-file", str(tmp_path / "pw"), "--fault", "cut=1"]
+    arguments = [str(frames), "--user", USER, "--password-file", str(tmp_path / "pw")]
     process = subprocess.Popen(
         [sys.executable, "-u", "-c", code, *arguments], stdout=subprocess.PIPE, text=True
     )
@@ -903,13 +912,8 @@ def test_serving_refuses(frames, tmp_path):
     (tmp_path / "pw").chmod(0o644)
     run = CliRunner().invoke
     assert run(serve_command, [str(frames), "--user", "x"]).exit_code == 2
-    assert run(serve_command, [str(frames), "--fault", "cut=x"]).exit_code == 2
     open_file = run(serve_command, [str(frames), "--user", "x", "--password-file", str(tmp_path / "pw")])
     assert isinstance(open_file.exception, CredentialsError)
-    assert isinstance(run(serve_command, [str(frames), "--fault", "fire"]).exception, ArchiveError)
-    told = run(serve_command, ["--list-faults"])
-    assert told.exit_code == 0
-    assert all(kind in told.output for kind in FAULTS)
 
 
 # Answers and gzip data of any kind
@@ -919,17 +923,17 @@ def test_serving_refuses(frames, tmp_path):
     ("body", "reason"),
     [
         (b"", "is empty"),
-        (b"<html>down</html>\n", "a page, not with a table: down"),
+        (b"<html>down</html>\n", "a page, not a table: down"),
         (HEAD[:-2].encode(), "cut short"),
         ((HEAD + '"EUC_LE1_V').encode(), "cut short"),
         ((HEAD + '"a"\r\n').encode(), "line 2 has 1 values"),
         ((HEAD + '"a","b\r\n').encode(), "cannot be read"),
-        (b"other,fields\r\n", "answered with 'other,fields'"),
+        (b"other,fields\r\n", "the response is 'other,fields'"),
         (HEAD.encode("utf-16") + b"\n", "cannot be read"),
     ],
 )
 def test_answers_that_are_none(body, reason):
-    with pytest.raises(PassingError, match=reason):
+    with pytest.raises(TransientError, match=reason):
         parse_listing(body, "archive")
 
 
@@ -943,7 +947,7 @@ NAME = st.text(st.characters(codec="ascii"), max_size=20)
 @given(st.lists(st.tuples(NAME, NAME)))
 def test_no_name_of_any_answer_leaves_the_folder(rows):
     lines = ['"{}","{}"\r\n'.format(*(v.replace('"', '""') for v in row)) for row in rows]
-    with contextlib.suppress(PassingError):
+    with contextlib.suppress(TransientError):
         listing = parse_listing((HEAD + "".join(lines)).encode(), "archive")
         for product in listing.products:
             for name in (product.archive, product.raw):
@@ -967,11 +971,10 @@ def test_unpacking_in_any_pieces(tmp_path_factory, content, cuts, joined):
 
 
 def test_download_says_when_it_is_full(archive, tmp_path):
-    web = Web(Credentials(options(archive.url, tmp_path).fetch), 5.0)
+    client = ArchiveClient(Credentials(options(archive.url, tmp_path).fetch), RetryPolicy(timeout=5.0))
     url = f"{archive.url}/{archive.products[0].archive[:57]}.fits.gz"
-    much = Patience(min_free=1e18)
-    with pytest.raises(SpaceError):
-        download(url, tmp_path / "x.fits", web, check=lambda path: None, headers=FILE_HEADERS, patience=much)
+    with pytest.raises(DiskFullError):
+        download(url, tmp_path / "x.fits", client, check=lambda _: None, headers=FILE_HEADERS, min_free=1e18)
 
 
 # What is given is not what was asked for
@@ -1033,5 +1036,5 @@ def test_space_is_looked_at_before_each_write(archive, raw, tmp_path, small_disk
     outcome = fetch_frames(settings)
     over.set()
     watcher.join()
-    assert "must stay free" in outcome.complaint
+    assert "must stay free" in outcome.failure_summary
     assert min(free) >= least

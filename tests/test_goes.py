@@ -21,7 +21,7 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from visql_lib.archives.errors import ArchiveError, PassingError
+from visql_lib.archives.errors import ArchiveError, TransientError
 from visql_lib.archives.goes import fetch_day
 from visql_lib.archives.goes_files import GoesFormatError, parse_name, read_goes
 from visql_lib.archives.goes_server import read_listing
@@ -291,11 +291,11 @@ def without(name):
         ("time is in 'days'", nothing, {"units": "days"}),
         ("time is in 'seconds since 2000-01'", nothing, {"units": "seconds since 2000-01"}),
         ("cannot be read", nothing, {"units": "seconds since 2000-31-01"}),
-        ("senseless", nothing, {"units": "seconds since 1900-01-01"}),
+        ("impossible", nothing, {"units": "seconds since 1900-01-01"}),
         ("in 'counts', not in W/m2", lambda f: f["a_flux"].setncattr("units", "counts"), {}),
         ("packed with scale_factor 0", lambda f: f["a_flux"].setncattr("scale_factor", 0.0), {}),
         ("a_flags is packed", lambda f: f["a_flags"].setncattr("scale_factor", 2.0), {}),
-        ("is senseless", lambda f: f["time"].__setitem__(0, 1e300), {}),
+        ("is impossible", lambda f: f["time"].__setitem__(0, 1e300), {}),
     ],
 )
 def test_a_file_that_is_not_as_it_should_be_is_named(tmp_path, cause, spoil, changes):
@@ -609,7 +609,7 @@ def test_a_server_that_failed_is_left_alone(ask, server):
     server.on = {}
     answer = ask(rest=600)
     assert answer.state == "failed"
-    assert "left alone" in answer.reason
+    assert "no further request" in answer.reason
     assert len(server.paths) == 3
     assert ask(rest=0).state == "final"
 
@@ -735,10 +735,10 @@ def test_listings_in_other_clothes(link):
 
 def test_listings_that_are_none():
     assert read_listing(apache("/x", []), "u") == ["platforms"]
-    with pytest.raises(PassingError, match="cut short"):
+    with pytest.raises(TransientError, match="cut short"):
         read_listing(apache("/x", ["a.nc"])[:-20], "u")
     for body in (b"", b"\x89HDF", b"<html><body>Sorry</body></html>"):
-        with pytest.raises(PassingError, match="lists no folder"):
+        with pytest.raises(TransientError, match="lists no folder"):
             read_listing(body, "u")
 
 

@@ -27,16 +27,16 @@ import pytest
 
 from visql_lib import ledger
 from visql_lib.archives.credentials import Credentials
-from visql_lib.archives.download import Patience as Tries
 from visql_lib.archives.download import download
-from visql_lib.archives.errors import ArchiveError, PassingError, SourceError
+from visql_lib.archives.errors import ArchiveError, SourceError, TransientError
 from visql_lib.archives.files import read_stars
 from visql_lib.archives.gaia import fetch_tile
-from visql_lib.archives.http import Http, Question
-from visql_lib.archives.notify import Patience, send_mail, sign_of_life
-from visql_lib.archives.pages import gist, links
+from visql_lib.archives.http import HttpClient, Request
+from visql_lib.archives.notify import ping_heartbeat_url, send_mail
+from visql_lib.archives.pages import excerpt, links
 from visql_lib.archives.parts import BrokenFileError
-from visql_lib.archives.web import Web
+from visql_lib.archives.retry import RetryPolicy
+from visql_lib.archives.web import ArchiveClient
 from visql_lib.archives.wire import read_answer
 from visql_lib.config import FetchSettings, settings_from_mapping
 from visql_lib.config.load import load_settings, watched
@@ -182,7 +182,7 @@ def test_a_byte_now_and_then_ends(where):
         start = time.monotonic()
         with (
             pytest.raises(SourceError),
-            Http(0.3, 3.0).open(Question(server.url)) as answer,
+            HttpClient(0.3, 3.0).open(Request(server.url)) as answer,
         ):
             answer.body()
         assert time.monotonic() - start < 2.0
@@ -195,7 +195,7 @@ def test_many_exchanges_at_once_end_alone():
 
         def ask_one(server):
             try:
-                with Http(0.5, 3.0).open(Question(server.url)) as answer:
+                with HttpClient(0.5, 3.0).open(Request(server.url)) as answer:
                     found.append(answer.body())
             except SourceError as error:
                 found.append(type(error))
@@ -205,7 +205,7 @@ def test_many_exchanges_at_once_end_alone():
             thread.start()
         for thread in threads:
             thread.join()
-        assert (found.count(b"x" * 10), found.count(PassingError)) == (8, 8)
+        assert (found.count(b"x" * 10), found.count(TransientError)) == (8, 8)
     assert not [t for t in threading.enumerate() if t.name == "guard"]
 
 
@@ -219,7 +219,7 @@ def test_endless_bodies_are_not_read(status, packed):
         with (
             Says(head, *[piece] * 100) as server,
             pytest.raises(SourceError),
-            Http(5.0, 20.0).open(Question(server.url)) as answer,
+            HttpClient(5.0, 20.0).open(Request(server.url)) as answer,
         ):
             answer.body(1 << 23)
         assert tracemalloc.get_traced_memory()[1] < 40 << 20
@@ -247,11 +247,11 @@ def test_the_login_stays_with_its_host(tmp_path):
     entry = tmp_path / "netrc"
     entry.write_text("machine 127.0.0.1 login a password b\ndefault login c password d\n")
     entry.chmod(0o600)
-    web = Web(Credentials(FetchSettings(netrc=str(entry))), 2.0)
+    web = ArchiveClient(Credentials(FetchSettings(netrc=str(entry))), RetryPolicy(timeout=2.0))
     with Says(OK + b"Content-Length: 0\r\n\r\n") as last:
         for host, sent in (("127.0.0.1", False), ("localhost", False)):  # another port is another server
             onward = f"HTTP/1.1 302 x\r\nLocation: http://{host}:{last.port}/\r\n\r\n".encode()
-            with Says(onward) as first, web.open(first.url, longest=10):
+            with Says(onward) as first, web.open(first.url, deadline=20.0):
                 assert "Authorization: Basic" in first.asked[0]
             assert ("authorization" in last.asked[-1].lower()) is sent
 
@@ -271,16 +271,16 @@ def test_proxies_of_institutes(proxy, monkeypatch, tmp_path):
     with Says(OK + b"Content-Length: 2\r\n\r\nhi") as server:
         monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{server.port if proxy == 'environment' else 9}")
         chosen = f"http://127.0.0.1:{server.port}" if proxy == "url" else proxy
-        http = Http(2.0, 10.0, settings_from_mapping({"network": {"proxy": chosen}}).network.proxy)
+        http = HttpClient(2.0, 10.0, settings_from_mapping({"network": {"proxy": chosen}}).network.proxy)
         if proxy == "none":
-            with pytest.raises(PassingError), http.open(Question("http://archive.invalid/x")):
+            with pytest.raises(TransientError), http.open(Request("http://archive.invalid/x")):
                 pass
             assert not server.asked
         else:
-            with http.open(Question("http://archive.invalid/x")) as answer:
+            with http.open(Request("http://archive.invalid/x")) as answer:
                 assert answer.body() == b"hi"
             assert server.asked[0].startswith("GET http://archive.invalid/x")
-        with http.open(Question(server.url)) as answer:  # this machine is asked directly
+        with http.open(Request(server.url)) as answer:  # this machine is asked directly
             assert answer.body() == b"hi"
         assert server.asked[-1].startswith("GET /secret-path")
 
@@ -293,7 +293,7 @@ def test_a_proxy_may_be_hostile_too(pace):
         start = time.monotonic()
         with (
             pytest.raises(SourceError),
-            Http(0.3, 2.0, f"http://127.0.0.1:{server.port}").open(Question("https://archive.invalid/")),
+            HttpClient(0.3, 2.0, f"http://127.0.0.1:{server.port}").open(Request("https://archive.invalid/")),
         ):
             pass
         assert time.monotonic() - start < 2.5
@@ -312,9 +312,13 @@ def test_a_wrong_proxy_is_not_shown(bad):
 @pytest.mark.parametrize("server", ["²", "9" * 5000, "-1", "1.5", "0x10", "١"])
 def test_headers_that_are_no_numbers(server):
     head = f"HTTP/1.1 503 x\r\nRetry-After: {server}\r\nContent-Length: {server}\r\n\r\n".encode()
-    with Says(head) as one, pytest.raises(PassingError) as caught, Http(1.0, 5.0).open(Question(one.url)):
+    with (
+        Says(head) as one,
+        pytest.raises(TransientError) as caught,
+        HttpClient(1.0, 5.0).open(Request(one.url)),
+    ):
         pass
-    assert caught.value.pause == 0
+    assert caught.value.retry_after == 0
 
 
 @pytest.mark.parametrize("length", ["²", "-1", "9" * 18, "9" * 5000])
@@ -322,10 +326,10 @@ def test_lengths_of_files_that_make_no_sense(tmp_path, length):
     """None is a lack of space, which would end the whole run."""
     body = gzip.compress(b"SIMPLE  =".ljust(2880))
     head = f"HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n".encode("latin-1")
-    web = Web(Credentials(FetchSettings(netrc=str(tmp_path / "none"))), 1.0)
-    with Says(head + body) as server, contextlib.suppress(BrokenFileError, PassingError):
-        tries = Tries(1, 0.0, 1.0)
-        download(server.url, tmp_path / "x", web, check=lambda _: None, largest=1 << 20, patience=tries)
+    policy = RetryPolicy(1, 0.0, timeout=1.0)
+    web = ArchiveClient(Credentials(FetchSettings(netrc=str(tmp_path / "none"))), policy)
+    with Says(head + body) as server, contextlib.suppress(BrokenFileError, TransientError):
+        download(server.url, tmp_path / "x", web, check=lambda _: None, largest=1 << 20, min_free=1.0)
 
 
 def test_files_and_addresses_in_a_votable_are_not_followed(tmp_path):
@@ -342,7 +346,7 @@ def test_files_and_addresses_in_a_votable_are_not_followed(tmp_path):
                 text.replace("href", "xlink:href").encode(),
                 gzip.compress(text.encode()),
             ):
-                with pytest.raises(PassingError, match=r"not followed|cannot be read"):
+                with pytest.raises(TransientError, match=r"not followed|cannot be read"):
                     read_answer(body, "there")
         assert not server.asked
 
@@ -352,7 +356,7 @@ def test_readers_of_stars(make):
     """Every answer of the generator: stars, or one line, soon."""
     for number in range(30):
         start = time.monotonic()
-        with contextlib.suppress(PassingError):
+        with contextlib.suppress(TransientError):
             stars, _ = read_answer(make(random.Random(number), "localhost:1"), "there")
             assert len(stars["RA"]) <= 1000
         assert time.monotonic() - start < 3.0
@@ -363,7 +367,7 @@ def test_readers_of_stars(make):
 )
 def test_pages_take_time_in_proportion(text):
     start = time.monotonic()
-    gist(text.encode())
+    excerpt(text.encode())
     links(text)
     assert time.monotonic() - start < 1.0
 
@@ -382,7 +386,7 @@ def test_a_mail_server_that_says_no_end():
                     "t",
                     NOW,
                     credentials,
-                    Patience(0.3, 1),
+                    RetryPolicy(1, timeout=0.3),
                 )
             assert time.monotonic() - start < 2.0
 
@@ -488,7 +492,7 @@ def test_secret_settings_are_not_shown(values):
 )
 def test_an_address_that_is_none_is_not_shown(url):
     with pytest.raises(ConfigError) as caught:
-        sign_of_life(url, Patience(0.2, 1))
+        ping_heartbeat_url(url, RetryPolicy(1, timeout=0.2))
     assert "HIDDEN".lower() not in str(caught.value).lower()
 
 

@@ -27,12 +27,12 @@ from scipy.ndimage import gaussian_filter
 from visql_lib.cli.movie import command
 from visql_lib.config import RadiationSettings
 from visql_lib.errors import VisqlError
-from visql_lib.movies.encode import encoder, packed, write_movie
+from visql_lib.movies.encode import encode_piece, encoder, write_movie
 from visql_lib.movies.errors import MovieError
 from visql_lib.movies.frames import GoesDays, movie_exposures, read_angles
 from visql_lib.pictures import style
 from visql_lib.pictures.movie import FrameFacts, MovieCanvas, even_size, grid_of
-from visql_lib.pictures.movie_bins import Bins
+from visql_lib.pictures.movie_bins import BinImage
 from visql_lib.pictures.movie_goes import FLUXES, series_line
 from visql_lib.pictures.movie_text import Words
 from visql_lib.radiation.maps import map_grids
@@ -291,7 +291,7 @@ def test_a_damaged_day_is_made_again(month: Month, length: int) -> None:
     path = next((month.cache / "xcosmix" / "202407").glob("2024-07-13-*"))
     path.write_bytes(path.read_bytes()[:length])
     month.run("--goes", month.goes)
-    assert f"{path.name}: is damaged and is remade" in month.said
+    assert f"{path.name}: is damaged; encoded again" in month.said
     assert actual_checksum(month.movie) == first
 
 
@@ -305,7 +305,7 @@ def test_encoder_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr("visql_lib.movies.encode.encoder", lambda: str(program))
     frames = [np.zeros((240, 320, 4), np.uint8)] * 30  # more than a pipe holds
     with pytest.raises(MovieError, match=r"^the encoder failed \(exit code 3\): no such codec"):
-        packed(frames, (320, 240), 6)
+        encode_piece(frames, (320, 240), 6)
     with pytest.raises(MovieError, match=r"X\.mp4: the encoder failed \(exit code 3\): no such codec"):
         write_movie([b"x" * 1000] * 1000, 6, tmp_path / "out" / "X.mp4")
     assert list((tmp_path / "out").iterdir()) == []
@@ -314,7 +314,7 @@ def test_encoder_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.M
 def test_encoder_that_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", str(tmp_path / "nowhere"))
     with pytest.raises(MovieError, match="encoder"):
-        packed([np.zeros((240, 320, 4), np.uint8)], (320, 240), 6)
+        encode_piece([np.zeros((240, 320, 4), np.uint8)], (320, 240), 6)
     with pytest.raises(MovieError, match="encoder"):
         write_movie([b""], 6, tmp_path / "X.mp4")
     assert not (tmp_path / "X.mp4").exists()
@@ -324,8 +324,8 @@ def test_failing_pieces_leave_the_old_movie(tmp_path: Path) -> None:
     grey = np.full((240, 320, 4), 90, np.uint8)
 
     def pieces() -> Iterator[bytes]:
-        yield packed([grey], (320, 240), 6)
-        yield packed([np.zeros((2, 2, 4), np.uint8)], (320, 240), 6)
+        yield encode_piece([grey], (320, 240), 6)
+        yield encode_piece([np.zeros((2, 2, 4), np.uint8)], (320, 240), 6)
 
     path = tmp_path / "X.mp4"
     path.write_text("old")
@@ -345,7 +345,7 @@ def test_pieces_follow_each_other(tmp_path: Path, frames_per_second: float, leng
     levels = np.linspace(20, 230, n).astype(int)
     whole = [np.full((240, 320, 4), (level, 30, 90, 255), np.uint8) for level in levels]
     ends = np.cumsum((0, *lengths))
-    pieces = [packed(whole[a:b], size, frames_per_second) for a, b in pairwise(ends)]
+    pieces = [encode_piece(whole[a:b], size, frames_per_second) for a, b in pairwise(ends)]
     write_movie(pieces, frames_per_second, tmp_path / "X.mp4")
     shown = decoded(tmp_path / "X.mp4")
     assert len(shown) == n
@@ -461,7 +461,7 @@ def test_each_pixel_shows_the_bin_its_centre_lies_in(
     agg = FigureCanvasAgg(figure)
     values = np.random.default_rng(1).uniform(0, 1, shape)
     values[0, 0] = np.nan
-    bins = Bins(axes, Normalize(0, 1), colormaps["Greys"])
+    bins = BinImage(axes, Normalize(0, 1), colormaps["Greys"])
     bins.show(values, extent)
     bins.draw(agg.get_renderer())
     drawn = np.asarray(agg.buffer_rgba())

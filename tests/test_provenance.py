@@ -19,8 +19,7 @@ from visql_lib import __version__, ledger
 from visql_lib.cli import cli
 from visql_lib.cli.pictures import save
 from visql_lib.frames import load_instrument
-from visql_lib.movies.encode import packed, write_movie
-from visql_lib.pipelines.vis.registry import VERSIONS
+from visql_lib.movies.encode import encode_piece, write_movie
 from visql_lib.simulate.goes import Flare, GoesDay, write_goes_day
 from visql_lib.tables import STARS, read_table, write_table
 from visql_lib.tables.provenance import (
@@ -58,7 +57,7 @@ def picture(path):
 
 def movie(path):
     frames = (np.full((64, 64, 4), 9 * n, np.uint8) for n in range(3))
-    write_movie([packed(frames, (64, 64), 2)], 2, path)
+    write_movie([encode_piece(frames, (64, 64), 2)], 2, path)
 
 
 def table(path, **options):
@@ -137,13 +136,13 @@ def test_nothing_is_noted_outside_a_step(tmp_path):
 
 def test_a_frame_has_the_same_checksums_however_it_is_packed(toy_raw, tmp_path):
     frame = sorted(toy_raw.glob("*.fits"))[0]
-    packed = tmp_path / f"{frame.name}.gz"
-    with gzip.open(packed, "wb") as file:
+    encode_piece = tmp_path / f"{frame.name}.gz"
+    with gzip.open(encode_piece, "wb") as file:
         file.write(frame.read_bytes())
     toy = {"instrument": str(ROOT / "tests" / "toy_camera.yaml")}
     (tmp_path / "c.yaml").write_text(yaml.safe_dump(toy))
     told = []
-    for path in (frame, packed):
+    for path in (frame, encode_piece):
         out = tmp_path / path.name.replace(".", "_")
         run("preview", path, "-o", out, "--quadrants", f"{out}.parquet", "--config", tmp_path / "c.yaml")
         record = read_record(Path(f"{out}.parquet"))

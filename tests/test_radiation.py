@@ -19,7 +19,7 @@ from visql_lib.config.thresholds import Thresholds
 from visql_lib.errors import TableError
 from visql_lib.flags import QuadrantFlag, RadiationFlag
 from visql_lib.frames import load_instrument, open_exposure
-from visql_lib.months.radiation import month_quadrants, month_radiation
+from visql_lib.months.radiation import month_radiation
 from visql_lib.pictures.leak import answer, leak_picture
 from visql_lib.pictures.radiation import (
     map_of,
@@ -513,10 +513,6 @@ def test_month_of_exposures(month):
     assert found["REASON"][4].endswith("not measured")
     assert found["N_XRAY"].tolist() == [7000, 70000, 7000, 0, 0]
     assert np.isnan(found["XRAY_RATE"]).tolist() == [False, False, True, True, True]
-    quadrants = month_quadrants(month, found, VIS)
-    assert quadrants["EXT"].tolist() == ["1-1.E", "3-3.F"]
-    assert quadrants["N_EXPOSURES"].tolist() == [1, 1]  # neither storm nor unknown time
-    assert_allclose(quadrants["XRAY_RATE"], found["XRAY_RATE"][0])
 
 
 def test_x_rays_of_the_sun_are_no_storm():
@@ -538,8 +534,8 @@ def test_month_command(month, tmp_path):
     angles |= {"SAA": np.full(len(names), 91.2), "ALPHA": np.full(len(names), -4.5)}
     angles["GOES_FLUX"] = np.full(len(names), 2e-8)
     write_table(tmp_path / "angles.parquet", angles, ANGLES)
-    out, leak, quadrants = (tmp_path / f"{n}.parquet" for n in ("month", "leak", "quadrants"))
-    options = ("--angles", tmp_path / "angles.parquet", "-o", out, "--leak", leak, "--quadrants", quadrants)
+    out, leak = tmp_path / "month.parquet", tmp_path / "leak.parquet"
+    options = ("--angles", tmp_path / "angles.parquet", "-o", out, "--leak", leak)
     assert invoke(month_command, month, *options, "--pictures", tmp_path) == (0, "")
     assert read_table(out).n_rows == 5
     rows = read_table(leak)

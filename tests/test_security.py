@@ -20,15 +20,15 @@ import numpy as np
 import pytest
 import yaml
 from click.testing import CliRunner
+from lying_archive import LyingArchive
 from test_alerts import SECRET
 from test_fetch import PASSWORD, USER, frames, netrc, packed  # noqa: F401 (fixtures)
 from test_workflow import ROOT, Month
 
-from visql_lib.archives.errors import PassingError
+from visql_lib.archives.errors import TransientError
 from visql_lib.archives.euclid import ARCHIVE_FIELD, RAW_FIELD, parse_listing
 from visql_lib.archives.goes_files import GoesFormatError, parse_name, read_goes
 from visql_lib.archives.goes_server import read_listing
-from visql_lib.archives.loopback import LoopbackArchive
 from visql_lib.archives.wire import LARGEST, read_answer
 from visql_lib.cli import cli
 from visql_lib.cli.serve_archive import products_of
@@ -37,7 +37,7 @@ from visql_lib.errors import ConfigError, NameFormatError
 from visql_lib.frames.instrument import load_instrument
 from visql_lib.frames.names import ArchiveName, RawName
 from visql_lib.site.marks import read_marks
-from visql_lib.steps.fetch import target_of, understand
+from visql_lib.steps.fetch import parse_products, target_of
 from visql_lib.tables.legacy_read import read_archive_names
 from visql_lib.tables.sheet import read_sheet, sheet_path
 from visql_lib.tables.sheet_look import refresh_sheets
@@ -238,7 +238,7 @@ def test_the_archive_cannot_name_a_path(name, tmp_path):
         listing = parse_listing(
             f'{ARCHIVE_FIELD},{RAW_FIELD}\r\n"{pair[0]}","{pair[1]}"\r\n'.encode(), "there"
         )
-        products, _ = understand(listing.products)
+        products, _ = parse_products(listing.products)
         for product in products:
             assert target_of(tmp_path, product).resolve().is_relative_to(tmp_path)
         assert not products
@@ -285,11 +285,11 @@ def test_entities_and_endless_answers_are_refused():
     bomb = f'<?xml version="1.0"?><!DOCTYPE x [<!ENTITY a "{"a" * 99}">{laughs}]><VOTABLE>&m;</VOTABLE>'
     file = '<!DOCTYPE x [<!ENTITY a SYSTEM "file:///etc/passwd">]><VOTABLE>&a;</VOTABLE>'
     for text in (bomb, file):
-        with pytest.raises(PassingError, match="declares entities"):
+        with pytest.raises(TransientError, match="declares entities"):
             read_answer(text.encode(), "there")
-    with pytest.raises(PassingError, match="cannot be read"):
+    with pytest.raises(TransientError, match="cannot be read"):
         read_answer(b'{"metadata":' + b"[" * 1_000_000, "there")
-    with pytest.raises(PassingError, match="unpacks to more"):
+    with pytest.raises(TransientError, match="unpacks to more"):
         read_answer(gzip.compress(bytes(LARGEST + 10), 1), "there")
 
 
@@ -346,7 +346,7 @@ def test_secrets_are_in_no_log_result_or_page(packed, tmp_path):  # noqa: F811
     """Commands as users run them, at their most talkative: archive with a password, webhook with a key."""
     entry = netrc(tmp_path)
     visql = str(Path(sys.executable).with_name("visql"))
-    with LoopbackArchive(
+    with LyingArchive(
         products_of(packed), user=USER, password=PASSWORD, faults={"500": 1, "echo": None}
     ) as server:
         values = {"months": "202407", "raw": "raw", "results": "results", "gaia": {"sources": []}}

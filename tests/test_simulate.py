@@ -170,7 +170,7 @@ def test_a_frame_of_someone_else_is_not_touched(toy, tmp_path):
     options = one(type="BIAS", ccds=["1-1"])
     foreign = tmp_path / f"{options.name.stem}.fits"
     foreign.write_bytes(b"precious")
-    with pytest.raises(SimulationError, match="not made by the simulator"):
+    with pytest.raises(SimulationError, match="is not from the simulator"):
         make_frames([options], toy, tmp_path)
     assert foreign.read_bytes() == b"precious"
 

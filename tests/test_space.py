@@ -14,7 +14,7 @@ import yaml
 
 from visql_lib.config import settings_from_mapping
 from visql_lib.live import space
-from visql_lib.live.errors import SpaceError
+from visql_lib.live.errors import FrameMoveError
 from visql_lib.live.space import frames_to_drop, frames_to_move, move
 from visql_lib.plan import Plan
 from visql_lib.tables import read_table
@@ -150,11 +150,11 @@ def test_a_copy_that_differs_replaces_nothing(month, tmp_path, monkeypatch):
     frame, before = frame_of(month), state(month.raw)
     target = tmp_path / "archive"
     old_file(target / frame.path.name, b"other")
-    with pytest.raises(SpaceError, match="differs from the raw file"):
+    with pytest.raises(FrameMoveError, match="differs from the raw file"):
         move(frame, target)
     (target / frame.path.name).unlink()
     monkeypatch.setattr(space, "_sum", lambda path: hashlib.blake2b(b"flipped bit").digest())
-    with pytest.raises(SpaceError, match="differs from the raw file"):
+    with pytest.raises(FrameMoveError, match="differs from the raw file"):
         move(frame, target)
     assert list(target.iterdir()) == []
     assert state(month.raw) == before
@@ -174,7 +174,7 @@ def test_a_break_between_copy_and_link_is_taken_up(month, tmp_path):
 def test_a_frame_that_changes_meanwhile_stays(month, tmp_path):
     frame = frame_of(month)
     os.utime(frame.path, (1.7e9, 1.7e9))
-    with pytest.raises(SpaceError, match="changed meanwhile"):
+    with pytest.raises(FrameMoveError, match="changed meanwhile"):
         move(frame, tmp_path / "archive")
     assert not frame.path.is_symlink()
 
@@ -185,7 +185,7 @@ def test_a_place_that_keeps_no_times_is_refused(month, tmp_path, monkeypatch):
     monkeypatch.setattr(
         os, "utime", lambda path, ns, **k: coarse(path, ns=(ns[0] // 10**9 * 10**9,) * 2, **k)
     )
-    with pytest.raises(SpaceError, match="does not keep times"):
+    with pytest.raises(FrameMoveError, match="does not keep times"):
         move(frame, tmp_path / "archive")
     assert not frame.path.is_symlink()
     assert list((tmp_path / "archive").iterdir()) == []
@@ -195,7 +195,7 @@ def test_a_full_place_costs_nothing(month, tmp_path, monkeypatch):
     frame, before = frame_of(month), state(month.raw)
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=10))
-    with pytest.raises(SpaceError, match="no room for"):
+    with pytest.raises(FrameMoveError, match="no room for"):
         move(frame, tmp_path / "archive")
     monkeypatch.undo()
 

@@ -21,8 +21,9 @@ from hypothesis import strategies as st
 
 from visql_lib.config import settings_from_mapping
 from visql_lib.errors import ConfigError, TableError
-from visql_lib.live.children import Child, Remains
+from visql_lib.live.children import Child, CrashedRun
 from visql_lib.live.errors import BusyError
+from visql_lib.live.frame_watcher import FrameWatcher
 from visql_lib.live.heartbeat import (
     DONE,
     RUNNING,
@@ -32,14 +33,13 @@ from visql_lib.live.heartbeat import (
     ago,
     heartbeat_path,
     read_heartbeat,
-    tell,
     utc,
+    watch_status,
     write_heartbeat,
 )
 from visql_lib.live.lock import InstanceLock, Owner
-from visql_lib.live.look import Looker
 from visql_lib.live.processes import Machine, commands_in, group_lives, start_of
-from visql_lib.live.watch import Stop, Watch, find_snakefile
+from visql_lib.live.watch import StopSignals, Watch, find_snakefile
 from visql_lib.tables import read_table
 
 ROOT = Path(__file__).parents[1]
@@ -122,7 +122,7 @@ def place(tmp_path):
         if child.poll() is None:
             child.kill()
             child.wait()
-    remains = Remains.read(made.results / "watch" / "run.json")
+    remains = CrashedRun.read(made.results / "watch" / "run.json")
     if remains is not None and group_lives(remains.pid, remains.start):
         os.killpg(remains.pid, signal.SIGKILL)
 
@@ -141,7 +141,7 @@ def test_a_process_is_known_by_its_start():
     assert start not in (None, start_of(os.getpid()))
     child.kill()
     time.sleep(0.1)
-    assert start_of(child.pid) is None  # dead, though not buried yet
+    assert start_of(child.pid) is None  # dead, though still a zombie
     child.wait()
     assert start_of(child.pid) is None
 
@@ -174,7 +174,7 @@ def test_commands_in_a_folder(tmp_path):
 
 def owned(path, **changes):
     """Write a lock of somebody else, who is alive unless it is changed."""
-    owner = replace(Owner.me(), **changes)
+    owner = replace(Owner.current(), **changes)
     path.write_text(json.dumps(asdict(owner)))
     return owner
 
@@ -188,7 +188,7 @@ def test_the_lock_is_there_while_it_is_held(tmp_path):
         assert lock.touch()
         assert time.time() - path.stat().st_mtime < 10
         with pytest.raises(
-            BusyError, match=rf"in use by .*process {os.getpid()}, since 20.*sign of life \d s ago"
+            BusyError, match=rf"in use by .*process {os.getpid()}, since 20.*heartbeat \d s ago"
         ):
             InstanceLock(path, STALE).__enter__()
     assert not path.exists()
@@ -196,30 +196,30 @@ def test_the_lock_is_there_while_it_is_held(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("changes", "silent", "death"),
+    ("changes", "silent", "reason"),
     [
         ({}, 10 * STALE, None),  # alive, only very busy
-        ({"start": "1"}, 0, "its number is that of another process now"),
-        ({"pid": 2**22 + 1}, 0, "there is no such process any more"),
-        ({"machine": replace(Machine.here(), boot="before")}, 0, "the machine was started anew since"),
+        ({"start": "1"}, 0, "its number belongs to another process now"),
+        ({"pid": 2**22 + 1}, 0, "the process does not exist any more"),
+        ({"machine": replace(Machine.here(), boot="before")}, 0, "the machine was rebooted since"),
         ({"machine": Machine("other", "", "")}, STALE / 2, None),
-        ({"machine": Machine("other", "", "")}, 2 * STALE, "no sign of life for 120 min"),
+        ({"machine": Machine("other", "", "")}, 2 * STALE, "no heartbeat for 120 min"),
         ({"machine": replace(Machine.here(), ident="its twin")}, 0, None),
     ],
 )
-def test_only_a_dead_owner_is_taken_over(tmp_path, caplog, changes, silent, death):
+def test_only_a_dead_owner_is_taken_over(tmp_path, caplog, changes, silent, reason):
     path = tmp_path / "lock"
     owner = owned(path, **changes)
     moment = time.time() - silent
     os.utime(path, (moment, moment))
-    if death is None:
+    if reason is None:
         with pytest.raises(BusyError, match="in use by"):
             InstanceLock(path, STALE).__enter__()
         assert Owner.parse(path.read_text()) == owner
         return
     with InstanceLock(path, STALE) as lock:
-        assert lock.mine()
-    assert f"{death}; taken over" in caplog.text
+        assert lock.is_held()
+    assert f"{reason}; taken over" in caplog.text
     assert owner.user in caplog.text
 
 
@@ -234,7 +234,7 @@ def test_a_lock_that_was_taken_is_not_removed_by_its_old_owner(tmp_path):
 def test_an_empty_lock_is_waited_for_and_then_taken_over(tmp_path):
     path = tmp_path / "lock"
     path.write_text("")
-    with pytest.raises(BusyError, match="takes it this moment"):
+    with pytest.raises(BusyError, match="is taking it at this moment"):
         InstanceLock(path, STALE).__enter__()
     os.utime(path, (0, 0))
     with InstanceLock(path, STALE):
@@ -284,17 +284,17 @@ def elsewhere(state, seconds, **values):
         (elsewhere(WAITING, 5, last_look=utc(NOW - 180), next_look=utc(NOW + 420)), True, "last look 3 min ago, next in 7 min"),
         (elsewhere(RUNNING, 5, last_look=utc(NOW - 180), doing="runs"), True, "last look 3 min ago; runs"),
         (elsewhere(RUNNING, 5), True, "no look yet; running"),
-        (elsewhere(WAITING, 7200, last_look=utc(NOW - 7260)), False, "dead: no sign of life for 2 h; last look 2 h ago"),
+        (elsewhere(WAITING, 7200, last_look=utc(NOW - 7260)), False, "dead: no heartbeat for 2 h; last look 2 h ago"),
         (elsewhere(STOPPED, 60, last_look=utc(NOW - 90)), False, "stopped 1 min ago; last look 2 min ago"),
         (elsewhere(DONE, 900, last_look=utc(NOW - 900), interval=600.0), True, "last look 15 min ago"),
-        (elsewhere(DONE, 1900, last_look=utc(NOW - 1900), interval=600.0), False, "dead: no sign of life for 32 min; last look 32 min ago"),
+        (elsewhere(DONE, 1900, last_look=utc(NOW - 1900), interval=600.0), False, "dead: no heartbeat for 32 min; last look 32 min ago"),
         (elsewhere(WAITING, -86400, last_look=utc(NOW + 86400), next_look=utc(NOW + 87000)), True,
          "last look 0 s ago (a clock is wrong: moon is 1 d ahead), next in 1 d"),
     ],
 )  # fmt: skip
 def test_a_heartbeat_tells_how_things_are(tmp_path, heart, alive, text):
     write_heartbeat(tmp_path, heart)
-    sign = tell(tmp_path, NOW)
+    sign = watch_status(tmp_path, NOW)
     assert (sign.alive, sign.text) == (alive, text)
     assert read_heartbeat(tmp_path) == heart
     script = heartbeat_path(tmp_path).with_suffix(".js").read_text()
@@ -302,12 +302,12 @@ def test_a_heartbeat_tells_how_things_are(tmp_path, heart, alive, text):
 
 
 def test_a_process_of_this_machine_that_died_is_dead_at_once(tmp_path):
-    me = Owner.me()
+    me = Owner.current()
     heart = Heartbeat(state=WAITING, beat=utc(time.time()), machine=me.machine, pid=me.pid, start=me.start)
     write_heartbeat(tmp_path, heart)
-    assert tell(tmp_path).alive
+    assert watch_status(tmp_path).alive
     write_heartbeat(tmp_path, replace(heart, start="1"))
-    assert not tell(tmp_path).alive
+    assert not watch_status(tmp_path).alive
 
 
 def test_no_heartbeat_or_a_broken_one_is_no_live_mode(tmp_path):
@@ -315,7 +315,7 @@ def test_no_heartbeat_or_a_broken_one_is_no_live_mode(tmp_path):
         if text is not None:
             heartbeat_path(tmp_path).parent.mkdir(exist_ok=True)
             heartbeat_path(tmp_path).write_text(text)
-        sign = tell(tmp_path)
+        sign = watch_status(tmp_path)
         assert (sign.alive, sign.text, sign.heartbeat) == (False, "no live mode", None)
 
 
@@ -339,10 +339,10 @@ def settings_of(folder, **changes):
 def test_auto_months_roll_over(place):
     days = [datetime(2024, 7, d, tzinfo=UTC) for d in (2, 3, 4, 31)] + [datetime(2024, 8, 1, tzinfo=UTC)]
     today = iter(days)
-    looker = Looker(lambda: next(today))
+    watcher = FrameWatcher(lambda: next(today))
     place.frame(1)
     settings = settings_of(place.folder, months="auto")
-    views = [looker.look(settings) for _ in days]
+    views = [watcher.snapshot(settings) for _ in days]
     both, july, later = ("202406", "202407"), ("202407",), ("202407", "202408")
     assert [view.months for view in views] == [both, both, july, july, later]
     assert len({id(view) for view in views}) == 3  # the sheets are refreshed only where the months change
@@ -350,54 +350,54 @@ def test_auto_months_roll_over(place):
 
 
 def test_a_look_sees_what_is_new_changed_or_grows(place):
-    looker = Looker()
+    watcher = FrameWatcher()
     settings = settings_of(place.folder, months="202407")
     place.frame(1)
-    first = looker.look(settings)
-    assert looker.new == 1
-    assert looker.look(settings) is first
-    assert looker.new == 0
+    first = watcher.snapshot(settings)
+    assert watcher.new == 1
+    assert watcher.snapshot(settings) is first
+    assert watcher.new == 0
     place.frame(2)
-    assert len(looker.look(settings).exposures) == 2
-    assert looker.new == 1
+    assert len(watcher.snapshot(settings).exposures) == 2
+    assert watcher.new == 1
     os.utime(place.raw / NAME.format(1, 1), (1.8e9, 1.8e9))
-    looker.look(settings)
-    assert looker.new == 1
+    watcher.snapshot(settings)
+    assert watcher.new == 1
     place.frame(3)
     young = settings_of(place.folder, months="202407", index={"growing_age": 3600})
-    assert len(looker.look(young).exposures) < 3
-    assert looker.growing
-    assert len(looker.look(settings).exposures) == 3
-    assert Looker().look(settings) == looker.look(settings)
-    assert Looker().new == 0
+    assert len(watcher.snapshot(young).exposures) < 3
+    assert watcher.growing
+    assert len(watcher.snapshot(settings).exposures) == 3
+    assert FrameWatcher().snapshot(settings) == watcher.snapshot(settings)
+    assert FrameWatcher().new == 0
 
 
 def test_a_raw_folder_that_lost_all_at_once_is_not_believed(place):
-    looker = Looker()
+    watcher = FrameWatcher()
     settings = settings_of(place.folder, months="202407")
     place.frame(1)
-    looker.look(settings)
+    watcher.snapshot(settings)
     place.raw.rename(place.folder / "unmounted")
     with pytest.raises(ConfigError, match="does not exist"):
-        looker.look(settings)
+        watcher.snapshot(settings)
     place.raw.mkdir()
     with pytest.raises(ConfigError, match="all 1 frames of"):
-        looker.look(settings)
+        watcher.snapshot(settings)
     place.raw.rmdir()
     (place.folder / "unmounted").rename(place.raw)
-    assert len(looker.look(settings).exposures) == 1
-    assert looker.new == 0
+    assert len(watcher.snapshot(settings).exposures) == 1
+    assert watcher.new == 0
 
 
 def test_partial_files_of_rsync_are_not_seen(place):
-    looker = Looker()
+    watcher = FrameWatcher()
     (place.raw / "deep" / ".partial").mkdir(parents=True)
     (place.raw / "deep" / f".{NAME.format(1, 1)}.Xa83Kd").write_bytes(b"x")
     (place.raw / "deep" / f".{NAME.format(1, 1)}").write_bytes(b"x")
     (place.raw / "deep" / ".partial" / NAME.format(2, 2)).write_bytes(b"x")
     (place.raw / "deep" / "back").symlink_to(place.raw)
-    looker.look(settings_of(place.folder, months="202407"))
-    assert looker._files == {str(place.raw): {}}
+    watcher.snapshot(settings_of(place.folder, months="202407"))
+    assert watcher._files == {str(place.raw): {}}
 
 
 # Runs
@@ -415,7 +415,7 @@ def test_the_workflow_is_found(tmp_path, monkeypatch):
 def test_snakemake_is_called_with_the_users_settings(place, monkeypatch):
     monkeypatch.chdir(place.folder)
     place.configure(watch={"target": "gaia", "cores": 3, "profile": "slurm"})
-    watch = Watch(Path("c.yaml"), place.folder / "Snakefile", Stop())
+    watch = Watch(Path("c.yaml"), place.folder / "Snakefile", StopSignals())
     command = watch._command(["gaia"], ("202406", "202407"))
     assert command[:4] == [sys.executable, "-m", "snakemake", "gaia"]
     for words in (
@@ -444,7 +444,7 @@ def test_once_as_cron_calls_it(place):
     assert (place.done(), place.heart.state, place.heart.new_exposures) == (1, DONE, 1)
     assert place.heart.failure.startswith("fetch: ")
     assert place.heart.last_success >= place.heart.last_look > ""
-    assert tell(place.results).alive
+    assert watch_status(place.results).alive
     assert not (place.results / "watch" / "lock").exists()
     place.configure()
     (place.folder / "fail").touch()
@@ -461,7 +461,7 @@ def test_it_goes_on_after_failures_and_lets_a_job_finish_when_it_stops(place):
     live = place.watch()
     place.settled(1)
     assert place.watch().wait() == 1
-    assert f"in use by {Owner.me().user} on" in place.said
+    assert f"in use by {Owner.current().user} on" in place.said
     (place.folder / "fail").touch()
     place.frame(2)
     place.wait(lambda: "snakemake: ended with 1" in place.heart.failure)
@@ -469,7 +469,7 @@ def test_it_goes_on_after_failures_and_lets_a_job_finish_when_it_stops(place):
     place.wait(lambda: "look: raw: " in place.heart.failure)
     (place.folder / "away").rename(place.raw)
     (place.folder / "c.yaml").write_text("results: other")
-    place.wait(lambda: "start `visql watch` anew" in place.heart.failure)
+    place.wait(lambda: "restart `visql watch`" in place.heart.failure)
     place.configure()
     (place.folder / "fail").unlink()
     place.settled(2)  # tried again, though nothing is new
@@ -489,7 +489,7 @@ def test_it_goes_on_after_failures_and_lets_a_job_finish_when_it_stops(place):
     assert (place.folder / "begun").read_text() == "begun\n"
     assert not list((place.folder / ".snakemake").glob("locks/*"))
     assert [p.name for p in (place.results / "watch").iterdir() if p.name in ("run.json", "lock")] == []
-    assert (place.heart.state, tell(place.results).alive) == (STOPPED, False)
+    assert (place.heart.state, watch_status(place.results).alive) == (STOPPED, False)
     assert subprocess.run(status, capture_output=True, check=False).returncode == 1
 
 
@@ -517,14 +517,14 @@ def test_killed_watch_and_snakemake_are_mended(place):
     live.wait()
     heir = place.watch()  # Snakemake of the dead one is still at work
     place.wait(lambda: "still at work" in place.heart.failure)
-    assert "there is no such process any more; taken over" in place.said
+    assert "the process does not exist any more; taken over" in place.said
     place.wait(lambda: place.done() == 1)
     (place.folder / "nap").write_text("50")
     place.frame(2)
     place.wait(lambda: (place.folder / "begun").read_text() == "begun\nbegun\n")
     heir.kill()
     heir.wait()
-    remains = Remains.read(place.results / "watch" / "run.json")
+    remains = CrashedRun.read(place.results / "watch" / "run.json")
     os.killpg(remains.pid, signal.SIGKILL)
     assert list((place.folder / ".snakemake").glob("locks/*"))
     (place.folder / "nap").write_text("0")
@@ -535,19 +535,19 @@ def test_killed_watch_and_snakemake_are_mended(place):
 
 def test_a_run_on_another_machine_is_not_unlocked(place, monkeypatch):
     monkeypatch.chdir(place.folder)
-    watch = Watch(Path("c.yaml"), place.folder / "Snakefile", Stop())
+    watch = Watch(Path("c.yaml"), place.folder / "Snakefile", StopSignals())
     (place.results / "watch").mkdir(parents=True)
-    moon = Remains(1, "1", Machine("moon", "", ""), str(place.folder))
+    moon = CrashedRun(1, "1", Machine("moon", "", ""), str(place.folder))
     moon.write(watch._record)
-    assert "on moon (process 1) may still be at work" in watch._mend(("202407",))
+    assert "on moon (process 1) may still be at work" in watch._clean_up_crash(("202407",))
     replace(moon, machine=Machine.here()).write(watch._record)
-    assert watch._mend(("202407",)) == ""
+    assert watch._clean_up_crash(("202407",)) == ""
     assert not watch._record.exists()
 
 
 def test_a_full_disk_does_not_end_the_watch(place, monkeypatch, caplog):
     monkeypatch.chdir(place.folder)
-    watch = Watch(Path("c.yaml"), place.folder / "Snakefile", Stop())
+    watch = Watch(Path("c.yaml"), place.folder / "Snakefile", StopSignals())
     place.results.mkdir()
     (place.results / "watch").write_text("in the way")
     with caplog.at_level(logging.WARNING):
@@ -578,7 +578,7 @@ def test_the_real_workflow_goes_on_after_kills_at_random_moments(place, toy_raw,
             time.sleep(chance.uniform(0, 10))
         live.kill()
         live.wait()
-        if remains := Remains.read(place.results / "watch" / "run.json"):
+        if remains := CrashedRun.read(place.results / "watch" / "run.json"):
             with suppress(ProcessLookupError):
                 os.killpg(remains.pid, signal.SIGKILL)
         left += bool(list(locks.glob("*")))

@@ -4,11 +4,11 @@ A message names the file, the value that was wrong and what to do about it; the
 command line prints it as one line and ends with the exit code of its class.
 """
 
-_LONGEST = 80  # characters of a foreign text in a message
+_LONGEST = 80  # characters of a text from outside in a message
 
 
-def brief(text: object) -> str:
-    """Return a text from a file as a message shows it: quoted, in one line, not too long."""
+def shorten(text: object) -> str:
+    """Shorten a text from a file for a message: quoted, in one line."""
     shown = repr(text)
     return shown if len(shown) <= _LONGEST else f"{shown[: _LONGEST - 4]} ..."
 

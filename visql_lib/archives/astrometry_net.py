@@ -44,13 +44,13 @@ _POLYNOMIAL = 3  # order of the distortion that is fitted
 
 
 class PlateError(ArchiveError):
-    """An exposure has no plate solution; ``kind`` says in a word why."""
+    """An exposure has no plate solution; ``kind`` is the reason in a word."""
 
     kind = "failed"
 
 
 class NotInstalledError(PlateError):
-    """The programs of astrometry.net are not there."""
+    """The programs of astrometry.net are not installed."""
 
     kind = "not installed"
 
@@ -83,11 +83,11 @@ class StarField:
 
 
 @dataclass(frozen=True)
-class Solution:
-    """What solve-field found.
+class SolveFieldResult:
+    """The solution of solve-field.
 
     ``header`` is its FITS header (TAN-SIP); ``x``, ``y`` [px], ``ra``, ``dec`` [deg] are the
-    pairs of image and index stars it believes; ``index_ra``, ``index_dec`` [deg] are all stars of
+    pairs of image and index stars it accepts; ``index_ra``, ``index_dec`` [deg] are all stars of
     the index in the image; ``index`` is ``reference`` or ``installed``.
     """
 
@@ -102,18 +102,18 @@ class Solution:
 
 
 class Deadline:
-    """The moment by which all programs of one exposure must have ended."""
+    """The time by which all programs of one exposure must have ended."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
         self._end = time.monotonic() + seconds
 
     def part(self, fraction: float) -> Deadline:
-        """Return a deadline after a part of the time left."""
+        """Set a deadline after a part of the time left."""
         return Deadline(fraction * self.left())
 
     def left(self) -> float:
-        """Return the time left [s].
+        """Compute the time left [s].
 
         Raises
         ------
@@ -127,7 +127,7 @@ class Deadline:
 
 
 def find_program(name: str) -> str:
-    """Return where a program is.
+    """Find a program.
 
     Raises
     ------
@@ -150,7 +150,7 @@ def build_index(stars: Mapping[str, NDArray], path: Path, deadline: Deadline) ->
         be those an image is sure to show.
     path : Path
         Where the index is kept; its name should change with the stars. Several
-        processes may ask for it: one builds it, the others wait.
+        processes may need it: one builds it, the others wait.
     deadline : Deadline
         When to give up.
 
@@ -174,7 +174,9 @@ def build_index(stars: Mapping[str, NDArray], path: Path, deadline: Deadline) ->
             if not path.is_file():
                 _build(stars, path, deadline)
     except Timeout as error:
-        raise TimedOutError(f"another process builds {path.name} for {deadline.seconds:g} s") from error
+        raise TimedOutError(
+            f"another process has been building {path.name} for {deadline.seconds:g} s"
+        ) from error
     return path
 
 
@@ -202,7 +204,7 @@ def solve(
     indexes: Sequence[Path],
     around: tuple[float, float, float] | None,
     deadline: Deadline,
-) -> Solution:
+) -> SolveFieldResult:
     """Solve a star field.
 
     Parameters
@@ -218,7 +220,7 @@ def solve(
 
     Returns
     -------
-    Solution
+    SolveFieldResult
         Header and pairs.
 
     Raises
@@ -239,10 +241,10 @@ def solve(
             command += ["--config", "engine.cfg"]
         output = _run([*command, "field.xyls"], work, deadline)
         if not (work / "field.wcs").is_file():
-            raise NotSolvedError(_complaint(output) or "no match with the index stars")
+            raise NotSolvedError(_error_line(output) or "no match with the index stars")
         header = fits.getheader(work / "field.wcs")
         pairs, there = fits.getdata(work / "field.corr"), fits.getdata(work / "field.rdls")
-        return Solution(
+        return SolveFieldResult(
             header=header,
             x=np.array(pairs["field_x"], dtype=float),
             y=np.array(pairs["field_y"], dtype=float),
@@ -268,7 +270,7 @@ def _write_table(columns: Mapping[str, NDArray], path: Path) -> None:
 
 
 def _write_config(indexes: Sequence[Path], work: Path) -> None:
-    """List the indexes under plain names: paths may hold blanks, which the list does not bear."""
+    """List the indexes under plain names: paths may hold blanks, which the list does not support."""
     lines = ["add_path ."]
     for number, index in enumerate(indexes):
         (work / f"index{number}.fits").symlink_to(index.resolve())
@@ -298,7 +300,7 @@ def _position(around: tuple[float, float, float] | None) -> list[str]:
 
 
 def _run(command: Sequence[str], folder: Path, deadline: Deadline) -> str:
-    """Run a program in a folder and return what it said; its whole group ends with the deadline."""
+    """Run a program in a folder and return its output; its whole group ends with the deadline."""
     left = deadline.left()
     environment = {**os.environ, "LC_ALL": "C", "TMPDIR": "."}
     with subprocess.Popen(
@@ -319,13 +321,12 @@ def _run(command: Sequence[str], folder: Path, deadline: Deadline) -> str:
     text = output.decode("utf-8", "replace")
     log.debug("%s", text)
     if process.returncode:
-        said = _complaint(text)
-        raise NotSolvedError(said or f"{Path(command[0]).name} ended with {process.returncode}")
+        raise NotSolvedError(_error_line(text) or f"{Path(command[0]).name} ended with {process.returncode}")
     return text
 
 
 def _end_group(process: subprocess.Popen[bytes]) -> None:
-    """Kill a program and all it started, also when we are interrupted; what ended already does not mind."""
+    """Kill a program and all it started, also on an interruption; one that ended already is fine."""
     try:
         os.killpg(process.pid, signal.SIGKILL)
     except ProcessLookupError:
@@ -333,10 +334,10 @@ def _end_group(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def _complaint(output: str) -> str:
-    """Return the line in which a program says what is wrong, empty if it does not."""
+def _error_line(output: str) -> str:
+    """Find the line of a program's output that reports an error, empty if there is none."""
     lines = [line.strip() for line in output.splitlines()]
     if any("must list at least one index" in line for line in lines):
         return "no index is installed"
-    wanted = ("error", "failed to", "couldn't", "no such file")
-    return next((line for line in lines if any(word in line.lower() for word in wanted)), "")[:200]
+    words = ("error", "failed to", "couldn't", "no such file")
+    return next((line for line in lines if any(word in line.lower() for word in words)), "")[:200]

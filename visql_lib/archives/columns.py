@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from visql_lib.archives.errors import PassingError, SourceError
-from visql_lib.archives.foreign import plain_columns, tell_missing_colours
-from visql_lib.archives.pages import short
+from visql_lib.archives.errors import SourceError, TransientError
+from visql_lib.archives.foreign import plain_columns, warn_missing_colours
+from visql_lib.archives.pages import printable
 from visql_lib.archives.tiles import tile_of
 from visql_lib.values import within
 
@@ -36,7 +36,7 @@ _ALIASES = {
     "EPOCH": ("ref_epoch",),
 }
 _ANY = (-np.inf, np.inf)
-# deg, mas/yr (Barnard's star moves by 10,400), mag; what lies outside stands for nothing.
+# deg, mas/yr (Barnard's star moves by 10,400), mag; values outside mean that there is none.
 _POSSIBLE = {"RA": (-360.0, 360.0), "DEC": (-90.0, 90.0), "G": (-5.0, 40.0), "BP_RP": (-20.0, 20.0)}
 _POSSIBLE |= dict.fromkeys(("PMRA", "PMDEC"), (-20_000.0, 20_000.0))
 _POSSIBLE |= dict.fromkeys(("BP", "RP"), (-5.0, 40.0))
@@ -47,10 +47,9 @@ Columns = dict[str, NDArray]
 
 
 def known_columns(names: Iterable[str]) -> dict[str, str]:
-    """Return the name here of every column that is known, by its name among ours.
+    """Match the names of columns with ours: our name -> the name in the table.
 
-    An empty answer means that this is no table of stars: number, position or
-    magnitude is missing.
+    Empty if this is no table of stars: number, position or magnitude is missing.
     """
     by_lower = {name.lower(): name for name in reversed(list(names))}
     found = {
@@ -63,14 +62,14 @@ def known_columns(names: Iterable[str]) -> dict[str, str]:
 
 
 def nearly_known(names: Iterable[str]) -> str:
-    """Return which needed column a table lacks that has the three others, "" for any other table."""
+    """Find the one needed column that a table lacks, "" if it lacks none or more than one."""
     lower = {name.lower() for name in names}
     lacking = [ours for ours in _NEEDED if not lower & set(_ALIASES[ours])]
     return lacking[0] if len(lacking) == 1 else ""
 
 
 def star_columns(raw: Mapping[str, NDArray], where: str, units: Mapping[str, Any] | None = None) -> Columns:
-    """Return `COLUMNS` from the columns of an answer or a file.
+    """Extract `COLUMNS` from the columns of a response or a file.
 
     Parameters
     ----------
@@ -79,7 +78,7 @@ def star_columns(raw: Mapping[str, NDArray], where: str, units: Mapping[str, Any
     where : str
         Names the table in error messages.
     units : mapping, optional
-        Of the columns, by the same names, as the table says them; deg, mas/yr and mag
+        Of the columns, by the same names, as given in the table; deg, mas/yr and mag
         where it does not.
 
     Returns
@@ -96,8 +95,8 @@ def star_columns(raw: Mapping[str, NDArray], where: str, units: Mapping[str, Any
     """
     names = known_columns(raw)
     if not names:
-        raise PassingError(
-            f"{where}: not a table of stars (columns {short(', '.join(list(raw)[:6])) or 'none'})"
+        raise TransientError(
+            f"{where}: not a table of stars (columns {printable(', '.join(list(raw)[:6])) or 'none'})"
         )
     raw = plain_columns(raw, names, units or {}, where)
     values = {ours: _floats(raw[name], name, where) for ours, name in names.items() if ours != "SOURCE_ID"}
@@ -110,13 +109,13 @@ def star_columns(raw: Mapping[str, NDArray], where: str, units: Mapping[str, Any
     stars["PMRA"], stars["PMDEC"] = values.get("PMRA", unknown), values.get("PMDEC", unknown)
     stars["G_ERR"] = _error(values, unknown)
     stars["BP_RP"] = values["BP_RP"] if "BP_RP" in values else _colour(values, unknown)
-    tell_missing_colours(names, where)
+    warn_missing_colours(names, where)
     kept = known & np.isfinite(stars["RA"]) & (np.abs(stars["DEC"]) <= 90)
     return {name: stars[name][kept] for name in COLUMNS}
 
 
 def cut_tile(stars: Columns, tile: int, nside: int, faintest: float) -> Columns:
-    """Return the stars of one tile brighter than a limit in G, each once, in the order of their numbers."""
+    """Select the stars of one tile brighter than a limit in G, each once, in the order of their numbers."""
     inside = (stars["G"] < faintest) & (tile_of(stars["RA"], stars["DEC"], nside) == tile)
     rows = np.flatnonzero(inside)
     _, first = np.unique(stars["SOURCE_ID"][rows], return_index=True)
@@ -124,18 +123,18 @@ def cut_tile(stars: Columns, tile: int, nside: int, faintest: float) -> Columns:
 
 
 def no_stars() -> Columns:
-    """Return the columns without a row."""
+    """Build the columns without a row."""
     return {name: np.empty(0, np.int64 if name == "SOURCE_ID" else float) for name in COLUMNS}
 
 
 def joined(parts: Iterable[Columns]) -> Columns:
-    """Return the rows of several tables in one."""
+    """Join the rows of several tables."""
     tables = [no_stars(), *parts]
     return {name: np.concatenate([table[name] for table in tables]) for name in COLUMNS}
 
 
 def _error(values: Mapping[str, NDArray], unknown: NDArray) -> NDArray:
-    """Return the error of G from what there is; a ratio of zero is how some files say unknown."""
+    """Derive the error of G from the columns there are; a ratio of zero means unknown in some files."""
     if "G_ERR" in values:
         return values["G_ERR"]
     if "FG_OVER_ERROR" in values:
@@ -148,7 +147,7 @@ def _error(values: Mapping[str, NDArray], unknown: NDArray) -> NDArray:
 
 
 def _colour(values: Mapping[str, NDArray], unknown: NDArray) -> NDArray:
-    """Return BP - RP; a magnitude of exactly zero is how some files say unknown."""
+    """Compute BP - RP; a magnitude of exactly zero means unknown in some files."""
     if "BP" not in values or "RP" not in values:
         return unknown
     bp, rp = values["BP"], values["RP"]
@@ -156,9 +155,9 @@ def _colour(values: Mapping[str, NDArray], unknown: NDArray) -> NDArray:
 
 
 def _floats(column: NDArray, name: str, where: str) -> NDArray:
-    """Return a column of numbers, NaN where there is none."""
+    """Convert a column to floats, NaN where a value is missing."""
     if column.dtype.kind not in "iufb" or column.ndim != 1:
-        raise PassingError(
+        raise TransientError(
             f"{where}: {name} is of type {column.dtype} in {column.ndim} dimensions, not a number"
         )
     values = np.asarray(np.ma.filled(column.astype(float), np.nan))
@@ -166,10 +165,10 @@ def _floats(column: NDArray, name: str, where: str) -> NDArray:
 
 
 def _integers(column: NDArray, where: str) -> tuple[NDArray, NDArray]:
-    """Return the numbers of the stars and which of them are known; they have more digits than a double."""
+    """Convert the numbers of the stars, with a mask of the known ones; a double has too few digits."""
     masked = np.ma.getmaskarray(column)
     if column.ndim != 1:
-        raise PassingError(f"{where}: numbers of stars in {column.ndim} dimensions")
+        raise TransientError(f"{where}: numbers of stars in {column.ndim} dimensions")
     if column.dtype.kind not in "iu" and len(column):
         kind = column.dtype.name
         raise SourceError(f"{where}: numbers of stars are {kind}, which cannot hold them; use int64")

@@ -1,7 +1,7 @@
 """User names and passwords: from the user's netrc or the system's keyring, never from settings.
 
 They are kept out of everything that is written: objects here do not show them,
-and what a server sent back is masked before it becomes part of a message.
+and the response of a server is redacted before it becomes part of a message.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _MASK = "***"
 
 
 class CredentialsError(ConfigError):
-    """There is no password for a host, or it is not safe where it is; says what to do (exit code 2)."""
+    """There is no password for a host, or its file is not safe; the message says what to do (exit code 2)."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Login:
         return base64.b64encode(f"{self.user}:{self.password}".encode()).decode()
 
     def masked(self, text: str) -> str:
-        """Return a text without the password, in whatever form a server may have sent it back."""
+        """Replace the password in a text, in whatever form a server may have sent it back."""
         for secret in (self._token, self.password, quote(self.password, safe="")):
             text = text.replace(secret, _MASK) if secret else text
         return text
@@ -62,7 +62,7 @@ class Credentials:
     Parameters
     ----------
     settings : FetchSettings
-        Which password file, and whether the keyring is asked first.
+        Which password file, and whether the keyring comes first.
     """
 
     def __init__(self, settings: FetchSettings) -> None:
@@ -71,11 +71,11 @@ class Credentials:
 
     @property
     def where(self) -> str:
-        """Where logins come from, for messages."""
+        """The place of the logins, for messages."""
         return f"keyring or {self._path}" if self._keyring else str(self._path)
 
     def of(self, url: str) -> Login | None:
-        """Return the login for an address of the archive.
+        """Look up the login for an address of the archive.
 
         None only for a server on this machine that has no entry.
 
@@ -101,7 +101,7 @@ class Credentials:
         return Login(found[0] or "", found[2] or "") if found else None
 
     def own(self, url: str) -> Login | None:
-        """Return the login of a host the archive sends us on to, if the user has an entry for just it."""
+        """Look up the login for a host the archive redirects to, if the user has an entry for just it."""
         host = urlsplit(url).hostname or ""
         if self._keyring and (login := _from_keyring(host)):
             return login
@@ -122,7 +122,7 @@ class Credentials:
                 f"{path}: can be read by others, so it is not used; run `chmod 600 {path}`"
             )
         if state.st_uid not in (os.geteuid(), 0) and os.geteuid() != 0:
-            raise CredentialsError(f"{path}: belongs to somebody else, so it is not used")
+            raise CredentialsError(f"{path}: belongs to another user, so it is not used")
         try:
             return netrc.netrc(str(path))
         except netrc.NetrcParseError as error:  # its message shows words of the file, perhaps the password
@@ -133,17 +133,17 @@ class Credentials:
 
 
 def _from_keyring(host: str) -> Login | None:
-    """Return what the system's keyring has for a host (service name: the host)."""
+    """Look up a host in the system's keyring (service name: the host)."""
     try:
         import keyring  # type: ignore[import-not-found, unused-ignore]
         from keyring.errors import KeyringError  # type: ignore[import-not-found, unused-ignore]
     except ImportError as error:
         raise CredentialsError(
-            "fetch.keyring wants the package keyring: pip install visql[keyring]"
+            "fetch.keyring requires the package keyring: pip install visql[keyring]"
         ) from error
     try:
         found = keyring.get_credential(host, None)
     except KeyringError as error:
-        log.warning("the keyring cannot be asked (%s)", type(error).__name__)
+        log.warning("the keyring cannot be read (%s)", type(error).__name__)
         return None
     return Login(found.username, found.password) if found else None

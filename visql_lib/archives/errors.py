@@ -1,4 +1,4 @@
-"""What goes wrong outside."""
+"""The errors of archives and other services."""
 
 from __future__ import annotations
 
@@ -6,26 +6,26 @@ from visql_lib.errors import VisqlError
 
 
 class ArchiveError(VisqlError):
-    """No source gave the data asked for; the message names each with its cause."""
+    """No source gave the data; the message names each source with its cause."""
 
 
 class SourceError(ArchiveError):
-    """One source failed, and asking it again would not help."""
+    """One source failed, and another attempt would not help."""
 
 
-class PassingError(SourceError):
-    """One source failed in a way that may pass: silence, overload, an answer that is broken or cut short.
+class TransientError(SourceError):
+    """One source failed, but a later attempt may succeed: timeout, overload, broken response.
 
-    ``pause`` is the time [s] the source asked to be left alone, 0 where it did not say.
+    ``retry_after`` is the delay [s] that the server asked for, 0 where it did not.
     """
 
-    def __init__(self, message: str, pause: float = 0.0) -> None:
+    def __init__(self, message: str, retry_after: float = 0.0) -> None:
         super().__init__(message)
-        self.pause = pause
+        self.retry_after = retry_after
 
 
 class PasswordError(SourceError):
-    """The server wants another password; asking on with this one could lock the account."""
+    """The server rejects the password; further attempts with it could lock the account."""
 
 
 class ForbiddenError(SourceError):

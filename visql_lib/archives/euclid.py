@@ -1,6 +1,6 @@
 """The Euclid archive: which raw frames it has, and where their files are.
 
-The query is the one the mission's own tools make: one line of CSV per product.
+The query is the one of the mission's own tools: one line of CSV per product.
 """
 
 from __future__ import annotations
@@ -13,26 +13,25 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
-from visql_lib.archives.errors import PassingError, SourceError
-from visql_lib.archives.http import LONGEST, plain
-from visql_lib.archives.pages import gist, short
-from visql_lib.archives.tries import again
-from visql_lib.archives.web import Web, server_time
+from visql_lib.archives.errors import SourceError, TransientError
+from visql_lib.archives.http import DEADLINE, redact_url
+from visql_lib.archives.pages import excerpt, printable
+from visql_lib.archives.web import ArchiveClient, server_time
 
 if TYPE_CHECKING:
     from visql_lib.config import FetchSettings
 
 ARCHIVE_FIELD = "Header.ProductId.LimitedString"
 RAW_FIELD = "Data.InputRawFiles.RawFile"
-FILE_HEADERS = {"Pragma": "DSSGET"}  # what the file service wants to hear
+FILE_HEADERS = {"Pragma": "DSSGET"}  # required by the file service
 _STEM_LENGTH = 57  # of an archive name: what its file is called
 _SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,199}")
-_LARGEST = 1 << 26  # bytes of an answer
-_MOST = 500_000  # products of an answer: those of ten years
+_LARGEST = 1 << 26  # bytes of a response
+_MOST = 500_000  # products of a response: those of ten years
 
 
 @dataclass(frozen=True)
-class Listed:
+class ListedProduct:
     """One product as the archive lists it; both names are plain file names."""
 
     archive: str
@@ -41,25 +40,25 @@ class Listed:
 
 @dataclass(frozen=True)
 class Listing:
-    """The answer to a query.
+    """The response to a query.
 
     Attributes
     ----------
-    products : tuple of Listed
+    products : tuple of ListedProduct
         In the archive's order, each once.
     refused : tuple of str
         Names that are no plain file names, such as ``../x``; never to be used as paths.
-    clock : float
-        How far [s] our clock is ahead of the archive's, 0 where it does not say.
+    clock_offset : float
+        How far [s] our clock is ahead of the archive's, 0 where that is not known.
     """
 
-    products: tuple[Listed, ...]
+    products: tuple[ListedProduct, ...]
     refused: tuple[str, ...]
-    clock: float = 0.0
+    clock_offset: float = 0.0
 
 
 def query_url(settings: FetchSettings, since: date) -> str:
-    """Return the query for all raw frames the archive got since a day (UTC) and that are not invalid."""
+    """Build the query for all raw frames that the archive got since a day (UTC) and that are not invalid."""
     conditions = (
         "class_name=DpdVisRawFrame",
         "project=EUCLID",
@@ -72,49 +71,49 @@ def query_url(settings: FetchSettings, since: date) -> str:
 
 
 def file_url(settings: FetchSettings, archive: str) -> str:
-    """Return the address of a product's file."""
+    """Build the address of a product's file."""
     return f"{settings.file_url.rstrip('/')}/{archive[:_STEM_LENGTH]}.fits.gz"
 
 
-def ask_archive(since: date, settings: FetchSettings, web: Web) -> Listing:
-    """Ask which raw frames the archive got since a day.
+def query_archive(since: date, settings: FetchSettings, client: ArchiveClient) -> Listing:
+    """Query the archive for the raw frames it got since a day.
 
     Parameters
     ----------
     since : date
         UTC; the archive's own creation date counts, not that of the observation.
     settings : FetchSettings
-        Address and patience.
-    web : Web
-        Asks.
+        The address.
+    client : ArchiveClient
+        Sends the query, and repeats it by its retry policy.
 
     Returns
     -------
     Listing
-        No product is an answer.
+        Possibly without a product.
 
     Raises
     ------
-    PassingError
-        If it has not given a complete answer after all attempts.
+    TransientError
+        If there is no complete response after all attempts.
     SourceError
         If it refuses.
     """
     url = query_url(settings, since)
-    return again(lambda: _ask_once(url, web), settings.attempts, settings.backoff)
+    return client.retry.call(lambda: _query_once(url, client))
 
 
-def _ask_once(url: str, web: Web) -> Listing:
-    with web.open(url, longest=LONGEST) as answer:
-        there = server_time(answer)
-        clock = (datetime.now(UTC) - there).total_seconds() if there else 0.0
-        body = answer.body(_LARGEST)
-    listing = parse_listing(body, plain(url), lambda page: web.gist(url, page))
-    return Listing(listing.products, listing.refused, clock)
+def _query_once(url: str, client: ArchiveClient) -> Listing:
+    with client.open(url, deadline=DEADLINE * client.retry.timeout) as response:
+        archive_time = server_time(response)
+        offset = (datetime.now(UTC) - archive_time).total_seconds() if archive_time else 0.0
+        body = response.body(_LARGEST)
+    listing = parse_listing(body, redact_url(url), lambda page: client.excerpt(url, page))
+    return Listing(listing.products, listing.refused, offset)
 
 
-def parse_listing(body: bytes, where: str, show: Callable[[bytes], str] = gist) -> Listing:
-    """Parse the archive's answer: the names of the fields, then quoted values, one product per line.
+def parse_listing(body: bytes, where: str, show: Callable[[bytes], str] = excerpt) -> Listing:
+    """Parse the archive's response: the names of the fields, then quoted values, one product per line.
 
     Parameters
     ----------
@@ -123,42 +122,44 @@ def parse_listing(body: bytes, where: str, show: Callable[[bytes], str] = gist) 
     where : str
         Names the archive in messages.
     show : callable, optional
-        Shortens what was answered instead, for messages.
+        Shortens any other response, for messages.
 
     Returns
     -------
     Listing
-        Its clock is 0.
+        Its clock offset is 0.
 
     Raises
     ------
-    PassingError
-        If the answer is empty, a page, cut short, or not such a table.
+    TransientError
+        If the response is empty, a page, truncated, or not such a table.
     """
     start = body.lstrip(b"\xef\xbb\xbf \r\n\t")
     if not start:
-        raise PassingError(f"{where}: the answer is empty")
+        raise TransientError(f"{where}: the response is empty")
     if start.startswith(b"<"):
-        raise PassingError(f"{where}: answered with a page, not with a table: {show(body)}")
+        raise TransientError(f"{where}: the response is a page, not a table: {show(body)}")
     if not body.endswith(b"\n"):
-        raise PassingError(f"{where}: the answer is cut short (no line end at its end)")
+        raise TransientError(f"{where}: the response is cut short (no line end at its end)")
     lines = _lines(start, where)
     if next(lines, [])[:2] != [ARCHIVE_FIELD, RAW_FIELD]:
-        raise PassingError(f"{where}: answered with {show(start)!r}, not with {ARCHIVE_FIELD},{RAW_FIELD}")
-    products: dict[Listed, None] = {}  # in order, each once
+        raise TransientError(
+            f"{where}: the response is {show(start)!r}, not a table of {ARCHIVE_FIELD},{RAW_FIELD}"
+        )
+    products: dict[ListedProduct, None] = {}  # in order, each once
     refused: dict[str, None] = {}
     for number, line in enumerate(lines, 2):
         if not line:
             continue
         if number > _MOST:
-            raise SourceError(f"{where}: lists more than {_MOST} products; ask for fewer days")
+            raise SourceError(f"{where}: lists more than {_MOST} products; query fewer days")
         if len(line) < 2:
-            raise PassingError(f"{where}: line {number} has {len(line)} values, not two")
+            raise TransientError(f"{where}: line {number} has {len(line)} values, not two")
         bad = next((name for name in line[:2] if not is_safe(name)), None)
         if bad is None:
-            products[Listed(*line[:2])] = None
+            products[ListedProduct(*line[:2])] = None
         else:
-            refused[short(bad)] = None
+            refused[printable(bad)] = None
     return Listing(tuple(products), tuple(refused))
 
 
@@ -168,9 +169,9 @@ def _lines(text: bytes, where: str) -> Iterator[list[str]]:
     try:
         yield from csv.reader(file, strict=True)
     except (csv.Error, UnicodeDecodeError) as error:
-        raise PassingError(f"{where}: the answer cannot be read ({error})") from error
+        raise TransientError(f"{where}: the response cannot be read ({error})") from error
 
 
 def is_safe(name: str) -> bool:
-    """Tell whether a name is a plain file name that stays in its folder."""
+    """Check that a name is a plain file name that stays in its folder."""
     return _SAFE.fullmatch(name) is not None and ".." not in name

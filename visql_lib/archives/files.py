@@ -16,7 +16,7 @@ import numpy as np
 
 from visql_lib.archives.columns import Columns, cut_tile, joined, star_columns
 from visql_lib.archives.errors import SourceError
-from visql_lib.archives.pages import short
+from visql_lib.archives.pages import printable
 from visql_lib.archives.table_files import read_csv, read_fits, read_parquet
 from visql_lib.archives.tiles import circle_of, tile_of
 from visql_lib.archives.wire import read_answer
@@ -40,10 +40,10 @@ def read_folder(folder: Path, tile: int, nside: int, faintest: float) -> tuple[C
     Parameters
     ----------
     folder : Path
-        Where the files are. Those named ``chunk-NNNNN.fits`` or ``healpix-NNNNN.fits``
+        The place of the files. Those named ``chunk-NNNNN.fits`` or ``healpix-NNNNN.fits``
         hold one HEALPix pixel each (nside 32) and are read only where they are needed.
     tile, nside : int
-        Which tile.
+        The tile.
     faintest : float
         Limit in G [mag].
 
@@ -106,7 +106,7 @@ def _read_chunks(paths: Iterable[Path], tile: int, nside: int) -> tuple[list[Col
     """Read the chunks of a tile; also return whether all it needs were there.
 
     Some numbers are of the ring scheme and some of the nested one: the stars
-    tell which, and only an empty file is believed by its name.
+    decide, and the name only counts for an empty file.
     """
     from astropy_healpix.healpy import ring2nest
 
@@ -135,7 +135,7 @@ def _read_chunks(paths: Iterable[Path], tile: int, nside: int) -> tuple[list[Col
 
 
 def _pixels_below(tile: int, nside: int) -> set[int]:
-    """Return the pixels of chunks that a tile overlaps, nested scheme."""
+    """List the pixels of chunks that a tile overlaps, nested scheme."""
     if nside >= _CHUNK_NSIDE:
         return {tile // (nside // _CHUNK_NSIDE) ** 2}
     n = (_CHUNK_NSIDE // nside) ** 2
@@ -143,14 +143,14 @@ def _pixels_below(tile: int, nside: int) -> set[int]:
 
 
 def _read(path: Path, tile: int, nside: int, cut: bool = True) -> list[Columns]:
-    """Read a file's stars (those near the tile, if wanted): one table, or none if it holds no stars."""
+    """Read a file's stars, those near the tile if `cut`: one table, or none if it holds no stars."""
     limits = _declinations(tile, nside) if cut else (-90.0, 90.0)
     name = path.name.lower()
     try:
         if name.endswith(_VOTABLE):
             stars, cut_off = read_answer(path.read_bytes(), str(path))
             if cut_off:
-                raise SourceError(f"{path}: says that it holds only a part of the stars that were asked for")
+                raise SourceError(f"{path}: holds only a part of the stars that were queried, as it says")
             return [stars]
         if name.endswith(".parquet"):
             raw = read_parquet(path, limits)
@@ -159,11 +159,13 @@ def _read(path: Path, tile: int, nside: int, cut: bool = True) -> list[Columns]:
         else:
             raw = read_csv(path)
     except _UNREADABLE as error:
-        raise SourceError(f"{path}: cannot be read ({short(f'{type(error).__name__}: {error}')})") from error
+        raise SourceError(
+            f"{path}: cannot be read ({printable(f'{type(error).__name__}: {error}')})"
+        ) from error
     return [star_columns(raw.columns, str(path), raw.units)] if raw.columns else []
 
 
 def _declinations(tile: int, nside: int) -> tuple[float, float]:
-    """Return limits [deg] that hold the tile."""
+    """Compute limits of declination [deg] that hold the tile."""
     _, dec, radius = circle_of(tile, nside)
     return dec - radius, dec + radius

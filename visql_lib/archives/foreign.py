@@ -1,4 +1,4 @@
-"""Columns of other people's tables: their shapes, their units, and numbers of stars that arrived whole."""
+"""Columns of tables from outside: their shapes, their units, and numbers of stars without loss of digits."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from visql_lib.archives.errors import PassingError, SourceError
+from visql_lib.archives.errors import SourceError, TransientError
 from visql_lib.values import unit_factor
 
 log = logging.getLogger(__name__)
@@ -22,7 +22,7 @@ _WHOLE = 8  # bytes that a number of a star takes
 def plain_columns(
     raw: Mapping[str, NDArray], names: Mapping[str, str], units: Mapping[str, Any], where: str
 ) -> dict[str, NDArray]:
-    """Return columns with one number a row, in our units.
+    """Convert columns to one number a row, in our units.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ def plain_columns(
     names : mapping of str
         Our names of columns to the names there.
     units : mapping
-        Their units, as the table says: texts or astropy's; a column that is not in it
+        Their units in the table: texts or astropy's; a column that is not in it
         is taken to be in ours.
     where : str
         Names the table in error messages.
@@ -51,7 +51,7 @@ def plain_columns(
 
 
 def factor_of(ours: str, name: str, units: Mapping[str, Any], where: str) -> float:
-    """Return what a column is multiplied by to be in our unit; see `plain_columns`."""
+    """Compute the factor that converts a column to our unit; see `plain_columns`."""
     if ours not in UNITS:
         return 1.0
     factor = unit_factor(units.get(name), UNITS[ours])
@@ -65,7 +65,7 @@ def _one_a_row(column: NDArray) -> NDArray:
 
 
 def votable_columns(table: Any, numbers: str, where: str) -> dict[str, NDArray]:
-    """Return the columns of a VOTable of astropy.
+    """Extract the columns of a VOTable of astropy.
 
     Parameters
     ----------
@@ -78,26 +78,26 @@ def votable_columns(table: Any, numbers: str, where: str) -> dict[str, NDArray]:
 
     Raises
     ------
-    PassingError
-        If that column is of a type that cannot hold them: who wrote the table, or
-        astropy who read it, has cut off what did not fit.
+    TransientError
+        If that column is of a type that cannot hold them: its writer, or astropy as its
+        reader, has cut off what did not fit.
     """
     columns = {field.name: table.array[field.ID] for field in table.fields}
     dtype = columns[numbers].dtype
     if dtype.kind in "iu" and dtype.itemsize < _WHOLE:
-        raise PassingError(
+        raise TransientError(
             f"{where}: {numbers} is of type {dtype.name}, so that numbers of stars did not arrive whole"
         )
     return columns
 
 
 def votable_units(table: Any) -> dict[str, Any]:
-    """Return the units of the columns of a VOTable of astropy that say one."""
+    """Extract the units of the columns of a VOTable of astropy that have one."""
     return {field.name: field.unit for field in table.fields if field.unit is not None}
 
 
-def tell_missing_colours(names: Iterable[str], where: str) -> None:
-    """Say that a table has no colours, without which a star enters no flux ratio."""
+def warn_missing_colours(names: Iterable[str], where: str) -> None:
+    """Warn that a table has no colours, without which a star enters no flux ratio."""
     known = set(names)
     if "BP_RP" not in known and not {"BP", "RP"} <= known:
         log.warning("%s: has no colours (bp_rp, or magnitudes in BP and RP): no flux ratios from it", where)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from visql_lib.archives.columns import EPOCH, Columns, cut_tile
 from visql_lib.archives.errors import ArchiveError, SourceError
 from visql_lib.archives.files import read_folder
-from visql_lib.archives.services import ask_tap, ask_vizier
+from visql_lib.archives.services import query_tap, query_vizier
 from visql_lib.config.network_settings import ENVIRONMENT
 
 if TYPE_CHECKING:
@@ -21,8 +21,8 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class TileAnswer:
-    """What a source gave for one tile.
+class TileStars:
+    """The stars of one tile, and where they are from.
 
     Attributes
     ----------
@@ -31,15 +31,15 @@ class TileAnswer:
         sorted by ``SOURCE_ID``; possibly without a row.
     meta : dict
         ``tile``, ``nside``, ``faintest`` [mag], ``epoch``, ``source`` (folder, vizier
-        or tap), ``origin`` (folder or address), ``table`` (what was asked for there),
-        ``asked`` (UTC), ``rows``.
+        or tap), ``origin`` (folder or address), ``table`` (its catalogue there),
+        ``asked`` (time of the query, UTC), ``rows``.
     """
 
     stars: Columns
     meta: dict[str, Any]
 
 
-def fetch_tile(tile: int, settings: GaiaSettings, locks: Path, proxy: str = ENVIRONMENT) -> TileAnswer:
+def fetch_tile(tile: int, settings: GaiaSettings, locks: Path, proxy: str = ENVIRONMENT) -> TileStars:
     """Fetch all stars of a tile brighter than the limit.
 
     Parameters
@@ -47,7 +47,7 @@ def fetch_tile(tile: int, settings: GaiaSettings, locks: Path, proxy: str = ENVI
     tile : int
         HEALPix pixel, nested scheme, of ``settings.nside``.
     settings : GaiaSettings
-        Sources in order, addresses, limits, patience.
+        Sources in order, addresses, limits, attempts.
     locks : Path
         Folder of the locks that let only one query at a time go to a service;
         all who share a store use the same.
@@ -56,19 +56,19 @@ def fetch_tile(tile: int, settings: GaiaSettings, locks: Path, proxy: str = ENVI
 
     Returns
     -------
-    TileAnswer
-        A tile without stars is an answer.
+    TileStars
+        Possibly without stars.
 
     Raises
     ------
     ArchiveError
-        If no source answered; the message names every source with its cause.
+        If all sources failed; the message names each with its cause.
     """
     if not 0 <= tile < 12 * settings.nside**2:
         raise ArchiveError(f"tile {tile}: nside {settings.nside} has tiles 0 to {12 * settings.nside**2 - 1}")
     causes = []
     for position, source in enumerate(settings.sources):
-        asked = datetime.now(UTC).isoformat(timespec="seconds")
+        queried = datetime.now(UTC).isoformat(timespec="seconds")
         try:
             is_last = position + 1 == len(settings.sources)
             stars = _from(source, tile, settings, locks, proxy, is_last=is_last)
@@ -77,7 +77,7 @@ def fetch_tile(tile: int, settings: GaiaSettings, locks: Path, proxy: str = ENVI
             causes.append(f"{source}: {error}")
             continue
         stars = cut_tile(stars, tile, settings.nside, settings.faintest)
-        return TileAnswer(stars, _meta(tile, settings, source, asked, len(stars["RA"])))
+        return TileStars(stars, _meta(tile, settings, source, queried, len(stars["RA"])))
     raise ArchiveError(f"tile {tile} (nside {settings.nside}): no source has it; " + "; ".join(causes))
 
 
@@ -85,9 +85,9 @@ def _from(
     source: str, tile: int, settings: GaiaSettings, locks: Path, proxy: str, *, is_last: bool
 ) -> Columns:
     if source == "vizier":
-        return ask_vizier(tile, settings, locks, proxy)
+        return query_vizier(tile, settings, locks, proxy)
     if source == "tap":
-        return ask_tap(tile, settings, locks, proxy)
+        return query_tap(tile, settings, locks, proxy)
     if not settings.folder:
         raise SourceError("gaia.folder is not set")
     stars, covered = read_folder(Path(settings.folder), tile, settings.nside, settings.faintest)
@@ -96,7 +96,7 @@ def _from(
     return stars
 
 
-def _meta(tile: int, settings: GaiaSettings, source: str, asked: str, rows: int) -> dict[str, Any]:
+def _meta(tile: int, settings: GaiaSettings, source: str, queried: str, rows: int) -> dict[str, Any]:
     origins = {
         "folder": (settings.folder, ""),
         "vizier": (settings.vizier_url, settings.vizier_catalogue),
@@ -111,6 +111,6 @@ def _meta(tile: int, settings: GaiaSettings, source: str, asked: str, rows: int)
         "source": source,
         "origin": origin,
         "table": table,
-        "asked": asked,
+        "asked": queried,
         "rows": rows,
     }

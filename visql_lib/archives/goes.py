@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from visql_lib.archives.errors import PassingError, SourceError
+from visql_lib.archives.errors import SourceError, TransientError
 from visql_lib.archives.goes_files import GoesFormatError, GoesName, parse_name, read_goes
 from visql_lib.archives.goes_server import KEPT, PRODUCTS, exists, fetch_file
 from visql_lib.config.network_settings import ENVIRONMENT
@@ -20,8 +20,8 @@ from visql_lib.config.network_settings import ENVIRONMENT
 if TYPE_CHECKING:
     from visql_lib.config import GoesSettings
 
-    Series = dict[str, NDArray]
-    Fetch = Callable[[int, str], tuple[Series, GoesName] | None]
+    FluxSeries = dict[str, NDArray]
+    Fetch = Callable[[int, str], tuple[FluxSeries, GoesName] | None]
 
 log = logging.getLogger(__name__)
 
@@ -30,8 +30,8 @@ _ONE_SECOND = ("xrsf-l2-flx1s_science", "xrsf-l2-flx1s")  # in a user's folder, 
 
 
 @dataclass(frozen=True)
-class DayAnswer:
-    """What is known of the Sun's X-ray flux of one day (UTC).
+class GoesDayFlux:
+    """The X-ray flux of the Sun on one day (UTC), and where it is from.
 
     Attributes
     ----------
@@ -41,17 +41,17 @@ class DayAnswer:
     state : str
         ``final``: from the final (science) product of the first satellite that has the
         day; ``provisional``: from the operational product, or while something better
-        could not be asked for; ``none``: all who were asked have nothing, which is an
-        answer; ``failed``: somebody could not be asked, and nobody else had it.
+        could not be queried; ``none``: no source has a file; ``failed``: a source could
+        not be queried, and no other has a file.
     reason : str
-        Why the state is not ``final``; empty if it is.
+        The reason why the state is not ``final``; empty if it is.
     satellite, product, version, source : str
         Such as GOES-16, xrsf-l2-avg1m_science, 2-2-0, server; empty where there is no series.
     asked : str
-        When it was asked for, UTC.
+        Time of the query, UTC.
     """
 
-    columns: Series
+    columns: FluxSeries
     state: str
     reason: str
     satellite: str = ""
@@ -62,8 +62,8 @@ class DayAnswer:
 
 
 @dataclass(frozen=True)
-class _Found:
-    series: Series
+class _Candidate:
+    series: FluxSeries
     name: GoesName
     source: str
 
@@ -72,10 +72,10 @@ class _Found:
         return bool(self.series["GOOD"].any())
 
 
-def fetch_day(day: date, settings: GoesSettings, folder: Path, proxy: str = ENVIRONMENT) -> DayAnswer:
+def fetch_day(day: date, settings: GoesSettings, folder: Path, proxy: str = ENVIRONMENT) -> GoesDayFlux:
     """Fetch the X-ray flux of a day.
 
-    Sources are asked in the order of ``settings.sources``; in each, the satellites
+    Sources are queried in the order of ``settings.sources``; in each, the satellites
     in the order of ``settings.satellites`` and the final product before the
     operational one. A file without a good sample counts only if there is no other.
 
@@ -84,7 +84,7 @@ def fetch_day(day: date, settings: GoesSettings, folder: Path, proxy: str = ENVI
     day : date
         UTC.
     settings : GoesSettings
-        Sources, satellites with their dates, address, patience.
+        Sources, satellites with their dates, address, attempts.
     folder : Path
         Of the series; see `visql_lib.archives.goes_server.fetch_file`.
     proxy : str, optional
@@ -92,16 +92,16 @@ def fetch_day(day: date, settings: GoesSettings, folder: Path, proxy: str = ENVI
 
     Returns
     -------
-    DayAnswer
-        Always; a day that could not be had has the state ``failed``, and says why.
+    GoesDayFlux
+        Always; if the sources failed, its state is ``failed``, with the reason.
     """
-    asked = _now()
+    queried = _now()
     satellites = settings.satellites_on(day)
     if not satellites or not settings.sources:
         missing = "no satellite is configured for that day" if settings.sources else "no source is configured"
-        return _nothing(NONE, missing, asked)
+        return _nothing(NONE, missing, queried)
     causes: list[str] = []
-    found: list[_Found] = []
+    found: list[_Candidate] = []
     for source in settings.sources:
         for candidate in _from(source, day, settings, folder, proxy, causes):
             found.append(candidate)
@@ -112,16 +112,16 @@ def fetch_day(day: date, settings: GoesSettings, folder: Path, proxy: str = ENVI
     if not found and causes:  # better an older file of that day than nothing
         found = list(_from_files(folder / KEPT, day, satellites, "kept", causes))
     if not found:
-        return _nothing(*_why_nothing(day, settings, folder, proxy, causes), asked)
+        return _nothing(*_state_without_series(day, settings, folder, proxy, causes), queried)
     best = max(found, key=lambda f: (f.useful, f.name.science))  # the first of equals
     reasons = list(dict.fromkeys(causes)) + (
         [] if best.name.science else ["operational product; the final one is not there yet"]
     )
-    return _answer(best, reasons, asked)
+    return _day(best, reasons, queried)
 
 
-def failed_day(reason: str) -> DayAnswer:
-    """Return the answer of a day that could not be had."""
+def failed_day(reason: str) -> GoesDayFlux:
+    """Build the entry of a day that could not be fetched."""
     return _nothing(FAILED, reason, _now())
 
 
@@ -129,8 +129,8 @@ def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def _answer(best: _Found, reasons: list[str], asked: str) -> DayAnswer:
-    return DayAnswer(
+def _day(best: _Candidate, reasons: list[str], queried: str) -> GoesDayFlux:
+    return GoesDayFlux(
         columns=best.series,
         state=PROVISIONAL if reasons else FINAL,
         reason="; ".join(reasons),
@@ -138,23 +138,23 @@ def _answer(best: _Found, reasons: list[str], asked: str) -> DayAnswer:
         product=best.name.product,
         version=best.name.label,
         source=best.source,
-        asked=asked,
+        asked=queried,
     )
 
 
-def _nothing(state: str, reason: str, asked: str) -> DayAnswer:
-    return DayAnswer({}, state, reason, asked=asked)
+def _nothing(state: str, reason: str, queried: str) -> GoesDayFlux:
+    return GoesDayFlux({}, state, reason, asked=queried)
 
 
-def _why_nothing(
+def _state_without_series(
     day: date, settings: GoesSettings, folder: Path, proxy: str, causes: list[str]
 ) -> tuple[str, str]:
-    """Return state and reason of a day without a series."""
+    """Find state and reason of a day without a series."""
     if "server" in settings.sources and not causes:
         # A wrong address has no folder either, and must not look like a day without files.
         try:
             if not exists(settings.url, settings, folder, proxy):
-                causes.append(f"{settings.url}: is not there; goes.url is wrong, or the server has moved")
+                causes.append(f"{settings.url}: does not exist; goes.url is wrong, or the server has moved")
         except SourceError as error:
             causes.append(str(error))
     if causes:
@@ -165,8 +165,8 @@ def _why_nothing(
 
 def _from(
     source: str, day: date, settings: GoesSettings, folder: Path, proxy: str, causes: list[str]
-) -> Iterator[_Found]:
-    """Yield what a source has of a day, best first; note in `causes` what could not be asked."""
+) -> Iterator[_Candidate]:
+    """Yield the series a source has of a day, best first; note failed queries in `causes`."""
     satellites = settings.satellites_on(day)
     if source == "folder":
         if not settings.folder:
@@ -177,10 +177,10 @@ def _from(
     for satellite in satellites:
         for product in PRODUCTS:
             try:
-                answer = fetch_file(satellite, product, day, settings, folder, proxy)
-                if answer is not None:
-                    yield _Found(_cut(answer[0], day, settings.url), answer[1], source)
-            except PassingError as error:  # the others are on the same server
+                fetched = fetch_file(satellite, product, day, settings, folder, proxy)
+                if fetched is not None:
+                    yield _Candidate(_cut(fetched[0], day, settings.url), fetched[1], source)
+            except TransientError as error:  # the others are on the same server
                 causes.append(str(error))
                 return
             except SourceError as error:
@@ -190,31 +190,31 @@ def _from(
 
 def _from_files(
     folder: Path, day: date, satellites: list[int], source: str, causes: list[str]
-) -> Iterator[_Found]:
-    """Yield what the files of a folder and its subfolders have of a day, best first."""
+) -> Iterator[_Candidate]:
+    """Yield the series that the files of a folder and its subfolders have of a day, best first."""
     if not folder.is_dir():
         if source == "folder":
             causes.append(f"{folder}: no such folder")
         return
     order = [*PRODUCTS, *_ONE_SECOND]
     named = [(name, path) for path in folder.rglob("*.nc") if (name := parse_name(path.name))]
-    wanted = [
+    candidates = [
         (satellites.index(n.satellite), order.index(n.product), tuple(-v for v in n.version), str(path))
         for n, path in named
         if n.day == day and n.satellite in satellites
     ]
-    for *_, path in sorted(wanted):
+    for *_, path in sorted(candidates):
         name = parse_name(Path(path).name)
         try:
             if name is not None:
-                yield _Found(_cut(read_goes(Path(path)), day, path), name, source)
+                yield _Candidate(_cut(read_goes(Path(path)), day, path), name, source)
         except GoesFormatError as error:
             log.warning("%s", error)
             causes.append(str(error))
 
 
-def _cut(series: Series, day: date, where: str) -> Series:
-    """Return the samples of a day, in order of time."""
+def _cut(series: FluxSeries, day: date, where: str) -> FluxSeries:
+    """Select the samples of a day, in order of time."""
     start = np.datetime64(day, "us")
     keep = (series["TIME"] >= start) & (series["TIME"] < start + np.timedelta64(1, "D"))
     if not keep.any():

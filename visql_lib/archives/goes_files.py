@@ -1,8 +1,8 @@
 """X-ray flux of the Sun in the netCDF files of the GOES satellites.
 
 One-minute averages and one-second samples of GOES-15 to 19 have the same
-variables under slightly different names; which values of a flag are good is
-said by the file itself.
+variables under slightly different names; the file itself
+says which values of a flag are good.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class GoesFormatError(SourceError):
 
 @dataclass(frozen=True)
 class GoesName:
-    """What the name of a daily file says; `science` tells the final product from the operational one."""
+    """The parts of the name of a daily file; `science`: the final product, not the operational one."""
 
     science: bool
     kind: str  # avg1m: one-minute averages; flx1s: one-second samples
@@ -67,7 +67,7 @@ class GoesName:
 
 
 def parse_name(name: str) -> GoesName | None:
-    """Return what the name of a daily GOES file says, None if it is not one."""
+    """Parse the name of a daily GOES file, None if it is not one."""
     found = _NAME.fullmatch(name)
     if not found:
         return None
@@ -130,7 +130,7 @@ def _series(file: netCDF4.Dataset, path: Path) -> dict[str, NDArray]:
 
 
 def _stem(file: netCDF4.Dataset, name: str, path: Path) -> str:
-    """Return how the variables of a channel begin."""
+    """Find how the names of the variables of a channel begin."""
     for stem in _CHANNELS[name]:
         if f"{stem}_flux" in file.variables:
             return stem
@@ -138,7 +138,7 @@ def _stem(file: netCDF4.Dataset, name: str, path: Path) -> str:
 
 
 def _numbers(file: netCDF4.Dataset, name: str, path: Path) -> NDArray:
-    """Return the plain numbers of a variable along time."""
+    """Read the numbers of a variable along time, as they are stored."""
     if name not in file.variables:
         raise GoesFormatError(f"{path}: no variable {name}")
     variable = file.variables[name]
@@ -152,7 +152,7 @@ def _numbers(file: netCDF4.Dataset, name: str, path: Path) -> NDArray:
 
 
 def _fills(variable: netCDF4.Variable) -> list[Any]:
-    """Return what a variable has where there is no value: as it says, or as netCDF does by itself."""
+    """Find the fill values of a variable: its own, or those of netCDF."""
     import netCDF4
 
     attributes = variable.ncattrs()
@@ -161,10 +161,10 @@ def _fills(variable: netCDF4.Variable) -> list[Any]:
 
 
 def _known(file: netCDF4.Dataset, name: str, path: Path) -> NDArray[np.floating]:
-    """Return the numbers of a variable as they are meant, NaN where there is none.
+    """Read the numbers of a variable, NaN where there is none.
 
-    Programs that write a file again may pack a variable: what is stored is then an
-    integer, to be scaled and shifted.
+    Programs that rewrite a file may pack a variable: the stored integers are then
+    scaled and shifted.
     """
     stored = _numbers(file, name, path)
     variable = file.variables[name]
@@ -182,7 +182,7 @@ def _known(file: netCDF4.Dataset, name: str, path: Path) -> NDArray[np.floating]
 
 
 def _flux(file: netCDF4.Dataset, name: str, path: Path) -> NDArray[np.float32]:
-    """Return a flux [W/m2], NaN where there is none."""
+    """Read a flux [W/m2], NaN where there is none."""
     values = _known(file, name, path)
     unit = str(getattr(file.variables[name], "units", ""))
     if unit.lower().replace(" ", "").replace("**", "^") not in _UNITS:
@@ -192,22 +192,22 @@ def _flux(file: netCDF4.Dataset, name: str, path: Path) -> NDArray[np.float32]:
 
 
 def _times(file: netCDF4.Dataset, seconds: NDArray, path: Path) -> NDArray[np.datetime64]:
-    """Return times, UTC; the files count days of 86400 s, as datetime64 does."""
+    """Convert times to UTC; the files count days of 86400 s, as datetime64 does."""
     unit = str(getattr(file.variables["time"], "units", ""))
     found = _SINCE.fullmatch(unit.strip())
     if not found:
         raise GoesFormatError(f"{path}: time is in {unit!r}, not in seconds since a date")
     epoch = np.datetime64(f"{found[1]}T{found[2] or '00:00'}", "us")
     if len(seconds) and np.abs(seconds).max() > 1e10:
-        raise GoesFormatError(f"{path}: a time of {np.abs(seconds).max():g} s since {found[1]} is senseless")
+        raise GoesFormatError(f"{path}: a time of {np.abs(seconds).max():g} s since {found[1]} is impossible")
     times = epoch + np.round(seconds * 1e6).astype("timedelta64[us]")
     if len(times) and (times.min() < _EARLIEST or times.max() > _LATEST):
-        raise GoesFormatError(f"{path}: times from {times.min()} to {times.max()} are senseless")
+        raise GoesFormatError(f"{path}: times from {times.min()} to {times.max()} are impossible")
     return times
 
 
 def _good(file: netCDF4.Dataset, stem: str, path: Path) -> NDArray[np.bool_]:
-    """Return which samples the file calls good_data: ``(flag & mask) == value`` of that entry."""
+    """Find the samples that the file calls good_data: ``(flag & mask) == value`` of that entry."""
     name = next((f"{stem}{end}" for end in _FLAG_ENDS if f"{stem}{end}" in file.variables), None)
     if name is None:
         raise GoesFormatError(f"{path}: no variable {stem}_flag or {stem}_flags says what is good")
@@ -231,7 +231,7 @@ def _good(file: netCDF4.Dataset, stem: str, path: Path) -> NDArray[np.bool_]:
 
 
 def _entry(variable: netCDF4.Variable, name: str, entry: int, count: int, path: Path) -> int:
-    """Return one of the numbers of an attribute, which is a plain number if there is only one."""
+    """Read one of the numbers of an attribute, which is a plain number if there is only one."""
     numbers = np.atleast_1d(getattr(variable, name, ()))
     if len(numbers) != count or numbers.dtype.kind not in "iu":
         raise GoesFormatError(
@@ -241,7 +241,7 @@ def _entry(variable: netCDF4.Variable, name: str, entry: int, count: int, path: 
 
 
 def _satellite(file: netCDF4.Dataset, path: Path) -> int:
-    """Return the satellite's number, which the file says or else its name."""
+    """Find the satellite's number in the file, or else in its name."""
     texts = [str(getattr(file, name, "")) for name in ("platform", "satellite_id", "id")]
     for text in (*texts, path.name):
         if found := re.search(r"(?:^|_)g(?:oes)?[- ]?(\d{1,2})(?!\d)", text, re.IGNORECASE):

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, cast
 from urllib.parse import unquote
 
-from visql_lib.archives.errors import MissingError, PassingError, SourceError
+from visql_lib.archives.errors import MissingError, SourceError, TransientError
 from visql_lib.archives.goes_files import GoesFormatError, GoesName, parse_name, read_goes
-from visql_lib.archives.http import Question
-from visql_lib.archives.pages import gist, links
-from visql_lib.archives.services import ask, service
+from visql_lib.archives.http import Request
+from visql_lib.archives.pages import excerpt, links
+from visql_lib.archives.services import query_service
 from visql_lib.atomic import put_in_place
 from visql_lib.config.network_settings import ENVIRONMENT
 
@@ -36,8 +36,8 @@ T = TypeVar("T")
 
 PRODUCTS = ("xrsf-l2-avg1m_science", "xrsf-l2-avg1m")  # the final one first
 KEPT = "files"  # the folder of the netCDF files, within that of the series
-_LOCK = "goes"  # one query at a time goes to the server
-_ROUNDS = 3  # the folder is listed anew if a file went away or arrived damaged
+_LOCK = "goes"  # one request at a time goes to the server
+_ROUNDS = 3  # the folder is listed again if a file went away or arrived damaged
 _LISTING = ("index of", "directory listing", "parent directory")
 _LARGEST_LISTING = 1 << 22  # bytes: twenty thousand files; a folder holds those of a month
 _LARGEST_FILE = 1 << 26  # bytes; a day of one-second samples has 10 MB
@@ -57,10 +57,10 @@ def fetch_file(
     day : date
         UTC.
     settings : GoesSettings
-        Address and patience.
+        Address, attempts and time limits.
     folder : Path
         Of the series. Files are kept in its folder `KEPT`; it also holds the lock that
-        lets only one query at a time go to the server.
+        lets only one request at a time go to the server.
     proxy : str, optional
         See `visql_lib.config.network_settings.NetworkSettings`.
 
@@ -74,10 +74,10 @@ def fetch_file(
 
     Raises
     ------
-    PassingError
-        If the server did not answer, or not properly, after all attempts.
+    TransientError
+        If there is no valid response after all attempts.
     SourceError
-        If it refuses, or gives nothing but damaged or vanishing files.
+        If it refuses, or sends nothing but damaged or vanishing files.
     """
     url = f"{folder_url(satellite, product, settings)}/{day:%Y}/{day:%m}"
     failure: SourceError | None = None
@@ -89,7 +89,7 @@ def fetch_file(
         name = max(names, key=_version)
         try:
             series = _download(f"{url}/{name}", name, settings, folder, proxy)
-        except (MissingError, GoesFormatError) as error:  # it is being replaced: look again
+        except (MissingError, GoesFormatError) as error:  # it is being replaced: list the folder again
             log.info("%s", error)
             failure = error
         else:
@@ -98,17 +98,17 @@ def fetch_file(
 
 
 def folder_url(satellite: int, product: str, settings: GoesSettings) -> str:
-    """Return the address of a product's folder, without a slash at its end."""
+    """Build the address of a product's folder, without a slash at its end."""
     return f"{settings.url.rstrip('/')}/goes{satellite:02d}/l2/data/{product}"
 
 
 def list_folder(url: str, settings: GoesSettings, locks: Path, proxy: str = ENVIRONMENT) -> list[str]:
-    """Return the names in a folder of the server; none if there is no such folder.
+    """List the names in a folder of the server; none if there is no such folder.
 
     Raises
     ------
-    PassingError
-        If the server did not answer with a listing after all attempts.
+    TransientError
+        If there is no listing after all attempts.
     SourceError
         If it refuses.
     """
@@ -120,12 +120,12 @@ def list_folder(url: str, settings: GoesSettings, locks: Path, proxy: str = ENVI
 
 
 def exists(url: str, settings: GoesSettings, locks: Path, proxy: str = ENVIRONMENT) -> bool:
-    """Tell whether the server has anything under an address.
+    """Check that the server has anything under an address.
 
     Raises
     ------
     SourceError
-        If it does not answer.
+        If it does not respond.
     """
     try:
         return _query(f"{url.rstrip('/')}/", lambda body: True, settings, locks, proxy, _LARGEST_LISTING)
@@ -134,11 +134,11 @@ def exists(url: str, settings: GoesSettings, locks: Path, proxy: str = ENVIRONME
 
 
 def read_listing(body: bytes, url: str) -> list[str]:
-    """Return the names a listing of a folder links to, without those of sorting and of other folders.
+    """Parse the names a listing of a folder links to, without those of sorting and of other folders.
 
     Raises
     ------
-    PassingError
+    TransientError
         If it is another page, such as one of maintenance, or cut short.
     """
     text = body.decode("utf-8", errors="replace")
@@ -146,9 +146,9 @@ def read_listing(body: bytes, url: str) -> list[str]:
     names = [unquote(path.rstrip("/").rsplit("/", 1)[-1]) for path in paths]
     lower = text.lower()
     if not any(parse_name(n) for n in names) and not any(words in lower for words in _LISTING):
-        raise PassingError(f"{url}/: answered with a page that lists no folder: {gist(body)}")
+        raise TransientError(f"{url}/: the response is a page that lists no folder: {excerpt(body)}")
     if "<html" in lower and "</html" not in lower:
-        raise PassingError(f"{url}/: the listing was cut short after {len(body)} bytes")
+        raise TransientError(f"{url}/: the listing was cut short after {len(body)} bytes")
     return sorted({name for name in names if name not in ("", ".", "..")})
 
 
@@ -202,6 +202,7 @@ def _remove_older(path: Path, new: GoesName) -> None:
 def _query(
     url: str, read: Callable[[bytes], T], settings: GoesSettings, locks: Path, proxy: str, largest: int
 ) -> T:
-    """Get one address, with patience; nobody else asks the server meanwhile."""
-    http = service(settings, proxy)
-    return ask(_LOCK, http, Question(url), lambda answer: read(answer.body(largest)), settings, locks)
+    """Read what one address holds; one process at a time sends requests to the server."""
+    return query_service(
+        _LOCK, Request(url), lambda response: read(response.body(largest)), settings, locks, proxy
+    )

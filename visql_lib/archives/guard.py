@@ -1,7 +1,7 @@
-"""An end to every exchange: connections are shut down when their time is over, whatever they are doing.
+"""A deadline for every exchange: connections are shut down at its end, whatever they are doing.
 
-Timeouts of a socket start anew with every byte, so that a server which sends one now
-and then, of headers as well as of a body, is never silent and never done.
+The timeout of a socket starts again with every byte, so that a server which sends one now
+and then, of headers as well as of a body, would never time out.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Protocol, Self
 
 
 class Closable(Protocol):
-    """What can be closed."""
+    """Anything that can be closed."""
 
     def close(self) -> None:
         """Close it."""
@@ -28,7 +28,7 @@ class Guard:
     Attributes
     ----------
     expired : bool
-        That has happened: what was read may end anywhere.
+        The connections were shut down: what was read may end anywhere.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -55,7 +55,7 @@ class Guard:
             thing.close()
 
     def keep(self, thing: Closable) -> None:
-        """Close something at the end, whoever forgets it."""
+        """Close something at the end, even if everybody else forgets it."""
         self._kept.append(thing)
 
     def allow(self, seconds: float) -> None:
@@ -65,7 +65,7 @@ class Guard:
             self._changed.notify()
 
     def watch(self, connection: socket.socket) -> None:
-        """Shut this connection down, too; also if the time is over already."""
+        """Shut this connection down as well; at once if the time is over already."""
         # A copy of its own: the number of a socket that others close is soon that of another file.
         copy = socket.socket(fileno=os.dup(connection.fileno()))
         with self._changed:

@@ -1,9 +1,8 @@
-"""Asking servers over HTTP: the one way out, for all clients.
+"""HTTP requests: the one way to the network, for all clients.
 
 Whatever a server does, an exchange ends: headers, redirects, error pages and bodies
-have a largest size, as they come and unpacked, and a time by which they must be there.
-No password is looked up here: requests' sessions, which read netrc by themselves, are
-not used.
+have a largest size, packed and unpacked, and a deadline. No password is looked up here:
+requests' sessions, which read netrc by themselves, are not used.
 """
 
 from __future__ import annotations
@@ -19,10 +18,10 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
 from visql_lib import __version__
-from visql_lib.archives.answers import SLOWEST, Answer, Clock
-from visql_lib.archives.errors import PassingError, SourceError
+from visql_lib.archives.errors import SourceError, TransientError
 from visql_lib.archives.guard import Guard
-from visql_lib.archives.pages import short
+from visql_lib.archives.pages import printable
+from visql_lib.archives.responses import SLOWEST, Response, TimeLimit
 from visql_lib.config.network_settings import DIRECT, ENVIRONMENT
 
 if TYPE_CHECKING:
@@ -34,26 +33,26 @@ log = logging.getLogger(__name__)
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 PORTS = {"http": 80, "https": 443}
 AGENT = f"VISQL/{__version__} (Euclid VIS quick look)"
-LONGEST = 10  # timeouts until an answer that still comes in is given up
-_CONNECT = 15.0  # s, at most, until a server takes the call
-_HOPS = 5  # redirects at most
+DEADLINE = 10  # timeouts until a response that still comes in is given up
+_CONNECT = 15.0  # s, at most, for a connection
+_REDIRECTIONS = 5  # at most
 _REDIRECTS = (301, 302, 303, 307, 308)
 _BUNDLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 
 
-class _Silent(logging.Filter):
+class _DropAll(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
-        """Drop all: its log tells whole addresses, which may be secrets, and prints tracebacks."""
+        """Drop the record: urllib3 logs whole addresses, which may be secrets, and tracebacks."""
         return False
 
 
 for _name in ("urllib3.connection", "urllib3.connectionpool"):
-    logging.getLogger(_name).addFilter(_Silent())
+    logging.getLogger(_name).addFilter(_DropAll())
 
 
 @dataclass(frozen=True)
-class Question:
-    """What is asked: method, address, what is sent with it."""
+class Request:
+    """An HTTP request: method, address, parameters, body and headers."""
 
     url: str
     method: str = "GET"
@@ -62,71 +61,74 @@ class Question:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-def nobody(url: str) -> str:
-    """Return what an address gets as ``Authorization``: nothing."""
+def no_authorization(url: str) -> str:
+    """Send no header ``Authorization``."""
     return ""
 
 
 def unchanged(text: str) -> str:
-    """Return a text as it is."""
+    """Leave a text as it is."""
     return text
 
 
-def plain(url: str) -> str:
-    """Return an address as messages show it: without user, password and query."""
+def redact_url(url: str) -> str:
+    """Shorten an address for messages: without user, password and query."""
     try:
         parts = urlsplit(url)
     except ValueError:
-        return "an address that is none"
+        return "an invalid address"
     host = parts.netloc.rpartition("@")[2]
-    return short(f"{parts.scheme}://{host}{parts.path}" if host else parts.path.rpartition("@")[2])
+    return printable(f"{parts.scheme}://{host}{parts.path}" if host else parts.path.rpartition("@")[2])
 
 
 @dataclass(frozen=True)
-class Http:
-    """How servers are asked.
+class HttpClient:
+    """Sends HTTP requests within time limits.
 
     Attributes
     ----------
-    silence : float
+    timeout : float
         The headers must be there after so long [s]; a body must come at `SLOWEST` at
         least, on average over so long.
-    longest : float or None
+    deadline : float or None
         Time [s] for an exchange, redirects included; None: as long as the body comes.
     proxy : str
         See `visql_lib.config.network_settings.NetworkSettings`.
-    hops : int
+    max_redirects : int
         Redirects that are followed.
-    shown, hidden : callable
-        Shortens an address for messages; hides what must not be told of a text.
+    format_url, redact : callable
+        Shortens an address for messages; hides the secrets in a text.
     """
 
-    silence: float
-    longest: float | None = None
+    timeout: float
+    deadline: float | None = None
     proxy: str = ENVIRONMENT
-    hops: int = _HOPS
-    shown: Callable[[str], str] = plain
-    hidden: Callable[[str], str] = unchanged
+    max_redirects: int = _REDIRECTIONS
+    format_url: Callable[[str], str] = redact_url
+    redact: Callable[[str], str] = unchanged
 
     @contextmanager
     def open(
-        self, question: Question, authorization: Callable[[str], str] = nobody, accepted: tuple[int, ...] = ()
-    ) -> Iterator[Answer]:
-        """Ask; yields the answer with its body unread.
+        self,
+        request: Request,
+        authorization: Callable[[str], str] = no_authorization,
+        accepted: tuple[int, ...] = (),
+    ) -> Iterator[Response]:
+        """Send a request; yields the response with its body unread.
 
         Parameters
         ----------
-        question : Question
-            What is asked.
+        request : Request
+            The request.
         authorization : callable, optional
-            Value of the header ``Authorization`` for an address; called anew for each one
-            we are sent on to.
+            Value of the header ``Authorization`` for an address; called anew after each
+            redirect.
         accepted : tuple of int, optional
-            Statuses that are answers, beside those of success.
+            Statuses that are no errors, beside those of success.
 
         Raises
         ------
-        PassingError
+        TransientError
             If the server is silent, too slow, overloaded or broken, also while the body is read.
         SourceError
             If it refuses: `PasswordError`, `ForbiddenError`, `MissingError`, others.
@@ -134,96 +136,99 @@ class Http:
         import requests
         import urllib3
 
-        where = self.shown(question.url)
-        longest = float("inf") if self.longest is None else self.longest
-        with Guard(min(longest, self._first())) as guard:
-            clock = Clock(guard, time.monotonic() + longest)
+        where = self.format_url(request.url)
+        deadline = float("inf") if self.deadline is None else self.deadline
+        with Guard(min(deadline, self._header_time())) as guard:
+            limit = TimeLimit(guard, time.monotonic() + deadline)
             try:
-                with _closing(_adapter(guard)) as adapter:
-                    response = self._follow(adapter, question, authorization, clock)
-                    with response:
-                        if guard.expired:  # headers that were cut off look whole
-                            raise PassingError(f"{where}: {self.late}")
-                        answer = Answer(response, self, where, clock)
-                        answer.judge(accepted)
-                        yield answer
+                with (
+                    _closing(_adapter(guard)) as adapter,
+                    self._follow(adapter, request, authorization, limit) as received,
+                ):
+                    if guard.expired:  # headers that were cut off look whole
+                        raise TransientError(f"{where}: {self.timed_out}")
+                    response = Response(received, self, where, limit)
+                    response.raise_for_status(accepted)
+                    yield response
             except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
                 raise self._translated(error, where, guard) from error
 
-    def _first(self) -> float:
-        """Return the time [s] in which headers must be there."""
-        return min(self.silence, _CONNECT) + self.silence
+    def _header_time(self) -> float:
+        """Compute the time [s] in which the headers must be there."""
+        return min(self.timeout, _CONNECT) + self.timeout
 
     def _follow(
-        self, adapter: HTTPAdapter, question: Question, authorization: Callable[[str], str], clock: Clock
+        self, adapter: HTTPAdapter, request: Request, authorization: Callable[[str], str], limit: TimeLimit
     ) -> requests.Response:
-        """Ask, and ask where we are sent on to."""
-        url = question.url
-        check(url, self.shown)
-        for hop in range(self.hops + 1):
-            clock.allow(self._first())
-            response = self._send(adapter, question, url, authorization(url))
+        """Send a request, and follow redirects."""
+        url = request.url
+        check_url(url, self.format_url)
+        for redirects in range(self.max_redirects + 1):
+            limit.extend(self._header_time())
+            response = self._send(adapter, request, url, authorization(url))
             target = response.headers.get("Location", "")
             status = response.status_code
             if status not in _REDIRECTS or not target:
                 return response
-            response.close()  # its body is not wanted, however long it is
-            if hop == self.hops:
+            response.close()  # its body is not needed, however long it is
+            if redirects == self.max_redirects:
                 break
             url = self._next(url, target)
-            if status == 303 or (status in (301, 302) and question.method == "POST"):
-                question = Question(url, headers=question.headers)
+            if status == 303 or (status in (301, 302) and request.method == "POST"):
+                request = Request(url, headers=request.headers)
             else:
-                question = Question(url, question.method, None, question.data, question.headers)
-        if not self.hops:
+                request = Request(url, request.method, None, request.data, request.headers)
+        if not self.max_redirects:
             raise SourceError(
-                f"{self.shown(url)}: sends on to another address (status {status}), which is not followed"
+                f"{self.format_url(url)}: redirects elsewhere (status {status}), which is not followed"
             )
-        raise SourceError(f"{self.shown(url)}: sends on more than {self.hops} times")
+        raise SourceError(f"{self.format_url(url)}: redirects more than {self.max_redirects} times")
 
     def _next(self, url: str, target: str) -> str:
-        """Return the address a server sends us on to, if it is one we may go to."""
+        """Resolve the address a server redirects to, if it may be followed."""
         try:
             joined = urljoin(url, target.encode("latin-1").decode("utf-8", "replace"))
             there = urlsplit(joined)
             _ = there.port
         except ValueError as error:
-            raise SourceError(f"{self.shown(url)}: sends on to what is no address") from error
+            raise SourceError(f"{self.format_url(url)}: redirects to an invalid address") from error
         downgraded = urlsplit(url).scheme == "https" and there.scheme == "http"
         if there.scheme not in PORTS or not there.hostname or "@" in there.netloc or downgraded:
-            raise SourceError(f"{self.shown(url)}: sends on to {self.shown(joined)}, which is not followed")
+            raise SourceError(
+                f"{self.format_url(url)}: redirects to {self.format_url(joined)}, which is not followed"
+            )
         return joined
 
     def _send(
-        self, adapter: HTTPAdapter, question: Question, url: str, authorization: str
+        self, adapter: HTTPAdapter, request: Request, url: str, authorization: str
     ) -> requests.Response:
         import requests
         import urllib3
 
-        sent = {"User-Agent": AGENT, "Accept": "*/*", "Accept-Encoding": "identity", **question.headers}
+        sent = {"User-Agent": AGENT, "Accept": "*/*", "Accept-Encoding": "identity", **request.headers}
         if authorization:
             sent["Authorization"] = authorization
         try:
-            request = requests.Request(
-                question.method, url, headers=sent, params=question.params, data=question.data
+            prepared = requests.Request(
+                request.method, url, headers=sent, params=request.params, data=request.data
             ).prepare()
         except ValueError as error:  # RequestException or UnicodeError
-            raise SourceError(f"{self.shown(url)}: not an address such as https://host") from error
+            raise SourceError(f"{self.format_url(url)}: not an address such as https://host") from error
         try:
             return adapter.send(
-                request,
+                prepared,
                 stream=True,
-                timeout=(min(self.silence, _CONNECT), self.silence),
+                timeout=(min(self.timeout, _CONNECT), self.timeout),
                 verify=next((os.environ[name] for name in _BUNDLES if os.environ.get(name)), True),
                 proxies=self._proxies(url),
             )
         except (requests.RequestException, urllib3.exceptions.HTTPError):
             raise
         except (ValueError, OSError) as error:  # TLS with who hung up; a bundle of certificates that is none
-            raise PassingError(f"{self.shown(url)}: {self.hidden(reason(error))}") from error
+            raise TransientError(f"{self.format_url(url)}: {self.redact(root_cause(error))}") from error
 
     def _proxies(self, url: str) -> dict[str, str]:
-        """Return the proxies for an address; none for this machine: a password would travel unencrypted."""
+        """Look up the proxies for an address; none for this machine: a password would travel unencrypted."""
         from requests.utils import get_environ_proxies
 
         if self.proxy == DIRECT or urlsplit(url).hostname in LOOPBACK:
@@ -233,29 +238,29 @@ class Http:
         return {"http": self.proxy, "https": self.proxy}
 
     def _translated(self, error: Exception, where: str, guard: Guard) -> SourceError:
-        """Return an error of the network as one of ours."""
+        """Translate an error of the network into one of ours."""
         import requests
         import urllib3
 
         if guard.expired:
-            return PassingError(f"{where}: {self.late}")
+            return TransientError(f"{where}: {self.timed_out}")
         if isinstance(error, requests.Timeout | urllib3.exceptions.TimeoutError):
-            return PassingError(f"{where}: was silent for {self.silence:g} s")
-        cause = f"{where}: {self.hidden(reason(error))}"
+            return TransientError(f"{where}: did not respond for {self.timeout:g} s")
+        cause = f"{where}: {self.redact(root_cause(error))}"
         invalid = requests.exceptions.InvalidURL | requests.exceptions.InvalidSchema
         if isinstance(error, requests.exceptions.SSLError | urllib3.exceptions.SSLError | invalid):
             return SourceError(cause)
-        return PassingError(cause)
+        return TransientError(cause)
 
     @property
-    def late(self) -> str:
-        """What is said of an answer that was cut off."""
-        total = "" if self.longest is None else f", or in {self.longest:g} s in all"
-        return f"the answer had not ended after {self.silence:g} s without {SLOWEST:g} bytes/s{total}"
+    def timed_out(self) -> str:
+        """Describe a response that was cut off for its slowness, for messages."""
+        total = "" if self.deadline is None else f", or was longer than {self.deadline:g} s in all"
+        return f"timed out: the response came slower than {SLOWEST:g} bytes/s over {self.timeout:g} s{total}"
 
 
-def check(url: str, shown: Callable[[str], str] = plain) -> None:
-    """Refuse what is no address.
+def check_url(url: str, shown: Callable[[str], str] = redact_url) -> None:
+    """Refuse an invalid address.
 
     Raises
     ------
@@ -267,7 +272,7 @@ def check(url: str, shown: Callable[[str], str] = plain) -> None:
 
 
 def is_address(url: str) -> bool:
-    """Tell whether a text is an address of HTTP, without user and password."""
+    """Check that a text is an HTTP address, without user and password."""
     try:
         parts = urlsplit(url)
         _ = parts.port
@@ -276,11 +281,11 @@ def is_address(url: str) -> bool:
     return parts.scheme in PORTS and bool(parts.hostname) and "@" not in parts.netloc
 
 
-def reason(error: BaseException) -> str:
-    """Return what lies at the bottom of an error of the network, without the layers above it."""
+def root_cause(error: BaseException) -> str:
+    """Describe the first cause of an error of the network, without the layers above it."""
     while (inner := error.__cause__ or error.__context__) is not None:
         error = inner
-    return short(" ".join(f"{type(error).__name__}: {error}".split()))
+    return printable(" ".join(f"{type(error).__name__}: {error}".split()))
 
 
 @contextmanager
@@ -292,7 +297,7 @@ def _closing(adapter: HTTPAdapter) -> Iterator[HTTPAdapter]:
 
 
 def _adapter(guard: Guard) -> HTTPAdapter:
-    """Return an adapter whose connections, also those to proxies, end with the guard."""
+    """Build an adapter whose connections, also those to proxies, end with the guard."""
     from requests.adapters import HTTPAdapter
 
     class Guarded(HTTPAdapter):
@@ -307,7 +312,7 @@ def _adapter(guard: Guard) -> HTTPAdapter:
 
 
 def _watch_pools(manager: Any, guard: Guard) -> Any:
-    """Make a manager's connections known to the guard as soon as they are there: before TLS and headers."""
+    """Register a manager's connections with the guard as soon as they exist: before TLS and headers."""
 
     def answered(*args: Any, **options: Any) -> HTTPResponse:
         # Of one whose headers make no sense, urllib3 forgets the answer, and with it the connection.

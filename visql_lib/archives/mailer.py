@@ -1,4 +1,4 @@
-"""A connection to a mail server that ends, whatever the server says or does not say."""
+"""A connection to a mail server that ends, whatever the server sends or does not send."""
 
 from __future__ import annotations
 
@@ -10,41 +10,41 @@ from typing import Any
 from visql_lib.archives.guard import Guard
 
 SMTPS = 465  # port that is encrypted from the first byte
-_MOST = 1 << 20  # bytes a server may say
+_MOST = 1 << 20  # bytes of a server's replies
 
 
 class Mailer(smtplib.SMTP):
-    """A connection to a mail server; `begin` opens it.
+    """A connection to a mail server; `open` opens it.
 
     Parameters
     ----------
     host, port : str, int
         Port 465 is encrypted from the start.
-    silence : float
-        Silence [s] that is borne.
+    timeout : float
+        Longest silence [s] of the server.
     guard : Guard
-        Ends it.
+        Ends the connection.
     """
 
-    def __init__(self, host: str, port: int, silence: float, guard: Guard) -> None:
-        super().__init__(timeout=silence)
+    def __init__(self, host: str, port: int, timeout: float, guard: Guard) -> None:
+        super().__init__(timeout=timeout)
         self.encrypted = port == SMTPS
-        self._place = (host, port)
+        self._address = (host, port)
         self._guard = guard
-        self._heard = 0
+        self._received = 0
 
-    def begin(self) -> None:
-        """Connect and hear the greeting.
+    def open(self) -> None:
+        """Connect and read the greeting.
 
         Raises
         ------
         smtplib.SMTPConnectError
-            If the server wants nobody.
+            If the server accepts no connections.
         """
-        self._host = self._place[0]  # whose certificate STARTTLS wants to see
-        code, said = self.connect(*self._place)
+        self._host = self._address[0]  # whose certificate STARTTLS checks
+        code, reply = self.connect(*self._address)
         if code != 220:
-            raise smtplib.SMTPConnectError(code, said)
+            raise smtplib.SMTPConnectError(code, reply)
 
     def _get_socket(self, host: str, port: int, timeout: Any) -> socket.socket:
         connection = socket.create_connection((host, port), timeout)
@@ -54,33 +54,33 @@ class Mailer(smtplib.SMTP):
         return ssl.create_default_context().wrap_socket(connection, server_hostname=host)
 
     def getreply(self) -> tuple[int, bytes]:
-        """Hear what the server says, if that has an end."""
+        """Read a reply of limited length."""
         if self.file is None and self.sock is not None:
             self.file = _Limited(self.sock.makefile("rb"), self)
         return super().getreply()
 
-    def heard(self, size: int) -> None:
-        """Count what the server said.
+    def count(self, size: int) -> None:
+        """Count bytes of replies.
 
         Raises
         ------
         OSError
-            If it is too much.
+            If there are too many.
         """
-        self._heard += size
-        if self._heard > _MOST:
-            raise OSError(f"it says more than {_MOST} bytes")
+        self._received += size
+        if self._received > _MOST:
+            raise OSError(f"its replies are longer than {_MOST} bytes")
 
 
 class _Limited:
-    """The lines of a server, counted."""
+    """The lines of a server, with their bytes counted."""
 
     def __init__(self, file: Any, mailer: Mailer) -> None:
         self._file, self._mailer = file, mailer
 
     def readline(self, size: int = -1) -> bytes:
         line: bytes = self._file.readline(size)
-        self._mailer.heard(len(line))
+        self._mailer.count(len(line))
         return line
 
     def close(self) -> None:

@@ -23,9 +23,9 @@ def netcdf(path: Path, mode: Literal["r", "w"] = "r", **options: Any) -> Iterato
     path : Path
         Of the file.
     mode : {"r", "w"}, optional
-        Whether it is read, or written anew.
+        Read, or write a new file.
     **options
-        Further arguments of it.
+        Further arguments of `netCDF4.Dataset`.
     """
     with _LOCK:
         import netCDF4

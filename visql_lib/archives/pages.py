@@ -1,4 +1,4 @@
-"""Pages of HTML, as far as we need them: what they say, and what they link to.
+"""Pages of HTML, as far as we need them: their text and their links.
 
 Pages may be anything, so nothing here takes longer than in proportion to their length.
 """
@@ -8,45 +8,44 @@ from __future__ import annotations
 import html
 import re
 
-_READ = 20_000  # characters of a page whose gist is told
+_READ = 20_000  # characters of a page that are read for an excerpt
 _SHOWN = 200
-_UNSEEN = ("script", "style", "head")
+_HIDDEN = ("script", "style", "head")
 _HREF = re.compile(r"""(?:^|[\s"'/])href\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s"'>]+))""", re.IGNORECASE)
 _AFTER = " \t\r\n\f/"  # what may follow the name of a tag
 _LONGEST = 1000  # characters of an address; longer ones are no file names
 
 
-def gist(body: bytes) -> str:
-    """Return the beginning of what a page or an XML document says to its reader."""
+def excerpt(body: bytes) -> str:
+    """Extract the beginning of the text of a page or an XML document."""
     text = body[: 4 * _READ].decode("utf-8", "replace")[:_READ]
-    said, hidden = [], ""
+    texts, hidden = [], ""
     for number, piece in enumerate(text.split("<")):
         tag, closed, rest = piece.partition(">")
         if number == 0:
-            said.append(piece)
+            texts.append(piece)
             continue
         word = tag.split(None, 1)[0].lower() if tag.strip() else ""
         if hidden:
             if closed and word == f"/{hidden}":
                 hidden = ""
-                said.append(rest)
+                texts.append(rest)
         elif not closed:
-            said.append(f"<{piece}")
-        elif word in _UNSEEN:
+            texts.append(f"<{piece}")
+        elif word in _HIDDEN:
             hidden = word
         else:
-            said.append(rest)
-    found = " ".join(" ".join(said).split())
-    return short(found) or "nothing that can be read"
+            texts.append(rest)
+    return printable(" ".join(" ".join(texts).split())) or "no readable text"
 
 
-def short(text: str) -> str:
-    """Return the beginning of what somebody else said, as a message may show it."""
+def printable(text: str) -> str:
+    """Shorten a text from outside for a message, without control characters."""
     return "".join(c if c.isprintable() else "?" for c in text[:_SHOWN])
 
 
 def links(text: str) -> list[str]:
-    """Return the addresses a page links to, in its order."""
+    """Extract the addresses a page links to, in its order."""
     found = []
     for piece in text.split("<")[1:]:
         tag = piece.partition(">")[0]

@@ -1,4 +1,4 @@
-"""The parts of a file that is being downloaded: who holds them, and how they are unpacked."""
+"""The parts of a file that is being downloaded: their lock, and how they are unpacked."""
 
 from __future__ import annotations
 
@@ -15,44 +15,44 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from visql_lib.archives.errors import ArchiveError, SourceError
-from visql_lib.archives.pages import gist
+from visql_lib.archives.pages import excerpt
 
 log = logging.getLogger(__name__)
 
 PACKED, PLAIN = ".gz.part", ".part"
-LARGEST = 1 << 33  # bytes of a file, where nobody says how large it may be
+LARGEST = 1 << 33  # bytes of a file, where the caller gives no limit
 PIECE = 1 << 20  # bytes unpacked at once: zeros pack a thousandfold
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-class BusyError(ArchiveError):
-    """Another process is loading this file."""
+class DownloadBusyError(ArchiveError):
+    """Another process is downloading this file."""
 
 
-class SpaceError(ArchiveError):
-    """There is, or would be, too little space."""
+class DiskFullError(ArchiveError):
+    """There is, or would be, too little free space."""
 
 
 class BrokenFileError(SourceError):
-    """What the server gives is not the file it should be; loading it again at once would not help."""
+    """The server sends another file than it should; another attempt at once would not help."""
 
 
 def parts_of(target: Path) -> tuple[Path, Path]:
-    """Return what a file is called while it is loaded: packed, unpacked."""
+    """Name the packed and the unpacked part of a file that is being downloaded."""
     return target.with_name(target.name + PACKED), target.with_name(target.name + PLAIN)
 
 
 def remove_stale(folder: Path, age: float) -> list[Path]:
-    """Remove parts that nobody has gone on with for `age` [s], and that nobody holds; return them."""
+    """Remove parts that did not change for `age` [s], and that nobody holds; return them."""
     removed = []
     for packed in sorted(folder.rglob(f"*{PACKED}")):
         try:
             if time.time() - packed.stat().st_mtime < age:
                 continue
-            with held(packed):
+            with locked_part(packed):
                 packed.unlink()
                 packed.with_name(packed.name.removesuffix(PACKED) + PLAIN).unlink(missing_ok=True)
-        except (BusyError, OSError) as error:
+        except (DownloadBusyError, OSError) as error:
             log.info("%s: left in place (%s)", packed, error)
             continue
         removed.append(packed)
@@ -60,16 +60,16 @@ def remove_stale(folder: Path, age: float) -> list[Path]:
 
 
 def free_space(folder: Path) -> int:
-    """Return how much may still be written to a folder [bytes]."""
+    """Measure the free space of a folder [bytes]."""
     return shutil.disk_usage(folder).free
 
 
 def any_size(size: int) -> None:
-    """Take any size."""
+    """Accept any size."""
 
 
 class Unpacker:
-    """Unpacks what it is fed, and sees that it is gzip data of the right kind and whole."""
+    """Unpacks gzip data, and checks that they are whole and of the right kind."""
 
     def __init__(
         self,
@@ -77,11 +77,13 @@ class Unpacker:
         magic: bytes,
         where: str,
         largest: int = LARGEST,
-        room: Callable[[int], None] = any_size,
+        require_space: Callable[[int], None] = any_size,
     ) -> None:
         self.size = 0  # bytes unpacked
         self._largest = largest
-        self._room = room  # called before each write; raises an error if there is too little
+        self._require_space = (
+            require_space  # called before each write; raises an error if there is too little
+        )
         self._out = out
         self._magic = magic
         self._where = where
@@ -90,11 +92,11 @@ class Unpacker:
 
     @property
     def whole(self) -> bool:
-        """Whether the data have come to their end, where their checksum stands."""
+        """Whether the data are complete, with their checksum."""
         return self._stream.eof
 
     def restart(self) -> None:
-        """Forget everything."""
+        """Start from the beginning."""
         self._out.seek(0)
         self._out.truncate()
         self.size, self._head = 0, b""
@@ -126,11 +128,11 @@ class Unpacker:
         if len(self._head) < len(self._magic):
             self._head += piece[: len(self._magic) - len(self._head)]
             if not self._magic.startswith(self._head):
-                kind = gist(piece[:200])
-                raise BrokenFileError(f"{self._where}: what is packed is no FITS file: {kind[:60]!r}")
+                kind = excerpt(piece[:200])
+                raise BrokenFileError(f"{self._where}: its content is no FITS file: {kind[:60]!r}")
         if self.size + len(piece) > self._largest:
             raise BrokenFileError(f"{self._where}: unpacks to more than {self._largest} bytes")
-        self._room(len(piece))
+        self._require_space(len(piece))
         write_all(self._out, piece)
         self.size += len(piece)
 
@@ -143,23 +145,23 @@ def write_all(file: io.FileIO, data: bytes) -> None:
 
 
 @contextmanager
-def full_disk(folder: Path) -> Iterator[None]:
-    """Say clearly that a disk is full."""
+def disk_full_errors(folder: Path) -> Iterator[None]:
+    """Turn errors of a full disk into one that says so."""
     try:
         yield
     except OSError as error:
         if error.errno not in _FULL:
             raise
-        raise SpaceError(f"{folder}: the disk is full ({error.strerror}); make room") from error
+        raise DiskFullError(f"{folder}: the disk is full ({error.strerror}); make room") from error
 
 
 @contextmanager
-def held(path: Path) -> Iterator[io.FileIO]:
+def locked_part(path: Path) -> Iterator[io.FileIO]:
     """Open a part of a file for this process alone, at its end.
 
     Raises
     ------
-    BusyError
+    DownloadBusyError
         If another process, or another thread, has it.
     """
     while True:
@@ -167,7 +169,7 @@ def held(path: Path) -> Iterator[io.FileIO]:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
-                raise BusyError(f"{path}: another process is loading it") from error
+                raise DownloadBusyError(f"{path}: another process is downloading it") from error
             try:
                 same = os.path.samestat(path.stat(), os.fstat(file.fileno()))
             except FileNotFoundError:
@@ -178,10 +180,10 @@ def held(path: Path) -> Iterator[io.FileIO]:
 
 
 @contextmanager
-def cleaned(target: Path) -> Iterator[None]:
-    """Leave nothing behind of a download but what can be gone on with; for who holds the packed part."""
+def without_leftovers(target: Path) -> Iterator[None]:
+    """Remove the parts of a download but one that can be resumed; for the holder of the packed part."""
     packed, plain = parts_of(target)
-    worthless = False  # what is cut off is gone on with
+    worthless = False  # a part that is cut off can be resumed
     try:
         yield
         worthless = True

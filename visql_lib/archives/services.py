@@ -1,4 +1,4 @@
-"""Services that give stars over the network: VizieR, and TAP as the Gaia archive has it."""
+"""Services of reference stars: VizieR, and TAP as the Gaia archive has it."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from visql_lib.archives.answers import Answer
 from visql_lib.archives.columns import Columns, joined
-from visql_lib.archives.errors import PassingError, SourceError
-from visql_lib.archives.http import LONGEST, Http, Question
+from visql_lib.archives.errors import SourceError, TransientError
+from visql_lib.archives.http import DEADLINE, HttpClient, Request
+from visql_lib.archives.responses import Response
+from visql_lib.archives.retry import RetryPolicy, RetrySettings
 from visql_lib.archives.tiles import circle_of
-from visql_lib.archives.tries import again
 from visql_lib.archives.wire import read_answer
 from visql_lib.config.network_settings import ENVIRONMENT
 
@@ -22,29 +22,17 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Patience(Protocol):
-    """How long and how often a service is asked: the settings' `timeout`, `attempts`, `backoff`, `rest`."""
-
-    @property
-    def timeout(self) -> float:
-        """Silence [s] that is borne."""
-
-    @property
-    def attempts(self) -> int:
-        """Times it is asked."""
-
-    @property
-    def backoff(self) -> float:
-        """First pause [s] between attempts."""
+class ServiceSettings(RetrySettings, Protocol):
+    """The settings of a service that many jobs query: a retry policy, and a pause after a failure."""
 
     @property
     def rest(self) -> float:
-        """Time [s] it is left alone after it failed."""
+        """Time [s] without queries after all attempts failed."""
 
 
-_MARGIN = 0.05  # deg around a tile: archives look for stars where they were in 2000
+_MARGIN = 0.05  # deg around a tile: archives search by the positions of 2000
 _PACKED = {"Accept-Encoding": "gzip"}
-_MOST_ROWS = 1_000_000  # of one answer that we ask for; services have limits of their own
+_MOST_ROWS = 1_000_000  # requested at once; services have limits of their own
 _MOST_PAGES = 2000
 
 _VIZIER_COLUMNS = ("Source", "RA_ICRS", "DE_ICRS", "pmRA", "pmDE", "Gmag", "FG", "e_FG", "BP-RP")
@@ -60,13 +48,13 @@ _TAP_COLUMNS = (
 )
 
 
-def ask_vizier(tile: int, settings: GaiaSettings, locks: Path, proxy: str = ENVIRONMENT) -> Columns:
-    """Ask VizieR for the stars of a circle around a tile, all at once.
+def query_vizier(tile: int, settings: GaiaSettings, locks: Path, proxy: str = ENVIRONMENT) -> Columns:
+    """Query VizieR for the stars of a circle around a tile, all at once.
 
     Raises
     ------
     SourceError
-        If it has not given a complete answer after all attempts.
+        If there is no complete response after all attempts.
     """
     ra, dec, radius = circle_of(tile, settings.nside)
     query = {
@@ -80,29 +68,29 @@ def ask_vizier(tile: int, settings: GaiaSettings, locks: Path, proxy: str = ENVI
         "Gmag": f"<{settings.faintest:g}",
     }
 
-    def read(answer: Answer) -> Columns:
-        stars, overflow = read_answer(answer.body(), settings.vizier_url)
+    def read(response: Response) -> Columns:
+        stars, overflow = read_answer(response.body(), settings.vizier_url)
         if overflow:
             raise SourceError(
-                f"{settings.vizier_url}: gives only {len(stars['RA'])} stars, and has more; raise gaia.nside"
+                f"{settings.vizier_url}: sends only {len(stars['RA'])} stars, and has more; raise gaia.nside"
             )
         return stars
 
-    question = Question(settings.vizier_url, params=query, headers=_PACKED)
-    return ask("vizier", service(settings, proxy), question, read, settings, locks)
+    request = Request(settings.vizier_url, params=query, headers=_PACKED)
+    return query_service("vizier", request, read, settings, locks, proxy)
 
 
-def ask_tap(tile: int, settings: GaiaSettings, locks: Path, proxy: str = ENVIRONMENT) -> Columns:
-    """Ask a TAP service for the stars of a circle around a tile, in as many answers as it likes.
+def query_tap(tile: int, settings: GaiaSettings, locks: Path, proxy: str = ENVIRONMENT) -> Columns:
+    """Query a TAP service for the stars of a circle around a tile, in as many responses as it needs.
 
-    Archives cut answers short (the Gaia archive: at 2000 rows), and not all of
-    them say so. Stars are asked for in the order of their numbers, each time
+    Archives truncate responses (the Gaia archive: at 2000 rows), and not all of
+    them say so. Stars are requested in the order of their numbers, each time
     from the last one on, until there are no more.
 
     Raises
     ------
     SourceError
-        If it has not given complete answers after all attempts.
+        If there are no complete responses after all attempts.
     """
     pages: list[Columns] = []
     last = -1
@@ -112,11 +100,11 @@ def ask_tap(tile: int, settings: GaiaSettings, locks: Path, proxy: str = ENVIRON
             return joined(pages)
         pages.append(page)
         last = int(page["SOURCE_ID"][-1])
-    raise SourceError(f"{settings.tap_url}: gives only a few stars at a time; raise gaia.nside")
+    raise SourceError(f"{settings.tap_url}: sends only a few stars at a time; raise gaia.nside")
 
 
 def _tap_page(tile: int, last: int, settings: GaiaSettings, locks: Path, proxy: str) -> Columns:
-    """Ask for the stars with numbers above `last`."""
+    """Query for the stars with numbers above `last`."""
     form = {
         "REQUEST": "doQuery",
         "LANG": "ADQL",
@@ -125,17 +113,17 @@ def _tap_page(tile: int, last: int, settings: GaiaSettings, locks: Path, proxy: 
         "QUERY": _adql(tile, last, settings),
     }
 
-    def read(answer: Answer) -> Columns:
-        stars, overflow = read_answer(answer.body(), settings.tap_url)
+    def read(response: Response) -> Columns:
+        stars, overflow = read_answer(response.body(), settings.tap_url)
         numbers = stars["SOURCE_ID"]
         if overflow and not len(numbers):
-            raise PassingError(f"{settings.tap_url}: gives no star, and says that it has some")
+            raise TransientError(f"{settings.tap_url}: sends no star, and says that it has some")
         if len(numbers) and (numbers[0] <= last or (numbers[1:] < numbers[:-1]).any()):
-            raise PassingError(f"{settings.tap_url}: the stars are not those above {last}, in order")
+            raise TransientError(f"{settings.tap_url}: the stars are not those above {last}, in order")
         return stars
 
-    question = Question(settings.tap_url, "POST", data=form, headers=_PACKED)
-    return ask("tap", service(settings, proxy), question, read, settings, locks)
+    request = Request(settings.tap_url, "POST", data=form, headers=_PACKED)
+    return query_service("tap", request, read, settings, locks, proxy)
 
 
 def _adql(tile: int, last: int, settings: GaiaSettings) -> str:
@@ -148,31 +136,54 @@ def _adql(tile: int, last: int, settings: GaiaSettings) -> str:
     )
 
 
-def ask(
-    name: str, http: Http, question: Question, read: Callable[[Answer], T], settings: Patience, locks: Path
+def query_service(
+    name: str,
+    request: Request,
+    read: Callable[[Response], T],
+    settings: ServiceSettings,
+    locks: Path,
+    proxy: str = ENVIRONMENT,
 ) -> T:
-    """Ask until there is an answer that can be read; nobody else asks this service meanwhile.
+    """Send a request until its response can be read; one process at a time does so for a service.
 
-    A service that failed all attempts is left alone for a while.
+    After all attempts failed, there are no further requests for a while.
+
+    Parameters
+    ----------
+    name : str
+        Of the service; all who share `locks` wait for each other by it.
+    request : Request
+        The request.
+    read : callable
+        Reads the response; raises a `TransientError` where another attempt may help.
+    settings : ServiceSettings
+        Attempts, delays and time limits.
+    locks : Path
+        Folder of the locks.
+    proxy : str, optional
+        See `visql_lib.config.network_settings.NetworkSettings`.
+
+    Raises
+    ------
+    SourceError
+        If all attempts failed, or another one would not help.
     """
     from filelock import FileLock
 
+    policy = RetryPolicy.from_settings(settings, deadline=DEADLINE * settings.timeout)
+    client = HttpClient(policy.timeout, policy.deadline, proxy)
+
     def once() -> T:
-        with http.open(question) as answer:
-            return read(answer)
+        with client.open(request) as response:
+            return read(response)
 
     locks.mkdir(parents=True, exist_ok=True)
     with FileLock(locks / f".{name}.lock"):
         down = locks / f".{name}.down"
         if down.is_file() and time.time() - down.stat().st_mtime < settings.rest:
-            raise SourceError(f"{down.read_text()}; left alone for {settings.rest:g} s since then")
+            raise SourceError(f"{down.read_text()}; no further request for {settings.rest:g} s since then")
         try:
-            return again(once, settings.attempts, settings.backoff)
-        except PassingError as error:  # or every tile of a month would wait for it anew
+            return policy.call(once)
+        except TransientError as error:  # or every tile of a month would wait for it again
             down.write_text(str(error))
             raise
-
-
-def service(settings: Patience, proxy: str) -> Http:
-    """Return how a service is asked, as patiently as the settings say."""
-    return Http(settings.timeout, LONGEST * settings.timeout, proxy)

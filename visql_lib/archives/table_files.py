@@ -24,11 +24,11 @@ _BOM = b"\xef\xbb\xbf"  # before texts of some programs
 _MOST = 5_000_000  # rows that are read at once
 _LONGEST_LINE = 1 << 16  # bytes: the Gaia archive's tables have 150 columns
 _LARGEST_TEXT = 1 << 30  # bytes, unpacked
-_MASK = ".mask"  # what astropy adds to the name of a column, for its mask
+_MASK = ".mask"  # added by astropy to the name of a column, for its mask
 
 
 class Raw(NamedTuple):
-    """Columns of a table of stars by their names there, and the units it says; {} if it is none."""
+    """Columns of a table of stars by their names there, and the units it gives; {} if it is none."""
 
     columns: Mapping[str, NDArray]
     units: Mapping[str, Any]
@@ -74,7 +74,7 @@ def read_parquet(path: Path, limits: tuple[float, float]) -> Raw:
 
 
 def _parquet_units(schema: Any) -> dict[str, Any]:
-    """Return the units that a Parquet file notes, as astropy does, or as tables of ours do."""
+    """Extract the units of a Parquet file, noted as astropy or tables of ours do it."""
     text = (schema.metadata or {}).get(b"table_meta_yaml", b"")
     ours = {
         field.name: (field.metadata or {}).get(b"unit", b"").decode("utf-8", "replace") for field in schema
@@ -83,7 +83,7 @@ def _parquet_units(schema: Any) -> dict[str, Any]:
 
 
 def _units_in(text: str) -> dict[str, Any]:
-    """Return the units in astropy's description of a table (ECSV, Parquet); {} where it is none."""
+    """Extract the units in astropy's description of a table (ECSV, Parquet); {} where it is none."""
     import yaml
 
     # Only these two words of each column are of use; the rest may hold tags of astropy's own.
@@ -102,7 +102,7 @@ def _units_in(text: str) -> dict[str, Any]:
 
 
 def _overlaps(group: Any, name: str, limits: tuple[float, float]) -> bool:
-    """Tell by a row group's own statistics whether it may hold values between limits."""
+    """Check by a row group's own statistics that it may hold values between limits."""
     for index in range(group.num_columns):
         column = group.column(index)
         if column.path_in_schema == name and column.is_stats_set and column.statistics.has_min_max:
@@ -120,7 +120,7 @@ def read_fits(path: Path, limits: tuple[float, float], *, needed: bool) -> Raw:
     limits : tuple of float
         Of declination [deg].
     needed : bool
-        What is no FITS file is an error, no frame.
+        A file that is not FITS is an error, not skipped.
     """
     from astropy.io import fits
 
@@ -166,7 +166,7 @@ def _first_tables(file: Any) -> list[Any]:
 
 
 def _fits_column(hdu: Any, name: str, rows: NDArray) -> NDArray:
-    """Return rows of a column, masked where an integer has the column's value for none."""
+    """Extract rows of a column, masked where an integer has the column's null value."""
     values = np.array(hdu.data[name][rows])  # a copy: the file is closed behind it
     null = hdu.columns[name].null
     if null is None or isinstance(null, str) or values.dtype.kind not in "iu":
@@ -198,12 +198,12 @@ _COMMENTS = 2000  # lines at most before the table
 
 
 def _known(names: Iterable[str], path: Path) -> dict[str, str]:
-    """Return the known columns of a table of stars, {} of another table.
+    """Match the columns of a table of stars with ours, {} for another table.
 
     Raises
     ------
     SourceError
-        If it is nearly one: left out without a word, its stars would be missing.
+        If one needed column is missing: silently skipped, its stars would be missing.
     """
     every = list(names)
     found = known_columns(every)

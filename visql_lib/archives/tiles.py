@@ -11,7 +11,7 @@ _STEP = 64  # points on each edge of a tile
 
 
 def tile_of(ra: ArrayLike, dec: ArrayLike, nside: int) -> NDArray:
-    """Return the tile each position [deg] lies in; positions must be finite."""
+    """Compute the tile each position [deg] lies in; positions must be finite."""
     from astropy_healpix.healpy import ang2pix
 
     ra, dec = np.asarray(ra, dtype=float), np.asarray(dec, dtype=float)
@@ -19,7 +19,7 @@ def tile_of(ra: ArrayLike, dec: ArrayLike, nside: int) -> NDArray:
 
 
 def tiles_of(ra: float, dec: float, radius: float, nside: int) -> tuple[int, ...]:
-    """Return all tiles that overlap a cone, in ascending order.
+    """Find all tiles that overlap a cone, in ascending order.
 
     Parameters
     ----------
@@ -31,8 +31,8 @@ def tiles_of(ra: float, dec: float, radius: float, nside: int) -> tuple[int, ...
     Returns
     -------
     tuple of int
-        Never one too few; a tile that comes within a hundredth of its size of
-        the cone may be among them.
+        Complete; a tile that comes within a hundredth of its size of the cone may be
+        among them.
     """
     centre = _vectors(ra, dec)
     tiles, level = np.arange(12, dtype=np.int64), 1
@@ -50,7 +50,7 @@ def tiles_of(ra: float, dec: float, radius: float, nside: int) -> tuple[int, ...
 
 
 def circle_of(tile: int, nside: int) -> tuple[float, float, float]:
-    """Return centre and radius [deg] of a circle that covers a tile closely."""
+    """Compute centre and radius [deg] of a circle that covers a tile closely."""
     from astropy_healpix.healpy import pix2ang
 
     ra, dec = pix2ang(nside, tile, nest=True, lonlat=True)
@@ -60,7 +60,7 @@ def circle_of(tile: int, nside: int) -> tuple[float, float, float]:
 
 
 def cut_cone(columns: Mapping[str, NDArray], ra: float, dec: float, radius: float) -> dict[str, NDArray]:
-    """Return the rows of `columns` within `radius` of a position; all in deg.
+    """Select the rows of `columns` within `radius` of a position; all in deg.
 
     Parameters
     ----------
@@ -74,13 +74,13 @@ def cut_cone(columns: Mapping[str, NDArray], ra: float, dec: float, radius: floa
 
 
 def _vectors(ra: ArrayLike, dec: ArrayLike) -> NDArray:
-    """Return unit vectors, shape (..., 3)."""
+    """Convert positions [deg] to unit vectors, shape (..., 3)."""
     a, d = np.radians(np.asarray(ra, dtype=float)), np.radians(np.asarray(dec, dtype=float))
     return np.stack([np.cos(d) * np.cos(a), np.cos(d) * np.sin(a), np.sin(d)], axis=-1)
 
 
 def _angle(vectors: NDArray, centre: NDArray) -> NDArray:
-    """Return angles [rad] from a unit vector; by the chord, which is exact where they are small."""
+    """Compute angles [rad] from a unit vector; by the chord, which is exact where they are small."""
     chord = np.sqrt(((vectors - centre) ** 2).sum(axis=-1))
     return 2 * np.arcsin(np.minimum(chord / 2, 1.0))
 
@@ -92,7 +92,7 @@ def _centres(tiles: NDArray, nside: int) -> NDArray:
 
 
 def _edges(tiles: NDArray, nside: int) -> tuple[NDArray, NDArray]:
-    """Return points on the edges of tiles, shape (n, 4 _STEP, 3), and how far [rad] the edge is from them."""
+    """Sample the edges of tiles, shape (n, 4 _STEP, 3), with their largest distance [rad] from an edge."""
     from astropy import units
     from astropy_healpix import boundaries_lonlat
 
@@ -103,7 +103,7 @@ def _edges(tiles: NDArray, nside: int) -> tuple[NDArray, NDArray]:
 
 
 def _largest_radius(nside: int) -> float:
-    """Return the largest distance [rad] of a corner from the centre of its tile."""
+    """Compute the largest distance [rad] of a corner from the centre of its tile."""
     z, phi = 2 / 3, np.pi / (4 * nside)
     top = 1 - (1 - 1 / nside) ** 2 / 3
     a = np.array([np.sqrt(1 - z * z) * np.cos(phi), np.sqrt(1 - z * z) * np.sin(phi), z])

@@ -1,7 +1,7 @@
-"""A look through a VOTable before it is read: that it is as large as it says, and refers to nothing else.
+"""Checks of a VOTable before it is read: that it is as large as it claims, and refers to nothing else.
 
-The reader of VOTables follows ``href``, to files of this machine too, and makes room for
-as many rows as a table says it has.
+The reader of VOTables follows ``href``, to files of this machine too, and allocates
+as many rows as a table claims to have.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from xml.parsers import expat
 
-from visql_lib.archives.errors import PassingError
-from visql_lib.archives.pages import short
+from visql_lib.archives.errors import TransientError
+from visql_lib.archives.pages import printable
 
 _DEEPEST = 64  # elements within elements
 _MOST_FIELDS = 1000
@@ -24,12 +24,12 @@ _OBJECT = 128  # bytes in memory of a value without a fixed size
 
 
 class _UnfitError(Exception):
-    """Why a VOTable is not read."""
+    """A VOTable is not safe to read; the message says why."""
 
 
 @dataclass
 class _Table:
-    said: int = 0  # rows, as it says
+    claimed: int = 0  # rows, as it claims
     rows: int = 0  # rows that came
     row: int = 0  # bytes of a row in memory
     fields: int = 0
@@ -39,7 +39,7 @@ class _Table:
 
 @dataclass
 class _Scan:
-    """What was seen until now."""
+    """Counts of the elements, rows and bytes up to now."""
 
     largest: int
     depth: int = 0
@@ -49,7 +49,7 @@ class _Scan:
     tables: list[_Table] = field(default_factory=list)
 
     def start(self, name: str, attributes: dict[str, str]) -> None:
-        """Look at the beginning of an element."""
+        """Check the beginning of an element."""
         self.depth += 1
         if self.depth > _DEEPEST:
             raise _UnfitError(f"more than {_DEEPEST} elements within each other")
@@ -57,10 +57,10 @@ class _Scan:
         for key in attributes:
             if key.rpartition(":")[2] == "href" or kind == "include":
                 raise _UnfitError(
-                    f"{short(kind)} refers to {short(attributes[key])!r}, which is not followed"
+                    f"{printable(kind)} refers to {printable(attributes[key])!r}, which is not followed"
                 )
         if kind == "TABLE":
-            self.tables.append(_Table(said=_number(attributes.get("nrows", "0"), "nrows")))
+            self.tables.append(_Table(claimed=_number(attributes.get("nrows", "0"), "nrows")))
         elif kind == "FIELD" and self.tables:
             self._field(self.tables[-1], attributes)
         elif kind == "TR" and self.tables:
@@ -77,7 +77,7 @@ class _Scan:
             self.streamed += len(data)
 
     def end(self, name: str) -> None:
-        """Look at the end of an element."""
+        """Check the end of an element."""
         self.depth -= 1
         kind = name.rpartition(":")[2]
         if kind == "STREAM" and self.in_stream:
@@ -89,8 +89,8 @@ class _Scan:
             self._grow(table.row * (self.streamed // table.fixed))
         elif kind == "TABLE" and self.tables:
             table = self.tables[-1]
-            if table.said > table.rows:
-                raise _UnfitError(f"says that it has {table.said} rows, and gives {table.rows} at most")
+            if table.claimed > table.rows:
+                raise _UnfitError(f"claims to have {table.claimed} rows, and has {table.rows} at most")
 
     def _field(self, table: _Table, attributes: dict[str, str]) -> None:
         table.fields += 1
@@ -109,7 +109,7 @@ class _Scan:
     def _grow(self, size: int) -> None:
         self.size += size
         if self.size > self.largest:
-            raise _UnfitError(f"its tables want more than {self.largest} bytes")
+            raise _UnfitError(f"its tables need more than {self.largest} bytes")
 
 
 def scan(body: bytes, where: str, largest: int) -> None:
@@ -122,11 +122,11 @@ def scan(body: bytes, where: str, largest: int) -> None:
     where : str
         Names the service in messages.
     largest : int
-        Bytes its tables may want in memory.
+        Bytes its tables may need in memory.
 
     Raises
     ------
-    PassingError
+    TransientError
         If it declares entities, refers to other files or addresses, claims rows that did
         not come, or is not in UTF-8 or ASCII.
     """
@@ -145,9 +145,9 @@ def scan(body: bytes, where: str, largest: int) -> None:
             parser.Parse(body[start : start + _CHUNK])
         parser.Parse(b"", True)
     except _UnfitError as error:
-        raise PassingError(f"{where}: the VOTable {error}") from error
+        raise TransientError(f"{where}: the VOTable {error}") from error
     except expat.ExpatError as error:
-        raise PassingError(f"{where}: the VOTable cannot be read ({short(str(error))})") from error
+        raise TransientError(f"{where}: the VOTable cannot be read ({printable(str(error))})") from error
 
 
 def _refuse_entity(*_: Any) -> None:
@@ -156,12 +156,12 @@ def _refuse_entity(*_: Any) -> None:
 
 def _check_encoding(version: str, encoding: str | None, standalone: int) -> None:
     if (encoding or "utf-8").lower() not in _ENCODINGS:
-        raise _UnfitError(f"is in {short(encoding or '')}, not in UTF-8")
+        raise _UnfitError(f"is in {printable(encoding or '')}, not in UTF-8")
 
 
 def _number(text: str, name: str) -> int:
-    """Return a number that is not absurd."""
+    """Parse a number of plausible length."""
     digits = text.strip()
     if not digits.isascii() or not digits.isdecimal() or len(digits) > _LONGEST_NUMBER:
-        raise _UnfitError(f"has {name}={short(text)!r}, which makes no sense")
+        raise _UnfitError(f"has {name}={printable(text)!r}, which makes no sense")
     return int(digits)

@@ -1,4 +1,4 @@
-"""Asking a server that wants a password: who gets it, and what is told of it."""
+"""Requests to a server that requires a password: who gets it, and how messages keep it secret."""
 
 from __future__ import annotations
 
@@ -9,41 +9,50 @@ from datetime import datetime
 from email.utils import parsedate_to_datetime
 from urllib.parse import SplitResult, urlsplit
 
-from visql_lib.archives.answers import Answer
 from visql_lib.archives.credentials import Credentials, Login
 from visql_lib.archives.errors import ForbiddenError, PasswordError
-from visql_lib.archives.http import LOOPBACK, PORTS, Http, Question, is_address, plain
-from visql_lib.archives.pages import gist
+from visql_lib.archives.http import LOOPBACK, PORTS, HttpClient, Request, is_address, redact_url
+from visql_lib.archives.pages import excerpt
+from visql_lib.archives.responses import Response
+from visql_lib.archives.retry import RetryPolicy
 from visql_lib.config.network_settings import ENVIRONMENT
 from visql_lib.errors import ConfigError
 
-_NOTHING_LEFT = 416  # an answer to who asks for the rest of a file
+_NOTHING_LEFT = 416  # the status where the rest of a file that is complete is requested
 
 
-class Web:
-    """Asks the addresses of one archive.
+class ArchiveClient:
+    """Sends requests to one archive, with the login of the user.
 
     Parameters
     ----------
     credentials : Credentials
         Logins by host.
-    silence : float
-        A server that is silent for so long [s] has failed.
+    policy : RetryPolicy, optional
+        Its timeout is that of each request; `retry` says how often one is repeated.
     proxy : str, optional
         See `visql_lib.config.network_settings.NetworkSettings`.
+
+    Attributes
+    ----------
+    retry : RetryPolicy
+        For who uses the client; `open` sends a request once.
     """
 
-    def __init__(self, credentials: Credentials, silence: float, proxy: str = ENVIRONMENT) -> None:
-        self._http = Http(silence, proxy=proxy)
+    def __init__(
+        self, credentials: Credentials, policy: RetryPolicy | None = None, proxy: str = ENVIRONMENT
+    ) -> None:
+        self.retry = policy or RetryPolicy()
+        self._http = HttpClient(self.retry.timeout, self.retry.deadline, proxy)
         self._credentials = credentials
 
     @contextmanager
     def open(
-        self, url: str, headers: Mapping[str, str] | None = None, longest: float | None = None
-    ) -> Iterator[Answer]:
-        """Ask for an address; yields the answer with its body unread.
+        self, url: str, headers: Mapping[str, str] | None = None, deadline: float | None = None
+    ) -> Iterator[Response]:
+        """Request an address; yields the response with its body unread.
 
-        A login goes to the host of `url` only; a host we are sent on to gets
+        A login goes to the host of `url` only; a host it redirects to gets
         its own one, if the user has any.
 
         Parameters
@@ -51,54 +60,56 @@ class Web:
         url : str
             Address.
         headers : mapping, optional
-            Sent with the question.
-        longest : float, optional
-            Timeouts that all of it may take; by default as long as the body comes.
+            Sent with the request.
+        deadline : float, optional
+            Time [s] for all of it; by default that of the policy.
 
         Raises
         ------
-        PassingError
+        TransientError
             If the server is silent, overloaded or broken, also while the body is read.
         SourceError
             If it refuses: `PasswordError`, `ForbiddenError`, `MissingError`, others.
         CredentialsError
             If there is no login for the host.
         """
-        check_address(url)
+        check_configured_url(url)
         first = urlsplit(url)
         used: list[Login] = []
         login = self._credentials.of(url)
         if login is not None and not is_private(first):
-            raise ConfigError(f"{plain(url)}: the password would travel unencrypted; use https")
+            raise ConfigError(f"{redact_url(url)}: the password would travel unencrypted; use https")
 
         def authorization(target: str) -> str:
             login = self._login(first, urlsplit(target), target)
             used.extend([login] if login else [])
             return login.header if login else ""
 
-        def hidden(text: str) -> str:
+        def redact(text: str) -> str:
             for one in used:
                 text = one.masked(text)
             return text
 
-        http = replace(self._http, hidden=hidden, longest=longest and longest * self._http.silence)
+        http = replace(self._http, redact=redact, deadline=deadline or self._http.deadline)
         try:
-            with http.open(Question(url, headers=headers or {}), authorization, (_NOTHING_LEFT,)) as answer:
-                yield answer
+            with http.open(Request(url, headers=headers or {}), authorization, (_NOTHING_LEFT,)) as response:
+                yield response
         except PasswordError as error:
             which = f"the password of {self._credentials.where}" if used else "us without a password"
-            raise PasswordError(f"{plain(url)}: does not accept {which} (status 401)") from error
+            raise PasswordError(f"{redact_url(url)}: does not accept {which} (status 401)") from error
         except ForbiddenError as error:
             raise ForbiddenError(f"{error}; is the password right?") from error
 
-    def gist(self, url: str, page: bytes) -> str:
-        """Return what a page from this address says, without the password, should it repeat that."""
+    def excerpt(self, url: str, page: bytes) -> str:
+        """Extract the beginning of a page from this address, without the password, should it repeat that."""
         login = self._credentials.of(url)
         text = page[:100_000].decode("utf-8", "replace")
-        return gist((login.masked(text) if login else text).encode())  # masked first: half would tell, too
+        return excerpt(
+            (login.masked(text) if login else text).encode()
+        )  # before the cut: half a secret is one
 
     def _login(self, first: SplitResult, there: SplitResult, target: str) -> Login | None:
-        """Return what a place gets to know, be it the first or one we are sent on to."""
+        """Choose the login for an address, be it the first or one of a redirect."""
         if not is_private(there):
             return None
         if _is_same(first, there):
@@ -106,17 +117,17 @@ class Web:
         return self._credentials.own(target) if first.hostname != there.hostname else None
 
 
-def server_time(answer: Answer) -> datetime | None:
-    """Return the time the server says it is, None if it does not."""
+def server_time(response: Response) -> datetime | None:
+    """Parse the time of the server's clock, None if it sends none."""
     try:
-        time = parsedate_to_datetime(answer.headers.get("Date", "")[:100])
+        time = parsedate_to_datetime(response.headers.get("Date", "")[:100])
     except (ValueError, TypeError, OverflowError, LookupError):
         return None
     return time if time.tzinfo else None
 
 
-def check_address(url: str, shown: Callable[[str], str] = plain) -> None:
-    """Refuse an address that is none, or that holds a password.
+def check_configured_url(url: str, shown: Callable[[str], str] = redact_url) -> None:
+    """Refuse an address of the settings that is invalid, or that holds a password.
 
     Parameters
     ----------
@@ -139,12 +150,12 @@ def check_address(url: str, shown: Callable[[str], str] = plain) -> None:
 
 
 def is_private(parts: SplitResult) -> bool:
-    """Tell whether nobody on the way can read what is sent."""
+    """Check that nobody on the way can read a request: it is encrypted, or stays on this machine."""
     return parts.scheme == "https" or parts.hostname in LOOPBACK
 
 
 def _is_same(first: SplitResult, there: SplitResult) -> bool:
-    """Tell whether an address is of the same server, or of its encrypted side."""
+    """Check that an address is of the same server, or of its encrypted side."""
     if first.hostname != there.hostname:
         return False
     ports = [parts.port or PORTS[parts.scheme] for parts in (first, there)]

@@ -17,7 +17,7 @@ from visql_lib.cli.common import FOLDER, settings_of, step
 
 if TYPE_CHECKING:
     from visql_lib.archives.credentials import Credentials
-    from visql_lib.archives.notify import Patience
+    from visql_lib.archives.retry import RetryPolicy
     from visql_lib.config import Settings
     from visql_lib.live.lock import InstanceLock
     from visql_lib.site.alerts import Alert
@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _WAIT = 60.0  # s for another one to finish
-_STALE = 900.0  # s without a sign of life of one on another machine: longer than a message may take
+_STALE = 900.0  # s without a heartbeat of a process on another machine: longer than a message may take
 WEBHOOK, MAIL = "webhook", "mail"
 
 
@@ -68,14 +68,14 @@ def refresh(
     now: datetime,
     *,
     send: bool,
-    patience: Patience | None = None,
+    policy: RetryPolicy | None = None,
 ) -> list[str]:
     """Bring the three files up to date, and send what is due; returns what could not be sent.
 
     One at a time does this for a folder of results. A message is noted in
     alerts.json as soon as it is sent: who dies in between sends it once more.
     """
-    from visql_lib.archives.notify import Patience as Tries
+    from visql_lib.archives.notify import RETRY
     from visql_lib.site.alerts import update
     from visql_lib.site.feed import feed_text
     from visql_lib.site.judged import observe
@@ -92,7 +92,7 @@ def refresh(
         board.write()
         _write(site / "feed.xml", feed_text(alerts, settings.site.title, settings.site.url))
         _write(site / "status_history.json", history_text(rows, limits))
-        return _send(board, settings, lock, patience or Tries()) if send else []
+        return _send(board, settings, lock, policy or RETRY) if send else []
 
 
 class Board:
@@ -127,29 +127,29 @@ class Board:
         self.write()
 
 
-def _send(board: Board, settings: Settings, lock: InstanceLock, patience: Patience) -> list[str]:
+def _send(board: Board, settings: Settings, lock: InstanceLock, policy: RetryPolicy) -> list[str]:
     """Send what is due; one channel that fails does not keep the others from it."""
     from visql_lib.archives.credentials import Credentials
-    from visql_lib.archives.notify import sign_of_life
+    from visql_lib.archives.notify import ping_heartbeat_url
     from visql_lib.errors import VisqlError
 
     credentials = Credentials(settings.fetch)
     failures = []
     for tell in (_tell_webhook, _tell_mail):
         try:
-            failures += tell(board, settings, credentials, lock, patience)
+            failures += tell(board, settings, credentials, lock, policy)
         except VisqlError as error:
             failures.append(str(error))
     if settings.alerts.dead_man and not failures:
         try:
-            sign_of_life(settings.alerts.dead_man, patience, settings.network.proxy)
+            ping_heartbeat_url(settings.alerts.dead_man, policy, settings.network.proxy)
         except VisqlError as error:
             failures.append(f"dead-man switch: {error}")
     return failures
 
 
 def _tell_webhook(
-    board: Board, settings: Settings, credentials: Credentials, lock: InstanceLock, patience: Patience
+    board: Board, settings: Settings, credentials: Credentials, lock: InstanceLock, policy: RetryPolicy
 ) -> list[str]:
     from visql_lib.archives.errors import SourceError
     from visql_lib.archives.notify import post_json
@@ -163,7 +163,7 @@ def _tell_webhook(
         _still_alone(lock)
         try:
             post_json(
-                settings.alerts.webhook, values, values["key"], credentials, patience, settings.network.proxy
+                settings.alerts.webhook, values, values["key"], credentials, policy, settings.network.proxy
             )
         except SourceError as error:  # the next one would fare no better
             return [f"webhook: {len(due) - sent} of {len(due)} messages: {error}"]
@@ -172,7 +172,7 @@ def _tell_webhook(
 
 
 def _tell_mail(
-    board: Board, settings: Settings, credentials: Credentials, lock: InstanceLock, patience: Patience
+    board: Board, settings: Settings, credentials: Credentials, lock: InstanceLock, policy: RetryPolicy
 ) -> list[str]:
     from visql_lib.archives.errors import SourceError
     from visql_lib.archives.notify import send_mail
@@ -186,7 +186,7 @@ def _tell_mail(
     told = [(addressed(alert, settings.site.url), occasion) for alert, occasion in due]
     _still_alone(lock)
     try:
-        refused = send_mail(*envelope, *mail(told, settings.site.title), board.now, credentials, patience)
+        refused = send_mail(*envelope, *mail(told, settings.site.title), board.now, credentials, policy)
     except SourceError as error:
         return [f"mail: {error}"]
     board.note([alert for alert, _ in due], MAIL)
@@ -197,7 +197,7 @@ def _still_alone(lock: InstanceLock) -> None:
     from visql_lib.live.errors import BusyError
 
     if not lock.touch():
-        raise BusyError(f"{lock.path}: somebody took us for dead; nothing more is sent")
+        raise BusyError(f"{lock.path}: another process took over the lock; nothing more is sent")
 
 
 @contextmanager

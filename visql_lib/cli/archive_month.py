@@ -1,4 +1,4 @@
-"""`visql archive-month`: raw frames of a month go elsewhere, or for good."""
+"""`visql archive-month`: move or remove the raw frames of a month."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ from visql_lib.cli.common import FOLDER, settings_of, step
 
 if TYPE_CHECKING:
     from visql_lib.config import Settings
-    from visql_lib.live.space import Frame
+    from visql_lib.live.space import RawFile
 
 log = logging.getLogger(__name__)
 
 
 @step(
     "archive-month",
-    """Free disk space: move the raw frames of MONTH (YYYYMM) with --to FOLDER, or delete them with --drop.
+    """Free disk space: move the raw frames of MONTH (YYYYMM) to --to FOLDER, or --drop them.
 
-    --to copies each frame to FOLDER/MONTH, compares the checksums, and replaces the
-    frame by a link with the same modification time, so that no product is remade.
-    If it is interrupted, run it again. --drop --yes deletes frames of a complete month
-    whose products all exist, are readable and did not fail; the products stay valid.
-    Frames younger than fetch.raw_age [d] are kept. The exit code is 1 if a frame could
-    not be moved or deleted.""",
+    Moving: each frame is copied to FOLDER/MONTH, compared by checksum, and
+    replaced by a link with the same time of change, so that no product becomes
+    stale. Start it again after a break. Dropping removes, with --yes only,
+    frames whose products are all there and readable, without failure, in a
+    month that is complete; products stay valid. Frames younger than
+    fetch.raw_age [d] stay. Exit 1 if a frame could not be moved or removed.""",
     "visql archive-month 202407 --to /tape/vis --dry-run",
 )
 @click.argument("month", metavar="MONTH")
-@click.option("--to", "target", type=FOLDER, metavar="FOLDER", help="Move frames to this folder.")
-@click.option("--drop", is_flag=True, help="Delete raw frames instead.")
-@click.option("--yes", is_flag=True, help="Confirm the deletion.")
-@click.option("--dry-run", "-n", is_flag=True, help="Show what would be done, without doing it.")
+@click.option("--to", "target", type=FOLDER, metavar="FOLDER", help="The second location.")
+@click.option("--drop", is_flag=True, help="Remove raw frames instead.")
+@click.option("--yes", is_flag=True, help="Confirm --drop.")
+@click.option("--dry-run", "-n", is_flag=True, help="Only print what would be done.")
 def command(
     month: str, target: Path | None, drop: bool, yes: bool, dry_run: bool, config: Path | None
 ) -> int:
-    """Select the frames, report them, move or delete them."""
+    """List the frames, then move or remove them."""
     from filelock import FileLock, Timeout
 
     from visql_lib.config import settings_from_mapping
@@ -47,7 +47,7 @@ def command(
     if (target is None) != drop:
         raise click.UsageError("give either --to FOLDER or --drop")
     if drop and not (yes or dry_run):
-        raise click.UsageError("--drop deletes raw frames permanently: check with --dry-run, then add --yes")
+        raise click.UsageError("--drop removes raw frames for good: check with --dry-run, then add --yes")
     given = settings_of(config)
     settings = settings_from_mapping(given.model_dump() | {"months": month})
     guard = Path(settings.results) / "watch" / ".space"
@@ -58,58 +58,58 @@ def command(
                 _drop(settings, month, dry_run) if target is None else _move(settings, month, target, dry_run)
             )
     except Timeout as error:
-        raise BusyError(f"{guard}: another archive-month is running on these results") from error
+        raise BusyError(f"{guard}: another archive-month is at work on these results") from error
 
 
 def _move(settings: Settings, month: str, target: Path, dry_run: bool) -> int:
-    from visql_lib.live.errors import SpaceError
+    from visql_lib.live.errors import FrameMoveError
     from visql_lib.live.space import frames_to_move, move
 
     frames = frames_to_move(settings, month, target)
-    going = [frame for frame in frames if not frame.obstacle]
-    _say(frames, f"to {target / month}", dry_run)
+    chosen = [frame for frame in frames if not frame.obstacle]
+    _print_summary(frames, f"to {target / month}", dry_run)
     failed = 0
-    for frame in [] if dry_run else going:
+    for frame in [] if dry_run else chosen:
         try:
             move(frame, target / month)
-        except (SpaceError, OSError) as error:
+        except (FrameMoveError, OSError) as error:
             failed += 1
             log.error("%s: not moved: %s", frame.path, error)
     if not dry_run:
-        click.echo(f"{len(going) - failed} moved, {failed} failed")
+        click.echo(f"{len(chosen) - failed} moved, {failed} failed")
     return 1 if failed else 0
 
 
 def _drop(settings: Settings, month: str, dry_run: bool) -> int:
     from visql_lib.frames import load_instrument
-    from visql_lib.live.errors import SpaceError
+    from visql_lib.live.errors import FrameMoveError
     from visql_lib.live.space import drop, frames_to_drop
     from visql_lib.plan import Plan
     from visql_lib.tables.sheet_look import refresh_sheets
 
     refresh_sheets(settings, load_instrument(settings.instrument), [month])
     frames = frames_to_drop(settings, Plan.make(settings, refresh=False), month)
-    going = [frame for frame in frames if not frame.obstacle]
-    _say(frames, "removed", dry_run)
+    chosen = [frame for frame in frames if not frame.obstacle]
+    _print_summary(frames, "removed", dry_run)
     failed = 0
-    for frame in [] if dry_run else going:
+    for frame in [] if dry_run else chosen:
         try:
             drop(frame)
             log.info("%s: removed", frame.path)
-        except (SpaceError, OSError) as error:
+        except (FrameMoveError, OSError) as error:
             failed += 1
             log.error("%s: not removed: %s", frame.path, error)
     if not dry_run:
-        click.echo(f"{len(going) - failed} removed, {failed} failed")
+        click.echo(f"{len(chosen) - failed} removed, {failed} failed")
     return 1 if failed else 0
 
 
-def _say(frames: list[Frame], what: str, dry_run: bool) -> None:
-    """Report which frames are moved or deleted, their size, and why others are kept."""
-    going = [frame for frame in frames if not frame.obstacle]
-    for frame in going if dry_run else ():
+def _print_summary(frames: list[RawFile], what: str, dry_run: bool) -> None:
+    """Print which frames are moved or removed, their size, and why others stay."""
+    chosen = [frame for frame in frames if not frame.obstacle]
+    for frame in chosen if dry_run else ():
         click.echo(f"would be {'' if what == 'removed' else 'moved '}{what}: {frame.path}")
-    size = sum(frame.size for frame in going) / 1e9
-    click.echo(f"{len(going)} of {len(frames)} frames {'would go' if dry_run else 'go'}, {size:.2f} GB")
+    size = sum(frame.size for frame in chosen) / 1e9
+    click.echo(f"{len(chosen)} of {len(frames)} frames {'would go' if dry_run else 'go'}, {size:.2f} GB")
     for obstacle, number in Counter(frame.obstacle for frame in frames if frame.obstacle).most_common():
         click.echo(f"  {number} stay: {obstacle}")

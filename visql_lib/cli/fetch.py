@@ -14,13 +14,13 @@ from visql_lib.cli.common import settings_of, step
 
 if TYPE_CHECKING:
     from visql_lib.archives.euclid import Listing
-    from visql_lib.cli.fetch_plan import Plan
+    from visql_lib.cli.fetch_plan import FetchPlan
     from visql_lib.cli.fetch_run import Outcome
     from visql_lib.config import Settings
 
 log = logging.getLogger(__name__)
 
-_CLOCK = 3600.0  # s: a larger difference of the clocks gives a warning
+_CLOCK = 3600.0  # s: a larger difference of the clocks is worth a warning
 
 
 def _month(_context: click.Context, _parameter: click.Parameter, text: str | None) -> str | None:
@@ -34,14 +34,13 @@ def _month(_context: click.Context, _parameter: click.Parameter, text: str | Non
 
 @step(
     "fetch",
-    """Download the frames that are missing in the raw folders from the archive, newest first.
+    """Download the frames that are missing in the raw folders, newest first.
 
-    By default, looks for frames that reached the archive within fetch.days. Frames are
-    unpacked while they are downloaded, checked, and stored in one subfolder of
-    fetch.folder per month. Interrupted downloads are resumed. The frames of the archive
-    are listed in {results}/archive_names.parquet and le1-vs-iws.txt. Passwords are read
-    from netrc or a keyring. The exit code is 1 if a download failed; the others are
-    still made.""",
+    By default those that the archive got within fetch.days. Frames are unpacked as
+    they arrive, checked, and put into a subfolder per month of fetch.folder. A
+    broken download is resumed. The products of the archive are listed in
+    {results}/archive_names.parquet and le1-vs-iws.txt. Passwords come from netrc or
+    a keyring. Exit code 1 if something failed; the rest is downloaded nevertheless.""",
     "visql fetch --month 202407 --max 10",
 )
 @click.option("--month", metavar="YYYYMM", callback=_month, help="Download frames observed in this month.")
@@ -56,6 +55,9 @@ def _month(_context: click.Context, _parameter: click.Parameter, text: str | Non
 @click.option(
     "--again", is_flag=True, help="Include frames that were deleted, or found broken within the last day."
 )
+@click.option("--dry-run", is_flag=True, help="Print what would be downloaded; write nothing.")
+@click.option("--max", "most", type=click.IntRange(1), metavar="N", help="Download N frames at most.")
+@click.option("--again", is_flag=True, help="Also frames that were dropped, or found broken within a day.")
 def command(
     month: str | None,
     since: datetime | None,
@@ -64,7 +66,7 @@ def command(
     again: bool,
     config: Path | None,
 ) -> None:
-    """Query the archive, download, write the list of names."""
+    """Query, download, write."""
     from visql_lib.archives.errors import ArchiveError
 
     if month and since:
@@ -75,7 +77,7 @@ def command(
     )
     click.echo(outcome.summary)
     if outcome.failures:
-        raise ArchiveError(outcome.complaint)
+        raise ArchiveError(outcome.failure_summary)
 
 
 def fetch_frames(
@@ -88,67 +90,69 @@ def fetch_frames(
     again: bool = False,
     now: datetime | None = None,
 ) -> Outcome:
-    """Download the missing frames.
+    """Download the frames that are missing.
 
     Parameters
     ----------
     settings : Settings
         Of the archive, the raw folders, the results.
     month, since : optional
-        Frames observed in a month YYYYMM, or that reached the archive since a day;
-        default: those of ``fetch.days`` and all that are left from earlier runs.
+        Frames observed in a month YYYYMM, or that the archive got since a day; else
+        those of ``fetch.days`` and all that were left over.
     most : int, optional
         Instead of ``fetch.max_files``.
     dry_run : bool
-        Only list the frames.
+        Download and write nothing.
     again : bool
-        Include frames that were deleted, or found broken recently.
+        Also frames that were dropped, or were broken a while ago.
     now : datetime, optional
         The time, UTC.
 
     Returns
     -------
     Outcome
-        Failures are listed as lines; they do not affect other frames.
+        With a line per failure; none of them costs another frame.
 
     Raises
     ------
     ConfigError
-        If folders or passwords are missing or wrong.
+        If folders or passwords are missing or not safe.
     ArchiveError
-        If the query of the archive fails.
+        If the archive sent no list.
     """
     from visql_lib.archives.credentials import Credentials
-    from visql_lib.archives.euclid import ask_archive
-    from visql_lib.archives.web import Web, check_address
-    from visql_lib.cli.fetch_plan import Plan
-    from visql_lib.cli.fetch_run import Outcome, Run
-    from visql_lib.steps.fetch import ask_since, month_start
+    from visql_lib.archives.euclid import query_archive
+    from visql_lib.archives.retry import RetryPolicy
+    from visql_lib.archives.web import ArchiveClient, check_configured_url
+    from visql_lib.cli.fetch_plan import FetchPlan
+    from visql_lib.cli.fetch_run import Downloads, Outcome
+    from visql_lib.steps.fetch import month_start, query_since
     from visql_lib.tables.archive_names import read_names
 
     now = now or datetime.now(UTC)
     folder = _folder(settings)
     known, done = read_names(Path(settings.results))
-    first = month_start(month) if month else ask_since(now, settings.fetch.days, done, since)
+    first = month_start(month) if month else query_since(now, settings.fetch.days, done, since)
     credentials = Credentials(settings.fetch)
-    for url in (settings.fetch.query_url, settings.fetch.file_url):  # raise errors before the first query
-        check_address(url)
+    for url in (settings.fetch.query_url, settings.fetch.file_url):  # before any request
+        check_configured_url(url)
         credentials.of(url)
-    web = Web(credentials, settings.fetch.timeout, settings.network.proxy)
-    listing = ask_archive(first, settings.fetch, web)
-    _say_clock(listing)
+    policy = RetryPolicy.from_settings(settings.fetch)
+    client = ArchiveClient(credentials, policy, settings.network.proxy)
+    listing = query_archive(first, settings.fetch, client)
+    _warn_of_clock(listing)
     outcome = Outcome(f"{month or 'since ' + str(first)}", dry_run)
     outcome.failures += [f"the archive lists {name!r}, which is no file name" for name in listing.refused]
-    plan = Plan.of(settings, folder, listing, known, month, again, now)
+    plan = FetchPlan.of(settings, folder, listing, known, month, again, now)
     outcome.counts = Counter(row.state for row in plan.rows.values())
-    wanted = plan.wanted[: most or settings.fetch.max_files]
-    outcome.left = len(plan.wanted) - len(wanted)
+    chosen = plan.missing[: most or settings.fetch.max_files]
+    outcome.left = len(plan.missing) - len(chosen)
     if dry_run:
-        outcome.would = [product.exposure for product in wanted]
+        outcome.planned = [product.exposure for product in chosen]
         return outcome
     _write(settings, plan, None)
-    if wanted:
-        Run(settings, folder, web, plan, outcome).load(wanted)
+    if chosen:
+        Downloads(settings, folder, client, plan, outcome).run(chosen)
     complete = month is None and since is None
     until = (done or datetime.combine(first, datetime.min.time(), UTC)) if plan.unfinished else now
     _write(settings, plan, until if complete else None)
@@ -156,10 +160,9 @@ def fetch_frames(
 
 
 def _folder(settings: Settings) -> Path:
-    """Return the folder for downloads; raise an error for folders that do not exist.
+    """Find the folder of new frames; refuse to work while a raw folder is missing.
 
-    A missing raw folder may be a disk that is not mounted; all its frames would be
-    downloaded again.
+    It may be a disk that is not mounted: everything would be downloaded again.
     """
     from visql_lib.errors import ConfigError
     from visql_lib.steps.fetch import is_inside
@@ -178,17 +181,15 @@ def _folder(settings: Settings) -> Path:
     return folder
 
 
-def _say_clock(listing: Listing) -> None:
-    if abs(listing.clock) > _CLOCK:
-        word = "ahead of" if listing.clock > 0 else "behind"
-        log.warning(
-            "the clock of this machine is %.0f h %s that of the archive", abs(listing.clock) / 3600, word
-        )
+def _warn_of_clock(listing: Listing) -> None:
+    if abs(listing.clock_offset) > _CLOCK:
+        word = "ahead of" if listing.clock_offset > 0 else "behind"
+        log.warning("our clock is %.0f h %s the archive's", abs(listing.clock_offset) / 3600, word)
 
 
-def _write(settings: Settings, plan: Plan, done: datetime | None) -> None:
+def _write(settings: Settings, plan: FetchPlan, done: datetime | None) -> None:
     from visql_lib.cli.frame_pass import provenance
     from visql_lib.tables.archive_names import merge_names
 
-    asked = settings.fetch.model_dump(mode="json", include={"source"})
-    merge_names(Path(settings.results), plan.rows.values(), done=done, **provenance("fetch", [], asked))
+    used = settings.fetch.model_dump(mode="json", include={"source"})
+    merge_names(Path(settings.results), plan.rows.values(), done=done, **provenance("fetch", [], used))

@@ -1,4 +1,4 @@
-"""Select the frames to download: compare the list of the archive with the local files."""
+"""The plan of `visql fetch`: the archive's list compared with the frames that are here."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from visql_lib.archives.euclid import Listing
     from visql_lib.config import Settings
-    from visql_lib.steps.fetch import Found, Product
+    from visql_lib.steps.fetch import ArchiveProduct, LocalFrame
     from visql_lib.tables.archive_names import ArchiveRow
 
 log = logging.getLogger(__name__)
 
-_REST = timedelta(days=1)  # time after which a rejected file is tried again
+_REST = timedelta(days=1)  # before a file that the archive refused is requested again
 _SHOWN = 5  # names in a message
 
 
 @dataclass
-class Plan:
-    """Products of the archive, their states, and those to download, newest first."""
+class FetchPlan:
+    """The archive's products with their states, and those to download, newest first."""
 
     rows: dict[str, ArchiveRow]
-    wanted: list[Product]
-    replaced: dict[str, str] = field(default_factory=dict)  # exposure -> version of the existing file
-    unfinished: bool = False  # some frames must be requested again
+    missing: list[ArchiveProduct]
+    replaced: dict[str, str] = field(default_factory=dict)  # exposure -> version of the present file
+    unfinished: bool = False  # some of it is left for the next run
 
     @classmethod
     def of(
@@ -41,65 +41,65 @@ class Plan:
         month: str | None,
         again: bool,
         now: datetime,
-    ) -> Plan:
-        """Compare the list of the archive with the local files."""
-        from visql_lib.archives.euclid import Listed
-        from visql_lib.steps.fetch import frames_in, newest_versions, understand
+    ) -> FetchPlan:
+        """Compare the archive's list with the frames that are here."""
+        from visql_lib.archives.euclid import ListedProduct
+        from visql_lib.steps.fetch import frames_in, newest_versions, parse_products
         from visql_lib.tables import archive_names as names
 
-        products, odd = understand(listing.products)
-        if odd:
-            shown = ", ".join(odd[:_SHOWN])
-            log.warning("%d products of the archive do not have the name of a raw frame: %s", len(odd), shown)
+        products, unparsed = parse_products(listing.products)
+        if unparsed:
+            shown = ", ".join(unparsed[:_SHOWN])
+            log.warning("%d products are not named like raw frames: %s", len(unparsed), shown)
         listed = {p.name for p in products if month in (None, p.month)}
-        roots = {p.identity[0] for p in products if p.name in listed}  # other known versions of these
+        roots = {p.identity[0] for p in products if p.name in listed}  # their other versions
         others = [r for r in known.values() if r.exposure.rpartition(".bin_")[0] in roots]
-        before, _ = understand(
-            Listed(r.archive_name, r.raw_name) for r in others if r.archive_name not in listed
+        before, _ = parse_products(
+            ListedProduct(r.archive_name, r.raw_name) for r in others if r.archive_name not in listed
         )
         everything = {p.name: p for p in (*before, *(p for p in products if p.name in listed))}
         newest, older = newest_versions(everything.values())
         places = [Path(name) for name in settings.raw]
         found = frames_in(places, settings.index.suffixes, now.timestamp())
         plan = cls({}, [])
-        judge = Judge(settings, folder, known, found, again, now)
+        resolver = StateResolver(settings, folder, known, found, again, now)
         touched = {p.identity for p in everything.values() if p.name in listed}
         outdated = {p.name for p in older}
         for product in (*newest, *older):
             if product.identity not in touched:
                 continue
-            row = judge.row(product)
+            row = resolver.row(product)
             if product.name in outdated:
                 plan.rows[product.name] = replace(row, state=names.OLDER)
                 continue
-            state, reason = judge.state(product, plan.replaced)
+            state, reason = resolver.state(product, plan.replaced)
             plan.rows[product.name] = replace(row, state=state, reason=reason)
             if state == names.MISSING:
-                plan.wanted.append(product)
+                plan.missing.append(product)
         return plan
 
 
 @dataclass(frozen=True)
-class Judge:
-    """Determines the state of a product."""
+class StateResolver:
+    """Finds out the state of a product."""
 
     settings: Settings
     folder: Path
     known: dict[str, ArchiveRow]
-    found: dict[str, Found]
+    found: dict[str, LocalFrame]
     again: bool
     now: datetime
 
-    def row(self, product: Product) -> ArchiveRow:
-        """Return the existing row of a product, or a new one."""
+    def row(self, product: ArchiveProduct) -> ArchiveRow:
+        """Build the row of a product, with the time it was seen first."""
         from visql_lib.tables.archive_names import ArchiveRow
 
         old = self.known.get(product.name)
         seen = old.first_seen if old else stamp(self.now)
         return ArchiveRow(product.exposure, product.name, product.raw, product.version, seen)
 
-    def state(self, product: Product, replaced: dict[str, str]) -> tuple[str, str]:
-        """Return state and reason; record in `replaced` the file that it replaces."""
+    def state(self, product: ArchiveProduct, replaced: dict[str, str]) -> tuple[str, str]:
+        """Find state and reason; note in `replaced` the version of a file it replaces."""
         from visql_lib.steps.fetch import target_of
         from visql_lib.tables import archive_names as names
 
@@ -112,27 +112,27 @@ class Judge:
             if not version:
                 return names.HERE, ""
             if frame.path != target:
-                reason = f"{frame.path} is {version}; delete it, and it will be downloaded again"
+                reason = f"{frame.path} is {version}; remove it to have it downloaded again"
                 log.warning("%s: %s", stem, reason)
                 return (names.REFUSED if frame.broken else names.HERE), reason
             replaced[stem] = version
             return names.MISSING, f"{target.name} is {version}"
         made = f"{self.settings.results}/exposures/{product.month}/{stem}/{stem}_quadrants.parquet"
         if not self.again and os.path.isfile(made):  # noqa: PTH113 (Path takes longer, ten thousand times)
-            return names.GONE, "its products are complete; use --again to download it"
+            return names.GONE, "its products are complete; --again downloads it"
         old = self.known.get(product.name)
         if old and old.state == names.REFUSED and not self.again and stamp(self.now - _REST) < old.tried:
             return names.REFUSED, old.reason
         return names.MISSING, ""
 
-    def _older_version(self, product: Product) -> str:
-        """Return the version of the local file of this name, if it is known to be an older one."""
+    def _older_version(self, product: ArchiveProduct) -> str:
+        """Find the version of the file of this name that is here, if it is known to be an older one."""
         rows = self._here.get(product.exposure, [])
         return next((r.version for r in rows if r.archive_name != product.name), "")
 
     @cached_property
     def _here(self) -> dict[str, list[ArchiveRow]]:
-        """Local files, by exposure."""
+        """The rows of frames that are here, by exposure."""
         from visql_lib.tables.archive_names import HERE
 
         rows: dict[str, list[ArchiveRow]] = {}
@@ -143,7 +143,7 @@ class Judge:
 
 
 def stamp(when: datetime) -> Any:
-    """Return a time as it is written to tables."""
+    """Convert a time to that of tables."""
     import numpy as np
 
     return np.datetime64(when.astimezone(UTC).replace(tzinfo=None), "us")

@@ -14,42 +14,42 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from visql_lib.cli.common import progress
-from visql_lib.cli.fetch_plan import Plan, stamp
+from visql_lib.cli.fetch_plan import FetchPlan, stamp
 
 if TYPE_CHECKING:
     from visql_lib.config import Settings
-    from visql_lib.steps.fetch import Product
+    from visql_lib.steps.fetch import ArchiveProduct
 
 log = logging.getLogger(__name__)
 
-_GIVE_UP = 3  # failures in a row after which the archive is assumed to be down, or to deny access
-_STALE = 30 * 86_400.0  # s: age at which abandoned partial files are removed
+_GIVE_UP = 3  # files in a row that failed: the archive is down, or refuses all
+_STALE = 30 * 86_400.0  # s: parts that were not resumed are removed
 _SHOWN = 5  # failures in a message
 
 
 @dataclass
 class Outcome:
-    """Outcome of a run."""
+    """The result of a run."""
 
-    asked: str = ""
+    selection: str = ""
     dry_run: bool = False
     counts: Counter[str] = field(default_factory=Counter)  # of states, before the run
     loaded: list[Path] = field(default_factory=list)
     size: int = 0  # bytes, unpacked
     received: int = 0  # bytes over the network
     seconds: float = 0.0
-    busy: int = 0  # downloaded by another process
+    busy: int = 0  # loaded by another process
     left: int = 0  # missing, and left for the next run
     failures: list[str] = field(default_factory=list)
-    would: list[str] = field(default_factory=list)  # exposures, in a dry run
+    planned: list[str] = field(default_factory=list)  # exposures, in a dry run
 
     @property
     def summary(self) -> str:
-        """Summary in a few lines."""
+        """A few lines for the user."""
         states = ", ".join(f"{n} {state}" for state, n in sorted(self.counts.items())) or "nothing"
-        lines = [f"{self.asked}: {states}"]
+        lines = [f"{self.selection}: {states}"]
         if self.dry_run:
-            lines += [*self.would, f"{len(self.would)} would be downloaded, {self.left} left for later"]
+            lines += [*self.planned, f"{len(self.planned)} would be downloaded, {self.left} left for later"]
             return "\n".join(lines)
         rate = f" in {self.seconds:.0f} s" if self.loaded else ""
         text = f"{len(self.loaded)} downloaded ({self.size / 1e9:.3g} GB, "
@@ -59,52 +59,51 @@ class Outcome:
         return "\n".join(lines)
 
     @property
-    def complaint(self) -> str:
-        """Failures, in one line."""
+    def failure_summary(self) -> str:
+        """The failures, in one line."""
         more = len(self.failures) - _SHOWN
         return "; ".join(self.failures[:_SHOWN]) + (f"; and {more} more" if more > 0 else "")
 
 
-class Run:
-    """Downloads several frames at a time."""
+class Downloads:
+    """Downloads frames, some at once."""
 
-    def __init__(self, settings: Settings, folder: Path, web: Any, plan: Plan, outcome: Outcome) -> None:
-        from visql_lib.archives.download import Patience
+    def __init__(
+        self, settings: Settings, folder: Path, client: Any, plan: FetchPlan, outcome: Outcome
+    ) -> None:
         from visql_lib.frames import load_instrument
 
-        fetch = settings.fetch
         self.settings = settings
         self.folder = folder
-        self.web = web
+        self.client = client
         self.plan = plan
         self.outcome = outcome
         self.stop = threading.Event()
-        self.patience = Patience(fetch.attempts, fetch.backoff, fetch.min_free * 1e9, self.stop)
         self.instrument = load_instrument(settings.instrument)
-        self._checking = threading.Lock()  # warning filters are global to the process
-        self._in_a_row = 0
+        self._checking = threading.Lock()  # warnings are of the whole process
+        self._failures_in_a_row = 0
 
-    def load(self, wanted: Sequence[Product]) -> None:
-        """Download until all frames are done, or until further attempts would fail, too."""
+    def run(self, products: Sequence[ArchiveProduct]) -> None:
+        """Download products until all are here, or further attempts make no sense."""
         from visql_lib.archives.parts import remove_stale
 
         remove_stale(self.folder, _STALE)
         start = datetime.now(UTC)
         started = 0
-        # Closed on interruption, too, so that running downloads stop.
-        with progress("Downloading", len(wanted)) as advance, closing(self._results(wanted)) as results:
+        # Closed also on an interruption: running downloads must not continue to their end.
+        with progress("Loading", len(products)) as advance, closing(self._results(products)) as results:
             for product, future in results:
                 started += 1
                 self._take(product, future)
                 advance()
         self.outcome.seconds = (datetime.now(UTC) - start).total_seconds()
-        self.outcome.left += len(wanted) - started
+        self.outcome.left += len(products) - started
         self.plan.unfinished |= self.outcome.left > 0
 
-    def _results(self, wanted: Sequence[Product]) -> Generator[tuple[Product, Future[Any]]]:
-        """Yield finished downloads; start no new ones after a stop."""
-        waiting = list(reversed(wanted))
-        running: dict[Future[Any], Product] = {}
+    def _results(self, products: Sequence[ArchiveProduct]) -> Generator[tuple[ArchiveProduct, Future[Any]]]:
+        """Yield the downloads that ended; none is started after a stop."""
+        waiting = list(reversed(products))
+        running: dict[Future[Any], ArchiveProduct] = {}
         with ThreadPoolExecutor(self.settings.fetch.parallel) as pool:
             try:
                 while running or (waiting and not self.stop.is_set()):
@@ -117,28 +116,29 @@ class Run:
             finally:  # also when interrupted by the user
                 self.stop.set()
 
-    def _load(self, product: Product) -> Any:
+    def _load(self, product: ArchiveProduct) -> Any:
         from visql_lib.archives.download import download
         from visql_lib.archives.euclid import FILE_HEADERS, file_url
         from visql_lib.frames.raw_file import most_unpacked
-        from visql_lib.steps.fetch import kept_name, target_of
+        from visql_lib.steps.fetch import old_version_path, target_of
 
         target = target_of(self.folder, product)
         version = self.plan.replaced.get(product.exposure)
         return download(
             file_url(self.settings.fetch, product.name),
             target,
-            self.web,
+            self.client,
             check=lambda path: self._check(path, product),
             magic=b"SIMPLE  =",
             headers=FILE_HEADERS,
             largest=most_unpacked(self.instrument),
-            patience=self.patience,
-            keep_as=kept_name(target, version) if version else None,
+            min_free=self.settings.fetch.min_free * 1e9,
+            stop=self.stop,
+            keep_as=old_version_path(target, version) if version else None,
         )
 
-    def _check(self, path: Path, product: Product) -> None:
-        """Reject an incomplete frame, one of another instrument, or one that was not requested."""
+    def _check(self, path: Path, product: ArchiveProduct) -> None:
+        """Refuse a file that is no whole frame of the instrument, or another exposure."""
         from visql_lib.errors import FrameError
         from visql_lib.frames.header import BEFORE_NAME
         from visql_lib.frames.look import inspect
@@ -153,62 +153,62 @@ class Run:
         late = timedelta(seconds=self.settings.index.date_after_name)
         if not -BEFORE_NAME <= header.start - product.start <= late:
             raise FrameError(
-                f"{path}: is of {header.start:%Y-%m-%dT%H:%M:%S} according to its header (DATE-OBS), not of "
-                f"{product.start:%Y-%m-%dT%H:%M:%S} as requested (index.date_after_name is the longest "
-                "delay of an exposure after the time in its name)"
+                f"{path}: is of {header.start:%Y-%m-%dT%H:%M:%S} by its header (DATE-OBS), not of "
+                f"{product.start:%Y-%m-%dT%H:%M:%S}, as was requested (index.date_after_name says how long "
+                "after the time in its name an exposure may begin)"
             )
 
-    def _take(self, product: Product, future: Future[Any]) -> None:
-        """Record the outcome of a download, and decide whether to continue."""
+    def _take(self, product: ArchiveProduct, future: Future[Any]) -> None:
+        """Note the result of a download, and whether to continue."""
         from visql_lib.archives.credentials import CredentialsError
         from visql_lib.archives.download import StoppedError
         from visql_lib.archives.errors import (
             ForbiddenError,
             MissingError,
-            PassingError,
             PasswordError,
             SourceError,
+            TransientError,
         )
-        from visql_lib.archives.parts import BrokenFileError, BusyError, SpaceError
+        from visql_lib.archives.parts import BrokenFileError, DiskFullError, DownloadBusyError
         from visql_lib.tables import archive_names as names
 
         try:
             loaded = future.result()
-        except BusyError as error:
+        except DownloadBusyError as error:
             log.info("%s", error)
             self.outcome.busy += 1
             self.plan.unfinished = True
         except StoppedError as error:
             log.info("%s", error)
             self.outcome.left += 1
-        except (SpaceError, PasswordError, CredentialsError) as error:
+        except (DiskFullError, PasswordError, CredentialsError) as error:
             self._fail(product, names.MISSING, error, ends=True)
         except (BrokenFileError, MissingError) as error:
             self._fail(product, names.REFUSED if isinstance(error, BrokenFileError) else names.FAILED, error)
-            self._in_a_row = 0
+            self._failures_in_a_row = 0
         except (SourceError, OSError) as error:
-            self._in_a_row += 1
-            self.plan.unfinished |= isinstance(error, PassingError | OSError)
-            ends = self._in_a_row >= _GIVE_UP or isinstance(error, OSError)
+            self._failures_in_a_row += 1
+            self.plan.unfinished |= isinstance(error, TransientError | OSError)
+            ends = self._failures_in_a_row >= _GIVE_UP or isinstance(error, OSError)
             state = names.REFUSED if isinstance(error, ForbiddenError) else names.FAILED
             self._fail(product, state, error, ends=ends)
         else:
-            self._in_a_row = 0
+            self._failures_in_a_row = 0
             self._loaded(product, loaded)
 
-    def _loaded(self, product: Product, loaded: Any) -> None:
+    def _loaded(self, product: ArchiveProduct, loaded: Any) -> None:
         from visql_lib.tables.archive_names import HERE
 
         self._note(product, HERE, "")
-        if loaded is None:  # downloaded by another process in the meantime
+        if loaded is None:  # another process was faster
             return
         log.info("%s: %.2f GB in %.0f s", loaded.path, loaded.size / 1e9, loaded.seconds)
         self.outcome.loaded.append(loaded.path)
         self.outcome.size += loaded.size
         self.outcome.received += loaded.received
 
-    def _fail(self, product: Product, state: str, error: Exception, *, ends: bool = False) -> None:
-        """Record a failure; with `ends`, stop, because the others would fail in the same way."""
+    def _fail(self, product: ArchiveProduct, state: str, error: Exception, *, ends: bool = False) -> None:
+        """Note a failure; `ends`: the others would fail in the same way."""
         log.error("%s: %s", product.exposure, error)
         self.outcome.failures.append(f"{product.exposure}: {error}")
         self._note(product, state, str(error))
@@ -217,7 +217,7 @@ class Run:
             self.stop.set()
             self.plan.unfinished = True
 
-    def _note(self, product: Product, state: str, reason: str) -> None:
+    def _note(self, product: ArchiveProduct, state: str, reason: str) -> None:
         row = self.plan.rows[product.name]
         self.plan.rows[product.name] = replace(
             row, state=state, reason=reason, tried=stamp(datetime.now(UTC))

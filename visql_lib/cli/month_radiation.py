@@ -1,4 +1,4 @@
-"""`visql month-radiation`: the particles of a month's exposures -> rates, status, where light leaks in."""
+"""`visql month-radiation`: the particles of a month's exposures -> rates, status, light leaks."""
 
 from __future__ import annotations
 
@@ -35,7 +35,6 @@ _ANGLES = ("EXPOSURE", "SAA", "ALPHA", "GOES_FLUX")
 @output_option("Particles of the month (Parquet).")
 @click.option("--angles", type=INPUT, metavar="TABLE", help="The month's angles and X-ray flux of the Sun.")
 @click.option("--leak", type=OUTPUT, metavar="FILE", help="Also write X-rays by SAA, ALPHA and GOES flux.")
-@click.option("--quadrants", type=OUTPUT, metavar="FILE", help="Also write the month's means per quadrant.")
 @click.option(
     "--pictures", type=FOLDER, metavar="FOLDER", help="Also draw radiation_YYYYMM.png and leak_YYYYMM.png."
 )
@@ -44,7 +43,6 @@ def command(
     output: Path,
     angles: Path | None,
     leak: Path | None,
-    quadrants: Path | None,
     pictures: Path | None,
     config: Path | None,
 ) -> None:
@@ -52,11 +50,10 @@ def command(
     from visql_lib.cli.frame_pass import provenance
     from visql_lib.config.thresholds import load_thresholds
     from visql_lib.frames.instrument import load_instrument
-    from visql_lib.months.radiation import month_quadrants, month_radiation, radiation_exposures
-    from visql_lib.radiation.leak import leak_table, leakage, with_angles
-    from visql_lib.radiation.maps import Grid, bin_area
+    from visql_lib.months.radiation import month_radiation, radiation_exposures
+    from visql_lib.radiation.leak import leak_table, with_angles
     from visql_lib.tables import read_table, write_table
-    from visql_lib.tables.leak import LEAK, QUADRANT_RADIATION
+    from visql_lib.tables.leak import LEAK
     from visql_lib.tables.radiation import MONTH_RADIATION
 
     settings = settings_of(config)
@@ -81,9 +78,6 @@ def command(
     rows = leak_table(joined, found)
     if leak is not None:
         write_table(leak, rows, LEAK, meta=meta, **origin)
-    if quadrants is not None:
-        columns = month_quadrants(sheet, table, instrument)
-        write_table(quadrants, columns, QUADRANT_RADIATION, meta=meta, **origin)
     if pictures is not None:
         _draw(joined, found, rows, pictures, sheet.stem, settings, thresholds)
 

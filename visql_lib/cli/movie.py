@@ -47,7 +47,7 @@ _NOTHING_SECONDS = 2.0  # of a movie without exposures
     metavar="TABLE",
     help="Table of angles to the Sun; may be repeated. Default: angles of the sheet.",
 )
-@click.option("--cache", type=FOLDER, required=True, metavar="FOLDER", help="Folder of the cached days.")
+@click.option("--cache", type=FOLDER, required=True, metavar="FOLDER", help="Folder of the encoded days.")
 @click.option(
     "--last-days",
     type=click.FloatRange(min=0),
@@ -68,7 +68,7 @@ def command(
 ) -> None:
     """Find the exposures, draw days that changed, encode the movie."""
     from visql_lib.frames.instrument import load_instrument
-    from visql_lib.movies.encode import packed, write_movie
+    from visql_lib.movies.encode import encode_piece, write_movie
     from visql_lib.movies.frames import GoesDays, Pieces, movie_exposures, read_angles
 
     settings = settings_of(config)
@@ -81,7 +81,7 @@ def command(
     if not exposures:
         nothing = pieces.canvas.draw_nothing(f"no exposure in {', '.join(sheet.stem for sheet in sheets)}")
         frames = repeat(nothing, max(1, round(rate * _NOTHING_SECONDS)))
-        write_movie([packed(frames, pieces.size, rate)], rate, output, sheets)
+        write_movie([encode_piece(frames, pieces.size, rate)], rate, output, sheets)
         return
     inputs = [*sheets, *tables, *series]
     with pieces.locked(exposures), progress(output.name, len(exposures)) as advance:
@@ -99,7 +99,7 @@ def command(
 
 
 def _files(paths: Iterable[Path]) -> list[Path]:
-    """Return the given files and those in the given folders; missing ones give a warning."""
+    """List the files and those of the folders; a missing one is left out with a warning."""
     found: list[Path] = []
     for path in paths:
         if not path.exists():

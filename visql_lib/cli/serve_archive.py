@@ -1,4 +1,4 @@
-"""`visql serve-archive`: an archive on this machine, for tests and the demo."""
+"""`visql serve-archive`: an archive on this machine, to practise with."""
 
 from __future__ import annotations
 
@@ -25,37 +25,24 @@ _ENDINGS = (".fits", ".fits.gz")
 
 @step(
     "serve-archive",
-    """Answer on 127.0.0.1 as the Euclid archive does, with the raw frames of FOLDER.
+    """Serve the raw frames of FOLDER on 127.0.0.1, as the Euclid archive does.
 
-    Frames may be .fits (packed when asked for) or .fits.gz; the time a file was
+    Frames may be .fits (packed on request) or .fits.gz; the time a file was
     changed last is the archive's creation date. Prints its address, for the
     settings fetch.query_url and fetch.file_url, and runs until it is stopped.
-    FOLDER is looked into again every two seconds. Faults, each with what N means:
-    see --list-faults. For tests and the demo; nobody else can reach it.""",
-    "visql serve-archive raw --port 8080 --fault cut=2 --fault slow=500",
+    FOLDER is read again every two seconds. Other machines cannot reach it.""",
+    "visql serve-archive raw --port 8080",
 )
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--port", type=click.IntRange(0, 65535), default=0, show_default=True, help="0: any free one.")
-@click.option("--user", default="", help="User name that is wanted.")
+@click.option("--user", default="", help="User name that is required.")
 @click.option("--password-file", type=INPUT, metavar="FILE", help="File whose first line is the password.")
-@click.option(
-    "--fault", "faults", multiple=True, metavar="KIND[=N]", help="What goes wrong; repeat it for more."
-)
-@click.option(
-    "--list-faults",
-    is_flag=True,
-    is_eager=True,
-    expose_value=False,
-    callback=lambda context, _, value: _tell_faults(context) if value else None,
-    help="List the kinds of faults, and exit.",
-)
 @click.option("--older", is_flag=True, help="List every frame under an older version, too.")
 def command(
     folder: Path,
     port: int,
     user: str,
     password_file: Path | None,
-    faults: tuple[str, ...],
     older: bool,
     config: Path | None,
 ) -> None:
@@ -69,29 +56,14 @@ def command(
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
     products = products_of(folder, older=older)
-    wanted = dict(map(_fault, faults))
-    with LoopbackArchive(products, user=user, password=password, faults=wanted, port=port) as archive:
+    with LoopbackArchive(products, user=user, password=password, port=port) as archive:
         click.echo(archive.url)
         while not ended.wait(2.0):
             archive.products = products_of(folder, older=older)
 
 
-def _tell_faults(context: click.Context) -> None:
-    from visql_lib.archives.loopback import FAULTS
-
-    click.echo("\n".join(f"{kind:14}{text}" for kind, (text, _) in FAULTS.items()))
-    context.exit()
-
-
-def _fault(text: str) -> tuple[str, int | None]:
-    kind, equals, number = text.partition("=")
-    if equals and not number.isdigit():
-        raise click.BadParameter(f"{text!r}: write KIND or KIND=N", param_hint="--fault")
-    return kind, int(number) if equals else None
-
-
 def _password(path: Path) -> str:
-    """Return the first line of a file that nobody else can read."""
+    """Read the first line of a file that nobody else can read."""
     from visql_lib.archives.credentials import CredentialsError
 
     with path.open(encoding="utf-8") as file:
@@ -103,7 +75,7 @@ def _password(path: Path) -> str:
 
 
 def products_of(folder: Path, *, older: bool = False) -> list[Served]:
-    """Return the raw frames below a folder as the archive would have them.
+    """List the raw frames below a folder as the archive would have them.
 
     Numbers of observations are made up from the frames' names. `older`: each is
     listed under an older version of the processing, too.

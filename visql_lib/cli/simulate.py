@@ -20,7 +20,7 @@ _OPTIONS: tuple[tuple[str, str, Any, str], ...] = (
     ("--date", "date", str, "Start, UTC, such as 2024-07-13T03:28:40."),
     ("--ccds", "ccds", str, "CCDs, separated by commas, such as 3-3,3-4. [default: all]"),
     ("--seed", "seed", int, "Seed of sky, instrument and exposure."),
-    ("--exptime", "exptime", float, "Exposure time [s], where the type does not say."),
+    ("--exptime", "exptime", float, "Exposure time [s], where the type does not imply it."),
     ("--ra", "ra", float, "Right ascension of the boresight [deg]."),
     ("--dec", "dec", float, "Declination of the boresight [deg]."),
     ("--pa", "pa", float, "Position angle [deg]."),
@@ -45,8 +45,8 @@ def _exposure_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @step(
     "simulate",
-    "Simulate raw exposures with known truth: all exposures of a PLAN (YAML), or one given by options. "
-    "Existing frames made with the same options are kept. Truth tables are written to the subfolder truth.",
+    "Simulate raw exposures with known truth: those of a PLAN (YAML), or one given by options. Frames that "
+    "were made with the same options before are kept. Truth tables go to the subfolder truth.",
     "visql simulate -o raw --type long --date 2024-07-13T03:28:40 --ccds 3-3,3-4 --seed 1",
 )
 @click.argument("plan", type=INPUT, required=False)
@@ -64,6 +64,11 @@ def _exposure_options(function: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Number of processes.")
 @click.option(
     "--overwrite", is_flag=True, help="Replace existing frames, even those not made by the simulator."
+)
+@click.option("--instrument", help="Instrument; default: the plan's, else the settings'.")
+@click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Processes.")
+@click.option(
+    "--overwrite", is_flag=True, help="Simulate frames again that exist, and replace frames from elsewhere."
 )
 def command(
     plan: Path | None,
@@ -137,12 +142,12 @@ def make_frames(
     SimulationError
         If a file of the same name exists that was not made by the simulator.
     """
-    wanted = [e for e in exposures if overwrite or not _is_made(e, instrument, folder)]
-    for options in wanted:
+    missing = [e for e in exposures if overwrite or not _is_made(e, instrument, folder)]
+    for options in missing:
         _refuse_foreign(options, folder, overwrite)
     paths = []
-    with progress("Simulating", len(wanted)) as advance:
-        for path in _run(wanted, instrument, folder, jobs):
+    with progress("Simulating", len(missing)) as advance:
+        for path in _run(missing, instrument, folder, jobs):
             paths.append(path)
             advance()
     return paths
@@ -199,7 +204,7 @@ def _digest(options: ExposureOptions, instrument: Instrument) -> str:
 
 
 def _is_made(options: ExposureOptions, instrument: Instrument, folder: Path) -> bool:
-    """Tell whether the frame exists and was made with the same options."""
+    """Check that the frame is there, made with the same options."""
     import json
 
     facts = _facts_path(options, folder)
@@ -218,6 +223,4 @@ def _refuse_foreign(options: ExposureOptions, folder: Path, overwrite: bool) -> 
 
     frame = _frame_path(options, folder)
     if frame.exists() and not overwrite and not _facts_path(options, folder).is_file():
-        raise SimulationError(
-            f"{frame}: exists and was not made by the simulator; use --overwrite to replace it"
-        )
+        raise SimulationError(f"{frame}: exists, and is not from the simulator; --overwrite replaces it")

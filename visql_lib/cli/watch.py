@@ -15,17 +15,17 @@ _KEPT = 5  # older logs
 
 @step(
     "watch",
-    """Watch for new frames and run the workflow for everything that changed.
+    """Look for new frames at regular intervals, and run the workflow for them.
 
-    Downloads frames if fetch.source is set, updates the exposure sheets, runs Snakemake,
-    writes the site if the workflow has one, and continues after failures. Only one watch
-    can use a results folder. It stops cleanly on SIGTERM or Ctrl-C and lets running jobs
-    finish; a second signal ends them at once. Its state is in
-    {results}/watch/heartbeat.json; --status shows it, and exits with 1 if no watch is
-    running.""",
+    Fetches frames if fetch.source is set, lists them, runs Snakemake, publishes
+    the site if the workflow has one, and continues after failures. One watch per
+    results folder. Stops cleanly on SIGTERM and Ctrl-C: running jobs may
+    finish; a second signal ends them. Its status is in
+    {results}/watch/heartbeat.json; --status prints it, and exits with 1 if no
+    watch is alive.""",
     "visql watch --config config/config.yaml --interval 10min",
 )
-@click.option("--once", is_flag=True, help="Check once, for use with cron; exit with 1 if something failed.")
+@click.option("--once", is_flag=True, help="Look once, for cron; exit 1 if something failed.")
 @click.option(
     "--interval", metavar="TIME", help="Time between two checks, such as 10min; default: watch.interval."
 )
@@ -40,7 +40,7 @@ _KEPT = 5  # older logs
     "results",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     metavar="RESULTS",
-    help="Only show the state of the watch of this results folder.",
+    help="Only print the status of the watch of a results folder.",
 )
 @click.option(
     "--log", "logfile", type=OUTPUT, metavar="FILE", help="Log to a file, which logrotate may rotate."
@@ -49,7 +49,7 @@ _KEPT = 5  # older logs
     "--rotate",
     type=click.FloatRange(min=0.01),
     metavar="MB",
-    help=f"Rotate the log at this size and keep {_KEPT} old logs.",
+    help=f"Rotate the log file at this size; {_KEPT} are kept.",
 )
 def command(
     once: bool,
@@ -60,14 +60,14 @@ def command(
     rotate: float | None,
     config: Path | None,
 ) -> int:
-    """Run the watch, or show its state."""
+    """Set up, watch; or print the status."""
     if results is not None:
         return _status(results)
     from visql_lib.live.errors import BusyError
-    from visql_lib.live.watch import Stop, Watch, find_snakefile
+    from visql_lib.live.watch import StopSignals, Watch, find_snakefile
 
     _set_up(logfile, rotate)
-    stop = Stop()
+    stop = StopSignals()
     with stop.listening():
         watch = Watch(config, find_snakefile(snakefile), stop, _seconds(interval))
         if not once:
@@ -75,34 +75,34 @@ def command(
             return 0
         try:
             return 0 if watch.once() else 1
-        except BusyError as busy:  # normal with cron, if the last call is still running
-            logging.getLogger(__name__).info("%s; left to it", busy)
+        except BusyError as busy:  # the last start by cron is still at work: all is well
+            logging.getLogger(__name__).info("%s; nothing to do", busy)
             return 0
 
 
 def _status(results: Path) -> int:
-    from visql_lib.live.heartbeat import tell
+    from visql_lib.live.heartbeat import watch_status
 
-    sign = tell(results)
-    click.echo(f"{results}: {sign.text}")
-    if (heart := sign.heartbeat) is not None:
+    status = watch_status(results)
+    click.echo(f"{results}: {status.text}")
+    if (heart := status.heartbeat) is not None:
         where = f"{heart.user} on {heart.machine.host}, process {heart.pid}"
         lines = {"by": where, "months": " ".join(heart.months), "new exposures": str(heart.new_exposures)}
         lines |= {
             "last success": heart.last_success,
             "last failure": heart.last_failure,
-            "failure": sign.failure,
+            "failure": status.failure,
         }
         for name, value in lines.items():
             click.echo(f"  {name}: {value or '-'}")
-    return 0 if sign.alive else 1
+    return 0 if status.alive else 1
 
 
 def _set_up(logfile: Path | None, rotate: float | None) -> None:
     """Log to a file instead of the terminal."""
     if logfile is None:
         if rotate is not None:
-            raise click.UsageError("--rotate needs --log")
+            raise click.UsageError("--rotate needs --log FILE")
         from visql_lib.cli.common import set_up_logging
 
         set_up_logging(logging.getLogger("visql_lib").level == logging.DEBUG)
@@ -120,7 +120,7 @@ def _set_up(logfile: Path | None, rotate: float | None) -> None:
 
 
 def _seconds(text: str | None) -> float | None:
-    """Return a time with a unit in s; a bare number is in minutes, like the setting."""
+    """Parse a time with a unit [s]; a bare number is in minutes, like the setting."""
     if text is None:
         return None
     from visql_lib.config.units import to_unit

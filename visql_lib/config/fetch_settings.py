@@ -11,25 +11,21 @@ class FetchSettings(Section):
     source: str = setting(
         "none",
         None,
-        "Source of new frames: euclid, or none (the raw folders are filled by other means).",
+        "Source of new frames: euclid, or none (the raw folders are filled by others).",
         pattern="^(euclid|none)$",
     )
-    query_url: str = setting(
-        "https://eas-dps-rest-ops.esac.esa.int", None, "Address of the query service of the archive."
+    query_url: str = setting("https://eas-dps-rest-ops.esac.esa.int", None, "The archive's query service.")
+    file_url: str = setting("https://euclidsoc.esac.esa.int", None, "The archive's file service.")
+    folder: str = setting("", None, "Folder of new frames; empty: the first raw folder.")
+    days: float = setting(14.0, "d", "Frames that the archive got within so long are fetched.", gt=0)
+    parallel: int = setting(2, None, "Downloads at once.", ge=1, le=8)
+    max_files: int = setting(99, None, "Downloads of one run at most.", ge=1)
+    min_free: float = setting(500.0, "Gbyte", "Downloads stop when less space than this would be left.", ge=0)
+    timeout: float = setting(120.0, "s", "A server that sends nothing for so long has failed.", gt=0)
+    attempts: int = setting(5, None, "Attempts at a query, and in a row without progress at a file.", ge=1)
+    backoff: float = setting(
+        5.0, "s", "Delay before the second attempt; each further one is twice as long.", ge=0
     )
-    file_url: str = setting(
-        "https://euclidsoc.esac.esa.int", None, "Address of the file service of the archive."
-    )
-    folder: str = setting("", None, "Folder for downloaded frames; empty: the first raw folder.")
-    days: float = setting(14.0, "d", "Look for frames that reached the archive within this time.", gt=0)
-    parallel: int = setting(2, None, "Number of simultaneous downloads.", ge=1, le=8)
-    max_files: int = setting(99, None, "Largest number of downloads per run.", ge=1)
-    min_free: float = setting(
-        500.0, "Gbyte", "Smallest free disk space; downloads stop before it is reached.", ge=0
-    )
-    timeout: float = setting(120.0, "s", "Timeout of a server that sends no data.", gt=0)
-    attempts: int = setting(5, None, "Number of attempts per query or file without progress.", ge=1)
-    backoff: float = setting(5.0, "s", "First pause between attempts; doubled after each attempt.", ge=0)
     netrc: str = setting("", None, "Password file; empty: .netrc in the home folder.")
     keyring: bool = setting(
         False, None, "Look for passwords in the keyring of the system before the password file."
@@ -40,13 +36,13 @@ class FetchSettings(Section):
 class WatchSettings(Section):
     """Continuous operation with `visql watch`."""
 
-    interval: float = setting(10.0, "min", "Time between two checks for new frames.", gt=0)
-    target: str = setting("month", None, "Snakemake target to make.", pattern="^[a-z_]+$")
-    cores: int = setting(0, None, "Number of cores for Snakemake; 0: all.", ge=0)
+    interval: float = setting(10.0, "min", "Time between two looks.", gt=0)
+    target: str = setting("month", None, "Target of Snakemake.", pattern="^[a-z_]+$")
+    cores: int = setting(0, None, "Cores for Snakemake; 0: all.", ge=0)
     profile: str = setting("", None, "Snakemake profile; empty: the default one.")
     stale_after: float = setting(
         60.0,
         "min",
-        "Time without a heartbeat after which a lock held on another machine is stale and is replaced.",
+        "Without a heartbeat for so long, the lock of a watch on another machine is taken over.",
         gt=0,
     )

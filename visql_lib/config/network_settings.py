@@ -1,4 +1,4 @@
-"""Settings of network access."""
+"""Settings of the connection to servers outside."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _proxy(text: str) -> str:
 
 
 class NetworkSettings(Section):
-    """Access to archive, services, webhook and mail; no result depends on it."""
+    """The connection to the archive, the services and the recipients of alerts; no result depends on it."""
 
     recorded: ClassVar[bool] = False
 

@@ -53,7 +53,7 @@ class RadiationSettings(Section):
 
 
 class Satellite(NamedTuple):
-    """A GOES satellite and its first and last day of use (UTC)."""
+    """A GOES satellite and the days (UTC, both included) for which its data are used."""
 
     number: int
     first: date
@@ -61,12 +61,12 @@ class Satellite(NamedTuple):
 
 
 def satellite_of(text: str) -> Satellite:
-    """Parse ``"16 2017-02-07 2025-04-06"``: number, first day, last day (the days are optional).
+    """Parse a text such as ``"16 2017-02-07 2025-04-06"``: number, first day, last day (may be left out).
 
     Raises
     ------
     ValueError
-        If it says nothing of the kind.
+        If it is not such a text.
     """
     number, *days = text.split()
     if not number.isdecimal() or len(days) > 2:
@@ -79,7 +79,7 @@ class GoesSettings(Section):
     """X-ray flux of the Sun measured by the GOES satellites, one time series per day."""
 
     sources: Annotated[tuple[str, ...], BeforeValidator(names_in)] = setting(
-        ("server",), None, "Sources of a day, tried in this order: folder, server; empty: no GOES data."
+        ("server",), None, "Sources of a day, in this order: folder, server; none: no GOES."
     )
     folder: str = setting("", None, "Your own netCDF files, used by the source `folder`.")
     url: str = setting(
@@ -95,17 +95,19 @@ class GoesSettings(Section):
     final_after: float = setting(
         30.0,
         "d",
-        "Age at which a day is final; before that it is downloaded again.",
+        "A day this old is final; a younger one is fetched again.",
         ge=0,
     )
-    refresh: float = setting(3.0, "h", "Time after which a day that is not final is downloaded again.", ge=0)
-    timeout: float = setting(60.0, "s", "Timeout of a server that sends no data.", gt=0)
-    attempts: int = setting(4, None, "Number of attempts before the next source is tried.", ge=1)
-    backoff: float = setting(2.0, "s", "First pause between attempts; doubled after each attempt.", ge=0)
-    rest: float = setting(
-        600.0, "s", "Pause after all attempts have failed, during which the server is not used.", ge=0
+    refresh: float = setting(3.0, "h", "A day that is not final is fetched again after so long.", ge=0)
+    timeout: float = setting(60.0, "s", "A server that sends nothing for so long has failed.", gt=0)
+    attempts: int = setting(4, None, "Attempts at a request before the next source.", ge=1)
+    backoff: float = setting(
+        2.0, "s", "Delay before the second attempt; each further one is twice as long.", ge=0
     )
-    hours: float = setting(12.0, "h", "Time shown in the picture before and after an exposure.", gt=0, le=24)
+    rest: float = setting(
+        600.0, "s", "After all attempts failed, no request is sent to the server for so long.", ge=0
+    )
+    hours: float = setting(12.0, "h", "The picture shows so long before and after an exposure.", gt=0, le=24)
 
     @field_validator("sources")
     @classmethod

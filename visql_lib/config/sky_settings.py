@@ -18,7 +18,7 @@ class GaiaSettings(Section):
     sources: Annotated[tuple[str, ...], BeforeValidator(one_or_more)] = setting(
         ("vizier", "tap"),
         None,
-        "Sources of missing tiles, tried in this order: folder, vizier, tap; empty: no match with Gaia.",
+        "Sources of a missing tile, in this order: folder, vizier, tap; none: no match with Gaia.",
     )
     folder: str = setting(
         "", None, "Your own catalogue files (FITS, Parquet, CSV, VOTable), used by the source `folder`."
@@ -26,23 +26,25 @@ class GaiaSettings(Section):
     vizier_url: str = setting(
         "https://vizier.cds.unistra.fr/viz-bin/votable", None, "Address of VizieR's VOTable service."
     )
-    vizier_catalogue: str = setting("I/355/gaiadr3", None, "Catalogue to query at VizieR.")
+    vizier_catalogue: str = setting("I/355/gaiadr3", None, "Catalogue of VizieR.")
     tap_url: str = setting(
         "https://gea.esac.esa.int/tap-server/tap/sync",
         None,
         "Address of the TAP service of the Gaia archive.",
     )
-    tap_table: str = setting("gaiadr3.gaia_source", None, "Table to query at the TAP service.")
+    tap_table: str = setting("gaiadr3.gaia_source", None, "Table of the TAP service.")
     nside: int = setting(
         32, None, "HEALPix parameter of the tiles; 32 gives tiles of 1.8 deg.", ge=1, le=1024
     )
-    timeout: float = setting(120.0, "s", "Timeout of a service that sends no data.", gt=0)
-    attempts: int = setting(4, None, "Number of attempts per service before the next one is tried.", ge=1)
-    backoff: float = setting(2.0, "s", "First pause between attempts; doubled after each attempt.", ge=0)
+    timeout: float = setting(120.0, "s", "A service that sends nothing for so long has failed.", gt=0)
+    attempts: int = setting(4, None, "Attempts at a query before the next source.", ge=1)
+    backoff: float = setting(
+        2.0, "s", "Delay before the second attempt; each further one is twice as long.", ge=0
+    )
     rest: float = setting(
         600.0,
         "s",
-        "Pause after all attempts have failed, during which the service is not used for any tile.",
+        "After all attempts failed, no query is sent to a service for so long, for any tile.",
         ge=0,
     )
     radius: float = setting(0.6, "deg", "Radius around the boresight within which stars are used.", gt=0)

@@ -135,8 +135,8 @@ _KINDS = {
 }
 
 
-def odd_kind(mode: int) -> str:
-    """Return what a path of this mode is, "" if it is a plain file, which alone may be opened."""
+def file_kind_problem(mode: int) -> str:
+    """Describe a path of this mode that is no plain file, "" for a plain file, which alone may be opened."""
     return "" if stat.S_ISREG(mode) else _KINDS.get(stat.S_IFMT(mode), "of an unknown kind")
 
 

@@ -15,7 +15,7 @@ from astropy.utils.exceptions import AstropyUserWarning
 from visql_lib.errors import FrameError
 from visql_lib.frames.fits_parts import BLOCK, CutError, PartError
 from visql_lib.frames.instrument import Instrument
-from visql_lib.frames.names import is_gzipped, odd_kind
+from visql_lib.frames.names import file_kind_problem, is_gzipped
 from visql_lib.frames.unpacked import MAGIC, Unpacked
 
 READ_ERRORS = (OSError, EOFError, ValueError, TypeError, LookupError, zlib.error, VerifyError)
@@ -51,7 +51,7 @@ def check_complete(path: Path) -> None:
         Naming the file and what is wrong with it.
     """
     try:
-        if kind := odd_kind(path.stat().st_mode):  # opening a FIFO would wait for ever
+        if kind := file_kind_problem(path.stat().st_mode):  # opening a FIFO would wait for ever
             raise FrameError(f"{path}: {kind}, not a file")
         with path.open("rb") as file:
             start = file.read(BLOCK)

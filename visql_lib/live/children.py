@@ -1,4 +1,4 @@
-"""Commands that the live mode runs: in a group of their own, watched, and stopped in an orderly way."""
+"""Commands that the live mode runs: in process groups of their own, watched, and stopped in good order."""
 
 from __future__ import annotations
 
@@ -18,36 +18,36 @@ from visql_lib.live.processes import Machine, commands_in, group_lives, start_of
 
 log = logging.getLogger(__name__)
 
-TICK = 0.25  # s between two glances at a process
-_LAST = 4  # lines that say why a command failed
-_TAIL = 1 << 14  # bytes of a log they are looked for in
+TICK = 0.25  # s between two checks of a process
+_LAST = 4  # lines of a log that are quoted where a command failed
+_TAIL = 1 << 14  # bytes of a log they are searched in
 _ERROR = re.compile(r"error|exception|returned non-zero|cannot|traceback", re.I)
 _LOCKS = Path(".snakemake/locks")
 
-Steps = Sequence[tuple[signal.Signals, float]]  # what a process is told, and how long it is waited for [s]
+Steps = Sequence[tuple[signal.Signals, float]]  # signals, each with the time [s] to wait for the end
 
-# Snakemake lets running jobs finish when told to terminate, and ends them when interrupted.
+# Snakemake lets running jobs finish on SIGTERM, and ends them on SIGINT.
 GENTLY: Steps = ((signal.SIGTERM, 60.0), (signal.SIGINT, 20.0))
 AT_ONCE: Steps = ((signal.SIGINT, 10.0),)
 
 
 def environment() -> dict[str, str]:
-    """Return the environment of our commands: `visql` is found also where cron knows no path."""
+    """Build the environment of our commands, in which `visql` is found also under cron."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     return os.environ | {"PATH": path}
 
 
 class Child:
-    """A command of ours.
+    """A command that runs in a process group of its own.
 
     Parameters
     ----------
     command : sequence of str
         Program and arguments; no shell is involved.
     output : Path
-        File of what it says; that of the last time is kept under ``.1``.
+        Its log file; the one before is kept under ``.1``.
     record : Path, optional
-        File that says that it runs; kept if it dies without ending, see `Remains`.
+        File that describes the running command; it stays if the command is killed, see `CrashedRun`.
     """
 
     def __init__(self, command: Sequence[str], output: Path, record: Path | None = None) -> None:
@@ -65,23 +65,23 @@ class Child:
                 start_new_session=True,
             )
         if record is not None:
-            Remains.of(self._process.pid).write(record)
+            CrashedRun.of(self._process.pid).write(record)
 
     def poll(self) -> int | None:
-        """Return its exit code, None as long as it runs."""
+        """Get its exit code, None as long as it runs."""
         code = self._process.poll()
         if code is not None and code >= 0 and self._record is not None:
             self._record.unlink(missing_ok=True)
         return code
 
     def wait(self, seconds: float) -> int | None:
-        """Wait for its end for some time; return its exit code, None if it runs on."""
+        """Wait for its end for some time [s]; return its exit code, None if it still runs."""
         end = time.monotonic() + seconds
         while (code := self.poll()) is None and time.monotonic() < end:
             time.sleep(TICK)
         return code
 
-    def tell(self, number: signal.Signals) -> None:
+    def send_signal(self, number: signal.Signals) -> None:
         """Send it a signal; an interruption goes to all that it started, as a terminal does it."""
         if self._process.poll() is not None:
             return
@@ -98,15 +98,13 @@ class Child:
             return
         self._process.wait()
 
-    def last_words(self) -> str:
-        """Return the last lines it said."""
+    def log_tail(self) -> str:
+        """Quote the last lines of its log."""
         return " | ".join(self._lines()[-_LAST:])
 
-    def complaints(self) -> str:
-        """Return the first lines it said that speak of an error, or the last ones if none does."""
-        return (
-            " | ".join([line for line in self._lines() if _ERROR.search(line)][:_LAST]) or self.last_words()
-        )
+    def error_lines(self) -> str:
+        """Quote the first lines of its log that report errors, or the last ones if none does."""
+        return " | ".join([line for line in self._lines() if _ERROR.search(line)][:_LAST]) or self.log_tail()
 
     def _lines(self) -> list[str]:
         with self.output.open("rb") as file:
@@ -117,21 +115,21 @@ class Child:
 
 
 @dataclass(frozen=True)
-class Remains:
-    """What tells of a run of Snakemake that nobody saw the end of."""
+class CrashedRun:
+    """The record of a run of Snakemake; if the watch finds one that it did not write, that run crashed."""
 
     pid: int
     start: str
     machine: Machine
-    folder: str  # where it ran, and left its lock
+    folder: str  # its working folder, with its lock
 
     @classmethod
-    def of(cls, pid: int) -> Remains:
+    def of(cls, pid: int) -> CrashedRun:
         """Describe a process that was just started."""
         return cls(pid, start_of(pid) or "", Machine.here(), str(Path.cwd()))
 
     @classmethod
-    def read(cls, path: Path) -> Remains | None:
+    def read(cls, path: Path) -> CrashedRun | None:
         """Read a record, None if there is none."""
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
@@ -143,8 +141,8 @@ class Remains:
         """Write the record."""
         path.write_text(json.dumps(asdict(self)) + "\n", encoding="utf-8")
 
-    def at_work(self) -> str:
-        """Say who still works there, or may; "" if nobody does."""
+    def blocking_reason(self) -> str:
+        """Find out whether a process is still at work there, or may be; "" if none is."""
         here = Machine.here()
         if not self.machine.same(here):
             return (
@@ -156,7 +154,7 @@ class Remains:
         others = commands_in(Path(self.folder), "snakemake")
         return f"Snakemake runs in {self.folder} (process {others[0]}); waiting for" if others else ""
 
-    def locked(self) -> bool:
-        """Tell whether it left a lock of Snakemake behind."""
+    def has_lock(self) -> bool:
+        """Check whether it left a lock of Snakemake behind."""
         folder = Path(self.folder) / _LOCKS
         return folder.is_dir() and any(folder.iterdir())

@@ -1,11 +1,11 @@
-"""What goes wrong in the live mode."""
+"""The errors of the live mode."""
 
 from visql_lib.errors import VisqlError
 
 
 class BusyError(VisqlError):
-    """Somebody else is at work here; the message says who, where and since when."""
+    """Another process is at work here; the message says whose, where and since when."""
 
 
-class SpaceError(VisqlError):
-    """Raw frames could not be moved or removed; they are where they were."""
+class FrameMoveError(VisqlError):
+    """A raw frame could not be moved or removed; it is where it was."""

@@ -1,8 +1,8 @@
-"""What the live mode says of itself, and what others make of it.
+"""The heartbeat of the live mode, and the status of a watch that follows from it.
 
-`{results}/watch/heartbeat.json` is written again and again. A page that
-stands still cannot tell how long ago something was: `heartbeat.js` beside it
-gives the same to a page's script, also where the page is opened as a file.
+`{results}/watch/heartbeat.json` is written regularly. A static page does not know how
+long ago something was: `heartbeat.js` beside it gives the same content to a page's
+script, also where the page is opened as a file.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from pathlib import Path
 from visql_lib.atomic import atomic_path
 from visql_lib.live.processes import Machine, start_of
 
-BEAT = 20.0  # s between two signs of life
+BEAT = 20.0  # s between two heartbeats
 _SILENCE = 300.0  # s without one: dead
-_LOOKS_MISSED = 3  # so many intervals without a look, where cron calls: dead
+_LOOKS_MISSED = 3  # intervals without a look under cron: dead
 _ASKEW = 120.0  # s a clock may be ahead
 
 STARTING, LOOKING, FETCHING, RUNNING, WAITING, STOPPED, DONE = (
@@ -33,7 +33,7 @@ STARTING, LOOKING, FETCHING, RUNNING, WAITING, STOPPED, DONE = (
 
 @dataclass
 class Heartbeat:
-    """One sign of life. Times are UTC, "" where there is none."""
+    """One heartbeat. Times are UTC, "" where there is none."""
 
     state: str = STARTING
     doing: str = ""
@@ -42,8 +42,8 @@ class Heartbeat:
     next_look: str = ""
     interval: float = 0.0  # s between two looks
     last_success: str = ""  # of a run of the workflow
-    last_failure: str = ""  # of whatever
-    failure: str = ""  # what goes wrong now: look, fetch, snakemake, with reasons; "" if nothing does
+    last_failure: str = ""  # of anything
+    failure: str = ""  # present failures of look, fetch and snakemake, with reasons; "" if there are none
     new_exposures: int = 0  # of the last look that found any
     months: list[str] = field(default_factory=list)
     user: str = ""
@@ -53,22 +53,22 @@ class Heartbeat:
 
 
 @dataclass(frozen=True)
-class Sign:
-    """What a heartbeat means now."""
+class WatchStatus:
+    """The present status of a watch."""
 
     alive: bool
     text: str  # such as "last look 3 min ago, next in 7 min"
-    failure: str  # what goes wrong, "" if nothing
+    failure: str  # present failures, "" if there are none
     heartbeat: Heartbeat | None
 
 
 def heartbeat_path(results: Path) -> Path:
-    """Return where the heartbeat of a results folder is."""
+    """Name the heartbeat file of a results folder."""
     return results / "watch" / "heartbeat.json"
 
 
 def utc(moment: float) -> str:
-    """Return a time [s since 1970] as a heartbeat has it."""
+    """Format a time [s since 1970] for a heartbeat."""
     return f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
@@ -83,7 +83,7 @@ def write_heartbeat(results: Path, heartbeat: Heartbeat) -> None:
 
 
 def read_heartbeat(results: Path) -> Heartbeat | None:
-    """Return the last heartbeat of a results folder, None if there is none that can be understood."""
+    """Read the last heartbeat of a results folder, None if there is none that can be read."""
     try:
         values = json.loads(heartbeat_path(results).read_text(encoding="utf-8"))
         values["machine"] = Machine(**values["machine"])
@@ -92,8 +92,8 @@ def read_heartbeat(results: Path) -> Heartbeat | None:
         return None
 
 
-def tell(results: Path, now: float | None = None) -> Sign:
-    """Say what the heartbeat of a results folder means.
+def watch_status(results: Path, now: float | None = None) -> WatchStatus:
+    """Derive the status of a watch from the heartbeat in its results folder.
 
     Parameters
     ----------
@@ -104,12 +104,12 @@ def tell(results: Path, now: float | None = None) -> Sign:
 
     Returns
     -------
-    Sign
-        Alive, or dead, or never there; in words for a page or a terminal.
+    WatchStatus
+        Alive, dead, or never started; in words for a page or a terminal.
     """
     heartbeat = read_heartbeat(results)
     if heartbeat is None:
-        return Sign(False, "no live mode", "", None)
+        return WatchStatus(False, "no live mode", "", None)
     now = datetime.now(UTC).timestamp() if now is None else now
     silent = now - _seconds(heartbeat.beat, now)
     look = "no look yet"
@@ -121,18 +121,18 @@ def tell(results: Path, now: float | None = None) -> Sign:
     if heartbeat.state == STOPPED:
         text = f"stopped {ago(silent)} ago; {look}"
     elif not alive:
-        text = f"dead: no sign of life for {ago(silent)}; {look}"
+        text = f"dead: no heartbeat for {ago(silent)}; {look}"
     elif heartbeat.state == DONE:
         text = look
     elif heartbeat.state == WAITING:
         text = f"{look}, next in {ago(_seconds(heartbeat.next_look, now) - now)}"
     else:
         text = f"{look}; {heartbeat.doing or heartbeat.state}"
-    return Sign(alive, text, heartbeat.failure, heartbeat)
+    return WatchStatus(alive, text, heartbeat.failure, heartbeat)
 
 
 def ago(seconds: float) -> str:
-    """Return a span of time in one word of its size: "40 s", "3 min", "5 h", "2 d"."""
+    """Format a span of time by its size: "40 s", "3 min", "5 h", "2 d"."""
     seconds = max(seconds, 0.0)
     for limit, size, unit in ((60, 1, "s"), (3600, 60, "min"), (86400, 3600, "h")):
         if round(seconds / size) * size < limit:
@@ -143,7 +143,7 @@ def ago(seconds: float) -> str:
 def _alive(heartbeat: Heartbeat, silent: float) -> bool:
     if heartbeat.state == STOPPED:
         return False
-    if heartbeat.state == DONE:  # cron calls again
+    if heartbeat.state == DONE:  # cron starts the next one
         return silent < max(_LOOKS_MISSED * heartbeat.interval, _SILENCE)
     here = Machine.here()
     if heartbeat.machine == here and here.boot and start_of(heartbeat.pid) != heartbeat.start:

@@ -1,4 +1,4 @@
-"""The raw frames there are: names, sizes and times of change; nothing is opened."""
+"""The raw files in the raw folders: names, sizes and times of change; nothing is opened."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Files = dict[Path, os.stat_result]
 
 
 def raw_files(settings: Settings, months: Collection[str]) -> dict[str, Files]:
-    """Return the raw files of months, in each raw folder.
+    """List the raw files of months, in each raw folder.
 
     Every file counts, also where there are several of one exposure. The stat is
     that of the file itself where its name is a link.
@@ -57,7 +57,7 @@ def _files(
         with os.scandir(folder) as entries:
             listed = sorted(entries, key=lambda e: e.name)
     except OSError as error:
-        log.warning("%s: cannot be looked into (%s)", folder, error.strerror)
+        log.warning("%s: cannot be read (%s)", folder, error.strerror)
         return
     for entry in listed:
         if entry.name.startswith("."):

@@ -1,4 +1,4 @@
-"""Room for new frames: old raw frames go elsewhere, or, on explicit request, for good."""
+"""Disk space for new frames: old raw frames are moved or, on explicit request, removed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from visql_lib.atomic import put_in_place, sync_folder
 from visql_lib.config import Settings
 from visql_lib.errors import ConfigError, NameFormatError, TableError
 from visql_lib.frames.names import RawName, stem_of
-from visql_lib.live.errors import SpaceError
+from visql_lib.live.errors import FrameMoveError
 from visql_lib.live.raw import raw_files
 from visql_lib.plan import Plan
 from visql_lib.products.expected import Expected
@@ -31,13 +31,13 @@ _NOT_MEASURED = {"legacy", "site", "movies", "performance"}  # parts that can be
 
 
 @dataclass(frozen=True)
-class Frame:
-    """One raw file of a month, and what is to become of it."""
+class RawFile:
+    """One raw file of a month, and the obstacle to moving or removing it."""
 
     path: Path
     size: int  # bytes
     mtime: int  # ns
-    obstacle: str  # why it stays where it is, "" if it goes
+    obstacle: str  # why it stays, "" if it is moved or removed
 
     @property
     def stem(self) -> str:
@@ -45,13 +45,13 @@ class Frame:
         return stem_of(self.path.name)
 
 
-def frames_to_move(settings: Settings, month: str, target: Path, now: float | None = None) -> list[Frame]:
-    """Return the raw files of a month, with what hinders each from going elsewhere.
+def frames_to_move(settings: Settings, month: str, target: Path, now: float | None = None) -> list[RawFile]:
+    """List the raw files of a month, each with the obstacle to moving it.
 
     Parameters
     ----------
     settings : Settings
-        Where raw frames are, and how old they must be.
+        The raw folders, and how old frames must be.
     month : str
         YYYYMM.
     target : Path
@@ -62,27 +62,27 @@ def frames_to_move(settings: Settings, month: str, target: Path, now: float | No
     Raises
     ------
     ConfigError
-        If the second location lies in a raw folder, where frames would be found twice, or around one.
+        If the second location is in a raw folder, where frames would be found twice, or contains one.
     """
     elsewhere = target.resolve()
     for folder in settings.raw:
         inside = Path(folder).resolve()
         if elsewhere.is_relative_to(inside) or inside.is_relative_to(elsewhere):
-            raise ConfigError(f"{target}: is not apart from the raw folder {folder}; choose another folder")
+            raise ConfigError(f"{target}: overlaps the raw folder {folder}; choose another folder")
     return list(_frames(settings, month, time.time() if now is None else now))
 
 
-def _frames(settings: Settings, month: str, now: float) -> Iterator[Frame]:
+def _frames(settings: Settings, month: str, now: float) -> Iterator[RawFile]:
     for files in raw_files(settings, [month]).values():
         for path, stat in files.items():
             obstacle = _too_young(path, stat.st_mtime, settings.fetch.raw_age, now)
             if path.is_symlink():
                 obstacle = "is a link already"
-            yield Frame(path, stat.st_size, stat.st_mtime_ns, obstacle)
+            yield RawFile(path, stat.st_size, stat.st_mtime_ns, obstacle)
 
 
 def _too_young(path: Path, mtime: float, least: float, now: float) -> str:
-    """Return why a file is too young; both its exposure and its last change must be old enough."""
+    """Find the reason why a file is too young: its exposure and its last change must be old enough."""
     try:
         ages = (now - RawName.parse(path.name).start.timestamp(), now - mtime)
     except NameFormatError as error:
@@ -91,24 +91,24 @@ def _too_young(path: Path, mtime: float, least: float, now: float) -> str:
     return f"{max(age, 0.0):.1f} d old, younger than fetch.raw_age, {least:g} d" if age < least else ""
 
 
-def move(frame: Frame, target: Path) -> Path:
-    """Copy a raw file elsewhere, compare, and put a link in its place; return where it is now.
+def move(frame: RawFile, target: Path) -> Path:
+    """Copy a raw file elsewhere, compare, and replace it by a link; return its new path.
 
-    The copy has the same time of change, and so has the link: nothing is made
-    again. Under either name there is a whole file at every moment. A copy left
+    The copy has the same time of change, and so has the link: no product becomes
+    stale. Under either name there is a whole file at every moment. A copy left
     by an earlier attempt is compared and used.
 
     Parameters
     ----------
-    frame : Frame
-        What to move.
+    frame : RawFile
+        The file to move.
     target : Path
         Folder for it.
 
     Raises
     ------
-    SpaceError
-        If the copy differs, the file changed meanwhile, or the place does not keep times.
+    FrameMoveError
+        If the copy differs, the file changed meanwhile, or the file system there does not keep times.
     OSError
         If one of the places cannot be read or written, or is full.
     """
@@ -131,9 +131,9 @@ def move(frame: Frame, target: Path) -> Path:
     return copy
 
 
-def _copy(frame: Frame, copy: Path) -> None:
+def _copy(frame: RawFile, copy: Path) -> None:
     if shutil.disk_usage(copy.parent).free < frame.size:
-        raise SpaceError(f"{copy.parent}: no room for {frame.path.name}, {frame.size / 1e9:.2f} GB")
+        raise FrameMoveError(f"{copy.parent}: no room for {frame.path.name}, {frame.size / 1e9:.2f} GB")
     part = copy.with_name(f".part-{os.getpid()}-{copy.name}")
     try:
         total = hashlib.blake2b()
@@ -152,7 +152,7 @@ def _copy(frame: Frame, copy: Path) -> None:
 
 
 def _sum(path: Path) -> bytes:
-    """Return a checksum of what is on the medium, not of what is still in memory."""
+    """Compute a checksum of the data on the medium, not of those still in memory."""
     total = hashlib.blake2b()
     with path.open("rb") as file:
         if hasattr(os, "posix_fadvise"):
@@ -162,30 +162,32 @@ def _sum(path: Path) -> bytes:
     return total.digest()
 
 
-def _compare(copy: Path, found: bytes, wanted: bytes) -> None:
-    if found != wanted:
-        raise SpaceError(f"{copy}: differs from the raw file; nothing was replaced. Remove it and try again")
+def _compare(copy: Path, copied: bytes, original: bytes) -> None:
+    if copied != original:
+        raise FrameMoveError(
+            f"{copy}: differs from the raw file; nothing was replaced. Remove it and try again"
+        )
 
 
-def _take_times(frame: Frame, copy: Path) -> None:
+def _take_times(frame: RawFile, copy: Path) -> None:
     os.utime(copy, ns=(frame.mtime, frame.mtime))
     if copy.stat().st_mtime_ns != frame.mtime:
-        raise SpaceError(f"{copy.parent}: does not keep times of files; all products would be made again")
+        raise FrameMoveError(f"{copy.parent}: does not keep times of files; all products would become stale")
 
 
-def _check_unchanged(frame: Frame) -> None:
+def _check_unchanged(frame: RawFile) -> None:
     stat = frame.path.lstat()
     if (stat.st_size, stat.st_mtime_ns) != (frame.size, frame.mtime):
-        raise SpaceError(f"{frame.path}: changed meanwhile; left where it is")
+        raise FrameMoveError(f"{frame.path}: changed meanwhile; it stays where it is")
 
 
-def frames_to_drop(settings: Settings, plan: Plan, month: str, now: float | None = None) -> list[Frame]:
-    """Return the raw files of a month, with what hinders each from being removed.
+def frames_to_drop(settings: Settings, plan: Plan, month: str, now: float | None = None) -> list[RawFile]:
+    """List the raw files of a month, each with the obstacle to removing it.
 
     Parameters
     ----------
     settings : Settings
-        Where raw frames are, and how old they must be.
+        The raw folders, and how old frames must be.
     plan : Plan
         With the refreshed sheet of the month.
     month : str
@@ -207,16 +209,16 @@ def frames_to_drop(settings: Settings, plan: Plan, month: str, now: float | None
                 obstacle = f"status {state.status}: {state.reason}" if state else "not in the sheet"
             else:
                 obstacle = _product_obstacle(plan, month, row, frame)
-        found.append(Frame(frame.path, frame.size, frame.mtime, obstacle))
+        found.append(RawFile(frame.path, frame.size, frame.mtime, obstacle))
     return found
 
 
-def drop(frame: Frame) -> None:
-    """Remove a raw file, if it did not change since it was looked at.
+def drop(frame: RawFile) -> None:
+    """Remove a raw file, if it did not change since it was listed.
 
     Raises
     ------
-    SpaceError
+    FrameMoveError
         If it did.
     """
     _check_unchanged(frame)
@@ -224,7 +226,7 @@ def drop(frame: Frame) -> None:
 
 
 def _month_obstacle(results: Path, month: str) -> str:
-    """Return why the month as a whole is not complete."""
+    """Find the reason why the month as a whole is not complete."""
     sheet, complete = sheet_path(results, month), results / "months" / month / "complete.tsv"
     if not complete.is_file():
         return f"the month is not complete: no {complete}"
@@ -233,8 +235,8 @@ def _month_obstacle(results: Path, month: str) -> str:
     return ""
 
 
-def _product_obstacle(plan: Plan, month: str, row: SheetRow, frame: Frame) -> str:
-    """Return which product of an exposure is missing, broken or older than its raw file, "" if none is."""
+def _product_obstacle(plan: Plan, month: str, row: SheetRow, frame: RawFile) -> str:
+    """Find a product of an exposure that is missing, broken or older than its raw file, "" if none is."""
     if (row.file, row.size, row.mtime) != (str(frame.path), frame.size, frame.mtime):
         return f"its products were made of {row.file}"
     for path in _products(plan, month, row):
@@ -250,15 +252,24 @@ def _product_obstacle(plan: Plan, month: str, row: SheetRow, frame: Frame) -> st
 
 
 def _products(plan: Plan, month: str, row: SheetRow) -> list[Path]:
-    """Return what is made of an exposure's pixels, and the tables that hang on it."""
-    everything = {stage.part for stage in plan.registry.stages} - _NOT_MEASURED
-    endings = Expected(plan, parts=everything).endings(row)
-    kept = [ending for ending in endings if ending.endswith(".parquet") or ending == ".png"]
-    return [Path(plan.stem(month, row.exposure) + ending) for ending in kept]
+    """List the products of an exposure's pixels, and the tables that depend on them."""
+    kind, exposure = row.frame_type, row.exposure
+    endings = ["_quadrants.parquet", ".png"]
+    if kind in CATALOGUED:
+        endings.append(".cat.parquet")
+    if kind in ("SCIENCE", "FLAT"):
+        endings.append("_stars2.parquet")
+    if kind == "SCIENCE":
+        endings += ["_stars2_mom.parquet", "_stars2_stamps.parquet"]
+    if kind in RADIATED:
+        endings += ["_radiation.parquet", "_radmaps.parquet"]
+    if exposure in plan.gaia.pointed(month):
+        endings += ["_stars2_gaia.parquet", "_stars2_mom_col.parquet", "_frat.parquet"]
+    return [Path(plan.stem(month, exposure) + ending) for ending in endings]
 
 
 def _broken(path: Path, exposure: str) -> str:
-    """Read a table from end to end; return what is wrong with it."""
+    """Read a table from end to end; return the reason why it is broken, "" if it is not."""
     try:
         meta = read_table(path).meta
     except TableError as error:
@@ -266,5 +277,5 @@ def _broken(path: Path, exposure: str) -> str:
     if meta.get("failed"):
         return f"{path.name}: {meta['failed']}"
     if meta.get("exposure", exposure) != exposure:
-        return f"{path.name}: is of {meta['exposure']}"
+        return f"{path.name}: belongs to {meta['exposure']}"
     return ""

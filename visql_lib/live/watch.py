@@ -1,4 +1,4 @@
-"""The live mode: look for new frames, run the workflow for what changed, go on."""
+"""The live mode: look for new frames and run the workflow for them, in a loop that survives failures."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from typing import Any
 
 from visql_lib.config import load_settings
 from visql_lib.errors import ConfigError, VisqlError
-from visql_lib.live.children import AT_ONCE, GENTLY, TICK, Child, Remains
+from visql_lib.live.children import AT_ONCE, GENTLY, TICK, Child, CrashedRun
+from visql_lib.live.frame_watcher import FrameWatcher, Snapshot
 from visql_lib.live.heartbeat import (
     BEAT,
     DONE,
@@ -33,32 +34,31 @@ from visql_lib.live.heartbeat import (
     write_heartbeat,
 )
 from visql_lib.live.lock import InstanceLock, Owner
-from visql_lib.live.look import Looker, View
-from visql_lib.pipelines import registry_of
-from visql_lib.products.status import UNFINISHED, exposure_states, failure_summary
+from visql_lib.plan import complaint, exposure_states
+from visql_lib.plan.states import UNFINISHED
 from visql_lib.tables.sheet import sheet_path
 
 log = logging.getLogger(__name__)
 
-_LONGEST = 6 * 3600.0  # s: after so long the workflow runs though nothing changed, or it failed before
-_DOWNLOADING = 60.0  # s between two looks while frames are fetched
+_LONGEST = 6 * 3600.0  # s: after so long the workflow runs again though nothing changed, or it failed before
+_DOWNLOADING = 60.0  # s between two looks during a fetch
 _REASON = 400  # characters of a failure in the heartbeat
 _VISQL = "from visql_lib.cli import main; main()"
 
 
-class Stop:
-    """Tells whether somebody wants us to stop; a second signal: at once."""
+class StopSignals:
+    """Counts the signals to stop; on the second one, the watch stops at once."""
 
     def __init__(self) -> None:
-        self.asked = 0
+        self.received = 0
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
-        """Take a signal."""
-        self.asked += 1
+        """Count a signal."""
+        self.received += 1
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Take SIGTERM and SIGINT for a wish to stop."""
+        """Count SIGTERM and SIGINT."""
         numbers = (signal.SIGTERM, signal.SIGINT)
         before = [signal.signal(number, self) for number in numbers]
         try:
@@ -69,7 +69,7 @@ class Stop:
 
 
 def find_snakefile(given: Path | None) -> Path:
-    """Return the workflow: the file given, that of this folder, or that VISQL came with.
+    """Find the workflow: the given file, the one of this folder, or that of VISQL itself.
 
     Raises
     ------
@@ -80,7 +80,7 @@ def find_snakefile(given: Path | None) -> Path:
     for path in [given] if given is not None else [Path("Snakefile"), source / "Snakefile"]:
         if path.is_file():
             return path.resolve()
-    raise ConfigError("no Snakefile here, and none came with VISQL; name it with --snakefile")
+    raise ConfigError("no Snakefile here, nor in VISQL itself; name it with --snakefile")
 
 
 class Watch:
@@ -89,88 +89,88 @@ class Watch:
     Parameters
     ----------
     config : Path or None
-        Settings, read anew at each look.
+        Settings, read again at each look.
     snakefile : Path
         The workflow.
     stop : Stop
-        Says when to stop.
+        Signals to stop.
     interval : float, optional
         Time between two looks [s], in place of that of the settings.
     today : callable, optional
-        Says what time it is, for `auto` months.
+        The clock, for `auto` months.
     """
 
     def __init__(
         self,
         config: Path | None,
         snakefile: Path,
-        stop: Stop,
+        stop: StopSignals,
         interval: float | None = None,
         today: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._config, self._snakefile, self._stop = config, snakefile, stop
         self._interval = interval
-        self._looker = Looker(today)
+        self._watcher = FrameWatcher(today)
         self._settings = load_settings(config)
         self.results = Path(self._settings.results)
         self._folder = self.results / "watch"
-        self._heart = _continued(read_heartbeat(self.results))
+        self._heart = _initial_heartbeat(read_heartbeat(self.results))
         self._beaten = 0.0
-        self._failures: dict[str, str] = {}  # what goes wrong now
+        self._failures: dict[str, str] = {}  # the present ones
         self._lock = InstanceLock(self._folder / "lock", 60 * self._settings.watch.stale_after)
         self._fetch: Child | None = None
         self._fetch_due = 0.0
-        self._ran: View | None = None  # what the workflow was last run for
-        self._pause = 0.0  # until a run that failed is tried again
+        self._ran: Snapshot | None = None  # that of the last run of the workflow
+        self._pause = 0.0  # until a failed run is repeated
         self._run_due = 0.0
 
     def once(self) -> bool:
-        """Fetch, look and run, once; tell whether all went well.
+        """Fetch, look and run, once; returns whether all succeeded.
 
         Raises
         ------
         BusyError
             If another watch works on these results.
         """
-        with self._living(DONE):
-            fetched = not self._wants_fetch() or self._waited(self._fetching()) == 0
-            if not fetched and not self._stop.asked:
-                self._failed("fetch", self._fetch.last_words() if self._fetch else "")
+        with self._locked(DONE):
+            fetched = not self._fetch_enabled() or self._wait_for(self._start_fetch()) == 0
+            if not fetched and not self._stop.received:
+                self._report_failure("fetch", self._fetch.log_tail() if self._fetch else "")
             self._fetch = None
-            ran = bool(self._stop.asked) or self._look()
+            ran = bool(self._stop.received) or self._look()
         return fetched and ran
 
     def forever(self) -> None:
-        """Look again and again, until somebody wants us to stop.
+        """Fetch, look and run in a loop, until a signal to stop.
 
         Raises
         ------
         BusyError
             If another watch works on these results.
         """
-        with self._living(STOPPED):
-            while not self._stop.asked:
-                if self._wants_fetch() and self._fetch is None and time.monotonic() >= self._fetch_due:
-                    self._fetch = self._fetching()
+        with self._locked(STOPPED):
+            while not self._stop.received:
+                if self._fetch_enabled() and self._fetch is None and time.monotonic() >= self._fetch_due:
+                    self._fetch = self._start_fetch()
                 self._look()
                 self._rest()
 
     @contextmanager
-    def _living(self, end: str) -> Iterator[None]:
-        """Hold the lock and give signs of life; say so when it ends, in whatever way."""
+    def _locked(self, end: str) -> Iterator[None]:
+        """Hold the lock; whatever ends the watch, the heartbeat says so at last."""
         with self._lock:
             try:
                 yield
             finally:
                 if self._fetch is not None:
-                    self._ended(self._fetch)
-                stopped = self._stop.asked or sys.exc_info()[0] is not None
+                    self._stop_child(self._fetch)
+                stopped = self._stop.received or sys.exc_info()[0] is not None
                 self._beat(state=STOPPED if stopped else end, doing="", next_look="")
 
-    # Signs of life
+    # The heartbeat
 
     def _beat(self, **changes: Any) -> None:
-        """Give a sign of life, at once if there is news, else now and then."""
+        """Write a heartbeat, at once if something changed, else now and then."""
         for name, value in changes.items():
             setattr(self._heart, name, value)
         if not changes and time.monotonic() - self._beaten < BEAT:
@@ -179,81 +179,84 @@ class Watch:
         self._heart.beat = utc(time.time())
         try:
             write_heartbeat(self.results, self._heart)
-            if not self._lock.touch() and not self._stop.asked:
-                log.error("%s: is not ours any more; stopping", self._lock.path)
-                self._stop.asked += 1
-        except OSError as error:  # a full disk is a reason to complain, none to die
+            if not self._lock.touch() and not self._stop.received:
+                log.error("%s: another process took over the lock; stopping", self._lock.path)
+                self._stop.received += 1
+        except OSError as error:  # a full disk is worth a warning, and no reason to end
             log.warning("heartbeat: %s", error)
 
-    def _failed(self, what: str, reason: str) -> None:
+    def _report_failure(self, what: str, reason: str) -> None:
         log.error("%s: %s", what, reason)
         self._failures[what] = f"{what}: {reason[:_REASON]}"
         self._beat(last_failure=utc(time.time()), failure=" | ".join(self._failures.values()))
 
-    def _well(self, what: str) -> None:
+    def _report_success(self, what: str) -> None:
         if self._failures.pop(what, ""):
-            log.info("%s: well again", what)
+            log.info("%s: succeeds again", what)
         self._heart.failure = " | ".join(self._failures.values())
 
     # A look
 
     def _look(self) -> bool:
-        """Look for what is new and run the workflow for it; tell whether nothing went wrong."""
+        """Look for new frames and run the workflow for them; returns whether nothing failed."""
         self._beat(state=LOOKING, doing="looks for new frames")
         try:
             self._reload()
-            view = self._looker.look(self._settings, self._beat)
+            snapshot = self._watcher.snapshot(self._settings, self._beat)
         except (VisqlError, OSError) as error:
-            self._failed("look", str(error))
+            self._report_failure("look", str(error))
             return False
         finally:
             self._beat(last_look=utc(time.time()), interval=self._seconds)
-        self._well("look")
-        if new := self._looker.new:
-            log.info("%d new or changed exposures in %s", new, " ".join(view.months))
+        self._report_success("look")
+        if new := self._watcher.new:
+            log.info("%d new or changed exposures in %s", new, " ".join(snapshot.months))
             self._beat(new_exposures=new)
-        self._beat(months=list(view.months))
-        if view == self._ran and time.monotonic() < self._run_due:
+        self._beat(months=list(snapshot.months))
+        if snapshot == self._ran and time.monotonic() < self._run_due:
             return True
-        return self._run(view)
+        return self._run(snapshot)
 
     def _reload(self) -> None:
-        """Read the settings anew; a new results folder would need another lock."""
+        """Read the settings again; a new results folder would need another lock."""
         settings = load_settings(self._config)
         if Path(settings.results) != self.results:
-            raise ConfigError(f"results: changed to {settings.results!r}; start `visql watch` anew for that")
+            raise ConfigError(f"results: changed to {settings.results!r}; restart `visql watch` for that")
         self._settings = settings
 
     # A run
 
-    def _run(self, view: View) -> bool:
-        """Run the workflow; tell whether it went well."""
+    def _run(self, snapshot: Snapshot) -> bool:
+        """Run the workflow; returns whether it succeeded."""
         started = time.monotonic()
-        if blocked := self._mend(view.months):
-            self._failed("snakemake", blocked)
+        if blocked := self._clean_up_crash(snapshot.months):
+            self._report_failure("snakemake", blocked)
             return False
         targets = [self._settings.watch.target]
         if self._has_site():
-            told = self._settings.alerts
-            targets += ["site", *(["alerts"] if told.webhook or told.mail_to or told.dead_man else [])]
-        doing = f"runs snakemake {' '.join(targets)} for {' '.join(view.months)}"
+            alerts = self._settings.alerts
+            sends = alerts.webhook or alerts.mail_to or alerts.dead_man
+            targets += ["site", *(["alerts"] if sends else [])]
+        doing = f"runs snakemake {' '.join(targets)} for {' '.join(snapshot.months)}"
         log.info("%s", doing)
         self._beat(state=RUNNING, doing=doing)
-        child = Child(self._command(targets, view.months), self._folder / "snakemake.log", self._record)
-        code = self._waited(child)
-        if self._stop.asked:
+        child = Child(self._command(targets, snapshot.months), self._folder / "snakemake.log", self._record)
+        code = self._wait_for(child)
+        if self._stop.received:
             return code == 0
-        self._ran = view
+        self._ran = snapshot
         if code == 0:
             log.info("done in %.0f s", time.monotonic() - started)
             self._pause, self._run_due = 0.0, time.monotonic() + _LONGEST
-            self._well("snakemake")
+            self._report_success("snakemake")
             self._beat(last_success=utc(time.time()))
             return True
         self._pause = min(max(2 * self._pause, self._seconds), _LONGEST)
         self._run_due = time.monotonic() + self._pause
-        self._failed("snakemake", f"ended with {code}: {self._why(child, view.months)}")
-        log.info("the same is tried again after %s", ago(self._pause))
+        self._report_failure(
+            "snakemake", f"ended with {code}: {self._failure_reason(child, snapshot.months)}"
+        )
+        log.info("the run is repeated after %s", ago(self._pause))
         return False
 
     def _command(self, targets: list[str], months: tuple[str, ...]) -> list[str]:
@@ -264,11 +267,11 @@ class Watch:
         if watch.profile:
             command += ["--profile", watch.profile]
         command += ["--cores", str(watch.cores or "all"), "--rerun-incomplete", "--keep-going"]
-        # The months of this look: the workflow must not see another day than we did.
+        # The months of this look: the workflow must not start on another day than the look.
         return [*command, "--config", f"months={','.join(months)}"]
 
     def _has_site(self) -> bool:
-        """Tell whether the workflow publishes a site."""
+        """Check whether the workflow publishes a site."""
         if self._settings.watch.target == "site":
             return False
         files = [self._snakefile, *sorted(self._snakefile.parent.glob("workflow/rules/*.smk"))]
@@ -278,32 +281,32 @@ class Watch:
     def _record(self) -> Path:
         return self._folder / "run.json"
 
-    def _mend(self, months: tuple[str, ...]) -> str:
-        """Clear up after a run that crashed; return why that cannot be done now, "" if all is clear."""
-        remains = Remains.read(self._record)
-        if remains is None:
+    def _clean_up_crash(self, months: tuple[str, ...]) -> str:
+        """Clean up after a run that crashed; returns why that is not possible now, "" if all is clean."""
+        crashed = CrashedRun.read(self._record)
+        if crashed is None:
             return ""
-        if at_work := remains.at_work():
-            return f"{at_work} {self._record}"
-        if remains.locked():
-            log.warning("a run of ours (process %d) crashed and left its lock; unlocking", remains.pid)
-            command = [*self._command([], months), f"--directory={remains.folder}", "--unlock"]
+        if reason := crashed.blocking_reason():
+            return f"{reason} {self._record}"
+        if crashed.has_lock():
+            log.warning("a run of ours (process %d) crashed and left its lock; unlocking", crashed.pid)
+            command = [*self._command([], months), f"--directory={crashed.folder}", "--unlock"]
             child = Child(command, self._folder / "unlock.log")
-            if self._waited(child) != 0:
-                return f"--unlock: {child.last_words()}"
+            if self._wait_for(child) != 0:
+                return f"--unlock: {child.log_tail()}"
         self._record.unlink(missing_ok=True)
         return ""
 
-    def _why(self, child: Child, months: tuple[str, ...]) -> str:
-        """Return why a run failed: the exposures that did, or its last words."""
+    def _failure_reason(self, child: Child, months: tuple[str, ...]) -> str:
+        """Find the reason of a failed run: the exposures that failed, or the end of its log."""
         try:
             paths = [path for month in months if (path := sheet_path(self.results, month)).is_file()]
             registry = registry_of(self._settings)
             states = [state for path in paths for state in exposure_states(registry, path)]
         except VisqlError as error:
             return str(error)
-        said = failure_summary([state for state in states if state.status != UNFINISHED])
-        return " | ".join(line.strip() for line in said.splitlines()) or child.complaints()
+        summary = complaint([state for state in states if state.status != UNFINISHED])
+        return " | ".join(line.strip() for line in summary.splitlines()) or child.error_lines()
 
     # Waiting
 
@@ -311,29 +314,29 @@ class Watch:
     def _seconds(self) -> float:
         return self._interval if self._interval is not None else 60 * self._settings.watch.interval
 
-    def _waited(self, child: Child) -> int | None:
-        """Wait for a command, or stop it if we are to stop; return its exit code."""
+    def _wait_for(self, child: Child) -> int | None:
+        """Wait for a command, or stop it on a signal; return its exit code."""
         while (code := child.wait(TICK)) is None:
             self._beat()
             if child is not self._fetch:
-                self._mind_fetch()
-            if self._stop.asked:
-                return self._ended(child)
+                self._check_fetch()
+            if self._stop.received:
+                return self._stop_child(child)
         return code
 
-    def _ended(self, child: Child) -> int | None:
-        """Stop a command: gently, then less so; a second wish to stop makes it short."""
-        quick = self._stop.asked > 1
+    def _stop_child(self, child: Child) -> int | None:
+        """Stop a command: gently, then less so; a second signal shortens that."""
+        quick = self._stop.received > 1
         if self._fetch is not None:  # it needs no longer than the other
-            self._fetch.tell(signal.SIGTERM)
-        for number, patience in AT_ONCE if quick else GENTLY:
-            child.tell(number)
-            end = time.monotonic() + patience
-            self._beat(doing=f"stops what it runs, at most {patience:.0f} s")
+            self._fetch.send_signal(signal.SIGTERM)
+        for number, seconds in AT_ONCE if quick else GENTLY:
+            child.send_signal(number)
+            end = time.monotonic() + seconds
+            self._beat(doing=f"stops the running command, in at most {seconds:.0f} s")
             while (code := child.wait(TICK)) is None and time.monotonic() < end:
                 self._beat()
-                if self._stop.asked > 1 and not quick:
-                    return self._ended(child)
+                if self._stop.received > 1 and not quick:
+                    return self._stop_child(child)
             if code is not None:
                 return code
         log.warning("%s: does not stop; killed", child.output.stem)
@@ -341,49 +344,49 @@ class Watch:
         return child.poll()
 
     def _rest(self) -> None:
-        """Wait for the next look; not so long if frames grow or come."""
+        """Wait for the next look; not so long if frames grow or are being fetched."""
         pause = self._seconds
-        if self._looker.growing:
+        if self._watcher.growing:
             pause = min(pause, self._settings.index.growing_age + 1)
         if self._fetch is not None:
             pause = min(pause, _DOWNLOADING)
         end = time.monotonic() + pause
         doing = "fetches frames" if self._fetch is not None else ""
         self._beat(state=FETCHING if doing else WAITING, doing=doing, next_look=utc(time.time() + pause))
-        while not self._stop.asked and time.monotonic() < end:
+        while not self._stop.received and time.monotonic() < end:
             time.sleep(min(TICK, max(end - time.monotonic(), 0.0)))
             self._beat()
-            if self._mind_fetch():
+            if self._check_fetch():
                 return
 
     # Fetching
 
-    def _wants_fetch(self) -> bool:
+    def _fetch_enabled(self) -> bool:
         return self._settings.fetch.source != "none"
 
-    def _fetching(self) -> Child:
+    def _start_fetch(self) -> Child:
         self._fetch_due = time.monotonic() + self._seconds
         self._beat(state=FETCHING, doing="fetches frames")
         config = ["--config", str(self._config)] if self._config is not None else []
         return Child([sys.executable, "-c", _VISQL, "fetch", *config], self._folder / "fetch.log")
 
-    def _mind_fetch(self) -> bool:
-        """Tell whether fetching has ended just now."""
+    def _check_fetch(self) -> bool:
+        """Check whether a fetch has ended just now."""
         if self._fetch is None or (code := self._fetch.poll()) is None:
             return False
         if code == 0:
-            self._well("fetch")
+            self._report_success("fetch")
         else:
-            self._failed("fetch", self._fetch.last_words())
+            self._report_failure("fetch", self._fetch.log_tail())
         self._fetch = None
         return True
 
 
-def _continued(last: Heartbeat | None) -> Heartbeat:
-    """Return the heartbeat of this process, with what the last one knew of runs."""
-    me = Owner.me()
+def _initial_heartbeat(last: Heartbeat | None) -> Heartbeat:
+    """Build the heartbeat of this process, with the times of runs from the last one."""
+    me = Owner.current()
     heart = Heartbeat(user=me.user, machine=me.machine, pid=me.pid, start=me.start)
     if last is None:
         return heart
-    known = ("last_look", "last_success", "last_failure")
-    return replace(heart, **{name: getattr(last, name) for name in known})
+    kept = ("last_look", "last_success", "last_failure")
+    return replace(heart, **{name: getattr(last, name) for name in kept})

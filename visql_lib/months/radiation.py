@@ -16,11 +16,10 @@ from visql_lib.errors import TableError
 from visql_lib.flags import RadiationFlag
 from visql_lib.frames.instrument import Instrument
 from visql_lib.months.quality import start_of_row
-from visql_lib.radiation.particles import KINDS, rates, sensitive_time
-from visql_lib.tables.leak import QUADRANT_RADIATION
+from visql_lib.radiation.particles import KINDS
 from visql_lib.tables.radiation import MONTH_RADIATION
 from visql_lib.tables.sheet import IMPORTED, USABLE, WITHOUT_RAW, SheetRow, read_sheet
-from visql_lib.tables.store import read_meta, read_table
+from visql_lib.tables.store import read_meta
 
 FRAME_TYPES = ("SCIENCE", "DARK")
 _NUMBERS = tuple(f"N_{kind.upper()}" for kind in KINDS)
@@ -155,47 +154,3 @@ def _unknown() -> dict[str, Any]:
     names = [f"{kind.upper()}{end}" for kind in KINDS for end in ("_RATE", "_RATE_ERR", "_EXCESS")]
     blank = dict.fromkeys(("AREA", *names, "LIT_AREA", "LIT_RATE", "LIT_RATE_ERR", *_DARK), math.nan)
     return blank | dict.fromkeys(_NUMBERS, 0)
-
-
-def month_quadrants(sheet: Path, month: Mapping[str, NDArray], instrument: Instrument) -> dict[str, NDArray]:
-    """Add up the particles of every quadrant over the exposures of a month but storms.
-
-    Parameters
-    ----------
-    sheet : Path
-        The exposure sheet; tables of particles are looked for beside it.
-    month : mapping of arrays, shape (n,)
-        MONTH_RADIATION of that sheet.
-    instrument : Instrument
-        Its quadrants and readout time.
-
-    Returns
-    -------
-    dict of arrays
-        The columns of QUADRANT_RADIATION (docs/tables.md); only quadrants in which
-        something could be detected.
-    """
-    avoid = RadiationFlag.STORM | RadiationFlag.NO_TIME | RadiationFlag.NO_DETECTION
-    use = (np.asarray(month["FLAGS"]) & avoid) == 0
-    names, readout_time = [*instrument.quadrants], instrument.detector.readout_time
-    sums = {name: np.zeros(len(names)) for name in ("N_EXPOSURES", "EXPOSURE_TIME", "AREA", *_NUMBERS)}
-    for exposure, exptime in zip(month["EXPOSURE"][use], month["EXPTIME"][use], strict=True):
-        path = sheet.parent / sheet.stem / str(exposure) / f"{exposure}_radiation.parquet"
-        _add(sums, read_table(path), names, sensitive_time(float(exptime), readout_time))
-    seen = np.flatnonzero(sums["N_EXPOSURES"])
-    columns: dict[str, NDArray] = {name: values[seen] for name, values in sums.items()}
-    columns["EXT"] = np.array(names, dtype=np.str_)[seen]
-    counts = {kind: columns[f"N_{kind.upper()}"] for kind in KINDS}
-    columns |= rates(counts, columns["AREA"] * columns["EXPOSURE_TIME"], 1.0)
-    return columns if len(seen) else QUADRANT_RADIATION.empty()
-
-
-def _add(sums: dict[str, NDArray], table: Mapping[str, NDArray], names: list[str], time: float) -> None:
-    order = {name: i for i, name in enumerate(names)}
-    good = (table["FLAGS"] & RadiationFlag.NO_DETECTION) == 0
-    at = np.array([order[str(name)] for name in table["EXT"][good]], dtype=np.intp)
-    sums["N_EXPOSURES"][at] += 1
-    sums["EXPOSURE_TIME"][at] += time
-    sums["AREA"][at] = table["AREA"][good]
-    for name in _NUMBERS:
-        sums[name][at] += table[name][good]

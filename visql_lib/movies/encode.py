@@ -1,4 +1,4 @@
-"""Encode frames as an H.264 movie for browsers, with the encoder of imageio-ffmpeg."""
+"""Frames -> an H.264 movie that browsers play, with the encoder of imageio-ffmpeg."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from visql_lib.movies import VERSION
 from visql_lib.movies.errors import MovieError
 from visql_lib.tables.provenance import sign_mp4
 
-_QUALITY = 20  # constant rate factor of x264; keeps letters sharp
-_SECONDS_BETWEEN_KEYS = 2.0  # for seeking in the movie
+_QUALITY = 20  # x264's constant rate factor: letters stay sharp
+_SECONDS_BETWEEN_KEYS = 2.0  # s; between them one can jump in the movie
 _PLAIN = "-hide_banner -loglevel error -y"
 _BITEXACT = "-fflags +bitexact -flags:v +bitexact"
-_SAID = 600  # last characters of the encoder's output that are reported
+_TAIL = 600  # last characters of the encoder's messages that are quoted
 
 
 def encoder() -> str:
-    """Return the path of the encoder.
+    """Find the encoder.
 
     Raises
     ------
@@ -39,13 +39,15 @@ def encoder() -> str:
         raise MovieError(f"no movie encoder: {error} (install imageio-ffmpeg with its binary)") from error
 
 
-def packed(frames: Iterable[NDArray[np.uint8]], size: tuple[int, int], frames_per_second: float) -> bytes:
-    """Encode part of a movie; the same frames give the same bytes on one machine.
+def encode_piece(
+    frames: Iterable[NDArray[np.uint8]], size: tuple[int, int], frames_per_second: float
+) -> bytes:
+    """Encode a piece of a movie; the same frames give the same bytes on one machine.
 
     Parameters
     ----------
     frames : iterable of arrays of uint8, shape (height, width, 4)
-        Red, green, blue and an unused channel; read one at a time.
+        Red, green, blue, and an unused channel; read one at a time.
     size : (int, int)
         Width and height [px], both even.
     frames_per_second : float
@@ -62,7 +64,7 @@ def packed(frames: Iterable[NDArray[np.uint8]], size: tuple[int, int], frames_pe
     """
     with tempfile.TemporaryFile() as stream:
         shape = (size[1], size[0], 4)
-        _run(_packing(size, frames_per_second), (_raw(frame, shape) for frame in frames), stream)
+        _run(_encoding(size, frames_per_second), (_raw(frame, shape) for frame in frames), stream)
         stream.seek(0)
         return stream.read()
 
@@ -75,13 +77,13 @@ def write_movie(
     Parameters
     ----------
     pieces : iterable of bytes
-        Streams returned by `packed`, at least one.
+        From `encode_piece`, at least one.
     frames_per_second : float
-        The value with which the pieces were made.
+        The one the pieces were encoded for.
     path : Path
         The .mp4; written under a temporary name and renamed.
     inputs : sequence of Path, optional
-        Inputs of the frames, for the provenance of the movie.
+        The tables the frames were drawn from, for the movie's record.
 
     Raises
     ------
@@ -96,7 +98,7 @@ def write_movie(
         sign_mp4(temporary, path, {"movies": VERSION}, inputs)
 
 
-def _packing(size: tuple[int, int], rate: float) -> list[str]:
+def _encoding(size: tuple[int, int], rate: float) -> list[str]:
     width, height = size
     source = f"-f rawvideo -pix_fmt rgb0 -s {width}x{height} -r {rate:g} -i -"
     # Convert RGB to the colours of HDTV and declare them: players assume them at this size.
@@ -123,10 +125,12 @@ def _raw(frame: NDArray[np.uint8], shape: tuple[int, int, int]) -> memoryview:
 
 
 def _run(command: list[str], content: Iterable[bytes | memoryview], output: IO[bytes] | None = None) -> None:
-    """Send the frames to the encoder, one at a time."""
-    with tempfile.TemporaryFile() as said:
+    """Run the encoder on some content, one part after the other."""
+    with tempfile.TemporaryFile() as messages:
         try:
-            process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=output or said, stderr=said)
+            process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=output or messages, stderr=messages
+            )
         except OSError as error:
             raise MovieError(f"{command[0]}: the encoder does not start ({error.strerror})") from error
         fed = False
@@ -138,21 +142,21 @@ def _run(command: list[str], content: Iterable[bytes | memoryview], output: IO[b
                 process.kill()
                 process.wait()
         if (code := process.wait()) != 0 or not whole:
-            raise MovieError(f"the encoder failed (exit code {code}): {_end_of(said)}")
+            raise MovieError(f"the encoder failed (exit code {code}): {_end_of(messages)}")
 
 
 def _feed(process: subprocess.Popen[bytes], content: Iterable[bytes | memoryview]) -> bool:
-    """Write all data to the encoder; return whether it accepted them."""
+    """Write everything to the encoder; return whether it accepted all."""
     assert process.stdin is not None
     try:
         with process.stdin as pipe:
             for part in content:
                 pipe.write(part)
-    except BrokenPipeError:  # it has ended; its output gives the reason
+    except BrokenPipeError:  # it ended; its messages give the reason
         return False
     return True
 
 
-def _end_of(said: IO[bytes]) -> str:
-    said.seek(0)
-    return said.read().decode(errors="replace").strip()[-_SAID:] or "no output"
+def _end_of(messages: IO[bytes]) -> str:
+    messages.seek(0)
+    return messages.read().decode(errors="replace").strip()[-_TAIL:] or "without a message"

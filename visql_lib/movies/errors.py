@@ -1,4 +1,4 @@
-"""Errors of movies."""
+"""The errors of movies."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Select the frames of a movie, and cache its encoded days.
+"""The frames of a movie, and the cache of encoded days.
 
-The encoded frames of a day are cached under the name of the day and a digest of their
-inputs, so that only new or changed days are drawn.
+The frames of a day are kept encoded, under the name of the day and a digest of all
+their inputs, so that for a longer month only new days are drawn.
 """
 
 from __future__ import annotations
@@ -24,8 +24,7 @@ from visql_lib.atomic import atomic_path
 from visql_lib.config.load import digest
 from visql_lib.errors import TableError
 from visql_lib.months.quality import start_of_row
-from visql_lib.movies import VERSION
-from visql_lib.movies.encode import packed
+from visql_lib.movies.encode import encode_piece
 from visql_lib.pictures.movie import HOURS, FrameFacts, MovieCanvas, even_size
 from visql_lib.tables.provenance import checksum_of, new_hash
 from visql_lib.tables.sheet import USABLE, WITHOUT_RAW, SheetRow, read_sheet
@@ -41,7 +40,7 @@ _ANGLE_COLUMNS = ("EXPOSURE", "SAA", "ALPHA", "ANGLE_SOURCE", "GOES_FLUX")
 
 @dataclass(frozen=True)
 class MovieExposure:
-    """An exposure of a movie: the values shown, its maps, and its sheet."""
+    """An exposure of a movie: the facts its frame shows, its maps, and its sheet."""
 
     facts: FrameFacts
     maps: Path
@@ -54,14 +53,14 @@ def movie_exposures(
     readout: float = 0.0,
     last_days: float | None = None,
 ) -> list[MovieExposure]:
-    """Return the SCIENCE and DARK exposures that have maps of particles, in order of time.
+    """Find the SCIENCE and DARK exposures that have maps of particles, in order of time.
 
     Parameters
     ----------
     sheets : sequence of Path
         Exposure sheets; the maps are in the folders next to each.
     angles : sequence of mappings, optional
-        Tables ANGLES; their values take precedence over the sheets.
+        Tables ANGLES; their angles count more than those of the sheets.
     readout : float, optional
         Readout time of the instrument [s].
     last_days : float, optional
@@ -77,8 +76,8 @@ def movie_exposures(
     for sheet in sheets:
         for row in read_sheet(sheet):
             maps = sheet.parent / sheet.stem / row.exposure / f"{row.exposure}{MAPS_ENDING}"
-            wanted = row.frame_type in FRAME_TYPES and row.status in (*USABLE, *WITHOUT_RAW)
-            if wanted and maps.is_file():
+            selected = row.frame_type in FRAME_TYPES and row.status in (*USABLE, *WITHOUT_RAW)
+            if selected and maps.is_file():
                 facts = _facts(row, known.get(row.exposure, {}), readout)
                 found.append(MovieExposure(facts, maps, sheet.stem))
     # NaT sorts last, also as text: exposures without a time come last.
@@ -87,7 +86,7 @@ def movie_exposures(
 
 
 def _last(exposures: list[MovieExposure], days: float) -> list[MovieExposure]:
-    """Select the last days before the newest exposure, ignoring dates in the future."""
+    """Select the last days before the newest exposure; dates in the future are ignored."""
     latest = np.datetime64("now") + np.timedelta64(1, "D")
     dated = [e for e in exposures if e.facts.date_obs <= latest]  # NaT is not
     if not dated:
@@ -147,7 +146,7 @@ class GoesDays:
         self._days.sort(key=lambda day: day["TIME"][0])
 
     def around(self, start: np.datetime64, hours: float) -> dict[str, NDArray] | None:
-        """Return the samples within `hours` of a time, in order; None if there are none."""
+        """Select the samples within `hours` of a time, in order; None if there are none."""
         if np.isnat(start):
             return None
         span = np.timedelta64(round(hours * 3600e6), "us")
@@ -165,7 +164,7 @@ class GoesDays:
 class Pieces:
     """Cache of a kind of movie: one encoded part per day (UTC).
 
-    A longer month only draws and encodes the days that are new, or have changed.
+    For a longer month only the days that are new or have changed are drawn and encoded.
 
     Parameters
     ----------
@@ -190,16 +189,16 @@ class Pieces:
 
     @cached_property
     def canvas(self) -> MovieCanvas:
-        """The drawing object, made when the first frame must be drawn."""
+        """The canvas for drawing; created for the first new frame."""
         return MovieCanvas(self.kind, self.size[0], self.hours)
 
     @contextmanager
     def locked(self, exposures: Sequence[MovieExposure]) -> Iterator[None]:
-        """Lock out other movies of the same months, which use the same parts."""
+        """Lock out other movies of the same months, which make and remove the same pieces."""
         from filelock import FileLock
 
         with ExitStack() as locks:
-            # In a fixed order, to avoid deadlocks.
+            # In order, against deadlocks.
             for sheet in sorted({exposure.sheet for exposure in exposures}):
                 (self.folder / sheet).mkdir(parents=True, exist_ok=True)
                 locks.enter_context(FileLock(self.folder / sheet / ".lock"))
@@ -233,7 +232,7 @@ class Pieces:
             piece = _read(path)
             if piece is None:
                 frames = _counted((self._draw(e, series) for e, series in members), on_frame)
-                piece = packed(frames, self.size, self.rate)
+                piece = encode_piece(frames, self.size, self.rate)
                 self.drawn += len(members)
                 _write(path, piece)
             else:
@@ -243,14 +242,14 @@ class Pieces:
             yield piece
 
     def remove_others(self, sheet: str) -> None:
-        """Remove cached parts of a sheet that no movie uses."""
+        """Remove the pieces of a sheet that belong to no movie made here."""
         for path in (self.folder / sheet).iterdir():
             if path.is_file() and path not in self._made and not path.name.startswith("."):
                 path.unlink(missing_ok=True)
                 self.removed += 1
 
     def _digest(self, exposure: MovieExposure, series: Mapping[str, NDArray] | None) -> str:
-        """Return a key that changes with any input of the frame."""
+        """Compute a digest of all inputs of a frame."""
         maps = checksum_of(exposure.maps)
         ledger.read(exposure.maps, maps)
         inputs = hashlib.sha256(maps.encode())
@@ -271,7 +270,7 @@ class Pieces:
 
 
 def _day(start: np.datetime64) -> str:
-    """Return the day (UTC) of an exposure, as used in names of parts."""
+    """Format the day (UTC) of an exposure for the name of a piece."""
     return "undated" if np.isnat(start) else str(start.astype("datetime64[D]"))
 
 
@@ -284,18 +283,18 @@ def _counted(
 
 
 def _write(path: Path, piece: bytes) -> None:
-    """Write a part to the cache, after its checksum."""
+    """Write a piece, with a checksum before it."""
     with atomic_path(path) as temporary:
         temporary.write_bytes(new_hash(piece).digest() + piece)
 
 
 def _read(path: Path) -> bytes | None:
-    """Return a part from the cache; None if it is missing or damaged."""
+    """Read a piece; None if there is none, or it is damaged."""
     if not path.is_file():
         return None
     content = path.read_bytes()
     length = new_hash().digest_size
     if new_hash(content[length:]).digest() != content[:length]:
-        log.warning("%s: is damaged and is remade", path)
+        log.warning("%s: is damaged; encoded again", path)
         return None
     return content[length:]

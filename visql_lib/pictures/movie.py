@@ -21,7 +21,7 @@ from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from visql_lib.pictures import style
-from visql_lib.pictures.movie_bins import Bins
+from visql_lib.pictures.movie_bins import BinImage
 from visql_lib.pictures.movie_goes import HOURS, GoesPanel, words_in
 from visql_lib.pictures.movie_text import Words
 from visql_lib.pictures.radiation import LOOKS as PARTICLES
@@ -170,7 +170,7 @@ class MapPanel:
         self.axes.set_title(self.look.heading, loc="left")
         if name == "rf":
             style.log_ticks(self.axes.yaxis, y0, y1)
-        self.bins = Bins(self.axes, LogNorm(*self.look.counts), style.COUNTS)
+        self.bins = BinImage(self.axes, LogNorm(*self.look.counts), style.COUNTS)
         style.colour_bar(figure, self.bins.colours, bar, self.look.bar, extend="both")
         corner = (self.axes.get_position().x1, self.axes.get_position().y1 + 0.008)
         self.number = Words(figure, corner, 11, "rs")

@@ -11,7 +11,7 @@ from matplotlib.colors import Colormap, Normalize
 from numpy.typing import NDArray
 
 
-class Bins(Artist):
+class BinImage(Artist):
     """Bins of a map, drawn as they are: each pixel shows the bin its centre lies in.
 
     Matplotlib's own pictures take ten times as long: it works on pixels, this on bins.

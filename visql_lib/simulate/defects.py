@@ -1,4 +1,4 @@
-"""What is wrong with a detector: hot pixels and columns, and the levels of its lines."""
+"""Defects of a detector: hot pixels and columns, and the levels of its lines."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class HotPixels(NamedTuple):
 
 
 def hot_pixels(layout: QuadrantLayout, options: DetectorOptions, seed: int, number: int) -> HotPixels:
-    """Return the hot pixels of a quadrant, the same for all frames of one seed.
+    """Draw the hot pixels of a quadrant, the same for all frames of one seed.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ def hot_pixels(layout: QuadrantLayout, options: DetectorOptions, seed: int, numb
 
 
 def hot_columns(options: DetectorOptions, instrument: Instrument) -> dict[str, list[int]]:
-    """Return the hot columns by quadrant, one-based in the full array.
+    """Sort the hot columns by quadrant, one-based in the full array.
 
     Raises
     ------
@@ -88,7 +88,7 @@ def add_defects(
 def line_levels(
     layout: QuadrantLayout, options: DetectorOptions, seed: int, number: int, rng: np.random.Generator
 ) -> tuple[NDArray, NDArray] | None:
-    """Return levels of the rows and columns of a quadrant's full array [ADU], None if all have one level.
+    """Draw levels of the rows and columns of a quadrant's full array [ADU], None if all have one level.
 
     Those of the columns are the same for all frames of one seed; `rng` gives those of the rows.
     """

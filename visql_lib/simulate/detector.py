@@ -1,4 +1,4 @@
-"""From the light that falls on a quadrant to the numbers its electronics write."""
+"""From the light that falls on a quadrant to the numbers that are read out."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from visql_lib.frames.layout import QuadrantLayout
 
 @dataclass(frozen=True)
 class Electronics:
-    """What one quadrant's electronics do to a signal."""
+    """Gain, noise and bias of one quadrant's electronics."""
 
     gain_factor: float  # flux of gain factor 1 over flux of this quadrant
     gain: float  # electron/ADU
@@ -24,7 +24,7 @@ class Electronics:
 def electronics(
     instrument: Instrument, layout: QuadrantLayout, seed: int, bias_scatter: float
 ) -> Electronics:
-    """Return the electronics of a quadrant; its bias level depends on `seed` only."""
+    """Draw the electronics of a quadrant; its bias level depends on `seed` only."""
     number = list(instrument.quadrants).index(layout.name)
     rng = np.random.default_rng([seed, 3, number])
     factors = next(iter(instrument.gain_models.values()), {})

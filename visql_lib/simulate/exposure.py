@@ -34,7 +34,7 @@ _MARGIN = 0.02  # deg around the quadrants where stars are still drawn: their wi
 
 @dataclass(frozen=True)
 class Truth:
-    """What is in a simulated frame. Columns as in `visql_lib.tables.truth`."""
+    """The truth of a simulated frame. Columns as in `visql_lib.tables.truth`."""
 
     stars: Columns
     quadrants: Columns
@@ -43,7 +43,7 @@ class Truth:
 
 
 class SimulatedExposure:
-    """One exposure, made quadrant by quadrant.
+    """One exposure, simulated quadrant by quadrant.
 
     Parameters
     ----------
@@ -81,14 +81,14 @@ class SimulatedExposure:
             raise SimulationError(f"blank: no keyword {', '.join(unknown)}; there are {', '.join(header)}")
 
     def _chosen(self) -> tuple[QuadrantLayout, ...]:
-        wanted = self.options.ccds or self.instrument.ccds
-        unknown = sorted(set(wanted) - set(self.instrument.ccds))
+        chosen = self.options.ccds or self.instrument.ccds
+        unknown = sorted(set(chosen) - set(self.instrument.ccds))
         if unknown:
             raise SimulationError(
                 f"{self.instrument.name} has no CCD {', '.join(unknown)}; "
                 f"it has {self.instrument.ccds[0]} to {self.instrument.ccds[-1]}"
             )
-        layouts = [q for q in self.instrument.quadrants.values() if q.ccd in wanted]
+        layouts = [q for q in self.instrument.quadrants.values() if q.ccd in chosen]
         if self.options.shuffle:
             self._rng(5).shuffle(layouts)
         return tuple(layouts)
@@ -102,7 +102,7 @@ class SimulatedExposure:
         return list(self.instrument.quadrants).index(layout.name)
 
     def electronics(self, layout: QuadrantLayout) -> Electronics:
-        """Return gain, noise and bias level of a quadrant."""
+        """Draw gain, noise and bias level of a quadrant."""
         return electronics(self.instrument, layout, self.options.seed, self.options.detector.bias_scatter)
 
     @cached_property
@@ -143,7 +143,7 @@ class SimulatedExposure:
         return galaxy_library(self.psf, float(x), float(y), self.options.seed)
 
     def signal(self, layout: QuadrantLayout) -> tuple[NDArray, int]:
-        """Return the expected signal of an image section [ADU above bias], and its number of particles."""
+        """Compute the expected signal of an image section [ADU above bias], and its number of particles."""
         rows = layout.image_rows.stop - layout.image_rows.start
         columns = layout.image_columns.stop - layout.image_columns.start
         number = self._number(layout)
@@ -199,7 +199,7 @@ class SimulatedExposure:
         return n
 
     def pixels(self, layout: QuadrantLayout) -> tuple[NDArray, int, NDArray]:
-        """Return the full array of a quadrant [ADU, uint16], its number of particles, and the saturated
+        """Simulate the full array of a quadrant [ADU, uint16], its number of particles, and the saturated
         pixels of its image section."""
         signal, n = self.signal(layout)
         rng = self._rng(2, self._number(layout)) if self.options.detector.noise else None
@@ -210,7 +210,7 @@ class SimulatedExposure:
         return pixels, n, pixels[layout.image_rows, layout.image_columns] >= full_scale
 
     def detector_truth(self) -> dict[str, Any]:
-        """Return what is wrong with the chosen quadrants, and what a FLAT holds.
+        """List the defects of the chosen quadrants, and the levels of a FLAT.
 
         ``hot_pixels``: quadrant, one-based x and y in the full array, rate [ADU/s];
         ``hot_columns``: quadrant, one-based column; ``flat``: mean light of the
@@ -232,7 +232,7 @@ class SimulatedExposure:
         return {"hot_pixels": hot, "hot_columns": columns, "flat": flat}
 
     def header(self) -> dict[str, Any]:
-        """Return the primary header; blank keywords are None."""
+        """Build the primary header; blank keywords are None."""
         o = self.options
         img_t1, img_t2 = image_types(o, self.instrument, self.exptime)
         values: dict[str, Any] = {
@@ -254,7 +254,7 @@ class SimulatedExposure:
 
 
 def simulate_exposure(options: ExposureOptions, instrument: Instrument, path: Path) -> Truth:
-    """Write one raw exposure and return what is in it.
+    """Write one raw exposure and return its truth.
 
     One quadrant is in memory at a time. The file is written under the name
     given: give a temporary one and rename it.
@@ -283,7 +283,7 @@ def simulate_exposure(options: ExposureOptions, instrument: Instrument, path: Pa
 
 
 def ccd_shifts(instrument: Instrument, seed: int) -> dict[str, tuple[float, float]]:
-    """Return how far each CCD stands from its nominal place [deg], the same for all exposures of a seed."""
+    """Draw the shift of each CCD from its nominal place [deg], the same for all exposures of a seed."""
     rng = np.random.default_rng([seed, 6])
     scatter = instrument.simulation.ccd_shift * instrument.geometry.scale
     shifts = scatter * rng.standard_normal((len(instrument.ccds), 2))
@@ -292,7 +292,7 @@ def ccd_shifts(instrument: Instrument, seed: int) -> dict[str, tuple[float, floa
 
 @lru_cache(maxsize=4)
 def galaxy_library(psf: PsfModel, x_world: float, y_world: float, seed: int) -> GalaxyLibrary:
-    """Return galaxies convolved with the PSF of one place; see `GalaxyLibrary`."""
+    """Draw galaxies convolved with the PSF of one place; see `GalaxyLibrary`."""
     return GalaxyLibrary(psf, x_world, y_world, seed)
 
 
@@ -305,7 +305,7 @@ def _corners(layout: QuadrantLayout) -> list[tuple[float, float]]:
 def _box_pixels(
     box: tuple[float, float, float, float], layout: QuadrantLayout
 ) -> tuple[float, float, float, float]:
-    """Return a focal-plane box [deg] in zero-based pixels of a quadrant's image section."""
+    """Convert a focal-plane box [deg] to zero-based pixels of a quadrant's image section."""
     x0, y0 = layout.wcs.to_pixel(box[0], box[1])
     x1, y1 = layout.wcs.to_pixel(box[2], box[3])
     ox, oy = layout.origin
@@ -313,7 +313,7 @@ def _box_pixels(
 
 
 def _stars_within(exposure: SimulatedExposure, layout: QuadrantLayout, saturated: NDArray) -> Columns:
-    """Return the truth of the stars whose centres lie on the image section of a quadrant."""
+    """Select the truth of the stars whose centres lie on the image section of a quadrant."""
     stars = exposure.stars
     world = exposure.geometry.nominal(layout.ccd, stars["X"], stars["Y"])
     x, y = layout.wcs.to_pixel(*world)

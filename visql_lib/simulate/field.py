@@ -27,7 +27,7 @@ Columns = dict[str, NDArray]
 def star_field(
     seed: int, ra: float, dec: float, radius: float, density: float = 1.0, faintest: float = 25.0
 ) -> Columns:
-    """Return the stars around a position.
+    """Draw the stars around a position.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ def star_field(
 
 
 def galaxy_field(seed: int, ra: float, dec: float, radius: float, density: float = 1.0) -> Columns:
-    """Return the galaxies around a position; parameters as for `star_field`.
+    """Draw the galaxies around a position; parameters as for `star_field`.
 
     Returns
     -------

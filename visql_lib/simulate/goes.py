@@ -42,12 +42,12 @@ _SECOND_FLAGS = {"good_data": (65535, 0)} | {n: (1 << i, 1 << i) for i, n in enu
 
 
 def flux_of_class(text: str) -> float:
-    """Return the XRSB flux [W/m2] of a flare's class, such as ``M5.3``.
+    """Compute the XRSB flux [W/m2] of a flare's class, such as ``M5.3``.
 
     Raises
     ------
     SimulationError
-        If it is none.
+        If it is not a class.
     """
     try:
         return _CLASSES[text[:1].upper()] * float(text[1:] or 1)
@@ -67,7 +67,7 @@ class Flare:
 
 @dataclass(frozen=True)
 class GoesDay:
-    """What a satellite sees on one day. Spans are from, to [h since the day began].
+    """The X-ray flux that a satellite measures on one day. Spans are from, to [h since the day began].
 
     Attributes
     ----------
@@ -123,97 +123,99 @@ class GoesDay:
         return f"goes{self.satellite:02d}/l2/data/{product}/{self.day:%Y}/{self.day:%m}"
 
 
-def fluxes(what: GoesDay) -> tuple[NDArray[np.floating], NDArray[np.floating], NDArray[np.floating]]:
-    """Return the true seconds since the day began, XRSA and XRSB [W/m2], of all samples of a day.
+def fluxes(options: GoesDay) -> tuple[NDArray[np.floating], NDArray[np.floating], NDArray[np.floating]]:
+    """Compute the true seconds since the day began, XRSA and XRSB [W/m2], of all samples of a day.
 
     The ratio of the channels rises with the flux, as hotter flares have harder
     spectra: XRSA = XRSB/10 (XRSB / 1e-5 W/m2)^0.4.
     """
-    seconds = np.arange(0, 86400, what.cadence, dtype=float)
-    knots = np.r_[_knots(what, 0), _knots(what, 1)[0]]  # so that days join
-    xrsb = what.quiet * np.exp(np.interp(seconds / 3600, np.arange(25), knots))
-    for flare in what.flares:
+    seconds = np.arange(0, 86400, options.cadence, dtype=float)
+    knots = np.r_[_knots(options, 0), _knots(options, 1)[0]]  # so that days join
+    xrsb = options.quiet * np.exp(np.interp(seconds / 3600, np.arange(25), knots))
+    for flare in options.flares:
         since = seconds - 3600 * flare.peak
         rising = np.exp(-0.5 * (np.minimum(since, 0) / flare.rise) ** 2)
         xrsb += flux_of_class(flare.size) * rising * np.exp(-np.maximum(since, 0) / flare.decay)
     return seconds, 0.1 * xrsb * (xrsb / 1e-5) ** 0.4, xrsb
 
 
-def _knots(what: GoesDay, later: int) -> NDArray[np.floating]:
-    """Return the logarithm of the quiet Sun's factor at every full hour of this day, or of a later one."""
-    return np.random.default_rng((what.seed, what.day.toordinal() + later)).normal(0.0, 0.15, 24)
+def _knots(options: GoesDay, later: int) -> NDArray[np.floating]:
+    """Draw the logarithm of the quiet Sun's factor at every full hour of this day, or of a later one."""
+    return np.random.default_rng((options.seed, options.day.toordinal() + later)).normal(0.0, 0.15, 24)
 
 
-def write_goes_day(what: GoesDay, root: Path) -> Path:
+def write_goes_day(options: GoesDay, root: Path) -> Path:
     """Write a day in the satellite's own format; return the file.
 
     Parameters
     ----------
-    what : GoesDay
+    options : GoesDay
     root : Path
-        The file goes into ``what.folder`` below it, as on the server.
+        The file goes into ``options.folder`` below it, as on the server.
     """
-    seconds, xrsa, xrsb = fluxes(what)
+    seconds, xrsa, xrsb = fluxes(options)
     hour = seconds / 3600
-    kept = ~_in(hour, what.gaps)
-    filled = _in(hour, what.fills)[kept]
-    flags = _flags(what, hour, xrsb)[kept]
+    kept = ~_in(hour, options.gaps)
+    filled = _in(hour, options.fills)[kept]
+    flags = _flags(options, hour, xrsb)[kept]
     values = {"xrsa": xrsa[kept], "xrsb": xrsb[kept]}
-    path = root / what.folder / what.name
+    path = root / options.folder / options.name
     path.parent.mkdir(parents=True, exist_ok=True)
     with netcdf(path, "w", format="NETCDF4") as file:
-        file.setncatts(_attributes(what))
+        file.setncatts(_attributes(options))
         file.createDimension("time", int(kept.sum()))
-        _write_time(file, what, seconds[kept])
+        _write_time(file, options, seconds[kept])
         for name, flux in values.items():
-            _write_channel(file, what, name, np.where(filled, FILL, flux), flags)
+            _write_channel(file, options, name, np.where(filled, FILL, flux), flags)
     return path
 
 
 def _in(hour: NDArray, spans: Spans) -> NDArray[np.bool_]:
-    """Tell which samples lie in any of the spans."""
+    """Find the samples that lie in any of the spans."""
     return np.any([np.zeros(hour.shape, bool), *((hour >= a) & (hour < b) for a, b in spans)], axis=0)
 
 
-def _flags(what: GoesDay, hour: NDArray, xrsb: NDArray) -> NDArray:
-    """Return the flag of each sample; electrons disturb most quiet minutes, which stay good."""
-    bad, eclipse, filled = (_in(hour, spans) for spans in (what.bad, what.eclipse, what.fills))
-    if what.cadence == 60:
-        generator = np.random.default_rng((what.seed, what.day.toordinal(), 1))
-        electrons = (xrsb < 2 * what.quiet) & (generator.random(len(hour)) < 0.9)
+def _flags(options: GoesDay, hour: NDArray, xrsb: NDArray) -> NDArray:
+    """Set the flag of each sample; electrons disturb most quiet minutes, which stay good."""
+    bad, eclipse, filled = (_in(hour, spans) for spans in (options.bad, options.eclipse, options.fills))
+    if options.cadence == 60:
+        generator = np.random.default_rng((options.seed, options.day.toordinal(), 1))
+        electrons = (xrsb < 2 * options.quiet) & (generator.random(len(hour)) < 0.9)
         flags = _ECLIPSE * eclipse | _BAD * (bad | filled) | _ELECTRONS * electrons
         return flags.astype(np.uint8)
     return (_ECLIPSE * eclipse | _BAD * bad | _MISSING * filled).astype(np.uint16)
 
 
-def _attributes(what: GoesDay) -> dict[str, Any]:
-    start = np.datetime64(what.day, "ms")
-    minute = what.cadence == 60
+def _attributes(options: GoesDay) -> dict[str, Any]:
+    start = np.datetime64(options.day, "ms")
+    minute = options.cadence == 60
     return {
         "title": "L2 XRS 1 minute average" if minute else "L2 XRS 1 second fluxes",
         "institution": "simulated",
         "source": "VISQL simulator",
         "instrument": "GOES R Series Extreme Ultraviolet Sensor and X-ray Irradiance Sensors (EXIS)",
-        "platform": f"g{what.satellite:02d}",
-        "id": what.name,
+        "platform": f"g{options.satellite:02d}",
+        "id": options.name,
         "processing_level": "Level 2",
         "time_coverage_resolution": "PT1M" if minute else "PT1S",
         "time_coverage_start": f"{start}Z",
         "time_coverage_end": f"{start + np.timedelta64(1, 'D')}Z",
-        "algorithm_version": ".".join(map(str, what.version)),
+        "algorithm_version": ".".join(map(str, options.version)),
     }
 
 
-def _write_time(file: netCDF4.Dataset, what: GoesDay, seconds: NDArray) -> None:
+def _write_time(file: netCDF4.Dataset, options: GoesDay, seconds: NDArray) -> None:
     time = file.createVariable("time", "f8", ("time",), zlib=True, fill_value=float(FILL))
     time.long_name = "Record start time, neglecting leap seconds."
     time.units = "seconds since 2000-01-01T12:00:00"
     time.calendar = "proleptic_gregorian"
-    time[:] = seconds + (np.datetime64(what.day, "us") - EPOCH) / np.timedelta64(1, "s")
+    time[:] = seconds + (np.datetime64(options.day, "us") - EPOCH) / np.timedelta64(1, "s")
 
 
-def _write_channel(file: netCDF4.Dataset, what: GoesDay, name: str, values: NDArray, flags: NDArray) -> None:
-    flag_name = f"{name}_flag" if what.cadence == 60 else f"{name}_flags"
+def _write_channel(
+    file: netCDF4.Dataset, options: GoesDay, name: str, values: NDArray, flags: NDArray
+) -> None:
+    flag_name = f"{name}_flag" if options.cadence == 60 else f"{name}_flags"
     flux = file.createVariable(f"{name}_flux", "f4", ("time",), zlib=True, fill_value=FILL)
     flux.long_name = f"{name.upper()} flux."
     flux.units = "W/m2"
@@ -221,7 +223,7 @@ def _write_channel(file: netCDF4.Dataset, what: GoesDay, name: str, values: NDAr
     flux.ancillary_variables = flag_name
     flux.set_auto_mask(False)
     flux[:] = values.astype(np.float32)
-    meanings = _MINUTE_FLAGS if what.cadence == 60 else _SECOND_FLAGS
+    meanings = _MINUTE_FLAGS if options.cadence == 60 else _SECOND_FLAGS
     kind = flags.dtype
     flag = file.createVariable(
         flag_name, kind, ("time",), zlib=True, fill_value=kind.type(np.iinfo(kind).max)

@@ -1,4 +1,4 @@
-"""What calibration frames hold instead of sky: lamp light and injected charge."""
+"""The signal of calibration frames: lamp light and injected charge."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def flat_signal(
 
 
 def lamp_light(layout: QuadrantLayout, options: DetectorOptions) -> NDArray:
-    """Return the light of the lamp over the image section, 1 in the middle of the focal plane."""
+    """Compute the light of the lamp over the image section, 1 in the middle of the focal plane."""
     columns, rows = layout.image_columns, layout.image_rows
     x, y = layout.wcs.to_world(
         np.arange(columns.start, columns.stop) + 1, np.arange(rows.start, rows.stop) + 1

@@ -61,7 +61,7 @@ class PsfModel:
     def image(
         self, x_world: float, y_world: float, phase: tuple[float, float] = (0.0, 0.0), half: int = 16
     ) -> NDArray:
-        """Return the noise-free image of a star of unit flux.
+        """Compute the noise-free image of a star of unit flux.
 
         Parameters
         ----------
@@ -87,7 +87,7 @@ class PsfModel:
         return image
 
     def profile(self, radius: int) -> float:
-        """Return the brightest value of a star of unit flux on a square's sides, `radius` px from it."""
+        """Compute the brightest value of a star of unit flux on a square's sides, `radius` px from it."""
         if radius <= _BLEND[0]:
             image = self._central_core(radius)
             return float(max(image[0].max(), image[:, 0].max(), image[-1].max(), image[:, -1].max()))
@@ -95,7 +95,7 @@ class PsfModel:
         return float(self._all_wings[middle - radius, middle - radius : middle + radius + 1].max())
 
     def node_profile(self, x_world: float, y_world: float) -> Any:
-        """Return the PSF of the node nearest to a position, pixel included, as a GalSim profile."""
+        """Build the PSF of the node nearest to a position, pixel included, as a GalSim profile."""
         import galsim
 
         core = self._draw(*(int(np.rint(w / NODE_STEP)) for w in (x_world, y_world)))
@@ -119,11 +119,11 @@ class PsfModel:
         return wings
 
     def _central_core(self, half: int) -> NDArray:
-        """Return the core of the central node alone, star in the middle of a pixel."""
+        """Compute the core of the central node alone, star in the middle of a pixel."""
         return _sample(self._spline(0, 0)[_centre(2 * OVERSAMPLING * CORE_HALF, _reach(half))], (0, 0), half)
 
     def _coefficients(self, x_world: float, y_world: float, half: int) -> NDArray:
-        """Return spline coefficients of the core at a position: bilinear between the four nodes."""
+        """Interpolate spline coefficients of the core at a position: bilinear between the four nodes."""
         u, v = x_world / NODE_STEP, y_world / NODE_STEP
         i, j = int(np.floor(u)), int(np.floor(v))
         a, b = np.float32(u - i), np.float32(v - j)
@@ -200,7 +200,7 @@ def _model(facts: SimulationFacts, scale: float, jitter: float, defocus: float) 
 
 
 def psf_model(instrument: Instrument, jitter: float = 0.0, defocus: float = 0.0) -> PsfModel:
-    """Return the PSF of an instrument, shared by the exposures of a process; see `PsfModel`."""
+    """Build the PSF of an instrument, shared by the exposures of a process; see `PsfModel`."""
     return _model(instrument.simulation, instrument.geometry.pixel_scale, jitter, defocus)
 
 
@@ -223,7 +223,7 @@ def _sample(coefficients: NDArray, phase: tuple[float, float], half: int) -> NDA
 
 
 def _cubic_weights(t: float) -> tuple[float, float, float, float]:
-    """Return the four weights of a cubic B-spline at fraction `t` of a step."""
+    """Compute the four weights of a cubic B-spline at fraction `t` of a step."""
     return (
         (1 - t) ** 3 / 6,
         (3 * t**3 - 6 * t**2 + 4) / 6,
@@ -250,6 +250,6 @@ def _radii(half: int) -> NDArray:
 
 
 def _centre(size: int, half: int) -> tuple[slice, slice]:
-    """Return the slices that cut 2 half + 1 pixels from the middle of size + 1 pixels."""
+    """Compute the slices that cut 2 half + 1 pixels from the middle of size + 1 pixels."""
     cut = slice(size // 2 - half, size // 2 + half + 1)
     return cut, cut

@@ -9,19 +9,19 @@ from visql_lib.frames.instrument import Instrument
 
 
 def gaia_flux(g: ArrayLike) -> NDArray:
-    """Return Gf = 10^(-0.4 (G - 30)) / 1.5 (docs/measurements.md, section 4)."""
+    """Compute Gf = 10^(-0.4 (G - 30)) / 1.5 (docs/measurements.md, section 4)."""
     return np.asarray(10 ** (-0.4 * (np.asarray(g, dtype=float) - 30)) / 1.5)
 
 
 def colour_ratio(bp_rp: ArrayLike, instrument: Instrument) -> NDArray:
-    """Return V/Gf without ice: ln of the ratio is the quadratic of BP-RP [mag] through the quoted three."""
+    """Compute V/Gf without ice: ln of the ratio is the quadratic of BP-RP [mag] through the quoted three."""
     facts = instrument.simulation
     relation = np.polyfit(facts.flux_ratio_colours, np.log(facts.flux_ratios), 2)
     return np.asarray(np.exp(np.polyval(relation, np.asarray(bp_rp, dtype=float))))
 
 
 def ice_loss(bp_rp: ArrayLike, instrument: Instrument, ice: float, slope: float) -> NDArray:
-    """Return the fraction of the flux that ice leaves.
+    """Compute the fraction of the flux that is left by ice.
 
     Parameters
     ----------
@@ -47,6 +47,6 @@ def expected_flux(
     ice: float = 0.0,
     slope: float = 0.0,
 ) -> NDArray:
-    """Return the flux [ADU] of stars after `exptime` [s] in a quadrant of gain factor 1."""
+    """Compute the flux [ADU] of stars after `exptime` [s] in a quadrant of gain factor 1."""
     v = gaia_flux(g) * colour_ratio(bp_rp, instrument) * ice_loss(bp_rp, instrument, ice, slope)
     return np.asarray(v * exptime / instrument.photometry.reference_exptime)

@@ -1,4 +1,4 @@
-"""What to simulate: a plan of exposures, checked like every other setting."""
+"""The plan of a simulation: exposures and their options, checked like every other setting."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TYPES = ("long", "short", "DARK", "FLAT", "BIAS", "CHARGE")
 
 
 class SkyOptions(Section):
-    """What the sky holds."""
+    """Options of the sky."""
 
     stars: float = setting(1.0, None, "Density of stars, in units of the modelled field.", ge=0)
     galaxies: float = setting(1.0, None, "Density of galaxies, in units of the modelled field.", ge=0)
@@ -33,7 +33,7 @@ class SkyOptions(Section):
 
 
 class OpticsOptions(Section):
-    """What is wrong with the telescope."""
+    """Defects of the telescope."""
 
     jitter: float = setting(0.0, "px", "Gaussian added to the PSF.", ge=0, le=5)
     defocus: float = setting(0.0, "nm", "Defocus added to the wavefront.")
@@ -52,7 +52,7 @@ class RadiationOptions(Section):
 
 
 class DetectorOptions(Section):
-    """What the detectors do."""
+    """Options of the detectors."""
 
     noise: bool = setting(True, None, "Photon and read noise.")
     bias_scatter: float = setting(0.5, "adu", "Scatter of the quadrants' bias levels.", ge=0)
@@ -84,7 +84,7 @@ class DetectorOptions(Section):
 
 
 class DamageOptions(Section):
-    """How to break a frame on purpose."""
+    """Damages to a frame, on purpose."""
 
     truncate: float | None = setting(None, None, "Keep only this fraction of the file.", gt=0, lt=1)
     drop: tuple[str, ...] = setting((), None, "Quadrants to leave out.")
@@ -143,7 +143,7 @@ class ExposureOptions(Section):
         return self.type in ("long", "short")
 
 
-class Plan(Section):
+class SimulationPlan(Section):
     """Exposures to simulate: options common to all, and a list of exposures that may change them."""
 
     instrument: str | None = setting(None, None, "Instrument; default: the one of the settings.")
@@ -162,7 +162,7 @@ def exposures_of(plan: Mapping[str, Any], source: str) -> list[ExposureOptions]:
     SimulationError
         If two exposures would have the same name.
     """
-    checked = validated(Plan, plan, source)
+    checked = validated(SimulationPlan, plan, source)
     exposures = [
         validated(ExposureOptions, _merged(checked.common, own), f"{source}: exposure {number}")
         for number, own in enumerate(checked.exposures, start=1)
@@ -185,7 +185,7 @@ def _merged(common: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]
 
 
 def exposure_time(options: ExposureOptions, instrument: Instrument) -> float:
-    """Return the exposure time [s]: as asked, or what the type implies."""
+    """Determine the exposure time [s]: the given one, or that of the type."""
     if options.exptime is not None:
         return options.exptime
     if options.type in instrument.exposure_classes:
@@ -198,17 +198,17 @@ def exposure_time(options: ExposureOptions, instrument: Instrument) -> float:
 
 
 def image_types(options: ExposureOptions, instrument: Instrument, exptime: float) -> tuple[str, str]:
-    """Return IMG_T1, IMG_T2 from which the instrument recognises this type of frame.
+    """Find IMG_T1, IMG_T2 from which the instrument recognises this type of frame.
 
     Raises
     ------
     SimulationError
         If none of its rules does.
     """
-    wanted = "SCIENCE" if options.science else options.type
+    frame_type = "SCIENCE" if options.science else options.type
     for rule in instrument.frame_types:
-        if rule.type == wanted:
+        if rule.type == frame_type:
             for text in (*rule.contains, *rule.starts, *([rule.both] if rule.both else [])):
-                if instrument.frame_type(text, text, exptime) == wanted:
+                if instrument.frame_type(text, text, exptime) == frame_type:
                     return text, text
-    raise SimulationError(f"{instrument.name} has no header values for a {wanted} frame")
+    raise SimulationError(f"{instrument.name} has no header values for a {frame_type} frame")

@@ -54,7 +54,7 @@ def particles(rng: np.random.Generator, n: int, shape: tuple[int, int], instrume
 
 
 def _soft_charges(rng: np.random.Generator, n: int) -> NDArray:
-    """Draw charges [electron] of what is stopped at once: a line at 6 keV on a continuum."""
+    """Draw charges [electron] of X-rays, which are stopped at once: a line at 6 keV on a continuum."""
     faintest, brightest, slope = 1500.0, 25000.0, 1 / 0.65  # counts fall as charge^-(1 + slope)
     cut = 1 - (brightest / faintest) ** -slope
     continuum = faintest * (1 - cut * rng.random(n)) ** (-1 / slope)
@@ -106,7 +106,7 @@ def _tracks(
 
 
 def _running(values: NDArray, first: NDArray, owner: NDArray) -> NDArray:
-    """Return running sums within each track, zero at its first point."""
+    """Compute running sums within each track, zero at its first point."""
     total = np.cumsum(values)
     return total - total[first][owner]
 

@@ -60,7 +60,7 @@ def add_stars(
 
 
 def stamp_halves(psf: PsfModel, flux: NDArray) -> NDArray:
-    """Return the half side [px] of the stamp that holds all that is seen of stars of some flux [ADU]."""
+    """Compute the half side [px] of the stamp that holds the visible part of stars of some flux [ADU]."""
     edge = np.array([psf.profile(half) for half in _HALVES])
     enough = flux[:, None] * edge[None, :] < _FAINT
     choice = np.where(enough.any(axis=1), enough.argmax(axis=1), len(_HALVES) - 1)

@@ -17,7 +17,7 @@ _COLOURS = (-0.35, 0.0, 0.35)
 
 @lru_cache(maxsize=2)
 def diffraction_image(facts: SimulationFacts, scale: float) -> NDArray:
-    """Return the image of a star through the empty aperture, mean over the band.
+    """Compute the image of a star through the empty aperture, mean over the band.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ def diffraction_image(facts: SimulationFacts, scale: float) -> NDArray:
     total = np.zeros((n, n), dtype=np.float32)
     for offset in _COLOURS:
         wavelength = (facts.wavelength + offset * facts.bandwidth) * 1e-9  # m
-        # A pupil array of this span has a transform with the wanted samples per pixel.
+        # A pupil array of this span has a transform with the required samples per pixel.
         span = wavelength / np.radians(scale / _SAMPLES / 3600)  # m
         pupil = np.zeros((n, n), dtype=np.complex64)
         mask = _aperture(facts, span / n)
@@ -50,7 +50,7 @@ def diffraction_image(facts: SimulationFacts, scale: float) -> NDArray:
 
 
 def _aperture(facts: SimulationFacts, step: float) -> NDArray:
-    """Return the open part of the aperture, sampled at `step` [m]."""
+    """Compute the open part of the aperture, sampled at `step` [m]."""
     outer = facts.mirror_diameter / 2
     half = int(np.ceil(outer / step)) + 1
     axis = (np.arange(-half, half + 1) * step).astype(np.float32)

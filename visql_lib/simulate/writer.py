@@ -98,7 +98,7 @@ def _image_header(layout: QuadrantLayout) -> fits.Header:
 
 
 def _compressed(layout: QuadrantLayout, pixels: NDArray) -> bytes:
-    """Return the bytes of a tile-compressed extension."""
+    """Compress an extension by tiles, as bytes."""
     header = fits.Header()
     header.update(_wcs_cards(layout))
     hdu = fits.CompImageHDU(pixels, header, name=layout.name, compression_type="RICE_1", uint=True)

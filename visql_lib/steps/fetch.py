@@ -1,4 +1,4 @@
-"""Select raw frames of an archive: parse their names, choose the newest versions, sort by date."""
+"""Selection of raw frames of an archive: names parsed, versions compared, newest first."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from visql_lib.errors import NameFormatError
 from visql_lib.frames.names import ArchiveName, RawName, stem_of
 
 if TYPE_CHECKING:
-    from visql_lib.archives.euclid import Listed
+    from visql_lib.archives.euclid import ListedProduct
 
 log = logging.getLogger(__name__)
 
-MARGIN = timedelta(days=2)  # added to a query, because the clock of either machine may be wrong by a day
-_GROWING = 3600.0  # s; a file written by another program is not called broken before
+MARGIN = timedelta(days=2)  # queried in addition: clocks, ours or the archive's, may be wrong by a day
+_GROWING = 3600.0  # s; a younger file may still grow, and is not called broken
 
 
 @dataclass(frozen=True)
-class Product:
-    """One product of the archive, with parsed names.
+class ArchiveProduct:
+    """One product of the archive, with its names parsed.
 
-    ``name`` and ``raw`` are the names of the product and of the raw file as listed,
-    ``exposure`` is the exposure name used by VISQL.
+    ``name`` and ``raw`` are the archive's and the raw file's names as listed,
+    ``exposure`` its stem in VISQL.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Product:
 
     @property
     def identity(self) -> tuple[str, int]:
-        """Key shared by all versions of an exposure."""
+        """A key that all versions of an exposure share."""
         return self.exposure.rpartition(".bin_")[0], self.archive.exposure
 
     @property
@@ -53,29 +53,29 @@ class Product:
 
     @property
     def rank(self) -> tuple[int, tuple[int, ...], str]:
-        """Larger for a newer version."""
+        """A sort key, larger for a newer version."""
         numbers = tuple(int(n) for n in self.archive.processing.split("."))
         return self.archive.version, numbers, self.name
 
 
-def understand(listed: Iterable[Listed]) -> tuple[list[Product], list[str]]:
-    """Return the products that are raw frames, and the archive names of all others."""
-    products, odd = [], []
+def parse_products(listed: Iterable[ListedProduct]) -> tuple[list[ArchiveProduct], list[str]]:
+    """Parse the names of raw frames; returns their products, and the archive names of the others."""
+    products, others = [], []
     for item in listed:
         try:
             archive = ArchiveName.parse(item.archive)
             local = RawName.parse(archive.local_stem(item.raw))
         except NameFormatError as error:
             log.debug("%s", error)
-            odd.append(item.archive)
+            others.append(item.archive)
             continue
-        products.append(Product(item.archive, item.raw, archive, local.stem, local.start))
-    return products, odd
+        products.append(ArchiveProduct(item.archive, item.raw, archive, local.stem, local.start))
+    return products, others
 
 
-def newest_versions(products: Iterable[Product]) -> tuple[list[Product], list[Product]]:
-    """Return the newest version of every exposure, the newest exposure first, and all older versions."""
-    best: dict[tuple[str, int], Product] = {}
+def newest_versions(products: Iterable[ArchiveProduct]) -> tuple[list[ArchiveProduct], list[ArchiveProduct]]:
+    """Separate the newest version of every exposure, the newest exposure first, from all older versions."""
+    best: dict[tuple[str, int], ArchiveProduct] = {}
     older = []
     for product in products:
         other = best.setdefault(product.identity, product)
@@ -87,12 +87,12 @@ def newest_versions(products: Iterable[Product]) -> tuple[list[Product], list[Pr
     return sorted(best.values(), key=lambda p: (p.start, p.exposure), reverse=True), older
 
 
-def ask_since(now: datetime, days: float, last: datetime | None, explicit: date | None = None) -> date:
-    """Return the first day of an archive query.
+def query_since(now: datetime, days: float, last: datetime | None, explicit: date | None = None) -> date:
+    """Choose the first day of a query.
 
-    This is `days` ago, or the time of the last query if that is longer ago, minus a margin,
-    so that no frames are lost if a machine was off or its clock is wrong by a day. A day
-    given by the user is used without change.
+    So many days ago, or the day of the last query if that is longer ago, less a margin: a
+    machine that was off, or whose clock is wrong by a day, loses no frames. A day that
+    the user gives is taken as it is.
     """
     if explicit is not None:
         return explicit
@@ -103,25 +103,25 @@ def ask_since(now: datetime, days: float, last: datetime | None, explicit: date 
 
 
 def month_start(month: str) -> date:
-    """Return the first day on which frames of a month may have reached the archive, with a margin."""
+    """Compute the first day on which the archive may have got frames of a month, with a margin."""
     return (datetime.strptime(month, "%Y%m").replace(tzinfo=UTC) - MARGIN).date()
 
 
 @dataclass(frozen=True)
-class Found:
-    """A raw frame in a folder; broken if empty or not a whole number of FITS blocks, and not growing."""
+class LocalFrame:
+    """A raw frame in a folder; broken: empty or no whole number of FITS blocks, and not still growing."""
 
     path: Path
     broken: bool
 
 
-def frames_in(folders: Sequence[Path], suffixes: Sequence[str], now: float) -> dict[str, Found]:
-    """Return the raw frames in folders and their subfolders, by exposure.
+def frames_in(folders: Sequence[Path], suffixes: Sequence[str], now: float) -> dict[str, LocalFrame]:
+    """Find the raw frames in folders and their subfolders, by exposure.
 
-    A broken link counts as well: its disk may not be mounted, but the frame is not
-    lost.
+    A link counts even if its target is missing: that is a disk that is not mounted,
+    not a frame that was lost.
     """
-    found: dict[str, Found] = {}
+    found: dict[str, LocalFrame] = {}
     for path in _files(folders):
         if path.name.startswith(".") or not path.name.endswith(tuple(suffixes)):
             continue
@@ -131,7 +131,7 @@ def frames_in(folders: Sequence[Path], suffixes: Sequence[str], now: float) -> d
             continue
         known = found.get(stem)
         if known is None or known.broken:
-            found[stem] = Found(path, _is_broken(path, now))
+            found[stem] = LocalFrame(path, _is_broken(path, now))
     return found
 
 
@@ -150,25 +150,25 @@ def _files(folders: Iterable[Path]) -> Iterator[Path]:
 def _is_broken(path: Path, now: float) -> bool:
     try:
         state = path.stat()
-    except OSError:  # a broken link
+    except OSError:  # a link without a target
         return False
-    odd = path.name.endswith(".fits") and state.st_size % 2880 != 0
-    return (state.st_size == 0 or odd) and abs(now - state.st_mtime) > _GROWING
+    cut_off = path.name.endswith(".fits") and state.st_size % 2880 != 0
+    return (state.st_size == 0 or cut_off) and abs(now - state.st_mtime) > _GROWING
 
 
 def is_inside(folder: Path, others: Collection[Path]) -> bool:
-    """Tell whether a folder is one of the others, or inside one of them."""
+    """Check that a folder is one of others, or below one of them."""
     real = folder.resolve()
     return any(real.is_relative_to(other.resolve()) for other in others)
 
 
-def target_of(folder: Path, product: Product) -> Path:
-    """Return the path of a downloaded frame: one subfolder per month, ending in ``.fits``."""
+def target_of(folder: Path, product: ArchiveProduct) -> Path:
+    """Name the file of a frame: a subfolder per month, ``.fits``."""
     return folder / product.month / f"{product.exposure}.fits"
 
 
-def kept_name(target: Path, version: str) -> Path:
-    """Return the new name of an older file that a newer one of the same name replaces.
+def old_version_path(target: Path, version: str) -> Path:
+    """Name the older file of the same name that a newer one replaces.
 
     It does not have the ending of a raw frame, so that it is not mistaken for one.
     """

@@ -17,7 +17,7 @@ from visql_lib.archives.astrometry_net import (
     NotInstalledError,
     NotSolvedError,
     PlateError,
-    Solution,
+    SolveFieldResult,
     StarField,
     TimedOutError,
     build_index,
@@ -159,7 +159,7 @@ def _near(
 
 
 def _solution(
-    field: StarField, found: Solution, frame: ThumbnailFrame, instrument: Instrument
+    field: StarField, found: SolveFieldResult, frame: ThumbnailFrame, instrument: Instrument
 ) -> tuple[PlateSolution, str]:
     """Fit the geometry to the matches of the solver, and then to all pairs."""
     geometry = FocalPlaneGeometry.of(instrument.sky_distortion)

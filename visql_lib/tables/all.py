@@ -5,7 +5,7 @@ from __future__ import annotations
 from visql_lib.tables.archive_names import ARCHIVE_NAMES
 from visql_lib.tables.detector import DETECTOR_TABLES
 from visql_lib.tables.gaia import GAIA_TABLES
-from visql_lib.tables.leak import LEAK_TABLES
+from visql_lib.tables.leak import LEAK
 from visql_lib.tables.performance import PERFORMANCE
 from visql_lib.tables.products import CATALOGUE, MOMENTS, PSFMOMENTS, QUADRANTS, STAMPS, STARS
 from visql_lib.tables.radiation import RADIATION_TABLES
@@ -22,7 +22,7 @@ ALL: tuple[TableSchema, ...] = (
     *RADIATION_TABLES,
     *DETECTOR_TABLES,
     ARCHIVE_NAMES,
-    *LEAK_TABLES,
+    LEAK,
     PERFORMANCE,
 )
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from visql_lib.archives.goes import FAILED, FINAL, NONE, DayAnswer
-from visql_lib.config import GoesSettings, Settings
+from visql_lib.archives.goes import FAILED, FINAL, NONE, GoesDayFlux
+from visql_lib.config import STAGES, GoesSettings, Settings
 from visql_lib.config.load import digest
 from visql_lib.errors import TableError
 from visql_lib.radiation.goes import join_series
@@ -36,7 +36,7 @@ def days_around(start: datetime, before: float, after: float) -> list[date]:
     return [first.date() + timedelta(days=n) for n in range((last.date() - first.date()).days + 1)]
 
 
-def write_day(path: Path, day: date, answer: DayAnswer, settings: Settings) -> bool:
+def write_day(path: Path, day: date, answer: GoesDayFlux, settings: Settings) -> bool:
     """Write what is known of a day; one that failed carries the reason as ``failed``.
 
     A table that says the same already stays as it is, so that nothing which hangs on

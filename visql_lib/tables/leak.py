@@ -1,8 +1,7 @@
-"""Tables of a month's radiation beside MONTH_RADIATION: where light leaks in, and means per quadrant."""
+"""The table of where sunlight leaks in, by its direction."""
 
 from __future__ import annotations
 
-from visql_lib.tables.radiation import RADIATION
 from visql_lib.tables.schema import Column, TableSchema
 
 _RATIO = "m2 / (W s cm2)"
@@ -30,16 +29,3 @@ LEAK = TableSchema(
         Column("DETECTED", "bool", "", "light leaks in"),
     ),
 )
-
-QUADRANT_RADIATION = TableSchema(
-    "quadrant_radiation",
-    "Particles in every quadrant, summed over all exposures of a month except storms.",
-    (
-        RADIATION.columns[0],
-        Column("N_EXPOSURES", "int32", "", "exposures in which something could be detected"),
-        Column("EXPOSURE_TIME", "float64", "s", "sum of EXPTIME + readout / 2"),
-        *RADIATION.columns[1:-1],
-    ),
-)
-
-LEAK_TABLES: tuple[TableSchema, ...] = (LEAK, QUADRANT_RADIATION)

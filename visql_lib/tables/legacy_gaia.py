@@ -17,7 +17,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from visql_lib.errors import LegacyFormatError, NameFormatError, brief
+from visql_lib.errors import LegacyFormatError, NameFormatError, shorten
 from visql_lib.flags import RatioFlag
 from visql_lib.frames.instrument import Instrument
 from visql_lib.frames.names import RawName
@@ -348,7 +348,7 @@ def _time_of(path: Path, catalogue: str) -> tuple[str, str, np.datetime64]:
         return "exposure", name.stem, np.datetime64(name.start.replace(tzinfo=None), "us")
     except (NameFormatError, ValueError) as error:
         raise LegacyFormatError(
-            f"{path}: {brief(catalogue)} is no table of moments of an exposure, day or month"
+            f"{path}: {shorten(catalogue)} is no table of moments of an exposure, day or month"
         ) from error
 
 
@@ -363,7 +363,7 @@ def _space_of(path: Path, name: str) -> tuple[str, str]:
         return "block", part
     if re.fullmatch(r"\d-\d\.[A-Z]", part):
         return "quadrant", part
-    raise LegacyFormatError(f"{path}: {brief(name)} is no part of the focal plane")
+    raise LegacyFormatError(f"{path}: {shorten(name)} is no part of the focal plane")
 
 
 def _completed(schema: TableSchema, columns: Mapping[str, Any], n: int) -> dict[str, NDArray]:

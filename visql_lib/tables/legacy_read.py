@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visql_lib import ledger
-from visql_lib.errors import LegacyFormatError, NameFormatError, brief
+from visql_lib.errors import LegacyFormatError, NameFormatError, shorten
 from visql_lib.flags import MomentFlag
 from visql_lib.frames.instrument import Instrument
 from visql_lib.frames.names import ArchiveName, RawName
@@ -227,7 +227,7 @@ def read_archive_names(path: Path) -> dict[str, str]:
             names[RawName.parse(archive.local_stem(words[1])).stem] = words[0]
         except (IndexError, NameFormatError) as error:
             raise LegacyFormatError(
-                f"{path}: line {number}: wants archive name and raw name, found {brief(line)}"
+                f"{path}: line {number}: wants archive name and raw name, found {shorten(line)}"
             ) from error
     return names
 
@@ -252,7 +252,7 @@ def _read_columns(path: Path, names: tuple[str, ...], header: bool) -> dict[str,
         found = lines[0][1].lstrip("# ").split() if lines else []
         if found != list(names):
             wanted = f"'# {' '.join(names)}'"
-            raise LegacyFormatError(f"{path}: line 1: wants the header {wanted}, found {brief(found)}")
+            raise LegacyFormatError(f"{path}: line 1: wants the header {wanted}, found {shorten(found)}")
         lines = lines[1:]
     rows = []
     for number, line in lines:
@@ -291,7 +291,7 @@ def _cells(path: Path, separator: str, start: str, names: Sequence[str]) -> Iter
     found = ["".join(cell.split()) for cell in _split(lines[0][1].removeprefix("#"), separator)]
     if sorted(found) != sorted(names):
         wanted = f" {separator} ".join(names)
-        raise LegacyFormatError(f"{path}: line 1: wants the columns '{wanted}', found {brief(lines[0][1])}")
+        raise LegacyFormatError(f"{path}: line 1: wants the columns '{wanted}', found {shorten(lines[0][1])}")
     order = [found.index(name) for name in names]
     for number, line in lines[1:]:
         cells = _split(line, separator)
@@ -327,7 +327,9 @@ def _floats(path: Path, number: int, words: list[str], name: str = "") -> list[f
         try:
             values.append(float(word))
         except ValueError as error:
-            raise LegacyFormatError(f"{path}: line {number}: {name}{brief(word)} is not a number") from error
+            raise LegacyFormatError(
+                f"{path}: line {number}: {name}{shorten(word)} is not a number"
+            ) from error
     return values
 
 
@@ -338,11 +340,11 @@ def _exposure(path: Path, number: int, name: str, suffix: str) -> str:
     except NameFormatError:
         pass
     what = f"no exposure's name followed by {suffix!r}"
-    raise LegacyFormatError(f"{path}: line {number}: {brief(name)} is {what}")
+    raise LegacyFormatError(f"{path}: line {number}: {shorten(name)} is {what}")
 
 
 def _archive(path: Path, number: int, name: str) -> str:
     try:
         return str(ArchiveName.parse(name)) if name else ""
     except NameFormatError as error:
-        raise LegacyFormatError(f"{path}: line {number}: {brief(name)} is no archive name") from error
+        raise LegacyFormatError(f"{path}: line {number}: {shorten(name)} is no archive name") from error

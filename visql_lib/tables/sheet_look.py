@@ -24,7 +24,7 @@ from visql_lib.config.units import unfit_path
 from visql_lib.errors import ConfigError, FrameError, NameFormatError
 from visql_lib.frames.header import ExposureHeader
 from visql_lib.frames.instrument import Instrument
-from visql_lib.frames.names import RawName, is_fits_like, odd_kind, stem_of
+from visql_lib.frames.names import RawName, file_kind_problem, is_fits_like, stem_of
 from visql_lib.tables.sheet import (
     COLUMNS,
     FROM_HEADER,
@@ -282,7 +282,7 @@ class _Look:
 
 def _obstacle(file: Path, state: os.stat_result) -> str:
     """Return why a file is not even opened, "" if it can be."""
-    if kind := odd_kind(state.st_mode):
+    if kind := file_kind_problem(state.st_mode):
         return f"{file}: {kind}, not a file"
     if reason := unfit_path(str(file)):
         return f"{str(file)!r}: the path {reason}; rename the folder"

@@ -117,7 +117,7 @@ window.visql = window.visql || {};
     let status = "ok";
     let text = `${look}; ${beat.doing || beat.state}`;
     if (beat.state === "stopped") [status, text] = ["warn", `stopped ${visql.ago(silent)} ago; ${look}`];
-    else if (silent > limit) [status, text] = ["error", `no sign of life for ${visql.ago(silent)}; ${look}`];
+    else if (silent > limit) [status, text] = ["error", `no heartbeat for ${visql.ago(silent)}; ${look}`];
     else if (beat.state === "waiting" && beat.next_look) {
       text = `${look}, next in ${visql.ago(-visql.since(beat.next_look))}`;
     }

@@ -1,4 +1,4 @@
-"""A look at the raw frames: is anything new or changed?"""
+"""Watching the raw folders for new and changed frames."""
 
 from __future__ import annotations
 
@@ -21,50 +21,50 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class View:
-    """What there is to work on."""
+class Snapshot:
+    """The exposures there are to work on, and the settings to do it with."""
 
     settings: str  # digest
     months: tuple[str, ...]
     exposures: frozenset[tuple[str, str, str]]  # name, status, fingerprint; without those that still grow
 
     @classmethod
-    def of(cls, settings: Settings, months: tuple[str, ...], rows: Iterable[SheetRow]) -> View:
-        """Return what the rows of sheets show."""
+    def from_rows(cls, settings: Settings, months: tuple[str, ...], rows: Iterable[SheetRow]) -> Snapshot:
+        """Build a snapshot from the rows of sheets."""
         found = ((row.exposure, row.status, row.fingerprint) for row in rows if row.status != GROWING)
         return cls(digest(settings), months, frozenset(found))
 
-    def new(self, before: View) -> int:
-        """Return the number of exposures that are new or changed."""
+    def count_new(self, before: Snapshot) -> int:
+        """Count the exposures that are new or changed since another snapshot."""
         return len(self.exposures - before.exposures)
 
 
-class Looker:
-    """Looks at the raw folders again and again.
+class FrameWatcher:
+    """Watches the raw folders.
 
-    Names, sizes and times are compared with those of the last look; the sheets
+    Names, sizes and times are compared with those of the last snapshot; the sheets
     are refreshed only if one of them changed.
 
     Parameters
     ----------
     today : callable, optional
-        Says what time it is, for `auto` months.
+        The clock, for `auto` months.
     """
 
     def __init__(self, today: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._today = today
         self._files: dict[str, dict[Path, tuple[int, int]]] = {}
-        self._last: View | None = None
+        self._last: Snapshot | None = None
         self.growing = False  # whether there are frames too young to be worked on
-        self.new = 0  # exposures that the last look found new or changed
+        self.new = 0  # exposures that were new or changed in the last snapshot
 
-    def look(self, settings: Settings, on_read: Callable[[], None] = lambda: None) -> View:
-        """Look, and return what there is.
+    def snapshot(self, settings: Settings, on_read: Callable[[], None] = lambda: None) -> Snapshot:
+        """Take a snapshot; the last one again if nothing changed.
 
         Parameters
         ----------
         settings : Settings
-            Where raw frames and results are.
+            The folders of raw frames and results.
         on_read : callable, optional
             Called for every file whose header was read.
 
@@ -90,25 +90,27 @@ class Looker:
             if last.settings == digest(settings):
                 return last
             log.info("the settings changed")
-        before = last or _known(settings, months)
+        before = last or _snapshot_before(settings, months)
         sheets = refresh_sheets(settings, load_instrument(settings.instrument), months, on_read=on_read)
         rows = [row for sheet in sheets.values() for row in sheet]
-        view = View.of(settings, months, rows)
-        self.new, self.growing = view.new(before), any(row.status == GROWING for row in rows)
-        self._files, self._last = files, view
-        return view
+        snapshot = Snapshot.from_rows(settings, months, rows)
+        self.new, self.growing = snapshot.count_new(before), any(row.status == GROWING for row in rows)
+        self._files, self._last = files, snapshot
+        return snapshot
 
     def _check_mounts(self, files: dict[str, dict[Path, tuple[int, int]]]) -> None:
-        """Refuse a folder that has lost all: what hangs on a medium that is not there is not gone."""
+        """Refuse a folder that has lost all its frames: it may be a disk that is not mounted."""
         for folder, before in self._files.items():
             if before and folder in files and not files[folder]:
                 raise ConfigError(
                     f"raw: all {len(before)} frames of {folder!r} are gone at once; is it mounted? "
-                    "Nothing is run. If this is meant, start `visql watch` anew"
+                    "Nothing is run. If this is intended, restart `visql watch`"
                 )
 
 
-def _known(settings: Settings, months: tuple[str, ...]) -> View:
-    """Return what the sheets knew before we came."""
+def _snapshot_before(settings: Settings, months: tuple[str, ...]) -> Snapshot:
+    """Build the snapshot of the sheets as they are before the first look."""
     paths = [sheet_path(Path(settings.results), month) for month in months]
-    return View.of(settings, months, [row for path in paths if path.is_file() for row in read_sheet(path)])
+    return Snapshot.from_rows(
+        settings, months, [row for path in paths if path.is_file() for row in read_sheet(path)]
+    )
