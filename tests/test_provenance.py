@@ -20,6 +20,7 @@ from visql_lib.cli import cli
 from visql_lib.cli.pictures import save
 from visql_lib.frames import load_instrument
 from visql_lib.movies.encode import encode_piece, write_movie
+from visql_lib.pipelines.vis.registry import VERSIONS
 from visql_lib.simulate.goes import Flare, GoesDay, write_goes_day
 from visql_lib.tables import STARS, read_table, write_table
 from visql_lib.tables.provenance import (

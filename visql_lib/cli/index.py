@@ -27,18 +27,19 @@ def command(raw: tuple[Path, ...], results: Path | None, months: str | None, con
     from visql_lib.cli.common import progress_count
     from visql_lib.config import settings_from_mapping
     from visql_lib.frames import load_instrument
-    from visql_lib.pipelines import claim_results
+    from visql_lib.pipelines import check_results, claim_results
     from visql_lib.plan import month_list
     from visql_lib.tables.sheet import sheet_path
     from visql_lib.tables.sheet_look import refresh_sheets
 
     given = {"raw": [str(r) for r in raw], "results": results and str(results), "months": months}
     settings = settings_from_mapping(settings_of(config).model_dump() | {k: v for k, v in given.items() if v})
-    claim_results(settings)
+    check_results(settings)
     with progress_count("headers read") as advance:
         sheets = refresh_sheets(
             settings, load_instrument(settings.instrument), month_list(settings.months), on_read=advance
         )
+    claim_results(settings)
     for month, rows in sheets.items():
         kinds = Counter(f"{r.frame_type} {r.status}" for r in rows)
         text = ", ".join(f"{n} {kind}" for kind, n in sorted(kinds.items())) or "no exposures"

@@ -51,7 +51,8 @@ def command(
     from visql_lib.config.thresholds import load_thresholds
     from visql_lib.frames.instrument import load_instrument
     from visql_lib.months.radiation import month_radiation, radiation_exposures
-    from visql_lib.radiation.leak import leak_table, with_angles
+    from visql_lib.radiation.leak import leak_table, leakage, with_angles
+    from visql_lib.radiation.maps import Grid, bin_area
     from visql_lib.tables import read_table, write_table
     from visql_lib.tables.leak import LEAK
     from visql_lib.tables.radiation import MONTH_RADIATION

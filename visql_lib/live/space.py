@@ -253,19 +253,10 @@ def _product_obstacle(plan: Plan, month: str, row: SheetRow, frame: RawFile) -> 
 
 def _products(plan: Plan, month: str, row: SheetRow) -> list[Path]:
     """List the products of an exposure's pixels, and the tables that depend on them."""
-    kind, exposure = row.frame_type, row.exposure
-    endings = ["_quadrants.parquet", ".png"]
-    if kind in CATALOGUED:
-        endings.append(".cat.parquet")
-    if kind in ("SCIENCE", "FLAT"):
-        endings.append("_stars2.parquet")
-    if kind == "SCIENCE":
-        endings += ["_stars2_mom.parquet", "_stars2_stamps.parquet"]
-    if kind in RADIATED:
-        endings += ["_radiation.parquet", "_radmaps.parquet"]
-    if exposure in plan.gaia.pointed(month):
-        endings += ["_stars2_gaia.parquet", "_stars2_mom_col.parquet", "_frat.parquet"]
-    return [Path(plan.stem(month, exposure) + ending) for ending in endings]
+    everything = {stage.part for stage in plan.registry.stages} - _NOT_MEASURED
+    endings = Expected(plan, parts=everything).endings(row)
+    kept = [ending for ending in endings if ending.endswith(".parquet") or ending == ".png"]
+    return [Path(plan.stem(month, row.exposure) + ending) for ending in kept]
 
 
 def _broken(path: Path, exposure: str) -> str:

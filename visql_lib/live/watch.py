@@ -34,8 +34,8 @@ from visql_lib.live.heartbeat import (
     write_heartbeat,
 )
 from visql_lib.live.lock import InstanceLock, Owner
-from visql_lib.plan import complaint, exposure_states
-from visql_lib.plan.states import UNFINISHED
+from visql_lib.pipelines import registry_of
+from visql_lib.products.status import UNFINISHED, exposure_states
 from visql_lib.tables.sheet import sheet_path
 
 log = logging.getLogger(__name__)
@@ -305,7 +305,7 @@ class Watch:
             states = [state for path in paths for state in exposure_states(registry, path)]
         except VisqlError as error:
             return str(error)
-        summary = complaint([state for state in states if state.status != UNFINISHED])
+        summary = failure_summary([state for state in states if state.status != UNFINISHED])
         return " | ".join(line.strip() for line in summary.splitlines()) or child.error_lines()
 
     # Waiting

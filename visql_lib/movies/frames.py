@@ -24,6 +24,7 @@ from visql_lib.atomic import atomic_path
 from visql_lib.config.load import digest
 from visql_lib.errors import TableError
 from visql_lib.months.quality import start_of_row
+from visql_lib.movies import VERSION
 from visql_lib.movies.encode import encode_piece
 from visql_lib.pictures.movie import HOURS, FrameFacts, MovieCanvas, even_size
 from visql_lib.tables.provenance import checksum_of, new_hash

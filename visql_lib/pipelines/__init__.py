@@ -37,22 +37,26 @@ def registry_of(settings: Settings) -> Registry:
     return registry
 
 
-def claim_results(settings: Settings) -> None:
-    """Note in the folder of results which pipeline its products are of.
+def check_results(settings: Settings) -> bool:
+    """Say whether the folder of results is already marked as this pipeline's.
 
     Raises
     ------
     ConfigError
-        If they are another one's.
+        If its products are another pipeline's.
     """
     mark = Path(settings.results) / _MARK
     owner = mark.read_text(encoding="utf-8").strip() if mark.is_file() else ""
-    if owner == settings.pipeline:
-        return
-    if owner:
+    if owner not in ("", settings.pipeline):
         raise ConfigError(
             f"results: {settings.results} holds products of the pipeline {owner!r}; "
             f"choose another folder for {settings.pipeline!r}"
         )
-    with atomic_path(mark) as temporary:
-        temporary.write_text(f"{settings.pipeline}\n", encoding="utf-8")
+    return bool(owner)
+
+
+def claim_results(settings: Settings) -> None:
+    """Mark the folder of results as this pipeline's; see `check_results`."""
+    if not check_results(settings):
+        with atomic_path(Path(settings.results) / _MARK) as temporary:
+            temporary.write_text(f"{settings.pipeline}\n", encoding="utf-8")

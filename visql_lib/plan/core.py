@@ -15,7 +15,7 @@ from visql_lib.config import Settings, find_data_file
 from visql_lib.config.load import digest
 from visql_lib.frames.instrument import Instrument, load_instrument
 from visql_lib.photometry.ratios import gain_table
-from visql_lib.pipelines import claim_results, registry_of
+from visql_lib.pipelines import check_results, claim_results, registry_of
 from visql_lib.pipelines.vis.frame_stages import CATALOGUED
 from visql_lib.plan.gaia import GaiaPlan
 from visql_lib.plan.radiation import RadiationPlan
@@ -65,8 +65,9 @@ class Plan:
             return cls(
                 settings, instrument, {m: read_sheet(p) if p.is_file() else [] for m, p in paths.items()}
             )
-        claim_results(settings)
+        check_results(settings)
         plan = cls(settings, instrument, refresh_sheets(settings, instrument, months))
+        claim_results(settings)
         plan.gaia.ask_again()
         plan.radiation.ask_again()
         return plan

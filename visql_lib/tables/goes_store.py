@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visql_lib.archives.goes import FAILED, FINAL, NONE, GoesDayFlux
-from visql_lib.config import STAGES, GoesSettings, Settings
+from visql_lib.config import GoesSettings, Settings
 from visql_lib.config.load import digest
 from visql_lib.errors import TableError
 from visql_lib.radiation.goes import join_series
