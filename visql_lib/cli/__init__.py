@@ -52,6 +52,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "performance": ("performance", "When each product of a month was made."),
     "quality": ("quality", "Median moments, scores and status of a month."),
     "quality-pictures": ("quality_pictures", "Draw the pictures of a month's image quality."),
+    "qc": ("qc", "Judge the quantities of a month by the dated limits."),
     "legacy": ("legacy", "Write the text tables of the original system."),
     "import-legacy": ("import_legacy", "Read text tables of the original system into the results."),
     "status": ("status", "Say what failed in a month; exit 1 if anything did."),

@@ -26,15 +26,16 @@ def command(sheet: Path, output: Path, config: Path | None) -> None:
     """Read, summarise, judge, write."""
     from visql_lib.config.load import digest
     from visql_lib.config.stages import STAGES
-    from visql_lib.config.thresholds import load_thresholds
     from visql_lib.frames.instrument import load_instrument
     from visql_lib.months.quality import month_exposures, month_quality
+    from visql_lib.pipelines.vis.quantities import QUANTITIES
+    from visql_lib.qc.limits import load_thresholds
     from visql_lib.tables import PSFMOMENTS, write_table
     from visql_lib.tables.imported import imported_path
 
     settings = settings_of(config)
     instrument = load_instrument(settings.instrument)
-    thresholds = load_thresholds(settings.quality.thresholds)
+    thresholds = load_thresholds(settings.quality.thresholds, QUANTITIES)
     month = sheet.stem
     with progress(month, len(month_exposures(sheet))) as advance:
         columns = month_quality(sheet, settings, instrument, thresholds, advance)

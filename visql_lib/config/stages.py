@@ -40,4 +40,5 @@ STAGES: dict[str, int] = {
     "quality_pictures": 1,
     "legacy": 1,
     "status": 1,
+    "qc": 1,
 }

@@ -14,8 +14,9 @@ from filelock import FileLock
 
 from visql_lib.config import Settings
 from visql_lib.config.load import digest
-from visql_lib.config.thresholds import Thresholds, load_thresholds
 from visql_lib.frames.instrument import load_instrument
+from visql_lib.pipelines.vis.quantities import QUANTITIES
+from visql_lib.qc.limits import Thresholds, load_thresholds
 from visql_lib.site import overview
 from visql_lib.site.data import fields_of, month_data, own_lacks, summary
 from visql_lib.site.links import Links
@@ -95,7 +96,7 @@ def build(
         What was written and removed.
     """
     links = links or Links(results, results / "site")
-    limits = thresholds or load_thresholds(settings.quality.thresholds)
+    limits = thresholds or load_thresholds(settings.quality.thresholds, QUANTITIES)
     links.out.mkdir(parents=True, exist_ok=True)
     with FileLock(links.out / ".lock"):
         builder = _Builder(results, links, settings, limits, config, now or datetime.now(UTC))

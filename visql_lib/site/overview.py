@@ -15,7 +15,8 @@ from typing import Any
 import yaml
 
 from visql_lib.config import STAGES, Settings, find_data_file
-from visql_lib.config.thresholds import load_thresholds
+from visql_lib.pipelines.vis.quantities import QUANTITIES
+from visql_lib.qc.limits import load_thresholds
 from visql_lib.site.model import CATEGORIES, STATUSES
 from visql_lib.site.pages import Shown
 
@@ -163,7 +164,7 @@ class Overview:
             "stages": sorted(STAGES.items()),
             "settings": yaml.safe_dump(values, sort_keys=False, allow_unicode=True),
             "limits_name": limits.name,
-            "epochs": load_thresholds(self.settings.quality.thresholds).epochs,
+            "epochs": load_thresholds(self.settings.quality.thresholds, QUANTITIES).epochs,
             "limits": limits.read_text(encoding="utf-8"),
         }
 

@@ -1,0 +1,1 @@
+"""What is one pipeline's own, a package each; pipelines do not know each other."""

@@ -1,0 +1,1 @@
+"""Euclid VIS: image quality, flux ratios and ice, radiation, detectors."""
