@@ -453,7 +453,12 @@ def test_alerts_under_their_former_names_go_on() -> None:
         return [(a.id, a.state, due(a, "mail", "warn", 10 * DAY, now, DAYS)) for a in alerts]
 
     nobody = [
-        replace(m, judged=False, results=(), exposures=tuple(unjudged(e) for e in m.exposures))
+        replace(
+            m,
+            unjudged=frozenset(QUANTITIES.tables),
+            results=(),
+            exposures=tuple(unjudged(e) for e in m.exposures),
+        )
         for m in months
     ]
     later = NOW + timedelta(hours=3)
@@ -462,6 +467,17 @@ def test_alerts_under_their_former_names_go_on() -> None:
     again = update(waiting, months, checks_of(months), LIMITS, later, DAYS)
     assert sorted(occasions(again, later)) == sorted((a.id, "open", "") for a in before)
     assert update(before, months, checks_of(months), LIMITS, later, DAYS) == again
+
+
+def test_alerts_wait_while_their_own_table_is_not_there() -> None:
+    months = months_of(*BAD_NIGHT, dark("2024-07-13T02:00:00", 30.0))
+    first = update(None, months, checks_of(months), LIMITS, NOW, DAYS)
+    assert {a.metric for a in first} == {"psf.R2", "detector.N_HOT"}
+    gone = [replace(e, results=(), statuses={"quality": "missing"}, findings=()) for e in BAD_NIGHT]
+    without = [replace(m, unjudged=frozenset(["psfmoments"])) for m in months_of(*gone)]
+    later = update(first, without, checks_of(without), LIMITS, NOW + timedelta(hours=1), DAYS)
+    states = {a.metric: a.state for a in later}
+    assert states == {"psf.R2": "open", "detector.N_HOT": "closed", "missing": "open"}
 
 
 def unjudged(one: Exposure) -> Exposure:
@@ -474,7 +490,8 @@ def test_the_history_under_former_names_goes_on() -> None:
     months = months_of(*BAD_NIGHT)
     rows = history([], months, checks_of(months))
     assert parse_history(older(history_text(rows, LIMITS))) == rows
-    nobody = [replace(m, judged=False, exposures=tuple(unjudged(e) for e in m.exposures)) for m in months]
+    every = frozenset(QUANTITIES.tables)
+    nobody = [replace(m, unjudged=every, exposures=tuple(unjudged(e) for e in m.exposures)) for m in months]
     kept = history(rows, nobody, checks_of(nobody))
     assert [r for r in kept if r[2] == "psf.R2"] == [r for r in rows if r[2] == "psf.R2"] != []
     assert not [r for r in kept if r[1] == "quality" and r[2] == "status"]  # not judged is never ok

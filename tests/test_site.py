@@ -241,7 +241,7 @@ def test_a_month_without_tables_is_missing_not_ok(tmp_path: Path, vis: Instrumen
     month = gather(tmp_path, "202407", {_name(0): ENDINGS, _name(3): ENDINGS[:2]}, vis)
     assert month.exposures[0].statuses["quality"] == "missing"
     assert month.exposures[1].statuses == {"acquisition": "ok", "calibration": "missing"}
-    assert gather(tmp_path, "202408", {}, vis) == Month("202408", (), judged=False)
+    assert gather(tmp_path, "202408", {}, vis) == Month("202408", (), unjudged=frozenset(QUANTITIES.tables))
 
 
 def test_a_month_that_nobody_judged_yet_is_not_judged(tmp_path: Path, vis: Instrument) -> None:
@@ -249,7 +249,7 @@ def test_a_month_that_nobody_judged_yet_is_not_judged(tmp_path: Path, vis: Instr
     rows = [_row(i) for i in range(10)]
     _month(tmp_path, rows, files=False, qc=False)
     month = gather(tmp_path, "202407", lambda row: (), vis)
-    assert not month.judged
+    assert month.unjudged == set(QUANTITIES.tables)
     science = [e for e in month.exposures if e.frame_type == "SCIENCE"]
     assert {e.statuses["quality"] for e in science} == {"unjudged"}
     assert {e.status for e in science} == {"unjudged"}  # never counted as ok
@@ -257,15 +257,29 @@ def test_a_month_that_nobody_judged_yet_is_not_judged(tmp_path: Path, vis: Instr
     assert "not judged: qc_202407.parquet is not there" in {f.text for f in science[1].findings}
     _judge(tmp_path)
     judged = gather(tmp_path, "202407", lambda row: (), vis)
-    assert judged.judged
+    assert judged.unjudged == {"astrometry", "angles", "trend"}  # there are no such tables
     assert [e.values for e in judged.exposures] == [e.values for e in month.exposures]
     assert {e.statuses["quality"] for e in judged.exposures if e.frame_type == "SCIENCE"} == {
         "ok",
         "warn",
         "error",
     }
-    (tmp_path / "months" / "202407" / "qc_202407.parquet").write_bytes(b"no")
-    assert not gather(tmp_path, "202407", lambda row: (), vis).judged
+    folder = tmp_path / "months" / "202407"
+    (folder / "radiation_202407.parquet").unlink()
+    older = gather(tmp_path, "202407", lambda row: (), vis)
+    assert older.unjudged == set(QUANTITIES.tables)
+    assert "qc_202407.parquet is older than radiation_202407.parquet" in older.exposures[0].findings[-1].text
+    _judge(tmp_path)
+    assert gather(tmp_path, "202407", lambda row: (), vis).unjudged == {
+        "radiation",
+        "astrometry",
+        "angles",
+        "trend",
+    }
+    _month(tmp_path, rows, files=False, qc=False)  # made anew, with other numbers of the detectors
+    assert gather(tmp_path, "202407", lambda row: (), vis).unjudged == set(QUANTITIES.tables)
+    (folder / "qc_202407.parquet").write_bytes(b"no")
+    assert gather(tmp_path, "202407", lambda row: (), vis).unjudged == set(QUANTITIES.tables)
 
 
 def test_quantities_without_limits_are_not_judged(results: Path, vis: Instrument) -> None:

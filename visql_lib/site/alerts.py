@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from urllib.parse import quote
 
 from visql_lib.qc.limits import LimitFile
-from visql_lib.site.checks import Check, is_quantity, time_of
+from visql_lib.site.checks import Check, table_of, time_of
 from visql_lib.site.model import BAD, STATUSES, Month
 
 OPEN, CLOSED = "open", "closed"
@@ -155,7 +155,7 @@ def update(
                 del left[before.id]
             alerts.append(_alert(episode, before, taken, limits, now, previous is None))
     still = {(*o.key, o.exposure) for o in known if o.status in BAD}
-    waiting = {month.name for month in months if not month.judged}
+    waiting = {(month.name, table) for month in months for table in month.unjudged}
     for before in left.values():
         if _waits(before, waiting, since):
             alerts.append(before)
@@ -352,10 +352,14 @@ def _name(first: Check, now: datetime, taken: set[str]) -> str:
     return next(name for name in names if name not in taken)
 
 
-def _waits(alert: Alert, months: set[str], since: datetime) -> bool:
-    """Say whether an alert stays as it is: nobody judged the quantities of one of its months yet."""
+def _waits(alert: Alert, waiting: set[tuple[str, str]], since: datetime) -> bool:
+    """Say whether an alert stays as it is: nobody judged its quantity in one of its months yet.
+
+    `waiting` are months with a kind of table whose quantities nobody judged.
+    """
     newest = time_of(alert.last_exposure) or _end_of(max(alert.months, default=""), since)
-    waits = is_quantity(alert.metric) and not months.isdisjoint(alert.months)
+    table = table_of(alert.metric)
+    waits = any((month, table) in waiting for month in alert.months)
     return alert.state == OPEN and waits and newest >= since
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import fields
 from datetime import UTC, datetime
 from functools import cached_property, partial
 from pathlib import Path
@@ -53,7 +53,7 @@ from visql_lib.site.viewing import (
     pyramid_command,
     tiles_path,
 )
-from visql_lib.tables.sheet import read_sheet, sheet_path
+from visql_lib.tables.sheet import SheetRow, read_sheet, sheet_path
 
 
 def build(
@@ -105,6 +105,11 @@ def build(
         finally:  # what was written is known, also if the rest failed
             builder.save()
     return builder.store.built
+
+
+def _plain(values: Exposure | Month | SheetRow) -> dict[str, Any]:
+    """Return the fields for a digest, which needs no copy of all they hold."""
+    return {f.name: getattr(values, f.name) for f in fields(values)}
 
 
 class _Builder:
@@ -230,8 +235,8 @@ class _Builder:
         }
         key = digest(
             {
-                "e": asdict(e),
-                "row": asdict(folder.row),
+                "e": _plain(e),
+                "row": _plain(folder.row),
                 "files": folder.files,
                 "around": around,
                 "viewer": viewer,
@@ -268,7 +273,7 @@ class _Builder:
         }
         goes = goes_of(self.settings, month.name)
         key = digest(
-            {"month": asdict(month), "sizes": sizes},
+            {"month": _plain(month), "sizes": sizes},
             goes.digest,
             self.common,
             *outside.months,

@@ -75,9 +75,10 @@ def checks_of(months: Sequence[Month]) -> list[Check]:
     return [*(check for e in exposures for check in _of_exposure(e)), *_of_months(months)]
 
 
-def is_quantity(metric: str) -> bool:
-    """Say whether a metric is a quantity, or a part of one, by its name."""
-    return "." in metric
+def table_of(metric: str) -> str:
+    """Return the kind of table that holds the values of a metric, "" of one that is no quantity."""
+    of = (q.table for q in QUANTITIES if metric == q.name or metric.startswith(f"{q.name}_"))
+    return next(of, "")
 
 
 def _of_months(months: Sequence[Month]) -> Iterator[Check]:

@@ -26,6 +26,7 @@ from visql_lib.qc.table import by_frame, qc_path, read_results
 from visql_lib.site.model import STATUSES, UNJUDGED, Exposure, Month, StatusReason
 from visql_lib.site.products import category_of
 from visql_lib.site.steps import Step, lost_products
+from visql_lib.tables.provenance import NoRecordError, checksum_of, read_record
 from visql_lib.tables.sheet import (
     GROWING,
     IMPORTED,
@@ -87,6 +88,7 @@ class _Tables:
     rows: dict[str, dict[str, Record]] = field(default_factory=dict)
     results: dict[str, list[QCResult]] = field(default_factory=dict)  # by exposure; "": of the month
     judged: bool = True  # whether there are QC results
+    unjudged: frozenset[str] = frozenset()  # kinds of tables whose quantities have none
     trend: dict[str, StatusReason] = field(default_factory=dict)
 
     def of(self, table: str, exposure: str) -> Record | None:
@@ -140,7 +142,7 @@ def gather(
         asked=asked,
         lacks=lacks,
         results=own,
-        judged=tables.judged,
+        unjudged=tables.unjudged,
     )
 
 
@@ -158,24 +160,47 @@ def _read(results: Path, month: str, rows: Sequence[SheetRow], instrument: Instr
         path = folder / f"{table}_{month}.parquet"
         if path.is_file():
             found.rows[table] = _records(path, ["EXPOSURE", *columns])
-    found_results, found.judged = _results(folder, month, rows)
-    found.results = by_frame(found_results)
+    judged, found.judged = _results(folder, month, rows)
+    found.results = by_frame(judged)
+    kinds = set(QUANTITIES.tables)
+    found.unjudged = frozenset(kinds - month_tables(folder, month).keys() if found.judged else kinds)
     found.trend = _worst_trend(found.results.get("", ()), instrument)
     return found
 
 
 def _results(folder: Path, month: str, rows: Sequence[SheetRow]) -> tuple[list[QCResult], bool]:
     """Return the QC results of a month, and whether there are any: without, its values, not judged."""
-    path = qc_path(folder, month)
+    path, tables = qc_path(folder, month), month_tables(folder, month)
+    note = f"{path.name} is not there"
     if path.is_file():
         try:
-            return [r for r in read_results(path) if r.quantity in QUANTITIES], True
+            if not (note := _outdated(path, tables.values())):
+                return [r for r in read_results(path) if r.quantity in QUANTITIES], True
         except TableError as error:
             log.warning("%s", error)
-    note = f"{path.name} is not there"
-    tables = month_tables(folder, month)
+            note = f"{path.name} cannot be read"
     values = month_results(tables, rows, None, TrendSettings(), note=note, on_error=_say)
     return values, False
+
+
+def _outdated(path: Path, tables: Iterable[Path]) -> str:
+    """Say which of a month's tables the QC results do not tell of as it is now; "" if they do of all."""
+    try:
+        known = {Path(name).name: checksum for name, checksum in read_record(path)["inputs"].items()}
+    except NoRecordError:
+        return ""
+    now = {table.name: table for table in tables}
+    gone = [name for name in known if name.endswith(".parquet") and name not in now]
+    other = [name for name, table in now.items() if known.get(name) != _checksum(table)]
+    return f"{path.name} is older than {(gone + other)[0]}" if gone or other else ""
+
+
+def _checksum(path: Path) -> str:
+    """Return the checksum of a table, of which its record tells; "" of one that cannot be read."""
+    try:
+        return checksum_of(path)
+    except TableError:
+        return ""
 
 
 def _say(error: TableError) -> None:

@@ -96,7 +96,7 @@ class Month:
 
     Products are paths relative to the folder of results; ``asked`` is how many the
     settings ask for; ``results`` are the QC results of the month as a whole, and
-    ``judged`` says whether it has a table of QC results.
+    ``unjudged`` the kinds of tables whose quantities have none.
     """
 
     name: str  # YYYYMM
@@ -108,4 +108,4 @@ class Month:
     asked: int = 0
     lacks: tuple[StepLack, ...] = ()
     results: tuple[QCResult, ...] = ()
-    judged: bool = True
+    unjudged: frozenset[str] = frozenset()

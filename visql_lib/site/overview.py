@@ -45,7 +45,7 @@ class Day:
         return min(self.counts.get(category, {}), key=STATUSES.index, default="none")
 
     def n(self, category: str) -> int:
-        """Exposures that were judged."""
+        """Exposures with something to judge."""
         return sum(n for status, n in self.counts.get(category, {}).items() if status != "none")
 
 

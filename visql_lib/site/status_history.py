@@ -10,7 +10,7 @@ from typing import Any
 from visql_lib.pipelines.vis.quantities import current_metric
 from visql_lib.qc.evaluate import OK
 from visql_lib.qc.limits import LimitFile
-from visql_lib.site.checks import Check, is_quantity
+from visql_lib.site.checks import Check, table_of
 from visql_lib.site.model import Month
 
 STATUS = "status"  # the metric of a category as a whole
@@ -55,11 +55,9 @@ def history(previous: Iterable[Row], months: Sequence[Month], checks: Iterable[C
             counts.setdefault(key, Counter())[one.status] += 1
             epochs[key] = max(one.epoch, epochs.get(key, ""))
     rows = [(*k, tuple(n[s] for s in COUNTS), epochs.get(k, "")) for k, n in counts.items()]
-    waiting = {month.name for month in months if not month.judged}
+    waiting = {(month.name, table) for month in months for table in month.unjudged}
     kept = (
-        row
-        for row in previous
-        if _month(row[0]) not in anew or (_month(row[0]) in waiting and is_quantity(row[2]))
+        row for row in previous if _month(row[0]) not in anew or (_month(row[0]), table_of(row[2])) in waiting
     )
     return sorted([*kept, *rows])
 
