@@ -55,7 +55,7 @@ def month_table(month, name):
 
 
 def test_the_site_expects_what_the_month_made(month):
-    quality = ("image_quality", "quality_pictures", "month_status", "last_month")
+    quality = ("image_quality", "quality_pictures", "month_status", "qc", "last_month")
     check_steps(month, *quality, *(rule for rule in NEW_JOBS if rule != "particles"))
 
 

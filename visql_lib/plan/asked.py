@@ -38,6 +38,7 @@ def _quality(plan: Plan, month: str) -> Iterator[Step]:
     yield Step("quality_pictures", tuple(pictures), f"logs/quality_pictures/{month}.log", (table,))
     status = f"{plan.settings.results}/months/{month}/status.tsv"
     yield Step("month_status", (status,), f"logs/status/{month}.log", (), "_quadrants.parquet")
+    yield Step("qc", tuple(plan.qc(month)), f"logs/qc/{month}.log", tuple(plan.qc_tables(month)))
 
 
 def _gaia(plan: Plan, month: str, parts: Collection[str]) -> Iterator[Step]:

@@ -199,6 +199,21 @@ class Plan:
         names = (f"psfmoments_{month}.parquet", f"psfmoments_{month}.png", f"IQ_timeline_{month}.png")
         return [f"{self.settings.results}/months/{month}/{name}" for name in names]
 
+    def qc(self, month: str) -> list[str]:
+        """Return the QC results of a month."""
+        return [f"{self.settings.results}/months/{month}/qc_{month}.parquet"]
+
+    def qc_tables(self, month: str) -> list[str]:
+        """Return the tables of a month that the settings ask for and whose quantities are judged."""
+        folder = f"{self.settings.results}/months/{month}"
+        kinds = ["psfmoments"]
+        if self.makes("gaia") and self.gaia.month(month):
+            kinds += ["astrometry"] * bool(self.gaia.matched(month)) + ["trend"]
+        if self.makes("radiation"):
+            kinds += ["detector_frames", "angles"] * bool(self.exposures(month))
+            kinds += ["radiation"] * bool(self.radiation.tables(month))
+        return [f"{folder}/{kind}_{month}.parquet" for kind in kinds]
+
     def tiles(self, month: str) -> list[str]:
         """Return what stands for the tiles of a month's frames."""
         return [self.tiles_of(month, e) for e in self.exposures(month)]

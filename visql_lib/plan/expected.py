@@ -33,7 +33,7 @@ _GATHERED = tuple(f"{name}_M.parquet" for name in ("psfmoments", "geometry", "ra
 _FROM_STARS = (*_PICTURED, *_GATHERED)
 _FROM_LEVELS = ("status.tsv", "detector_M.parquet", "radiation_M.parquet")
 # Rules whose products a target of one part must not make, though its settings have that part.
-_PART_OF = {"image_quality": "quality", "quality_pictures": "quality", "month_status": "status"}
+_PART_OF = {"image_quality": "quality", "quality_pictures": "quality", "month_status": "status", "qc": "qc"}
 _PART_OF |= dict.fromkeys(("last_month", "trend", "month_trend"), "timeline")
 _PART_OF |= dict.fromkeys(("ratio_pictures", "ratio_sheets"), "maps")
 # All endings that products of an exposure may have.
@@ -42,7 +42,7 @@ ENDINGS |= {f"_{name}.png" for name in _PICTURES} | {f"{name}.parquet" for name 
 # All names that products of a month may have; folders hold what their rule puts there.
 _MONTH_NAMES = re.compile(
     r"(psfmoments|geometry|astrometry|ratios|ratios_ccd|trend|radiation|leak|angles|performance|detector"
-    r"|detector_frames|hot_pixels)_M\.parquet"
+    r"|detector_frames|hot_pixels|qc)_M\.parquet"
     r"|(psfmoments|IQ_timeline|radiation|leak|detector)_M(_timeline|_map|_hot)?\.png"
     r"|iceplot_FPA_M_.+\.png|VISGaia_FPA_.+_M\.png|trend_M\.txt|All_Angles_and_GOES_M\.txt|fitslistM\.txt"
     rf"|psfmoments_M({'|'.join(map(re.escape, QUALITY_TEXTS))})"

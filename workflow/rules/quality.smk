@@ -87,6 +87,29 @@ rule last_month:
         " --config {params.config:q} >{log:q} 2>&1"
 
 
+# Every quantity of the month's tables against the limits: what pages and alerts read.
+rule qc:
+    input:
+        lambda wildcards: PLAN.qc_tables(wildcards.month),
+        sheet=f"{RESULTS}/exposures/{{month}}.tsv",
+        thresholds=PLAN.threshold_file,
+    output:
+        f"{MONTHS}/qc_{{month}}.parquet",
+    log:
+        f"{LOG}/qc/{{month}}.log",
+    benchmark:
+        f"{BENCHMARK}/qc/{{month}}.tsv"
+    conda:
+        "../../envs/visql.yaml"
+    resources:
+        runtime=5,
+    params:
+        version=STAGES["qc"],
+        config=PLAN.config_of("quality", "trend"),
+    shell:
+        "visql qc {input.sheet:q} -o {output:q} --config {params.config:q} >{log:q} 2>&1"
+
+
 rule month_status:
     input:
         lambda wildcards: PLAN.judged(wildcards.month),
