@@ -272,3 +272,20 @@ def test_plates_are_not_made_again_for_another_service_of_stars(month, tmp_path)
     assert told["results"] == "results"
     other.configure(**parts | {"plate": {"solve": "yes", "time_limit": 3}}, goes=FOLDER | {"refresh": 1})
     assert other.missing()["plate"] == 3
+
+
+def test_a_table_that_failed_costs_its_own_quantities(month, tmp_path):
+    """Where pages are asked for, what is there is judged, although the rule of the QC results waits in vain."""
+    other = month.copy(tmp_path / "m")
+    other.configure(parts=["radiation"], goes=FOLDER, plate={"solve": "no"})
+    assert set(month_table(other, "qc")["QUANTITY"]) >= {"psf.R2", "radiation.XRAY_RATE", "detector.BIAS"}
+    (other.results / "months" / "202407" / "detector_frames_202407.parquet").unlink()
+    code, said, _ = run(other, "month", "site", faults={"detector:exit"})
+    assert code != 0, said
+    left = set(month_table(other, "qc")["QUANTITY"])
+    assert {"psf.R2", "radiation.XRAY_RATE"} <= left
+    assert "detector.BIAS" not in left
+    assert "detector_frames_202407" in (other.results / "site" / "missing.html").read_text()
+    code, said, _ = run(other, "month", "site")
+    assert code == 0, said
+    assert list(month_table(other, "qc")["QUANTITY"]) == list(month_table(month, "qc")["QUANTITY"])

@@ -20,6 +20,7 @@ from visql_lib.tables.sheet import SheetRow
 from visql_lib.tables.store import read_table
 
 TREND = "trend"
+_WITHOUT_CLASS = ("detector_frames", "angles")  # tables of frames of all types
 _WHOLE = ("fpa", "all")  # SPACE and FIELD of the trend that is judged
 _TREND_COLUMNS = ("SPACE", "FIELD", "CLASS", "COLOUR", "LOSS_END", "RATE", "RATE_ERR", "STATUS")
 
@@ -86,7 +87,7 @@ def month_results(
 
 def _columns(kind: str) -> list[str]:
     own = QUANTITIES.of_table(kind)
-    first = ["EXPOSURE", "DATE_OBS", *(["CLASS"] if kind not in ("detector_frames", "angles") else [])]
+    first = ["EXPOSURE", "DATE_OBS", *([] if kind in _WITHOUT_CLASS else ["CLASS"])]
     return list(dict.fromkeys((*first, *(q.column for q in own), *(q.error for q in own if q.error))))
 
 

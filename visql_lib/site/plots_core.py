@@ -40,7 +40,7 @@ _ELSE = "other"
 # Status -> Bokeh's marker, as in the pictures.
 MARKERS: dict[str, str] = {
     "ok": "circle",
-    "unjudged": "circle_dot",
+    "unjudged": "cross",
     "none": "circle",
     "warn": "diamond",
     "error": "square",

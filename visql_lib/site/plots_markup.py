@@ -14,7 +14,7 @@ from visql_lib.site.plots_core import GROUPS, Panel, Plot
 # A shape and what it means.
 _SIGNS = {
     "●": "ok",
-    "◉": "not judged",
+    "+": "not judged",
     "◆": "warning",
     "■": "error",
     "✕": "failed or no value",
