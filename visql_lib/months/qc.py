@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +17,12 @@ from visql_lib.errors import TableError
 from visql_lib.pipelines.vis.quantities import QUANTITIES, colour_part
 from visql_lib.qc.evaluate import NO_VALUE, NOT_JUDGED, OK, QCResult, check
 from visql_lib.qc.limits import Limits, Thresholds
-from visql_lib.qc.table import results_of
+from visql_lib.qc.table import qc_path, read_results, results_of
+from visql_lib.tables.provenance import checksum_of, read_record
 from visql_lib.tables.sheet import SheetRow
 from visql_lib.tables.store import read_table
+
+log = logging.getLogger(__name__)
 
 TREND = "trend"
 _WITHOUT_CLASS = ("detector_frames", "angles")  # tables of frames of all types
@@ -83,6 +88,57 @@ def month_results(
                 raise
             on_error(error)
     return found
+
+
+def current_results(
+    folder: Path, month: str, rows: Sequence[SheetRow] = ()
+) -> tuple[list[QCResult], frozenset[str]]:
+    """Read the QC results of a month, as far as they tell of its tables as these are now.
+
+    Parameters
+    ----------
+    folder : Path
+        The month's folder.
+    month : str
+        YYYYMM.
+    rows : sequence of SheetRow, optional
+        The month's sheet.
+
+    Returns
+    -------
+    list of QCResult
+        Of tables that were not judged yet, or were made anew since: their values, not judged.
+    frozenset of str
+        Kinds of tables whose quantities nobody judged; also of those that are not there.
+    """
+    path, tables = qc_path(folder, month), month_tables(folder, month)
+    known: dict[str, Any] = {}
+    judged: list[QCResult] = []
+    if path.is_file():
+        try:
+            judged = [r for r in read_results(path) if r.quantity in QUANTITIES]
+            known = {Path(name).name: checksum for name, checksum in read_record(path)["inputs"].items()}
+        except TableError as error:
+            _warn(error)
+    there = {kind for kind, table in tables.items() if known.get(table.name) == _checksum(table)}
+    found = [r for r in judged if QUANTITIES[r.quantity].table in there]
+    for kind in (kind for kind in tables if kind not in there):
+        note = f"{path.name} is older than {tables[kind].name}" if known else f"{path.name} is not there"
+        some = {kind: tables[kind]}
+        found += month_results(some, rows, None, TrendSettings(), note=note, on_error=_warn)
+    return found, frozenset(set(QUANTITIES.tables) - there)
+
+
+def _warn(error: TableError) -> None:
+    log.warning("%s", error)
+
+
+def _checksum(path: Path) -> str:
+    """Return the checksum of a table, of which its record tells; "" of one that cannot be read."""
+    try:
+        return checksum_of(path)
+    except TableError:
+        return ""
 
 
 def _columns(kind: str) -> list[str]:

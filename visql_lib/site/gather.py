@@ -14,19 +14,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from visql_lib.config.sky_settings import TrendSettings
 from visql_lib.errors import TableError
 from visql_lib.flags import SolutionFlag
 from visql_lib.frames.instrument import Instrument
-from visql_lib.months.qc import month_results, month_tables
+from visql_lib.months.qc import current_results
 from visql_lib.pipelines.vis.quantities import QUANTITIES, TABLE_OF_CATEGORY
 from visql_lib.qc.evaluate import BAD_STATUSES, NOT_JUDGED, OK, QCResult, worst_status
 from visql_lib.qc.sentences import sentence, why_not_judged
-from visql_lib.qc.table import by_frame, qc_path, read_results
+from visql_lib.qc.table import by_frame
 from visql_lib.site.model import STATUSES, UNJUDGED, Exposure, Month, StatusReason
 from visql_lib.site.products import category_of
 from visql_lib.site.steps import Step, lost_products
-from visql_lib.tables.provenance import NoRecordError, checksum_of, read_record
 from visql_lib.tables.sheet import (
     GROWING,
     IMPORTED,
@@ -87,7 +85,6 @@ class _Tables:
     month: str
     rows: dict[str, dict[str, Record]] = field(default_factory=dict)
     results: dict[str, list[QCResult]] = field(default_factory=dict)  # by exposure; "": of the month
-    judged: bool = True  # whether there are QC results
     unjudged: frozenset[str] = frozenset()  # kinds of tables whose quantities have none
     trend: dict[str, StatusReason] = field(default_factory=dict)
 
@@ -160,51 +157,10 @@ def _read(results: Path, month: str, rows: Sequence[SheetRow], instrument: Instr
         path = folder / f"{table}_{month}.parquet"
         if path.is_file():
             found.rows[table] = _records(path, ["EXPOSURE", *columns])
-    judged, found.judged = _results(folder, month, rows)
+    judged, found.unjudged = current_results(folder, month, rows)
     found.results = by_frame(judged)
-    kinds = set(QUANTITIES.tables)
-    found.unjudged = frozenset(kinds - month_tables(folder, month).keys() if found.judged else kinds)
     found.trend = _worst_trend(found.results.get("", ()), instrument)
     return found
-
-
-def _results(folder: Path, month: str, rows: Sequence[SheetRow]) -> tuple[list[QCResult], bool]:
-    """Return the QC results of a month, and whether there are any: without, its values, not judged."""
-    path, tables = qc_path(folder, month), month_tables(folder, month)
-    note = f"{path.name} is not there"
-    if path.is_file():
-        try:
-            if not (note := _outdated(path, tables.values())):
-                return [r for r in read_results(path) if r.quantity in QUANTITIES], True
-        except TableError as error:
-            log.warning("%s", error)
-            note = f"{path.name} cannot be read"
-    values = month_results(tables, rows, None, TrendSettings(), note=note, on_error=_say)
-    return values, False
-
-
-def _outdated(path: Path, tables: Iterable[Path]) -> str:
-    """Say which of a month's tables the QC results do not tell of as it is now; "" if they do of all."""
-    try:
-        known = {Path(name).name: checksum for name, checksum in read_record(path)["inputs"].items()}
-    except NoRecordError:
-        return ""
-    now = {table.name: table for table in tables}
-    gone = [name for name in known if name.endswith(".parquet") and name not in now]
-    other = [name for name, table in now.items() if known.get(name) != _checksum(table)]
-    return f"{path.name} is older than {(gone + other)[0]}" if gone or other else ""
-
-
-def _checksum(path: Path) -> str:
-    """Return the checksum of a table, of which its record tells; "" of one that cannot be read."""
-    try:
-        return checksum_of(path)
-    except TableError:
-        return ""
-
-
-def _say(error: TableError) -> None:
-    log.warning("%s", error)
 
 
 def _records(path: Path, columns: Sequence[str]) -> dict[str, Record]:
@@ -322,7 +278,8 @@ def _of_category(category: str, exposure: str, tables: _Tables, record: Record) 
     """Yield what the QC results of a category say, and what the status of its table says beyond them."""
     results, status = tables.results_of(exposure, category), str(record["STATUS"])
     worst = worst_status(results)
-    told = status == "failed" or (tables.judged and status in BAD_STATUSES and _is_worse(status, worst))
+    judged = TABLE_OF_CATEGORY[category] not in tables.unjudged
+    told = status == "failed" or (judged and status in BAD_STATUSES and _is_worse(status, worst))
     if told:
         yield StatusReason(category, status, str(record["REASON"]))
     yield from _bad(category, results)
@@ -358,8 +315,8 @@ def _photometry(row: SheetRow, tables: _Tables, endings: Sequence[str]) -> list[
     if not record["ACCEPTED"]:
         return [StatusReason("photometry", "warn", "does not meet the cuts of the trends" + reason)]
     results = tables.results_of(row.exposure, "photometry")
-    met = OK if tables.judged else UNJUDGED  # the cuts of the trends are met
-    text = "" if tables.judged else why_not_judged(results)
+    judged = table not in tables.unjudged
+    met, text = (OK, "") if judged else (UNJUDGED, why_not_judged(results))  # the cuts of the trends are met
     of_cuts = StatusReason("photometry", met, text)
     return [*_bad("photometry", results), tables.trend.get(str(record["CLASS"]), of_cuts)]
 

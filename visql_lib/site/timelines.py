@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 
 from visql_lib.config.sky_settings import TrendSettings
 from visql_lib.errors import TableError
+from visql_lib.months.qc import current_results
 from visql_lib.pipelines.vis.quantities import QUANTITIES
-from visql_lib.qc.evaluate import NOT_JUDGED, QCResult, worst_status
+from visql_lib.qc.evaluate import NOT_JUDGED, worst_status
 from visql_lib.qc.limits import Thresholds
 from visql_lib.qc.sentences import sentence
-from visql_lib.qc.table import by_frame, qc_path, read_results
+from visql_lib.qc.table import by_frame
 from visql_lib.site.model import UNJUDGED
 from visql_lib.site.plots_calibration import CALIBRATION_COLUMNS, calibration_markup
 from visql_lib.site.plots_core import group_of
@@ -109,13 +110,8 @@ def calibration_plots(
 
 def _judged(frames: Table, folder: Path) -> dict[str, NDArray]:
     """Return status and reason of a month's frames, as their QC results say them; failed ones stay failed."""
-    results: dict[str, list[QCResult]] = {}
-    path = qc_path(folder, folder.name)
-    if path.is_file():
-        try:
-            results = by_frame([r for r in read_results(path) if r.quantity in _OF_FRAMES])
-        except TableError as error:
-            log.warning("%s: nothing is judged: %s", path, error)
+    found, _ = current_results(folder, folder.name)
+    results = by_frame([r for r in found if r.quantity in _OF_FRAMES])
     status, reason = frames["STATUS"].astype(object), frames["REASON"].astype(object)
     for i, name in enumerate(frames["EXPOSURE"]):
         if status[i] != "failed":
