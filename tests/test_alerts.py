@@ -455,7 +455,7 @@ def test_alerts_under_their_former_names_go_on() -> None:
     nobody = [
         replace(
             m,
-            unjudged=frozenset(QUANTITIES.tables),
+            unjudged=QUANTITIES.tables,
             results=(),
             exposures=tuple(unjudged(e) for e in m.exposures),
         )
@@ -474,7 +474,7 @@ def test_alerts_wait_while_their_own_table_is_not_there() -> None:
     first = update(None, months, checks_of(months), LIMITS, NOW, DAYS)
     assert {a.metric for a in first} == {"psf.R2", "detector.N_HOT"}
     gone = [replace(e, results=(), statuses={"quality": "missing"}, findings=()) for e in BAD_NIGHT]
-    without = [replace(m, unjudged=frozenset(["psfmoments"])) for m in months_of(*gone)]
+    without = [replace(m, unjudged=("psfmoments",)) for m in months_of(*gone)]
     later = update(first, without, checks_of(without), LIMITS, NOW + timedelta(hours=1), DAYS)
     states = {a.metric: a.state for a in later}
     assert states == {"psf.R2": "open", "detector.N_HOT": "closed", "missing": "open"}
@@ -490,7 +490,7 @@ def test_the_history_under_former_names_goes_on() -> None:
     months = months_of(*BAD_NIGHT)
     rows = history([], months, checks_of(months))
     assert parse_history(older(history_text(rows, LIMITS))) == rows
-    every = frozenset(QUANTITIES.tables)
+    every = QUANTITIES.tables
     nobody = [replace(m, unjudged=every, exposures=tuple(unjudged(e) for e in m.exposures)) for m in months]
     kept = history(rows, nobody, checks_of(nobody))
     assert [r for r in kept if r[2] == "psf.R2"] == [r for r in rows if r[2] == "psf.R2"] != []

@@ -123,7 +123,7 @@ def test_a_day_that_comes_late_is_used_by_the_next_run(month, tmp_path):
     other.configure(**parts, goes=FOLDER | {"refresh": 1})
     jobs = other.missing()
     assert jobs["angles"] == jobs["month_radiation"] == 1
-    assert set(jobs) <= {*NEW_JOBS, "month"} - {"detector"}
+    assert set(jobs) <= {*NEW_JOBS, "qc", "month"} - {"detector"}
 
 
 def test_a_step_that_fails_leaves_no_old_number_standing(month, tmp_path):

@@ -241,7 +241,7 @@ def test_a_month_without_tables_is_missing_not_ok(tmp_path: Path, vis: Instrumen
     month = gather(tmp_path, "202407", {_name(0): ENDINGS, _name(3): ENDINGS[:2]}, vis)
     assert month.exposures[0].statuses["quality"] == "missing"
     assert month.exposures[1].statuses == {"acquisition": "ok", "calibration": "missing"}
-    assert gather(tmp_path, "202408", {}, vis) == Month("202408", (), unjudged=frozenset(QUANTITIES.tables))
+    assert gather(tmp_path, "202408", {}, vis) == Month("202408", (), unjudged=QUANTITIES.tables)
 
 
 def test_a_month_that_nobody_judged_yet_is_not_judged(tmp_path: Path, vis: Instrument) -> None:
@@ -249,7 +249,7 @@ def test_a_month_that_nobody_judged_yet_is_not_judged(tmp_path: Path, vis: Instr
     rows = [_row(i) for i in range(10)]
     _month(tmp_path, rows, files=False, qc=False)
     month = gather(tmp_path, "202407", lambda row: (), vis)
-    assert month.unjudged == set(QUANTITIES.tables)
+    assert month.unjudged == QUANTITIES.tables
     science = [e for e in month.exposures if e.frame_type == "SCIENCE"]
     assert {e.statuses["quality"] for e in science} == {"unjudged"}
     assert {e.status for e in science} == {"unjudged"}  # never counted as ok
@@ -257,7 +257,7 @@ def test_a_month_that_nobody_judged_yet_is_not_judged(tmp_path: Path, vis: Instr
     assert "not judged: qc_202407.parquet is not there" in {f.text for f in science[1].findings}
     _judge(tmp_path)
     judged = gather(tmp_path, "202407", lambda row: (), vis)
-    assert judged.unjudged == {"astrometry", "angles", "trend"}  # there are no such tables
+    assert judged.unjudged == ("astrometry", "angles", "trend")  # there are no such tables
     assert [e.values for e in judged.exposures] == [e.values for e in month.exposures]
     assert {e.statuses["quality"] for e in judged.exposures if e.frame_type == "SCIENCE"} == {
         "ok",
@@ -267,18 +267,18 @@ def test_a_month_that_nobody_judged_yet_is_not_judged(tmp_path: Path, vis: Instr
     folder = tmp_path / "months" / "202407"
     (folder / "radiation_202407.parquet").unlink()
     older = gather(tmp_path, "202407", lambda row: (), vis)
-    assert older.unjudged == {"radiation", "astrometry", "angles", "trend"}
+    assert older.unjudged == ("astrometry", "radiation", "angles", "trend")
     assert not [name for e in older.exposures for name in e.values if name.startswith("radiation.")]
     assert [e.statuses.get("quality") for e in older.exposures] == [
         e.statuses.get("quality") for e in judged.exposures
     ]
     _month(tmp_path, rows[:5], files=False, qc=False)  # made anew, of other exposures
     anew = gather(tmp_path, "202407", lambda row: (), vis)
-    assert anew.unjudged == set(QUANTITIES.tables)
+    assert anew.unjudged == QUANTITIES.tables
     text = "not judged: qc_202407.parquet is older than psfmoments_202407.parquet"
     assert text in {f.text for f in anew.exposures[0].findings}
     (folder / "qc_202407.parquet").write_bytes(b"no")
-    assert gather(tmp_path, "202407", lambda row: (), vis).unjudged == set(QUANTITIES.tables)
+    assert gather(tmp_path, "202407", lambda row: (), vis).unjudged == QUANTITIES.tables
 
 
 def test_quantities_without_limits_are_not_judged(results: Path, vis: Instrument) -> None:

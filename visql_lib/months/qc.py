@@ -92,7 +92,7 @@ def month_results(
 
 def current_results(
     folder: Path, month: str, rows: Sequence[SheetRow] = ()
-) -> tuple[list[QCResult], frozenset[str]]:
+) -> tuple[list[QCResult], tuple[str, ...]]:
     """Read the QC results of a month, as far as they tell of its tables as these are now.
 
     Parameters
@@ -108,7 +108,7 @@ def current_results(
     -------
     list of QCResult
         Of tables that were not judged yet, or were made anew since: their values, not judged.
-    frozenset of str
+    tuple of str
         Kinds of tables whose quantities nobody judged; also of those that are not there.
     """
     path, tables = qc_path(folder, month), month_tables(folder, month)
@@ -126,7 +126,7 @@ def current_results(
         note = f"{path.name} is older than {tables[kind].name}" if known else f"{path.name} is not there"
         some = {kind: tables[kind]}
         found += month_results(some, rows, None, TrendSettings(), note=note, on_error=_warn)
-    return found, frozenset(set(QUANTITIES.tables) - there)
+    return found, tuple(kind for kind in QUANTITIES.tables if kind not in there)
 
 
 def _warn(error: TableError) -> None:

@@ -85,7 +85,7 @@ class _Tables:
     month: str
     rows: dict[str, dict[str, Record]] = field(default_factory=dict)
     results: dict[str, list[QCResult]] = field(default_factory=dict)  # by exposure; "": of the month
-    unjudged: frozenset[str] = frozenset()  # kinds of tables whose quantities have none
+    unjudged: tuple[str, ...] = ()  # kinds of tables whose quantities have none
     trend: dict[str, StatusReason] = field(default_factory=dict)
 
     def of(self, table: str, exposure: str) -> Record | None:

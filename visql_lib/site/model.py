@@ -108,4 +108,4 @@ class Month:
     asked: int = 0
     lacks: tuple[StepLack, ...] = ()
     results: tuple[QCResult, ...] = ()
-    unjudged: frozenset[str] = frozenset()
+    unjudged: tuple[str, ...] = ()
