@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -60,12 +61,10 @@ def read_results(path: Path) -> list[QCResult]:
         If the table cannot be read.
     """
     table = read_table(path, list(_ATTRIBUTES))
-    columns = {name: table[name].tolist() for name in _ATTRIBUTES if name != "DATE_OBS"}
-    columns["DATE_OBS"] = [_text(when) for when in table["DATE_OBS"]]
-    names = [_ATTRIBUTES[name] for name in columns]
-    return [
-        QCResult(**dict(zip(names, values, strict=True))) for values in zip(*columns.values(), strict=True)
-    ]
+    columns = {_ATTRIBUTES[name]: table[name].tolist() for name in _ATTRIBUTES if name != "DATE_OBS"}
+    columns["date_obs"] = _texts(table["DATE_OBS"])
+    in_order = [columns[f.name] for f in fields(QCResult)]
+    return [QCResult(*values) for values in zip(*in_order, strict=True)]
 
 
 def by_frame(results: Sequence[QCResult]) -> dict[str, list[QCResult]]:
@@ -78,7 +77,7 @@ def by_frame(results: Sequence[QCResult]) -> dict[str, list[QCResult]]:
 
 def day_of(start: Any) -> date | None:
     """Return the day (UTC) of a start, None where it is not known."""
-    when = np.datetime64(start, "us")
+    when = np.datetime64("NaT" if isinstance(start, str) and not start else start, "us")
     return None if np.isnat(when) else date.fromisoformat(str(when.astype("datetime64[D]")))
 
 
@@ -119,7 +118,8 @@ def results_of(
     names = [str(name) for name in table["EXPOSURE"]]
     classes = [str(cls) for cls in table["CLASS"]] if "CLASS" in table else [""] * len(names)
     found: list[QCResult] = []
-    for i, (name, start, cls) in enumerate(zip(names, table["DATE_OBS"], classes, strict=True)):
+    starts = _texts(table["DATE_OBS"])
+    for i, (name, start, cls) in enumerate(zip(names, starts, classes, strict=True)):
         mine = _values_of(columns, i, wanted, frame_type(name))
         theirs = {q: errors[q][i] for q in mine if q in errors}
         results: Sequence[QCResult]
@@ -128,7 +128,7 @@ def results_of(
             results = [QCResult(q, v, NOT_JUDGED, theirs.get(q, nan), reason=note) for q, v in mine.items()]
         else:
             results = evaluate(mine, thresholds, day_of(start), quantities, errors=theirs).results
-        found += [_placed(r, name, _text(start), cls) for r in results]
+        found += [_placed(r, name, start, cls) for r in results]
     return found
 
 
@@ -157,7 +157,7 @@ def _placed(result: QCResult, frame: str, date_obs: str, cls: str) -> QCResult:
     )
 
 
-def _text(start: Any) -> str:
-    """Return a time as ISO 8601, "" where it is not known."""
-    when = np.datetime64(start, "us")
-    return "" if np.isnat(when) else str(when)
+def _texts(starts: Any) -> list[str]:
+    """Return times as ISO 8601, "" where they are not known."""
+    texts = np.asarray(starts, dtype="datetime64[us]").astype(np.str_).tolist()
+    return ["" if text == "NaT" else text for text in texts]
