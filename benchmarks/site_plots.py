@@ -17,14 +17,23 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from visql_lib.config.thresholds import load_thresholds
-from visql_lib.site.model import CATEGORIES, QUANTITIES, Exposure, Finding, Month
+from visql_lib.pipelines.vis.quantities import QUANTITIES
+from visql_lib.qc.evaluate import QCResult
+from visql_lib.qc.limits import load_thresholds
+from visql_lib.site.model import CATEGORIES, Exposure, Month, StatusReason
 from visql_lib.site.timelines import bokeh_files, month_plots
 
 START = np.datetime64("2024-07-01T00:00:00", "us")
 DAYS = 31
 GOAL = 2_000_000  # bytes
-_MEANS = {"R2": 1.94, "SCORE": 8.0, "N_STARS": 2500.0, "BIAS": 2646.0, "GOES_FLUX": 2e-8, "PROTON_RATE": 1e-3}
+_MEANS = {
+    "psf.R2": 1.94,
+    "psf.SCORE": 8.0,
+    "psf.N_STARS": 2500.0,
+    "detector.BIAS": 2646.0,
+    "sun.GOES_FLUX": 2e-8,
+    "radiation.PROTON_RATE": 1e-3,
+}
 
 
 def exposure(i: int, count: int, random: np.random.Generator) -> Exposure:
@@ -32,10 +41,10 @@ def exposure(i: int, count: int, random: np.random.Generator) -> Exposure:
     when = START + np.timedelta64(int(i * DAYS * 86400 / count), "s")
     stamp = str(when)[:19].replace("-", "").replace("T", "_").replace(":", "")
     cls, exptime = (("long", 560.52), ("short", 89.52))[i % 3 == 2]
-    values = {q.key: _MEANS.get(q.key, 1.0) * float(random.lognormal(0, 0.05)) for q in QUANTITIES}
+    values = {q.name: _MEANS.get(q.name, 1.0) * float(random.lognormal(0, 0.05)) for q in QUANTITIES.shown}
     bad = i % 20 == 0
     statuses = dict.fromkeys(CATEGORIES, "warn" if bad else "ok")
-    findings = (Finding("quality", "warn", "SCORE 31 above 27"),) if bad else ()
+    findings = (StatusReason("quality", "warn", "SCORE 31 above 27"),) if bad else ()
     name = f"C_{stamp}_W_{random.integers(1 << 32):08X}.VIS.bin_01_01"
     angles = {"ra": 1.0, "dec": 2.0, "pa": 3.0, "saa": 90.0, "alpha": 0.0}
     return Exposure(
@@ -51,7 +60,7 @@ def exposure(i: int, count: int, random: np.random.Generator) -> Exposure:
         sheet_reason="",
         statuses=statuses,
         findings=findings,
-        values=values,
+        results=tuple(QCResult(name, value, "ok") for name, value in values.items()),
     )
 
 
@@ -73,7 +82,7 @@ def main() -> None:
     parser.add_argument("--exposures", type=int, default=2000)
     parser.add_argument("--keep", type=Path, help="folder for the page")
     options = parser.parse_args()
-    thresholds, exposures, goes = load_thresholds("euclid_vis"), month(options.exposures), sun()
+    thresholds, exposures, goes = load_thresholds("euclid_vis", QUANTITIES), month(options.exposures), sun()
     month_plots(month(1), thresholds)  # what is only done once
     start = time.perf_counter()
     script, body = month_plots(exposures, thresholds, goes)

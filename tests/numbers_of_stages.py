@@ -73,7 +73,7 @@ def check(stage, tables):
     if wrong:
         lines = "\n".join(wrong[:20])
         raise AssertionError(
-            f"numbers of stage {stage} changed: raise its version in visql_lib/config/stages.py, note it in"
+            f"numbers of stage {stage} changed: raise its version in visql_lib/pipelines/vis, note it in"
             f" CHANGELOG.md as `stage {stage} {VERSIONS[stage] + 1}`, then run again with {RENEW}=1 to renew"
             f" {KEPT.name}\n{lines}"
         )

@@ -6,6 +6,7 @@ import base64
 import email
 import email.policy
 import json
+import math
 import os
 import pickle
 import re
@@ -24,7 +25,6 @@ from pathlib import Path
 from typing import Any
 
 import hypothesis
-import numpy as np
 import pytest
 from click.testing import CliRunner
 from hypothesis import given
@@ -36,18 +36,22 @@ from visql_lib.archives.notify import ping_heartbeat_url, post_json, send_mail
 from visql_lib.archives.retry import RetryPolicy
 from visql_lib.cli.alerts import command, limit_file, refresh
 from visql_lib.config import FetchSettings, Settings, settings_from_mapping
-from visql_lib.config.thresholds import Thresholds
+from visql_lib.config.sky_settings import TrendSettings
 from visql_lib.errors import ConfigError
 from visql_lib.live.errors import BusyError
 from visql_lib.live.lock import InstanceLock
-from visql_lib.photometry.month_trend import month_trend
-from visql_lib.photometry.trend_records import TrendLimits
+from visql_lib.months.qc import trend_results
+from visql_lib.pipelines.vis.quantities import QUANTITIES
+from visql_lib.qc.evaluate import QCResult, evaluate, worst_status
+from visql_lib.qc.limits import LimitFile, Thresholds
+from visql_lib.qc.sentences import sentence
+from visql_lib.qc.table import day_of
 from visql_lib.site.alerts import Alert, Told, due, stamp, update
 from visql_lib.site.alerts import told as noted
+from visql_lib.site.checks import checks_of
 from visql_lib.site.feed import feed_text
-from visql_lib.site.judged import LimitFile, observe
 from visql_lib.site.messages import alerts_text, mail, parse_alerts
-from visql_lib.site.model import Exposure, Finding, Month, StepLack, Trend
+from visql_lib.site.model import Exposure, Month, StatusReason, StepLack
 from visql_lib.site.status_history import history, history_text, parse_history
 from visql_lib.tables.sheet import SheetRow, write_sheet
 
@@ -62,14 +66,14 @@ LIMITS = LimitFile(
             "epochs": [
                 {
                     "from": "2024-01-01",
-                    "R2": {"warn_above": 2.5, "error_above": 3},
-                    "N_HOT": {"warn_above": 9},
+                    "psf.R2": {"warn_above": 2.5, "error_above": 3},
+                    "detector.N_HOT": {"warn_above": 9},
                 },
                 {
                     "from": "2024-07-20",
                     "reason": "mirrors <heated>",
-                    "R2": {"warn_above": 2.8, "error_above": 3.2},
-                    "SCORE": {"warn_above": 27},
+                    "psf.R2": {"warn_above": 2.8, "error_above": 3.2},
+                    "psf.SCORE": {"warn_above": 27},
                 },
             ]
         }
@@ -87,11 +91,16 @@ def utc(text: str) -> datetime:
 NOW = utc("2024-07-14T06:00:00")
 
 
+def judged(values: dict[str, float], date: str) -> tuple[QCResult, ...]:
+    """QC results as the month's table has them."""
+    return evaluate(values, LIMITS.thresholds, day_of(date or "NaT"), QUANTITIES).results
+
+
 def exposure(date: str, R2: float | None = 2.3, **facts: Any) -> Exposure:
-    """An exposure whose status follows from its R2 as it does in the tables of a month."""
-    limit, worst = (2.5, 3.0) if date[:10] < "2024-07-20" else (2.8, 3.2)
-    size = 0.0 if R2 is None else R2
-    status = "error" if size > worst else "warn" if size > limit else "ok"
+    """An exposure whose status follows from the QC result of its R2."""
+    results = judged({} if R2 is None else {"psf.R2": R2}, date)
+    results = tuple(replace(r, frame="an exposure", date_obs=date) for r in facts.pop("results", results))
+    status = worst_status(results)
     known: dict[str, Any] = {
         "name": f"C_{re.sub('[-:]', '', date).replace('T', '_')}_W_1",
         "month": date[:7].replace("-", ""),
@@ -103,9 +112,13 @@ def exposure(date: str, R2: float | None = 2.3, **facts: Any) -> Exposure:
         **dict.fromkeys(("ra", "dec", "pa", "saa", "alpha")),
         "sheet_status": "ok",
         "sheet_reason": "",
-        "statuses": {"quality": status, "acquisition": "ok"},
-        "values": {} if R2 is None else {"R2": R2},
-        "findings": () if status == "ok" else (Finding("quality", status, f"R2 {R2:.6g} above {limit:g}"),),
+        "statuses": {"quality": "ok" if status == "not judged" else status, "acquisition": "ok"},
+        "results": results,
+        "findings": tuple(
+            StatusReason("quality", r.status, sentence(r, QUANTITIES), of_qc=True)
+            for r in results
+            if r.is_bad
+        ),
     }
     return Exposure(**known | facts)
 
@@ -126,7 +139,7 @@ def step(
     limits: LimitFile = LIMITS,
 ) -> list[Alert]:
     months = months_of(*exposures)
-    return update(previous, months, observe(months, limits), limits, now, DAYS)
+    return update(previous, months, checks_of(months), limits, now, DAYS)
 
 
 BAD_NIGHT = night("2024-07-13", *[2.3] * 5, *[2.7] * 30, *[3.4, 3.2], *[2.3])
@@ -139,8 +152,8 @@ def test_a_bad_night_is_one_alert_with_value_limit_and_version() -> None:
     alerts = step(None, BAD_NIGHT)
     assert len(alerts) == 1
     found = alerts[0]
-    assert found.id == "quality-R2-20240713T033000"
-    assert (found.category, found.metric, found.state, found.status) == ("quality", "R2", "open", "error")
+    assert found.id == "quality-psf.R2-20240713T033000"
+    assert (found.category, found.metric, found.state, found.status) == ("quality", "psf.R2", "open", "error")
     assert (found.value, found.threshold, found.side) == (3.4, 3.0, "above")
     assert (found.threshold_file, found.threshold_epoch, found.threshold_hash) == (
         "toy.yaml",
@@ -172,51 +185,88 @@ def test_the_limits_of_the_epoch_of_the_day_hold() -> None:
     assert parse_alerts(json.dumps(values))[0].threshold_epoch_reason == ""  # an older file is understood
 
 
-def month_with(name: str, *trends: Trend, lacks: Sequence[StepLack] = ()) -> Month:
+def trend(cls: str, colour: float, loss: float, rate: float, status: str) -> list[QCResult]:
+    """QC results of the flux loss of a class at a colour."""
+    found = trend_results(loss, rate, 0.01, status, TrendSettings())
+    return [replace(r, cls=cls, part=f"BP-RP {colour:g}") for r in found]
+
+
+def month_with(name: str, results: Sequence[QCResult] = (), lacks: Sequence[StepLack] = ()) -> Month:
     """A month of one good exposure of its last days; its exposures have what its trend says."""
-    said = [Finding("photometry", t.status, f"trend: {t.reason}", of_month=True) for t in trends]
+    said = [
+        StatusReason("photometry", r.status, "trend", of_month=True, of_qc=True) for r in results if r.is_bad
+    ]
     statuses = {"photometry": said[0].status} if said else {}
     day = exposure(f"{name[:4]}-{name[4:]}-28T02:00:00", statuses=statuses, findings=tuple(said))
-    return Month(name, (day,), trends=trends, lacks=tuple(lacks))
+    return Month(name, (day,), results=tuple(results), lacks=tuple(lacks))
 
 
 def test_the_trend_of_the_newest_month_is_one_alert() -> None:
     def run_on(previous: Sequence[Alert] | None, now: datetime, *months: Month) -> list[Alert]:
-        return update(previous, months, observe(months, LIMITS), LIMITS, now, DAYS)
+        return update(previous, months, checks_of(months), LIMITS, now, DAYS)
 
-    bad = (
-        Trend("long", 0.75, "error", "loss 45.1 mmag reaches 40"),
-        Trend("long", 1.75, "warn", "rate 0.5 mmag/d reaches 0.3"),
-        Trend("short", 0.75, "ok", ""),
-    )
-    june, july = month_with("202406"), month_with("202407", *bad)
+    bad = [
+        *trend("long", 0.75, 45.1, 0.5, "error"),
+        *trend("long", 1.75, 3.0, 0.5, "warn"),
+        *trend("short", 0.75, 3.0, 0.5, "ok"),  # a rate that is not significant
+    ]
+    june, july = month_with("202406"), month_with("202407", bad)
     first = run_on(None, utc("2024-07-29T00:00:00"), june, july)
     assert [(a.category, a.metric, a.status) for a in first] == [
-        ("photometry", "flux_loss_long_0.75", "error"),
-        ("photometry", "flux_loss_long_1.75", "warn"),
+        ("photometry", "trend.LOSS_long_BP-RP_0.75", "error"),
+        ("photometry", "trend.LOSS_long_BP-RP_1.75", "warn"),
     ]
     assert (first[0].value, first[0].threshold, first[0].unit, first[0].side) == (45.1, 40, "mmag", "above")
     assert (first[1].value, first[1].threshold, first[1].unit) == (0.5, 0.3, "mmag/d")
     assert {a.link for a in first} == {"trends.html"}
     subject, text = mail([(first[0], "new")], "VISQL")
     assert subject.endswith("flux loss at BP-RP 0.75, long exposures 45.1 mmag above 40, 1 month")
+    subject, _ = mail([(first[1], "new")], "VISQL")
+    assert subject.endswith("rate of flux loss at BP-RP 1.75, long exposures 0.5 mmag/d above 0.3, 1 month")
     assert "since 2024-07-29T00:00:00Z\n" in text
     assert due(first[0], "mail", "error", DAY, utc("2024-07-29T00:00:00"), DAYS) == "new"
     again = run_on(first, utc("2024-07-30T00:00:00"), june, july)
     assert [(a.id, a.first_seen) for a in again] == [(a.id, a.first_seen) for a in first]
     assert parse_alerts(alerts_text(again, LIMITS, NOW)) == again
-    clean = month_with("202408", *(replace(t, status="ok") for t in bad))
-    later = run_on(again, utc("2024-08-29T00:00:00"), june, july, clean)
+    clean = [r for colour in (0.75, 1.75) for r in trend("long", colour, 3.0, 0.01, "ok")]
+    later = run_on(again, utc("2024-08-29T00:00:00"), june, july, month_with("202408", clean))
     assert {a.state for a in later} == {"closed"}
+
+
+@pytest.mark.parametrize(
+    ("loss", "rate", "status", "expected"),
+    [
+        (45.12, 0.01, "error", (45.12, "error_loss", "mmag")),
+        (40.0, 0.01, "error", (40.0, "error_loss", "mmag")),  # at a limit it is beyond it
+        (1.0, 3.21, "error", (3.21, "error_rate", "mmag/d")),
+        (25.0, 3.21, "error", (3.21, "error_rate", "mmag/d")),
+        (25.0, 3.21, "warn", (25.0, "warn_loss", "mmag")),  # a rate that is not significant
+        (1.0, 0.3, "warn", (0.3, "warn_rate", "mmag/d")),
+    ],
+)
+def test_value_and_limit_of_the_trend_are_data(
+    loss: float, rate: float, status: str, expected: tuple[float, str, str]
+) -> None:
+    month = month_with("202407", trend("long", 0.75, loss, rate, status))
+    (alert,) = update(None, [month], checks_of([month]), LIMITS, utc("2024-07-29T00:00:00"), DAYS)
+    value, limit, unit = expected
+    assert (alert.status, alert.side) == (status, "above")
+    assert (alert.value, alert.threshold, alert.unit) == (value, getattr(TrendSettings(), limit), unit)
 
 
 def test_missing_products_of_a_month_are_an_alert_per_category() -> None:
     lacks = [
-        StepLack("ratios", ("r/months/202407/ratios_202407.parquet",), "its log ends: <disk full>"),
-        StepLack("movie", ("r/months/202407/XCOSMIX202407.mp4",), "never tried"),
+        StepLack(
+            "ratios",
+            ("r/months/202407/ratios_202407.parquet",),
+            "its log ends: <disk full>",
+            "",
+            "photometry",
+        ),
+        StepLack("movie", ("r/months/202407/XCOSMIX202407.mp4",), "never tried", "", "radiation"),
     ]
     month = month_with("202407", lacks=lacks)
-    alerts = update(None, [month], observe([month], LIMITS), LIMITS, utc("2024-07-29T00:00:00"), DAYS)
+    alerts = update(None, [month], checks_of([month]), LIMITS, utc("2024-07-29T00:00:00"), DAYS)
     assert {(a.category, a.metric, a.status, a.link) for a in alerts} == {
         ("photometry", "month_missing", "missing", "missing.html#m202407"),
         ("radiation", "month_missing", "missing", "missing.html#m202407"),
@@ -267,10 +317,9 @@ def test_a_wrong_address_of_the_site_is_refused(url: str) -> None:
         settings_from_mapping({"site": {"url": url}}, "test")
 
 
-def test_what_the_tables_find_good_is_no_alert() -> None:
-    fine = exposure("2024-07-13T02:00:00", 9.0, statuses={"quality": "ok"}, findings=())
+def test_numbers_of_a_category_without_a_status_are_no_alert() -> None:
     unjudged = exposure("2024-07-13T03:00:00", 9.0, statuses={}, findings=())
-    assert step(None, [fine, unjudged]) == []
+    assert step(None, [unjudged]) == []
 
 
 def test_states_are_alerts_with_their_texts() -> None:
@@ -278,7 +327,7 @@ def test_states_are_alerts_with_their_texts() -> None:
         "2024-07-13T02:00:00",
         None,
         statuses={"acquisition": "failed", "quality": "missing"},
-        findings=(Finding("acquisition", "failed", "unreadable: <b>cut short</b>"),),
+        findings=(StatusReason("acquisition", "failed", "unreadable: <b>cut short</b>"),),
     )
     alerts = step(None, [broken, exposure("2024-07-13T04:00:00")])
     assert [(a.category, a.metric, a.status) for a in alerts] == [
@@ -290,55 +339,44 @@ def test_states_are_alerts_with_their_texts() -> None:
     assert alerts[0].exposures[0].text == "unreadable: <b>cut short</b>"
 
 
-def test_a_limited_quantity_the_site_does_not_show_is_read_from_the_finding() -> None:
-    facts = {"frame_type": "DARK", "statuses": {"calibration": "warn"}}
-    said = (Finding("calibration", "warn", "N_HOT 30 above 9; the lamp was on"),)
-    hot = exposure("2024-07-13T02:00:00", None, findings=said, **facts)
+def dark(date: str, n_hot: float) -> Exposure:
+    """A DARK with its hot pixels, which are no column of the month's page."""
+    results = judged({"detector.N_HOT": n_hot}, date)
+    status = worst_status(results)
+    facts: dict[str, Any] = {"frame_type": "DARK", "statuses": {"calibration": status}, "results": results}
+    return exposure(date, None, findings=(), **facts)
+
+
+def test_a_limited_quantity_the_site_does_not_show() -> None:
+    hot = dark("2024-07-13T02:00:00", 30.0)
     alerts = step(None, [hot])
-    assert [(a.metric, a.value, a.threshold) for a in alerts] == [("N_HOT", 30.0, 9.0), ("warn", None, None)]
-    cool = exposure(
-        "2024-07-14T03:00:00", None, frame_type="DARK", statuses={"calibration": "ok"}, findings=()
-    )
-    later = step(alerts, [hot, cool])
-    assert {a.metric: a.state for a in later} == {"warn": "open", "N_HOT": "closed"}
+    assert [(a.metric, a.label, a.value, a.threshold) for a in alerts] == [
+        ("detector.N_HOT", "hot pixels", 30.0, 9.0)
+    ]
+    later = step(alerts, [hot, dark("2024-07-14T03:00:00", 3.0)])
+    assert {a.metric: a.state for a in later} == {"detector.N_HOT": "closed"}
 
 
-def test_value_and_limit_are_in_the_sentence_as_thresholds_really_say_it() -> None:
-    """The sentence is read back: who words it anew must see that nothing is lost on the way."""
-    day = utc("2024-07-13T02:00:00").date()
-    for value in (30.0, 1234567.0, 9.5):
-        said = LIMITS.thresholds.judge({"N_HOT": value}, day).reason
-        findings = (Finding("calibration", "warn", said),)
-        facts = {"frame_type": "DARK", "statuses": {"calibration": "warn"}, "findings": findings}
-        (alert,) = step(None, [exposure("2024-07-13T02:00:00", None, **facts)])
-        assert alert.metric == "N_HOT"
-        assert alert.value == pytest.approx(value, rel=1e-5)
-        assert (alert.threshold, alert.side) == (9.0, "above")
+def test_a_state_beside_a_number_is_told_too() -> None:
+    said = (StatusReason("calibration", "warn", "the lamp was on"),)
+    hot = replace(dark("2024-07-13T02:00:00", 30.0), findings=said)
+    alerts = step(None, [hot])
+    assert [(a.metric, a.value) for a in alerts] == [("detector.N_HOT", 30.0), ("warn", None)]
+    assert alerts[1].exposures[0].text == "the lamp was on"
 
 
-@pytest.mark.parametrize(
-    ("loss", "rate", "status", "expected"),
-    [
-        (45.12, 0.01, "error", (45.1, "error_loss", "mmag")),
-        (12345.0, 0.01, "error", (12300, "error_loss", "mmag")),
-        (1.0, 3.21, "error", (3.21, "error_rate", "mmag/d")),
-        (1.0, 0.456, "warn", (0.456, "warn_rate", "mmag/d")),
-    ],
-)
-def test_value_and_limit_are_in_the_sentence_as_the_trend_really_says_it(
-    loss: float, rate: float, status: str, expected: tuple[float, str, str]
-) -> None:
-    numbers = {"LOSS": loss, "LOSS_ERR": 1.0, "MODEL": loss, "RATE": rate, "RATE_ERR": 0.01, "COLOUR": 0.75}
-    words = {"SPACE": "fpa", "SPACE_BIN": "fpa", "CLASS": "long", "FIELD": "all", "STATUS": status}
-    table = {name: np.array([value]) for name, value in {**numbers, **words}.items()}
-    table["DATE"] = np.array(["2024-07-28T02:00:00"], dtype="datetime64[us]")
-    settings = TrendLimits()
-    (said,) = month_trend(table, [], [], "202407", limits=settings)["REASON"]
-    month = month_with("202407", Trend("long", 0.75, status, str(said)))
-    (alert,) = update(None, [month], observe([month], LIMITS), LIMITS, utc("2024-07-29T00:00:00"), DAYS)
-    value, limit, unit = expected
-    assert (alert.value, alert.threshold, alert.unit) == (value, getattr(settings, limit), unit)
-    assert alert.side == "above"
+def test_an_alert_keeps_its_numbers_when_its_sentence_is_reworded(monkeypatch: pytest.MonkeyPatch) -> None:
+    def numbers() -> list[tuple[str, float | None, float | None, str]]:
+        month = month_with("202407", trend("long", 0.75, 45.0, 0.5, "error"))
+        months = [*months_of(*BAD_NIGHT, dark("2024-07-13T02:00:00", 30.0)), month]
+        alerts = update(None, months, checks_of(months), LIMITS, NOW, DAYS)
+        return [(a.metric, a.value, a.threshold, a.side) for a in alerts]
+
+    before = numbers()
+    assert {value for _, value, _, _ in before} == {3.4, 45.0, 30.0}
+    monkeypatch.setattr("visql_lib.site.checks.sentence", lambda *_: "it is not as it should be")
+    monkeypatch.setattr(sys.modules[__name__], "sentence", lambda *_: "it is not as it should be")
+    assert numbers() == before
 
 
 def test_an_unreadable_frame_without_date_lasts_until_mended() -> None:
@@ -395,14 +433,89 @@ def test_a_pause_of_the_mission_closes_nothing_until_the_look_back_ends() -> Non
     assert step(later, [*BAD_NIGHT, other], NOW + 450 * DAY) == []  # forgotten
 
 
+def older(text: str) -> str:
+    """What alerts.json, or the history of status, held before quantities had qualified names."""
+    for new, old in (
+        ("psf.R2", "R2"),
+        ("detector.N_HOT", "N_HOT"),
+        ("trend.LOSS_long_BP-RP_", "flux_loss_long_"),
+    ):
+        text = text.replace(new, old)
+    return text
+
+
+def test_alerts_under_their_former_names_go_on() -> None:
+    """Nothing is told twice, nothing ends silently: also while a month has no table of QC results yet."""
+    months = [*months_of(*BAD_NIGHT), month_with("202406", trend("long", 0.75, 45.0, 0.5, "error"))]
+    first = [noted(a, "mail", NOW) for a in update(None, months, checks_of(months), LIMITS, NOW, DAYS)]
+    text = older(alerts_text(first, LIMITS, NOW))
+    assert '"metric": "R2"' in text
+    assert '"metric": "flux_loss_long_0.75"' in text
+    before = parse_alerts(text)
+    assert [a.metric for a in before] == ["trend.LOSS_long_BP-RP_0.75", "psf.R2"]
+    assert [a.metric for a in first] == [a.metric for a in before]
+    assert before[1].id == "quality-R2-20240713T033000"  # what its messages and the feed know it by
+
+    def occasions(alerts: Sequence[Alert], now: datetime) -> list[tuple[str, str, str]]:
+        return [(a.id, a.state, due(a, "mail", "warn", 10 * DAY, now, DAYS)) for a in alerts]
+
+    nobody = [
+        replace(
+            m,
+            unjudged=QUANTITIES.tables,
+            results=(),
+            exposures=tuple(unjudged(e) for e in m.exposures),
+        )
+        for m in months
+    ]
+    later = NOW + timedelta(hours=3)
+    waiting = update(before, nobody, checks_of(nobody), LIMITS, later, DAYS)
+    assert sorted(occasions(waiting, later)) == sorted((a.id, "open", "") for a in before)
+    again = update(waiting, months, checks_of(months), LIMITS, later, DAYS)
+    assert sorted(occasions(again, later)) == sorted((a.id, "open", "") for a in before)
+    assert update(before, months, checks_of(months), LIMITS, later, DAYS) == again
+
+
+def test_alerts_wait_while_their_own_table_is_not_there() -> None:
+    months = months_of(*BAD_NIGHT, dark("2024-07-13T02:00:00", 30.0))
+    first = update(None, months, checks_of(months), LIMITS, NOW, DAYS)
+    assert {a.metric for a in first} == {"psf.R2", "detector.N_HOT"}
+    gone = [replace(e, results=(), statuses={"quality": "missing"}, findings=()) for e in BAD_NIGHT]
+    without = [replace(m, unjudged=("psfmoments",)) for m in months_of(*gone)]
+    later = update(first, without, checks_of(without), LIMITS, NOW + timedelta(hours=1), DAYS)
+    states = {a.metric: a.state for a in later}
+    assert states == {"psf.R2": "open", "detector.N_HOT": "closed", "missing": "open"}
+
+
+def unjudged(one: Exposure) -> Exposure:
+    """An exposure whose numbers nobody judged yet."""
+    results = tuple(replace(r, status="not judged", side="", limit=math.nan) for r in one.results)
+    return replace(one, results=results, statuses={"quality": "unjudged"}, findings=())
+
+
+def test_the_history_under_former_names_goes_on() -> None:
+    months = months_of(*BAD_NIGHT)
+    rows = history([], months, checks_of(months))
+    assert parse_history(older(history_text(rows, LIMITS))) == rows
+    every = QUANTITIES.tables
+    nobody = [replace(m, unjudged=every, exposures=tuple(unjudged(e) for e in m.exposures)) for m in months]
+    kept = history(rows, nobody, checks_of(nobody))
+    assert [r for r in kept if r[2] == "psf.R2"] == [r for r in rows if r[2] == "psf.R2"] != []
+    assert not [r for r in kept if r[1] == "quality" and r[2] == "status"]  # not judged is never ok
+
+
 def test_other_limits_close_and_reopen() -> None:
     wide = LimitFile(
         "wide.yaml",
         "f",
-        Thresholds.model_validate({"epochs": [{"from": "2024-01-01", "R2": {"warn_above": 9}}]}),
+        Thresholds.model_validate({"epochs": [{"from": "2024-01-01", "psf.R2": {"warn_above": 9}}]}),
     )
     first = step(None, BAD_NIGHT)
-    fine = [replace(e, statuses={"quality": "ok"}, findings=()) for e in BAD_NIGHT]
+    fine = [
+        replace(e, statuses={"quality": "ok"}, findings=(), results=(replace(r, status="ok", side=""),))
+        for e in BAD_NIGHT
+        for r in e.results
+    ]
     closed = step(first, fine, NOW + timedelta(hours=1), wide)
     assert [(a.state, a.why_closed) for a in closed] == [("closed", "mended, judged anew, or removed")]
     again = step(closed, BAD_NIGHT, NOW + timedelta(hours=2))
@@ -529,24 +642,26 @@ def test_json_comes_back_and_is_stable() -> None:
 
 
 def test_values_that_are_not_numbers_are_left_out() -> None:
-    odd = exposure("2024-07-13T02:00:00", None, values={"R2": float("nan"), "e1": float("inf")})
+    results = judged({"psf.R2": math.nan, "psf.e1": math.nan}, "2024-07-13T02:00:00")
+    odd = exposure("2024-07-13T02:00:00", results=results)
+    assert odd.values == {}
     assert step(None, [odd]) == []
 
 
 def test_history_has_a_line_per_day_and_metric() -> None:
     days = [*BAD_NIGHT, *night("2024-07-21", 2.3, 2.9, 3.5)]
-    rows = history([], months_of(*days), observe(months_of(*days), LIMITS))
+    rows = history([], months_of(*days), checks_of(months_of(*days)))
     by_key = {row[:3]: row[3:] for row in rows}
-    assert by_key["2024-07-13", "quality", "R2"] == ((6, 30, 2, 0, 0), "2024-01-01")
-    assert by_key["2024-07-21", "quality", "R2"] == ((1, 1, 1, 0, 0), "2024-07-20")
+    assert by_key["2024-07-13", "quality", "psf.R2"] == ((6, 30, 2, 0, 0), "2024-01-01")
+    assert by_key["2024-07-21", "quality", "psf.R2"] == ((1, 1, 1, 0, 0), "2024-07-20")
     assert by_key["2024-07-13", "acquisition", "status"] == ((38, 0, 0, 0, 0), "")
     text = history_text(rows, LIMITS)
     assert parse_history(text) == rows == sorted(rows)
-    assert sum('"R2"' in line for line in text.splitlines()) == 2
+    assert sum('"psf.R2"' in line for line in text.splitlines()) == 2
     august = night("2024-08-01", 2.3)
-    more = history(rows, months_of(*august), observe(months_of(*august), LIMITS))
+    more = history(rows, months_of(*august), checks_of(months_of(*august)))
     assert [r for r in more if r[0] < "2024-08"] == rows  # months that are not looked at are kept
-    fewer = history(more, months_of(*BAD_NIGHT), observe(months_of(*BAD_NIGHT), LIMITS))
+    fewer = history(more, months_of(*BAD_NIGHT), checks_of(months_of(*BAD_NIGHT)))
     assert {r[0] for r in fewer} == {"2024-07-13", "2024-08-01"}  # those that are, are counted anew
     assert parse_history(history_text([], LIMITS)) == []
 
@@ -590,7 +705,7 @@ def test_the_feed_is_valid_escaped_and_stable() -> None:
         None,
         name='E"><script>alert(1)</script>&\x07\ud800',
         statuses={"acquisition": "failed"},
-        findings=(Finding("acquisition", "failed", "<img src=x onerror=alert(1)>\x00]]>"),),
+        findings=(StatusReason("acquisition", "failed", "<img src=x onerror=alert(1)>\x00]]>"),),
     )
     first = step(None, [*BAD_NIGHT, replace(evil, name="<E>&")])
     text = feed_text(first, "A <b>&amp;</b> title")
@@ -911,7 +1026,7 @@ def test_a_week_of_messages(hook: Hook, post: Post, tmp_path: Path) -> None:
         assert run(tmp_path, settings, known, now) == []
         if hour == 0:
             assert written(tmp_path)[0].sent["webhook"].times == 1
-    name = "quality-R2-20240713T033000"
+    name = "quality-psf.R2-20240713T033000"
     assert hook.keys == [(f"{name}/1", "new"), (f"{name}/2", "repeat"), (f"{name}/3", "closed")]
     assert len(post.mails) == 3
     assert sum(a.startswith("GET") for a in hook.asked) == 20
@@ -934,7 +1049,7 @@ def test_nothing_is_sent_unless_asked_for(hook: Hook, tmp_path: Path) -> None:
     assert hook.asked == []
     assert written(tmp_path)[0].sent == {}
     assert run(tmp_path, settings, BAD_NIGHT) == []
-    assert hook.keys == [("quality-R2-20240713T033000/1", "new")]
+    assert hook.keys == [("quality-psf.R2-20240713T033000/1", "new")]
 
 
 def test_one_channel_that_fails_does_not_silence_the_other(hook: Hook, post: Post, tmp_path: Path) -> None:
@@ -1004,7 +1119,7 @@ def test_who_dies_between_sending_and_writing_sends_again(hook: Hook, tmp_path: 
     assert (
         run(tmp_path, settings, [*BAD_NIGHT, failed], NOW + timedelta(minutes=5)) == []
     )  # its lock is no hindrance
-    second = ("quality-R2-20240713T033000/1", "new")
+    second = ("quality-psf.R2-20240713T033000/1", "new")
     assert hook.keys == [("radiation-failed-20240713T235000/1", "new"), second, second]
     assert run(tmp_path, settings, [*BAD_NIGHT, failed], NOW + timedelta(minutes=9)) == []
     assert len(hook.got) == 3
@@ -1120,11 +1235,11 @@ def test_the_command_without_any_results(tmp_path: Path) -> None:
 def test_the_version_of_a_threshold_file_is_its_content(tmp_path: Path) -> None:
     ours = limit_file("euclid_vis")
     assert (ours.name, len(ours.digest)) == ("euclid_vis.yaml", 12)
-    assert ours.epoch(NOW.date()) == "2023-01-01"
-    assert ours.epoch(None) == ours.epoch(utc("2020-01-01").date()) == ""
+    assert ours.reason("2023-01-01").startswith("first limits")
+    assert ours.reason("2020-01-01") == ours.reason("") == ""
     path = tmp_path / "mine.yaml"
-    path.write_text("epochs:\n  - from: 2024-01-01\n    R2: {warn_above: 2}\n")
+    path.write_text("epochs:\n  - from: 2024-01-01\n    psf.R2: {warn_above: 2}\n")
     first = limit_file(str(path))
-    path.write_text("epochs:\n  - from: 2024-01-01\n    R2: {warn_above: 3}\n")
+    path.write_text("epochs:\n  - from: 2024-01-01\n    psf.R2: {warn_above: 3}\n")
     assert limit_file(str(path)).digest != first.digest
     assert first.name == "mine.yaml"

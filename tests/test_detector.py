@@ -19,7 +19,6 @@ from visql_lib.cli.detector import command as detector
 from visql_lib.cli.preview import command as preview
 from visql_lib.cli.simulate import make_frames
 from visql_lib.config import CalibrationSettings, PreviewSettings, settings_from_mapping
-from visql_lib.config.thresholds import Thresholds
 from visql_lib.errors import SimulationError
 from visql_lib.flags import QuadrantFlag
 from visql_lib.frames import Quadrant, open_exposure
@@ -31,6 +30,7 @@ from visql_lib.months.detector import month_detector
 from visql_lib.pictures.detector import detector_timeline
 from visql_lib.pictures.detector_map import detector_maps, hot_pixel_map
 from visql_lib.pictures.style import render_png
+from visql_lib.qc.limits import Thresholds
 from visql_lib.simulate import SimulatedExposure, exposures_of
 from visql_lib.steps.catalog import _levels, measure_frame
 from visql_lib.tables import QUADRANTS, read_table, write_table
@@ -306,7 +306,15 @@ def test_the_pictures_are_written(made):
 
 
 LIMITS = Thresholds.model_validate(
-    {"epochs": [{"from": "2024-01-01", "BIAS": {"warn_above": 2650}, "N_HOT": {"error_above": 5}}]}
+    {
+        "epochs": [
+            {
+                "from": "2024-01-01",
+                "detector.BIAS": {"warn_above": 2650},
+                "detector.N_HOT": {"error_above": 5},
+            }
+        ]
+    }
 )
 
 

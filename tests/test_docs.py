@@ -137,6 +137,7 @@ def test_the_readme_can_be_followed(readme_folder):
     months = {p.name for p in (readme_folder / "results" / "months" / "202407").glob("[!.]*")}
     assert months == {
         "psfmoments_202407.parquet",
+        "qc_202407.parquet",
         "psfmoments_202407.png",
         "IQ_timeline_202407.png",
         "complete.tsv",

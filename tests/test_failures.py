@@ -33,6 +33,7 @@ STEPS = (
     ("ratios", "movie", "performance"),
     ("trend", "ratio-pictures", "ratio-sheets"),
     ("month-trend",),
+    ("qc",),
 )
 ALL_PARTS = {
     "parts": ["gaia", "radiation", "movies", "performance"],
@@ -102,7 +103,7 @@ def fail_all(month, seed, idle=()):
         assert code != 0, (line, said)
         assert failed == faults, said
     # Pages that were asked for are there although a step failed, and say so.
-    assert "trend_202407" in (month.results / "site" / "missing.html").read_text()
+    assert "qc_202407" in (month.results / "site" / "missing.html").read_text()
     left = list(month.results.rglob(".part-*"))
     assert left, "no step was killed while it wrote"
     for path in left:

@@ -51,7 +51,7 @@ def test_a_second_run_has_nothing_to_do(month):
 
 
 def test_the_site_expects_what_the_month_made(month):
-    quality = ("image_quality", "quality_pictures", "month_status", "last_month")
+    quality = ("image_quality", "quality_pictures", "month_status", "qc", "last_month")
     check_steps(month, *quality, *GATHER_JOBS)
 
 

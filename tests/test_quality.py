@@ -273,7 +273,7 @@ def test_a_month_without_science(month):
 
 
 def test_other_thresholds(month, tmp_path):
-    (tmp_path / "t.yaml").write_text("epochs: [{from: 2023-01-01, R2: {error_above: 1.9}}]\n")
+    (tmp_path / "t.yaml").write_text("epochs: [{from: 2023-01-01, psf.R2: {error_above: 1.9}}]\n")
     (tmp_path / "c.yaml").write_text(f"quality: {{thresholds: {tmp_path / 't.yaml'}}}\n")
     month.add(1, moments(400))
     _, (row,) = month.run("--config", tmp_path / "c.yaml")

@@ -15,7 +15,6 @@ from visql_lib.cli.month_radiation import command as month_command
 from visql_lib.cli.radiation import command
 from visql_lib.cli.simulate import make_frames
 from visql_lib.config import CatalogSettings, RadiationSettings, load_settings
-from visql_lib.config.thresholds import Thresholds
 from visql_lib.errors import TableError
 from visql_lib.flags import QuadrantFlag, RadiationFlag
 from visql_lib.frames import load_instrument, open_exposure
@@ -30,6 +29,7 @@ from visql_lib.pictures.radiation import (
 )
 from visql_lib.pictures.radiation_month import log_span, radiation_timeline
 from visql_lib.pictures.style import render_png
+from visql_lib.qc.limits import Thresholds
 from visql_lib.radiation.illuminated import illuminated_part, significance
 from visql_lib.radiation.leak import leak_table, leakage, with_angles
 from visql_lib.radiation.maps import Grid, bin_area, excess, exposed_area, radius_flux
@@ -460,9 +460,9 @@ THRESHOLDS = Thresholds.model_validate(
         "epochs": [
             {
                 "from": "2023-01-01",
-                "COSMIC_DARK_RATE": {"warn_above": 2.0, "error_above": 4.0},
-                "PROTON_RATE": {"warn_above": 0.003},
-                "LIT_AREA": {"warn_above": 1000},
+                "radiation.COSMIC_DARK_RATE": {"warn_above": 2.0, "error_above": 4.0},
+                "radiation.PROTON_RATE": {"warn_above": 0.003},
+                "radiation.LIT_AREA": {"warn_above": 1000},
             }
         ]
     }

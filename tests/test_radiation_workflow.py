@@ -55,7 +55,7 @@ def month_table(month, name):
 
 
 def test_the_site_expects_what_the_month_made(month):
-    quality = ("image_quality", "quality_pictures", "month_status", "last_month")
+    quality = ("image_quality", "quality_pictures", "month_status", "qc", "last_month")
     check_steps(month, *quality, *(rule for rule in NEW_JOBS if rule != "particles"))
 
 
@@ -123,7 +123,7 @@ def test_a_day_that_comes_late_is_used_by_the_next_run(month, tmp_path):
     other.configure(**parts, goes=FOLDER | {"refresh": 1})
     jobs = other.missing()
     assert jobs["angles"] == jobs["month_radiation"] == 1
-    assert set(jobs) <= {*NEW_JOBS, "month"} - {"detector"}
+    assert set(jobs) <= {*NEW_JOBS, "qc", "month"} - {"detector"}
 
 
 def test_a_step_that_fails_leaves_no_old_number_standing(month, tmp_path):
@@ -272,3 +272,20 @@ def test_plates_are_not_made_again_for_another_service_of_stars(month, tmp_path)
     assert told["results"] == "results"
     other.configure(**parts | {"plate": {"solve": "yes", "time_limit": 3}}, goes=FOLDER | {"refresh": 1})
     assert other.missing()["plate"] == 3
+
+
+def test_a_table_that_failed_costs_its_own_quantities(month, tmp_path):
+    """Where pages are asked for, what is there is judged, although the rule of the QC results waits in vain."""
+    other = month.copy(tmp_path / "m")
+    other.configure(parts=["radiation"], goes=FOLDER, plate={"solve": "no"})
+    assert set(month_table(other, "qc")["QUANTITY"]) >= {"psf.R2", "radiation.XRAY_RATE", "detector.BIAS"}
+    (other.results / "months" / "202407" / "detector_frames_202407.parquet").unlink()
+    code, said, _ = run(other, "month", "site", faults={"detector:exit"})
+    assert code != 0, said
+    left = set(month_table(other, "qc")["QUANTITY"])
+    assert {"psf.R2", "radiation.XRAY_RATE"} <= left
+    assert "detector.BIAS" not in left
+    assert "detector_frames_202407" in (other.results / "site" / "missing.html").read_text()
+    code, said, _ = run(other, "month", "site")
+    assert code == 0, said
+    assert list(month_table(other, "qc")["QUANTITY"]) == list(month_table(month, "qc")["QUANTITY"])

@@ -18,19 +18,23 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
+from visql_lib.cli.qc import command as qc_command
 from visql_lib.cli.site import command
 from visql_lib.config import Settings, settings_from_mapping
 from visql_lib.errors import ConfigError
 from visql_lib.frames import Instrument
+from visql_lib.pipelines.vis.quantities import QUANTITIES
 from visql_lib.pipelines.vis.registry import REGISTRY
 from visql_lib.products.expected import GroupJob
 from visql_lib.products.registry import Stage
+from visql_lib.qc.table import qc_path
 from visql_lib.site.build import build
 from visql_lib.site.bundle import bundle, chosen
 from visql_lib.site.data import fields_of, month_data
 from visql_lib.site.gather import gather
-from visql_lib.site.model import QUANTITIES, Month, StepLack
+from visql_lib.site.model import Month, StepLack
 from visql_lib.site.neighbours import months_beside
+from visql_lib.site.pages import counted
 from visql_lib.site.products import Commands, stage_of
 from visql_lib.site.render import number_text, script_data, size_text, url
 from visql_lib.site.state import STATE, Built, months_to_build
@@ -84,22 +88,32 @@ def _table(path: Path, schema: TableSchema, rows: list[SheetRow], **columns: obj
     write_table(path, made | columns, schema, stage="test", stage_version=1)
 
 
-def _month(results: Path, rows: list[SheetRow], month: str = "202407", *, files: bool = True) -> None:
+def _month(
+    results: Path, rows: list[SheetRow], month: str = "202407", *, files: bool = True, qc: bool = True
+) -> None:
     """Make the products of a month that the site reads."""
     write_sheet(results / "exposures" / f"{month}.tsv", rows)
     folder = results / "months" / month
     science = [r for r in rows if r.frame_type == "SCIENCE" and r.status == "ok"]
-    status = np.array([("ok", "warn", "error")[i % 3] for i in range(len(science))])
-    reason = np.array(["" if s == "ok" else "SCORE 99 above 27" for s in status])
-    long = np.full(len(science), "long")
-    _table(
-        folder / f"psfmoments_{month}.parquet", PSFMOMENTS, science, STATUS=status, REASON=reason, CLASS=long
-    )
+    score = np.array([(5.0, 99.0, 2000.0)[i % 3] for i in range(len(science))])
+    own: dict[str, object] = {
+        "SCORE": score,
+        "N_STARS": np.full(len(science), 800),
+        "STATUS": np.array([("ok", "warn", "error")[i % 3] for i in range(len(science))]),
+        "REASON": np.array(["a sentence that nobody reads back"] * len(science)),
+        "CLASS": np.full(len(science), "long"),
+    }
+    _table(folder / f"psfmoments_{month}.parquet", PSFMOMENTS, science, **own)
     _table(
         folder / f"detector_frames_{month}.parquet", DETECTOR_FRAMES, rows, STATUS=np.full(len(rows), "ok")
     )
     both = [r for r in rows if r.frame_type in ("SCIENCE", "DARK")]
-    _table(folder / f"radiation_{month}.parquet", MONTH_RADIATION, both, STATUS=np.full(len(both), "ok"))
+    quiet = {"COSMIC_DARK_RATE": 1.0, "XRAY_RATE": 0.7, "PROTON_RATE": 0.001, "LIT_AREA": 5.0}
+    calm = {name: np.full(len(both), value) for name, value in quiet.items()}
+    calm["STATUS"] = np.full(len(both), "ok")
+    _table(folder / f"radiation_{month}.parquet", MONTH_RADIATION, both, **calm)
+    if qc:
+        _judge(results, month)
     Image.new("L", (60, 40), 90).save(folder / f"psfmoments_{month}.png")
     (folder / f"XCOSMIX{month}.mp4").write_bytes(b"movie")
     for row in rows if files else ():
@@ -110,6 +124,13 @@ def _month(results: Path, rows: list[SheetRow], month: str = "202407", *, files:
         if row.frame_type == "SCIENCE":
             columns = {c.name: np.zeros(0) for c in STARS.columns}
             write_table(Path(f"{stem}_stars2.parquet"), columns, STARS, stage="stars", stage_version=1)
+
+
+def _judge(results: Path, month: str = "202407") -> None:
+    """Make the QC results of a month, as the workflow does."""
+    sheet, table = results / "exposures" / f"{month}.tsv", qc_path(results / "months" / month, month)
+    done = CliRunner().invoke(qc_command, [str(sheet), "-o", str(table)], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
 
 
 def _settings(folder: Path) -> Settings:
@@ -208,12 +229,12 @@ def test_statuses_say_what_the_tables_say(results: Path, vis: Instrument) -> Non
     assert found[_name(3)].cls == ""
     assert found[_name(5)].status == "failed"
     assert found[_name(6)].statuses["acquisition"] == "warn"
-    assert "SCORE 99 above 27" in {f.text for f in found[_name(1)].findings}
+    assert "score 99 above 27" in {f.text for f in found[_name(1)].findings}
     assert found[_name(0)].missing == tuple(
         _name(0) + e for e in ("_quadrants.parquet", "_stars2_mom.parquet")
     )
-    assert set(found[_name(0)].values) <= {q.key for q in QUANTITIES}
-    assert "R2" in found[_name(0)].values
+    assert set(found[_name(0)].values) <= {q.name for q in QUANTITIES}
+    assert "psf.R2" in found[_name(0)].values
     assert month.movies == ("months/202407/XCOSMIX202407.mp4",)
 
 
@@ -222,7 +243,55 @@ def test_a_month_without_tables_is_missing_not_ok(tmp_path: Path, vis: Instrumen
     month = gather(tmp_path, "202407", {_name(0): ENDINGS, _name(3): ENDINGS[:2]}, vis, REGISTRY)
     assert month.exposures[0].statuses["quality"] == "missing"
     assert month.exposures[1].statuses == {"acquisition": "ok", "calibration": "missing"}
-    assert gather(tmp_path, "202408", {}, vis, REGISTRY) == Month("202408", ())
+    assert gather(tmp_path, "202408", {}, vis, REGISTRY) == Month("202408", (), unjudged=QUANTITIES.tables)
+
+
+def test_a_month_that_nobody_judged_yet_is_not_judged(tmp_path: Path, vis: Instrument) -> None:
+    """Its numbers are shown all the same; what failed is failed."""
+    rows = [_row(i) for i in range(10)]
+    _month(tmp_path, rows, files=False, qc=False)
+    month = gather(tmp_path, "202407", lambda row: (), vis, REGISTRY)
+    assert month.unjudged == QUANTITIES.tables
+    science = [e for e in month.exposures if e.frame_type == "SCIENCE"]
+    assert {e.statuses["quality"] for e in science} == {"unjudged"}
+    assert {e.status for e in science} == {"unjudged"}  # never counted as ok
+    assert science[1].values["psf.SCORE"] == 99.0
+    assert "not judged: qc_202407.parquet is not there" in {f.text for f in science[1].findings}
+    _judge(tmp_path)
+    judged = gather(tmp_path, "202407", lambda row: (), vis, REGISTRY)
+    assert judged.unjudged == ("astrometry", "angles", "trend")  # there are no such tables
+    assert [e.values for e in judged.exposures] == [e.values for e in month.exposures]
+    assert {e.statuses["quality"] for e in judged.exposures if e.frame_type == "SCIENCE"} == {
+        "ok",
+        "warn",
+        "error",
+    }
+    folder = tmp_path / "months" / "202407"
+    (folder / "radiation_202407.parquet").unlink()
+    older = gather(tmp_path, "202407", lambda row: (), vis, REGISTRY)
+    assert older.unjudged == ("astrometry", "radiation", "angles", "trend")
+    assert not [name for e in older.exposures for name in e.values if name.startswith("radiation.")]
+    assert [e.statuses.get("quality") for e in older.exposures] == [
+        e.statuses.get("quality") for e in judged.exposures
+    ]
+    _month(tmp_path, rows[:5], files=False, qc=False)  # made anew, of other exposures
+    anew = gather(tmp_path, "202407", lambda row: (), vis, REGISTRY)
+    assert anew.unjudged == QUANTITIES.tables
+    text = "not judged: qc_202407.parquet is older than psfmoments_202407.parquet"
+    assert text in {f.text for f in anew.exposures[0].findings}
+    (folder / "qc_202407.parquet").write_bytes(b"no")
+    assert gather(tmp_path, "202407", lambda row: (), vis, REGISTRY).unjudged == QUANTITIES.tables
+
+
+def test_quantities_without_limits_are_not_judged(results: Path, vis: Instrument) -> None:
+    """No limits of the detectors are in the file: the frames of which nothing else is known are not ok."""
+    found = {e.name: e for e in gather(results, "202407", lambda row: (), vis, REGISTRY).exposures}
+    bias = found[_name(4)]
+    assert bias.frame_type == "BIAS"
+    assert bias.statuses == {"acquisition": "ok", "calibration": "unjudged"}
+    assert bias.status == "unjudged"
+    assert {r.status for r in bias.results} == {"not judged"}
+    assert counted([bias])["calibration"] == {"unjudged": 1}
 
 
 def test_a_broken_table_costs_its_column_only(results: Path, vis: Instrument) -> None:
@@ -394,7 +463,7 @@ def test_exposure_page_has_numbers_limits_files(site: Path) -> None:
     text = (site / "exposures" / "202407" / f"{_name(2)}.html").read_text(encoding="utf-8")
     for part in (
         "warning &gt; 27, error &gt; 1000",
-        "SCORE 99 above 27",
+        "score 2000 above 1000",
         "Selected stars",
         "stars 1",
         "visql moments",
@@ -683,7 +752,7 @@ def _errors(browser: Any) -> list[str]:
 
 
 def test_table_filters_sorts_and_opens(browser: Any, site: Path) -> None:
-    browser.get(f"{(site / 'months' / '202407.html').as_uri()}#type=SCIENCE&sort=-R2")
+    browser.get(f"{(site / 'months' / '202407.html').as_uri()}#type=SCIENCE&sort=-psf.R2")
     run = browser.execute_script
     names = "return [...document.querySelectorAll('tr[data-name]')].map((row) => row.dataset.name)"
     assert browser.find_elements("css selector", "tr[data-name]")

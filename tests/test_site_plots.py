@@ -18,8 +18,10 @@ from hypothesis import strategies as st
 
 import visql_lib.site
 from visql_lib.config.sky_settings import TrendSettings
-from visql_lib.config.thresholds import Thresholds, load_thresholds
-from visql_lib.site.model import CATEGORIES, QUANTITIES, Exposure, Finding, Month
+from visql_lib.pipelines.vis.quantities import QUANTITIES
+from visql_lib.qc.evaluate import QCResult
+from visql_lib.qc.limits import Thresholds, load_thresholds
+from visql_lib.site.model import CATEGORIES, Exposure, Month, StatusReason
 from visql_lib.site.plots_bands import bands, say_limits
 from visql_lib.site.plots_calibration import FRAMES, calibration_markup
 from visql_lib.site.plots_core import group_of, to_ms, value_range
@@ -34,11 +36,17 @@ STATIC = Path(visql_lib.site.__file__).parent / "static"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")
 NAUGHTY = "</script><b id=bad>&lt;i&gt;'\"\\</b>"
-_MEANS = {"SCORE": 8.0, "BIAS": 2646.1, "GOES_FLUX": 2e-8, "PROTON_RATE": 1e-3, "R2": 1.94}
+_MEANS = {
+    "psf.SCORE": 8.0,
+    "detector.BIAS": 2646.1,
+    "sun.GOES_FLUX": 2e-8,
+    "radiation.PROTON_RATE": 1e-3,
+    "psf.R2": 1.94,
+}
 
 
-EVERY = tuple(q.key for q in QUANTITIES)
-FEW = ("R2", "GOES_FLUX")  # each panel costs a tenth of a second
+EVERY = tuple(q.name for q in QUANTITIES.shown)
+FEW = ("psf.R2", "sun.GOES_FLUX")  # each panel costs a tenth of a second
 
 
 def exposure(i, keys=EVERY, **changes):
@@ -55,7 +63,7 @@ def exposure(i, keys=EVERY, **changes):
         "sheet_status": "ok",
         "sheet_reason": "",
         "statuses": dict.fromkeys(CATEGORIES, "ok"),
-        "values": values,
+        "results": tuple(QCResult(key, value, "ok") for key, value in values.items()),
     }
     return Exposure(**(fields | changes))
 
@@ -66,7 +74,7 @@ def month(n, *more, keys=EVERY):
 
 @pytest.fixture(scope="module")
 def limits():
-    return load_thresholds("euclid_vis")
+    return load_thresholds("euclid_vis", QUANTITIES)
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +135,7 @@ def named(script, name, kind="ColumnDataSource"):
 def test_every_quantity_has_a_panel_and_all_share_one_range_of_time(whole):
     script, body = whole
     figures = models(script, "Figure")
-    assert {f["name"] for f in figures} == {f"visql-{q.key}" for q in QUANTITIES}
+    assert {f["name"] for f in figures} == {f"visql-{name}" for name in EVERY}
     assert len(named(script, "visql-time", "Range1d")) == 1  # the others refer to it
     ranges = {f["x_range"]["id"] for f in figures}
     assert ranges == {named(script, "visql-time", "Range1d")[0]["id"]}
@@ -141,18 +149,18 @@ def test_a_column_is_sent_once_as_base64_of_float32(whole):
     script, _ = whole
     (source,) = named(script, "visql-points")
     found = dict(source["data"]["entries"])
-    assert found["R2"]["dtype"] == "float32"
-    assert found["R2"]["array"]["type"] == "bytes"
+    assert found["psf.R2"]["dtype"] == "float32"
+    assert found["psf.R2"]["array"]["type"] == "bytes"
     values = columns(source)
-    assert values["R2"] == pytest.approx([e.values["R2"] for e in month(30).exposures], rel=1e-6)
+    assert values["psf.R2"] == pytest.approx([e.values["psf.R2"] for e in month(30).exposures], rel=1e-6)
     assert values["t"] == to_ms([e.date_obs for e in month(30).exposures]).tolist()
     assert values["name"] == [e.name for e in month(30).exposures]
-    assert script.count('"R2"') <= 3
+    assert script.count('"psf.R2"') <= 3
     assert "NaN" not in script
 
 
 def test_status_is_the_shape_and_class_the_colour(limits):
-    bad = exposure(40, FEW, findings=(Finding("quality", "warn", "SCORE 31 above 27"),))
+    bad = exposure(40, FEW, findings=(StatusReason("quality", "warn", "SCORE 31 above 27"),))
     bad = replace(bad, statuses={**bad.statuses, "quality": "warn"})
     dark = exposure(41, FEW, frame_type="DARK", cls="long")
     script, body = month_plots(month(8, bad, dark, keys=FEW), limits)
@@ -177,15 +185,15 @@ def test_status_is_the_shape_and_class_the_colour(limits):
 
 
 def test_what_is_not_known_is_a_gap_and_a_panel_without_data_a_line(limits):
-    gap = exposure(50, ("e1",))
-    script, body = month_plots(month(5, gap, keys=("R2", "e1", "BIAS")), limits)
-    r2 = columns(named(script, "visql-points")[0])["R2"]
+    gap = exposure(50, ("psf.e1",))
+    script, body = month_plots(month(5, gap, keys=("psf.R2", "psf.e1", "detector.BIAS")), limits)
+    r2 = columns(named(script, "visql-points")[0])["psf.R2"]
     assert np.isnan(r2[5])
     assert np.isfinite(r2[:5]).all()
     names = {f["name"] for f in models(script, "Figure")}
-    assert not names & {"visql-DARK_RATE", "visql-PROTON_RATE"}
+    assert not names & {"visql-detector.DARK_RATE", "visql-radiation.PROTON_RATE"}
     assert "level, dark rate: no values this month" in body
-    (r2_figure,) = [f for f in models(script, "Figure") if f["name"] == "visql-R2"]
+    (r2_figure,) = [f for f in models(script, "Figure") if f["name"] == "visql-psf.R2"]
     rows = [f["indices"] for f in models(script, "IndexFilter") if f.get("indices")]
     assert [5] in rows
     assert r2_figure
@@ -225,7 +233,7 @@ def test_points_lead_only_to_pages_that_are_there(limits):
 
 
 def test_text_from_data_ends_no_script_and_becomes_no_element(limits):
-    odd = exposure(1, FEW, name=NAUGHTY, findings=(Finding("quality", "warn", NAUGHTY),))
+    odd = exposure(1, FEW, name=NAUGHTY, findings=(StatusReason("quality", "warn", NAUGHTY),))
     script, body = month_plots(Month("202407", (odd,)), limits)
     assert script.count("</script>") == 1
     assert "<b id" not in script
@@ -245,8 +253,8 @@ def edge(box, side):
 EPOCHS = Thresholds.model_validate(
     {
         "epochs": [
-            {"from": "2024-01-01", "R2": {"warn_above": 2.0, "error_above": 3.0}},
-            {"from": "2024-07-02", "R2": {"warn_above": 2.1}, "SCORE": {"warn_below": 1.0}},
+            {"from": "2024-01-01", "psf.R2": {"warn_above": 2.0, "error_above": 3.0}},
+            {"from": "2024-07-02", "psf.R2": {"warn_above": 2.1}, "psf.SCORE": {"warn_below": 1.0}},
         ]
     }
 )
@@ -254,18 +262,18 @@ EPOCHS = Thresholds.model_validate(
 
 def test_bands_hold_from_their_day_until_the_next_epoch():
     change = float(to_ms(np.datetime64("2024-07-02")))
-    warn, error, later = bands(EPOCHS, "R2")
+    warn, error, later = bands(EPOCHS, "psf.R2")
     assert (warn.edge, warn.until, warn.end) == (2.0, 3.0, change)
     assert (error.edge, error.until, error.status) == (3.0, None, "error")
     assert (later.edge, later.until, later.start, later.end) == (2.1, None, change, None)
-    assert bands(EPOCHS, "e1") == bands(EPOCHS, "") == bands(None, "R2") == []
+    assert bands(EPOCHS, "psf.e1") == bands(EPOCHS, "") == bands(None, "psf.R2") == []
     assert say_limits([warn, error, later], change - 1) == "warn >2, error >3"
     assert say_limits([warn, error, later], change) == "warn >2.1"
 
 
 def test_bands_are_drawn_on_their_days():
     script, _ = month_plots(month(60, keys=FEW), EPOCHS)
-    (figure,) = [f for f in models(script, "Figure") if f["name"] == "visql-R2"]
+    (figure,) = [f for f in models(script, "Figure") if f["name"] == "visql-psf.R2"]
     boxes = [m["attributes"] for m in figure["center"] if m.get("name") == "BoxAnnotation"]
     change = float(to_ms(np.datetime64("2024-07-02")))
     drawn = {tuple(edge(b, side) for side in ("bottom", "top", "left", "right")) for b in boxes}
@@ -344,12 +352,12 @@ def test_a_long_series_is_shortened_and_keeps_its_flares():
 
 def test_the_sun_lies_under_the_exposures(whole):
     script, _ = whole
-    (figure,) = [f for f in models(script, "Figure") if f["name"] == "visql-GOES_FLUX"]
+    (figure,) = [f for f in models(script, "Figure") if f["name"] == "visql-sun.GOES_FLUX"]
     glyphs = [r["attributes"]["glyph"]["name"] for r in figure["renderers"]]
     assert glyphs[0] == "Line"
     assert "Scatter" in glyphs
     order = [f["name"] for f in models(script, "Figure")]
-    assert order.index("visql-GOES_FLUX") == order.index("visql-LIT_AREA") + 1
+    assert order.index("visql-sun.GOES_FLUX") == order.index("visql-radiation.LIT_AREA") + 1
 
 
 # -- all months --------------------------------------------------------------------------------------------
@@ -376,19 +384,19 @@ AHEAD |= {"date": "2024-05-01T00:00:00", "early": "2024-04-20T00:00:00", "late":
 
 def medians(months=("202403", "202404")):
     groups = np.array(["long"] * 9 + ["short"] * 2, dtype=object)
-    return [month_medians(m, {"R2": (groups, np.r_[np.arange(9.0), 5.0, np.nan])}) for m in months]
+    return [month_medians(m, {"psf.R2": (groups, np.r_[np.arange(9.0), 5.0, np.nan])}) for m in months]
 
 
 def test_medians_of_a_month():
     (found,) = medians(["202403"])
-    assert found["groups"]["long"]["R2"] == [9, 4.0, pytest.approx(1.28), pytest.approx(6.72)]
-    assert found["groups"]["short"]["R2"] == [1, 5.0, 5.0, 5.0]
+    assert found["groups"]["long"]["psf.R2"] == [9, 4.0, pytest.approx(1.28), pytest.approx(6.72)]
+    assert found["groups"]["short"]["psf.R2"] == [1, 5.0, 5.0, 5.0]
     json.dumps(found, allow_nan=False)
 
 
 def test_trends_show_losses_lines_steps_and_limits(limits):
     script, body = trend_markup(losses(900), [STEP], [AHEAD], medians(), limits, TrendSettings())
-    assert [f["name"] for f in models(script, "Figure")] == ["visql-LOSS", "visql-R2"]
+    assert [f["name"] for f in models(script, "Figure")] == ["visql-LOSS", "visql-psf.R2"]
     (figure,) = [f for f in models(script, "Figure") if f["name"] == "visql-LOSS"]
     boxes = [m["attributes"] for m in figure["center"] if m.get("name") == "BoxAnnotation"]
     assert {(edge(b, "bottom"), edge(b, "top")) for b in boxes} == {(20.0, 40.0), (40.0, None)}
@@ -494,8 +502,8 @@ def site(tmp_path_factory, limits):
         (folder / "static" / name).write_bytes(content)
     for name in ("plots.js", "plots.css"):
         shutil.copy(STATIC / name, folder / "static")
-    some = ("R2", "SCORE", "R1", "PROTON_RATE", "GOES_FLUX", "BIAS")
-    odd = exposure(30, some, findings=(Finding("quality", "warn", NAUGHTY),))
+    some = ("psf.R2", "psf.SCORE", "ratio.R1", "radiation.PROTON_RATE", "sun.GOES_FLUX", "detector.BIAS")
+    odd = exposure(30, some, findings=(StatusReason("quality", "warn", NAUGHTY),))
     every = month(30, odd, keys=some)
     put(folder, "months/202407.html", month_plots(every, limits, sun(2000)))
     put(folder, "trends.html", trend_markup(losses(200), [STEP], [AHEAD], medians(), limits, TrendSettings()))
@@ -602,7 +610,7 @@ def test_a_click_on_a_point_opens_its_exposure(browser, site):
     from selenium.webdriver.support.ui import WebDriverWait
 
     opened(browser, site, "months/202407.html")
-    x, y, name = browser.execute_script(WHERE, "PROTON_RATE", 12)
+    x, y, name = browser.execute_script(WHERE, "radiation.PROTON_RATE", 12)
     pointer(ActionChains(browser), x, y).click().perform()
     WebDriverWait(browser, 10).until(lambda b: b.title == name)
     assert browser.current_url == (site / "exposures" / "202407" / f"{name}.html").as_uri()
@@ -618,7 +626,7 @@ def test_the_pointer_tells_a_point_and_text_stays_text(browser, site):
     from selenium.webdriver.support.ui import WebDriverWait
 
     opened(browser, site, "months/202407.html")
-    x, y, name = browser.execute_script(WHERE, "R2", 30)
+    x, y, name = browser.execute_script(WHERE, "psf.R2", 30)
     pointer(ActionChains(browser), x, y).perform()
     words = """const all = (node) => [...(node.shadowRoot ? [node.shadowRoot, ...all(node.shadowRoot)] : []),
           ...[...node.children].flatMap((c) => all(c))];
@@ -630,7 +638,7 @@ def test_the_pointer_tells_a_point_and_text_stays_text(browser, site):
     assert name in said
     assert "2024-07-02 06:00:00" in said
     assert NAUGHTY in said
-    assert f"{exposure(30).values['R2']:.3f}" in said
+    assert f"{exposure(30).values['psf.R2']:.3f}" in said
 
 
 def test_zooming_one_panel_zooms_all(browser, site):
@@ -638,7 +646,7 @@ def test_zooming_one_panel_zooms_all(browser, site):
 
     opened(browser, site, "months/202407.html")
     before = browser.execute_script(RANGES)
-    x, y, _ = browser.execute_script(WHERE, "R2", 10)
+    x, y, _ = browser.execute_script(WHERE, "psf.R2", 10)
     chain = pointer(ActionChains(browser), x, y).click_and_hold()
     pointer(chain, x + 150, y + 2).release().perform()
     after = browser.execute_script(RANGES)

@@ -108,6 +108,7 @@ ALL_JOBS = {
     "image_quality": 1,
     "quality_pictures": 1,
     "month_status": 1,
+    "qc": 1,
     "month_complete": 1,
     "last_month": 1,
     "month": 1,
@@ -173,7 +174,7 @@ def test_a_frame_of_other_content_under_the_same_size_and_time_is_told(month, tm
 
 
 def test_the_site_expects_what_the_month_made(month):
-    check_steps(month, "image_quality", "quality_pictures", "month_status", "last_month")
+    check_steps(month, "image_quality", "quality_pictures", "month_status", "qc", "last_month")
 
 
 def report_of(month):
@@ -198,7 +199,7 @@ def test_captions_of_the_report_are_those_the_rules_name():
 
 
 OF_THE_QUALITY = dict.fromkeys(
-    ("image_quality", "quality_pictures", "last_month", "month_status", "month_complete", "month"), 1
+    ("image_quality", "quality_pictures", "last_month", "month_status", "qc", "month_complete", "month"), 1
 )
 
 
@@ -226,7 +227,12 @@ def test_a_run_makes_exactly_the_products_of_each_type(month):
             assert min(found.values()) > 500
     found = {p.name for p in (month.results / "months" / "202407").iterdir()}
     names = {"psfmoments_202407.parquet", "psfmoments_202407.png", "IQ_timeline_202407.png", "status.tsv"}
-    names |= {"complete.tsv", ".complete.tsv.json", ".status.tsv.json"}  # records of what cannot hold one
+    names |= {
+        "qc_202407.parquet",
+        "complete.tsv",
+        ".complete.tsv.json",
+        ".status.tsv.json",
+    }  # records of what cannot hold one
     assert found == names
 
 
@@ -420,6 +426,7 @@ MONTH_JOBS = {
     "image_quality": 1,
     "quality_pictures": 1,
     "month_status": 1,
+    "qc": 1,
     "month_complete": 1,
     "last_month": 1,
     "month": 1,
@@ -596,6 +603,7 @@ def test_a_month_of_imported_tables_runs_without_raw_frames(month, tmp_path):
         "quality_pictures": 1,
         "pictures_without_raw": 3,
         "month_status": 1,
+        "qc": 1,
         "month_complete": 1,
         "last_month": 1,
         "month": 1,

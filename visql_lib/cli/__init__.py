@@ -40,6 +40,7 @@ HEADINGS: dict[str, dict[str, tuple[str, str]]] = {
     },
     "Euclid VIS, a month": {
         "quality": ("quality", "Compute median moments, scores and status for a month."),
+        "qc": ("qc", "Compare the quantities of a month with their dated limits."),
         "quality-pictures": ("quality_pictures", "Draw the image quality of a month."),
         "geometry": ("geometry", "Fit the geometry of the focal plane and the boresights of a month."),
         "ratios": ("ratios", "Bin the flux ratios of a month in time and position."),

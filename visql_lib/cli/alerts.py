@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -20,8 +19,8 @@ if TYPE_CHECKING:
     from visql_lib.archives.retry import RetryPolicy
     from visql_lib.config import Settings
     from visql_lib.live.lock import InstanceLock
+    from visql_lib.qc.limits import LimitFile
     from visql_lib.site.alerts import Alert
-    from visql_lib.site.judged import LimitFile
     from visql_lib.site.model import Month
 
 log = logging.getLogger(__name__)
@@ -77,14 +76,14 @@ def refresh(
     """
     from visql_lib.archives.notify import RETRY
     from visql_lib.site.alerts import update
+    from visql_lib.site.checks import checks_of
     from visql_lib.site.feed import feed_text
-    from visql_lib.site.judged import observe
     from visql_lib.site.messages import parse_alerts
     from visql_lib.site.status_history import history, history_text, parse_history
 
     site = results / "site"
     with _alone(results) as lock:
-        seen = observe(months, limits)
+        seen = checks_of(months)
         before = _read(site / "alerts.json", parse_alerts)
         alerts = update(before, months, seen, limits, now, timedelta(days=settings.site.days))
         rows = history(_read(site / "status_history.json", parse_history) or [], months, seen)
@@ -223,20 +222,17 @@ def _alone(results: Path) -> Iterator[InstanceLock]:
 
 
 def limit_file(name: str) -> LimitFile:
-    """Read a threshold file, by name or from a path, with what tells its version.
+    """Read the limits of VIS, by name or from a path, with what tells their version.
 
     Raises
     ------
     ConfigError
-        If there is none, or it is wrong.
+        If there are none, or they are wrong.
     """
-    from visql_lib.config import find_data_file
-    from visql_lib.config.thresholds import load_thresholds
-    from visql_lib.site.judged import LimitFile
+    from visql_lib.pipelines.vis.quantities import QUANTITIES
+    from visql_lib.qc.limits import LimitFile
 
-    path = find_data_file("thresholds", name)
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
-    return LimitFile(path.name, digest, load_thresholds(name))
+    return LimitFile.load(name, QUANTITIES)
 
 
 def known_months(results: Path, settings: Settings) -> list[Month]:

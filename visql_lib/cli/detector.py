@@ -47,15 +47,16 @@ def command(
 ) -> None:
     """Read the tables of quadrants, combine and check them, write the tables, draw."""
     from visql_lib.cli.frame_pass import provenance
-    from visql_lib.config.thresholds import load_thresholds
     from visql_lib.frames.instrument import load_instrument
     from visql_lib.months.detector import month_detector, month_frames
+    from visql_lib.pipelines.vis.quantities import QUANTITIES
+    from visql_lib.qc.limits import load_thresholds
     from visql_lib.tables import write_table
     from visql_lib.tables.detector import DETECTOR, DETECTOR_FRAMES, HOT_PIXELS
 
     settings = settings_of(config)
     instrument = load_instrument(settings.instrument)
-    thresholds = load_thresholds(settings.quality.thresholds)
+    thresholds = load_thresholds(settings.quality.thresholds, QUANTITIES)
     with progress(sheet.stem, len(month_frames(sheet))) as advance:
         found = month_detector(sheet, instrument, thresholds, advance)
     meta = {"month": sheet.stem, "instrument": instrument.name, **found.facts}

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from visql_lib.config import Settings
-    from visql_lib.config.thresholds import Thresholds
+    from visql_lib.qc.limits import Thresholds
     from visql_lib.radiation.leak import Leakage
 
 _ANGLES = ("EXPOSURE", "SAA", "ALPHA", "GOES_FLUX")
@@ -48,9 +48,10 @@ def command(
 ) -> None:
     """Read, gather, judge, write, draw."""
     from visql_lib.cli.frame_pass import provenance
-    from visql_lib.config.thresholds import load_thresholds
     from visql_lib.frames.instrument import load_instrument
     from visql_lib.months.radiation import month_radiation, radiation_exposures
+    from visql_lib.pipelines.vis.quantities import QUANTITIES
+    from visql_lib.qc.limits import load_thresholds
     from visql_lib.radiation.leak import leak_table, leakage, with_angles
     from visql_lib.radiation.maps import Grid, bin_area
     from visql_lib.tables import read_table, write_table
@@ -59,7 +60,7 @@ def command(
 
     settings = settings_of(config)
     instrument = load_instrument(settings.instrument)
-    thresholds = load_thresholds(settings.quality.thresholds)
+    thresholds = load_thresholds(settings.quality.thresholds, QUANTITIES)
     with progress(sheet.stem, len(radiation_exposures(sheet))) as advance:
         table = month_radiation(sheet, instrument, thresholds, advance)
     meta = {"month": sheet.stem, "instrument": instrument.name, "thresholds": settings.quality.thresholds}

@@ -36,7 +36,6 @@ def command(
 ) -> None:
     """Read, gather, write."""
     from visql_lib.cli.alerts import known_months, limit_file, refresh
-    from visql_lib.config.thresholds import load_thresholds
     from visql_lib.config.units import names_in
     from visql_lib.errors import ConfigError
     from visql_lib.plan.core import month_list
@@ -72,13 +71,19 @@ def command(
         click.echo(f"{bundle}: {len(built.written)} files")
         return
     links = Links(results, output) if output is not None else None
-    limits = load_thresholds(settings.quality.thresholds)
+    file = limit_file(settings.quality.thresholds)
     if output is None:  # the front page shows the alerts; who is told is up to `visql alerts --send`
-        now, file = datetime.now(UTC), limit_file(settings.quality.thresholds)
-        refresh(known_months(results, settings), results, settings, file, now, send=False)
+        refresh(known_months(results, settings), results, settings, file, datetime.now(UTC), send=False)
     of_all = _lost_of_all(results, settings, wanted)
     built = build(
-        results, found, expected, settings, thresholds=limits, config=name, links=links, of_all=of_all
+        results,
+        found,
+        expected,
+        settings,
+        thresholds=file.thresholds,
+        config=name,
+        links=links,
+        of_all=of_all,
     )
     where = (output or results / "site") / "index.html"
     click.echo(

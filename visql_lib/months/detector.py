@@ -5,20 +5,22 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from visql_lib.config.thresholds import Thresholds
 from visql_lib.errors import TableError
 from visql_lib.flags import QuadrantFlag
 from visql_lib.frames.calibration import BIAS, CALIBRATION, CHARGE, DARK, FLAT
 from visql_lib.frames.instrument import Instrument
 from visql_lib.frames.repeats import Repeated, deviations, nan_median, repeated, repeated_columns, summary
 from visql_lib.months.quality import start_of_row
+from visql_lib.pipelines.vis.quantities import QUANTITIES
+from visql_lib.qc.evaluate import evaluate
+from visql_lib.qc.limits import Thresholds
+from visql_lib.qc.table import day_of
 from visql_lib.tables.detector import DETECTOR, DETECTOR_FRAMES, HOT_PIXELS, MEDIANS
 from visql_lib.tables.products import CALIBRATION_COLUMNS, QUADRANTS
 from visql_lib.tables.sheet import USABLE, WITHOUT_RAW, SheetRow, read_sheet
@@ -42,7 +44,7 @@ _COMPARED = {
 }
 _DEAD = QuadrantFlag.DEAD | QuadrantFlag.CONSTANT
 _SUMS = ("N_CANDIDATES", "N_HOT", "N_HOT_COLUMNS", "N_HOT_ROWS")
-_JUDGED = ("BIAS", "READ_NOISE", "DARK_RATE", "N_HOT", "N_HOT_COLUMNS", "FLAT_SCATTER")
+_JUDGED = QUANTITIES.of_table("detector_frames")
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ def month_detector(
     instrument : Instrument
         Its quadrants.
     thresholds : Thresholds
-        Dated limits of BIAS, READ_NOISE, DARK_RATE, N_HOT, FLAT_SCATTER.
+        Dated limits.
     on_exposure : callable, optional
         Called after each frame.
 
@@ -318,7 +320,6 @@ def _worst(quadrants: Mapping[str, NDArray]) -> dict[str, Any]:
 def _status(row: Mapping[str, Any], failure: str, thresholds: Thresholds) -> tuple[str, str]:
     if failure:
         return "failed", failure
-    start = row["DATE_OBS"]
-    day = None if np.isnat(start) else date.fromisoformat(str(start.astype("datetime64[D]")))
-    judgement = thresholds.judge({name: float(row[name]) for name in _JUDGED}, day)
-    return judgement.status, judgement.reason
+    values = {q.name: float(row[q.column]) for q in _JUDGED}
+    found = evaluate(values, thresholds, day_of(row["DATE_OBS"]), QUANTITIES)
+    return found.status, found.reason

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +11,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visql_lib.config import Settings
-from visql_lib.config.thresholds import ERROR, QUANTITIES, Thresholds
 from visql_lib.errors import ConfigError, TableError
 from visql_lib.flags import ExposureFlag
 from visql_lib.frames.instrument import Instrument
+from visql_lib.pipelines.vis.quantities import QUANTITIES
 from visql_lib.psf.score import image_quality_score
 from visql_lib.psf.summary import SUMMARY, summarise_moments
+from visql_lib.qc.evaluate import BELOW, ERROR, evaluate
+from visql_lib.qc.limits import Thresholds
+from visql_lib.qc.table import day_of
 from visql_lib.tables import PSFMOMENTS, Table, read_table
 from visql_lib.tables.imported import read_imported, start_of
 from visql_lib.tables.legacy_read import read_archive_names
 from visql_lib.tables.sheet import USABLE, WITHOUT_RAW, SheetRow, read_sheet
+
+# What is judged, in the order of the column REASON.
+_ORDER = ("SCORE", "N_STARS", "R2", "com1", "com2", "e1", "e2", "tr1", "tr2")
+_JUDGED = QUANTITIES.of_table("psfmoments", _ORDER)
 
 MEASURED, IMPORTED_MOMENTS, IMPORTED_MEDIANS = "measured", "imported moments", "imported medians"
 
@@ -170,22 +176,17 @@ def _status(row: dict[str, Any], thresholds: Thresholds) -> tuple[str, str]:
         return "failed", row["REASON"]
     if row["FLAGS"] & ExposureFlag.NO_STARS:
         return ERROR, ExposureFlag.NO_STARS.doc
-    values = {name: float(row[name]) for name in QUANTITIES if name in row}
-    judgement = thresholds.judge(values, _day(row["DATE_OBS"]))
-    if any(finding.name == "N_STARS" and finding.side == "below" for finding in judgement.findings):
+    values = {q.name: float(row[q.column]) for q in _JUDGED}
+    found = evaluate(values, thresholds, day_of(row["DATE_OBS"]), QUANTITIES)
+    stars = found.of("psf.N_STARS")
+    if stars is not None and stars.side == BELOW:
         row["FLAGS"] |= int(ExposureFlag.FEW_STARS)
-    return judgement.status, judgement.reason
+    return found.status, found.reason
 
 
 def start_of_row(row: SheetRow) -> np.datetime64:
     """Return the start of an exposure, UTC; NaT if neither the sheet nor the name tells."""
     return np.datetime64(row.date_obs, "us") if row.date_obs else start_of(row.exposure)
-
-
-def _day(start: np.datetime64) -> date | None:
-    if np.isnat(start):
-        return None
-    return date.fromisoformat(str(start.astype("datetime64[D]")))
 
 
 def _by_exposure(table: Table | None) -> dict[str, dict[str, Any]]:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from datetime import date
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from visql_lib.config.thresholds import OK, WARN, Thresholds
 from visql_lib.errors import TableError
 from visql_lib.flags import RadiationFlag
 from visql_lib.frames.instrument import Instrument
 from visql_lib.months.quality import start_of_row
+from visql_lib.pipelines.vis.quantities import QUANTITIES
+from visql_lib.qc.evaluate import ABOVE, OK, WARN, evaluate
+from visql_lib.qc.limits import Thresholds
+from visql_lib.qc.table import day_of
 from visql_lib.radiation.particles import KINDS
 from visql_lib.tables.radiation import MONTH_RADIATION
 from visql_lib.tables.sheet import IMPORTED, USABLE, WITHOUT_RAW, SheetRow, read_sheet
@@ -24,9 +26,10 @@ from visql_lib.tables.store import read_meta
 FRAME_TYPES = ("SCIENCE", "DARK")
 _NUMBERS = tuple(f"N_{kind.upper()}" for kind in KINDS)
 _DARK = ("XRAY_DARK_RATE", "COSMIC_DARK_RATE")
-_STORM = ("COSMIC_DARK_RATE", "PROTON_RATE")
-# What the thresholds judge; cosmics where no X-rays of the Sun add to them.
-_JUDGED = ("XRAY_RATE", "COSMIC_DARK_RATE", "PROTON_RATE", "LIT_AREA")
+_STORM = ("radiation.COSMIC_DARK_RATE", "radiation.PROTON_RATE")
+# What is judged, in the order of the column REASON; cosmics where no X-rays of the Sun add to them.
+_ORDER = ("XRAY_RATE", "COSMIC_DARK_RATE", "PROTON_RATE", "LIT_AREA")
+_JUDGED = QUANTITIES.of_table("radiation", _ORDER)
 
 
 def radiation_path(row: SheetRow, folder: Path) -> Path:
@@ -139,15 +142,15 @@ def _judged(
     flags = RadiationFlag(found["FLAGS"])
     if flags & RadiationFlag.NO_DETECTION:
         return "failed", RadiationFlag.NO_DETECTION.doc, flags
-    day = None if np.isnat(start) else date.fromisoformat(str(start.astype("datetime64[D]")))
-    judgement = thresholds.judge({name: float(found[name]) for name in _JUDGED}, day)
-    if any(f.name in _STORM and f.status != OK and f.side == "above" for f in judgement.findings):
+    values = {q.name: float(found[q.column]) for q in _JUDGED}
+    judged = evaluate(values, thresholds, day_of(start), QUANTITIES)
+    if any(r.quantity in _STORM and r.side == ABOVE for r in judged.results):
         flags |= RadiationFlag.STORM
     if flags & RadiationFlag.NO_TIME:  # rates are not known, so that all seemed well
-        reasons = [RadiationFlag.NO_TIME.doc, judgement.reason]
-        status = judgement.status if judgement.status != OK else WARN
+        reasons = [RadiationFlag.NO_TIME.doc, judged.reason]
+        status = judged.status if judged.status != OK else WARN
         return status, "; ".join(filter(None, reasons)), flags
-    return judgement.status, judgement.reason, flags
+    return judged.status, judged.reason, flags
 
 
 def _unknown() -> dict[str, Any]:

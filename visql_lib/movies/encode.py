@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visql_lib.atomic import atomic_path
-from visql_lib.movies import VERSION
 from visql_lib.movies.errors import MovieError
+from visql_lib.pipelines.vis.registry import VERSIONS
 from visql_lib.tables.provenance import sign_mp4
 
 _QUALITY = 20  # x264's constant rate factor: letters stay sharp
@@ -95,7 +95,7 @@ def write_movie(
             _run(_joining(frames_per_second, temporary), pieces)
         except MovieError as error:
             raise MovieError(f"{path}: {error}") from error
-        sign_mp4(temporary, path, {"movies": VERSION}, inputs)
+        sign_mp4(temporary, path, {"movies": VERSIONS["movies"]}, inputs)
 
 
 def _encoding(size: tuple[int, int], rate: float) -> list[str]:

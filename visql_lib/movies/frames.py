@@ -24,9 +24,9 @@ from visql_lib.atomic import atomic_path
 from visql_lib.config.load import digest
 from visql_lib.errors import TableError
 from visql_lib.months.quality import start_of_row
-from visql_lib.movies import VERSION
 from visql_lib.movies.encode import encode_piece
 from visql_lib.pictures.movie import HOURS, FrameFacts, MovieCanvas, even_size
+from visql_lib.pipelines.vis.registry import VERSIONS
 from visql_lib.tables.provenance import checksum_of, new_hash
 from visql_lib.tables.sheet import USABLE, WITHOUT_RAW, SheetRow, read_sheet
 from visql_lib.tables.store import read_table
@@ -257,7 +257,7 @@ class Pieces:
         for values in (series or {}).values():
             inputs.update(np.ascontiguousarray(values).tobytes())
         facts = {name: str(value) for name, value in vars(exposure.facts).items()}
-        return digest(facts, self.kind, f"{self.size} {self.hours} {VERSION}", inputs.hexdigest())
+        return digest(facts, self.kind, f"{self.size} {self.hours} {VERSIONS['movies']}", inputs.hexdigest())
 
     def _draw(self, exposure: MovieExposure, series: Mapping[str, NDArray] | None) -> NDArray[np.uint8]:
         try:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from visql_lib.pictures import style
 from visql_lib.pictures.ranges import Range, finite, to_edges
 from visql_lib.pictures.timeline import MISSION_EPOCH, mission_days
+from visql_lib.pipelines.vis.quantities import QUANTITIES
 
 OFF = 6.0  # sigma from which a quadrant is named
 _LONG_SPAN = 4.0  # days, from which ticks are whole days
@@ -52,13 +53,28 @@ class _Panel(NamedTuple):
     least: float  # half height of the panel at least, in units shown
 
 
+def _half(column: str, scale: float = 1.0) -> float:
+    """Return half the least span of an axis, as the table of quantities has it, in units shown."""
+    return scale * QUANTITIES[f"detector.{column}"].span / 2
+
+
 _PANELS = (
     _Panel("BIAS_SHIFT", "bias, change [ADU]", 1.0, (), "BIAS_SHIFT_SCATTER", "BIAS", 0.05),
-    _Panel("DARK_RATE", "dark [mADU/s]", 1e3, ("DARK",), "DARK_RATE_SCATTER", "DARK_RATE", 0.05),
-    _Panel("READ_NOISE", "read noise [ADU]", 1.0, (), "READ_NOISE_SCATTER", "READ_NOISE", 0.02),
-    _Panel("N_HOT", "hot pixels seen", 1.0, ("DARK",), "", "", 1.0),
+    _Panel(
+        "DARK_RATE",
+        "dark [mADU/s]",
+        1e3,
+        ("DARK",),
+        "DARK_RATE_SCATTER",
+        "DARK_RATE",
+        _half("DARK_RATE", 1e3),
+    ),
+    _Panel(
+        "READ_NOISE", "read noise [ADU]", 1.0, (), "READ_NOISE_SCATTER", "READ_NOISE", _half("READ_NOISE")
+    ),
+    _Panel("N_HOT", "hot pixels seen", 1.0, ("DARK",), "", "", _half("N_HOT")),
     _Panel("ROW_PATTERN", "row pattern [ADU]", 1.0, ("DARK", "BIAS"), "ROW_PATTERN_SCATTER", "", 0.01),
-    _Panel("SIGNAL", "flat level [ADU]", 1.0, ("FLAT",), "SIGNAL_SCATTER", "ILLUMINATION", 10.0),
+    _Panel("SIGNAL", "flat level [ADU]", 1.0, ("FLAT",), "SIGNAL_SCATTER", "ILLUMINATION", _half("SIGNAL")),
     _Panel(
         "COLUMN_PATTERN",
         "column pattern [ADU]",

@@ -13,11 +13,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from visql_lib.config.thresholds import Thresholds
 from visql_lib.flags import RadiationFlag
 from visql_lib.pictures import style
 from visql_lib.pictures.ice import date_range, show_dates, to_days
 from visql_lib.pictures.ranges import Range, finite
+from visql_lib.qc.limits import Thresholds
 
 _LEFT, _WIDTH, _PANEL, _STEP, _BOTTOM = 105, 1215, 165, 188, 110
 _STEPS = np.log10([1.0, 2.0, 5.0, 10.0])  # where a logarithmic range may end in a decade
@@ -27,6 +27,7 @@ class _Panel(NamedTuple):
     column: str
     label: str
     known: Range  # the usual range
+    of: str = "radiation"  # what its quantity belongs to
 
 
 _PANELS = (
@@ -34,7 +35,7 @@ _PANELS = (
     _Panel("XRAY_RATE", "X-rays\n[cm⁻² s⁻¹]", (0.2, 5.0)),
     _Panel("PROTON_RATE", "protons\n[cm⁻² s⁻¹]", (5e-4, 1e-2)),
     _Panel("LIT_AREA", "lit by X-rays\n[cm²]", (0.1, 1000.0)),
-    _Panel("GOES_FLUX", "the Sun, 0.05–0.4 nm\n[W m⁻²]", (1e-9, 1e-5)),
+    _Panel("GOES_FLUX", "the Sun, 0.05–0.4 nm\n[W m⁻²]", (1e-9, 1e-5), "sun"),
 )
 _ORDER = ("ok", "warn", "error")
 # GOES classes are of the other band; decades are enough here.
@@ -70,7 +71,9 @@ def radiation_timeline(
         axes.set_ylabel(panel.label)
         axes.yaxis.set_label_coords(-0.052, 0.5)
         show_dates(axes, low, high, label=row == len(panels) - 1)
-        _draw(axes, day[dated], table, panel, list(_limits(thresholds, panel.column, low, high)))
+        _draw(
+            axes, day[dated], table, panel, list(_limits(thresholds, f"{panel.of}.{panel.column}", low, high))
+        )
     _legend(figure, exposures, int((~dated).sum()))
     return figure
 

@@ -19,6 +19,7 @@ from visql_lib.pipelines import check_results, claim_results, registry_of
 from visql_lib.pipelines.vis.frame_stages import CATALOGUED
 from visql_lib.plan.gaia import GaiaPlan
 from visql_lib.plan.radiation import RadiationPlan
+from visql_lib.products.expected import Expected
 from visql_lib.products.registry import Registry, Stage, Words
 from visql_lib.products.status import exposure_states, failure_summary
 from visql_lib.tables.sheet import USABLE, WITHOUT_RAW, SheetRow, read_sheet, sheet_path
@@ -249,6 +250,14 @@ class Plan:
         """Return the products of a month's image quality."""
         names = (f"psfmoments_{month}.parquet", f"psfmoments_{month}.png", f"IQ_timeline_{month}.png")
         return [f"{self.settings.results}/months/{month}/{name}" for name in names]
+
+    def inputs(self, stage: str, month: str) -> list[str]:
+        """Return the products of months that a month's stage reads, of those that are asked for."""
+        return self._expected.inputs(stage, month)
+
+    @cached_property
+    def _expected(self) -> Expected:
+        return Expected(self)
 
     def tiles(self, month: str) -> list[str]:
         """Return what stands for the tiles of a month's frames."""

@@ -10,12 +10,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from visql_lib.config.thresholds import load_thresholds
 from visql_lib.errors import ConfigError, FrameError, TableError
 from visql_lib.frames import open_exposure
+from visql_lib.pipelines.vis.quantities import QUANTITIES
 from visql_lib.plan.core import Plan
 from visql_lib.products.expected import Expected
 from visql_lib.products.registry import Per, Registry
+from visql_lib.qc.limits import load_thresholds
 from visql_lib.tables.provenance import (
     NoRecordError,
     actual_checksum,
@@ -181,7 +182,9 @@ class Verification:
         instrument = self.plan.instrument
         found = {name: fact_digest(getattr(instrument, name)) for name in type(instrument).model_fields}
         with suppress(ConfigError):
-            found["thresholds"] = fact_digest(load_thresholds(self.plan.settings.quality.thresholds))
+            found["thresholds"] = fact_digest(
+                load_thresholds(self.plan.settings.quality.thresholds, QUANTITIES)
+            )
         return found
 
     def _inputs(self, path: Path, record: Mapping[str, Any], row: SheetRow | None) -> Iterator[str]:

@@ -69,6 +69,8 @@ class GroupJob(NamedTuple):
         Ending of the product that it reads of every exposure which should have one.
     folders : tuple of str
         The folders it fills.
+    category : str
+        What it tells about if it is missing.
     """
 
     rule: str
@@ -77,6 +79,7 @@ class GroupJob(NamedTuple):
     needs: tuple[str, ...] = ()
     of_exposures: str = ""
     folders: tuple[str, ...] = ()
+    category: str = ""
 
 
 class Expected:
@@ -170,14 +173,29 @@ class Expected:
         folders = tuple(self._below(self.registry.folders(stage, **known)))
         for some in [(path,) for path in paths] if stage.each else [tuple(paths)]:
             log = stage.log_pattern.format(group=groups[0], output=Path(some[0]).stem if some else "")
-            yield GroupJob(stage.name, some, log, needs, gathered, folders)
+            yield GroupJob(stage.name, some, log, needs, gathered, folders, stage.category)
+
+    def inputs(self, stage: str, group: str) -> list[str]:
+        """Return the products of groups that a group's stage reads, of those that are asked for."""
+        return list(self._needs(self.registry[stage], [group]))
 
     def _needs(self, stage: Stage, groups: Sequence[str]) -> Iterator[str]:
         for path in stage.inputs:
-            if "/" in path and not self._ending_of(path):
-                own = "{" + self.registry.group + "}" in path
-                for group in groups if own else groups[:1]:
+            if "/" not in path or self._ending_of(path):
+                continue
+            own = "{" + self.registry.group + "}" in path
+            for group in groups if own else groups[:1]:
+                if self._is_made(path, group):
                     yield from self._below([path.format(**{self.registry.group: group})])
+
+    def _is_made(self, path: str, group: str) -> bool:
+        """Say whether one of the stages asked for makes a product, of a group or of all groups."""
+        for stage in self.registry.stages:
+            if path in stage.writes and stage.name in self.stages:
+                if stage.per == Per.ALL and stage.groups is not None:
+                    return group in stage.groups(self.plan)
+                return stage.applies(self.plan, group)
+        return False
 
     @staticmethod
     def _ending_of(path: str) -> str:

@@ -13,8 +13,9 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from urllib.parse import quote
 
-from visql_lib.site.judged import BAD, LimitFile, Observation, time_of
-from visql_lib.site.model import QUANTITIES, STATUSES, Month
+from visql_lib.qc.limits import LimitFile
+from visql_lib.site.checks import Check, table_of, time_of
+from visql_lib.site.model import BAD, STATUSES, Month
 
 OPEN, CLOSED = "open", "closed"
 _QUIET = timedelta(days=1)  # so much later a good exposure ends what is out of range
@@ -24,7 +25,6 @@ _LISTED = 200  # exposures an alert names, the newest; ``count`` has all
 _SLACK = 0.02  # of the time between two messages: cron is never on the second
 _ENOUGH = 6  # digits of a value
 
-_LABELS = {q.threshold: (q.label, q.unit) for q in QUANTITIES if q.threshold}
 _STATES = {"failed": "failed", "error": "in error", "warn": "doubtful", "missing": "products missing"}
 
 
@@ -107,16 +107,16 @@ class Alert:
 
 @dataclass(frozen=True)
 class _Episode:
-    """Bad observations of one metric that belong together, in order of time."""
+    """Bad checks of one metric that belong together, in order of time."""
 
-    bad: tuple[Observation, ...]
+    bad: tuple[Check, ...]
     over: str = ""  # why it is, "" while it lasts
 
 
 def update(
     previous: Sequence[Alert] | None,
     months: Sequence[Month],
-    observations: Sequence[Observation],
+    checks: Sequence[Check],
     limits: LimitFile,
     now: datetime,
     look_back: timedelta,
@@ -129,8 +129,8 @@ def update(
         What the last run returned, None if there was none.
     months : sequence of Month
         All that is known.
-    observations : sequence of Observation
-        The same, judged; see `visql_lib.site.judged.observe`.
+    checks : sequence of Check
+        The same, judged; see `visql_lib.site.checks.checks_of`.
     limits : LimitFile
         What they were judged by.
     now : datetime
@@ -138,10 +138,10 @@ def update(
     look_back : timedelta
         Exposures that are older than so much before the newest one raise no alert.
     """
-    known = [o for o in observations if o.time is None or o.time <= now + _ASKEW]
+    known = [o for o in checks if o.time is None or o.time <= now + _ASKEW]
     times = [time_of(e.date_obs) for month in months for e in month.exposures]
     since = max((t for t in times if t and t <= now + _ASKEW), default=now) - look_back
-    by_key: dict[tuple[str, str], list[Observation]] = {}
+    by_key: dict[tuple[str, str], list[Check]] = {}
     for one in known:
         by_key.setdefault(one.key, []).append(one)
     left = {a.id: a for a in previous or ()}
@@ -155,7 +155,11 @@ def update(
                 del left[before.id]
             alerts.append(_alert(episode, before, taken, limits, now, previous is None))
     still = {(*o.key, o.exposure) for o in known if o.status in BAD}
+    waiting = {(month.name, table) for month in months for table in month.unjudged}
     for before in left.values():
+        if _waits(before, waiting, since):
+            alerts.append(before)
+            continue
         gone = _ended(before, still, look_back, now)
         if gone.closed >= stamp(now - _KEPT):
             alerts.append(gone)
@@ -229,14 +233,14 @@ def _order(alert: Alert) -> tuple[bool, int, tuple[int, ...], str]:
     return alert.state != OPEN, _rank(alert.status), newest, alert.id
 
 
-def _in_time(one: Observation) -> tuple[bool, str, str]:
+def _in_time(one: Check) -> tuple[bool, str, str]:
     return one.time is not None, stamp(one.time) if one.time else one.month, one.exposure
 
 
-def _episodes(group: Iterable[Observation], since: datetime) -> list[_Episode]:
+def _episodes(group: Iterable[Check], since: datetime) -> list[_Episode]:
     """Cut the bad values of one quantity where a day's worth of good ones lies between them."""
     found: list[_Episode] = []
-    bad: list[Observation] = []
+    bad: list[Check] = []
     for one in sorted((o for o in group if o.time), key=_in_time):
         if one.status in BAD:
             bad.append(one)
@@ -249,11 +253,11 @@ def _episodes(group: Iterable[Observation], since: datetime) -> list[_Episode]:
     return [e for e in found if (e.bad[-1].time or since) >= since]
 
 
-def _later(one: Observation, bad: Observation) -> bool:
+def _later(one: Check, bad: Check) -> bool:
     return one.time is not None and bad.time is not None and one.time >= bad.time + _QUIET
 
 
-def _standing(group: Iterable[Observation], since: datetime) -> list[_Episode]:
+def _standing(group: Iterable[Check], since: datetime) -> list[_Episode]:
     """Return the exposures of the last weeks that are in a state, together."""
     bad = [o for o in group if o.status in BAD and (o.time or _end_of(o.month, since)) >= since]
     return [_Episode(tuple(sorted(bad, key=_in_time)))] if bad else []
@@ -332,22 +336,31 @@ def _alert(
     )
 
 
-def _called(one: Observation) -> tuple[str, str]:
+def _called(one: Check) -> tuple[str, str]:
     """Return label and unit."""
-    if one.label:
-        return one.label, one.unit
-    return _LABELS.get(one.metric, (one.metric, "")) if one.measured else (_STATES[one.metric], "")
+    return (one.label, one.unit) if one.label else (_STATES.get(one.metric, one.metric), "")
 
 
-def _is_newest(one: Observation, last: Observation) -> bool:
+def _is_newest(one: Check, last: Check) -> bool:
     return not last.measured or one.time is None or last.time is None or one.time > last.time - _QUIET
 
 
-def _name(first: Observation, now: datetime, taken: set[str]) -> str:
+def _name(first: Check, now: datetime, taken: set[str]) -> str:
     """Return an id that nobody has: category, metric, and when it began."""
     stem = f"{first.category}-{first.metric}-{first.time or now:%Y%m%dT%H%M%S}"
     names = [stem, *(f"{stem}-{n}" for n in range(2, len(taken) + 3))]
     return next(name for name in names if name not in taken)
+
+
+def _waits(alert: Alert, waiting: set[tuple[str, str]], since: datetime) -> bool:
+    """Say whether an alert stays as it is: nobody judged its quantity in one of its months yet.
+
+    `waiting` are months with a kind of table whose quantities nobody judged.
+    """
+    newest = time_of(alert.last_exposure) or _end_of(max(alert.months, default=""), since)
+    table = table_of(alert.metric)
+    waits = any((month, table) in waiting for month in alert.months)
+    return alert.state == OPEN and waits and newest >= since
 
 
 def _ended(alert: Alert, still: set[tuple[str, str, str]], look_back: timedelta, now: datetime) -> Alert:
@@ -360,7 +373,7 @@ def _ended(alert: Alert, still: set[tuple[str, str, str]], look_back: timedelta,
     return replace(alert, state=CLOSED, closed=at, changed=at, why_closed=why)
 
 
-def _concerned(one: Observation) -> Concerned:
+def _concerned(one: Check) -> Concerned:
     return Concerned(
         one.exposure,
         one.month,
@@ -374,7 +387,7 @@ def _concerned(one: Observation) -> Concerned:
     )
 
 
-def _link(one: Observation) -> str:
+def _link(one: Check) -> str:
     return one.page or f"exposures/{quote(one.month)}/{quote(one.exposure)}.html"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import fields
 from datetime import UTC, datetime
 from functools import cached_property, partial
 from pathlib import Path
@@ -14,9 +14,10 @@ from filelock import FileLock
 
 from visql_lib.config import Settings
 from visql_lib.config.load import digest
-from visql_lib.config.thresholds import Thresholds, load_thresholds
 from visql_lib.frames.instrument import load_instrument
 from visql_lib.pipelines import registry_of
+from visql_lib.pipelines.vis.quantities import QUANTITIES
+from visql_lib.qc.limits import Thresholds, load_thresholds
 from visql_lib.site import overview
 from visql_lib.site.data import fields_of, month_data, own_lacks, summary
 from visql_lib.site.links import Links
@@ -53,7 +54,7 @@ from visql_lib.site.viewing import (
     pyramid_command,
     tiles_path,
 )
-from visql_lib.tables.sheet import read_sheet, sheet_path
+from visql_lib.tables.sheet import SheetRow, read_sheet, sheet_path
 
 
 def build(
@@ -96,7 +97,7 @@ def build(
         What was written and removed.
     """
     links = links or Links(results, results / "site")
-    limits = thresholds or load_thresholds(settings.quality.thresholds)
+    limits = thresholds or load_thresholds(settings.quality.thresholds, QUANTITIES)
     links.out.mkdir(parents=True, exist_ok=True)
     with FileLock(links.out / ".lock"):
         builder = _Builder(results, links, settings, limits, config, now or datetime.now(UTC))
@@ -105,6 +106,11 @@ def build(
         finally:  # what was written is known, also if the rest failed
             builder.save()
     return builder.store.built
+
+
+def _plain(values: Exposure | Month | SheetRow) -> dict[str, Any]:
+    """Return the fields for a digest, which needs no copy of all they hold."""
+    return {f.name: getattr(values, f.name) for f in fields(values)}
 
 
 class _Builder:
@@ -238,8 +244,8 @@ class _Builder:
         }
         key = digest(
             {
-                "e": asdict(e),
-                "row": asdict(folder.row),
+                "e": _plain(e),
+                "row": _plain(folder.row),
                 "files": folder.files,
                 "around": around,
                 "viewer": viewer,
@@ -276,7 +282,7 @@ class _Builder:
         }
         goes = goes_of(self.settings, month.name)
         key = digest(
-            {"month": asdict(month), "sizes": sizes},
+            {"month": _plain(month), "sizes": sizes},
             goes.digest,
             self.common,
             *outside.months,

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from visql_lib.site.model import CATEGORIES, QUANTITIES, STATUSES, Exposure, Month, StepLack
+from visql_lib.pipelines.vis.quantities import QUANTITIES
+from visql_lib.site.model import CATEGORIES, STATUSES, UNJUDGED, Exposure, Month, StepLack
 from visql_lib.site.pages import Lack, counted
 from visql_lib.site.render import rounded
 from visql_lib.site.steps import workflow_command
@@ -40,7 +41,12 @@ _AFTER: tuple[tuple[str, str, str, str, int, bool], ...] = (
     ("alpha", "Alpha", "deg", "number", 2, False),
     ("missing", "Missing", "", "number", 0, False),
 )
-_SHOWN = ("R2", "e1", "e2", "SCORE", "R2G", "COSMIC_DARK_RATE", "LIT_AREA")
+_SHOWN = (
+    *("psf.R2", "psf.e1", "psf.e2", "psf.SCORE", "ratio.R2"),
+    *("radiation.COSMIC_DARK_RATE", "radiation.LIT_AREA"),
+)
+
+_CALIBRATION = tuple(q for q in QUANTITIES.shown if q.category == "calibration")
 
 
 def columns() -> list[dict[str, Any]]:
@@ -52,14 +58,14 @@ def columns() -> list[dict[str, Any]]:
     ]
     values = [
         {
-            "key": q.key,
+            "key": q.name,
             "label": q.label,
             "unit": q.unit,
             "kind": "number",
             "digits": q.digits,
-            "show": q.key in _SHOWN,
+            "show": q.name in _SHOWN,
         }
-        for q in QUANTITIES
+        for q in QUANTITIES.shown
     ]
     after = [dict(zip(("key", "label", "unit", "kind", "digits", "show"), c, strict=True)) for c in _AFTER]
     return [*named, *judged, *values, *after]
@@ -78,9 +84,9 @@ def month_data(month: Month, thumbs: Iterable[str], fields: dict[str, str]) -> d
 
 
 def _row(e: Exposure, field: str) -> list[Any]:
-    values = [rounded(e.values[q.key], q) if q.key in e.values else None for q in QUANTITIES]
+    values = [rounded(e.values[q.name], q) if q.name in e.values else None for q in QUANTITIES.shown]
     judged = [STATUSES.index(e.statuses.get(category, "none")) for category in CATEGORIES]
-    text = "; ".join(f.text for f in e.findings if f.status != "none" and f.text)
+    text = "; ".join(f.text for f in e.findings if f.status not in ("none", UNJUDGED) and f.text)
     return [
         e.date_obs[:19],
         e.name,
@@ -156,7 +162,7 @@ def summary(
         "frames": [
             [
                 *_brief(e),
-                {k: e.values[k] for k in ("BIAS", "READ_NOISE", "SIGNAL", "DARK_RATE") if k in e.values},
+                {q.name: e.values[q.name] for q in _CALIBRATION if q.name in e.values},
             ]
             for e in frames[-_FRAMES:][::-1]
         ],

@@ -9,19 +9,22 @@ from __future__ import annotations
 import logging
 import math
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from visql_lib.errors import TableError
 from visql_lib.flags import SolutionFlag
 from visql_lib.frames.instrument import Instrument
+from visql_lib.months.qc import current_results
+from visql_lib.pipelines.vis.quantities import QUANTITIES, TABLE_OF_CATEGORY
 from visql_lib.products.expected import GroupJob
 from visql_lib.products.registry import Registry
-from visql_lib.site.model import QUANTITIES, STATUSES, Exposure, Finding, Month, Trend
+from visql_lib.qc.evaluate import BAD_STATUSES, NOT_JUDGED, OK, QCResult, worst_status
+from visql_lib.qc.sentences import sentence, why_not_judged
+from visql_lib.qc.table import by_frame
+from visql_lib.site.model import STATUSES, UNJUDGED, Exposure, Month, StatusReason
 from visql_lib.site.products import category_of
 from visql_lib.site.steps import lost_products
 from visql_lib.tables.sheet import (
@@ -44,22 +47,20 @@ log = logging.getLogger(__name__)
 Expected = Callable[[SheetRow], Iterable[str]] | Mapping[str, Iterable[str]]
 Record = dict[str, Any]
 
-# Category -> the table whose row says how an exposure is, and the product that makes us expect one.
-_JUDGED = {
-    "quality": ("psfmoments", "_stars2_mom.parquet"),
-    "radiation": ("radiation", "_radiation.parquet"),
-    "calibration": ("detector_frames", "_quadrants.parquet"),
-    "photometry": ("astrometry", "_frat.parquet"),
+# Category -> the product of an exposure that makes us expect a row of it in the month's table.
+_ENDINGS = {
+    "quality": "_stars2_mom.parquet",
+    "radiation": "_radiation.parquet",
+    "calibration": "_quadrants.parquet",
+    "photometry": "_frat.parquet",
 }
-_VALUES = {  # table -> columns that are shown under their own names
-    "psfmoments": ("R2", "e1", "e2", "tr1", "tr2", "SCORE", "N_STARS"),
-    "astrometry": ("R1", "R3", "SCATTER"),
-    "radiation": ("COSMIC_DARK_RATE", "XRAY_RATE", "PROTON_RATE", "LIT_AREA"),
-    "angles": ("GOES_FLUX",),
-    "detector_frames": ("BIAS", "READ_NOISE", "SIGNAL", "DARK_RATE"),
+_COLUMNS = {  # table -> columns beside EXPOSURE that say how an exposure is
+    "psfmoments": ("STATUS", "REASON"),
+    "astrometry": ("CLASS", "ACCEPTED", "REASON", "FLAGS"),
+    "radiation": ("STATUS", "REASON"),
+    "angles": ("RA", "DEC", "PA", "SAA", "ALPHA"),
+    "detector_frames": ("STATUS", "REASON"),
 }
-_RENAMED = {"astrometry": {"R2": "R2G"}}  # R2 is a size; here it is a ratio
-_ANGLES = ("RA", "DEC", "PA", "SAA", "ALPHA")
 _POINTLESS = {
     SolutionFlag.NO_REFERENCE: ("warn", "no reference star in the field"),
     SolutionFlag.NO_STARS: ("error", "no star to match"),
@@ -70,6 +71,7 @@ _POINTLESS = {
     SolutionFlag.REFERENCE_FAILED: ("warn", "the reference stars could not be had"),
     SolutionFlag.NOT_TRIED: ("warn", "not matched"),
 }
+_STATUS_OF = {NOT_JUDGED: UNJUDGED}  # status of a QC result -> of the pages, where it has another name
 _KINDS = {
     "pictures": (".png", ".jpg"),
     "tables": (".parquet",),
@@ -80,15 +82,19 @@ _KINDS = {
 
 @dataclass
 class _Tables:
-    """The tables of a month that exist: rows by exposure, and the status of the trend by class."""
+    """The tables of a month that exist: rows by exposure, QC results, and what the trend says by class."""
 
     month: str
     rows: dict[str, dict[str, Record]] = field(default_factory=dict)
-    trends: tuple[Trend, ...] = ()
-    trend: dict[str, Finding] = field(default_factory=dict)
+    results: dict[str, list[QCResult]] = field(default_factory=dict)  # by exposure; "": of the month
+    unjudged: tuple[str, ...] = ()  # kinds of tables whose quantities have none
+    trend: dict[str, StatusReason] = field(default_factory=dict)
 
     def of(self, table: str, exposure: str) -> Record | None:
         return self.rows.get(table, {}).get(exposure)
+
+    def results_of(self, exposure: str, category: str) -> list[QCResult]:
+        return [r for r in self.results.get(exposure, ()) if QUANTITIES[r.quantity].category == category]
 
 
 def gather(
@@ -121,11 +127,12 @@ def gather(
     Month
         Exposures in order of time; none if the month has no sheet.
     """
-    tables = _read(results, month, instrument)
     path = sheet_path(results, month)
+    rows = read_sheet(path) if path.is_file() else []
+    tables = _read(results, month, rows, instrument)
     folders = path.with_suffix("")
     found = []
-    for row in read_sheet(path) if path.is_file() else ():
+    for row in rows:
         endings = tuple(expected(row) if callable(expected) else expected.get(row.exposure, ()))
         have = _names(folders / row.exposure)
         missing = tuple(e for e in endings if row.exposure + e not in have)
@@ -133,8 +140,15 @@ def gather(
     found.sort(key=lambda e: (e.date_obs, e.name))
     lacks = tuple(lost_products(results, found, jobs))
     asked = sum(len(job.paths) for job in jobs)
+    own = tuple(tables.results.get("", ()))
     return Month(
-        month, tuple(found), **_products(results, month), asked=asked, lacks=lacks, trends=tables.trends
+        month,
+        tuple(found),
+        **_products(results, month),
+        asked=asked,
+        lacks=lacks,
+        results=own,
+        unjudged=tables.unjudged,
     )
 
 
@@ -145,29 +159,17 @@ def _names(folder: Path) -> set[str]:
         return set()
 
 
-def _read(results: Path, month: str, instrument: Instrument) -> _Tables:
+def _read(results: Path, month: str, rows: Sequence[SheetRow], instrument: Instrument) -> _Tables:
     folder = results / "months" / month
     found = _Tables(month)
-    for table, columns in _VALUES.items():
+    for table, columns in _COLUMNS.items():
         path = folder / f"{table}_{month}.parquet"
         if path.is_file():
-            found.rows[table] = _records(path, _wanted(table, columns))
-    path = folder / f"trend_{month}.parquet"
-    if path.is_file():
-        found.trends = _trends(path, instrument)
-        found.trend = _worst(found.trends)
+            found.rows[table] = _records(path, ["EXPOSURE", *columns])
+    judged, found.unjudged = current_results(folder, month, rows)
+    found.results = by_frame(judged)
+    found.trend = _worst_trend(found.results.get("", ()), instrument)
     return found
-
-
-def _wanted(table: str, columns: Sequence[str]) -> list[str]:
-    extra = {
-        "psfmoments": ["CLASS", "STATUS", "REASON"],
-        "astrometry": ["CLASS", "ACCEPTED", "REASON", "FLAGS", "R2"],
-        "radiation": ["STATUS", "REASON"],
-        "detector_frames": ["STATUS", "REASON"],
-        "angles": list(_ANGLES),
-    }
-    return ["EXPOSURE", *columns, *extra[table]]
 
 
 def _records(path: Path, columns: Sequence[str]) -> dict[str, Record]:
@@ -181,29 +183,15 @@ def _records(path: Path, columns: Sequence[str]) -> dict[str, Record]:
     return {str(row[0]): dict(zip(columns, row, strict=True)) for row in rows}
 
 
-def _trends(path: Path, instrument: Instrument) -> tuple[Trend, ...]:
-    """Return what the trend of the whole focal plane says of each class and colour."""
-    columns = ("SPACE", "FIELD", "CLASS", "COLOUR", "LOSS", "STATUS", "REASON")
-    try:
-        table = read_table(path, columns)
-    except TableError as error:
-        log.warning("%s", error)
-        return ()
-    found = []
-    for i in np.flatnonzero((table["SPACE"] == "fpa") & (table["FIELD"] == "all")):
-        status, cls = str(table["STATUS"][i]), str(table["CLASS"][i])
-        if status in STATUSES and cls in instrument.exposure_classes:  # it may be unknown
-            reason = str(table["REASON"][i]) or f"loss {table['LOSS'][i]:.1f} mmag"
-            found.append(Trend(cls, float(table["COLOUR"][i]), status, reason))
-    return tuple(found)
-
-
-def _worst(trends: Sequence[Trend]) -> dict[str, Finding]:
-    """Return by class what its exposures have of the trend: the worst colour."""
-    found: dict[str, Finding] = {}
-    for t in sorted(trends, key=lambda t: _rank(t.status)):
-        text = f"trend at BP-RP {t.colour:g}: {t.reason}"
-        found.setdefault(t.cls, Finding("photometry", t.status, text, of_month=True))
+def _worst_trend(results: Sequence[QCResult], instrument: Instrument) -> dict[str, StatusReason]:
+    """Return by class what its exposures have of the trend: the worst colour, and loss before rate."""
+    found: dict[str, StatusReason] = {}
+    ranked = ((_STATUS_OF.get(r.status, r.status), r) for r in results)
+    for status, result in sorted(ranked, key=lambda pair: _rank(pair[0])):
+        if result.cls in instrument.exposure_classes and status != UNJUDGED:
+            text = f"trend: {sentence(result, QUANTITIES)}"
+            reason = StatusReason("photometry", status, text, of_month=True, of_qc=True)
+            found.setdefault(result.cls, reason)
     return found
 
 
@@ -247,7 +235,7 @@ def _exposure(
         sheet_reason=row.reason,
         statuses=statuses,
         findings=tuple(f for f in findings if f.status != "ok"),
-        values=_values(row.exposure, tables),
+        results=tuple(tables.results.get(row.exposure, ())),
         missing=tuple(row.exposure + ending for ending in missing),
     )
 
@@ -262,20 +250,6 @@ def _number(value: Any) -> float | None:
     return None if value is None or not math.isfinite(value) else float(value)
 
 
-def _values(exposure: str, tables: _Tables) -> dict[str, float]:
-    """Return the values that are known, in the order of the quantities."""
-    found: dict[str, float] = {}
-    for table, columns in _VALUES.items():
-        record = tables.of(table, exposure)
-        if record is None:
-            continue
-        renamed = _RENAMED.get(table, {})
-        for name in (*columns, *renamed):
-            if (value := _number(record[name])) is not None:
-                found[renamed.get(name, name)] = value
-    return {q.key: found[q.key] for q in QUANTITIES if q.key in found}
-
-
 _SHEET = {
     INCOMPLETE: "warn",
     UNREADABLE: "failed",
@@ -286,32 +260,58 @@ _SHEET = {
 }
 
 
-def _acquisition(row: SheetRow) -> list[Finding]:
+def _acquisition(row: SheetRow) -> list[StatusReason]:
     status = _SHEET.get(row.status, "ok")
-    return [Finding("acquisition", status, f"{row.status}: {row.reason}" if row.reason else row.status)]
+    return [StatusReason("acquisition", status, f"{row.status}: {row.reason}" if row.reason else row.status)]
 
 
-def _judged(row: SheetRow, tables: _Tables, endings: Sequence[str]) -> list[Finding]:
-    """Return the statuses that the month's tables hold."""
-    found = []
-    for category, (table, ending) in _JUDGED.items():
+def _judged(row: SheetRow, tables: _Tables, endings: Sequence[str]) -> list[StatusReason]:
+    """Return what the month's tables and QC results say of an exposure, but for photometry."""
+    found: list[StatusReason] = []
+    for category, ending in _ENDINGS.items():
         if category == "photometry" or (category == "calibration" and row.frame_type == "SCIENCE"):
             continue
+        table = TABLE_OF_CATEGORY[category]
         record = tables.of(table, row.exposure)
         if record is not None and record["STATUS"] in STATUSES:
-            found.append(Finding(category, str(record["STATUS"]), str(record["REASON"])))
+            found += _of_category(category, row.exposure, tables, record)
         elif ending in endings and (category != "quality" or row.frame_type == "SCIENCE"):
             found.append(_not_yet(category, table, tables.month))
     return found
 
 
-def _not_yet(category: str, table: str, month: str) -> Finding:
-    return Finding(category, "missing", f"not in {table}_{month}.parquet")
+def _not_yet(category: str, table: str, month: str) -> StatusReason:
+    return StatusReason(category, "missing", f"not in {table}_{month}.parquet")
 
 
-def _photometry(row: SheetRow, tables: _Tables, endings: Sequence[str]) -> list[Finding]:
-    """Return what the match with the reference stars and the trend say."""
-    table, ending = _JUDGED["photometry"]
+def _of_category(category: str, exposure: str, tables: _Tables, record: Record) -> Iterator[StatusReason]:
+    """Yield what the QC results of a category say, and what the status of its table says beyond them."""
+    results, status = tables.results_of(exposure, category), str(record["STATUS"])
+    worst = worst_status(results)
+    judged = TABLE_OF_CATEGORY[category] not in tables.unjudged
+    told = status == "failed" or (judged and status in BAD_STATUSES and _is_worse(status, worst))
+    if told:
+        yield StatusReason(category, status, str(record["REASON"]))
+    yield from _bad(category, results)
+    if worst == NOT_JUDGED and not told:
+        yield StatusReason(category, UNJUDGED, why_not_judged(results))
+    elif worst == OK:
+        yield StatusReason(category, OK, "")
+
+
+def _bad(category: str, results: Sequence[QCResult]) -> list[StatusReason]:
+    """Return a reason per QC result that is not ok."""
+    bad = [r for r in results if r.is_bad]
+    return [StatusReason(category, r.status, sentence(r, QUANTITIES), of_qc=True) for r in bad]
+
+
+def _is_worse(status: str, worst: str) -> bool:
+    return _rank(status) < _rank(_STATUS_OF.get(worst, worst))
+
+
+def _photometry(row: SheetRow, tables: _Tables, endings: Sequence[str]) -> list[StatusReason]:
+    """Return what the match with the reference stars, its QC results and the trend say."""
+    table, ending = TABLE_OF_CATEGORY["photometry"], _ENDINGS["photometry"]
     record = tables.of(table, row.exposure)
     if record is None:
         return [_not_yet("photometry", table, tables.month)] if ending in endings else []
@@ -319,15 +319,19 @@ def _photometry(row: SheetRow, tables: _Tables, endings: Sequence[str]) -> list[
     reason = f" ({record['REASON']})" if record["REASON"] else ""
     for flag, (status, text) in _POINTLESS.items():
         if record["FLAGS"] & flag:
-            found.append(Finding("photometry", status, text + reason))
+            found.append(StatusReason("photometry", status, text + reason))
     if found:
         return found
     if not record["ACCEPTED"]:
-        return [Finding("photometry", "warn", "does not meet the cuts of the trends" + reason)]
-    return [tables.trend.get(str(record["CLASS"]), Finding("photometry", "ok", ""))]
+        return [StatusReason("photometry", "warn", "does not meet the cuts of the trends" + reason)]
+    results = tables.results_of(row.exposure, "photometry")
+    judged = table not in tables.unjudged
+    met, text = (OK, "") if judged else (UNJUDGED, why_not_judged(results))  # the cuts of the trends are met
+    of_cuts = StatusReason("photometry", met, text)
+    return [*_bad("photometry", results), tables.trend.get(str(record["CLASS"]), of_cuts)]
 
 
-def _missing(row: SheetRow, missing: Sequence[str], registry: Registry) -> list[Finding]:
+def _missing(row: SheetRow, missing: Sequence[str], registry: Registry) -> list[StatusReason]:
     """Return a finding per category of which products are missing."""
     if row.status not in USABLE:
         return []
@@ -335,7 +339,7 @@ def _missing(row: SheetRow, missing: Sequence[str], registry: Registry) -> list[
     for ending in missing:
         by_category.setdefault(category_of(registry, ending, row), []).append(ending)
     return [
-        Finding(
+        StatusReason(
             category,
             "missing",
             f"{len(endings)} missing: {', '.join(endings[:3])}" + " …" * (len(endings) > 3),

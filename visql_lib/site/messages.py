@@ -9,8 +9,9 @@ from datetime import datetime
 from typing import Any
 
 from visql_lib import __version__
+from visql_lib.pipelines.vis.quantities import current_metric
+from visql_lib.qc.limits import LimitFile
 from visql_lib.site.alerts import OPEN, Alert, Concerned, Told, stamp
-from visql_lib.site.judged import LimitFile
 from visql_lib.site.model import CATEGORIES
 
 _VERSION = 1
@@ -39,7 +40,7 @@ def alerts_text(alerts: Sequence[Alert], limits: LimitFile, now: datetime) -> st
 
 
 def parse_alerts(text: str) -> list[Alert]:
-    """Read alerts.json back.
+    """Read alerts.json back; quantities that had other names once have those of today.
 
     Raises
     ------
@@ -139,6 +140,7 @@ def _plain(alert: Alert) -> dict[str, Any]:
 def _alert(values: dict[str, Any]) -> Alert:
     values = {"threshold_epoch_reason": ""} | values  # which older files lack
     known = {f.name: values[f.name] for f in fields(Alert)}
+    known["metric"] = current_metric(known["metric"])
     known["months"] = tuple(known["months"])
     known["exposures"] = tuple(Concerned(**e) for e in known["exposures"])
     known["sent"] = {channel: Told(**told) for channel, told in known["sent"].items()}

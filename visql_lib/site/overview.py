@@ -15,8 +15,9 @@ from typing import Any
 import yaml
 
 from visql_lib.config import Settings, find_data_file
-from visql_lib.config.thresholds import load_thresholds
 from visql_lib.pipelines import registry_of
+from visql_lib.pipelines.vis.quantities import QUANTITIES
+from visql_lib.qc.limits import load_thresholds
 from visql_lib.site.model import CATEGORIES, STATUSES
 from visql_lib.site.pages import Shown
 
@@ -45,7 +46,7 @@ class Day:
         return min(self.counts.get(category, {}), key=STATUSES.index, default="none")
 
     def n(self, category: str) -> int:
-        """Exposures that were judged."""
+        """Exposures with something to judge."""
         return sum(n for status, n in self.counts.get(category, {}).items() if status != "none")
 
 
@@ -164,7 +165,7 @@ class Overview:
             "stages": sorted(registry_of(self.settings).versions.items()),
             "settings": yaml.safe_dump(values, sort_keys=False, allow_unicode=True),
             "limits_name": limits.name,
-            "epochs": load_thresholds(self.settings.quality.thresholds).epochs,
+            "epochs": load_thresholds(self.settings.quality.thresholds, QUANTITIES).epochs,
             "limits": limits.read_text(encoding="utf-8"),
         }
 

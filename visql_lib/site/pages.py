@@ -7,16 +7,19 @@ import struct
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from visql_lib.config import Settings
-from visql_lib.config.thresholds import Limits, Thresholds
 from visql_lib.errors import TableError
 from visql_lib.frames.mosaic import ZOOM_POSITIONS as ZOOMS
+from visql_lib.pipelines.vis.quantities import QUANTITIES
 from visql_lib.products.registry import Per, Registry, Stage
-from visql_lib.site.model import CATEGORIES, QUANTITIES, Exposure, Month, Quantity
+from visql_lib.qc.evaluate import NOT_JUDGED, QCResult
+from visql_lib.qc.limits import Epoch, Thresholds
+from visql_lib.qc.quantity import Quantity
+from visql_lib.qc.sentences import limits_text
+from visql_lib.site.model import CATEGORIES, UNJUDGED, Exposure, Month
 from visql_lib.site.products import OTHERS, TABLES, Commands, log_of, made_of, product_of, stage_of
 from visql_lib.site.steps import last_line, tried
 from visql_lib.tables.sheet import SheetRow
@@ -72,12 +75,13 @@ class Lack:
 
 
 class Measured(NamedTuple):
-    """A number with what is asked of it."""
+    """A number with what is asked of it; ``reason``: why it is not judged."""
 
     quantity: Quantity
     value: float
     limits: str
     status: str
+    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -108,7 +112,7 @@ def exposure_page(exposure: Exposure, folder: Folder, thresholds: Thresholds) ->
         "e": exposure,
         "facts": header_facts(exposure, folder.row),
         "measured": measured(exposure, thresholds),
-        "epoch": thresholds.epoch(_day(exposure)) if exposure.date_obs else None,
+        "epoch": _epoch(exposure, thresholds),
         "frame": by_ending.get(".png"),
         "zooms": [by_ending[f"_{z}.png"] for z in ZOOMS if f"_{z}.png" in by_ending],
         "groups": groups,
@@ -243,33 +247,26 @@ def _with_unit(value: float | None, unit: str, digits: int) -> str:
 
 
 def measured(exposure: Exposure, thresholds: Thresholds) -> list[Measured]:
-    """Return the numbers of an exposure with the limits in force that day, and what they mean."""
-    limits = thresholds.on(_day(exposure)) if exposure.date_obs else None
-    found = []
-    for quantity in QUANTITIES:
-        if quantity.key not in exposure.values:
-            continue
-        value = exposure.values[quantity.key]
-        limit = (limits or {}).get(quantity.threshold)
-        text = limits_text(limit) if limit is not None else ""
-        status = limit.check(quantity.key, value).status if limit is not None and text else "none"
-        found.append(Measured(quantity, value, text, status))
-    return found
+    """Return the numbers of an exposure with the limits they were judged by, and what they mean."""
+    results = {r.quantity: r for r in exposure.results}
+    return [
+        _measured(quantity, results[quantity.name], thresholds)
+        for quantity in QUANTITIES.shown
+        if quantity.name in exposure.values
+    ]
 
 
-def _day(exposure: Exposure) -> date:
-    return date.fromisoformat(exposure.date_obs[:10])
+def _measured(quantity: Quantity, result: QCResult, thresholds: Thresholds) -> Measured:
+    epoch = thresholds.from_day(result.epoch)
+    limits = epoch.limits.get(quantity.name) if epoch is not None else None
+    status = UNJUDGED if result.status == NOT_JUDGED else result.status
+    return Measured(quantity, result.value, limits_text(limits), status, result.reason)
 
 
-def limits_text(limits: Limits) -> str:
-    """Return limits in words; "" where there are none."""
-    found = []
-    for status, word in (("warn", "warning"), ("error", "error")):
-        for side, sign in (("below", "<"), ("above", ">")):
-            limit = getattr(limits, f"{status}_{side}")
-            if limit is not None:
-                found.append(f"{word} {sign} {limit:g}")
-    return ", ".join(found)
+def _epoch(exposure: Exposure, thresholds: Thresholds) -> Epoch | None:
+    """Return the epoch of limits that the numbers of an exposure were judged by, None where none was."""
+    starts = [r.epoch for r in exposure.results if r.epoch]
+    return thresholds.from_day(max(starts)) if starts else None
 
 
 def month_groups(month: Month, sizes: Callable[[str], int]) -> dict[str, Any]:

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from visql_lib.config import Settings
 from visql_lib.config.load import digest
-from visql_lib.config.thresholds import Thresholds
 from visql_lib.errors import TableError
+from visql_lib.qc.limits import Thresholds
 from visql_lib.site.model import Month
 from visql_lib.tables.goes_store import goes_path
 from visql_lib.tables.store import read_table

@@ -8,8 +8,8 @@ from datetime import date
 
 import numpy as np
 
-from visql_lib.config.thresholds import Thresholds
 from visql_lib.pictures import style
+from visql_lib.qc.limits import Thresholds
 from visql_lib.site.plots_core import DAY, Plot, bk, to_ms
 
 _FAR = 100 * 365.25 * DAY  # how far limits go on where nothing ends them

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from visql_lib.config.thresholds import Thresholds
 from visql_lib.pictures import style
-from visql_lib.site.model import STATUSES
+from visql_lib.qc.limits import Thresholds
+from visql_lib.site.model import STATUSES, UNJUDGED
 from visql_lib.site.plots_bands import add_bands, bands, say_limits
 from visql_lib.site.plots_core import (
     DAY,
@@ -36,18 +36,18 @@ FRAMES = 6000  # that are drawn one by one; of more, the SCIENCE frames are told
 _LEVEL = "FLAT_LEVEL"  # SIGNAL of FLATs
 _SECTIONS: dict[str, tuple[Panel, ...]] = {
     "Bias and noise": (
-        Panel("BIAS", "bias", "ADU", "%.3f", "all", "BIAS"),
+        Panel("BIAS", "bias", "ADU", "%.3f", "all", "detector.BIAS"),
         Panel("BIAS_SHIFT", "bias, change of the quadrants", "ADU", "%.4f", "all"),
-        Panel("READ_NOISE", "read noise", "ADU", "%.4f", "all", "READ_NOISE"),
+        Panel("READ_NOISE", "read noise", "ADU", "%.4f", "all", "detector.READ_NOISE"),
     ),
     "Darks": (
-        Panel("DARK_RATE", "dark rate", "ADU/s", "%.6f", "all", "DARK_RATE"),
-        Panel("N_HOT", "hot pixels", "", "%.0f", "all", "N_HOT"),
-        Panel("N_HOT_COLUMNS", "bright columns", "", "%.0f", "all", "N_HOT_COLUMNS"),
+        Panel("DARK_RATE", "dark rate", "ADU/s", "%.6f", "all", "detector.DARK_RATE"),
+        Panel("N_HOT", "hot pixels", "", "%.0f", "all", "detector.N_HOT"),
+        Panel("N_HOT_COLUMNS", "bright columns", "", "%.0f", "all", "detector.N_HOT_COLUMNS"),
     ),
     "Flats and charge": (
         Panel(_LEVEL, "flat level", "ADU", "%.1f", "all"),
-        Panel("FLAT_SCATTER", "flat, scatter of the quadrants", "", "%.5f", "all", "FLAT_SCATTER"),
+        Panel("FLAT_SCATTER", "flat, scatter of the quadrants", "", "%.5f", "all", "detector.FLAT_SCATTER"),
         Panel("TRAILING", "trailing", "of a line", "%.6f", "all"),
     ),
 }
@@ -128,7 +128,8 @@ def _rows(frames: Mapping[str, NDArray]) -> dict[str, NDArray]:
     names = [str(n) for n in np.asarray(frames["EXPOSURE"])[order]]
     status = [str(s) if s in STATUSES else "none" for s in np.asarray(frames["STATUS"])[order]]
     reasons = np.asarray(frames["REASON"])[order]
-    say = [f"{s}: {r}" if r else s for s, r in zip(status, reasons, strict=True)]
+    words = ["not judged" if s == UNJUDGED else s for s in status]
+    say = [f"{s}: {r}" if r else s for s, r in zip(words, reasons, strict=True)]
     signal = np.asarray(frames["SIGNAL"], dtype=float)[order]
     rows: dict[str, Any] = {
         "t": t[order],
@@ -165,7 +166,8 @@ def _thin(rows: dict[str, NDArray]) -> dict[str, NDArray]:
         new["page"].append(f"months/{month}.html")
         new["s"].append(worst)
         count = int(np.sum(rows["s"][mine] == worst))
-        new["say"].append(f"{worst}: {count} of {len(mine)}" if worst not in ("ok", "none") else worst)
+        word = "not judged" if worst == UNJUDGED else worst
+        new["say"].append(f"{word}: {count} of {len(mine)}" if worst not in ("ok", "none") else word)
         for panel in _PANELS:
             known = rows[panel.key][mine]
             known = known[np.isfinite(known)]

@@ -40,6 +40,7 @@ _ELSE = "other"
 # Status -> Bokeh's marker, as in the pictures.
 MARKERS: dict[str, str] = {
     "ok": "circle",
+    "unjudged": "cross",
     "none": "circle",
     "warn": "diamond",
     "error": "square",
@@ -47,7 +48,7 @@ MARKERS: dict[str, str] = {
     "missing": "x",
 }
 # px; a diamond is drawn narrow.
-_SIZES = {"ok": 7, "none": 7, "warn": 12, "error": 8, "failed": 9, "missing": 9}
+_SIZES = {"ok": 7, "unjudged": 7, "none": 7, "warn": 12, "error": 8, "failed": 9, "missing": 9}
 _CROWD = 800  # points from which they are drawn smaller and fainter
 _BEYOND = 8.0  # robust sigma from the median, from which a value does not stretch the panel
 _LEAST = 1e-37  # what is sent has no smaller numbers but 0

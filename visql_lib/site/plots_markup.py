@@ -12,7 +12,14 @@ from bokeh.embed import components
 from visql_lib.site.plots_core import GROUPS, Panel, Plot
 
 # A shape and what it means.
-_SIGNS = {"●": "ok", "◆": "warning", "■": "error", "✕": "failed or no value", "△▽": "beyond the panel"}
+_SIGNS = {
+    "●": "ok",
+    "+": "not judged",
+    "◆": "warning",
+    "■": "error",
+    "✕": "failed or no value",
+    "△▽": "beyond the panel",
+}
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from visql_lib.config.thresholds import Thresholds
 from visql_lib.pictures import style
-from visql_lib.site.model import CATEGORIES, QUANTITIES, Exposure, Month, Quantity
+from visql_lib.pipelines.vis.quantities import QUANTITIES
+from visql_lib.qc.limits import Thresholds
+from visql_lib.qc.quantity import Quantity
+from visql_lib.site.model import CATEGORIES, UNJUDGED, Exposure, Month
 from visql_lib.site.plots_bands import add_bands, bands, say_limits
 from visql_lib.site.plots_core import (
     DAY,
@@ -34,11 +36,9 @@ from visql_lib.site.plots_core import (
 )
 from visql_lib.site.plots_markup import Section, markup, without_data
 
-LOGARITHMIC = frozenset(
-    ("SCORE", "COSMIC_DARK_RATE", "XRAY_RATE", "PROTON_RATE", "LIT_AREA", "GOES_FLUX", "SIGNAL")
-)
 GOES_POINTS = 9000  # of the Sun's flux at most; more are told by the largest of each interval
-_FLUX = "GOES_FLUX"
+_FLUX = "sun.GOES_FLUX"
+_SHORT = (_FLUX, "detector.SIGNAL", "psf.SCORE")  # told by three digits
 _TALL, _LOW = 172, 142  # px, with and without dates below
 _DECADES = 5  # more need a higher panel for their labels
 # A category's frames without a value are marked only where all of them should have one.
@@ -47,15 +47,15 @@ _EXPECTED = {"quality": ("SCIENCE",), "photometry": ("SCIENCE",), "radiation": (
 
 def panel_of(quantity: Quantity) -> Panel:
     """Return how a quantity of the month's table is drawn."""
-    form = "%.3g" if quantity.key in (_FLUX, "SIGNAL", "SCORE") else f"%.{quantity.digits}f"
+    form = "%.3g" if quantity.name in _SHORT else f"%.{quantity.digits}f"
     return Panel(
-        quantity.key,
+        quantity.name,
         quantity.label,
         quantity.unit,
         form,
         quantity.category,
-        quantity.threshold,
-        quantity.key in LOGARITHMIC,
+        quantity.name,
+        quantity.logarithmic,
     )
 
 
@@ -88,7 +88,7 @@ def month_plots(
     colours = tints(present)
     sections = []
     for category, heading in CATEGORIES.items():
-        panels = [panel_of(q) for q in QUANTITIES if q.category == category]
+        panels = [panel_of(q) for q in QUANTITIES.shown if q.category == category]
         items = tuple(_items(panels, points, times, cross, thresholds, colours, series))
         if items:
             sections.append(Section(heading, items))
@@ -111,12 +111,12 @@ def month_points(month: Month) -> Points:
         "name": [e.name for e in exposures],
         "group": np.array(groups, dtype=object),
     }
-    for category in {q.category for q in QUANTITIES}:
+    for category in {q.category for q in QUANTITIES.shown}:
         statuses = [e.statuses.get(category, "none") for e in exposures]
         data[f"s_{category}"], data[f"z_{category}"] = statuses, marks(statuses)
         data[f"say_{category}"] = [_say(e, category) for e in exposures]
-    for quantity in QUANTITIES:
-        data[quantity.key] = numbers(np.array([_value(e, quantity.key) for e in exposures], dtype=float))
+    for name in (q.name for q in QUANTITIES.shown):
+        data[name] = numbers(np.array([e.values.get(name, np.nan) for e in exposures], dtype=float))
     expected = {
         category: np.array([e.frame_type in types for e in exposures], dtype=bool)
         for category, types in _EXPECTED.items()
@@ -133,17 +133,12 @@ def _date(exposure: Exposure) -> np.datetime64:
         return np.datetime64("NaT", "us")
 
 
-def _value(exposure: Exposure, key: str) -> float:
-    value = exposure.values.get(key)
-    return np.nan if value is None else float(value)
-
-
 def _say(exposure: Exposure, category: str) -> str:
     status = exposure.statuses.get(category, "none")
     why = "; ".join(f.text for f in exposure.findings if f.category == category)
     text = style.STATUS[status].text if status in style.STATUS else status
-    text = "not judged" if status == "none" else text
-    return f"{text}: {why}" if why else text
+    text = "not judged" if status in ("none", UNJUDGED) else text
+    return f"{text}: {why}" if why and status != UNJUDGED else text
 
 
 def _items(

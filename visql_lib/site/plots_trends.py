@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visql_lib.config.sky_settings import TrendSettings
-from visql_lib.config.thresholds import Thresholds
 from visql_lib.pictures import style
-from visql_lib.site.model import QUANTITIES
+from visql_lib.pipelines.vis.quantities import QUANTITIES
+from visql_lib.qc.limits import Thresholds
 from visql_lib.site.plots_bands import Band, add_bands, bands, say_limits
 from visql_lib.site.plots_core import (
     DAY,
@@ -43,13 +43,13 @@ BARS = 300  # rows up to which errors are drawn
 _AHEAD = 0.6  # how far the future is shown, as a part of the past
 _TINTS = ((style.BLUE, SKY), (style.GREEN, "#2fc79b"), (style.VERMILION, "#ff8a3d"))
 _MEDIANS = {
-    "Image quality, medians of the months": ("R2", "e1", "e2", "SCORE"),
+    "Image quality, medians of the months": ("psf.R2", "psf.e1", "psf.e2", "psf.SCORE"),
     "Radiation, medians of the months": (
-        "COSMIC_DARK_RATE",
-        "XRAY_RATE",
-        "PROTON_RATE",
-        "LIT_AREA",
-        "GOES_FLUX",
+        "radiation.COSMIC_DARK_RATE",
+        "radiation.XRAY_RATE",
+        "radiation.PROTON_RATE",
+        "radiation.LIT_AREA",
+        "sun.GOES_FLUX",
     ),
 }
 MEDIAN_KEYS = tuple(key for keys in _MEDIANS.values() for key in keys)
@@ -129,7 +129,7 @@ def trend_markup(
         Section("Flux loss", tuple(losses) or ("flux loss: no flux ratios of the whole focal plane",))
     ]
     for heading, keys in _MEDIANS.items():
-        panels = [panel_of(q) for key in keys for q in QUANTITIES if q.key == key]
+        panels = [panel_of(QUANTITIES[name]) for name in keys]
         sections.append(Section(heading, tuple(_median_panels(panels, points, thresholds, times, cross))))
     names = set(points.source.data["group"])
     groups = {g: int(np.sum(rows["COLOUR"] == float(g.split()[1]))) for g in colours}
@@ -377,7 +377,7 @@ def _median_points(medians: Sequence[Record], held: Collection[str] | None) -> P
         data |= {f"s_{key}": statuses, f"z_{key}": marks(statuses)}
     source = bk.ColumnDataSource(data, name="visql-points", tags=["medians"])
     shown = bk.BooleanFilter(name="visql-shown", tags=["medians"])
-    tail = (("of", "@say_CATEGORY"),)
+    tail = (("of", "@{say_CATEGORY}"),)
     return _of_months(source, shown, held, head=(("", "@name"),), tail=tail)
 
 

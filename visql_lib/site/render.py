@@ -15,7 +15,9 @@ from urllib.parse import quote
 import jinja2
 
 from visql_lib import __version__
-from visql_lib.site.model import CATEGORIES, QUANTITIES, Quantity
+from visql_lib.pipelines.vis.quantities import QUANTITIES
+from visql_lib.qc.quantity import Quantity
+from visql_lib.site.model import CATEGORIES
 
 # Status -> icon and text; the colour is the style sheet's.
 STATUS_TEXT: dict[str, tuple[str, str]] = {
@@ -24,7 +26,8 @@ STATUS_TEXT: dict[str, tuple[str, str]] = {
     "error": ("■", "error"),
     "failed": ("✖", "failed"),
     "missing": ("○", "missing"),
-    "none": ("–", "not judged"),
+    "unjudged": ("?", "not judged"),
+    "none": ("–", "nothing to judge"),
 }
 _SCIENTIFIC = 8  # digits from which a number is written with an exponent
 
@@ -54,7 +57,7 @@ def environment() -> jinja2.Environment:
     found.globals |= {
         "STATUS_TEXT": STATUS_TEXT,
         "CATEGORIES": CATEGORIES,
-        "QUANTITIES": QUANTITIES,
+        "QUANTITIES": QUANTITIES.shown,
         "version": __version__,
     }
     return found

@@ -7,8 +7,10 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from visql_lib.config.thresholds import OK
-from visql_lib.site.judged import LimitFile, Observation
+from visql_lib.pipelines.vis.quantities import current_metric
+from visql_lib.qc.evaluate import OK
+from visql_lib.qc.limits import LimitFile
+from visql_lib.site.checks import Check, table_of
 from visql_lib.site.model import Month
 
 STATUS = "status"  # the metric of a category as a whole
@@ -19,19 +21,18 @@ _VERSION = 1
 Row = tuple[str, str, str, tuple[int, ...], str]  # day, category, metric, counts, epoch
 
 
-def history(
-    previous: Iterable[Row], months: Sequence[Month], observations: Iterable[Observation]
-) -> list[Row]:
+def history(previous: Iterable[Row], months: Sequence[Month], checks: Iterable[Check]) -> list[Row]:
     """Return counts of statuses by day (UTC), category and metric, in this order.
 
     Parameters
     ----------
     previous : iterable of Row
-        What is known of other months; what it has of `months` is counted anew.
+        What is known of other months; what it has of `months` is counted anew, but quantities
+        of a month that nobody judged yet.
     months : sequence of Month
         What is counted.
-    observations : iterable of Observation
-        See `visql_lib.site.judged.observe`; only measured ones are counted: of the
+    checks : iterable of Check
+        See `visql_lib.site.checks.checks_of`; only measured ones are counted: of the
         others, the metric ``status`` of their category has what there is to say.
 
     Returns
@@ -48,13 +49,17 @@ def history(
             for category, status in exposure.statuses.items():
                 if status in COUNTS:
                     counts.setdefault((day, category, STATUS), Counter())[status] += 1
-    for one in observations:
+    for one in checks:
         if one.measured:
             key = (_day(one.date_obs, one.month), one.category, one.metric)
             counts.setdefault(key, Counter())[one.status] += 1
             epochs[key] = max(one.epoch, epochs.get(key, ""))
     rows = [(*k, tuple(n[s] for s in COUNTS), epochs.get(k, "")) for k, n in counts.items()]
-    return sorted([*(row for row in previous if _month(row[0]) not in anew), *rows])
+    waiting = {(month.name, table) for month in months for table in month.unjudged}
+    kept = (
+        row for row in previous if _month(row[0]) not in anew or (_month(row[0]), table_of(row[2])) in waiting
+    )
+    return sorted([*kept, *rows])
 
 
 def history_text(rows: Iterable[Row], limits: LimitFile) -> str:
@@ -70,7 +75,7 @@ def history_text(rows: Iterable[Row], limits: LimitFile) -> str:
 
 
 def parse_history(text: str) -> list[Row]:
-    """Read the history back.
+    """Read the history back; quantities that had other names once have those of today.
 
     Raises
     ------
@@ -84,7 +89,10 @@ def parse_history(text: str) -> list[Row]:
     rows = values.get("rows")
     if not isinstance(rows, list) or any(not isinstance(r, list) or len(r) != last + 1 for r in rows):
         raise ValueError("a line of the history is broken")
-    return [(str(r[0]), str(r[1]), str(r[2]), tuple(map(int, r[first:last])), str(r[last])) for r in rows]
+    return [
+        (str(r[0]), str(r[1]), current_metric(str(r[2])), tuple(map(int, r[first:last])), str(r[last]))
+        for r in rows
+    ]
 
 
 def _day(date_obs: str, month: str) -> str:

@@ -27,7 +27,7 @@ def lost_products(results: Path, exposures: Sequence[Exposure], jobs: Sequence[G
     for job in jobs:
         if lost := tuple(path for path in job.paths if not Path(path).is_file()):
             reason, log = _reason(results, exposures, job)
-            found.append(StepLack(job.rule, lost, reason, log))
+            found.append(StepLack(job.rule, lost, reason, log, job.category))
     return found
 
 

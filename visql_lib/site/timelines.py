@@ -12,8 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visql_lib.config.sky_settings import TrendSettings
-from visql_lib.config.thresholds import Thresholds
 from visql_lib.errors import TableError
+from visql_lib.months.qc import current_results
+from visql_lib.pipelines.vis.quantities import QUANTITIES
+from visql_lib.qc.evaluate import NOT_JUDGED, worst_status
+from visql_lib.qc.limits import Thresholds
+from visql_lib.qc.sentences import sentence
+from visql_lib.qc.table import by_frame
+from visql_lib.site.model import UNJUDGED
 from visql_lib.site.plots_calibration import CALIBRATION_COLUMNS, calibration_markup
 from visql_lib.site.plots_core import group_of
 from visql_lib.site.plots_month import month_plots
@@ -24,9 +30,11 @@ from visql_lib.tables.store import Table, read_table
 __all__ = ["bokeh_files", "calibration_plots", "month_plots", "plot_tables", "trend_plots"]
 
 log = logging.getLogger(__name__)
+_OF_FRAMES = {q.name for q in QUANTITIES.of_table("detector_frames")}
 _TYPES = ("SCIENCE", "DARK")  # whose medians are shown
-_QUALITY = ("R2", "e1", "e2", "SCORE")
-_RADIATION = ("COSMIC_DARK_RATE", "XRAY_RATE", "PROTON_RATE", "LIT_AREA")
+_FLUX = "sun.GOES_FLUX"
+_QUALITY = tuple(name for name in MEDIAN_KEYS if QUANTITIES[name].table == "psfmoments")
+_RADIATION = tuple(name for name in MEDIAN_KEYS if QUANTITIES[name].table == "radiation")
 
 
 def bokeh_files() -> dict[str, bytes]:
@@ -37,7 +45,7 @@ def bokeh_files() -> dict[str, bytes]:
 
 def plot_tables(results: Path) -> list[Path]:
     """Return the tables that the plots of all months read: while these are the same, so are the plots."""
-    names = ("psfmoments", "radiation", "angles", "detector_frames")
+    names = ("psfmoments", "radiation", "angles", "detector_frames", "qc")
     paths = [folder / f"{name}_{folder.name}.parquet" for folder in _months(results) for name in names]
     return [path for path in (*paths, _trend_path(results)) if path.is_file()]
 
@@ -93,10 +101,25 @@ def calibration_plots(
     for folder in _months(results):
         table = _read(folder / f"detector_frames_{folder.name}.parquet", CALIBRATION_COLUMNS)
         if table is not None and table.n_rows:
-            tables.append({**table, "MONTH": np.full(table.n_rows, folder.name)})
+            own = {"MONTH": np.full(table.n_rows, folder.name)} | _judged(table, folder)
+            tables.append({**table, **own})
     names = tables[0].keys() if tables else ()
     frames = {name: np.concatenate([table[name] for table in tables]) for name in names}
     return calibration_markup(frames, thresholds, held)
+
+
+def _judged(frames: Table, folder: Path) -> dict[str, NDArray]:
+    """Return status and reason of a month's frames, as their QC results say them; failed ones stay failed."""
+    found, _ = current_results(folder, folder.name)
+    results = by_frame([r for r in found if r.quantity in _OF_FRAMES])
+    status, reason = frames["STATUS"].astype(object), frames["REASON"].astype(object)
+    for i, name in enumerate(frames["EXPOSURE"]):
+        if status[i] != "failed":
+            mine = results.get(str(name), [])
+            worst = worst_status(mine)
+            status[i] = UNJUDGED if worst == NOT_JUDGED else worst
+            reason[i] = "; ".join(sentence(r, QUANTITIES) for r in mine if r.is_bad)
+    return {"STATUS": status, "REASON": reason}
 
 
 def _months(results: Path) -> list[Path]:
@@ -126,21 +149,34 @@ def _medians(folder: Path) -> dict[str, Any]:
 
 def _values(folder: Path) -> Iterator[tuple[str, tuple[NDArray, NDArray]]]:
     """Yield the quantities of a month with the colour groups of its exposures."""
-    quality = _read(folder / f"psfmoments_{folder.name}.parquet", ("CLASS", *_QUALITY))
+    quality = _read(folder / f"psfmoments_{folder.name}.parquet", ("CLASS", *_columns(_QUALITY)))
     if quality is not None:
         groups = _groups(quality["CLASS"], np.full(quality.n_rows, "SCIENCE"))
-        yield from ((key, (groups, np.asarray(quality[key], dtype=float))) for key in _QUALITY)
-    columns = ("EXPOSURE", "CLASS", "FRAME_TYPE", *_RADIATION)
+        yield from _named(_QUALITY, groups, quality)
+    columns = ("EXPOSURE", "CLASS", "FRAME_TYPE", *_columns(_RADIATION))
     radiation = _read(folder / f"radiation_{folder.name}.parquet", columns)
     if radiation is None:
         return
     groups = _groups(radiation["CLASS"], radiation["FRAME_TYPE"])
-    yield from ((key, (groups, np.asarray(radiation[key], dtype=float))) for key in _RADIATION)
-    angles = _read(folder / f"angles_{folder.name}.parquet", ("EXPOSURE", "GOES_FLUX"))
+    yield from _named(_RADIATION, groups, radiation)
+    column = QUANTITIES[_FLUX].column
+    angles = _read(folder / f"angles_{folder.name}.parquet", ("EXPOSURE", column))
     if angles is not None:
-        flux = dict(zip(angles["EXPOSURE"], angles["GOES_FLUX"], strict=True))
+        flux = dict(zip(angles["EXPOSURE"], angles[column], strict=True))
         mine = np.array([flux.get(name, np.nan) for name in radiation["EXPOSURE"]], dtype=float)
-        yield "GOES_FLUX", (groups, mine)
+        yield _FLUX, (groups, mine)
+
+
+def _columns(names: Sequence[str]) -> list[str]:
+    return [QUANTITIES[name].column for name in names]
+
+
+def _named(
+    names: Sequence[str], groups: NDArray, table: Table
+) -> Iterator[tuple[str, tuple[NDArray, NDArray]]]:
+    """Yield quantities of a table by their names, with the colour groups of its rows."""
+    for name in names:
+        yield name, (groups, np.asarray(table[QUANTITIES[name].column], dtype=float))
 
 
 def _groups(classes: NDArray, types: NDArray) -> NDArray:

@@ -8,6 +8,7 @@ from visql_lib.tables.gaia import GAIA_TABLES
 from visql_lib.tables.leak import LEAK
 from visql_lib.tables.performance import PERFORMANCE
 from visql_lib.tables.products import CATALOGUE, MOMENTS, PSFMOMENTS, QUADRANTS, STAMPS, STARS
+from visql_lib.tables.qc import QC
 from visql_lib.tables.radiation import RADIATION_TABLES
 from visql_lib.tables.schema import TableSchema
 
@@ -24,6 +25,7 @@ ALL: tuple[TableSchema, ...] = (
     ARCHIVE_NAMES,
     LEAK,
     PERFORMANCE,
+    QC,
 )
 
 

@@ -131,7 +131,7 @@ _GAIA_PICTURES = (
         "VIS/Gaia against colour",
         PHOTOMETRY,
         Drawing(
-            "visql_lib.pipelines.vis.pictures:flux_ratios",
+            "visql_lib.pictures.gaia_tables:flux_ratios",
             {
                 "frat": ("BpRp", "G", "VFLUX", "GFLUX", "FLAGS"),
                 "moments_colours": ("XWORLD", "YWORLD", "R2", "BpRp", "G"),
@@ -147,7 +147,7 @@ _GAIA_PICTURES = (
         "Astrometric residuals",
         PHOTOMETRY,
         Drawing(
-            "visql_lib.pipelines.vis.pictures:residuals",
+            "visql_lib.pictures.gaia_tables:residuals",
             {
                 "frat": ("EXT", "XWORLD", "YWORLD", "DX", "DY", "VFLUX", "GFLUX", "BpRp"),
                 "solution": ("CCD", "N", "N_OUTLIERS", "SCATTER"),
@@ -163,7 +163,7 @@ _GAIA_PICTURES = (
         "Gaia stars on the detectors",
         PHOTOMETRY,
         Drawing(
-            "visql_lib.pipelines.vis.pictures:field_of_stars",
+            "visql_lib.pictures.gaia_tables:field_of_stars",
             {"gaia_stars": ("RAV", "DECV", "G")},
             ("gaia_stars", "instrument"),
             _TITLE,

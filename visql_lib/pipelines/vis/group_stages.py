@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from visql_lib import movies
 from visql_lib.pipelines.vis.paths import GOES_DAY, TILE, E, M, T
+from visql_lib.pipelines.vis.quantities import QUANTITIES
 from visql_lib.products.registry import LOCAL, Per, Product, Stage
 from visql_lib.tables.store_versions import GAIA_TILE_VERSION, GOES_DAY_VERSION
 
@@ -14,7 +14,7 @@ from visql_lib.tables.store_versions import GAIA_TILE_VERSION, GOES_DAY_VERSION
 MOVIES = {"XCOSMIX": "xcosmix", "PROTONS": "protons"}
 _PICTURES = {"quality_pictures": 1}
 _STATUS = {"status": 1}
-_MOVIES = {"movies": movies.VERSION}
+_MOVIES = {"movies": 4}
 _LEGACY = {"legacy": 1}
 # Of the archives of these data, whom to ask, and how patiently, changes no result.
 _MOVIE_SETTINGS = {"goes": ("hours",)}
@@ -107,6 +107,26 @@ MONTH_STAGES = (
         log="complete/{group}",
         chunk=LOCAL,
         closing=True,
+    ),
+    Stage(
+        "qc",
+        Per.GROUP,
+        (
+            Product(
+                f"{M}/qc_{{month}}.parquet",
+                "every quantity of every exposure and of the month: value, limit, status; see"
+                " [quality control](site.md#quality-control)",
+            ),
+        ),
+        {"qc": 1},
+        inputs=(
+            *(f"{M}/{kind}_{{month}}.parquet" for kind in QUANTITIES.tables),
+            "sheet",
+            "thresholds",
+        ),
+        settings=("quality", "trend"),
+        category="quality",
+        chunk="timeline",
     ),
     Stage(
         "geometry",

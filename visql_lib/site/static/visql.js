@@ -6,8 +6,8 @@ window.visql = window.visql || {};
   const root = document.documentElement;
 
   visql.up = root.dataset.up || "";
-  visql.icons = { ok: "✓", warn: "▲", error: "■", failed: "✖", missing: "○", none: "–" };
-  visql.words = { ok: "ok", warn: "warning", error: "error", failed: "failed", missing: "missing", none: "not judged" };
+  visql.icons = { ok: "✓", warn: "▲", error: "■", failed: "✖", missing: "○", unjudged: "?", none: "–" };
+  visql.words = { ok: "ok", warn: "warning", error: "error", failed: "failed", missing: "missing", unjudged: "not judged", none: "nothing to judge" };
 
   // A browser may forbid storage; then nothing is remembered, and all else works.
   visql.store = {

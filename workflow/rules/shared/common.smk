@@ -58,8 +58,14 @@ def tell_of_failure():
         return
     told = PLAN.settings.alerts
     wanted = ["site", *(["alerts"] if told.webhook or told.mail_to else [])]
-    jobs = {job.rule.name: job for job in workflow.dag.needrun_jobs()}
-    for job in (jobs[name] for name in wanted if name in jobs):
+    waiting = list(workflow.dag.needrun_jobs())
+    jobs = {job.rule.name: job for job in waiting}
+    tellers = [jobs[name] for name in wanted if name in jobs]
+    # A table that failed costs its own quantities, not all of its month: those that are there are judged.
+    judges = [job for job in waiting if job.rule.name == "qc"] if tellers else []
+    for job in judges + tellers:
+        for path in (*job.log, *job.output):
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
         subprocess.run(["bash", "-c", job.shellcmd])
 
 

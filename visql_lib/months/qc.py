@@ -1,0 +1,201 @@
+"""QC results of a month: every quantity of its tables against the limits, judged once."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visql_lib.config.sky_settings import TrendSettings
+from visql_lib.errors import TableError
+from visql_lib.pipelines.vis.quantities import QUANTITIES, colour_part
+from visql_lib.qc.evaluate import NO_VALUE, NOT_JUDGED, OK, QCResult, check
+from visql_lib.qc.limits import Limits, Thresholds
+from visql_lib.qc.table import qc_path, read_results, results_of
+from visql_lib.tables.provenance import checksum_of, read_record
+from visql_lib.tables.sheet import SheetRow
+from visql_lib.tables.store import read_table
+
+log = logging.getLogger(__name__)
+
+TREND = "trend"
+_WITHOUT_CLASS = ("detector_frames", "angles")  # tables of frames of all types
+_WHOLE = ("fpa", "all")  # SPACE and FIELD of the trend that is judged
+_TREND_COLUMNS = ("SPACE", "FIELD", "CLASS", "COLOUR", "LOSS_END", "RATE", "RATE_ERR", "STATUS")
+
+
+def month_tables(folder: Path, month: str) -> dict[str, Path]:
+    """Return the tables of a month that hold quantities and are there, by their kind."""
+    paths = {kind: folder / f"{kind}_{month}.parquet" for kind in QUANTITIES.tables}
+    return {kind: path for kind, path in paths.items() if path.is_file()}
+
+
+def month_results(
+    tables: Mapping[str, Path],
+    rows: Sequence[SheetRow],
+    thresholds: Thresholds | None,
+    trend: TrendSettings,
+    *,
+    note: str = "",
+    on_error: Callable[[TableError], None] | None = None,
+) -> list[QCResult]:
+    """Judge all quantities of a month.
+
+    Parameters
+    ----------
+    tables : mapping
+        Kind of table -> its file; see `month_tables`.
+    rows : sequence of SheetRow
+        The month's sheet: the types of its frames.
+    thresholds : Thresholds or None
+        Dated limits; None: nothing is judged, `note` says why.
+    trend : TrendSettings
+        Limits of the flux loss.
+    note : str, optional
+        See `thresholds`.
+    on_error : callable, optional
+        Called with the error of a table that cannot be read, which is left out; None: it is raised.
+
+    Returns
+    -------
+    list of QCResult
+        Table by table, in the order of their rows; the month as a whole last.
+
+    Raises
+    ------
+    TableError
+        If a table cannot be read.
+    """
+    types = {row.exposure: row.frame_type for row in rows}
+    found: list[QCResult] = []
+    for kind, path in tables.items():
+        try:
+            if kind == TREND:
+                found += _trend_results(read_table(path, _TREND_COLUMNS), trend, note)
+            else:
+                table = read_table(path, _columns(kind))
+                found += results_of(
+                    table, kind, QUANTITIES, thresholds, frame_type=lambda n: types.get(n, ""), note=note
+                )
+        except TableError as error:
+            if on_error is None:
+                raise
+            on_error(error)
+    return found
+
+
+def current_results(
+    folder: Path, month: str, rows: Sequence[SheetRow] = ()
+) -> tuple[list[QCResult], tuple[str, ...]]:
+    """Read the QC results of a month, as far as they tell of its tables as these are now.
+
+    Parameters
+    ----------
+    folder : Path
+        The month's folder.
+    month : str
+        YYYYMM.
+    rows : sequence of SheetRow, optional
+        The month's sheet.
+
+    Returns
+    -------
+    list of QCResult
+        Of tables that were not judged yet, or were made anew since: their values, not judged.
+    tuple of str
+        Kinds of tables whose quantities nobody judged; also of those that are not there.
+    """
+    path, tables = qc_path(folder, month), month_tables(folder, month)
+    known: dict[str, Any] = {}
+    judged: list[QCResult] = []
+    if path.is_file():
+        try:
+            judged = [r for r in read_results(path) if r.quantity in QUANTITIES]
+            known = {Path(name).name: checksum for name, checksum in read_record(path)["inputs"].items()}
+        except TableError as error:
+            _warn(error)
+    there = {kind for kind, table in tables.items() if known.get(table.name) == _checksum(table)}
+    found = [r for r in judged if QUANTITIES[r.quantity].table in there]
+    for kind in (kind for kind in tables if kind not in there):
+        note = f"{path.name} is older than {tables[kind].name}" if known else f"{path.name} is not there"
+        some = {kind: tables[kind]}
+        found += month_results(some, rows, None, TrendSettings(), note=note, on_error=_warn)
+    return found, tuple(kind for kind in QUANTITIES.tables if kind not in there)
+
+
+def _warn(error: TableError) -> None:
+    log.warning("%s", error)
+
+
+def _checksum(path: Path) -> str:
+    """Return the checksum of a table, of which its record tells; "" of one that cannot be read."""
+    try:
+        return checksum_of(path)
+    except TableError:
+        return ""
+
+
+def _columns(kind: str) -> list[str]:
+    own = QUANTITIES.of_table(kind)
+    first = ["EXPOSURE", "DATE_OBS", *([] if kind in _WITHOUT_CLASS else ["CLASS"])]
+    return list(dict.fromkeys((*first, *(q.column for q in own), *(q.error for q in own if q.error))))
+
+
+def _trend_results(table: Mapping[str, NDArray], settings: TrendSettings, note: str) -> list[QCResult]:
+    """Return what the trend of the whole focal plane says of each class and colour."""
+    chosen = (np.asarray(table["SPACE"]) == _WHOLE[0]) & (np.asarray(table["FIELD"]) == _WHOLE[1])
+    found = []
+    for i in np.flatnonzero(chosen):
+        row = {name: table[name][i] for name in _TREND_COLUMNS}
+        cls, part = str(row["CLASS"]), colour_part(float(row["COLOUR"]))
+        results = trend_results(
+            float(row["LOSS_END"]), float(row["RATE"]), float(row["RATE_ERR"]), str(row["STATUS"]), settings
+        )
+        if note:
+            results = [QCResult(r.quantity, r.value, NOT_JUDGED, r.error, reason=note) for r in results]
+        found += [replace(r, cls=cls, part=part) for r in results]
+    return found
+
+
+def trend_results(
+    loss: float, rate: float, rate_err: float, status: str, settings: TrendSettings
+) -> list[QCResult]:
+    """Tell whether a status of the trend comes of the flux loss or of its rate.
+
+    The trend judges a rate only where it is significant and rests on days enough, which is
+    not told apart here from its status: a rate beyond a limit counts where the loss does not
+    explain the status.
+
+    Parameters
+    ----------
+    loss : float
+        Fitted flux loss at the end of the month [mmag].
+    rate, rate_err : float
+        Rate of loss there [mmag/d] and its standard error.
+    status : str
+        That of the trend: ok, warn, error or unknown.
+    settings : TrendSettings
+        The limits.
+    """
+    nan = math.nan
+    if status == "unknown" or math.isnan(loss):
+        why = NO_VALUE if math.isnan(loss) else "not known"
+        values = (("trend.LOSS", loss, nan), ("trend.RATE", rate, rate_err))
+        return [QCResult(name, value, NOT_JUDGED, error, reason=why) for name, value, error in values]
+    of_loss = Limits(warn_above=settings.warn_loss, error_above=settings.error_loss)
+    of_rate = Limits(warn_above=settings.warn_rate, error_above=settings.error_rate)
+    by_loss = check(loss, of_loss, reaching=QUANTITIES["trend.LOSS"].reaching)
+    found = [QCResult("trend.LOSS", loss, by_loss.status, nan, by_loss.limit, by_loss.side)]
+    if math.isnan(rate):
+        return [*found, QCResult("trend.RATE", rate, NOT_JUDGED, rate_err, reason=NO_VALUE)]
+    by_rate = check(rate, of_rate, reaching=QUANTITIES["trend.RATE"].reaching)
+    if by_rate.status == OK or by_loss.status != status:
+        return [*found, QCResult("trend.RATE", rate, by_rate.status, rate_err, by_rate.limit, by_rate.side)]
+    why = "not significant, from too few days, or no worse than the loss"
+    return [*found, QCResult("trend.RATE", rate, NOT_JUDGED, rate_err, reason=why)]
