@@ -10,7 +10,7 @@ from scipy.spatial import cKDTree
 from visql_lib.config.sky_settings import RatioSettings
 from visql_lib.errors import ConfigError
 from visql_lib.flags import RatioFlag
-from visql_lib.frames.instrument import load_instrument
+from visql_lib.instruments.model import load_instrument
 from visql_lib.months.ratios import _exposures
 from visql_lib.photometry import aggregate as ag
 from visql_lib.photometry import cells as ce

@@ -14,7 +14,7 @@ from PIL import Image
 
 from visql_lib.cli import cli
 from visql_lib.config import StarSettings
-from visql_lib.frames.instrument import load_instrument
+from visql_lib.instruments.model import load_instrument
 from visql_lib.pictures import chimney as chimneys
 from visql_lib.pictures import dense, ranges, style
 from visql_lib.pictures.cutouts import lay_out, star_cutouts

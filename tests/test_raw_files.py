@@ -99,7 +99,7 @@ def test_a_date_of_the_future_is_not_used_even_if_the_name_is_of_the_future(vis)
 
 
 def test_the_time_of_day_may_have_a_keyword_of_its_own(vis):
-    for key in vis.time_keywords:
+    for key in vis.header.date.time:
         found = header(vis, **{"DATE-OBS": "2024-07-20", key: "01:02:03.5"})
         assert found.start == datetime(2024, 7, 20, 1, 2, 3, 500000, UTC)
         assert found.flags == 0

@@ -11,7 +11,7 @@ from visql_lib.cli.common import INPUT, OUTPUT, PREFIX, output_option, progress,
 
 if TYPE_CHECKING:
     from visql_lib.config import Settings
-    from visql_lib.frames.instrument import Instrument
+    from visql_lib.instruments.model import Instrument
     from visql_lib.months.detector import MonthDetector
 
 
@@ -48,7 +48,7 @@ def command(
     """Read, gather, judge, write, draw."""
     from visql_lib.cli.frame_pass import provenance
     from visql_lib.config.thresholds import load_thresholds
-    from visql_lib.frames.instrument import load_instrument
+    from visql_lib.instruments.model import load_instrument
     from visql_lib.months.detector import month_detector, month_frames
     from visql_lib.tables import write_table
     from visql_lib.tables.detector import DETECTOR, DETECTOR_FRAMES, HOT_PIXELS

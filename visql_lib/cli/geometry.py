@@ -31,7 +31,7 @@ def command(sheet: Path, output: Path, astrometry: Path | None, config: Path | N
     """Read, fit, write."""
     from visql_lib.cli.frame_pass import provenance
     from visql_lib.config import STAGES
-    from visql_lib.frames.instrument import load_instrument
+    from visql_lib.instruments.model import load_instrument
     from visql_lib.months.astrometry import month_astrometry
     from visql_lib.months.quality import month_exposures
     from visql_lib.tables import write_table

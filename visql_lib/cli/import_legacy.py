@@ -16,7 +16,7 @@ from visql_lib.cli.common import FOLDER, progress, settings_of, step
 from visql_lib.errors import NameFormatError, TableError
 
 if TYPE_CHECKING:
-    from visql_lib.frames.instrument import Instrument
+    from visql_lib.instruments.model import Instrument
     from visql_lib.tables.imported import ImportedRow
 
 T = TypeVar("T")
@@ -103,7 +103,7 @@ class Report:
 )
 def command(folder: Path, results: Path | None, config: Path | None) -> None:
     """Read, convert, write, tell."""
-    from visql_lib.frames.instrument import load_instrument
+    from visql_lib.instruments.model import load_instrument
 
     settings = settings_of(config)
     results = results or Path(settings.results)
@@ -209,7 +209,7 @@ def convert_exposures(
 
 
 def _exposure_of(kind: str, path: Path, report: Report) -> str | None:
-    from visql_lib.frames.names import RawName
+    from visql_lib.instruments.euclid_names import RawName
 
     ending = "_stars2.cat" if kind == STARS else "_stars2_mom.cat"
     try:
@@ -245,7 +245,7 @@ def _convert(
     report: Report,
 ) -> bool:
     """Convert one table; say whether the imported table of the exposure stands now."""
-    from visql_lib.frames.names import RawName
+    from visql_lib.instruments.euclid_names import RawName
     from visql_lib.tables import MOMENTS as MOMENTS_TABLE
     from visql_lib.tables import STARS as STARS_TABLE
     from visql_lib.tables import legacy_read as legacy

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from visql_lib.config import Settings
     from visql_lib.config.thresholds import Thresholds
-    from visql_lib.frames.instrument import Instrument
+    from visql_lib.instruments.model import Instrument
 
 _ANGLES = ("EXPOSURE", "SAA", "ALPHA", "GOES_FLUX")
 
@@ -51,7 +51,7 @@ def command(
     """Read, gather, judge, write, draw."""
     from visql_lib.cli.frame_pass import provenance
     from visql_lib.config.thresholds import load_thresholds
-    from visql_lib.frames.instrument import load_instrument
+    from visql_lib.instruments.model import load_instrument
     from visql_lib.months.radiation import month_quadrants, month_radiation, radiation_exposures
     from visql_lib.radiation.leak import leak_table, with_angles
     from visql_lib.tables import read_table, write_table

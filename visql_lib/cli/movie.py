@@ -66,7 +66,7 @@ def command(
     config: Path | None,
 ) -> None:
     """Find the exposures, draw what is new, encode."""
-    from visql_lib.frames.instrument import load_instrument
+    from visql_lib.instruments.model import load_instrument
     from visql_lib.movies.encode import packed, write_movie
     from visql_lib.movies.frames import GoesDays, Pieces, movie_exposures, read_angles
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from visql_lib.config import Settings
-    from visql_lib.frames.instrument import Instrument
+    from visql_lib.instruments.model import Instrument
     from visql_lib.tables.store import Table
 
 # Picture -> tables it is made from.
@@ -169,7 +169,7 @@ class _Sources:
     @cached_property
     def instrument(self) -> Instrument:
         """The instrument of the settings."""
-        from visql_lib.frames.instrument import load_instrument
+        from visql_lib.instruments.model import load_instrument
 
         return load_instrument(self.settings.instrument)
 

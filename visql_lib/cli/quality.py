@@ -27,7 +27,7 @@ def command(sheet: Path, output: Path, config: Path | None) -> None:
     from visql_lib.config.load import digest
     from visql_lib.config.stages import STAGES
     from visql_lib.config.thresholds import load_thresholds
-    from visql_lib.frames.instrument import load_instrument
+    from visql_lib.instruments.model import load_instrument
     from visql_lib.months.quality import month_exposures, month_quality
     from visql_lib.tables import PSFMOMENTS, write_table
     from visql_lib.tables.imported import imported_path

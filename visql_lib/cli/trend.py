@@ -65,7 +65,7 @@ def _followed(table: Mapping[str, NDArray]) -> dict[str, NDArray]:
 
 
 def _classes(settings: Settings) -> tuple[str, ...]:
-    from visql_lib.frames.instrument import load_instrument
+    from visql_lib.instruments.model import load_instrument
 
     return tuple(load_instrument(settings.instrument).exposure_classes)
 
@@ -73,7 +73,7 @@ def _classes(settings: Settings) -> tuple[str, ...]:
 def _draw(rows: Mapping[str, NDArray], found: Trends, cls: str, folder: Path, settings: Settings) -> None:
     """Draw all pictures of one class of exposures."""
     from visql_lib.cli.pictures import save
-    from visql_lib.frames.instrument import load_instrument
+    from visql_lib.instruments.model import load_instrument
     from visql_lib.photometry.aggregate import select
     from visql_lib.pictures.ice import diagonal_timeline, ratio_timeline
     from visql_lib.pictures.ice_map import loss_map

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from visql_lib.frames.layout import LinearWCS, QuadrantLayout
+from visql_lib.instruments.amplifiers import Amplifier, LinearWCS
 
 
-def image_corner(layout: QuadrantLayout, wcs: LinearWCS | None = None) -> tuple[int, int]:
+def image_corner(layout: Amplifier, wcs: LinearWCS | None = None) -> tuple[int, int]:
     """Return the mosaic position (x, y) [px] of the first image pixel of a quadrant.
 
     The mosaic is the plane of focal-plane coordinates divided by the pixel
@@ -21,7 +21,7 @@ def image_corner(layout: QuadrantLayout, wcs: LinearWCS | None = None) -> tuple[
     return int(np.rint(x / wcs.scale)), int(np.rint(y / wcs.scale))
 
 
-def _box(layout: QuadrantLayout) -> tuple[int, int, int, int]:
+def _box(layout: Amplifier) -> tuple[int, int, int, int]:
     """Return x0, y0, x1, y1 [px] of the mosaic that holds the image section of a quadrant."""
     x, y = image_corner(layout)
     rows = layout.image_rows.stop - layout.image_rows.start
@@ -29,7 +29,7 @@ def _box(layout: QuadrantLayout) -> tuple[int, int, int, int]:
     return x, y, x + columns, y + rows
 
 
-def bounding_box(layouts: Iterable[QuadrantLayout]) -> tuple[int, int, int, int]:
+def bounding_box(layouts: Iterable[Amplifier]) -> tuple[int, int, int, int]:
     """Return x0, y0, x1, y1 [px] of the mosaic that holds the image sections of all `layouts`."""
     x0, y0, x1, y1 = np.array([_box(layout) for layout in layouts]).T
     return int(x0.min()), int(y0.min()), int(x1.max()), int(y1.max())
@@ -48,7 +48,7 @@ class Preview:
 
     """
 
-    def __init__(self, layouts: Sequence[QuadrantLayout], binning: int, zoom_size: int) -> None:
+    def __init__(self, layouts: Sequence[Amplifier], binning: int, zoom_size: int) -> None:
         x0, y0, x1, y1 = bounding_box(layouts)
         self.binning = binning
         self.origin = (x0 // binning * binning, y0 // binning * binning)
@@ -87,7 +87,7 @@ class Preview:
             image[section] = self._windows[name][section]
         return image
 
-    def add(self, image: NDArray, layout: QuadrantLayout) -> None:
+    def add(self, image: NDArray, layout: Amplifier) -> None:
         """Add the image section of one quadrant, array of shape (ny, nx) [ADU]."""
         corner = image_corner(layout)
         self._add_blocks(image, corner)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from visql_lib.config import Settings
 from visql_lib.errors import ConfigError, NameFormatError
-from visql_lib.frames.names import RawName
+from visql_lib.instruments.euclid_names import RawName
 
 log = logging.getLogger(__name__)
 

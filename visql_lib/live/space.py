@@ -14,7 +14,8 @@ from pathlib import Path
 from visql_lib.atomic import put_in_place, sync_folder
 from visql_lib.config import Settings
 from visql_lib.errors import ConfigError, NameFormatError, TableError
-from visql_lib.frames.names import RawName, stem_of
+from visql_lib.frames.names import stem_of
+from visql_lib.instruments.euclid_names import RawName
 from visql_lib.live.errors import SpaceError
 from visql_lib.live.raw import raw_files
 from visql_lib.plan import CATALOGUED, Plan, exposure_states

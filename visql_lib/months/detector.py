@@ -16,8 +16,8 @@ from visql_lib.config.thresholds import Thresholds
 from visql_lib.errors import TableError
 from visql_lib.flags import QuadrantFlag
 from visql_lib.frames.calibration import BIAS, CALIBRATION, CHARGE, DARK, FLAT
-from visql_lib.frames.instrument import Instrument
 from visql_lib.frames.repeats import Repeated, deviations, nan_median, repeated, repeated_columns, summary
+from visql_lib.instruments.model import Instrument
 from visql_lib.months.quality import start_of_row
 from visql_lib.tables.detector import DETECTOR, DETECTOR_FRAMES, HOT_PIXELS, MEDIANS
 from visql_lib.tables.products import CALIBRATION_COLUMNS, QUADRANTS

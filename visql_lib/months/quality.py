@@ -15,7 +15,7 @@ from visql_lib.config import Settings
 from visql_lib.config.thresholds import ERROR, QUANTITIES, Thresholds
 from visql_lib.errors import ConfigError, TableError
 from visql_lib.flags import ExposureFlag
-from visql_lib.frames.instrument import Instrument
+from visql_lib.instruments.model import Instrument
 from visql_lib.psf.score import image_quality_score
 from visql_lib.psf.summary import SUMMARY, summarise_moments
 from visql_lib.tables import PSFMOMENTS, Table, read_table

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from visql_lib.config.thresholds import OK, WARN, Thresholds
 from visql_lib.errors import TableError
 from visql_lib.flags import RadiationFlag
-from visql_lib.frames.instrument import Instrument
+from visql_lib.instruments.model import Instrument
 from visql_lib.months.quality import start_of_row
 from visql_lib.radiation.particles import KINDS, rates, sensitive_time
 from visql_lib.tables.leak import QUADRANT_RADIATION

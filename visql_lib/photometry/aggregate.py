@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from visql_lib.config.sky_settings import RatioSettings
 from visql_lib.flags import RatioFlag
-from visql_lib.frames.instrument import Instrument, SkyField
+from visql_lib.instruments.facts import SkyField
+from visql_lib.instruments.model import Instrument
 from visql_lib.photometry.cells import FIELDS, SPACES, TIMES, Bins, FocalPlaneCells, time_bins
 from visql_lib.photometry.groups import Groups
 from visql_lib.photometry.ratios import QUOTED_COLOURS, gain_table

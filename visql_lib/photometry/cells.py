@@ -13,7 +13,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from visql_lib.frames.instrument import Instrument
+from visql_lib.instruments.model import Instrument
 
 TIMES = ("exposure", "day", "week", "month", "all")
 SPACES = ("hexagon", "quadrant", "ccd", "block", "fpa")

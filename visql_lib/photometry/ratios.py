@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from visql_lib.config.sky_settings import RatioSettings
 from visql_lib.errors import ConfigError
 from visql_lib.flags import RatioFlag
-from visql_lib.frames.instrument import Instrument
+from visql_lib.instruments.model import Instrument
 from visql_lib.photometry.relation import design, fit_groups
 
 QUOTED_COLOURS = (0.75, 1.75, 2.75)  # BP-RP [mag] at which ratios are quoted

@@ -14,7 +14,7 @@ from matplotlib.image import AxesImage
 from numpy.typing import NDArray
 
 from visql_lib.config import RadiationSettings
-from visql_lib.frames.instrument import Instrument
+from visql_lib.instruments.model import Instrument
 from visql_lib.pictures import style
 from visql_lib.pictures.focalplane import Field, draw_outlines, show_field
 from visql_lib.pictures.ranges import Range

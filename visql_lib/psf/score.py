@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from visql_lib.frames.instrument import ScoreReference
+from visql_lib.instruments.facts import ScoreReference
 
 
 def image_quality_score(R2: ArrayLike, e1: ArrayLike, e2: ArrayLike, reference: ScoreReference) -> NDArray:

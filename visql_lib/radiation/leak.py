@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from visql_lib.config import RadiationSettings
 from visql_lib.flags import RadiationFlag
-from visql_lib.frames.instrument import Instrument
+from visql_lib.instruments.model import Instrument
 from visql_lib.radiation.maps import Grid, bin_area
 
 ANGLE_BIN = 1.0  # deg

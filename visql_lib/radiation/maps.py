@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visql_lib.config import RadiationSettings
-from visql_lib.frames.instrument import Instrument
-from visql_lib.frames.layout import QuadrantLayout
+from visql_lib.instruments.amplifiers import Amplifier
+from visql_lib.instruments.model import Instrument
 from visql_lib.radiation.particles import KINDS
 
 PIXELS_PER_DEG = 36000.0  # of the definition; a bin of 250 px is 251 px of the detectors
@@ -95,9 +95,7 @@ def excess(number: NDArray) -> float:
     return float(flat[-min(_RANK, len(flat))] - np.median(flat))
 
 
-def exposed_area(
-    grid: Grid, layouts: Iterable[QuadrantLayout], instrument: Instrument
-) -> NDArray[np.floating]:
+def exposed_area(grid: Grid, layouts: Iterable[Amplifier], instrument: Instrument) -> NDArray[np.floating]:
     """Return how much of every bin lies on the image sections of some quadrants [cm2], shape (ny, nx)."""
     geometry = instrument.geometry
     covered = np.zeros((grid.ny, grid.nx))

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from visql_lib.config import RadiationSettings
-from visql_lib.frames.instrument import Instrument
-from visql_lib.frames.layout import QuadrantLayout
+from visql_lib.instruments.amplifiers import Amplifier
+from visql_lib.instruments.model import Instrument
 
 KINDS = ("xray", "cosmic", "proton")
 COLUMNS = ("FLUX_AUTO", "FLUX_RADIUS", "X_WORLD", "Y_WORLD", "EXT")  # of the catalogue
@@ -52,7 +52,7 @@ def select_particles(
     return found
 
 
-def quadrant_area(layout: QuadrantLayout, instrument: Instrument) -> float:
+def quadrant_area(layout: Amplifier, instrument: Instrument) -> float:
     """Return the area of a quadrant's image section [cm2]."""
     columns, rows = layout.image_columns, layout.image_rows
     pixels = (columns.stop - columns.start) * (rows.stop - rows.start)

@@ -15,7 +15,7 @@ from filelock import FileLock
 from visql_lib.config import Settings
 from visql_lib.config.load import digest
 from visql_lib.config.thresholds import Thresholds, load_thresholds
-from visql_lib.frames.instrument import load_instrument
+from visql_lib.instruments.model import load_instrument
 from visql_lib.site import overview
 from visql_lib.site.data import fields_of, month_data, own_lacks, summary
 from visql_lib.site.links import Links

@@ -18,7 +18,7 @@ import numpy as np
 
 from visql_lib.errors import TableError
 from visql_lib.flags import SolutionFlag
-from visql_lib.frames.instrument import Instrument
+from visql_lib.instruments.model import Instrument
 from visql_lib.site.model import QUANTITIES, STATUSES, Exposure, Finding, Month, Trend
 from visql_lib.site.products import category_of
 from visql_lib.site.steps import Step, lost_products

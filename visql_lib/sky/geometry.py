@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from visql_lib.frames.instrument import Instrument
+from visql_lib.instruments.model import Instrument
 from visql_lib.sky.projection import Boresight, deproject, project
 
 # Powers (i, j) of x and y of the ten terms of a cubic, in the order instrument files list them.

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from visql_lib.frames.instrument import Instrument
+from visql_lib.instruments.model import Instrument
 from visql_lib.sky.geometry import CubicDistortion, FocalPlaneGeometry
 from visql_lib.sky.projection import Boresight, moved_boresight, project, propagate
 from visql_lib.sky.sun import wrapped

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from visql_lib.config import RadiationSettings
 from visql_lib.flags import QuadrantFlag, RadiationFlag
-from visql_lib.frames.instrument import Instrument
+from visql_lib.instruments.model import Instrument
 from visql_lib.radiation.lit import lit_part
 from visql_lib.radiation.maps import MAPS, Grid, bin_area, excess, exposed_area, radius_flux
 from visql_lib.radiation.particles import KINDS, quadrant_area, rates, select_particles, sensitive_time

@@ -23,8 +23,9 @@ from visql_lib.config.load import digest
 from visql_lib.config.units import unfit_path
 from visql_lib.errors import ConfigError, FrameError, NameFormatError
 from visql_lib.frames.header import ExposureHeader
-from visql_lib.frames.instrument import Instrument
-from visql_lib.frames.names import RawName, is_fits_like, odd_kind, stem_of
+from visql_lib.frames.names import is_fits_like, odd_kind, stem_of
+from visql_lib.instruments.euclid_names import RawName
+from visql_lib.instruments.model import Instrument
 from visql_lib.tables.sheet import (
     COLUMNS,
     FROM_HEADER,
@@ -250,7 +251,7 @@ class _Look:
     @cached_property
     def context(self) -> str:
         """Changes with what decides how a header is read."""
-        names = {"geometry", "frame_types", "earliest_date", "exposure_time_ranges", "time_keywords"}
+        names = {"geometry", "frame_types", "earliest_date", "exposure_time_ranges", "header", "amplifiers"}
         facts = self.instrument.model_dump(mode="json", include=names)
         index = self.settings.index
         return digest(
