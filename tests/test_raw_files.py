@@ -283,7 +283,7 @@ def test_endings_in_any_case_are_read(good, camera, tmp_path, name):
 
 def test_what_is_left_out_is_told_with_its_number(good, camera, tmp_path, caplog):
     (tmp_path / "raw").mkdir()
-    for name in ("a.fits.bz2", "b.fits.Z", "c.FTS"):
+    for name in ("a.fits.bz2", "b.fits.Z", "c.FITZ.fz"):
         (tmp_path / "raw" / name).touch()
     sheet_of(good, camera, tmp_path)
     assert "3 FITS files have none of the endings" in caplog.text

@@ -34,7 +34,7 @@ class IndexSettings(Section):
         60.0, "s", "A raw file changed less than this long ago may still grow and is left for later.", ge=0
     )
     suffixes: tuple[str, ...] = setting(
-        (".fits", ".fits.gz", ".fits.fz", ".fit", ".fit.gz", ".fit.fz"),
+        tuple(f".{end}{packed}" for end in ("fits", "fit", "fts") for packed in ("", ".gz", ".fz")),
         None,
         "Endings of raw files, in any case; of two files of one exposure the earlier ending wins.",
     )

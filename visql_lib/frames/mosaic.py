@@ -14,8 +14,11 @@ def image_corner(layout: Amplifier, wcs: LinearWCS | None = None) -> tuple[int, 
     """Return the mosaic position (x, y) [px] of the first image pixel of a quadrant.
 
     The mosaic is the plane of focal-plane coordinates divided by the pixel
-    scale, rounded to whole pixels; (0, 0) is the focal plane's origin.
+    scale, rounded to whole pixels; (0, 0) is the focal plane's origin. Amplifiers
+    that no focal plane places have their corner.
     """
+    if layout.corner is not None and wcs is None:
+        return layout.corner
     wcs = wcs or layout.wcs
     x, y = wcs.to_world(layout.origin[0] + 1, layout.origin[1] + 1)
     return int(np.rint(x / wcs.scale)), int(np.rint(y / wcs.scale))
@@ -88,9 +91,9 @@ class Preview:
         return image
 
     def add(self, image: NDArray, layout: Amplifier) -> None:
-        """Add the image section of one quadrant, array of shape (ny, nx) [ADU]."""
+        """Add the image section of one quadrant, array of shape (ny, nx) [ADU]; NaN counts as its median."""
         corner = image_corner(layout)
-        self._add_blocks(image, corner)
+        self._add_blocks(_filled(image), corner)
         for name, window_corner in self._corners.items():
             if name not in self._windows:
                 self._windows[name] = np.zeros((self._size, self._size), image.dtype)
@@ -153,14 +156,22 @@ def _blocks(offset: int, length: int, binning: int) -> tuple[NDArray, int, NDArr
     return edges[:-1], first, np.diff(edges)
 
 
-def _row_sums(image: NDArray, starts: NDArray, sizes: NDArray) -> NDArray[np.uint32]:
+def _filled(image: NDArray) -> NDArray:
+    if image.dtype.kind != "f" or not np.isnan(image).any():
+        return image
+    known = image[np.isfinite(image)]
+    return np.where(np.isfinite(image), image, np.median(known) if known.size else 0.0)
+
+
+def _row_sums(image: NDArray, starts: NDArray, sizes: NDArray) -> NDArray:
     """Sum the rows of each block; as `numpy.add.reduceat`, but whole blocks eight times faster."""
-    sums = np.empty((len(starts), image.shape[1]), np.uint32)
+    kind = np.uint32 if image.dtype.kind == "u" else np.float64
+    sums = np.empty((len(starts), image.shape[1]), kind)
     whole = sizes == sizes.max()
     blocks = image[starts[whole][0] : starts[whole][-1] + sizes.max()]
-    sums[whole] = blocks.reshape(-1, sizes.max(), image.shape[1]).sum(axis=1, dtype=np.uint32)
+    sums[whole] = blocks.reshape(-1, sizes.max(), image.shape[1]).sum(axis=1, dtype=kind)
     for i in np.flatnonzero(~whole):  # the first and the last one
-        sums[i] = image[starts[i] : starts[i] + sizes[i]].sum(axis=0, dtype=np.uint32)
+        sums[i] = image[starts[i] : starts[i] + sizes[i]].sum(axis=0, dtype=kind)
     return sums
 
 
