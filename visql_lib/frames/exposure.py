@@ -23,7 +23,7 @@ from visql_lib.frames.header import ExposureHeader
 from visql_lib.frames.look import interpret, interpret_structure
 from visql_lib.frames.names import stem_of
 from visql_lib.frames.pixels import as_meant, as_unsigned, card_value, read_packed, read_rows, read_stored
-from visql_lib.frames.raw_file import WIDEST_PIXEL, opened, read_on, reading, room
+from visql_lib.frames.raw_file import opened, read_on, reading, room
 from visql_lib.frames.structure import Structure, structure_of
 from visql_lib.frames.unpacked import Unpacked
 from visql_lib.instruments.amplifiers import Amplifier, LinearWCS
@@ -267,7 +267,7 @@ class Exposure:
         """Refuse a part that claims other pixels than a quadrant has: nothing is read on its word."""
         most, (rows, columns) = room(self.instrument), layout.shape
         if not self.instrument.has_grid:
-            if rows * columns * WIDEST_PIXEL > most or part.size > most:
+            if rows * columns > self.instrument.header_rule.most_pixels or part.size > most:
                 raise FrameError(
                     f"{self.path}: {layout.name} has {rows} x {columns} pixels, more than most_pixels of "
                     f"{self.instrument.name} allows"

@@ -21,13 +21,13 @@ from visql_lib.instruments.model import Instrument
 READ_ERRORS = (OSError, EOFError, ValueError, TypeError, LookupError, zlib.error, VerifyError)
 CHUNK = 1 << 20  # bytes
 _USUAL_PIXEL, _SPARE = 4, 1 << 20  # bytes of a pixel, and beside the pixels, a quadrant may have in a file
-WIDEST_PIXEL, _AMPLIFIERS = 8, 4  # the same, and as many large ones, of cameras without a fixed grid
+_WIDEST_PIXEL, _AMPLIFIERS = 8, 4  # the same, and as many large ones, of cameras without a fixed grid
 
 
 def room(instrument: Instrument) -> int:
     """Return the bytes that a quadrant may have in a file, header included; real ones have half of it."""
     if not instrument.has_grid:
-        return instrument.header_rule.most_pixels * WIDEST_PIXEL + _SPARE
+        return instrument.header_rule.most_pixels * _WIDEST_PIXEL + _SPARE
     rows, columns = instrument.geometry.shape
     return rows * columns * _USUAL_PIXEL + _SPARE
 

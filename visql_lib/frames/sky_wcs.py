@@ -35,6 +35,7 @@ _OF_THE_WCS = re.compile(
 )
 _SAME_SKY = ("icrs", "fk5")  # FK5 of J2000 is ICRS to 0.02 arcsec
 _LARGEST_HEADER = 1 << 22  # bytes
+_FARTHEST = 1e7  # px, of the reference pixel
 
 
 @dataclass(frozen=True)
@@ -108,15 +109,31 @@ def _sky(cards: fits.Header, layout: Amplifier) -> SkyWCS | None:
     from astropy.wcs.utils import wcs_to_celestial_frame
 
     wcs = WCS(fits.Header(values.items()), naxis=2)
-    if not np.isfinite(wcs.pixel_scale_matrix).all() or not np.linalg.det(wcs.pixel_scale_matrix):
-        raise ValueError("its matrix is singular")
+    _check(wcs)
     frame = wcs_to_celestial_frame(wcs)
-    is_same = frame.name in _SAME_SKY and str(getattr(frame, "equinox", "J2000.000")) == "J2000.000"
+    equinox = getattr(frame, "equinox", None)
+    is_same = frame.name in _SAME_SKY and (equinox is None or abs(equinox.jyear - 2000.0) < 1e-6)
     found = (SkyWCS if is_same else _OtherSky)(wcs, layout)
     y, x = (0.5 * (n + 1) for n in layout.shape)
     if not np.isfinite(wcs.all_pix2world([[x, y]], 1)).all():
         raise ValueError("its middle is not on the sky")
     return found
+
+
+def _check(wcs: WCS) -> None:
+    """Refuse numbers that no frame of the sky has.
+
+    Raises
+    ------
+    ValueError
+        Naming what cannot be.
+    """
+    if not np.isfinite(wcs.pixel_scale_matrix).all() or not np.linalg.det(wcs.pixel_scale_matrix):
+        raise ValueError("its matrix is singular")
+    if not (np.abs(wcs.wcs.crval) <= 360.0).all():
+        raise ValueError(f"CRVAL = {wcs.wcs.crval.tolist()}")
+    if not (np.abs(wcs.wcs.crpix) <= _FARTHEST).all():
+        raise ValueError(f"CRPIX = {wcs.wcs.crpix.tolist()}")
 
 
 def _values(cards: fits.Header) -> dict[str, Any]:
