@@ -1,5 +1,7 @@
 """Flux ratios: colour relations, their errors, the cells they are gathered in, the matrix."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -24,6 +26,7 @@ from visql_lib.tables.legacy_read import read_moments, read_moments_with_colours
 from visql_lib.tables.sheet import SheetRow
 
 VIS = load_instrument("euclid_vis")
+frat_columns = partial(ra.frat_columns, reference_exptime=VIS.photometry.reference_exptime)
 SETTINGS = RatioSettings()
 CELLS = ce.FocalPlaneCells.of(VIS, SETTINGS.hexagons)
 RULE = ag.reference_rule(SETTINGS, VIS)
@@ -65,7 +68,7 @@ def month(n_exposures=8, n_stars=400, seed=1, **how):
     for i in range(n_exposures):
         exptime = SHORT if short[i] else LONG
         moments, reference = frat_of(n_stars, rng, exptime, **how)
-        tables.append(ra.frat_columns(moments, reference, exptime, VIS.gain_models["3"], SETTINGS)[0])
+        tables.append(frat_columns(moments, reference, exptime, VIS.gain_models["3"], SETTINGS)[0])
     exposures = {
         "EXPOSURE": np.array([f"E{i:04d}" for i in range(n_exposures)]),
         "DATE_OBS": np.datetime64("2024-07-10T03:00", "us")
@@ -122,7 +125,7 @@ def test_the_real_example_number_for_number(reference):
     )
     colours = {"G": moments["G"], "BP_RP": moments["BpRp"]}
     gains = ra.gain_table(VIS, "3")
-    found, relation = ra.frat_columns(moments, colours, 560.52, gains, SETTINGS, in_fit=in_fit)
+    found, relation = frat_columns(moments, colours, 560.52, gains, SETTINGS, in_fit=in_fit)
     assert [f"{r:.4f}" for r in relation.ratios] == ["0.8863", "1.1343", "1.2601"]
     assert (relation.n, relation.n_fit, relation.n_clipped) == (325, 323, 2)
     assert len(printed["EXT"]) == 722
@@ -354,7 +357,7 @@ def test_the_simulators_relation_is_recovered_within_its_errors():
     moments, reference = frat_of(3000, rng, ice=0.05, slope=0.01)
     expected = truth.colour_ratio(ra.QUOTED_COLOURS, VIS) * truth.ice_loss(ra.QUOTED_COLOURS, VIS, 0.05, 0.01)
     for robust in (False, True):
-        _, relation = ra.frat_columns(moments, reference, LONG, VIS.gain_models["3"], SETTINGS, robust=robust)
+        _, relation = frat_columns(moments, reference, LONG, VIS.gain_models["3"], SETTINGS, robust=robust)
         assert (np.abs(np.array(relation.ratios) - expected) < 4 * np.array(relation.errors)).all()
         assert max(relation.errors) < 0.004
 
@@ -367,7 +370,7 @@ def test_what_stands_in_the_columns_of_an_exposure():
     reference |= {"G_ERR": 0.001 + 1e-6 * number, "SOURCE_ID": np.arange(300) + 10**12}
     residuals = (1 + number, -1 - number)
     gains = VIS.gain_models["3"]
-    columns, relation = ra.frat_columns(moments, reference, LONG, gains, SETTINGS, residuals=residuals)
+    columns, relation = frat_columns(moments, reference, LONG, gains, SETTINGS, residuals=residuals)
     for name, expected in {
         "EXT": moments["EXT"],
         "XWORLD": moments["XWORLD"],
@@ -428,7 +431,7 @@ def test_masked_colours_and_unknown_quadrants():
     moments, reference = frat_of(200, rng)
     reference["BP_RP"] = np.ma.array(reference["BP_RP"], mask=np.arange(200) < 20)
     moments["EXT"][30] = "9-9.X"
-    columns, relation = ra.frat_columns(moments, reference, LONG, VIS.gain_models["3"], SETTINGS)
+    columns, relation = frat_columns(moments, reference, LONG, VIS.gain_models["3"], SETTINGS)
     assert_array_equal(columns["FLAGS"] & RatioFlag.NO_COLOUR > 0, np.arange(200) < 20)
     assert_array_equal(np.isnan(columns["FRAT"]), (np.arange(200) < 20) | (np.arange(200) == 30))
     assert relation.flags == 0
@@ -437,11 +440,11 @@ def test_masked_colours_and_unknown_quadrants():
 
 def test_an_exposure_of_few_stars():
     moments, reference = frat_of(5, np.random.default_rng(14))
-    columns, relation = ra.frat_columns(moments, reference, LONG, {}, SETTINGS)
+    columns, relation = frat_columns(moments, reference, LONG, {}, SETTINGS)
     assert (columns["FLAGS"] & RatioFlag.FEW_STARS > 0).all()
     assert np.isnan(columns["FRAT"]).all()
     assert not ra.is_accepted(5.0, relation.ratios, SETTINGS)
-    columns, _ = ra.frat_columns(*frat_of(0, np.random.default_rng(1)), LONG, {}, SETTINGS)
+    columns, _ = frat_columns(*frat_of(0, np.random.default_rng(1)), LONG, {}, SETTINGS)
     assert len(FRAT.cast(columns)["EXT"]) == 0
 
 

@@ -136,7 +136,10 @@ def test_the_error_of_nothing():
 
 def test_bins_are_those_of_the_definition():
     """Bins of 250 and 200 px, 36000 px to the degree, over |x|, |y| < 0.4 deg."""
-    xray, cosmic = Grid.of("xray", SETTINGS), Grid.of("cosmic", SETTINGS)
+    xray, cosmic = (
+        Grid.of("xray", SETTINGS, VIS.nominal_pixel),
+        Grid.of("cosmic", SETTINGS, VIS.nominal_pixel),
+    )
     assert xray.dx == pytest.approx(250 / 36000)
     assert (xray.nx, cosmic.nx) == (116, 144)
     assert cosmic.x_edges[-1] == pytest.approx(0.4)
@@ -160,7 +163,7 @@ def test_excess_is_the_tenth_fullest_bin_less_the_median(numbers):
 
 
 def test_radius_flux_diagram():
-    grid = Grid.of("rf", SETTINGS)
+    grid = Grid.of("rf", SETTINGS, VIS.nominal_pixel)
     flux = np.array([10**2.5, 1e4, 10**5.6, 0.0, -3.0, np.nan, 1e4], np.float32)
     radius = np.array([0.5, 2.99, 1.0, 1.0, 1.0, 1.0, 3.0], np.float32)
     number = radius_flux(flux, radius, grid)
@@ -171,7 +174,9 @@ def test_radius_flux_diagram():
 
 def test_exposed_area_is_that_of_the_image_sections(toy):
     for instrument in (VIS, toy):
-        grid = Grid.of("xray", SETTINGS)  # the quadrants of the toy camera overlap by 1.5 px
+        grid = Grid.of(
+            "xray", SETTINGS, VIS.nominal_pixel
+        )  # the quadrants of the toy camera overlap by 1.5 px
         area = exposed_area(grid, instrument.quadrants.values(), instrument)
         expected = sum(quadrant_area(q, instrument) for q in instrument.quadrants.values())
         assert area.sum() == pytest.approx(expected, rel=1e-6)
@@ -181,7 +186,7 @@ def test_exposed_area_is_that_of_the_image_sections(toy):
 
 # The lit part.
 
-GRID = Grid.of("xray", SETTINGS)
+GRID = Grid.of("xray", SETTINGS, VIS.nominal_pixel)
 AREA = exposed_area(GRID, VIS.quadrants.values(), VIS)
 WHOLE = bin_area(GRID, VIS)
 
@@ -629,10 +634,10 @@ def test_month_pictures_of_none_one_and_many(n):
 
 
 def test_the_colour_scale_grows_with_the_exposure_time():
-    assert particle_scale("xray", {"exptime": 524.0}) == (1.0, 300.0)
-    assert particle_scale("xray", {"exptime": 244.0}) == (0.5, 150.0)
-    assert particle_scale("cosmic", {"exptime": 244.0}) == (1.0, 300.0)
-    assert particle_scale("proton", {"exptime": None}) == (0.3, 30.0)
+    assert particle_scale("xray", {"exptime": 524.0}, VIS.particle_scale) == (1.0, 300.0)
+    assert particle_scale("xray", {"exptime": 244.0}, VIS.particle_scale) == (0.5, 150.0)
+    assert particle_scale("cosmic", {"exptime": 244.0}, VIS.particle_scale) == (1.0, 300.0)
+    assert particle_scale("proton", {"exptime": None}, VIS.particle_scale) == (0.3, 30.0)
 
 
 @pytest.mark.parametrize("facts", [{}, {"failed": "cut short"}, None])

@@ -84,6 +84,11 @@ class Geometry(Facts):
         """Degrees per pixel."""
         return self.pixel_scale / 3600
 
+    def diagonal(self, *, cross: bool = False) -> tuple[str, ...]:
+        """Return the detectors of the diagonal from the first to the last; of the other one (`cross`)."""
+        n = min(self.ccd_rows, self.ccd_columns)
+        return tuple(f"{i}-{self.ccd_columns + 1 - i if cross else i}" for i in range(1, n + 1))
+
     @property
     def shape(self) -> tuple[int, int]:
         """Rows, columns of a quadrant's full array."""
@@ -127,6 +132,17 @@ class Photometry(Facts):
     block_cuts_x: tuple[float, ...] | None = fact("deg", default=None)
     block_cuts_y: tuple[float, ...] | None = fact("deg", default=None)
     selfcal: SkyField | None = None
+
+
+class ParticleScale(Facts):
+    """The exposure that the colours of particle maps are made for; others are scaled to it."""
+
+    exptime: float = fact("s")
+    extra_time: float = fact("s")  # beyond EXPTIME, in which particles arrive
+
+    def factor(self, exptime: float) -> float:
+        """Return how many times as many particles an exposure of `exptime` [s] has."""
+        return (exptime + self.extra_time) / self.exptime
 
 
 class ScoreReference(Facts):

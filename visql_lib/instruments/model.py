@@ -20,6 +20,7 @@ from visql_lib.instruments.facts import (
     Detector,
     Facts,
     Geometry,
+    ParticleScale,
     Photometry,
     ScoreReference,
     SimulationFacts,
@@ -64,6 +65,8 @@ _OPTIONAL = {
     ),
     "photometry": ("conventions of fluxes and magnitudes", "flux ratios and the plate solution need it"),
     "score": ("image-quality score", "the psfmoments table needs it"),
+    "nominal_pixel": ("the pixel in which maps of particles are binned", "they need it"),
+    "particle_scale": ("the exposure that colours of particle maps are made for", "their pictures need it"),
     "simulation": ("what only the simulator needs to know", "`visql simulate` needs it"),
     "mission_epoch": ("day 0 of time axes", "the pictures over time need it"),
 }
@@ -93,6 +96,8 @@ class Instrument(Facts):
     earliest_date: datetime = fact("", default=datetime(1980, 1, 1, tzinfo=UTC))
     mission_epoch: datetime = fact("", default=_ABSENT)
     score: ScoreReference = _ABSENT
+    nominal_pixel: float = fact("arcsec/px", default=_ABSENT)
+    particle_scale: ParticleScale = _ABSENT
     simulation: SimulationFacts = _ABSENT
     sky_distortion: SkyDistortion | None = None
     gain_models: dict[str, dict[str, float]] = Field(default={})
@@ -227,7 +232,7 @@ class Instrument(Facts):
 _TOLD = frozenset(
     {
         *("geometry", "detector", "photometry", "exposure_classes", "class_tolerance", "frame_types"),
-        *("mission_epoch", "score", "sky_distortion", "gain_models"),
+        *("mission_epoch", "score", "sky_distortion", "gain_models", "nominal_pixel", "particle_scale"),
     }
 )
 _TOLD_OF_HEADERS = frozenset({"header", "amplifiers", "pixel_scale"})

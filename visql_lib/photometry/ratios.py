@@ -21,7 +21,6 @@ from visql_lib.instruments.model import Instrument
 from visql_lib.photometry.relation import design, fit_groups
 
 QUOTED_COLOURS = (0.75, 1.75, 2.75)  # BP-RP [mag] at which ratios are quoted
-REFERENCE_EXPTIME = 89.52  # s; fluxes are quoted for the short exposure of Euclid VIS
 
 _DECIMALS = 4  # of the ratios in the original's tables, which FRATMOD is made of
 _GROSS = 6.0  # robust standard deviations beyond which a star is a mismatch, not scatter
@@ -38,7 +37,8 @@ def vis_flux(
     flux: ArrayLike,
     exptime: float,
     gain_factor: ArrayLike = 1.0,
-    reference_exptime: float = REFERENCE_EXPTIME,
+    *,
+    reference_exptime: float,
 ) -> NDArray:
     """Return V [ADU]: the flux [ADU] as of `reference_exptime` [s], times the quadrant's gain factor."""
     return np.asarray(_plain(flux) * (reference_exptime / exptime) * np.asarray(gain_factor))
@@ -218,7 +218,7 @@ def frat_columns(
     gains: Mapping[str, float],
     settings: RatioSettings,
     *,
-    reference_exptime: float = REFERENCE_EXPTIME,
+    reference_exptime: float,
     in_fit: NDArray[np.bool_] | None = None,
     residuals: tuple[NDArray, NDArray] | None = None,
     robust: bool = False,
@@ -238,7 +238,7 @@ def frat_columns(
         Gain factor by quadrant; empty: all one. See `gain_table`.
     settings : RatioSettings
         Faint limit and least number of stars of the colour relation.
-    reference_exptime : float, optional
+    reference_exptime : float
         Exposure time [s] that V refers to.
     in_fit : array of bool, shape (n,), optional
         Stars that may enter the relation; the original allows only pairs that its
@@ -256,7 +256,9 @@ def frat_columns(
         The relation that FRATMOD is made of: through its quoted ratios as printed.
     """
     g, colour = _plain(reference["G"]), _plain(reference["BP_RP"])
-    v = vis_flux(moments["FLUX"], exptime, gain_factors(moments["EXT"], gains), reference_exptime)
+    v = vis_flux(
+        moments["FLUX"], exptime, gain_factors(moments["EXT"], gains), reference_exptime=reference_exptime
+    )
     gf = gaia_flux(g)
     bright = g < settings.faintest_fit
     eligible = bright if in_fit is None else bright & np.asarray(in_fit, dtype=bool)

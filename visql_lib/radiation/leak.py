@@ -86,7 +86,7 @@ def leakage(exposures: Mapping[str, NDArray], settings: RadiationSettings, instr
     lit = lit_area > 0
     share = np.where(lit, lit_area, 0.0) / area
     rate, error = (np.asarray(exposures[n], dtype=float) for n in ("LIT_RATE", "LIT_RATE_ERR"))
-    whole = bin_area(Grid.of("xray", settings), instrument)
+    whole = bin_area(Grid.of("xray", settings, instrument.nominal_pixel), instrument)
     in_bin = np.maximum(np.asarray(exposures["N_XRAY"], dtype=float) / area * whole, 1.0)
     limit = SMALLEST * settings.lit_sigma * np.sqrt(in_bin) / exposure
     known = np.isfinite(exposure)

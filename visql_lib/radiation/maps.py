@@ -15,7 +15,6 @@ from visql_lib.instruments.amplifiers import Amplifier
 from visql_lib.instruments.model import Instrument
 from visql_lib.radiation.particles import KINDS
 
-PIXELS_PER_DEG = 36000.0  # of the definition; a bin of 250 px is 251 px of the detectors
 MAPS = (*KINDS, "rf")
 _RANK = 10  # the excess is the count of the tenth-fullest bin
 # FLUX_RADIUS 0-3 px, log10 FLUX_AUTO 2.5-5.5. Catalogues hold FLUX_RADIUS in steps of 2^-8 px: bins of
@@ -36,12 +35,21 @@ class Grid:
     ny: int
 
     @classmethod
-    def of(cls, name: str, settings: RadiationSettings) -> Self:
-        """Return the grid of one of `MAPS`: deg and deg, or (rf) px and log10 ADU."""
+    def of(cls, name: str, settings: RadiationSettings, nominal_pixel: float) -> Self:
+        """Return the grid of one of `MAPS`: deg and deg, or (rf) px and log10 ADU.
+
+        Parameters
+        ----------
+        name : str
+        settings : RadiationSettings
+            Sides of the bins, in nominal pixels, and the extent.
+        nominal_pixel : float
+            The instrument's [arcsec/px].
+        """
         if name == "rf":
             nx, ny = _RF_BINS
             return cls(0.0, 3.0 / nx, nx, 2.5, 3.0 / ny, ny)
-        side = getattr(settings, f"{name}_bin") / PIXELS_PER_DEG
+        side = getattr(settings, f"{name}_bin") / (3600 / nominal_pixel)
         n = math.ceil(2 * settings.extent / side - 1e-9)
         return cls(-settings.extent, side, n, -settings.extent, side, n)
 

@@ -47,7 +47,7 @@ class RadiationCount:
     def __init__(self, settings: RadiationSettings, instrument: Instrument) -> None:
         self._settings, self._instrument = settings, instrument
         self._names = [*instrument.quadrants]
-        self._grids = {name: Grid.of(name, settings) for name in MAPS}
+        self._grids = {name: Grid.of(name, settings, instrument.nominal_pixel) for name in MAPS}
         self._maps = {
             name: np.zeros((grid.ny, grid.nx), dtype=np.int64) for name, grid in self._grids.items()
         }
