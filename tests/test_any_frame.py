@@ -5,6 +5,7 @@ import shutil
 import warnings
 from pathlib import Path
 
+import corpus
 import numpy as np
 import pytest
 from astropy.io import fits
@@ -187,6 +188,26 @@ def test_broken_frames_of_any_camera_have_a_row_with_a_reason(tmp_path):
         "nothing": "unreadable",
     }
     assert "holds no image of maxim" in rows["nothing"].reason
+
+
+def test_broken_frames_of_the_corpus_cost_a_line_each(tmp_path):
+    """What a fixed grid refuses, headers that tell everything may claim, too: read, or one `FrameError`."""
+    camera = corpus.small_camera(tmp_path / "small_camera.yaml")
+    good = corpus.good_frame(camera, tmp_path / "good")
+    cases = [case for case in corpus.corpus(good, corpus.seed(), 8) if "bomb" not in case.what]
+    instrument = load_instrument("generic_ccd")
+    read, refused = 0, []
+    for path in corpus.write(tmp_path / "raw", cases):
+        (file,) = (tmp_path / "raw").glob(f"{path}*")
+        try:
+            inspect(file, instrument)
+            with open_exposure(file, instrument) as exposure:
+                read += sum(quadrant.image.ndim == 2 for quadrant in exposure)
+        except FrameError as error:
+            refused.append((str(error), str(file)))
+    assert read > 100
+    assert len(refused) > 100
+    assert all(said.startswith(file) and "\n" not in said for said, file in refused)
 
 
 # Pixels

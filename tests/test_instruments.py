@@ -3,21 +3,24 @@
 import math
 import re
 from datetime import UTC, datetime
+from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
-from dialects import camera_file
+from dialects import camera_file, write_frame
 from hypothesis import given
 from hypothesis import strategies as st
 
 from visql_lib.config.load import find_data_file, read_yaml
 from visql_lib.errors import ConfigError, NameFormatError
 from visql_lib.flags import ExposureFlag
+from visql_lib.frames import open_exposure
 from visql_lib.frames.header import ExposureHeader
 from visql_lib.instruments import Amplifier, Instrument, LinearWCS, load_instrument
 from visql_lib.instruments.euclid_names import RawName
 from visql_lib.instruments.finding import ImagePart, amplifiers_in
+from visql_lib.instruments.names import NamePattern
 from visql_lib.instruments.sections import (
     Binning,
     Section,
@@ -361,6 +364,7 @@ def test_a_missing_fact_is_one_line_that_names_file_fact_and_who_needs_it(tmp_pa
         ({"header": {"type": "A", "typo": "B"}}, "unknown key 'header.typo'; did you mean 'type'?"),
         ({"names": {"pattern": "("}}, "'(' is no regular expression"),
         ({"score": {"R2": 1}}, "score"),
+        ({"header": {"type": "A", "columns": {"file": "B"}}}, "'file' is no name of a column"),
     ],
 )
 def test_a_wrong_instrument_file_is_a_short_line_per_entry(tmp_path, changes, message):
@@ -369,6 +373,29 @@ def test_a_wrong_instrument_file_is_a_short_line_per_entry(tmp_path, changes, me
     for line in str(caught.value).splitlines():
         assert line.startswith(f"{tmp_path / 'camera.yaml'}: ")
         assert len(line) < len(str(tmp_path)) + 200
+
+
+def test_the_example_of_the_page_reads_a_frame(tmp_path):
+    """docs/instruments.md: the file of ten lines, as it stands there."""
+    page = (Path(__file__).parents[1] / "docs" / "instruments.md").read_text(encoding="utf-8")
+    (text,) = re.findall(r"<!-- file: my_camera.yaml -->\n```yaml\n(.*?)```", page, re.S)
+    assert len(text.splitlines()) == 10
+    (tmp_path / "my_camera.yaml").write_text(text)
+    camera = load_instrument(str(tmp_path / "my_camera.yaml"))
+    with open_exposure(write_frame("saao", tmp_path / "frame.fits"), camera) as exposure:
+        (quadrant,) = exposure
+        found = exposure.header
+    assert (found.frame_type, found.start, found.exptime) == (
+        "SCIENCE",
+        datetime(2013, 7, 13, 0, 57, 33, tzinfo=UTC),
+        150.04,
+    )
+    assert found.extra == {"FILTER": "48", "CCD-TEMP": "-92.95"}
+    assert quadrant.image.shape == (40, 100)
+    assert quadrant.overscan.shape == (40, 10)
+    (names,) = re.findall(r"^names: .*$", page, re.M)
+    pattern = NamePattern.model_validate(yaml.safe_load(names)["names"])
+    assert pattern.parse("cam1_20240713T010203_v2.fits").version == 2
 
 
 def test_only_four_things_must_be_there(tmp_path):

@@ -21,20 +21,20 @@ from visql_lib.instruments.model import Instrument
 READ_ERRORS = (OSError, EOFError, ValueError, TypeError, LookupError, zlib.error, VerifyError)
 CHUNK = 1 << 20  # bytes
 _USUAL_PIXEL, _SPARE = 4, 1 << 20  # bytes of a pixel, and beside the pixels, a quadrant may have in a file
-_WIDEST_PIXEL, _AMPLIFIERS = 8, 4  # the same, and as many large ones, of cameras without a fixed grid
+_LARGE = 4  # amplifiers of the largest size that a camera without a fixed grid may have in a file
 
 
 def room(instrument: Instrument) -> int:
     """Return the bytes that a quadrant may have in a file, header included; real ones have half of it."""
     if not instrument.has_grid:
-        return instrument.header_rule.most_pixels * _WIDEST_PIXEL + _SPARE
+        return instrument.header_rule.most_pixels * _USUAL_PIXEL + _SPARE
     rows, columns = instrument.geometry.shape
     return rows * columns * _USUAL_PIXEL + _SPARE
 
 
 def most_unpacked(instrument: Instrument) -> int:
     """Return the bytes that a frame may unpack to."""
-    number = len(instrument.quadrants) if instrument.has_grid else _AMPLIFIERS
+    number = len(instrument.quadrants) if instrument.has_grid else _LARGE
     return number * room(instrument)
 
 

@@ -26,7 +26,7 @@ from visql_lib.instruments.sections import (
 )
 from visql_lib.values import is_missing, number, said
 
-_MOST_PIXELS = 1 << 28  # of an amplifier: 16384 x 16384
+_MOST_PIXELS = 1 << 27  # of an amplifier: 16384 x 8192
 _EMPTIEST = 20  # times its amplifiers' pixels a detector may cover
 _GAP = 32  # px between detectors whose places nobody knows
 _NAME = re.compile(r"[^A-Za-z0-9_.,#+-]+", re.ASCII)

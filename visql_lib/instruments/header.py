@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -15,6 +16,7 @@ Cards = Mapping[str, Any]
 Keywords = Annotated[tuple[str, ...], BeforeValidator(names_in)]
 
 TEXTS = ("obs_id", "calblkid", "calblkvr", "dithobs")  # of the sheet's own columns
+_COLUMN = re.compile(r"[A-Z][A-Z0-9_.-]{0,67}", re.ASCII)  # never one of the sheet's own
 _FACTORS = {"ms": 1e-3, "s": 1.0, "min": 60.0}
 _ZERO_C, _HOTTEST = -273.15, 150.0  # of a detector
 
@@ -131,8 +133,8 @@ class HeaderMap(_Part):
     @classmethod
     def _named(cls, columns: dict[str, ColumnFact]) -> dict[str, ColumnFact]:
         for name in columns:
-            if not name.strip() or UNPRINTABLE.search(name) or name != name.strip():
-                raise ValueError(f"{name!r} is no name of a column")
+            if not _COLUMN.fullmatch(name):
+                raise ValueError(f"{name!r} is no name of a column: write it in capitals, as keywords are")
         return columns
 
     @property

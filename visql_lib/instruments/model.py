@@ -135,6 +135,11 @@ class Instrument(Facts):
             raise ConfigError(f"{self._file or self.name}: amplifiers are a fixed grid, not told by headers")
         return rule
 
+    @model_validator(mode="before")
+    @classmethod
+    def _titled(cls, values: Any) -> Any:
+        return {"title": values.get("name")} | values if isinstance(values, dict) else values
+
     @model_validator(mode="after")
     def _complete(self) -> Instrument:
         if self.has_grid and (lacking := [n for n in ("geometry", "detector") if not self.has(n)]):
