@@ -170,6 +170,40 @@ def test_sections_of_a_header_make_amplifiers(tmp_path):
     assert (left.detector, right.detector) == ("", "")
 
 
+def test_a_part_of_the_data_section_keeps_its_place(tmp_path):
+    """DETSEC is of DATASEC; TRIMSEC leaves its edges out: 2 px left, 3 right, 1 below, 4 above."""
+    sections = {"DATASEC": "[11:90,1:50]", "TRIMSEC": "[13:87,2:46]"}
+    rule = {"kind": "sections", "data": ["TRIMSEC"]}
+    (left, right), notes = found_in(
+        instrument(tmp_path, amplifiers=rule).header_rule,
+        sections | {"DETSEC": "[1:80,1:50]"},
+        sections | {"DETSEC": "[160:81,50:1]"},
+    )
+    assert notes == ()
+    assert (left.placed, right.placed) == ((2, 1), (83, 4))
+
+
+def test_a_place_of_another_size_is_not_used(tmp_path):
+    """As of cut-outs, whose DETSEC is still that of the whole CCD."""
+    (one,), notes = found_in(instrument(tmp_path).header_rule, {"DETSEC": "[14341:16380,20485:24572]"})
+    assert (one.placed, one.origin, one.detector) == (None, (0, 0), "im")
+    assert "has another size than its pixels" in notes[0]
+
+
+@pytest.mark.parametrize(
+    ("bias", "columns"),
+    [
+        ("[91:100,1:50]", (0, 90)),
+        ("[1:10,1:50]", (10, 100)),
+        ("[93:98,1:50]", (0, 92)),
+        ("[91:100,1:5]", (0, 100)),
+    ],
+)
+def test_what_is_overscan_is_no_image_where_nobody_says_more(tmp_path, bias, columns):
+    (one,), _ = found_in(instrument(tmp_path).header_rule, {"BIASSEC": bias})
+    assert (one.data.x0, one.data.x1) == columns
+
+
 def test_amplifiers_without_a_place_lie_side_by_side(tmp_path):
     rule = instrument(tmp_path).header_rule
     (one, two), _ = found_in(rule, {}, {}, extnames=("a", "b"))

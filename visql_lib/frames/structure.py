@@ -9,7 +9,7 @@ from typing import Any
 from astropy.io import fits
 from astropy.io.fits.verify import VerifyError
 
-from visql_lib.frames.fits_parts import Part
+from visql_lib.frames.fits_parts import TILES, Part
 from visql_lib.instruments.amplifiers import Amplifier
 from visql_lib.instruments.finding import ImagePart, amplifiers_in
 from visql_lib.instruments.header import said_by
@@ -51,7 +51,8 @@ def structure_of(parts: Iterable[Part], instrument: Instrument) -> Structure:
         if number == 0 or not images:
             notes += odd
         if shape is not None:
-            images.append(ImagePart(number, part.name, shape, cards))
+            name = "" if part.name == TILES else part.name
+            images.append(ImagePart(number, name, shape, cards))
     amplifiers, doubts = amplifiers_in(instrument.header_rule, images, primary, instrument.pixel_scale)
     first = next((image for image in images if image.number in amplifiers), None)
     cards = primary | said_by(first.cards) if first else primary

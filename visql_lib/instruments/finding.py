@@ -66,7 +66,7 @@ class _FromHeader(Facts):
 
     gain: Number = Number(keywords=("GAIN", "EGAIN"))
     read_noise: Number = Number(keywords=("RDNOISE", "READNOIS"))
-    saturation: Number = Number(keywords=("SATURATE", "DATAMAX"))
+    saturation: Number = Number(keywords=("SATURATE",))
     binning: Keywords = ("CCDSUM",)
     binning_xy: Keywords = ("XBINNING", "YBINNING")
     most_pixels: int = Field(default=_MOST_PIXELS, ge=1)
@@ -189,35 +189,73 @@ def _amplifier(
     notes: list[str],
 ) -> Amplifier:
     binning = _binning(rule, cards)
-    placed = None
     if isinstance(rule, SingleChip):
         sections = [section_in(getattr(rule, key), key, part.shape) for key in ("data", "bias")]
-        detector = name
     else:
         sections = [_first_section(cards, keys, part.shape) for keys in (rule.data, rule.bias)]
-        placed = _placed(rule, cards, notes)
-        detector = text_of(first_said(cards, rule.detector)[1]) or ("" if placed else name)
     notes.extend(doubt for _, doubt in sections if doubt)
-    data = sections[0][0] or Section(0, part.shape[1], 0, part.shape[0])
-    if placed is not None:
-        placed = in_binned_pixels(placed, binning)
-    scale = pixel_scale / 3600
+    bias = sections[1][0]
+    data = sections[0][0] or _without_bias(part.shape, bias)
+    place = None
+    if isinstance(rule, HeaderSections):
+        place = _place(_first_place(rule, cards, notes), cards, part.shape, data, binning, notes)
+        name_of_detector = text_of(first_said(cards, rule.detector)[1])
+    else:
+        name_of_detector = ""
     return Amplifier(
         name,
-        detector,
+        name_of_detector or ("" if place else name),
         part.shape,
         data,
         # The full array's first pixel is the origin, since nobody says where the axis of the telescope is.
-        LinearWCS((1.0, 1.0), (0.0, 0.0), scale * binning.x),
-        bias=sections[1][0],
-        flip_x=data.reverse_x != (placed is not None and placed.reverse_x),
-        flip_y=data.reverse_y != (placed is not None and placed.reverse_y),
-        placed=None if placed is None else (placed.x0, placed.y0),
+        LinearWCS((1.0, 1.0), (0.0, 0.0), pixel_scale / 3600 * binning.x),
+        bias=bias,
+        flip_x=place.flip_x if place else data.reverse_x,
+        flip_y=place.flip_y if place else data.reverse_y,
+        placed=place.origin if place else None,
         binning=binning,
         gain=_number(rule.gain, "gain", cards, notes),
         read_noise=_number(rule.read_noise, "read_noise", cards, notes),
         saturation=_number(rule.saturation, "saturation", cards, notes),
     )
+
+
+def _without_bias(shape: tuple[int, int], bias: Section | None) -> Section:
+    """Return the columns up to the overscan, where nobody says which pixels see the sky."""
+    x0, x1 = 0, shape[1]
+    if bias is not None and 2 * (bias.y1 - bias.y0) > shape[0]:
+        x0, x1 = (0, bias.x0) if bias.x0 + bias.x1 > shape[1] else (bias.x1, shape[1])
+    return Section(x0, x1, 0, shape[0]) if x0 < x1 else Section(0, shape[1], 0, shape[0])
+
+
+class _Place(NamedTuple):
+    """Where the image of an amplifier lies in its detector [px of the file], and how it is turned."""
+
+    origin: tuple[int, int]
+    flip_x: bool
+    flip_y: bool
+
+
+def _place(
+    placed: Section | None,
+    cards: Cards,
+    shape: tuple[int, int],
+    data: Section,
+    binning: Binning,
+    notes: list[str],
+) -> _Place | None:
+    """Return the place of `data`, which may leave out edges of DATASEC, of which DETSEC is."""
+    if placed is None:
+        return None
+    placed = in_binned_pixels(placed, binning)
+    whole = section_in(cards.get("DATASEC"), "DATASEC", shape)[0] or data
+    if any(abs(a - b) > 1 for a, b in zip(placed.shape, whole.shape, strict=True)):
+        notes.append("the place of an amplifier in the detector has another size than its pixels")
+        return None
+    flip_x, flip_y = data.reverse_x != placed.reverse_x, data.reverse_y != placed.reverse_y
+    x = whole.x1 - data.x1 if flip_x else data.x0 - whole.x0
+    y = whole.y1 - data.y1 if flip_y else data.y0 - whole.y0
+    return _Place((placed.x0 + x, placed.y0 + y), flip_x, flip_y)
 
 
 def _first_section(cards: Cards, keys: Sequence[str], shape: tuple[int, int]) -> tuple[Section | None, str]:
@@ -227,7 +265,7 @@ def _first_section(cards: Cards, keys: Sequence[str], shape: tuple[int, int]) ->
     return good or next((item for item in found if item[1]), (None, ""))
 
 
-def _placed(rule: HeaderSections, cards: Cards, notes: list[str]) -> Section | None:
+def _first_place(rule: HeaderSections, cards: Cards, notes: list[str]) -> Section | None:
     """Return where the header puts the amplifier, in pixels of the detector."""
     for key in rule.placed:
         value = cards.get(key)
