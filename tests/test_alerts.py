@@ -35,8 +35,8 @@ from visql_lib.archives.errors import PassingError, SourceError
 from visql_lib.archives.notify import Patience, post_json, send_mail, sign_of_life
 from visql_lib.cli.alerts import command, limit_file, refresh
 from visql_lib.config import FetchSettings, Settings, settings_from_mapping
-from visql_lib.config.sky_settings import TrendSettings
 from visql_lib.config.thresholds import Thresholds
+from visql_lib.config.vis_settings import TrendSettings
 from visql_lib.errors import ConfigError
 from visql_lib.live.errors import BusyError
 from visql_lib.live.lock import InstanceLock

@@ -9,7 +9,7 @@ from matplotlib.patches import Rectangle
 from numpy.testing import assert_allclose
 from PIL import Image
 
-from visql_lib.config.sky_settings import TrendSettings
+from visql_lib.config.vis_settings import TrendSettings
 from visql_lib.frames import load_instrument
 from visql_lib.photometry.history import MMAG
 from visql_lib.photometry.trend import trends

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.spatial import cKDTree
 
-from visql_lib.config.sky_settings import RatioSettings
+from visql_lib.config.vis_settings import RatioSettings
 from visql_lib.errors import ConfigError
 from visql_lib.flags import RatioFlag
 from visql_lib.instruments.model import load_instrument

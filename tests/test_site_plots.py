@@ -17,8 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import visql_lib.site
-from visql_lib.config.sky_settings import TrendSettings
 from visql_lib.config.thresholds import Thresholds, load_thresholds
+from visql_lib.config.vis_settings import TrendSettings
 from visql_lib.site.model import CATEGORIES, QUANTITIES, Exposure, Finding, Month
 from visql_lib.site.plots_bands import bands, say_limits
 from visql_lib.site.plots_calibration import FRAMES, calibration_markup

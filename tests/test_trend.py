@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
-from visql_lib.config.sky_settings import TrendSettings
+from visql_lib.config.vis_settings import TrendSettings
 from visql_lib.photometry.history import MMAG, daily, losses
 from visql_lib.photometry.month_trend import month_trend
 from visql_lib.photometry.segments import (

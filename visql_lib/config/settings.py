@@ -8,9 +8,9 @@ Facts of an instrument are not settings: they live in ``config/instruments/``.
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator
 
 from visql_lib.config.fetch_settings import FetchSettings, WatchSettings
 from visql_lib.config.network_settings import NetworkSettings
@@ -19,12 +19,20 @@ from visql_lib.config.radiation_settings import (
     GoesSettings,
     MovieSettings,
     PlateSettings,
-    RadiationSettings,
     SunSettings,
 )
 from visql_lib.config.site_settings import AlertSettings, SiteSettings
-from visql_lib.config.sky_settings import AstrometrySettings, GaiaSettings, RatioSettings, TrendSettings
+from visql_lib.config.sky_settings import AstrometrySettings, GaiaSettings
 from visql_lib.config.units import Section, names_in, one_or_more, setting, unfit_path
+from visql_lib.config.vis_settings import (
+    LegacySettings,
+    MomentSettings,
+    QualitySettings,
+    RadiationSettings,
+    RatioSettings,
+    StarSettings,
+    TrendSettings,
+)
 
 
 class IndexSettings(Section):
@@ -85,85 +93,12 @@ class PreviewSettings(Section):
     zscale_contrast: float = setting(0.25, None, "Contrast of the zscale stretch.", gt=0, le=1)
 
 
-class StarSettings(Section):
-    """Star selection in the radius-flux diagram, the "chimney"."""
-
-    min_b_image: float = setting(
-        1.3, "px", "Detections with a smaller B_IMAGE are cosmic rays, not stars.", ge=0
-    )
-    radius_steps: int = setting(20, None, "Logarithmic steps of the search in radius.", ge=2)
-    radius_min: float = setting(1.0, "px", "Smallest radius searched.", gt=0)
-    radius_max: float = setting(10.0, "px", "Largest radius searched.", gt=0)
-    flux_steps: int = setting(8, None, "Logarithmic steps of the search in flux.", ge=2)
-    flux_unit: float = setting(
-        3e5, "adu", "Flux where the saturated plume begins, at a radius of 1 px; searched upwards.", gt=0
-    )
-    flux_decades: float = setting(0.5, None, "Decades searched upwards from flux_unit.", gt=0)
-    stack_flux_min: float = setting(1e5, "adu", "Foot of the stack at a radius of 1 px.", gt=0)
-    plume_width: float = setting(1.15, None, "Factor of half width of the plume, in flux.", gt=1)
-    stack_width: float = setting(1.1, None, "Factor of half width of the stack, in radius.", gt=1)
-    flux_range: float = setting(10.0, None, "Ratio of the largest to the smallest flux of a star.", gt=1)
-    median_width: float = setting(1.15, None, "Factor around r_c within which the median is taken.", gt=1)
-    min_stars: int = setting(10, None, "Fewer stars than this are flagged.", ge=1)
-    flat_radius_min: float = setting(1.0, "px", "FLAT frames: smallest FLUX_RADIUS.", ge=0)
-    flat_radius_max: float = setting(2.0, "px", "FLAT frames: largest FLUX_RADIUS.", gt=0)
-    flat_flux_min: float = setting(1e4, "adu", "FLAT frames: smallest FLUX_AUTO.", gt=0)
-    flat_flux_max: float = setting(3e5, "adu", "FLAT frames: largest FLUX_AUTO.", gt=0)
-
-    @model_validator(mode="after")
-    def _in_order(self) -> Self:
-        pairs = (("radius_min", "radius_max"), ("flat_radius_min", "flat_radius_max"))
-        for low, high in (*pairs, ("flat_flux_min", "flat_flux_max")):
-            if getattr(self, low) >= getattr(self, high):
-                raise ValueError(f"{low} must be smaller than {high}")
-        return self
-
-
-class MomentSettings(Section):
-    """How moments are weighted and centred."""
-
-    sigma: float = setting(2.5, "px", "Width of the Gaussian weight.", gt=0)
-    iterations: int = setting(5, None, "Iterations of the centre.", ge=1)
-    gain: float = setting(1.2, None, "Step of each iteration, in units of the first moment.", gt=0)
-    max_shift: float = setting(4.0, "px", "A centre that moves farther was no star.", gt=0)
-    stamp: int = setting(29, "px", "Side of a star's stamp; odd.", ge=5)
-    border: int = setting(100, "px", "Stars closer to the edge of the quadrant are left out.", ge=0)
-    layout_cell: float = setting(
-        0.0269, "deg", "Spacing of the star cut-outs kept for the picture of stars, in the focal plane.", gt=0
-    )
-
-    @field_validator("stamp")
-    @classmethod
-    def _odd(cls, value: int) -> int:
-        if value % 2 == 0:
-            raise ValueError("the side of a stamp must be odd")
-        return value
-
-
 class PictureSettings(Section):
     """Pictures of one exposure."""
 
     dpi: int = setting(100, "dot", "Dots per inch of every picture.", ge=30, le=600)
     map_space: str = setting(
         "ccd", None, "Bins of the moment maps: ccd or quadrant.", pattern="^(ccd|quadrant)$"
-    )
-
-
-class QualitySettings(Section):
-    """Median moments, score and status of an exposure."""
-
-    thresholds: str = setting(
-        "euclid_vis",
-        None,
-        "Threshold file with dated warn and error limits: a name in config/thresholds or a path.",
-    )
-
-
-class LegacySettings(Section):
-    """Text tables of the original system."""
-
-    archive_names: str = setting(
-        "", None, "Table of archive names and raw names (le1-vs-iws); empty: only imported names are known."
     )
 
 

@@ -74,37 +74,3 @@ class AstrometrySettings(Section):
     search_offset: float = setting(0.1, "deg", "Error of the boresight that is searched.", gt=0)
     search_roll: float = setting(2.5, "deg", "Error of the roll that is searched.", ge=0)
     match_radius: float = setting(2.0, "arcsec", "Largest distance of a matched pair.", gt=0)
-
-
-class RatioSettings(Section):
-    """VIS/Gaia flux ratios: which stars, which gains, how they are gathered."""
-
-    gain: str = setting("3", None, "Gain model of the fluxes: a table of the instrument file, or none.")
-    fit_gain: str = setting(
-        "V", None, "Gain model of block, CCD and quadrant fits; unit factors if not in the file."
-    )
-    faintest_fit: float = setting(19.5, "mag", "Limit in G of the stars that enter the colour relation.")
-    max_sigma: float = setting(
-        10.0, "px", "Exposures of a larger astrometric scatter stay out of the trends.", gt=0
-    )
-    curvature: tuple[float, float] = setting(
-        (-0.175, -0.025), None, "Range of r(0.75) + r(2.75) - 2 r(1.75) of exposures that enter the trends."
-    )
-    hexagons: int = setting(40, None, "Hexagons across the focal plane.", ge=4)
-    min_stars: int = setting(10, None, "Cells of fewer stars get no fit.", ge=4)
-
-
-class TrendSettings(Section):
-    """The trend of the flux ratios: losses, steps, forecast."""
-
-    clean_start: str = setting("2024-03-16", None, "First day of the clean epoch, YYYY-MM-DD.")
-    clean_end: str = setting("2024-03-21", None, "Last day of the clean epoch, YYYY-MM-DD.")
-    loss: float = setting(50.0, "mmag", "Loss whose date is forecast.", gt=0)
-    warn_loss: float = setting(20.0, "mmag", "Loss that warns.", gt=0)
-    error_loss: float = setting(40.0, "mmag", "Loss that is an error.", gt=0)
-    warn_rate: float = setting(0.3, "mmag/d", "Rate of loss that warns.", gt=0)
-    error_rate: float = setting(1.0, "mmag/d", "Rate of loss that is an error.", gt=0)
-    min_days: int = setting(
-        5, "d", "Days since the last step that a forecast, or a status from a rate, needs at least.", ge=2
-    )
-    step_significance: float = setting(5.0, None, "A step is reported above this many sigma.", gt=0)

@@ -13,7 +13,7 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from visql_lib.config.sky_settings import RatioSettings
+from visql_lib.config.vis_settings import RatioSettings
 from visql_lib.flags import RatioFlag
 from visql_lib.instruments.facts import SkyField
 from visql_lib.instruments.model import Instrument

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from visql_lib.config.sky_settings import TrendSettings
+from visql_lib.config.vis_settings import TrendSettings
 from visql_lib.photometry.segments import Series, scatter, slow_noise
 
 MMAG = 2500 / np.log(10)  # mmag per unit of ln flux

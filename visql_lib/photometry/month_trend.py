@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from visql_lib.config.sky_settings import TrendSettings
+from visql_lib.config.vis_settings import TrendSettings
 from visql_lib.photometry.trend_records import COLOURS
 
 _KEYS = ("SPACE", "SPACE_BIN", "CLASS", "FIELD")

@@ -33,7 +33,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr, stdtrit
 
-from visql_lib.config.sky_settings import TrendSettings
+from visql_lib.config.vis_settings import TrendSettings
 from visql_lib.photometry.history import (
     Days,
     Rows,

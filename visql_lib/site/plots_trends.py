@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from visql_lib.config.sky_settings import TrendSettings
 from visql_lib.config.thresholds import Thresholds
+from visql_lib.config.vis_settings import TrendSettings
 from visql_lib.pictures import style
 from visql_lib.site.model import QUANTITIES
 from visql_lib.site.plots_bands import Band, add_bands, bands, say_limits

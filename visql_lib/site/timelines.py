@@ -11,8 +11,8 @@ import bokeh
 import numpy as np
 from numpy.typing import NDArray
 
-from visql_lib.config.sky_settings import TrendSettings
 from visql_lib.config.thresholds import Thresholds
+from visql_lib.config.vis_settings import TrendSettings
 from visql_lib.errors import TableError
 from visql_lib.site.plots_calibration import CALIBRATION_COLUMNS, calibration_markup
 from visql_lib.site.plots_core import group_of
