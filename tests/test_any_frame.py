@@ -443,6 +443,14 @@ def test_a_file_beside_gives_the_sky(tmp_path):
     assert_allclose((found["RA"], found["DEC"]), expected, atol=1e-7, rtol=0)
 
 
+def test_a_file_beside_several_amplifiers_is_not_theirs(tmp_path):
+    path = mosaic_frame(tmp_path / "a.fits", "TAN", stars=[(0, 30.0, 20.0), (1, 30.0, 20.0)])
+    instrument = load_instrument(camera_file("mosaic"))
+    before = measured(path, instrument).catalogue
+    fits.PrimaryHDU(header=fits.Header(tan((60, 90), CRVAL1=10.0).items())).writeto(tmp_path / "a.wcs")
+    assert_allclose(measured(path, instrument).catalogue["RA"], before["RA"])
+
+
 @pytest.mark.parametrize(
     "changes",
     [

@@ -277,6 +277,17 @@ def test_quadrants_come_by_name(long_frame, toy):
             exposure["9-9.E"]
 
 
+def test_blocks_of_rows_are_the_quadrants(long_frame, toy):
+    with open_exposure(long_frame, toy) as exposure:
+        pixels = {quadrant.name: quadrant.pixels for quadrant in exposure}
+        rows = {name: [] for name in pixels}
+        for block in exposure.blocks(250):
+            assert block.first == 250 * len(rows[block.layout.name])
+            rows[block.layout.name].append(block.pixels)
+    assert all((np.concatenate(rows[name]) == pixels[name]).all() for name in pixels)
+    assert rows["1-1.E"][0].dtype == np.uint16
+
+
 def test_order_of_extensions_does_not_matter(long_frame, toy, tmp_path):
     shuffled = tmp_path / long_frame.name
     with fits.open(long_frame) as hdus:

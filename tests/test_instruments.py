@@ -398,6 +398,7 @@ def test_a_missing_fact_is_one_line_that_names_file_fact_and_who_needs_it(tmp_pa
         ({"header": {"type": "A", "typo": "B"}}, "unknown key 'header.typo'; did you mean 'type'?"),
         ({"names": {"pattern": "("}}, "'(' is no regular expression"),
         ({"score": {"R2": 1}}, "score"),
+        ({"frame_types": [{"type": "LIGHT"}]}, "LIGHT: write the words it contains or starts with"),
         ({"header": {"type": "A", "columns": {"file": "B"}}}, "'file' is no name of a column"),
     ],
 )

@@ -75,7 +75,7 @@ class _OtherSky(SkyWCS):
         return np.asarray(sky.ra.deg, dtype=float), np.asarray(sky.dec.deg, dtype=float)
 
 
-def sky_of(cards: fits.Header, layout: Amplifier, path: Path) -> SkyWCS | None:
+def sky_of(cards: fits.Header, layout: Amplifier, path: Path, *, beside: bool = True) -> SkyWCS | None:
     """Find the WCS of the sky of an amplifier.
 
     Parameters
@@ -84,18 +84,21 @@ def sky_of(cards: fits.Header, layout: Amplifier, path: Path) -> SkyWCS | None:
         Of its array.
     layout : Amplifier
     path : Path
-        The raw frame; a file of its name that ends with .wcs goes before the header.
+        The raw frame.
+    beside : bool, optional
+        A file of its name that ends with .wcs goes before the header: of frames of one
+        amplifier, since such a file has one WCS.
 
     Returns
     -------
     SkyWCS or None
         None where there is none, or one that makes no sense (then a warning is logged).
     """
-    beside = _cards_beside(path)
+    other = _cards_beside(path) if beside else None
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # astropy tells of every card that it mends
-            return _sky(beside if beside is not None else cards, layout)
+            return _sky(cards if other is None else other, layout)
     except (ValueError, KeyError, TypeError, ArithmeticError, MemoryError) as error:
         log.warning("%s: its WCS of the sky makes no sense (%s); no RA and Dec", path, _first_line(error))
         return None

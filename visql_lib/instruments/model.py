@@ -42,6 +42,12 @@ class FrameTypeRule(Facts):
     both: str | None = None
     longer_than: float = 0.0
 
+    @model_validator(mode="after")
+    def _says_something(self) -> FrameTypeRule:
+        if not self.contains and not self.starts and self.both is None:
+            raise ValueError(f"{self.type}: write the words it contains or starts with")
+        return self
+
     def matches(self, words: Sequence[str], exptime: float) -> bool:
         """Say whether a frame with these words in its header is of this type; capitals do not matter."""
         texts = [t.strip().upper() for t in words]

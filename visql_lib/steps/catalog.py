@@ -80,11 +80,15 @@ def measure_frame(
     has_grid = exposure.instrument.has_grid
     levels: dict[str, dict[str, Any]] = {}
     detections: dict[str, dict[str, NDArray]] = {}
-    pictures = Preview(exposure.layouts, preview.thumbnail_binning, preview.zoom_size)
+    layouts = exposure.layouts
+    alone = len(layouts) == 1
+    pictures = Preview(layouts, preview.thumbnail_binning, preview.zoom_size)
 
     def finish(quadrant: Quadrant, found: Detections | DetectionError) -> None:
         if isinstance(found, Detections):
-            detections[quadrant.name] = _place(quadrant, found) | sky_columns(exposure.path, quadrant, found)
+            detections[quadrant.name] = _place(quadrant, found) | sky_columns(
+                exposure.path, quadrant, found, alone=alone
+            )
         _record(exposure.stem, quadrant.name, found, levels[quadrant.name])
         on_quadrant()
 
@@ -231,7 +235,7 @@ def _place(quadrant: Quadrant, found: Detections) -> dict[str, NDArray]:
     return single | {"FLAGS": flags, "X_WORLD": x, "Y_WORLD": y}
 
 
-def sky_columns(path: Path, quadrant: Quadrant, found: Detections) -> dict[str, NDArray]:
+def sky_columns(path: Path, quadrant: Quadrant, found: Detections, *, alone: bool) -> dict[str, NDArray]:
     """Return RA and DEC [deg] of detections, NaN without a WCS of the sky; no columns for a fixed grid."""
     if quadrant.cards is None:
         return {}
@@ -241,7 +245,7 @@ def sky_columns(path: Path, quadrant: Quadrant, found: Detections) -> dict[str, 
         found.columns[key] + start
         for key, start in zip(("X_IMAGE", "Y_IMAGE"), quadrant.layout.origin, strict=True)
     )
-    sky = sky_of(quadrant.cards, quadrant.layout, path)
+    sky = sky_of(quadrant.cards, quadrant.layout, path, beside=alone)
     if sky is None:
         return {"RA": np.full(len(x), np.nan), "DEC": np.full(len(x), np.nan)}
     ra, dec = sky.to_sky(x, y)
