@@ -188,6 +188,8 @@ def test_broken_frames_of_any_camera_have_a_row_with_a_reason(tmp_path):
         "nothing": "unreadable",
     }
     assert "holds no image of maxim" in rows["nothing"].reason
+    with pytest.raises(FrameError, match=r"nothing\.fits: holds no image of maxim"):
+        measured(tmp_path / "nothing.fits", load_instrument(camera_file("maxim")))
 
 
 def test_broken_frames_of_the_corpus_cost_a_line_each(tmp_path):

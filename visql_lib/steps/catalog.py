@@ -81,6 +81,8 @@ def measure_frame(
     levels: dict[str, dict[str, Any]] = {}
     detections: dict[str, dict[str, NDArray]] = {}
     layouts = exposure.layouts
+    if not layouts:
+        raise FrameError(f"{exposure.path}: holds no image of {exposure.instrument.name}")
     alone = len(layouts) == 1
     pictures = Preview(layouts, preview.thumbnail_binning, preview.zoom_size)
 
@@ -100,12 +102,13 @@ def measure_frame(
             kind = frame_type if quadrant.pixels.dtype.kind == "u" and not quadrant.layout.placed else ""
             row |= calibration_measures(quadrant, kind, row, hot, saturation)
             levels[quadrant.name] = row
-            image = quadrant.image if has_grid else reduced(quadrant, row["BIAS"])
+            # Catalogues of a fixed grid are made with the bias: it is a part of their background.
+            bias = 0.0 if has_grid else float(np.nan_to_num(row["BIAS"]))
+            image = quadrant.image if has_grid else reduced(quadrant, bias)
             pictures.add(image, quadrant.layout)
             if catalog is None:
                 on_quadrant()
             else:
-                bias = 0.0 if has_grid or np.isnan(row["BIAS"]) else row["BIAS"]
                 workers.run(quadrant, _without_gaps(image), catalog, saturation - bias)
     if not levels:
         raise FrameError(f"{exposure.path}: holds none of the quadrants of {exposure.instrument.name}")
@@ -123,12 +126,11 @@ def saturation_of(quadrant: Quadrant) -> float:
 
 
 def reduced(quadrant: Quadrant, bias: float) -> NDArray[np.floating]:
-    """Return the image without the level of its overscan [ADU]; as it is where there is none."""
+    """Return the image without the level of its overscan [ADU], as floats."""
     image: NDArray[np.floating] = quadrant.image.astype(
         np.float64 if quadrant.pixels.dtype.itemsize > 4 else np.float32
     )
-    if not np.isnan(bias):
-        image -= bias
+    image -= bias
     return image
 
 
