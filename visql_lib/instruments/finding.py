@@ -163,7 +163,10 @@ def amplifiers_in(
     }
     if any(a.placed for a in found.values()) and _is_far_apart(found.values()):
         notes.append("the places of the amplifiers in the detector are too far apart; they are not used")
-        found = {n: replace(a, placed=None, detector=a.name) for n, a in found.items()}
+        found = {
+            n: replace(a, placed=None, detector=a.name, flip_x=a.data.reverse_x, flip_y=a.data.reverse_y)
+            for n, a in found.items()
+        }
     return _beside_each_other(found), tuple(dict.fromkeys(notes))
 
 
@@ -172,10 +175,8 @@ def _names(rule: HeaderSections | SingleChip, parts: Sequence[ImagePart]) -> dic
     keys = rule.name if isinstance(rule, HeaderSections) else ()
     words = {}
     for part in parts:
-        own = next(
-            (str(part.cards[key]) for key in keys if not is_missing(part.cards.get(key))), part.extname
-        )
-        words[part.number] = _NAME.sub("_", own.strip()) or str(part.number)
+        own = text_of(first_said(part.cards, keys)[1]) or part.extname
+        words[part.number] = _NAME.sub("_", own) or str(part.number)
     several = Counter(words.values())
     return {n: word if several[word] == 1 else f"{word}#{n}" for n, word in words.items()}
 
@@ -196,15 +197,13 @@ def _amplifier(
     notes.extend(doubt for _, doubt in sections if doubt)
     bias = sections[1][0]
     data = sections[0][0] or _without_bias(part.shape, bias)
-    place = None
+    place, detector = None, ""
     if isinstance(rule, HeaderSections):
         place = _place(_first_place(rule, cards, notes), cards, part.shape, data, binning, notes)
-        name_of_detector = text_of(first_said(cards, rule.detector)[1])
-    else:
-        name_of_detector = ""
+        detector = text_of(first_said(cards, rule.detector)[1])
     return Amplifier(
         name,
-        name_of_detector or ("" if place else name),
+        detector or ("" if place else name),
         part.shape,
         data,
         # The full array's first pixel is the origin, since nobody says where the axis of the telescope is.
