@@ -13,7 +13,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
 from visql_lib.flags import ExposureFlag
-from visql_lib.instruments.header import first_said
 from visql_lib.instruments.model import Instrument
 from visql_lib.values import (
     MJD_ZERO,
@@ -125,7 +124,7 @@ def _start(
     cards: Mapping[str, Any], instrument: Instrument, named: datetime | None, after_name: float
 ) -> tuple[datetime | None, str, int, str]:
     """Return start, its source, flags and what is wrong: the header's date if it can be, else the name's."""
-    source, value = first_said(cards, instrument.header.date.keywords)
+    source, value = instrument.header.date.find(cards)
     date = _date_in(cards, value, instrument)
     doubt = _doubt_of(value, date, source, instrument, named)
     if doubt and (day := _day_number(cards, instrument, named)) is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
@@ -52,14 +53,27 @@ class _Fact(_Part):
 class DateFact(_Fact):
     """Start of the exposure, UTC: ISO 8601, also with ``Z`` or an offset.
 
-    ``time``: where the time of day stands if the date is one alone; ``mjd``, ``jd``:
-    keywords of day numbers, used where the date cannot be.
+    ``form``: how it is written otherwise, as for strptime; ``time``: where the time of
+    day stands if the date is one alone; ``mjd``, ``jd``: keywords of day numbers, used
+    where the date cannot be.
     """
 
     keywords: Keywords = ("DATE-OBS",)
+    form: str = ""
     time: Keywords = ()
     mjd: Keywords = ()
     jd: Keywords = ()
+
+    def find(self, cards: Cards) -> tuple[str, Any]:
+        """Return the keyword, and the value: ISO 8601 if it can be read."""
+        key, value = first_said(cards, self.keywords)
+        if not self.form or not isinstance(value, str):
+            return key, value
+        try:
+            found = datetime.strptime(value.strip(), self.form).isoformat()
+        except ValueError:
+            return key, value
+        return key, found if re.search("%[HIcXT]", self.form) else found[:10]
 
 
 class TimeFact(_Fact):
