@@ -273,7 +273,13 @@ def test_checksums_that_do_not_fit_are_told(good, camera, tmp_path, caplog, pack
 
 
 @pytest.mark.parametrize(
-    "name", [NAME.replace(".fits", ".FITS"), NAME.replace(".fits", ".fit"), NAME + ".FZ"]
+    "name",
+    [
+        NAME.replace(".fits", ".FITS"),
+        NAME.replace(".fits", ".fit"),
+        NAME.replace(".fits", ".Fts"),
+        NAME + ".FZ",
+    ],
 )
 def test_endings_in_any_case_are_read(good, camera, tmp_path, name):
     row = sheet_of(good, camera, tmp_path, name)

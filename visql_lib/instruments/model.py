@@ -64,7 +64,10 @@ _POSSIBLE_TIMES = {"SCIENCE": (0.001, 86400.0), "DARK": (0.001, 86400.0), "other
 
 # Facts an instrument file may lack: what each is, and who needs it.
 _OPTIONAL = {
-    "geometry": ("a fixed grid of quadrants in the focal plane", "what works on such a grid needs it"),
+    "geometry": (
+        "a fixed grid of quadrants in the focal plane",
+        "maps, tiles and pictures of the focal plane need it",
+    ),
     "detector": (
         "electronics that are the same for all amplifiers",
         "particles, tiles and the simulator need it",
