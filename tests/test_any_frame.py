@@ -15,15 +15,16 @@ from dialects import BIAS, DIALECTS, FLUX, IMAGE, SKY, STARS, camera_file, image
 from numpy.testing import assert_allclose
 
 from visql_lib.cli import cli
-from visql_lib.config import CatalogSettings, PreviewSettings, settings_from_mapping
+from visql_lib.config import CatalogSettings, MomentSettings, PreviewSettings, settings_from_mapping
 from visql_lib.errors import FrameError
 from visql_lib.flags import ExposureFlag, QuadrantFlag
 from visql_lib.frames import load_instrument, open_exposure
 from visql_lib.frames.look import inspect
 from visql_lib.frames.mosaic import Preview
 from visql_lib.frames.sky_wcs import sky_of
-from visql_lib.frames.statistics import level_and_noise
+from visql_lib.frames.statistics import integer_median, level_and_noise
 from visql_lib.steps.catalog import measure_frame
+from visql_lib.steps.moments import measure_exposure_moments
 from visql_lib.tables import read_table
 from visql_lib.tables.sheet import read_sheet
 from visql_lib.tables.sheet_look import refresh_sheets
@@ -294,6 +295,7 @@ def test_levels_of_any_pixels():
     for kind in ("int16", "int32", "float32", "float64"):
         pixels = (np.rint(values) if kind[0] == "i" else values).astype(kind)
         assert_allclose(level_and_noise(pixels), (-50.3, 4.0), atol=0.06)
+    assert integer_median(np.array([1.5, np.nan, 2.5, 7.25])) == 2.5
     far = np.array([0, 1, 2, 4_000_000_000], np.uint32)
     assert level_and_noise(far)[0] == 1.5
     assert np.isnan(level_and_noise(np.full(3, np.nan))[0])
@@ -432,6 +434,17 @@ def test_simulated_stars_are_found_where_they_are_on_the_sky(sky, tmp_path):
         assert_allclose(
             found["X_WORLD"][row] * 3600, (80 + 86 - x - 1) * 1.0, atol=0.05
         )  # 0.5 arcsec, binned 2
+
+
+def test_moments_of_moved_amplifiers_are_refused(tmp_path):
+    """Their positions are those of the full array: stamps would be cut elsewhere."""
+    path = mosaic_frame(tmp_path / "a.fits", "TAN", stars=[(1, 30.0, 20.0)])
+    stars = {"EXT": np.array(["IM#2"]), "X_IMAGE": np.array([136.0]), "Y_IMAGE": np.array([41.0])}
+    with (
+        pytest.raises(FrameError, match="IM#2 lies elsewhere in the detector than in its file"),
+        open_exposure(path, load_instrument(camera_file("mosaic"))) as exposure,
+    ):
+        measure_exposure_moments(exposure, stars, MomentSettings())
 
 
 def test_a_file_beside_gives_the_sky(tmp_path):

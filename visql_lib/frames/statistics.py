@@ -11,8 +11,11 @@ _GAUSSIAN = NormalDist()
 _LONGEST_HISTOGRAM = 65535  # ADU, of whole numbers that are not unsigned ones of 16 bits
 
 
-def integer_median(values: NDArray[np.unsignedinteger]) -> float:
-    """Return the median of non-negative integers, as `numpy.median` does; NaN of no values."""
+def integer_median(values: NDArray) -> float:
+    """Return the median of pixels, as `numpy.median` does; NaN do not count, and of none it is NaN."""
+    if values.dtype.kind == "f":  # counting finds whole numbers only
+        values = values[~np.isnan(values)]
+        return float(np.median(values)) if values.size else float("nan")
     if values.size == 0:
         return float("nan")
     lower, upper = _middle_ranks(values.size)

@@ -124,6 +124,11 @@ class Amplifier:
         return self.placed or (self.data.x0, self.data.y0)
 
     @property
+    def is_moved(self) -> bool:
+        """Whether positions in the full array are others than in its array of the file."""
+        return self.placed is not None or self.flip_x or self.flip_y
+
+    @property
     def centre_world(self) -> tuple[float, float]:
         """Focal-plane position [deg] of the middle of the image section."""
         x0, y0 = self.origin
