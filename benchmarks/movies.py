@@ -20,12 +20,14 @@ from common import Figures, measured
 from numpy.typing import NDArray
 
 from visql_lib.config import RadiationSettings
+from visql_lib.instruments import load_instrument
 from visql_lib.radiation.maps import map_grids
 from visql_lib.tables import write_table
 from visql_lib.tables.provenance import actual_checksum
 from visql_lib.tables.radiation import GOES_SERIES, RADIATION_MAPS
 from visql_lib.tables.sheet import SheetRow, write_sheet
 
+VIS = load_instrument("euclid_vis")
 MONTH, GOAL = 1800, 900.0  # frames, s
 STEP = np.timedelta64(24, "m")  # 1800 exposures in 30 days
 START = np.datetime64("2024-07-01T00:00:00", "us")

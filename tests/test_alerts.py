@@ -36,7 +36,7 @@ from visql_lib.archives.notify import ping_heartbeat_url, post_json, send_mail
 from visql_lib.archives.retry import RetryPolicy
 from visql_lib.cli.alerts import command, limit_file, refresh
 from visql_lib.config import FetchSettings, Settings, settings_from_mapping
-from visql_lib.config.sky_settings import TrendSettings
+from visql_lib.config.vis_settings import TrendSettings
 from visql_lib.errors import ConfigError
 from visql_lib.live.errors import BusyError
 from visql_lib.live.lock import InstanceLock

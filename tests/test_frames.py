@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
 from visql_lib.errors import FrameError, NameFormatError
-from visql_lib.frames import ArchiveName, ExposureHeader, RawName, load_instrument, open_exposure
+from visql_lib.frames import ExposureHeader, load_instrument, open_exposure
 from visql_lib.frames.look import inspect
 from visql_lib.frames.mosaic import ZOOM_POSITIONS, Preview, bounding_box, image_corner
 from visql_lib.frames.statistics import integer_median, level_and_noise
+from visql_lib.instruments.euclid_names import ArchiveName, RawName
 
 DATES = st.datetimes(datetime(2000, 1, 1), datetime(2049, 12, 31), timezones=st.just(UTC))
 RAW = "C_20240713_032840_W_52167482.VIS.bin_01_01"
@@ -130,7 +131,7 @@ def test_a_missing_or_blank_number_is_nan(vis, value):
     ],
 )
 def test_frame_types(vis, t1, t2, exptime, expected):
-    assert vis.frame_type(t1, t2, exptime) == expected
+    assert vis.frame_type((t1, t2), exptime) == expected
 
 
 def test_exposure_classes(vis):
@@ -274,6 +275,17 @@ def test_quadrants_come_by_name(long_frame, toy):
         assert exposure.header.frame_type == "SCIENCE"
         with pytest.raises(FrameError, match="holds no quadrant"):
             exposure["9-9.E"]
+
+
+def test_blocks_of_rows_are_the_quadrants(long_frame, toy):
+    with open_exposure(long_frame, toy) as exposure:
+        pixels = {quadrant.name: quadrant.pixels for quadrant in exposure}
+        rows = {name: [] for name in pixels}
+        for block in exposure.blocks(250):
+            assert block.first == 250 * len(rows[block.layout.name])
+            rows[block.layout.name].append(block.pixels)
+    assert all((np.concatenate(rows[name]) == pixels[name]).all() for name in pixels)
+    assert rows["1-1.E"][0].dtype == np.uint16
 
 
 def test_order_of_extensions_does_not_matter(long_frame, toy, tmp_path):

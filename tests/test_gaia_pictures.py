@@ -11,7 +11,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from PIL import Image
 
 from visql_lib.flags import RatioFlag, SolutionFlag
-from visql_lib.frames.instrument import load_instrument
+from visql_lib.instruments.model import load_instrument
 from visql_lib.photometry.cells import HexagonGrid
 from visql_lib.photometry.relation import fit_size_relation
 from visql_lib.pictures import style

@@ -9,18 +9,23 @@ from matplotlib.patches import Rectangle
 from numpy.testing import assert_allclose
 from PIL import Image
 
-from visql_lib.config.sky_settings import TrendSettings
+from visql_lib.config.vis_settings import TrendSettings
+from visql_lib.frames import load_instrument
 from visql_lib.photometry.history import MMAG
 from visql_lib.photometry.trend import trends
 from visql_lib.photometry.trend_records import TrendLimits
 from visql_lib.pictures import style
-from visql_lib.pictures.ice import CROSS_DIAGONAL, DIAGONAL, date_range, diagonal_timeline, ratio_timeline
+from visql_lib.pictures.ice import date_range, diagonal_timeline, ratio_timeline
 from visql_lib.pictures.ice_map import loss_map
 from visql_lib.pictures.ice_trend import loss_trend
 
 SETTINGS = TrendSettings()
 HOW = {"clean_epoch": ("2024-03-16", "2024-03-21"), "limits": TrendLimits()}
 LN = np.array([0.085, 0.14, 0.185])
+
+VIS = load_instrument("euclid_vis")
+DIAGONAL = VIS.geometry.diagonal()
+CLEAN = ("2024-03-16", "2024-03-21")
 
 
 def texts(figure):
@@ -178,12 +183,14 @@ def test_the_range_of_dates_is_that_of_the_data_or_a_month():
 
 @pytest.mark.parametrize("cross", [False, True])
 def test_six_ccds_are_drawn_relative_to_the_clean_epoch_whole_and_near_one(cross):
-    names = CROSS_DIAGONAL if cross else DIAGONAL
+    names = VIS.geometry.diagonal(cross=cross)
+    assert names[:2] == (("1-6", "2-5") if cross else ("1-1", "2-2"))
+    assert len(names) == 6
     parts = [
         of_place(an_ice_age(depth=1.2 - 0.15 * i, seed=i, daily=True), "ccd", n) for i, n in enumerate(names)
     ]
     rows = joined([*parts, of_place(an_ice_age(depth=9, daily=True), "ccd", "2-3")])
-    figure = diagonal_timeline(rows, cross=cross, since="2024-03-01", title="CCDs")
+    figure = diagonal_timeline(rows, names, clean=CLEAN, since="2024-03-01", title="CCDs")
     upper, lower = figure.axes
     lines = [line for line in upper.lines if line.get_label() in names]
     assert [line.get_label() for line in lines] == list(names)
@@ -204,7 +211,9 @@ def test_a_ccd_without_clean_days_is_relative_to_its_first_and_lines_part_at_gap
     late = {key: values[260:] for key, values in one.items()}
     part = np.r_[0:240, 250:350]
     gap = {key: values[part] for key, values in one.items()}
-    figure = diagonal_timeline(joined([of_place(late, "ccd", "1-1"), of_place(gap, "ccd", "2-2")]))
+    figure = diagonal_timeline(
+        joined([of_place(late, "ccd", "1-1"), of_place(gap, "ccd", "2-2")]), DIAGONAL, clean=CLEAN
+    )
     said = " ".join(texts(figure))
     assert "1 on 2024-04-17" in said
     assert "3-3: no days" in said
@@ -215,7 +224,9 @@ def test_a_ccd_without_clean_days_is_relative_to_its_first_and_lines_part_at_gap
 
 
 def test_diagonals_without_rows_say_so():
-    figure = diagonal_timeline(nothing_of(of_place(an_ice_age(daily=True), "ccd", "1-1")))
+    figure = diagonal_timeline(
+        nothing_of(of_place(an_ice_age(daily=True), "ccd", "1-1")), DIAGONAL, clean=CLEAN
+    )
     assert texts(figure).count("no ratios of these CCDs") == 2
     pixels(figure)
 

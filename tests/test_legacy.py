@@ -12,7 +12,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from visql_lib.cli import cli
 from visql_lib.errors import LegacyFormatError
 from visql_lib.flags import MomentFlag
-from visql_lib.frames.instrument import load_instrument
+from visql_lib.instruments.model import load_instrument
 from visql_lib.psf.score import image_quality_score
 from visql_lib.tables import CATALOGUE, MOMENTS, STARS, read_table, write_table
 from visql_lib.tables import legacy_read as legacy

@@ -6,7 +6,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from visql_lib.errors import LegacyFormatError
 from visql_lib.flags import MomentFlag, RatioFlag
-from visql_lib.frames.instrument import load_instrument
+from visql_lib.instruments.model import load_instrument
 from visql_lib.photometry.aggregate import select
 from visql_lib.tables import legacy_gaia as lg
 from visql_lib.tables.gaia import FRAT, MOMENTS_COLOURS, RATIOS

@@ -27,6 +27,7 @@ from scipy.ndimage import gaussian_filter
 from visql_lib.cli.movie import command
 from visql_lib.config import RadiationSettings
 from visql_lib.errors import VisqlError
+from visql_lib.instruments import load_instrument
 from visql_lib.movies.encode import encode_piece, encoder, write_movie
 from visql_lib.movies.errors import MovieError
 from visql_lib.movies.frames import GoesDays, movie_exposures, read_angles
@@ -41,9 +42,12 @@ from visql_lib.tables.provenance import actual_checksum, read_record
 from visql_lib.tables.radiation import ANGLES, GOES_SERIES, RADIATION_MAPS
 from visql_lib.tables.sheet import SheetRow, write_sheet
 
+VIS = load_instrument("euclid_vis")
 WIDTH = 320  # px, small to be quick
 START = np.datetime64("2024-07-13T03:28:40", "us")
-GRIDS = {name: grid.meta for name, grid in map_grids(RadiationSettings().bins, 0.4).items()}
+GRIDS = {
+    name: grid.meta for name, grid in map_grids(RadiationSettings().bins, 0.4, VIS.nominal_pixel).items()
+}
 Columns = dict[str, NDArray]
 
 
@@ -146,7 +150,7 @@ def month(made: Month, tmp_path: Path) -> Month:
 
 @pytest.fixture(scope="module")
 def canvas() -> MovieCanvas:
-    return MovieCanvas("xcosmix", WIDTH)
+    return MovieCanvas(VIS.particle_scale, "xcosmix", WIDTH)
 
 
 FACTS = FrameFacts("C_2024", "SCIENCE", START, 560.5, 72.0, 91.66, -4.52, "header", 1.2e-7)
@@ -193,7 +197,7 @@ def test_movie_of_a_month(month: Month) -> None:
     assert frames.shape == (3, 240, WIDTH, 3)  # FLAT and the exposure without maps are left out
     exposures = movie_exposures([month.sheet], [read_angles(month.angles)], readout=72.0)
     assert [e.facts.exposure for e in exposures] == ["early", "dark", "late"]
-    canvas, goes = MovieCanvas("xcosmix", WIDTH), GoesDays(sorted(month.goes.iterdir()))
+    canvas, goes = MovieCanvas(VIS.particle_scale, "xcosmix", WIDTH), GoesDays(sorted(month.goes.iterdir()))
     for shown, exposure in zip(frames, exposures, strict=True):
         table = read_table(exposure.maps)
         series = goes.around(exposure.facts.date_obs, 12.0)
@@ -430,12 +434,14 @@ def test_frames_do_not_depend_on_those_before(canvas: MovieCanvas) -> None:
     canvas.draw(FrameFacts("X"), None, {}, None, "E_radmaps.parquet: not a Parquet table; make it again")
     canvas.draw_nothing("no exposure in 202408")
     assert np.array_equal(canvas.draw(FACTS, maps_of(), meta, goes), first)
-    assert np.array_equal(MovieCanvas("xcosmix", WIDTH).draw(FACTS, maps_of(), meta, goes), first)
+    assert np.array_equal(
+        MovieCanvas(VIS.particle_scale, "xcosmix", WIDTH).draw(FACTS, maps_of(), meta, goes), first
+    )
 
 
 @pytest.mark.parametrize("kind", ["xcosmix", "protons"])
 def test_colours_are_scaled_by_exposure_time(kind: str) -> None:
-    canvas, meta = MovieCanvas(kind, WIDTH), {"grids": GRIDS}
+    canvas, meta = MovieCanvas(VIS.particle_scale, kind, WIDTH), {"grids": GRIDS}
     panel = canvas._maps[0]
     canvas.draw(replace(FACTS, exptime=524.0), maps_of(), meta, None)
     usual = panel.bins.colours.get_array().copy()
@@ -533,7 +539,7 @@ def test_words_have_their_colour_and_nothing_is_nothing() -> None:
 @pytest.mark.parametrize("kind", ["xcosmix", "protons"])
 def test_all_words_of_a_frame_are_drawn(kind: str) -> None:
     """Where a frame has a text, another text makes other pixels, there and nowhere else."""
-    canvas, meta = MovieCanvas(kind, 640), {"grids": GRIDS}
+    canvas, meta = MovieCanvas(VIS.particle_scale, kind, 640), {"grids": GRIDS}
     goes = goes_of("2024-07-13")
     first = canvas.draw(FACTS, maps_of(), meta, goes)
     panels = [canvas._clock, canvas._name, canvas._line, canvas._goes.satellite, canvas._goes.words]
@@ -553,7 +559,7 @@ def test_a_long_reason_stays_in_its_panel() -> None:
     """Also in the smallest frames, where letters are wider than they should be."""
     reason = "C_20240713_032840_W_EB731D27.VIS.bin_01_01_radmaps.parquet: not a Parquet table; make it again"
     for width in (320, 1280):
-        canvas = MovieCanvas("xcosmix", width)
+        canvas = MovieCanvas(VIS.particle_scale, "xcosmix", width)
         canvas.draw(FACTS, None, {}, None, reason)
         for panel in canvas._maps:
             columns = np.flatnonzero(ink_of(canvas._figure, panel.words).any(axis=0))
@@ -634,10 +640,10 @@ def test_sizes_are_even(width: int) -> None:
 
 @pytest.mark.parametrize("width", [322, 1366])
 def test_frames_have_that_size(width: int) -> None:
-    frame = MovieCanvas("protons", width).draw(FACTS, maps_of(), {"grids": GRIDS}, None)
+    frame = MovieCanvas(VIS.particle_scale, "protons", width).draw(FACTS, maps_of(), {"grids": GRIDS}, None)
     assert frame.shape == (even_size(width)[1], width, 4)
 
 
 def test_unknown_kind() -> None:
     with pytest.raises(ValueError, match="none of xcosmix, protons"):
-        MovieCanvas("neutrinos")
+        MovieCanvas(VIS.particle_scale, "neutrinos")

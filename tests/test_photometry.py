@@ -1,5 +1,7 @@
 """Flux ratios: colour relations, their errors, the cells they are gathered in, the matrix."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,10 +9,10 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.spatial import cKDTree
 
-from visql_lib.config.sky_settings import RatioSettings
+from visql_lib.config.vis_settings import RatioSettings
 from visql_lib.errors import ConfigError
 from visql_lib.flags import RatioFlag
-from visql_lib.frames.instrument import load_instrument
+from visql_lib.instruments.model import load_instrument
 from visql_lib.months.ratios import _exposures, focal_plane_cells
 from visql_lib.photometry import aggregate as ag
 from visql_lib.photometry import cells as ce
@@ -24,6 +26,7 @@ from visql_lib.tables.legacy_read import read_moments, read_moments_with_colours
 from visql_lib.tables.sheet import SheetRow
 
 VIS = load_instrument("euclid_vis")
+frat_columns = partial(ra.frat_columns, reference_exptime=VIS.photometry.reference_exptime)
 SETTINGS = RatioSettings()
 LIMITS = {"faintest_fit": SETTINGS.faintest_fit, "min_stars": SETTINGS.min_stars}
 CUTS = {"max_sigma": SETTINGS.max_sigma, "curvature": SETTINGS.curvature}

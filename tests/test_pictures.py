@@ -14,7 +14,7 @@ from PIL import Image
 
 from visql_lib.cli import cli
 from visql_lib.config import StarSettings
-from visql_lib.frames.instrument import load_instrument
+from visql_lib.instruments.model import load_instrument
 from visql_lib.pictures import chimney as chimneys
 from visql_lib.pictures import dense, ranges, style
 from visql_lib.pictures.cutouts import lay_out, star_cutouts
@@ -30,6 +30,7 @@ from visql_lib.tables.products import CATALOGUE, PSFMOMENTS, STAMPS, STARS
 from visql_lib.tables.products import MOMENTS as MOMENT_TABLE
 from visql_lib.tables.store import write_table
 
+EPOCH = np.datetime64("2023-07-01", "us")
 BASELINE = Path(__file__).parent / "baseline"
 SETTINGS = StarSettings()
 FLUXES = {"flux_unit": SETTINGS.flux_unit, "stack_flux_min": SETTINGS.stack_flux_min}
@@ -430,7 +431,7 @@ def test_diagrams_mark_good_exposures_and_count_the_others():
 
 def test_the_timeline_counts_days_from_the_mission_start():
     dates = np.array(["2024-07-01T06:00", "NaT"], dtype="datetime64[us]")
-    assert_allclose(mission_days(dates, np.datetime64("2023-07-01", "us")), [366.25, np.nan])
+    assert_allclose(mission_days(dates, EPOCH), [366.25, np.nan])
 
 
 def test_the_timeline_marks_outliers_starless_and_undated_exposures():
@@ -439,7 +440,7 @@ def test_the_timeline_marks_outliers_starless_and_undated_exposures():
     for name in MOMENTS:
         table[name][1] = np.nan
     table["DATE_OBS"][2] = np.datetime64("NaT")
-    figure = timeline(table)
+    figure = timeline(table, EPOCH)
     panels = inner_axes(figure)
     assert panels[0].get_ylabel() == "R2 [px²]"
     assert bar_labels(figure) == ["exposure time [s]"]
@@ -459,7 +460,7 @@ def test_the_timeline_marks_outliers_starless_and_undated_exposures():
 def test_a_very_bad_month_widens_the_range():
     table = a_month()
     table["R2"] += 1.0
-    assert inner_axes(timeline(table))[0].get_ylim()[1] > 3
+    assert inner_axes(timeline(table, EPOCH))[0].get_ylim()[1] > 3
 
 
 # --- nothing, one, and NaN ------------------------------------------------------------------------
@@ -484,7 +485,7 @@ def test_pictures_of_nothing_or_one_star_are_drawn_and_say_so(reduce, instrument
         moment_maps(moments, instrument, "quadrant"),
         image_quality(moments, catalogue, EMPTY_SELECTION, SETTINGS, instrument=instrument),
         quality_diagrams(month),
-        timeline(month),
+        timeline(month, EPOCH),
     ]
     by_detections = [
         chimneys.chimney(catalogue),
@@ -536,7 +537,7 @@ def test_the_maps_look_as_they_did(instrument):
 
 
 def test_the_timeline_looks_as_it_did():
-    assert_looks_like(timeline(a_month(), title="E"), "timeline")
+    assert_looks_like(timeline(a_month(), EPOCH, title="E"), "timeline")
 
 
 # --- commands -------------------------------------------------------------------------------------

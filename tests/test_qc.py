@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 import visql_lib.qc
 from visql_lib.cli.qc import command
-from visql_lib.config.sky_settings import TrendSettings
+from visql_lib.config.vis_settings import TrendSettings
 from visql_lib.errors import ConfigError
 from visql_lib.months.qc import month_results, trend_results
 from visql_lib.pipelines.vis.quantities import QUANTITIES, TABLE_OF_CATEGORY, current_metric

@@ -9,7 +9,7 @@ from numpy.testing import assert_allclose
 
 from visql_lib.cli import cli
 from visql_lib.flags import ExposureFlag, MomentFlag
-from visql_lib.frames.instrument import load_instrument
+from visql_lib.instruments.model import load_instrument
 from visql_lib.psf.score import image_quality_score
 from visql_lib.psf.summary import SUMMARY, summarise_moments
 from visql_lib.tables import MOMENTS, read_table, write_table

@@ -138,7 +138,7 @@ def test_the_error_of_nothing():
 
 def test_bins_are_those_of_the_definition():
     """Bins of 250 and 200 px, 36000 px to the degree, over |x|, |y| < 0.4 deg."""
-    xray, cosmic = Grid.of_bins(250, 0.4), Grid.of_bins(200, 0.4)
+    xray, cosmic = Grid.of_bins(250, 0.4, VIS.nominal_pixel), Grid.of_bins(200, 0.4, VIS.nominal_pixel)
     assert xray.dx == pytest.approx(250 / 36000)
     assert (xray.nx, cosmic.nx) == (116, 144)
     assert cosmic.x_edges[-1] == pytest.approx(0.4)
@@ -178,7 +178,7 @@ def pixel_of(instrument):
 
 def test_exposed_area_is_that_of_the_image_sections(toy):
     for instrument in (VIS, toy):
-        grid = Grid.of_bins(250, 0.4)  # the quadrants of the toy camera overlap by 1.5 px
+        grid = Grid.of_bins(250, 0.4, VIS.nominal_pixel)  # the quadrants of the toy camera overlap by 1.5 px
         area = exposed_area(grid, instrument.quadrants.values(), **pixel_of(instrument))
         side = instrument.geometry.pixel_size
         expected = sum(quadrant_area(q, side) for q in instrument.quadrants.values())
@@ -191,7 +191,7 @@ def test_exposed_area_is_that_of_the_image_sections(toy):
 
 # The lit part.
 
-GRID = Grid.of_bins(250, 0.4)
+GRID = Grid.of_bins(250, 0.4, VIS.nominal_pixel)
 AREA = exposed_area(GRID, VIS.quadrants.values(), **pixel_of(VIS))
 WHOLE = bin_area(GRID, **pixel_of(VIS))
 
@@ -640,10 +640,10 @@ def test_month_pictures_of_none_one_and_many(n):
 
 
 def test_the_colour_scale_grows_with_the_exposure_time():
-    assert particle_scale("xray", {"exptime": 524.0}) == (1.0, 300.0)
-    assert particle_scale("xray", {"exptime": 244.0}) == (0.5, 150.0)
-    assert particle_scale("cosmic", {"exptime": 244.0}) == (1.0, 300.0)
-    assert particle_scale("proton", {"exptime": None}) == (0.3, 30.0)
+    assert particle_scale("xray", {"exptime": 524.0}, VIS.particle_scale) == (1.0, 300.0)
+    assert particle_scale("xray", {"exptime": 244.0}, VIS.particle_scale) == (0.5, 150.0)
+    assert particle_scale("cosmic", {"exptime": 244.0}, VIS.particle_scale) == (1.0, 300.0)
+    assert particle_scale("proton", {"exptime": None}, VIS.particle_scale) == (0.3, 30.0)
 
 
 @pytest.mark.parametrize("facts", [{}, {"failed": "cut short"}, None])

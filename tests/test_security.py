@@ -34,8 +34,8 @@ from visql_lib.cli import cli
 from visql_lib.cli.serve_archive import products_of
 from visql_lib.config import settings_from_mapping
 from visql_lib.errors import ConfigError, NameFormatError
-from visql_lib.frames.instrument import load_instrument
-from visql_lib.frames.names import ArchiveName, RawName
+from visql_lib.instruments.euclid_names import ArchiveName, RawName
+from visql_lib.instruments.model import load_instrument
 from visql_lib.site.marks import read_marks
 from visql_lib.steps.fetch import parse_products, target_of
 from visql_lib.tables.legacy_read import read_archive_names

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import visql_lib.site
-from visql_lib.config.sky_settings import TrendSettings
+from visql_lib.config.vis_settings import TrendSettings
 from visql_lib.pipelines.vis.quantities import QUANTITIES
 from visql_lib.qc.evaluate import QCResult
 from visql_lib.qc.limits import Thresholds, load_thresholds

@@ -386,7 +386,7 @@ def test_verify_sees_a_changed_setting(month, tmp_path):
 def test_a_changed_fact_reruns_what_depends_on_it(month, tmp_path, monkeypatch):
     other = month.copy(tmp_path / "m")
     (tmp_path / "sitecustomize.py").write_text(
-        "import visql_lib.frames.instrument as i, datetime\n"
+        "import visql_lib.instruments.model as i, datetime\n"
         "load = i.load_instrument\n"
         "day = datetime.datetime(2023, 7, 2, tzinfo=datetime.UTC)\n"
         "change = lambda name: load(name).model_copy(update={'mission_epoch': day})\n"

@@ -28,6 +28,7 @@ _CLOCK = r"(\d\d):(\d\d)(?::(\d\d)(?:\.(\d*))?)?"
 _MOMENT = re.compile(rf"{_DATE}[T ]{_CLOCK}\s*(Z|[+-]\d\d:?\d\d)?", re.ASCII)
 _ONLY_DATE = re.compile(_DATE, re.ASCII)
 _ONLY_CLOCK = re.compile(_CLOCK, re.ASCII)
+MJD_ZERO = datetime(1858, 11, 17, tzinfo=UTC)
 LONGEST_FLUX = 1.0  # W/m2, of the Sun in X-rays: a thousand times the largest flare
 
 
@@ -146,6 +147,17 @@ def moment_of(date: Any, clock: Any) -> datetime | None:
     if not (_ONLY_DATE.fullmatch(date.strip()) and _ONLY_CLOCK.fullmatch(clock.strip())):
         return moment(clock)  # some write all of it again
     return moment(f"{date.strip()}T{clock.strip()}")
+
+
+def moment_of_days(value: Any, zero: datetime) -> datetime | None:
+    """Return a moment that is told as days since another one (MJD, JD), to the millisecond; None for none."""
+    days = number(value)
+    if math.isnan(days):
+        return None
+    try:
+        return zero + timedelta(milliseconds=round(days * 86_400_000))
+    except OverflowError:
+        return None
 
 
 def is_date(value: Any) -> bool:

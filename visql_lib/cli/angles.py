@@ -42,7 +42,7 @@ def command(
 ) -> None:
     """Read the sheet and the series, collect the angles, write the tables."""
     from visql_lib.cli.frame_pass import provenance
-    from visql_lib.frames.instrument import load_instrument
+    from visql_lib.instruments.model import load_instrument
     from visql_lib.months.angles import month_angles
     from visql_lib.tables import write_table
     from visql_lib.tables.angles_text import write_angles_text

@@ -32,8 +32,9 @@ _TRIM, _MMAP, _ARENAS = (-1, 400_000_000), (-3, 64_000_000), (-8, 1)
     """Detect and measure the sources of the raw frame RAW.
 
     Fluxes are in ADU, sizes in px, positions one-based in the full quadrant
-    array [px] and in the focal plane [deg]. RAW may be .fits, .fits.gz or
-    .fits.fz. Columns: docs/tables.md, definitions: docs/measurements.md.""",
+    array [px] and in the focal plane [deg], and on the sky [deg] where the
+    frame has a WCS. RAW may be .fits, .fits.gz or .fits.fz.
+    Columns: docs/tables.md, definitions: docs/measurements.md.""",
     "visql catalog raw/E.fits -o E.cat.parquet --previews E",
 )
 @click.argument("raw", type=INPUT)
@@ -60,16 +61,17 @@ def command(
     """Read, measure, write."""
     from visql_lib.cli import frame_pass
     from visql_lib.frames import load_instrument
-    from visql_lib.tables import CATALOGUE, write_table
+    from visql_lib.tables import CATALOGUE, SKY_CATALOGUE, write_table
 
     _hold_memory(threads)
     settings = settings_of(config)
     found, meta = frame_pass.pass_over(raw, settings, settings.catalog, record_failure, threads)
     instrument = load_instrument(settings.instrument)
-    facts = (instrument.geometry, instrument.detector)
+    facts = frame_pass.facts_of(instrument)
     origin = frame_pass.provenance("catalog", [raw], settings.catalog, settings.calibration, *facts)
-    columns = found.catalogue if found is not None and found.catalogue else CATALOGUE.empty()
-    write_table(output, columns, CATALOGUE, meta=meta, **origin)
+    schema = CATALOGUE if instrument.has_grid else SKY_CATALOGUE
+    columns = found.catalogue if found is not None and found.catalogue else schema.empty()
+    write_table(output, columns, schema, meta=meta, **origin)
     columns.clear()  # a million rows that the previews need no more
     if quadrants is not None:
         frame_pass.write_quadrants(found, quadrants, meta, **origin)

@@ -11,7 +11,7 @@ from visql_lib.cli.common import INPUT, OUTPUT, PREFIX, output_option, progress,
 
 if TYPE_CHECKING:
     from visql_lib.config import Settings
-    from visql_lib.frames.instrument import Instrument
+    from visql_lib.instruments.model import Instrument
     from visql_lib.months.detector import MonthDetector
 
 
@@ -47,7 +47,7 @@ def command(
 ) -> None:
     """Read the tables of quadrants, combine and check them, write the tables, draw."""
     from visql_lib.cli.frame_pass import provenance
-    from visql_lib.frames.instrument import load_instrument
+    from visql_lib.instruments.model import load_instrument
     from visql_lib.months.detector import month_detector, month_frames
     from visql_lib.pipelines.vis.quantities import QUANTITIES
     from visql_lib.qc.limits import load_thresholds

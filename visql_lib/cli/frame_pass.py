@@ -13,7 +13,7 @@ from visql_lib.errors import FrameError
 
 if TYPE_CHECKING:
     from visql_lib.config import CatalogSettings, PreviewSettings, Settings
-    from visql_lib.frames import Exposure
+    from visql_lib.frames import Exposure, Instrument
     from visql_lib.frames.mosaic import Preview
     from visql_lib.steps.catalog import FramePass
 
@@ -35,6 +35,7 @@ def pass_over(
     from visql_lib.steps.catalog import measure_frame
 
     instrument = load_instrument(settings.instrument)
+    facts_of(instrument)
     meta: dict[str, Any] = {"exposure": stem_of(raw.name), "instrument": instrument.name}
     found = None
     with recorded(record_failure, meta), open_exposure(raw, instrument) as exposure:
@@ -44,7 +45,17 @@ def pass_over(
                 exposure, catalog, settings.preview, advance, threads, calibration=settings.calibration
             )
         meta["pixels"] = exposure.pixels
+    if found is not None and not instrument.has_grid:
+        bias = found.quadrants["EXT"][np.isfinite(found.quadrants["BIAS"])].tolist()
+        meta["overscan_subtracted"] = bias
     return found, meta
+
+
+def facts_of(instrument: Instrument) -> tuple[Any, ...]:
+    """Return the facts of an instrument that what is measured in a frame depends on."""
+    if instrument.has_grid:
+        return instrument.geometry, instrument.detector
+    return instrument.header, instrument.amplifiers, {"pixel_scale": instrument.pixel_scale}
 
 
 def check_same_frame(exposure: Exposure, meta: Mapping[str, Any], table: Path) -> None:

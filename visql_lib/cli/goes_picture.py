@@ -45,7 +45,7 @@ def draw_goes(
 ) -> None:
     """Draw the flux from `hours` [h] before to after an exposure; default: goes.hours."""
     from visql_lib.cli.pictures import save
-    from visql_lib.frames.instrument import load_instrument
+    from visql_lib.instruments.model import load_instrument
     from visql_lib.pictures.goes import goes_picture
     from visql_lib.radiation.goes import exposure_flux
     from visql_lib.tables.goes_store import read_series

@@ -16,7 +16,7 @@ from visql_lib.cli.common import FOLDER, progress, settings_of, step
 from visql_lib.errors import NameFormatError, TableError
 
 if TYPE_CHECKING:
-    from visql_lib.frames.instrument import Instrument
+    from visql_lib.instruments.model import Instrument
     from visql_lib.tables.imported import ImportedRow
 
 T = TypeVar("T")
@@ -101,7 +101,7 @@ class Report:
 @click.option("--results", type=FOLDER, metavar="DIR", help="Results folder [default: from the settings].")
 def command(folder: Path, results: Path | None, config: Path | None) -> None:
     """Read, convert and write the tables, report."""
-    from visql_lib.frames.instrument import load_instrument
+    from visql_lib.instruments.model import load_instrument
 
     settings = settings_of(config)
     results = results or Path(settings.results)
@@ -207,7 +207,7 @@ def convert_exposures(
 
 
 def _exposure_of(kind: str, path: Path, report: Report) -> str | None:
-    from visql_lib.frames.names import RawName
+    from visql_lib.instruments.euclid_names import RawName
 
     ending = "_stars2.cat" if kind == STARS else "_stars2_mom.cat"
     try:
@@ -243,7 +243,7 @@ def _convert(
     report: Report,
 ) -> bool:
     """Convert one table; tell whether the exposure now has an imported table."""
-    from visql_lib.frames.names import RawName
+    from visql_lib.instruments.euclid_names import RawName
     from visql_lib.tables import MOMENTS as MOMENTS_TABLE
     from visql_lib.tables import STARS as STARS_TABLE
     from visql_lib.tables import legacy_read as legacy

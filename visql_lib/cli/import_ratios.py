@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from visql_lib.cli.import_legacy import Report
     from visql_lib.config import Settings
-    from visql_lib.frames.instrument import Instrument
+    from visql_lib.instruments.model import Instrument
 
 _LINES = "flux ratios of exposures and CCDs (vis-over-gaia-*.txt)"
 _STARS = "flux ratios of stars (*_frat.txt)"
@@ -55,7 +55,7 @@ def import_frats(
     paths: list[Path], solutions: Iterable[Path], results: Path, settings: Settings, report: Report
 ) -> None:
     """Store the flux ratios of stars as tables of their exposures, with their solutions as metadata."""
-    from visql_lib.frames.names import RawName
+    from visql_lib.instruments.euclid_names import RawName
     from visql_lib.tables.gaia import FRAT
     from visql_lib.tables.imported import store_imported
     from visql_lib.tables.legacy_gaia import read_frat

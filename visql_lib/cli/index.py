@@ -15,13 +15,18 @@ from visql_lib.cli.common import FOLDER, settings_of, step
     """List the raw frames in the folders RAW (default: those of the settings).
 
     Writes {results}/exposures/{month}.tsv, one row per raw file: type, DATE-OBS
-    (UTC), EXPTIME [s], angles [deg], status. Headers are read only for files
+    (UTC), EXPTIME [s], angles [deg], status, and the columns that the instrument
+    file asks for. Headers are read only for files
     that are new or changed. The workflow does this itself whenever it starts.""",
     "visql index raw --results results --months 202407",
 )
 @click.argument("raw", nargs=-1, type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--results", type=FOLDER, metavar="DIR", help="Folder of all products.")
-@click.option("--months", metavar="YYYYMM[,YYYYMM...]|auto", help="Months to list.")
+@click.option(
+    "--months",
+    metavar="YYYYMM[,YYYYMM...]|auto",
+    help="Months to list; cameras whose files' names tell no date: all.",
+)
 def command(raw: tuple[Path, ...], results: Path | None, months: str | None, config: Path | None) -> None:
     """Look, read headers where needed, write."""
     from visql_lib.cli.common import progress_count
@@ -36,10 +41,13 @@ def command(raw: tuple[Path, ...], results: Path | None, months: str | None, con
     settings = settings_from_mapping(settings_of(config).model_dump() | {k: v for k, v in given.items() if v})
     check_results(settings)
     with progress_count("headers read") as advance:
-        sheets = refresh_sheets(
-            settings, load_instrument(settings.instrument), month_list(settings.months), on_read=advance
-        )
+        instrument = load_instrument(settings.instrument)
+        undated = not instrument.names.tell_start and settings.months == ("auto",)
+        wanted = None if undated else month_list(settings.months)
+        sheets = refresh_sheets(settings, instrument, wanted, on_read=advance)
     claim_results(settings)
+    if not sheets:
+        click.echo(f"{', '.join(settings.raw)}: no exposures")
     for month, rows in sheets.items():
         kinds = Counter(f"{r.frame_type} {r.status}" for r in rows)
         text = ", ".join(f"{n} {kind}" for kind, n in sorted(kinds.items())) or "no exposures"

@@ -64,7 +64,7 @@ def _write_month(path: Path, output: Path, meta: dict[str, Any], settings: Setti
     import numpy as np
 
     from visql_lib.flags import ExposureFlag
-    from visql_lib.frames.instrument import load_instrument
+    from visql_lib.instruments.model import load_instrument
     from visql_lib.tables import read_table
     from visql_lib.tables.legacy_read import MEDIANS
     from visql_lib.tables.legacy_write import write_month
@@ -83,7 +83,7 @@ def _write_month(path: Path, output: Path, meta: dict[str, Any], settings: Setti
 
 
 def _write_ratios(path: Path, output: Path, meta: dict[str, Any], settings: Settings) -> list[Path]:
-    from visql_lib.frames.instrument import load_instrument
+    from visql_lib.instruments.model import load_instrument
     from visql_lib.tables import read_table
     from visql_lib.tables.gaia import RATIOS
     from visql_lib.tables.legacy_gaia import write_colour_fits, write_month_of_ratios

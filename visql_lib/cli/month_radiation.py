@@ -48,7 +48,7 @@ def command(
 ) -> None:
     """Read, gather, judge, write, draw."""
     from visql_lib.cli.frame_pass import provenance
-    from visql_lib.frames.instrument import load_instrument
+    from visql_lib.instruments.model import load_instrument
     from visql_lib.months.radiation import month_radiation, radiation_exposures
     from visql_lib.pipelines.vis.quantities import QUANTITIES
     from visql_lib.qc.limits import load_thresholds
@@ -70,7 +70,7 @@ def command(
     write_table(output, table, MONTH_RADIATION, meta=meta, **origin)
     joined = with_angles(table, read_table(angles, _ANGLES) if angles else None)
     detector, geometry, radiation = instrument.detector, instrument.geometry, settings.radiation
-    grid = Grid.of_bins(radiation.xray_bin, radiation.extent)
+    grid = Grid.of_bins(radiation.xray_bin, radiation.extent, instrument.nominal_pixel)
     found = leakage(
         joined,
         readout_time=detector.readout_time,

@@ -67,17 +67,18 @@ def command(
     config: Path | None,
 ) -> None:
     """Find the exposures, draw days that changed, encode the movie."""
-    from visql_lib.frames.instrument import load_instrument
+    from visql_lib.instruments.model import load_instrument
     from visql_lib.movies.encode import encode_piece, write_movie
     from visql_lib.movies.frames import GoesDays, Pieces, movie_exposures, read_angles
 
     settings = settings_of(config)
-    readout = load_instrument(settings.instrument).detector.readout_time
+    instrument = load_instrument(settings.instrument)
+    readout = instrument.detector.readout_time
     days = settings.movies.last_days if last_days == _CONFIGURED else last_days
     series, tables = _files(goes), _files(angles)
     exposures = movie_exposures(sheets, [read_angles(path) for path in tables], readout, days)
     rate = settings.movies.frames_per_second
-    pieces = Pieces(cache, kind, settings.movies.width, rate, settings.goes.hours)
+    pieces = Pieces(cache, kind, instrument.particle_scale, settings.movies.width, rate, settings.goes.hours)
     if not exposures:
         nothing = pieces.canvas.draw_nothing(f"no exposure in {', '.join(sheet.stem for sheet in sheets)}")
         frames = repeat(nothing, max(1, round(rate * _NOTHING_SECONDS)))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from visql_lib.config import Settings
-    from visql_lib.frames.instrument import Instrument
+    from visql_lib.instruments.model import Instrument
     from visql_lib.tables.store import Table
 
 DRAWINGS = REGISTRY.drawings
@@ -161,7 +161,7 @@ class Sources:
     @cached_property
     def instrument(self) -> Instrument:
         """The instrument of the settings."""
-        from visql_lib.frames.instrument import load_instrument
+        from visql_lib.instruments.model import load_instrument
 
         return load_instrument(self.settings.instrument)
 

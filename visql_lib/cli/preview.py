@@ -33,7 +33,7 @@ def command(
     found, meta = frame_pass.pass_over(raw, settings, None, record_failure)
     if quadrants is not None:
         instrument = load_instrument(settings.instrument)
-        facts = (instrument.geometry, instrument.detector)
+        facts = frame_pass.facts_of(instrument)
         origin = frame_pass.provenance("preview", [raw], settings.preview, settings.calibration, *facts)
         frame_pass.write_quadrants(found, quadrants, meta, **origin)
     frame_pass.write_previews(found, output, meta["exposure"], settings)

@@ -25,7 +25,7 @@ from visql_lib.cli.common import INPUT, output_option, progress, settings_of, st
 def command(sheet: Path, output: Path, config: Path | None) -> None:
     """Read the moments, summarise and check them, write the table."""
     from visql_lib.config.load import digest
-    from visql_lib.frames.instrument import load_instrument
+    from visql_lib.instruments.model import load_instrument
     from visql_lib.months.quality import month_exposures, month_quality
     from visql_lib.pipelines.vis.quantities import QUANTITIES
     from visql_lib.pipelines.vis.registry import VERSIONS

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from visql_lib.config import Settings
-    from visql_lib.frames.instrument import Instrument
+    from visql_lib.instruments.model import Instrument
     from visql_lib.steps.radiation import ExposureRadiation
 
 # Kind of map -> ending of its picture, as users know it.
@@ -84,7 +84,7 @@ def command(
     if sheet is not None and pictures is None:
         raise click.UsageError("--sheet needs --pictures")
     from visql_lib.cli.frame_pass import provenance
-    from visql_lib.frames.instrument import load_instrument
+    from visql_lib.instruments.model import load_instrument
     from visql_lib.tables import write_table
     from visql_lib.tables.radiation import RADIATION, RADIATION_MAPS
 
@@ -150,7 +150,7 @@ def _known(value: Any) -> Any:
 def draw(bins: Mapping[str, NDArray], meta: Mapping[str, Any], prefix: Path, settings: Settings) -> None:
     """Draw the maps and the diagram of an exposure from its table of maps."""
     from visql_lib.cli.pictures import save
-    from visql_lib.frames.instrument import load_instrument
+    from visql_lib.instruments.model import load_instrument
     from visql_lib.pictures.radiation import particle_map, radius_flux_diagram
 
     instrument, dpi = load_instrument(settings.instrument), settings.pictures.dpi

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 def command(ratios: Path, output: Path, days: Path | None, config: Path | None) -> None:
     """Read, draw."""
     from visql_lib.cli.pictures import save
-    from visql_lib.frames.instrument import load_instrument
+    from visql_lib.instruments.model import load_instrument
     from visql_lib.months.ratios import focal_plane_cells
     from visql_lib.photometry.aggregate import select
     from visql_lib.pictures.ratio_maps import RatioHexagons

@@ -24,7 +24,7 @@ from visql_lib.cli.common import FOLDER, INPUT, output_option, settings_of, step
 def command(by_ccd: Path, sheet: Path, output: Path, config: Path | None) -> None:
     """Read, draw."""
     from visql_lib.cli.pictures import save
-    from visql_lib.frames.instrument import load_instrument
+    from visql_lib.instruments.model import load_instrument
     from visql_lib.months.ratios import stars_by_class
     from visql_lib.photometry.aggregate import select
     from visql_lib.pictures.ratio_sheet import ratio_sheet

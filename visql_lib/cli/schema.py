@@ -15,7 +15,7 @@ def generated() -> dict[str, str]:
     from visql_lib import flags
     from visql_lib.config.document import markdown
     from visql_lib.config.settings import Settings
-    from visql_lib.frames.instrument import load_instrument
+    from visql_lib.instruments.model import load_instrument
     from visql_lib.pipelines.vis.registry import REGISTRY
     from visql_lib.products.document import markdown as products
     from visql_lib.tables import all as all_tables

@@ -82,7 +82,7 @@ def products_of(folder: Path, *, older: bool = False) -> list[Served]:
     """
     from visql_lib.archives.loopback import Served
     from visql_lib.errors import NameFormatError
-    from visql_lib.frames.names import ArchiveName, RawName
+    from visql_lib.instruments.euclid_names import ArchiveName, RawName
 
     products = []
     for path in sorted(folder.rglob("*.fits*")):

@@ -95,7 +95,7 @@ def gathered(
     results: Path, settings: Settings, months: Sequence[str]
 ) -> tuple[list[Month], dict[str, list[str]]]:
     """Return months, and the endings of the products that each of their exposures should have."""
-    from visql_lib.frames.instrument import load_instrument
+    from visql_lib.instruments.model import load_instrument
     from visql_lib.plan import Plan
     from visql_lib.products.expected import Expected
     from visql_lib.site.gather import gather

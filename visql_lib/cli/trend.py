@@ -84,7 +84,7 @@ def _followed(table: Mapping[str, NDArray]) -> dict[str, NDArray]:
 
 
 def _classes(settings: Settings) -> tuple[str, ...]:
-    from visql_lib.frames.instrument import load_instrument
+    from visql_lib.instruments.model import load_instrument
 
     return tuple(load_instrument(settings.instrument).exposure_classes)
 
@@ -92,12 +92,13 @@ def _classes(settings: Settings) -> tuple[str, ...]:
 def _draw(rows: Mapping[str, NDArray], found: Trends, cls: str, folder: Path, settings: Settings) -> None:
     """Draw all pictures of one class of exposures."""
     from visql_lib.cli.pictures import save
-    from visql_lib.frames.instrument import load_instrument
+    from visql_lib.instruments.model import load_instrument
     from visql_lib.photometry.aggregate import select
     from visql_lib.pictures.ice import diagonal_timeline, ratio_timeline
     from visql_lib.pictures.ice_map import loss_map
     from visql_lib.pictures.ice_trend import loss_trend
 
+    instrument = load_instrument(settings.instrument)
     dpi, clean = settings.pictures.dpi, (settings.trend.clean_start, settings.trend.clean_end)
     whole = {"": "all", "selfcal_": "selfcal"}
     for name, field in whole.items():
@@ -108,13 +109,13 @@ def _draw(rows: Mapping[str, NDArray], found: Trends, cls: str, folder: Path, se
             save(figure, folder / f"iceplot_{name}{cls}{end}.png", dpi, "trend")
     ccds = select(rows, space="ccd", cls=cls)
     for name, cross in (("diag", False), ("xdiag", True)):
-        figure = diagonal_timeline(ccds, cross=cross, clean=clean, title=f"VIS/Gaia, {cls} exposures, daily")
+        names = instrument.geometry.diagonal(cross=cross)
+        figure = diagonal_timeline(ccds, names, clean=clean, title=f"VIS/Gaia, {cls} exposures, daily")
         save(figure, folder / f"iceplot_{name}_{cls}.png", dpi, "trend")
     trend = _part(found.table, SPACE="fpa", CLASS=cls, FIELD="all")
     steps, forecast = (_records(records, cls) for records in (found.steps, found.forecast))
     figure = loss_trend(trend, steps, forecast, settings.trend, title=f"flux loss, {cls} exposures")
     save(figure, folder / f"loss_{cls}.png", dpi, "trend")
-    instrument = load_instrument(settings.instrument)
     trend = _part(found.table, SPACE="ccd", CLASS=cls, FIELD="all")
     figure = loss_map(trend, instrument, title=f"flux loss per CCD, {cls} exposures")
     save(figure, folder / f"loss_map_{cls}.png", dpi, "trend")

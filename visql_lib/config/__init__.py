@@ -8,22 +8,26 @@ from visql_lib.config.radiation_settings import (
     GoesSettings,
     MovieSettings,
     PlateSettings,
-    RadiationSettings,
     SunSettings,
 )
 from visql_lib.config.settings import (
     CatalogSettings,
     IndexSettings,
-    LegacySettings,
-    MomentSettings,
     PictureSettings,
     PreviewSettings,
-    QualitySettings,
     Settings,
-    StarSettings,
 )
 from visql_lib.config.site_settings import AlertSettings, SiteSettings
-from visql_lib.config.sky_settings import AstrometrySettings, GaiaSettings, RatioSettings, TrendSettings
+from visql_lib.config.sky_settings import AstrometrySettings, GaiaSettings
+from visql_lib.config.vis_settings import (
+    LegacySettings,
+    MomentSettings,
+    QualitySettings,
+    RadiationSettings,
+    RatioSettings,
+    StarSettings,
+    TrendSettings,
+)
 
 __all__ = [
     "AlertSettings",

@@ -150,12 +150,16 @@ def _explain(model: type[BaseModel], item: Any) -> str:
         from difflib import get_close_matches
 
         close = get_close_matches(_short(str(item["loc"][-1])), known, n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else f"; known keys: {', '.join(known)}"
+        hint = f"; did you mean {close[0]!r}?" if close else f"; known keys: {', '.join(known)}" * bool(known)
         return f"unknown key {key!r}{hint}"
     if item["type"] == "value_error":
         return f"{key}: {_short(item['msg'].removeprefix('Value error, '))}"
     if _is_secret(model, item["loc"]):
         return f"{key}: {item['msg']} (what was found is not shown: it may be secret)"
+    if item["type"] == "missing":
+        return f"no {key!r}, which must be there"
+    if isinstance(item["input"], dict | list):
+        return f"{key}: {item['msg']} (found a {'mapping' if isinstance(item['input'], dict) else 'list'})"
     return f"{key}: {item['msg']} (found {_REPR.repr(item['input'])})"
 
 

@@ -10,48 +10,6 @@ from pydantic import BeforeValidator, field_validator
 from visql_lib.config.units import Section, names_in, setting
 
 
-class RadiationSettings(Section):
-    """Cosmic rays, X-rays and protons among the detections of SCIENCE and DARK frames."""
-
-    max_flux_radius: float = setting(0.9, "px", "Detections with a smaller FLUX_RADIUS are particles.", gt=0)
-    xray_flux: tuple[float, float] = setting(
-        (400.0, 1200.0), "adu", "Range of FLUX_AUTO of X-rays (both ends excluded)."
-    )
-    cosmic_flux: tuple[float, float] = setting(
-        (0.0, 3000.0), "adu", "Range of FLUX_AUTO of cosmic rays (both ends excluded)."
-    )
-    proton_flux: tuple[float, float] = setting(
-        (10000.0, 40000.0), "adu", "Range of FLUX_AUTO of protons (both ends excluded)."
-    )
-    xray_bin: float = setting(250.0, "px", "Bin size of the map of X-rays.", gt=0)
-    cosmic_bin: float = setting(200.0, "px", "Bin size of the map of cosmic rays.", gt=0)
-    proton_bin: float = setting(250.0, "px", "Bin size of the map of protons.", gt=0)
-    extent: float = setting(0.4, "deg", "Half width of the maps in the focal plane.", gt=0)
-    lit_sigma: float = setting(
-        5.0,
-        None,
-        "Bins of the X-ray map that exceed the unilluminated part by this many sigma are illuminated.",
-        gt=0,
-    )
-
-    @field_validator("xray_flux", "cosmic_flux", "proton_flux")
-    @classmethod
-    def _in_order(cls, value: tuple[float, float]) -> tuple[float, float]:
-        if value[0] >= value[1]:
-            raise ValueError("the first flux must be smaller than the second")
-        return value
-
-    @property
-    def flux_ranges(self) -> dict[str, tuple[float, float]]:
-        """Range of FLUX_AUTO [ADU] by kind of particle."""
-        return {"xray": self.xray_flux, "cosmic": self.cosmic_flux, "proton": self.proton_flux}
-
-    @property
-    def bins(self) -> dict[str, float]:
-        """Side of a bin of the map [px] by kind of particle."""
-        return {"xray": self.xray_bin, "cosmic": self.cosmic_bin, "proton": self.proton_bin}
-
-
 class Satellite(NamedTuple):
     """A GOES satellite and the days (UTC, both included) for which its data are used."""
 

@@ -8,9 +8,9 @@ Facts of an instrument are not settings: they live in ``config/instruments/``.
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator
 
 from visql_lib.config.fetch_settings import FetchSettings, WatchSettings
 from visql_lib.config.network_settings import NetworkSettings
@@ -19,12 +19,20 @@ from visql_lib.config.radiation_settings import (
     GoesSettings,
     MovieSettings,
     PlateSettings,
-    RadiationSettings,
     SunSettings,
 )
 from visql_lib.config.site_settings import AlertSettings, SiteSettings
-from visql_lib.config.sky_settings import AstrometrySettings, GaiaSettings, RatioSettings, TrendSettings
+from visql_lib.config.sky_settings import AstrometrySettings, GaiaSettings
 from visql_lib.config.units import Section, names_in, one_or_more, setting, unfit_path
+from visql_lib.config.vis_settings import (
+    LegacySettings,
+    MomentSettings,
+    QualitySettings,
+    RadiationSettings,
+    RatioSettings,
+    StarSettings,
+    TrendSettings,
+)
 
 
 class IndexSettings(Section):
@@ -37,7 +45,7 @@ class IndexSettings(Section):
         ge=0,
     )
     suffixes: tuple[str, ...] = setting(
-        (".fits", ".fits.gz", ".fits.fz", ".fit", ".fit.gz", ".fit.fz"),
+        tuple(f".{end}{packed}" for end in ("fits", "fit", "fts") for packed in ("", ".gz", ".fz")),
         None,
         "Endings of raw files, in any case; if an exposure has several files, the first ending is used.",
     )
@@ -90,90 +98,12 @@ class PreviewSettings(Section):
     zscale_contrast: float = setting(0.25, None, "Contrast of the zscale stretch.", gt=0, le=1)
 
 
-class StarSettings(Section):
-    """Star selection in the radius-flux diagram, the "chimney"."""
-
-    min_b_image: float = setting(
-        1.3, "px", "Detections with a smaller B_IMAGE are cosmic rays, not stars.", ge=0
-    )
-    radius_steps: int = setting(20, None, "Number of radii tried, in logarithmic steps.", ge=2)
-    radius_min: float = setting(1.0, "px", "Smallest radius tried.", gt=0)
-    radius_max: float = setting(10.0, "px", "Largest radius tried.", gt=0)
-    flux_steps: int = setting(8, None, "Number of fluxes tried, in logarithmic steps.", ge=2)
-    flux_unit: float = setting(
-        3e5, "adu", "Lowest flux tried for the start of the saturated plume, at a radius of 1 px.", gt=0
-    )
-    flux_decades: float = setting(0.5, None, "Range of fluxes tried above flux_unit, in decades.", gt=0)
-    stack_flux_min: float = setting(
-        1e5, "adu", "Lowest flux of the stack of unsaturated stars, at a radius of 1 px.", gt=0
-    )
-    plume_width: float = setting(1.15, None, "Half width of the plume, as a factor in flux.", gt=1)
-    stack_width: float = setting(1.1, None, "Half width of the stack, as a factor in radius.", gt=1)
-    flux_range: float = setting(10.0, None, "Ratio of the largest to the smallest flux of a star.", gt=1)
-    median_width: float = setting(1.15, None, "Range around r_c for the median radius, as a factor.", gt=1)
-    min_stars: int = setting(10, None, "Exposures with fewer stars are flagged.", ge=1)
-    flat_radius_min: float = setting(1.0, "px", "FLAT frames: smallest FLUX_RADIUS.", ge=0)
-    flat_radius_max: float = setting(2.0, "px", "FLAT frames: largest FLUX_RADIUS.", gt=0)
-    flat_flux_min: float = setting(1e4, "adu", "FLAT frames: smallest FLUX_AUTO.", gt=0)
-    flat_flux_max: float = setting(3e5, "adu", "FLAT frames: largest FLUX_AUTO.", gt=0)
-
-    @model_validator(mode="after")
-    def _in_order(self) -> Self:
-        pairs = (("radius_min", "radius_max"), ("flat_radius_min", "flat_radius_max"))
-        for low, high in (*pairs, ("flat_flux_min", "flat_flux_max")):
-            if getattr(self, low) >= getattr(self, high):
-                raise ValueError(f"{low} must be smaller than {high}")
-        return self
-
-
-class MomentSettings(Section):
-    """Weighting and centring of the PSF moments."""
-
-    sigma: float = setting(2.5, "px", "Sigma of the Gaussian weight.", gt=0)
-    iterations: int = setting(5, None, "Number of iterations of the centre.", ge=1)
-    gain: float = setting(1.2, None, "Step of each iteration, in units of the first moment.", gt=0)
-    max_shift: float = setting(4.0, "px", "Largest shift of the centre; stars beyond it are flagged.", gt=0)
-    stamp: int = setting(29, "px", "Size of the stamp of a star; must be odd.", ge=5)
-    border: int = setting(100, "px", "Stars closer to the edge of the quadrant are not measured.", ge=0)
-    layout_cell: float = setting(
-        0.0269,
-        "deg",
-        "Spacing in the focal plane of the star cut-outs stored for the picture of stars.",
-        gt=0,
-    )
-
-    @field_validator("stamp")
-    @classmethod
-    def _odd(cls, value: int) -> int:
-        if value % 2 == 0:
-            raise ValueError("the side of a stamp must be odd")
-        return value
-
-
 class PictureSettings(Section):
     """Pictures of one exposure."""
 
     dpi: int = setting(100, "dot", "Resolution of the pictures, in dots per inch.", ge=30, le=600)
     map_space: str = setting(
         "ccd", None, "Bins of the maps of moments: ccd or quadrant.", pattern="^(ccd|quadrant)$"
-    )
-
-
-class QualitySettings(Section):
-    """Median moments, score and status of an exposure."""
-
-    thresholds: str = setting(
-        "euclid_vis",
-        None,
-        "Threshold file with dated warn and error limits: a name in config/thresholds or a path.",
-    )
-
-
-class LegacySettings(Section):
-    """Text tables of the original scripts."""
-
-    archive_names: str = setting(
-        "", None, "Table of archive names and raw names (le1-vs-iws); empty: use imported names only."
     )
 
 

@@ -9,21 +9,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from visql_lib.frames.header import ExposureHeader
-from visql_lib.frames.instrument import Instrument, load_instrument
-from visql_lib.frames.layout import QuadrantLayout
-from visql_lib.frames.names import ArchiveName, RawName
+from visql_lib.instruments import Amplifier, Instrument, load_instrument
 
 if TYPE_CHECKING:
     from visql_lib.frames.exposure import Exposure, Quadrant, open_exposure
 
 __all__ = [
-    "ArchiveName",
+    "Amplifier",
     "Exposure",
     "ExposureHeader",
     "Instrument",
     "Quadrant",
-    "QuadrantLayout",
-    "RawName",
     "load_instrument",
     "open_exposure",
 ]

@@ -27,7 +27,7 @@ _INTEGER = re.compile(rb" *([+-]?\d{1,18}) *(?:/.*)?")
 _TEXT = re.compile(rb" *'((?:[^']|'')*)' *(?:/.*)?")
 _TRUE = re.compile(rb" *T *(?:/.*)?")
 _ALL_BITS = 0xFFFFFFFF
-_TILES = "COMPRESSED_IMAGE"  # what programs call an extension that holds packed tiles
+TILES = "COMPRESSED_IMAGE"  # what programs call an extension that holds packed tiles
 
 
 class PartError(ValueError):
@@ -69,7 +69,7 @@ class Part:
         A program that packs tiles may put a name of its own before the image's.
         """
         names = [name for value in self._all_values("EXTNAME") if (name := _text_of(value))]
-        return next((n for n in names if n != _TILES), names[0] if names else "").upper()
+        return next((n for n in names if n != TILES), names[0] if names else "").upper()
 
     @property
     def is_primary(self) -> bool:

@@ -8,28 +8,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
 from visql_lib.flags import ExposureFlag
-from visql_lib.frames.instrument import Instrument
-from visql_lib.values import Checked, angle, duration, is_date, is_missing, moment, moment_of, place, said
+from visql_lib.instruments.model import Instrument
+from visql_lib.values import (
+    MJD_ZERO,
+    Checked,
+    is_date,
+    is_missing,
+    moment,
+    moment_of,
+    moment_of_days,
+    number,
+    said,
+)
 
 AFTER_NAME = 1200.0  # s, unless the settings say otherwise (index.date_after_name)
 BEFORE_NAME = timedelta(minutes=1)  # clocks and rounding
 _DAY = timedelta(days=1)
-KEYWORDS = (
-    "DATE-OBS",
-    "EXPTIME",
-    "IMG_T1",
-    "IMG_T2",
-    "RA",
-    "DEC",
-    "PA",
-    "SAA",
-    "ALPHA",
-)  # that decide something
+_JD_OF_MJD_ZERO = 2400000.5
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class ExposureHeader:
 
     frame_type: str
     start: datetime | None  # DATE-OBS, or the time in the file name where that is senseless
-    start_source: str  # "DATE-OBS" or "name"
+    start_source: str  # the keyword, such as DATE-OBS, or "name"
     exptime: float
     img_t1: str
     img_t2: str
@@ -53,6 +53,7 @@ class ExposureHeader:
     alpha: float
     flags: int = 0  # ExposureFlag bits: what is wrong with it
     notes: tuple[str, ...] = ()  # the same in words
+    extra: Mapping[str, str] = field(default_factory=dict)  # further columns the instrument asks for
 
     @classmethod
     def from_cards(
@@ -71,8 +72,8 @@ class ExposureHeader:
         cards : mapping
             Keyword to value.
         instrument : Instrument
-            Decides the frame type, which dates and exposure times are sensible, and
-            where a time of day may stand.
+            Tells where each fact stands, which dates and exposure times are sensible,
+            and the frame type.
         named_start : datetime or None
             Start as the file's name gives it.
         after_name : float, optional
@@ -80,59 +81,54 @@ class ExposureHeader:
         notes : sequence of str, optional
             What was found wrong with the cards before (flag CARDS).
         """
+        where = instrument.header
         start, source, flags, doubt = _start(cards, instrument, named_start, after_name)
-        img_t1, img_t2 = _text(cards.get("IMG_T1")), _text(cards.get("IMG_T2"))
-        frame_type, exptime = _exposed(cards.get("EXPTIME"), img_t1, img_t2, instrument)
-        angles = _angles(cards)
-        flags |= int(ExposureFlag.CARDS) if notes else 0
+        words = where.types(cards)
+        frame_type, exptime = _exposed(cards, words, instrument)
+        angles = where.angles(cards)
+        extra, odd = where.further(cards)
+        values: dict[str, Any] = {name: checked.value for name, checked in angles.items()}
+        values |= where.texts(cards)
+        flags |= int(ExposureFlag.CARDS) if notes or odd else 0
         flags |= int(ExposureFlag.NO_EXPTIME) if math.isnan(exptime.value) else 0
         flags |= int(ExposureFlag.NO_ANGLE) if any(a.doubt for a in angles.values()) else 0
-        found = (*notes, doubt, exptime.doubt, *(a.doubt for a in angles.values()))
+        found = (*notes, doubt, exptime.doubt, *(a.doubt for a in angles.values()), *odd)
         return cls(
             frame_type=frame_type,
             start=start,
             start_source=source,
             exptime=exptime.value,
-            img_t1=img_t1,
-            img_t2=img_t2,
-            obs_id=_text(cards.get("OBS_ID")),
-            calblkid=_text(cards.get("CALBLKID")),
-            calblkvr=_text(cards.get("CALBLKVR")),
-            dithobs=_text(cards.get("DITHOBS")),
+            img_t1=words[0],
+            img_t2=words[1] if len(words) > 1 else "",
             flags=flags,
             notes=tuple(note for note in found if note),
-            **{name: checked.value for name, checked in angles.items()},
+            extra=extra,
+            **values,
         )
 
 
-def _exposed(value: Any, img_t1: str, img_t2: str, instrument: Instrument) -> tuple[str, Checked]:
+def _exposed(cards: Mapping[str, Any], words: Sequence[str], instrument: Instrument) -> tuple[str, Checked]:
     """Return frame type and exposure time, each as far as the other lets it be known."""
+    where = instrument.header.exptime
     longest = max(high for _, high in instrument.exposure_time_ranges.values())
-    time = duration(value, "EXPTIME", 0.0, longest)  # what the frame's type may hang on
-    frame_type = instrument.frame_type(img_t1, img_t2, time.value)
+    value, time = where.read(cards, 0.0, longest)  # what the frame's type may hang on
+    frame_type = instrument.frame_type(words, time.value)
     if is_missing(value):
-        return frame_type, Checked(math.nan, "EXPTIME is missing")
-    return frame_type, duration(value, "EXPTIME", *instrument.exposure_times(frame_type))
-
-
-def _angles(cards: Mapping[str, Any]) -> dict[str, Checked]:
-    ra, dec = place(cards.get("RA"), cards.get("DEC"))
-    return {
-        "ra": ra,
-        "dec": dec,
-        "pa": angle(cards.get("PA"), "PA"),
-        "saa": angle(cards.get("SAA"), "SAA", 0.0, 180.0),
-        "alpha": angle(cards.get("ALPHA"), "ALPHA"),
-    }
+        return frame_type, Checked(
+            math.nan, f"{where.keywords[0] if where.keywords else 'EXPTIME'} is missing"
+        )
+    return frame_type, where.read(cards, *instrument.exposure_times(frame_type))[1]
 
 
 def _start(
     cards: Mapping[str, Any], instrument: Instrument, named: datetime | None, after_name: float
 ) -> tuple[datetime | None, str, int, str]:
-    """Return start, its source, flags and what is wrong: DATE-OBS if that can be, else the name's time."""
-    value = cards.get("DATE-OBS")
-    date = _date_in(cards, instrument)
-    doubt = _doubt_of(value, date, instrument, named)
+    """Return start, its source, flags and what is wrong: the header's date if it can be, else the name's."""
+    source, value = instrument.header.date.find(cards)
+    date = _date_in(cards, value, instrument)
+    doubt = _doubt_of(value, date, source, instrument, named)
+    if doubt and (day := _day_number(cards, instrument, named)) is not None:
+        source, date, doubt = *day, ""
     if doubt:
         if named is None:
             return None, "name", int(ExposureFlag.DATE_FROM_NAME), f"{doubt}, nor does the name tell the time"
@@ -144,25 +140,40 @@ def _start(
         )
     assert date is not None
     if named is None or -BEFORE_NAME <= date - named <= timedelta(seconds=after_name):
-        return date, "DATE-OBS", 0, ""
-    far = f"DATE-OBS is {_apart(date - named)} the time in the file's name, {named:%Y-%m-%dT%H:%M:%S}"
-    return date, "DATE-OBS", int(ExposureFlag.DATE_FAR_FROM_NAME), far
+        return date, source, 0, ""
+    far = f"{source} is {_apart(date - named)} the time in the file's name, {named:%Y-%m-%dT%H:%M:%S}"
+    return date, source, int(ExposureFlag.DATE_FAR_FROM_NAME), far
 
 
-def _date_in(cards: Mapping[str, Any], instrument: Instrument) -> datetime | None:
-    """Return DATE-OBS, with the time of day from a keyword of its own where it has none."""
-    value = cards.get("DATE-OBS")
+def _date_in(cards: Mapping[str, Any], value: Any, instrument: Instrument) -> datetime | None:
+    """Return the date, with the time of day from a keyword of its own where it has none."""
     if not is_date(value):
         return moment(value)
-    clocks = (moment_of(value, cards.get(key)) for key in instrument.time_keywords)
+    clocks = (moment_of(value, cards.get(key)) for key in instrument.header.date.time)
     return next((found for found in clocks if found is not None), None)
 
 
-def _doubt_of(value: Any, date: datetime | None, instrument: Instrument, named: datetime | None) -> str:
-    """Return why DATE-OBS cannot be, "" if it can."""
+def _day_number(
+    cards: Mapping[str, Any], instrument: Instrument, named: datetime | None
+) -> tuple[str, datetime] | None:
+    """Return keyword and date of a day number that can be, None if there is none."""
+    where = instrument.header.date
+    for keywords, zero in ((where.mjd, 0.0), (where.jd, _JD_OF_MJD_ZERO)):
+        for key in keywords:
+            value = cards.get(key)
+            date = moment_of_days(number(value) - zero, MJD_ZERO)
+            if date is not None and not _doubt_of(value, date, key, instrument, named):
+                return key, date
+    return None
+
+
+def _doubt_of(
+    value: Any, date: datetime | None, key: str, instrument: Instrument, named: datetime | None
+) -> str:
+    """Return why a date cannot be, "" if it can."""
     if is_missing(value):
-        return "DATE-OBS is missing"
-    shown = f"DATE-OBS = {said(value)}"
+        return f"{key} is missing"
+    shown = f"{key} = {said(value)}"
     if date is None:
         return f"{shown} has no time of day" if is_date(value) else f"{shown} is no date"
     if date < instrument.earliest_date:
@@ -177,7 +188,3 @@ def _doubt_of(value: Any, date: datetime | None, instrument: Instrument, named: 
 def _apart(difference: timedelta) -> str:
     minutes = difference.total_seconds() / 60
     return f"{abs(minutes):.1f} min {'after' if minutes > 0 else 'before'}"
-
-
-def _text(value: Any) -> str:
-    return value.strip() if isinstance(value, str) else str(value) if isinstance(value, int | float) else ""

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from astropy.io import fits
-from astropy.io.fits.verify import VerifyError
 
 from visql_lib.errors import FrameError, NameFormatError
 from visql_lib.flags import ExposureFlag
 from visql_lib.frames.fits_parts import Part, parts_in
-from visql_lib.frames.header import AFTER_NAME, KEYWORDS, ExposureHeader
-from visql_lib.frames.instrument import Instrument
-from visql_lib.frames.names import RawName
+from visql_lib.frames.header import AFTER_NAME, ExposureHeader
 from visql_lib.frames.raw_file import gzip_note, opened, reading
-from visql_lib.values import said
+from visql_lib.frames.structure import Structure, plain_cards, structure_of, until_first_image
+from visql_lib.instruments.model import Instrument
 
 _NAMED = 4  # parts in a note
 
@@ -51,24 +49,34 @@ def inspect(path: Path, instrument: Instrument, *, after_name: float = AFTER_NAM
     file, size, packed = opened(path, instrument)
     with file, reading(path):
         odd = gzip_note(path, instrument) if packed else ""
-        parts = []
-        for part in parts_in(file, size, packed=packed):
-            parts.append(part)
-            if packed:  # finding the others means unpacking the file
-                break
-        header = interpret(path, parts[0].header(), instrument, after_name)
+        found = parts_in(file, size, packed=packed)
+        if packed:  # finding the others means unpacking the file
+            found = itertools.islice(found, 1) if instrument.has_grid else until_first_image(found)
+        parts = list(found)
+        header, names = _interpreted(path, parts, instrument, after_name)
         notes = [*filter(None, [odd]), *_notes(parts, 0 if packed else size)]
     header = replace(
         header,
         flags=header.flags | (int(ExposureFlag.FILE) if notes else 0),
         notes=(*header.notes, *notes),
     )
-    if packed:
+    if packed and (instrument.has_grid or names):
         return FrameStructure(header, None)
-    found = [part.name for part in parts[1:] if part.name in instrument.quadrants]
-    if twice := {name for name in found if found.count(name) > 1}:
+    if twice := {name for name in names if names.count(name) > 1}:
         raise FrameError(f"{path}: holds quadrant {min(twice)} twice")
-    return FrameStructure(header, tuple(found))
+    return FrameStructure(header, names)
+
+
+def _interpreted(
+    path: Path, parts: list[Part], instrument: Instrument, after_name: float
+) -> tuple[ExposureHeader, tuple[str, ...]]:
+    """Return the facts of a frame and the names of its amplifiers."""
+    if instrument.has_grid:
+        names = tuple(part.name for part in parts[1:] if part.name in instrument.quadrants)
+        return interpret(path, parts[0].header(), instrument, after_name), names
+    structure = structure_of(parts, instrument)
+    header = interpret_structure(path, structure, instrument, after_name)
+    return header, tuple(a.name for a in structure.amplifiers.values())
 
 
 def _notes(parts: list[Part], size: int) -> Iterator[str]:
@@ -87,34 +95,25 @@ def interpret(
     path: Path, cards: fits.Header, instrument: Instrument, after_name: float = AFTER_NAME
 ) -> ExposureHeader:
     """Return the facts of a primary header; see `ExposureHeader.from_cards`."""
-    values, notes = _plain(cards, {*KEYWORDS, *instrument.time_keywords})
+    values, notes = plain_cards(cards, instrument.header.deciding)
     return ExposureHeader.from_cards(
-        values, instrument, named_start(path.name), after_name=after_name, notes=notes
+        values, instrument, named_start(path.name, instrument), after_name=after_name, notes=notes
     )
 
 
-def _plain(cards: fits.Header, told: set[str]) -> tuple[dict[str, Any], list[str]]:
-    """Return the value of every keyword, the first of several; and what is wrong with some that are told."""
-    values: dict[str, Any] = {}
-    notes: list[str] = []
-    for card in cards.cards:
-        key = card.keyword
-        try:
-            value = None if isinstance(card.value, fits.card.Undefined) else card.value
-        except (VerifyError, ValueError):  # an unreadable card is as good as a missing one
-            if key in told:
-                notes.append(f"the card {key} cannot be read")
-            continue
-        if key not in values:
-            values[key] = value
-        elif key in told and value != values[key]:
-            notes.append(f"{key} comes twice, {said(values[key])} and {said(value)}; the first counts")
-    return values, notes
+def interpret_structure(
+    path: Path, structure: Structure, instrument: Instrument, after_name: float = AFTER_NAME
+) -> ExposureHeader:
+    """Return the facts of a frame whose headers tell its amplifiers."""
+    named = named_start(path.name, instrument)
+    return ExposureHeader.from_cards(
+        structure.cards, instrument, named, after_name=after_name, notes=structure.notes
+    )
 
 
-def named_start(name: str) -> datetime | None:
+def named_start(name: str, instrument: Instrument) -> datetime | None:
     """Return the start of the exposure as its file's name gives it, None if it gives none."""
     try:
-        return RawName.parse(name).start
+        return instrument.names.parse(name).start
     except NameFormatError:
         return None

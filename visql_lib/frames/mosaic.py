@@ -7,21 +7,24 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from visql_lib.frames.layout import LinearWCS, QuadrantLayout
+from visql_lib.instruments.amplifiers import Amplifier, LinearWCS
 
 
-def image_corner(layout: QuadrantLayout, wcs: LinearWCS | None = None) -> tuple[int, int]:
+def image_corner(layout: Amplifier, wcs: LinearWCS | None = None) -> tuple[int, int]:
     """Return the mosaic position (x, y) [px] of the first image pixel of a quadrant.
 
     The mosaic is the plane of focal-plane coordinates divided by the pixel
-    scale, rounded to whole pixels; (0, 0) is the focal plane's origin.
+    scale, rounded to whole pixels; (0, 0) is the focal plane's origin. Amplifiers
+    that no focal plane places have their corner.
     """
+    if layout.corner is not None and wcs is None:
+        return layout.corner
     wcs = wcs or layout.wcs
     x, y = wcs.to_world(layout.origin[0] + 1, layout.origin[1] + 1)
     return int(np.rint(x / wcs.scale)), int(np.rint(y / wcs.scale))
 
 
-def _box(layout: QuadrantLayout) -> tuple[int, int, int, int]:
+def _box(layout: Amplifier) -> tuple[int, int, int, int]:
     """Return x0, y0, x1, y1 [px] of the mosaic that holds the image section of a quadrant."""
     x, y = image_corner(layout)
     rows = layout.image_rows.stop - layout.image_rows.start
@@ -29,7 +32,7 @@ def _box(layout: QuadrantLayout) -> tuple[int, int, int, int]:
     return x, y, x + columns, y + rows
 
 
-def bounding_box(layouts: Iterable[QuadrantLayout]) -> tuple[int, int, int, int]:
+def bounding_box(layouts: Iterable[Amplifier]) -> tuple[int, int, int, int]:
     """Return x0, y0, x1, y1 [px] of the mosaic that holds the image sections of all `layouts`."""
     x0, y0, x1, y1 = np.array([_box(layout) for layout in layouts]).T
     return int(x0.min()), int(y0.min()), int(x1.max()), int(y1.max())
@@ -48,7 +51,7 @@ class Preview:
 
     """
 
-    def __init__(self, layouts: Sequence[QuadrantLayout], binning: int, zoom_size: int) -> None:
+    def __init__(self, layouts: Sequence[Amplifier], binning: int, zoom_size: int) -> None:
         x0, y0, x1, y1 = bounding_box(layouts)
         self.binning = binning
         self.origin = (x0 // binning * binning, y0 // binning * binning)
@@ -87,10 +90,10 @@ class Preview:
             image[section] = self._windows[name][section]
         return image
 
-    def add(self, image: NDArray, layout: QuadrantLayout) -> None:
-        """Add the image section of one quadrant, array of shape (ny, nx) [ADU]."""
+    def add(self, image: NDArray, layout: Amplifier) -> None:
+        """Add the image section of one quadrant, array of shape (ny, nx) [ADU]; NaN counts as its median."""
         corner = image_corner(layout)
-        self._add_blocks(image, corner)
+        self._add_blocks(_filled(image), corner)
         for name, window_corner in self._corners.items():
             if name not in self._windows:
                 self._windows[name] = np.zeros((self._size, self._size), image.dtype)
@@ -153,14 +156,22 @@ def _blocks(offset: int, length: int, binning: int) -> tuple[NDArray, int, NDArr
     return edges[:-1], first, np.diff(edges)
 
 
-def _row_sums(image: NDArray, starts: NDArray, sizes: NDArray) -> NDArray[np.uint32]:
+def _filled(image: NDArray) -> NDArray:
+    if image.dtype.kind != "f" or not np.isnan(image).any():
+        return image
+    known = image[np.isfinite(image)]
+    return np.where(np.isfinite(image), image, np.median(known) if known.size else 0.0)
+
+
+def _row_sums(image: NDArray, starts: NDArray, sizes: NDArray) -> NDArray:
     """Sum the rows of each block; as `numpy.add.reduceat`, but whole blocks eight times faster."""
-    sums = np.empty((len(starts), image.shape[1]), np.uint32)
+    kind = np.uint32 if image.dtype.kind == "u" else np.float64
+    sums = np.empty((len(starts), image.shape[1]), kind)
     whole = sizes == sizes.max()
     blocks = image[starts[whole][0] : starts[whole][-1] + sizes.max()]
-    sums[whole] = blocks.reshape(-1, sizes.max(), image.shape[1]).sum(axis=1, dtype=np.uint32)
+    sums[whole] = blocks.reshape(-1, sizes.max(), image.shape[1]).sum(axis=1, dtype=kind)
     for i in np.flatnonzero(~whole):  # the first and the last one
-        sums[i] = image[starts[i] : starts[i] + sizes[i]].sum(axis=0, dtype=np.uint32)
+        sums[i] = image[starts[i] : starts[i] + sizes[i]].sum(axis=0, dtype=kind)
     return sums
 
 

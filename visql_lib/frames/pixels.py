@@ -74,6 +74,44 @@ def as_unsigned(stored: NDArray, cards: fits.Header) -> NDArray:
     return np.bitwise_xor(pixels, pixels.dtype.type(half), out=pixels)
 
 
+def as_meant(stored: NDArray, cards: fits.Header) -> NDArray:
+    """Return stored pixels as FITS means them: unsigned integers, or whatever BSCALE and BZERO make of them.
+
+    Integers that need neither keep their type; else and where BLANK stands for no
+    value they are floats, wide enough to hold every value. What is not finite, or blank, is NaN.
+    """
+    pixels = as_unsigned(stored, cards)
+    if pixels is not stored:
+        return pixels
+    scale, zero = _finite(card_value(cards, "BSCALE"), 1.0), _finite(card_value(cards, "BZERO"), 0.0)
+    blank = card_value(cards, "BLANK") if stored.dtype.kind != "f" else None
+    native = stored.astype(stored.dtype.newbyteorder("="), copy=False)
+    none = native == blank if isinstance(blank, int) else np.zeros((), bool)
+    if native.dtype.kind != "f" and (scale, zero) == (1.0, 0.0) and not none.any():
+        return native
+    wide = native.dtype.itemsize > (4 if native.dtype.kind == "f" else 2)
+    pixels = native.astype(np.float64 if wide else np.float32)
+    if (scale, zero) != (1.0, 0.0):
+        with np.errstate(all="ignore"):
+            pixels = pixels * pixels.dtype.type(scale) + pixels.dtype.type(zero)
+    pixels[none | ~np.isfinite(pixels)] = np.nan
+    return pixels
+
+
+def _finite(value: Any, default: float) -> float:
+    return float(value) if isinstance(value, int | float) and np.isfinite(value) else default
+
+
+def read_rows(file: BinaryIO, part: Part, first: int, last: int) -> NDArray:
+    """Read rows `first` to `last` (not included) of an image that is not compressed, as they are stored."""
+    dtype, columns = _STORED[part.bitpix], part.shape[-1]
+    file.seek(part.start + first * columns * dtype.itemsize)
+    data = file.read((last - first) * columns * dtype.itemsize)
+    if len(data) < (last - first) * columns * dtype.itemsize:
+        raise CutError("ends within a quadrant")
+    return np.frombuffer(data, dtype).reshape(last - first, columns)
+
+
 def card_value(cards: fits.Header, key: str, default: Any = None) -> Any:
     """Return the value of a keyword; of a card that cannot be read, None."""
     try:

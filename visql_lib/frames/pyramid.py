@@ -15,8 +15,8 @@ from typing import Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from visql_lib.frames.layout import LinearWCS, QuadrantLayout
 from visql_lib.frames.mosaic import bounding_box, image_corner
+from visql_lib.instruments.amplifiers import Amplifier, LinearWCS
 
 COARSE = 8  # px, side of the blocks that are kept for the whole frame
 NO_PIXEL = 0  # grey level where there is none
@@ -48,7 +48,7 @@ class ViewerFrame:
     height: int
 
     @classmethod
-    def of(cls, layouts: Sequence[QuadrantLayout]) -> Self:
+    def of(cls, layouts: Sequence[Amplifier]) -> Self:
         """Return the smallest frame around the image sections of `layouts` (at least one)."""
         x0, y0, x1, y1 = bounding_box(layouts)
         return cls(layouts[0].wcs.scale, x0, y1, x1 - x0, y1 - y0)
@@ -63,7 +63,7 @@ class ViewerFrame:
         x = (np.asarray(u, dtype=float) + self.left - 0.5) * self.scale
         return x, (self.top - np.asarray(v, dtype=float) - 0.5) * self.scale
 
-    def outline(self, layout: QuadrantLayout, wcs: LinearWCS | None = None) -> tuple[int, int, int, int]:
+    def outline(self, layout: Amplifier, wcs: LinearWCS | None = None) -> tuple[int, int, int, int]:
         """Return u0, v0, u1, v1 [px] of the image section of a quadrant."""
         x, y = image_corner(layout, wcs)
         columns = layout.image_columns.stop - layout.image_columns.start
@@ -169,7 +169,7 @@ class Pyramid:
 
     Parameters
     ----------
-    layouts : sequence of QuadrantLayout
+    layouts : sequence of Amplifier
         Quadrants that will come, as far as is known: they give the size.
     sink : callable
         Called with binning [px], column, row and grey levels, shape (ny, nx), of a
@@ -182,7 +182,7 @@ class Pyramid:
     """
 
     def __init__(
-        self, layouts: Sequence[QuadrantLayout], sink: Sink, tile: int = 512, stretch: Stretch | None = None
+        self, layouts: Sequence[Amplifier], sink: Sink, tile: int = 512, stretch: Stretch | None = None
     ) -> None:
         self.frame = ViewerFrame.of(layouts)
         self.tile = tile
@@ -209,7 +209,7 @@ class Pyramid:
         size = binning * self.tile
         return -(-self.frame.width // size), -(-self.frame.height // size)
 
-    def add(self, image: NDArray[np.unsignedinteger], layout: QuadrantLayout) -> bool:
+    def add(self, image: NDArray[np.unsignedinteger], layout: Amplifier) -> bool:
         """Add the image section of one quadrant, array of shape (ny, nx) [ADU], y upwards.
 
         Returns False, and adds nothing, if its header places it outside the frame.
@@ -296,7 +296,7 @@ class _Patchwork:
     """One level of a pyramid, of which only the tiles are kept that wait for further quadrants."""
 
     def __init__(
-        self, frame: ViewerFrame, layouts: Iterable[QuadrantLayout], side: int, tile: int, sink: Sink
+        self, frame: ViewerFrame, layouts: Iterable[Amplifier], side: int, tile: int, sink: Sink
     ) -> None:
         self.side, self._tile, self._sink = side, tile, sink
         self._shape = (-(-frame.height // side), -(-frame.width // side))

@@ -14,24 +14,28 @@ from astropy.utils.exceptions import AstropyUserWarning
 
 from visql_lib.errors import FrameError
 from visql_lib.frames.fits_parts import BLOCK, CutError, PartError
-from visql_lib.frames.instrument import Instrument
 from visql_lib.frames.names import file_kind_problem, is_gzipped
 from visql_lib.frames.unpacked import MAGIC, Unpacked
+from visql_lib.instruments.model import Instrument
 
 READ_ERRORS = (OSError, EOFError, ValueError, TypeError, LookupError, zlib.error, VerifyError)
 CHUNK = 1 << 20  # bytes
-_WIDEST_PIXEL, _SPARE = 4, 1 << 20  # bytes of a pixel, and beside the pixels, a quadrant may have in a file
+_USUAL_PIXEL, _SPARE = 4, 1 << 20  # bytes of a pixel, and beside the pixels, a quadrant may have in a file
+_LARGE = 4  # amplifiers of the largest size that a camera without a fixed grid may have in a file
 
 
 def room(instrument: Instrument) -> int:
     """Return the bytes that a quadrant may have in a file, header included; real ones have half of it."""
+    if not instrument.has_grid:
+        return instrument.header_rule.most_pixels * _USUAL_PIXEL + _SPARE
     rows, columns = instrument.geometry.shape
-    return rows * columns * _WIDEST_PIXEL + _SPARE
+    return rows * columns * _USUAL_PIXEL + _SPARE
 
 
 def most_unpacked(instrument: Instrument) -> int:
     """Return the bytes that a frame may unpack to."""
-    return len(instrument.quadrants) * room(instrument)
+    number = len(instrument.quadrants) if instrument.has_grid else _LARGE
+    return number * room(instrument)
 
 
 def opened(path: Path, instrument: Instrument) -> tuple[BinaryIO, int, bool]:

@@ -1,4 +1,4 @@
-"""Robust statistics of integer pixels, from their histogram: a median costs no sorting."""
+"""Robust statistics of pixels; of whole numbers from their histogram: a median costs no sorting."""
 
 from __future__ import annotations
 
@@ -8,10 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 _GAUSSIAN = NormalDist()
+_LONGEST_HISTOGRAM = 65535  # ADU, of whole numbers that are not unsigned ones of 16 bits
 
 
-def integer_median(values: NDArray[np.unsignedinteger]) -> float:
-    """Return the median of non-negative integers, as `numpy.median` does; NaN of no values."""
+def integer_median(values: NDArray) -> float:
+    """Return the median of pixels, as `numpy.median` does; NaN do not count, and of none it is NaN."""
+    if values.dtype.kind == "f":  # counting finds whole numbers only
+        values = values[~np.isnan(values)]
+        return float(np.median(values)) if values.size else float("nan")
     if values.size == 0:
         return float("nan")
     lower, upper = _middle_ranks(values.size)
@@ -36,27 +40,41 @@ def _middle_ranks(n: int) -> tuple[int, int]:
     return (n - 1) // 2, n // 2
 
 
-def level_and_noise(values: NDArray[np.unsignedinteger]) -> tuple[float, float]:
-    """Return the median and the robust rms of integer pixels, both finer than one unit.
+def level_and_noise(values: NDArray) -> tuple[float, float]:
+    """Return the median and the robust rms of pixels; of whole numbers both finer than one unit.
 
     Parameters
     ----------
-    values : array of unsigned integers, any shape
-        Pixels [ADU].
+    values : array, any shape
+        Pixels [ADU]; those that are NaN do not count.
 
     Returns
     -------
     level, noise : float
-        Median, and half the distance of the 15.9 and 84.1 percentiles [ADU];
-        interpolated between the edges of the histogram's unit-wide bins as a
-        Gaussian's, so that rounding to whole units biases neither. NaN of no
-        values, noise 0 of values that are all the same.
+        Median, and half the distance of the 15.9 and 84.1 percentiles [ADU]; of
+        whole numbers interpolated between the edges of the histogram's unit-wide
+        bins as a Gaussian's, so that rounding to whole units biases neither. NaN
+        of no values, noise 0 of values that are all the same.
     """
     if values.size == 0:
         return float("nan"), float("nan")
+    if values.dtype.kind != "u" or values.dtype.itemsize > 2:
+        least = values.min() if values.dtype.kind in "iu" else 0
+        if values.dtype.kind not in "iu" or int(values.max()) - int(least) > _LONGEST_HISTOGRAM:
+            return _percentiles(values)
+        middle, noise = level_and_noise((values.astype(np.int64) - int(least)).astype(np.uint16))
+        return middle + int(least), noise
     below = np.cumsum(np.bincount(values.ravel())) / values.size
     low, middle, high = (_quantile(below, z) for z in (-1.0, 0.0, 1.0))
     return middle, (high - low) / 2
+
+
+def _percentiles(values: NDArray) -> tuple[float, float]:
+    known = values[np.isfinite(values)]
+    if not known.size:
+        return float("nan"), float("nan")
+    low, middle, high = np.percentile(known, [100 * _GAUSSIAN.cdf(z) for z in (-1.0, 0.0, 1.0)])
+    return float(middle), float(high - low) / 2
 
 
 def _quantile(below: NDArray, z: float) -> float:

@@ -11,7 +11,7 @@ from pathlib import Path
 from visql_lib.config import Settings
 from visql_lib.config.load import digest
 from visql_lib.errors import ConfigError
-from visql_lib.frames.instrument import load_instrument
+from visql_lib.instruments.model import load_instrument
 from visql_lib.live.raw import raw_files
 from visql_lib.plan import month_list
 from visql_lib.tables.sheet import GROWING, SheetRow, read_sheet, sheet_path

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from visql_lib.config import Settings
 from visql_lib.errors import ConfigError, NameFormatError
-from visql_lib.frames.names import RawName
+from visql_lib.instruments.model import load_instrument
+from visql_lib.instruments.names import NamePattern
 
 log = logging.getLogger(__name__)
 
@@ -28,22 +29,25 @@ def raw_files(settings: Settings, months: Collection[str]) -> dict[str, Files]:
         If a raw folder does not exist.
     """
     found: dict[str, Files] = {}
+    names, suffixes = load_instrument(settings.instrument).names, settings.index.suffixes
     for folder in settings.raw:
         if not Path(folder).is_dir():
             raise ConfigError(f"raw: folder {folder!r} does not exist; create it, or set raw=FOLDER")
         found[folder] = {
             path: stat
-            for path, stat in _files(Path(folder), settings.index.suffixes)
-            if _month(path.name) in months
+            for path, stat in _files(Path(folder), tuple(s.lower() for s in suffixes))
+            if _may_be_of(path.name, months, names)
         }
     return found
 
 
-def _month(name: str) -> str:
+def _may_be_of(name: str, months: Collection[str], names: NamePattern) -> bool:
+    """Say whether a file may be of one of the months: where names do not tell, every file may."""
     try:
-        return RawName.parse(name).month
+        month = names.parse(name).month
     except NameFormatError:
-        return ""
+        return False
+    return month in months if names.tell_start else True
 
 
 def _files(
@@ -65,7 +69,7 @@ def _files(
         try:
             if entry.is_dir():
                 yield from _files(Path(entry.path), suffixes, (*above, real))
-            elif entry.name.endswith(suffixes) and entry.is_file():
+            elif entry.name.lower().endswith(suffixes) and entry.is_file():
                 yield Path(entry.path), entry.stat()
         except OSError as error:  # gone since it was listed, or a medium that fails
             log.info("%s: %s", entry.path, error.strerror)

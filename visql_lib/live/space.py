@@ -14,7 +14,9 @@ from pathlib import Path
 from visql_lib.atomic import put_in_place, sync_folder
 from visql_lib.config import Settings
 from visql_lib.errors import ConfigError, NameFormatError, TableError
-from visql_lib.frames.names import RawName, stem_of
+from visql_lib.frames.names import stem_of
+from visql_lib.instruments.model import load_instrument
+from visql_lib.instruments.names import NamePattern
 from visql_lib.live.errors import FrameMoveError
 from visql_lib.live.raw import raw_files
 from visql_lib.plan import Plan
@@ -73,20 +75,22 @@ def frames_to_move(settings: Settings, month: str, target: Path, now: float | No
 
 
 def _frames(settings: Settings, month: str, now: float) -> Iterator[RawFile]:
+    names = load_instrument(settings.instrument).names
     for files in raw_files(settings, [month]).values():
         for path, stat in files.items():
-            obstacle = _too_young(path, stat.st_mtime, settings.fetch.raw_age, now)
+            obstacle = _too_young(path, names, stat.st_mtime, settings.fetch.raw_age, now)
             if path.is_symlink():
                 obstacle = "is a link already"
             yield RawFile(path, stat.st_size, stat.st_mtime_ns, obstacle)
 
 
-def _too_young(path: Path, mtime: float, least: float, now: float) -> str:
+def _too_young(path: Path, names: NamePattern, mtime: float, least: float, now: float) -> str:
     """Find the reason why a file is too young: its exposure and its last change must be old enough."""
     try:
-        ages = (now - RawName.parse(path.name).start.timestamp(), now - mtime)
+        start = names.parse(path.name).start
     except NameFormatError as error:
         return str(error)
+    ages = (now - (start.timestamp() if start else mtime), now - mtime)
     age = min(ages) / _DAY
     return f"{max(age, 0.0):.1f} d old, younger than fetch.raw_age, {least:g} d" if age < least else ""
 

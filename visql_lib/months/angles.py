@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from visql_lib.errors import TableError
 from visql_lib.flags import SunFlag
-from visql_lib.frames.instrument import Instrument
+from visql_lib.instruments.model import Instrument
 from visql_lib.months.quality import start_of_row
 from visql_lib.radiation.goes import exposure_flux
 from visql_lib.sky.ephemeris import Ephemeris

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visql_lib.config import Settings
-from visql_lib.frames.instrument import Instrument
+from visql_lib.instruments.model import Instrument
 from visql_lib.months.quality import month_exposures, start_of_row
 from visql_lib.months.ratios import exposure_facts, number
 from visql_lib.sky.fit import CLIP, Pairs

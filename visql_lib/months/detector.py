@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from visql_lib.errors import TableError
 from visql_lib.flags import QuadrantFlag
 from visql_lib.frames.calibration import BIAS, CALIBRATION, CHARGE, DARK, FLAT
-from visql_lib.frames.instrument import Instrument
 from visql_lib.frames.repeats import Repeated, deviations, nan_median, repeated, repeated_columns, summary
+from visql_lib.instruments.model import Instrument
 from visql_lib.months.quality import start_of_row
 from visql_lib.pipelines.vis.quantities import QUANTITIES
 from visql_lib.qc.evaluate import evaluate

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from visql_lib.config import Settings
 from visql_lib.errors import ConfigError, TableError
 from visql_lib.flags import ExposureFlag
-from visql_lib.frames.instrument import Instrument
+from visql_lib.instruments.model import Instrument
 from visql_lib.pipelines.vis.quantities import QUANTITIES
 from visql_lib.psf.score import image_quality_score
 from visql_lib.psf.summary import SUMMARY, summarise_moments

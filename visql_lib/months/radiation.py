@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from visql_lib.errors import TableError
 from visql_lib.flags import RadiationFlag
-from visql_lib.frames.instrument import Instrument
+from visql_lib.instruments.model import Instrument
 from visql_lib.months.quality import start_of_row
 from visql_lib.pipelines.vis.quantities import QUANTITIES
 from visql_lib.qc.evaluate import ABOVE, OK, WARN, evaluate

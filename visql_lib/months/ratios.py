@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from visql_lib.config import RatioSettings, Settings
 from visql_lib.errors import TableError
 from visql_lib.flags import SolutionFlag
-from visql_lib.frames.instrument import Instrument
+from visql_lib.instruments.model import Instrument
 from visql_lib.months.quality import month_exposures, start_of_row
 from visql_lib.photometry.aggregate import Stars, aggregate, gather_stars, reference_rule, sheet_rule
 from visql_lib.photometry.cells import FocalPlaneCells

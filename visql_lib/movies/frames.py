@@ -23,6 +23,7 @@ from visql_lib import ledger
 from visql_lib.atomic import atomic_path
 from visql_lib.config.load import digest
 from visql_lib.errors import TableError
+from visql_lib.instruments.facts import ParticleScale
 from visql_lib.months.quality import start_of_row
 from visql_lib.movies.encode import encode_piece
 from visql_lib.pictures.movie import HOURS, FrameFacts, MovieCanvas, even_size
@@ -173,6 +174,8 @@ class Pieces:
         Contains the parts of all sheets and kinds, in separate folders.
     kind : str
         xcosmix or protons.
+    scale : ParticleScale
+        The exposure whose numbers of particles are shown.
     width : int
         Width of a frame [px].
     rate : float
@@ -181,8 +184,16 @@ class Pieces:
         Time for which the solar flux is shown before and after an exposure.
     """
 
-    def __init__(self, folder: Path, kind: str, width: int, rate: float, hours: float = HOURS) -> None:
-        self.folder, self.kind, self.hours = folder / kind, kind, hours
+    def __init__(
+        self,
+        folder: Path,
+        kind: str,
+        scale: ParticleScale,
+        width: int,
+        rate: float,
+        hours: float = HOURS,
+    ) -> None:
+        self.folder, self.kind, self.scale, self.hours = folder / kind, kind, scale, hours
         self.size, self.rate = even_size(width), rate
         self._made: set[Path] = set()
         self.drawn = 0  # frames
@@ -191,7 +202,7 @@ class Pieces:
     @cached_property
     def canvas(self) -> MovieCanvas:
         """The canvas for drawing; created for the first new frame."""
-        return MovieCanvas(self.kind, self.size[0], self.hours)
+        return MovieCanvas(self.scale, self.kind, self.size[0], self.hours)
 
     @contextmanager
     def locked(self, exposures: Sequence[MovieExposure]) -> Iterator[None]:
@@ -257,7 +268,8 @@ class Pieces:
         for values in (series or {}).values():
             inputs.update(np.ascontiguousarray(values).tobytes())
         facts = {name: str(value) for name, value in vars(exposure.facts).items()}
-        return digest(facts, self.kind, f"{self.size} {self.hours} {VERSIONS['movies']}", inputs.hexdigest())
+        look = f"{self.size} {self.hours} {VERSIONS['movies']}"
+        return digest(facts, self.kind, look, self.scale, inputs.hexdigest())
 
     def _draw(self, exposure: MovieExposure, series: Mapping[str, NDArray] | None) -> NDArray[np.uint8]:
         try:

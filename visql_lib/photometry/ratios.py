@@ -19,7 +19,6 @@ from visql_lib.flags import RatioFlag
 from visql_lib.photometry.relation import design, fit_groups
 
 QUOTED_COLOURS = (0.75, 1.75, 2.75)  # BP-RP [mag] at which ratios are quoted
-REFERENCE_EXPTIME = 89.52  # s; fluxes are quoted for the short exposure of Euclid VIS
 
 _DECIMALS = 4  # of the ratios in the original's tables, which FRATMOD is made of
 _GROSS = 6.0  # robust standard deviations beyond which a star is a mismatch, not scatter
@@ -36,7 +35,8 @@ def vis_flux(
     flux: ArrayLike,
     exptime: float,
     gain_factor: ArrayLike = 1.0,
-    reference_exptime: float = REFERENCE_EXPTIME,
+    *,
+    reference_exptime: float,
 ) -> NDArray:
     """Scale fluxes [ADU] to V [ADU]: as of `reference_exptime` [s], times the quadrant's gain factor."""
     return np.asarray(_plain(flux) * (reference_exptime / exptime) * np.asarray(gain_factor))
@@ -230,9 +230,9 @@ def frat_columns(
     exptime: float,
     gains: Mapping[str, float],
     *,
+    reference_exptime: float,
     faintest_fit: float = np.inf,
     min_stars: int = 10,
-    reference_exptime: float = REFERENCE_EXPTIME,
     in_fit: NDArray[np.bool_] | None = None,
     residuals: tuple[NDArray, NDArray] | None = None,
     robust: bool = False,
@@ -250,12 +250,12 @@ def frat_columns(
         Exposure time [s].
     gains : mapping
         Gain factor by quadrant; empty: all one. See `gain_table`.
+    reference_exptime : float
+        Exposure time for which fluxes are quoted [s].
     faintest_fit : float, optional
         Limit in G [mag] of the stars that enter the colour relation.
     min_stars : int, optional
         With fewer there is no relation.
-    reference_exptime : float, optional
-        Exposure time [s] that V refers to.
     in_fit : array of bool, shape (n,), optional
         Stars that may enter the relation; the original allows only pairs that its
         astrometric fit kept. Others count as clipped.
@@ -272,7 +272,9 @@ def frat_columns(
         The relation that FRATMOD is made of: through its quoted ratios as printed.
     """
     g, colour = _plain(reference["G"]), _plain(reference["BP_RP"])
-    v = vis_flux(moments["FLUX"], exptime, gain_factors(moments["EXT"], gains), reference_exptime)
+    v = vis_flux(
+        moments["FLUX"], exptime, gain_factors(moments["EXT"], gains), reference_exptime=reference_exptime
+    )
     gf = gaia_flux(g)
     bright = g < faintest_fit
     eligible = bright if in_fit is None else bright & np.asarray(in_fit, dtype=bool)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from visql_lib.pictures import style
 from visql_lib.pictures.ranges import Range, finite, to_edges
-from visql_lib.pictures.timeline import MISSION_EPOCH, mission_days
+from visql_lib.pictures.timeline import mission_days
 from visql_lib.pipelines.vis.quantities import QUANTITIES
 
 OFF = 6.0  # sigma from which a quadrant is named
@@ -93,7 +93,7 @@ _LEFT, _COLUMN, _WIDTH, _HEIGHT, _STEP, _BOTTOM = 100, 690, 570, 200, 240, 105
 def detector_timeline(
     quadrants: Mapping[str, NDArray],
     frames: Mapping[str, NDArray],
-    mission_epoch: np.datetime64 = MISSION_EPOCH,
+    mission_epoch: np.datetime64,
     *,
     title: str = "",
 ) -> Figure:
@@ -106,7 +106,7 @@ def detector_timeline(
     frames : mapping of arrays, shape (n,)
         Columns of DETECTOR_FRAMES (docs/tables.md). A NaN is left out; frames
         without a date are counted only.
-    mission_epoch : datetime64, optional
+    mission_epoch : datetime64
         Start of day 0.
     title : str, optional
 

@@ -14,7 +14,7 @@ from matplotlib.ticker import FixedFormatter, FixedLocator, MaxNLocator, NullFor
 from numpy.typing import NDArray
 
 from visql_lib.flags import RatioFlag
-from visql_lib.frames.instrument import Instrument
+from visql_lib.instruments.model import Instrument
 from visql_lib.photometry.relation import PIVOT, SizeRelation
 from visql_lib.pictures import dense, style
 from visql_lib.pictures.focalplane import (

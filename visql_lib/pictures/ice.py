@@ -21,9 +21,6 @@ from visql_lib.pictures.ranges import Range, finite, to_edges
 COLOURS = QUOTED_COLOURS  # BP-RP [mag] of R1, R2, R3
 TINTS = (style.BLUE, style.GREEN, style.VERMILION)  # of the three colours, blue to red
 MARKERS = ("o", "s", "^")
-CLEAN = ("2024-03-16", "2024-03-21")  # first and last day
-DIAGONAL = ("1-1", "2-2", "3-3", "4-4", "5-5", "6-6")
-CROSS_DIAGONAL = ("1-6", "2-5", "3-4", "4-3", "5-2", "6-1")
 
 _SIX = (style.BLUE, style.ORANGE, style.GREEN, style.VERMILION, "#56b4e9", "#cc79a7")
 _SIX_MARKERS = ("o", "s", "^", "v", "D", "P")
@@ -201,10 +198,9 @@ def _ratio_counts(
 @style.styled
 def diagonal_timeline(
     rows: Mapping[str, NDArray],
+    names: Sequence[str],
     *,
-    cross: bool = False,
-    names: Sequence[str] | None = None,
-    clean: tuple[str, str] = CLEAN,
+    clean: tuple[str, str],
     since: str | None = None,
     colour: int = 1,
     title: str = "",
@@ -216,11 +212,9 @@ def diagonal_timeline(
     rows : mapping of arrays, shape (n,)
         Daily rows of RATIOS of CCDs of one class and field: DATE (UTC),
         SPACE_BIN, R1, R2, R3; NaN is not drawn and breaks the line.
-    cross : bool, optional
-        Draw 1-6, 2-5 ... 6-1 instead of 1-1 ... 6-6.
-    names : sequence of str, optional
-        Up to six other places instead.
-    clean : (str, str), optional
+    names : sequence of str
+        Up to six places, such as the CCDs of a diagonal (`Geometry.diagonal`).
+    clean : (str, str)
         First and last day of the clean epoch; a CCD without data in it is drawn
         relative to its first day, and the legend says so.
     since : str, optional
@@ -231,7 +225,7 @@ def diagonal_timeline(
     """
     figure = style.canvas(1270, 840)
     style.heading(figure, title)
-    places = tuple(names or (CROSS_DIAGONAL if cross else DIAGONAL))[: len(_SIX)]
+    places = tuple(names)[: len(_SIX)]
     upper, lower = (style.panel(figure, (95, bottom, 950, 345)) for bottom in (455, 75))
     day = to_days(rows["DATE"])
     chosen = np.isin(np.asarray(rows["SPACE_BIN"]).astype(np.str_), places)

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
-from visql_lib.frames.instrument import Instrument
+from visql_lib.instruments.model import Instrument
 from visql_lib.pictures import style
 from visql_lib.pictures.focalplane import Field, ccd_outlines, field_of, show_field
 from visql_lib.pictures.ice import COLOURS, note_above

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from visql_lib.config import StarSettings
-from visql_lib.frames.instrument import Instrument
+from visql_lib.instruments.model import Instrument
 from visql_lib.pictures import style
 from visql_lib.pictures.chimney import draw_chimney2
 from visql_lib.pictures.focalplane import bin_medians, field_of, show_field

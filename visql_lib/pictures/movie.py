@@ -20,6 +20,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
+from visql_lib.instruments.facts import ParticleScale
 from visql_lib.pictures import style
 from visql_lib.pictures.movie_bins import BinImage
 from visql_lib.pictures.movie_goes import HOURS, GoesPanel, words_in
@@ -38,7 +39,7 @@ class MapLook(NamedTuple):
 
     heading: str
     counts: tuple[float, float]  # ends of the colours
-    bar: str
+    bar: str  # for {exptime} s, where the numbers are scaled
     x: str
     y: str
     extent: tuple[float, float, float, float]  # where a table does not tell: x0, x1, y0, y1
@@ -46,12 +47,11 @@ class MapLook(NamedTuple):
 
 
 _FIELD = (-0.4, 0.4, -0.4, 0.4)
-_USUAL, _EXTRA = 560.0, 36.0  # s
 LOOKS: dict[str, MapLook] = {
     "xray": MapLook(
         "X-rays",
         PARTICLES["xray"].scale,
-        f"X-rays per bin and {_USUAL:g} s",
+        "X-rays per bin and {exptime:g} s",
         style.LABELS["XWORLD"],
         style.LABELS["YWORLD"],
         _FIELD,
@@ -60,7 +60,7 @@ LOOKS: dict[str, MapLook] = {
     "proton": MapLook(
         "protons",
         PARTICLES["proton"].scale,
-        f"protons per bin and {_USUAL:g} s",
+        "protons per bin and {exptime:g} s",
         style.LABELS["XWORLD"],
         style.LABELS["YWORLD"],
         _FIELD,
@@ -161,8 +161,8 @@ def grid_of(
 class MapPanel:
     """A map, or the words why there is none."""
 
-    def __init__(self, figure: Figure, name: str, box: Box, bar: Box) -> None:
-        self.look = LOOKS[name]
+    def __init__(self, figure: Figure, name: str, box: Box, bar: Box, scale: ParticleScale) -> None:
+        self.look, self.scale = LOOKS[name], scale
         self.name = name
         self.axes = style.panel(figure, box)
         x0, x1, y0, y1 = self.look.extent
@@ -171,7 +171,9 @@ class MapPanel:
         if name == "rf":
             style.log_ticks(self.axes.yaxis, y0, y1)
         self.bins = BinImage(self.axes, LogNorm(*self.look.counts), style.COUNTS)
-        style.colour_bar(figure, self.bins.colours, bar, self.look.bar, extend="both")
+        style.colour_bar(
+            figure, self.bins.colours, bar, self.look.bar.format(exptime=scale.exptime), extend="both"
+        )
         corner = (self.axes.get_position().x1, self.axes.get_position().y1 + 0.008)
         self.number = Words(figure, corner, 11, "rs")
         self.words = words_in(figure, self.axes)
@@ -196,7 +198,7 @@ class MapPanel:
             return
         counts, extent = found
         self.number.text = f"{int(counts.sum()):,}"
-        scale = (exptime + _EXTRA) / _USUAL if self.look.scaled and np.isfinite(exptime) else 1.0
+        scale = self.scale.factor(exptime) if self.look.scaled and np.isfinite(exptime) else 1.0
         self.bins.show(np.where(counts > 0, counts / scale, np.nan), extent)
 
 
@@ -222,7 +224,9 @@ class MovieCanvas:
 
     Parameters
     ----------
-    kind : str
+    scale : ParticleScale
+        The exposure whose numbers of particles are shown.
+    kind : str, optional
         xcosmix (the Sun, X-rays, rf diagram) or protons.
     width : int, optional
         Width of a frame [px]; it is three quarters as high.
@@ -230,10 +234,12 @@ class MovieCanvas:
         The Sun's flux is shown so long before and after an exposure.
     """
 
-    def __init__(self, kind: str = "xcosmix", width: int = WIDTH, hours: float = HOURS) -> None:
+    def __init__(
+        self, scale: ParticleScale, kind: str = "xcosmix", width: int = WIDTH, hours: float = HOURS
+    ) -> None:
         if kind not in KINDS:
             raise ValueError(f"{kind!r} is none of {', '.join(KINDS)}")
-        self.kind, self.size, self.hours = kind, even_size(width), hours
+        self.scale, self.kind, self.size, self.hours = scale, kind, even_size(width), hours
         self._figure = self._laid_out()
         self._agg = FigureCanvasAgg(self._figure)
         self._still = self._drawn_once()
@@ -249,7 +255,7 @@ class MovieCanvas:
             self._goes = GoesPanel(
                 figure, _GOES_BOX[self.kind], small=self.kind == "protons", hours=self.hours
             )
-            self._maps = [MapPanel(figure, n, *boxes) for n, boxes in _LAYOUT[self.kind].items()]
+            self._maps = [MapPanel(figure, n, *boxes, self.scale) for n, boxes in _LAYOUT[self.kind].items()]
             return figure
 
         return lay_out()

@@ -14,13 +14,12 @@ from matplotlib.image import AxesImage
 from numpy.typing import NDArray
 
 from visql_lib.config import RadiationSettings
-from visql_lib.frames.instrument import Instrument
+from visql_lib.instruments.facts import ParticleScale
+from visql_lib.instruments.model import Instrument
 from visql_lib.pictures import style
 from visql_lib.pictures.focalplane import Field, draw_outlines, show_field
 from visql_lib.pictures.ranges import Range
-from visql_lib.radiation.maps import PIXELS_PER_DEG, Grid
-
-_SCALE_TIME, _SCALE_EXTRA = 560.0, 36.0  # s: scales of X-rays and protons are those of such an exposure
+from visql_lib.radiation.maps import Grid
 
 
 class _Look(NamedTuple):
@@ -44,7 +43,7 @@ def particle_map(
     maps: Mapping[str, NDArray],
     kind: str,
     facts: Mapping[str, Any],
-    instrument: Instrument | None = None,
+    instrument: Instrument,
     *,
     title: str = "",
 ) -> Figure:
@@ -59,8 +58,8 @@ def particle_map(
         The table's metadata: ``grids`` (edges of the bins), ``exptime`` [s] or
         None, ``radiation`` (the exposure's counts and rates), and ``failed`` where
         a step did.
-    instrument : Instrument, optional
-        Whose detectors are outlined.
+    instrument : Instrument
+        Whose detectors are outlined; tells the scale of the colours.
     title : str, optional
     """
     figure = style.canvas(880, 810)
@@ -69,7 +68,7 @@ def particle_map(
     axes = style.panel(figure, box)
     image = draw_particles(axes, maps, kind, facts, instrument)
     if image is not None:
-        label = particle_label(kind, facts)
+        label = particle_label(kind, facts, instrument.nominal_pixel)
         bar = style.colour_bar(figure, image, _beside(box), label, extend="both")
         bar.minorticks_off()  # they take longer to draw than the map
     text = summary_text(kind, facts)
@@ -87,7 +86,7 @@ def draw_particles(
     maps: Mapping[str, NDArray],
     kind: str,
     facts: Mapping[str, Any],
-    instrument: Instrument | None = None,
+    instrument: Instrument,
 ) -> AxesImage | None:
     """Draw a map of `particle_map` in a panel, white where nothing was found; None without a map."""
     number, grid = map_of(maps, kind, facts)
@@ -98,26 +97,26 @@ def draw_particles(
     if grid is None:
         style.message(axes, "no catalogue" if facts.get("failed") else "no map")
         return None
-    image = _image(axes, number, grid, LogNorm(*particle_scale(kind, facts)))
+    image = _image(axes, number, grid, LogNorm(*particle_scale(kind, facts, instrument.particle_scale)))
     if not number.any():
         style.message(axes, f"no {LOOKS[kind].name}")
     return image
 
 
-def particle_scale(kind: str, facts: Mapping[str, Any]) -> Range:
+def particle_scale(kind: str, facts: Mapping[str, Any], scale: ParticleScale) -> Range:
     """Return the ends of the colours: counts per bin, which grow with the exposure time as defined."""
     look, exptime = LOOKS[kind], facts.get("exptime")
     low, high = look.scale
     if not look.timed or exptime is None or not math.isfinite(exptime):
         return low, high
-    factor = max((exptime + _SCALE_EXTRA) / _SCALE_TIME, 1e-3)
+    factor = max(scale.factor(exptime), 1e-3)
     return low * factor, high * factor
 
 
-def particle_label(kind: str, facts: Mapping[str, Any]) -> str:
+def particle_label(kind: str, facts: Mapping[str, Any], nominal_pixel: float) -> str:
     """Return for example ``X-rays per bin of 250 × 250 px``."""
     grid = Grid.from_meta(facts["grids"][kind])
-    side = grid.dx * PIXELS_PER_DEG
+    side = grid.dx * (3600 / nominal_pixel)
     return f"{LOOKS[kind].name} per bin of {side:.4g} × {side:.4g} px"
 
 

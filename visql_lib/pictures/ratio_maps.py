@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from numpy.typing import NDArray
 
-from visql_lib.frames.instrument import Instrument
+from visql_lib.instruments.model import Instrument
 from visql_lib.photometry.cells import HexagonGrid
 from visql_lib.pictures import style
 from visql_lib.pictures.focalplane import Field, draw_outlines, field_of, show_field

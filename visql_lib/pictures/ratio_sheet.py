@@ -15,7 +15,7 @@ from matplotlib.ticker import FixedFormatter, FixedLocator, MultipleLocator
 from numpy.typing import NDArray
 
 from visql_lib.flags import RatioFlag
-from visql_lib.frames.instrument import Instrument
+from visql_lib.instruments.model import Instrument
 from visql_lib.photometry.ratios import QUOTED_COLOURS
 from visql_lib.pictures import dense, style
 from visql_lib.pictures.focalplane import Field, ccd_outlines

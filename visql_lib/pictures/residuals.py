@@ -16,7 +16,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from visql_lib.flags import SolutionFlag
-from visql_lib.frames.instrument import Instrument
+from visql_lib.instruments.model import Instrument
 from visql_lib.pictures import dense, style
 from visql_lib.pictures.focalplane import Field, ccd_outlines, draw_outlines, field_of, show_field
 from visql_lib.pictures.gaia import COLOUR_LABEL, coloured, column, number, signed

@@ -19,16 +19,13 @@ from visql_lib.pictures import style
 from visql_lib.pictures.ranges import KNOWN, Range, finite, robust_range, to_edges
 
 _LONG_SPAN = 4.0  # days, from which ticks are whole days
-MISSION_EPOCH = np.datetime64("2023-07-01", "us")
 _COLUMNS = ("R2", "e1", "e2", "tr1", "tr2")
 _LEFT, _WIDTH, _PANEL, _STEP, _BOTTOM = 95, 1120, 195, 212, 105
 _LONGEST = 700.0  # s, upper end of the usual colours
 
 
 @style.styled
-def timeline(
-    psfmoments: Mapping[str, NDArray], mission_epoch: np.datetime64 = MISSION_EPOCH, *, title: str = ""
-) -> Figure:
+def timeline(psfmoments: Mapping[str, NDArray], mission_epoch: np.datetime64, *, title: str = "") -> Figure:
     """Draw R2, e1, e2, trefoil 1 and 2 against mission day, coloured by exposure time.
 
     Parameters
@@ -37,7 +34,7 @@ def timeline(
         DATE_OBS (UTC; NaT is left out), EXPTIME [s], R2 [px^2], e1, e2, tr1,
         tr2, and where known their standard errors (R2_ERR ...). An exposure
         without stars has NaN and is marked at the lower edge.
-    mission_epoch : datetime64, optional
+    mission_epoch : datetime64
         Start of day 0.
     title : str, optional
     """

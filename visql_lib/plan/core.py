@@ -13,7 +13,7 @@ from typing import Any
 from visql_lib.atomic import atomic_path
 from visql_lib.config import Settings, find_data_file
 from visql_lib.config.load import digest
-from visql_lib.frames.instrument import Instrument, load_instrument
+from visql_lib.instruments.model import Instrument, load_instrument
 from visql_lib.photometry.ratios import gain_table
 from visql_lib.pipelines import check_results, claim_results, registry_of
 from visql_lib.pipelines.vis.frame_stages import CATALOGUED

@@ -10,10 +10,9 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from visql_lib.frames.layout import QuadrantLayout
+from visql_lib.instruments.amplifiers import Amplifier
 from visql_lib.radiation.particles import KINDS
 
-PIXELS_PER_DEG = 36000.0  # of the definition; a bin of 250 px is 251 px of the detectors
 MAPS = (*KINDS, "rf")
 _RANK = 10  # the excess is the count of the tenth-fullest bin
 # FLUX_RADIUS 0-3 px, log10 FLUX_AUTO 2.5-5.5. Catalogues hold FLUX_RADIUS in steps of 2^-8 px: bins of
@@ -34,9 +33,19 @@ class Grid:
     ny: int
 
     @classmethod
-    def of_bins(cls, side: float, extent: float) -> Self:
-        """Cover the focal plane from -`extent` to `extent` [deg] along both axes by bins of `side` [px]."""
-        step = side / PIXELS_PER_DEG
+    def of_bins(cls, side: float, extent: float, nominal_pixel: float) -> Self:
+        """Cover the focal plane from -`extent` to `extent` [deg] along both axes by bins.
+
+        Parameters
+        ----------
+        side : float
+            Of a bin [nominal pixels].
+        extent : float
+            Half width of the grid [deg].
+        nominal_pixel : float
+            The instrument's [arcsec].
+        """
+        step = side / (3600 / nominal_pixel)
         n = math.ceil(2 * extent / step - 1e-9)
         return cls(-extent, step, n, -extent, step, n)
 
@@ -80,17 +89,19 @@ class Grid:
         return found
 
 
-def map_grids(bins: Mapping[str, float], extent: float) -> dict[str, Grid]:
+def map_grids(bins: Mapping[str, float], extent: float, nominal_pixel: float) -> dict[str, Grid]:
     """Lay out the bins of all `MAPS`.
 
     Parameters
     ----------
     bins : mapping of float
-        Side of a bin [px] of the map of each of `KINDS`.
+        Side of a bin [nominal pixels] of the map of each of `KINDS`.
     extent : float
         Half width of these maps [deg].
+    nominal_pixel : float
+        The instrument's [arcsec].
     """
-    grids = {kind: Grid.of_bins(bins[kind], extent) for kind in KINDS}
+    grids = {kind: Grid.of_bins(bins[kind], extent, nominal_pixel) for kind in KINDS}
     return {**grids, "rf": Grid.of_radius_flux()}
 
 
@@ -111,7 +122,7 @@ def excess(number: NDArray) -> float:
 
 
 def exposed_area(
-    grid: Grid, layouts: Iterable[QuadrantLayout], *, pixel_size: float, scale: float
+    grid: Grid, layouts: Iterable[Amplifier], *, pixel_size: float, scale: float
 ) -> NDArray[np.floating]:
     """Measure how much of every bin lies on the image sections of some quadrants [cm2].
 
@@ -119,7 +130,7 @@ def exposed_area(
     ----------
     grid : Grid
         The bins of a map.
-    layouts : iterable of QuadrantLayout
+    layouts : iterable of Amplifier
         The quadrants.
     pixel_size : float
         Side of a pixel [um].

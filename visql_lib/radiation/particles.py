@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from visql_lib.frames.layout import QuadrantLayout
+from visql_lib.instruments.amplifiers import Amplifier
 
 KINDS = ("xray", "cosmic", "proton")
 COLUMNS = ("FLUX_AUTO", "FLUX_RADIUS", "X_WORLD", "Y_WORLD", "EXT")  # of the catalogue
@@ -49,7 +49,7 @@ def select_particles(
     return found
 
 
-def quadrant_area(layout: QuadrantLayout, pixel_size: float) -> float:
+def quadrant_area(layout: Amplifier, pixel_size: float) -> float:
     """Measure a quadrant's image section [cm2], of pixels of `pixel_size` [um]."""
     columns, rows = layout.image_columns, layout.image_rows
     pixels = (columns.stop - columns.start) * (rows.stop - rows.start)

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visql_lib.errors import SimulationError
-from visql_lib.frames.instrument import Instrument
-from visql_lib.frames.layout import QuadrantLayout
+from visql_lib.instruments.amplifiers import Amplifier
+from visql_lib.instruments.model import Instrument
 from visql_lib.simulate.plan import DetectorOptions
 
 _SURPLUS = 1.0  # mean rate of hot pixels above the faintest, in units of it
@@ -23,12 +23,12 @@ class HotPixels(NamedTuple):
     rate: NDArray[np.floating]  # ADU/s
 
 
-def hot_pixels(layout: QuadrantLayout, options: DetectorOptions, seed: int, number: int) -> HotPixels:
+def hot_pixels(layout: Amplifier, options: DetectorOptions, seed: int, number: int) -> HotPixels:
     """Draw the hot pixels of a quadrant, the same for all frames of one seed.
 
     Parameters
     ----------
-    layout : QuadrantLayout
+    layout : Amplifier
         Which quadrant.
     options : DetectorOptions
         Density and least rate.
@@ -69,7 +69,7 @@ def hot_columns(options: DetectorOptions, instrument: Instrument) -> dict[str, l
 
 def add_defects(
     image: NDArray,
-    layout: QuadrantLayout,
+    layout: Amplifier,
     pixels: HotPixels,
     columns: list[int],
     level: float,
@@ -86,7 +86,7 @@ def add_defects(
 
 
 def line_levels(
-    layout: QuadrantLayout, options: DetectorOptions, seed: int, number: int, rng: np.random.Generator
+    layout: Amplifier, options: DetectorOptions, seed: int, number: int, rng: np.random.Generator
 ) -> tuple[NDArray, NDArray] | None:
     """Draw levels of the rows and columns of a quadrant's full array [ADU], None if all have one level.
 

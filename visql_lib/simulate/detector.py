@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from visql_lib.frames.instrument import Instrument
-from visql_lib.frames.layout import QuadrantLayout
+from visql_lib.instruments.amplifiers import Amplifier
+from visql_lib.instruments.model import Instrument
 
 
 @dataclass(frozen=True)
@@ -21,9 +21,7 @@ class Electronics:
     bias: float  # ADU
 
 
-def electronics(
-    instrument: Instrument, layout: QuadrantLayout, seed: int, bias_scatter: float
-) -> Electronics:
+def electronics(instrument: Instrument, layout: Amplifier, seed: int, bias_scatter: float) -> Electronics:
     """Draw the electronics of a quadrant; its bias level depends on `seed` only."""
     number = list(instrument.quadrants).index(layout.name)
     rng = np.random.default_rng([seed, 3, number])
@@ -36,7 +34,7 @@ def electronics(
 
 def read_out(
     signal: NDArray,
-    layout: QuadrantLayout,
+    layout: Amplifier,
     parts: Electronics,
     full_scale: float,
     rng: np.random.Generator | None,
@@ -48,7 +46,7 @@ def read_out(
     ----------
     signal : array, shape of the image section
         Expected signal above the bias level [ADU], axis order (y, x).
-    layout : QuadrantLayout
+    layout : Amplifier
         Where the image section lies in the full array.
     parts : Electronics
         Gain, noise and bias level.

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visql_lib.errors import SimulationError
-from visql_lib.frames.instrument import Instrument
-from visql_lib.frames.layout import QuadrantLayout
+from visql_lib.instruments.amplifiers import Amplifier
+from visql_lib.instruments.model import Instrument
 from visql_lib.simulate import radiation
 from visql_lib.simulate.defects import add_defects, hot_columns, hot_pixels, line_levels
 from visql_lib.simulate.detector import Electronics, electronics, read_out
@@ -80,7 +80,7 @@ class SimulatedExposure:
         if unknown:
             raise SimulationError(f"blank: no keyword {', '.join(unknown)}; there are {', '.join(header)}")
 
-    def _chosen(self) -> tuple[QuadrantLayout, ...]:
+    def _chosen(self) -> tuple[Amplifier, ...]:
         chosen = self.options.ccds or self.instrument.ccds
         unknown = sorted(set(chosen) - set(self.instrument.ccds))
         if unknown:
@@ -98,10 +98,10 @@ class SimulatedExposure:
         key = [self.options.seed, start & 0xFFFFFFFF, self.options.number, *purpose]
         return np.random.Generator(np.random.SFC64(key))
 
-    def _number(self, layout: QuadrantLayout) -> int:
+    def _number(self, layout: Amplifier) -> int:
         return list(self.instrument.quadrants).index(layout.name)
 
-    def electronics(self, layout: QuadrantLayout) -> Electronics:
+    def electronics(self, layout: Amplifier) -> Electronics:
         """Draw gain, noise and bias level of a quadrant."""
         return electronics(self.instrument, layout, self.options.seed, self.options.detector.bias_scatter)
 
@@ -142,7 +142,7 @@ class SimulatedExposure:
         x, y = np.mean([layout.centre_world for layout in self.layouts], axis=0)
         return galaxy_library(self.psf, float(x), float(y), self.options.seed)
 
-    def signal(self, layout: QuadrantLayout) -> tuple[NDArray, int]:
+    def signal(self, layout: Amplifier) -> tuple[NDArray, int]:
         """Compute the expected signal of an image section [ADU above bias], and its number of particles."""
         rows = layout.image_rows.stop - layout.image_rows.start
         columns = layout.image_columns.stop - layout.image_columns.start
@@ -163,13 +163,13 @@ class SimulatedExposure:
         self._add_defects(image, layout)
         return image, self._add_radiation(image, layout, parts, rng)
 
-    def _add_defects(self, image: NDArray, layout: QuadrantLayout) -> None:
+    def _add_defects(self, image: NDArray, layout: Amplifier) -> None:
         detector = self.options.detector
         hot = hot_pixels(layout, detector, self.options.seed, self._number(layout))
         columns = self._hot_columns.get(layout.name, [])
         add_defects(image, layout, hot, columns, detector.hot_column_level, self.exptime)
 
-    def _add_sky(self, patch: Patch, layout: QuadrantLayout, parts: Electronics) -> None:
+    def _add_sky(self, patch: Patch, layout: Amplifier, parts: Electronics) -> None:
         for field, place in ((self.stars, self._place_stars), (self._galaxies, self._place_galaxies)):
             world = self.geometry.nominal(layout.ccd, field["X"], field["Y"])
             x, y = layout.wcs.to_pixel(*world)
@@ -185,7 +185,7 @@ class SimulatedExposure:
         self._library.add(patch, x, y, flux, found["SIZE"], found["DRAW"])
 
     def _add_radiation(
-        self, image: NDArray, layout: QuadrantLayout, parts: Electronics, rng: np.random.Generator
+        self, image: NDArray, layout: Amplifier, parts: Electronics, rng: np.random.Generator
     ) -> int:
         facts, plan = self.instrument.simulation, self.options.radiation
         exposed = (self.exptime + facts.cosmic_extra_time) * image.size / 1e6  # s Mpx
@@ -198,7 +198,7 @@ class SimulatedExposure:
             radiation.add_hits(image, radiation.xrays(rng, n_xrays, image.shape, box), parts.gain)
         return n
 
-    def pixels(self, layout: QuadrantLayout) -> tuple[NDArray, int, NDArray]:
+    def pixels(self, layout: Amplifier) -> tuple[NDArray, int, NDArray]:
         """Simulate the full array of a quadrant [ADU, uint16], its number of particles, and the saturated
         pixels of its image section."""
         signal, n = self.signal(layout)
@@ -296,14 +296,14 @@ def galaxy_library(psf: PsfModel, x_world: float, y_world: float, seed: int) -> 
     return GalaxyLibrary(psf, x_world, y_world, seed)
 
 
-def _corners(layout: QuadrantLayout) -> list[tuple[float, float]]:
+def _corners(layout: Amplifier) -> list[tuple[float, float]]:
     rows, columns = layout.shape
     places = [(1, 1), (columns, 1), (1, rows), (columns, rows)]
     return [(float(x), float(y)) for x, y in (layout.wcs.to_world(*p) for p in places)]
 
 
 def _box_pixels(
-    box: tuple[float, float, float, float], layout: QuadrantLayout
+    box: tuple[float, float, float, float], layout: Amplifier
 ) -> tuple[float, float, float, float]:
     """Convert a focal-plane box [deg] to zero-based pixels of a quadrant's image section."""
     x0, y0 = layout.wcs.to_pixel(box[0], box[1])
@@ -312,7 +312,7 @@ def _box_pixels(
     return float(x0 - 1 - ox), float(y0 - 1 - oy), float(x1 - 1 - ox), float(y1 - 1 - oy)
 
 
-def _stars_within(exposure: SimulatedExposure, layout: QuadrantLayout, saturated: NDArray) -> Columns:
+def _stars_within(exposure: SimulatedExposure, layout: Amplifier, saturated: NDArray) -> Columns:
     """Select the truth of the stars whose centres lie on the image section of a quadrant."""
     stars = exposure.stars
     world = exposure.geometry.nominal(layout.ccd, stars["X"], stars["Y"])

@@ -5,15 +5,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from visql_lib.frames.layout import QuadrantLayout
+from visql_lib.instruments.amplifiers import Amplifier
 from visql_lib.simulate.plan import DetectorOptions
 
 BLOCKS = 4  # blocks of injected lines in a quadrant
 
 
-def flat_signal(
-    image: NDArray, layout: QuadrantLayout, options: DetectorOptions, seed: int, number: int
-) -> None:
+def flat_signal(image: NDArray, layout: Amplifier, options: DetectorOptions, seed: int, number: int) -> None:
     """Add the light of a calibration lamp to an image [ADU, axis order (y, x)], in place.
 
     It falls off slowly from the middle of the focal plane; every pixel answers
@@ -29,7 +27,7 @@ def flat_signal(
     image += response
 
 
-def lamp_light(layout: QuadrantLayout, options: DetectorOptions) -> NDArray:
+def lamp_light(layout: Amplifier, options: DetectorOptions) -> NDArray:
     """Compute the light of the lamp over the image section, 1 in the middle of the focal plane."""
     columns, rows = layout.image_columns, layout.image_rows
     x, y = layout.wcs.to_world(
@@ -41,7 +39,7 @@ def lamp_light(layout: QuadrantLayout, options: DetectorOptions) -> NDArray:
 
 
 def injected_signal(
-    image: NDArray, layout: QuadrantLayout, options: DetectorOptions, rng: np.random.Generator
+    image: NDArray, layout: Amplifier, options: DetectorOptions, rng: np.random.Generator
 ) -> None:
     """Add blocks of injected lines to an image [ADU, axis order (y, x)], in place.
 

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from visql_lib.frames.instrument import Instrument, SimulationFacts
+from visql_lib.instruments.facts import SimulationFacts
+from visql_lib.instruments.model import Instrument
 from visql_lib.simulate.wings import WING_SIZE, diffraction_image
 
 OVERSAMPLING = 4  # samples per pixel of the core

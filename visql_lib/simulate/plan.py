@@ -12,8 +12,8 @@ from pydantic import Field, field_validator
 from visql_lib.config.load import validated
 from visql_lib.config.units import Section, setting
 from visql_lib.errors import SimulationError
-from visql_lib.frames.instrument import Instrument
-from visql_lib.frames.names import RawName
+from visql_lib.instruments.euclid_names import RawName
+from visql_lib.instruments.model import Instrument
 
 # Raise it whenever the same options give another frame: frames of an older version are made again.
 VERSION = 2
@@ -209,6 +209,6 @@ def image_types(options: ExposureOptions, instrument: Instrument, exptime: float
     for rule in instrument.frame_types:
         if rule.type == frame_type:
             for text in (*rule.contains, *rule.starts, *([rule.both] if rule.both else [])):
-                if instrument.frame_type(text, text, exptime) == frame_type:
+                if instrument.frame_type((text, text), exptime) == frame_type:
                     return text, text
     raise SimulationError(f"{instrument.name} has no header values for a {frame_type} frame")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from visql_lib.frames.instrument import Instrument
+from visql_lib.instruments.model import Instrument
 
 STEP = 0.3  # px between the points of a track
 _CLOUD = 0.65  # px, side of the square a point's charge falls on

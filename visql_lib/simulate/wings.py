@@ -7,7 +7,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from visql_lib.frames.instrument import SimulationFacts
+from visql_lib.instruments.facts import SimulationFacts
 
 WING_SIZE = 1024  # px, side of the image of the wings
 _SAMPLES = 2  # per pixel, of the diffraction image

@@ -14,7 +14,7 @@ import numpy as np
 from astropy.io import fits
 from numpy.typing import NDArray
 
-from visql_lib.frames.layout import QuadrantLayout
+from visql_lib.instruments.amplifiers import Amplifier
 
 _BLOCK = 2880  # bytes
 _ZERO = 32768  # BZERO of unsigned 16-bit numbers
@@ -54,7 +54,7 @@ class FrameWriter:
     ) -> None:
         self._stack.close()
 
-    def write(self, layout: QuadrantLayout, pixels: NDArray) -> None:
+    def write(self, layout: Amplifier, pixels: NDArray) -> None:
         """Append a quadrant: uint16 pixels [ADU] of its full array, axis order (y, x)."""
         if self._path.name.endswith(".fz"):
             self._file.write(_compressed(layout, pixels))
@@ -66,7 +66,7 @@ class FrameWriter:
         self._file.write(b"\0" * (-data.nbytes % _BLOCK))
 
 
-def _wcs_cards(layout: QuadrantLayout) -> dict[str, Any]:
+def _wcs_cards(layout: Amplifier) -> dict[str, Any]:
     wcs = layout.wcs
     return {
         "CRPIX1": wcs.crpix[0],
@@ -80,7 +80,7 @@ def _wcs_cards(layout: QuadrantLayout) -> dict[str, Any]:
     }
 
 
-def _image_header(layout: QuadrantLayout) -> fits.Header:
+def _image_header(layout: Amplifier) -> fits.Header:
     rows, columns = layout.shape
     header = fits.Header()
     header["XTENSION"] = "IMAGE"
@@ -97,7 +97,7 @@ def _image_header(layout: QuadrantLayout) -> fits.Header:
     return header
 
 
-def _compressed(layout: QuadrantLayout, pixels: NDArray) -> bytes:
+def _compressed(layout: Amplifier, pixels: NDArray) -> bytes:
     """Compress an extension by tiles, as bytes."""
     header = fits.Header()
     header.update(_wcs_cards(layout))

@@ -14,7 +14,7 @@ from filelock import FileLock
 
 from visql_lib.config import Settings
 from visql_lib.config.load import digest
-from visql_lib.frames.instrument import load_instrument
+from visql_lib.instruments.model import load_instrument
 from visql_lib.pipelines import registry_of
 from visql_lib.pipelines.vis.quantities import QUANTITIES
 from visql_lib.qc.limits import Thresholds, load_thresholds

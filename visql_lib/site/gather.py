@@ -16,7 +16,7 @@ from typing import Any
 
 from visql_lib.errors import TableError
 from visql_lib.flags import SolutionFlag
-from visql_lib.frames.instrument import Instrument
+from visql_lib.instruments.model import Instrument
 from visql_lib.months.qc import current_results
 from visql_lib.pipelines.vis.quantities import QUANTITIES, TABLE_OF_CATEGORY
 from visql_lib.products.expected import GroupJob

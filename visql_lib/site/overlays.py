@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from visql_lib.radiation.maps import PIXELS_PER_DEG, Grid
+from visql_lib.radiation.maps import Grid
+from visql_lib.sky.matching import PIXEL
 
 if TYPE_CHECKING:
     from visql_lib.frames.pyramid import ViewerFrame
@@ -115,7 +116,7 @@ def _corrected(x: NDArray, y: NDArray, offset: Mapping[str, float]) -> tuple[NDA
         return x, y
     px, py = x / _BASELINE, y / _BASELINE
     dx, dy = (c + cx * px + cy * py for c, cx, cy in (terms[:3], terms[3:]))
-    return x - dx / PIXELS_PER_DEG, y - dy / PIXELS_PER_DEG
+    return x - dx * PIXEL, y - dy * PIXEL
 
 
 def _density(

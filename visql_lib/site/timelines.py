@@ -11,7 +11,7 @@ import bokeh
 import numpy as np
 from numpy.typing import NDArray
 
-from visql_lib.config.sky_settings import TrendSettings
+from visql_lib.config.vis_settings import TrendSettings
 from visql_lib.errors import TableError
 from visql_lib.months.qc import current_results
 from visql_lib.pipelines.vis.quantities import QUANTITIES

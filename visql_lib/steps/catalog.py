@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -74,32 +76,62 @@ def measure_frame(
     FrameError
         If the frame cannot be read.
     """
-    saturation = exposure.instrument.detector.saturation
     frame_type, hot = exposure.header.frame_type, calibration or CalibrationSettings()
+    has_grid = exposure.instrument.has_grid
     levels: dict[str, dict[str, Any]] = {}
     detections: dict[str, dict[str, NDArray]] = {}
-    pictures = Preview(exposure.layouts, preview.thumbnail_binning, preview.zoom_size)
+    layouts = exposure.layouts
+    if not layouts:
+        raise FrameError(f"{exposure.path}: holds no image of {exposure.instrument.name}")
+    alone = len(layouts) == 1
+    pictures = Preview(layouts, preview.thumbnail_binning, preview.zoom_size)
 
     def finish(quadrant: Quadrant, found: Detections | DetectionError) -> None:
         if isinstance(found, Detections):
-            detections[quadrant.name] = _place(quadrant, found)
+            detections[quadrant.name] = _place(quadrant, found) | sky_columns(
+                exposure.path, quadrant, found, alone=alone
+            )
         _record(exposure.stem, quadrant.name, found, levels[quadrant.name])
         on_quadrant()
 
     with _Workers(threads, finish) as workers:
         for quadrant in exposure:
             row = _levels(quadrant)
-            row |= calibration_measures(quadrant, frame_type, row, hot, saturation)
+            saturation = saturation_of(quadrant)
+            # Tests of detectors count whole numbers; in pixels of other kinds they find nothing.
+            kind = frame_type if quadrant.pixels.dtype.kind == "u" and not quadrant.layout.placed else ""
+            row |= calibration_measures(quadrant, kind, row, hot, saturation)
             levels[quadrant.name] = row
-            pictures.add(quadrant.image, quadrant.layout)
+            # Catalogues of a fixed grid are made with the bias: it is a part of their background.
+            bias = 0.0 if has_grid else float(np.nan_to_num(row["BIAS"]))
+            image = quadrant.image if has_grid else reduced(quadrant, bias)
+            pictures.add(image, quadrant.layout)
             if catalog is None:
                 on_quadrant()
             else:
-                workers.run(quadrant, catalog, saturation)
+                workers.run(quadrant, image, catalog, saturation - bias)
     if not levels:
         raise FrameError(f"{exposure.path}: holds none of the quadrants of {exposure.instrument.name}")
-    order = [name for name in exposure.instrument.quadrants if name in levels]
+    order = [name for name in exposure.instrument.quadrants if name in levels] if has_grid else [*levels]
     return FramePass(_join(detections, order), _quadrant_rows(levels, order), pictures)
+
+
+def saturation_of(quadrant: Quadrant) -> float:
+    """Return from where on a pixel is saturated [ADU]: as the camera says, else the largest of its type."""
+    known = quadrant.layout.saturation
+    if np.isfinite(known):
+        return known
+    kind = quadrant.pixels.dtype
+    return float(np.iinfo(kind).max) if kind.kind in "iu" else math.inf
+
+
+def reduced(quadrant: Quadrant, bias: float) -> NDArray[np.floating]:
+    """Return the image without the level of its overscan [ADU], as floats."""
+    image: NDArray[np.floating] = quadrant.image.astype(
+        np.float64 if quadrant.pixels.dtype.itemsize > 4 else np.float32
+    )
+    image -= bias
+    return image
 
 
 class _Workers:
@@ -120,24 +152,24 @@ class _Workers:
                     self._collect()
             self._pool.shutdown(cancel_futures=True)
 
-    def run(self, quadrant: Quadrant, settings: CatalogSettings, saturation: float) -> None:
+    def run(self, quadrant: Quadrant, image: NDArray, settings: CatalogSettings, saturation: float) -> None:
         """Queue a quadrant for detection; wait while too many are queued."""
         if self._pool is None:
-            self._finish(quadrant, _detect(quadrant, settings, saturation))
+            self._finish(quadrant, _detect(image, settings, saturation))
             return
         if len(self._waiting) >= self._threads:
             self._collect()
-        self._waiting.append((quadrant, self._pool.submit(_detect, quadrant, settings, saturation)))
+        self._waiting.append((quadrant, self._pool.submit(_detect, image, settings, saturation)))
 
     def _collect(self) -> None:
         quadrant, future = self._waiting.popleft()
         self._finish(quadrant, future.result())
 
 
-def _detect(quadrant: Quadrant, settings: CatalogSettings, saturation: float) -> Detections | DetectionError:
+def _detect(image: NDArray, settings: CatalogSettings, saturation: float) -> Detections | DetectionError:
     try:
         return detect_sources(
-            quadrant.image,
+            image,
             settings.threshold,
             saturation=saturation,
             mesh=settings.mesh,
@@ -176,7 +208,7 @@ def _levels(quadrant: Quadrant) -> dict[str, Any]:
 def _dead(image: NDArray) -> int:
     """Return the flag of a quadrant in which some, but not all, rows or columns have a single value."""
     few = image[::_LEVEL_ROWS, ::_LEVEL_ROWS]
-    low, high = few.min(), few.max()
+    low, high = few.min(), few.max()  # NaN where a pixel has no value: nothing is said then
     if low == high:
         return 0
     # A column that bleeds over its whole length is constant, too, but saturated.
@@ -208,6 +240,23 @@ def _place(quadrant: Quadrant, found: Detections) -> dict[str, NDArray]:
     flags = columns.pop("FLAGS")
     single = {key: column.astype(np.float32) for key, column in columns.items()}
     return single | {"FLAGS": flags, "X_WORLD": x, "Y_WORLD": y}
+
+
+def sky_columns(path: Path, quadrant: Quadrant, found: Detections, *, alone: bool) -> dict[str, NDArray]:
+    """Return RA and DEC [deg] of detections, NaN without a WCS of the sky; no columns for a fixed grid."""
+    if quadrant.cards is None:
+        return {}
+    from visql_lib.frames.sky_wcs import sky_of
+
+    x, y = (
+        found.columns[key] + start
+        for key, start in zip(("X_IMAGE", "Y_IMAGE"), quadrant.layout.origin, strict=True)
+    )
+    sky = sky_of(quadrant.cards, quadrant.layout, path, beside=alone)
+    if sky is None:
+        return {"RA": np.full(len(x), np.nan), "DEC": np.full(len(x), np.nan)}
+    ra, dec = sky.to_sky(x, y)
+    return {"RA": ra, "DEC": dec}
 
 
 def _join(parts: dict[str, dict[str, NDArray]], order: list[str]) -> dict[str, NDArray]:

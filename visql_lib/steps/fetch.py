@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from visql_lib.errors import NameFormatError
-from visql_lib.frames.names import ArchiveName, RawName, stem_of
+from visql_lib.frames.names import stem_of
+from visql_lib.instruments.euclid_names import ArchiveName, RawName
 
 if TYPE_CHECKING:
     from visql_lib.archives.euclid import ListedProduct

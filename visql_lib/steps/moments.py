@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visql_lib.config import MomentSettings
+from visql_lib.errors import FrameError
 from visql_lib.frames import Exposure, Quadrant
 from visql_lib.frames.statistics import integer_median
 from visql_lib.psf.moments import cut_stamps, measure_moments
@@ -75,6 +76,11 @@ def measure_exposure_moments(
         on_quadrant()
         if quadrant.name not in wanted:
             continue
+        if quadrant.layout.is_moved:
+            raise FrameError(
+                f"{exposure.path}: {quadrant.name} lies elsewhere in the detector than in its file; "
+                "moments are measured in arrays as they are in the file"
+            )
         index = np.flatnonzero(_inside(stars, quadrant, settings.border))
         if not len(index):
             continue

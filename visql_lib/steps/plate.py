@@ -25,7 +25,7 @@ from visql_lib.archives.astrometry_net import (
 )
 from visql_lib.config import PlateSettings
 from visql_lib.config.load import digest
-from visql_lib.frames.instrument import Instrument
+from visql_lib.instruments.model import Instrument
 from visql_lib.sky.geometry import FocalPlaneGeometry
 from visql_lib.sky.plate import (
     PlateSolution,

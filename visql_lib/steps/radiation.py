@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from visql_lib.config import RadiationSettings
 from visql_lib.flags import QuadrantFlag, RadiationFlag
-from visql_lib.frames.instrument import Instrument
+from visql_lib.instruments.model import Instrument
 from visql_lib.radiation.illuminated import illuminated_part
 from visql_lib.radiation.maps import bin_area, excess, exposed_area, map_grids, radius_flux
 from visql_lib.radiation.particles import KINDS, quadrant_area, rates, select_particles, sensitive_time
@@ -47,7 +47,7 @@ class RadiationCount:
     def __init__(self, settings: RadiationSettings, instrument: Instrument) -> None:
         self._settings, self._instrument = settings, instrument
         self._names = [*instrument.quadrants]
-        self._grids = map_grids(settings.bins, settings.extent)
+        self._grids = map_grids(settings.bins, settings.extent, instrument.nominal_pixel)
         self._maps = {
             name: np.zeros((grid.ny, grid.nx), dtype=np.int64) for name, grid in self._grids.items()
         }

@@ -6,6 +6,7 @@ from visql_lib.tables.products import (
     MOMENTS,
     PSFMOMENTS,
     QUADRANTS,
+    SKY_CATALOGUE,
     STAMPS,
     STARS,
 )
@@ -17,6 +18,7 @@ __all__ = [
     "MOMENTS",
     "PSFMOMENTS",
     "QUADRANTS",
+    "SKY_CATALOGUE",
     "STAMPS",
     "STARS",
     "Column",

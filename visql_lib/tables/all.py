@@ -7,13 +7,14 @@ from visql_lib.tables.detector import DETECTOR_TABLES
 from visql_lib.tables.gaia import GAIA_TABLES
 from visql_lib.tables.leak import LEAK
 from visql_lib.tables.performance import PERFORMANCE
-from visql_lib.tables.products import CATALOGUE, MOMENTS, PSFMOMENTS, QUADRANTS, STAMPS, STARS
+from visql_lib.tables.products import CATALOGUE, MOMENTS, PSFMOMENTS, QUADRANTS, SKY_CATALOGUE, STAMPS, STARS
 from visql_lib.tables.qc import QC
 from visql_lib.tables.radiation import RADIATION_TABLES
 from visql_lib.tables.schema import TableSchema
 
 ALL: tuple[TableSchema, ...] = (
     CATALOGUE,
+    SKY_CATALOGUE,
     QUADRANTS,
     STARS,
     MOMENTS,

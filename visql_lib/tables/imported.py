@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visql_lib.errors import NameFormatError, TableError
-from visql_lib.frames.names import RawName
+from visql_lib.instruments.euclid_names import RawName
 from visql_lib.tables.gaia import RATIOS
 from visql_lib.tables.products import PSFMOMENTS
 from visql_lib.tables.schema import Column, TableSchema

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from visql_lib.errors import LegacyFormatError, NameFormatError, shorten
 from visql_lib.flags import RatioFlag
-from visql_lib.frames.instrument import Instrument
-from visql_lib.frames.names import RawName
+from visql_lib.instruments.euclid_names import RawName
+from visql_lib.instruments.model import Instrument
 from visql_lib.photometry.aggregate import select
 from visql_lib.photometry.ratios import QUOTED_COLOURS
 from visql_lib.tables.gaia import FRAT, RATIOS

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from visql_lib import ledger
 from visql_lib.errors import LegacyFormatError, NameFormatError, shorten
 from visql_lib.flags import MomentFlag
-from visql_lib.frames.instrument import Instrument
-from visql_lib.frames.names import ArchiveName, RawName
+from visql_lib.instruments.euclid_names import ArchiveName, RawName
+from visql_lib.instruments.model import Instrument
 from visql_lib.values import duration
 
 log = logging.getLogger(__name__)

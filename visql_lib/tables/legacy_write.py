@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visql_lib.atomic import atomic_path
-from visql_lib.frames.instrument import ScoreReference
+from visql_lib.instruments.facts import ScoreReference
 from visql_lib.psf.score import image_quality_score
 from visql_lib.tables.legacy_read import MEDIANS, MOMENTS_COLUMNS, NO_STARS_OTHER, NO_STARS_R2, STARS_COLUMNS
 

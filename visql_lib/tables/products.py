@@ -47,6 +47,17 @@ CATALOGUE = TableSchema(
     tuple(replace(column, **_ROUNDING.get(column.name, {})) for column in (*_PLACE, *_SHAPE)),
 )
 
+SKY_CATALOGUE = TableSchema(
+    "sky_catalogue",
+    "Source catalogue of one exposure of a camera without a fixed grid of quadrants. Pixels are those of the "
+    "detector's full array; without the level of the overscan, where there is one.",
+    (
+        *CATALOGUE.columns,
+        Column("RA", "float64", "deg", "ICRS; NaN where the frame has no WCS of the sky"),
+        Column("DEC", "float64", "deg", "ICRS; NaN where the frame has no WCS of the sky"),
+    ),
+)
+
 STARS = TableSchema("stars", "Stars selected in the radius-flux diagram.", (*_PLACE, *_SHAPE))
 
 # What DARK, FLAT, BIAS and CHARGE frames tell of a quadrant; NaN in frames of other types.

@@ -5,8 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +57,8 @@ class SheetRow:
     mtime: int  # ns
     context: str  # changes with the settings and facts that decide type and status
     flags: int = 0  # ExposureFlag bits: what the reason says of header and file, for programs
+    # Further columns that the instrument asks for, as text; "" where not known.
+    extra: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     @property
     def fingerprint(self) -> str:
@@ -66,9 +68,9 @@ class SheetRow:
 
 FROM_HEADER = (
     *("frame_type", "date_obs", "date_source", "exptime", "ra", "dec", "pa", "saa", "alpha"),
-    *("obs_id", "calblkid", "calblkvr", "dithobs", "img_t1", "img_t2"),
+    *("obs_id", "calblkid", "calblkvr", "dithobs", "img_t1", "img_t2", "extra"),
 )
-COLUMNS = tuple(f.name for f in fields(SheetRow))
+COLUMNS = tuple(f.name for f in fields(SheetRow) if f.name != "extra")
 _BEFORE = tuple(name for name in COLUMNS if name != "flags")  # of sheets of earlier versions
 NUMBERS = {f.name for f in fields(SheetRow) if f.type == "float"}
 INTEGERS = {f.name for f in fields(SheetRow) if f.type == "int"}
@@ -90,7 +92,8 @@ def read_sheet(path: Path) -> list[SheetRow]:
         raise TableError(f"{path}: no text, so no exposure sheet; give the .tsv of `visql index`") from error
     ledger.read(path, new_hash(text.encode()).hexdigest())
     lines = csv.DictReader(io.StringIO(text), delimiter="\t")
-    if tuple(lines.fieldnames or ()) not in (COLUMNS, _BEFORE):
+    names = tuple(lines.fieldnames or ())
+    if names != _BEFORE and names[: len(COLUMNS)] != COLUMNS:
         raise TableError(f"{path}: not an exposure sheet of this version; remove it and run `visql index`")
     try:
         return [_parse(line) for line in lines]
@@ -113,7 +116,10 @@ def row_of(path: Path, exposure: str) -> SheetRow:
 
 
 def _parse(line: dict[str, str]) -> SheetRow:
-    values: dict[str, Any] = dict(line)
+    values: dict[str, Any] = {name: line[name] for name in COLUMNS if name in line}
+    if None in line or None in line.values():
+        raise ValueError("a line with more or fewer columns than its head")
+    values["extra"] = {name: text for name, text in line.items() if name not in COLUMNS}
     for name in NUMBERS:
         values[name] = float(line[name] or "nan")
     for name in INTEGERS:
@@ -124,13 +130,16 @@ def _parse(line: dict[str, str]) -> SheetRow:
 def write_sheet(path: Path, rows: Iterable[SheetRow]) -> bool:
     """Write a sheet, unless it stands like that already; say whether it was written."""
     out = io.StringIO()
+    ordered = sorted(rows, key=lambda r: r.exposure)
+    extra = tuple(dict.fromkeys(name for row in ordered for name in row.extra))
     writer = csv.writer(out, delimiter="\t", lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for row in sorted(rows, key=lambda r: r.exposure):
-        values = asdict(row)
+    writer.writerow((*COLUMNS, *extra))
+    for row in ordered:
+        values = {name: getattr(row, name) for name in COLUMNS}
         for name in NUMBERS:
             values[name] = "" if math.isnan(values[name]) else repr(values[name])
-        writer.writerow(UNPRINTABLE.sub(" ", str(v)) for v in values.values())
+        texts = (*values.values(), *(row.extra.get(name, "") for name in extra))
+        writer.writerow(UNPRINTABLE.sub(" ", str(v)) for v in texts)
     text = out.getvalue()
     if path.is_file() and path.read_text(encoding="utf-8") == text:
         return False

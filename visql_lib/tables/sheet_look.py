@@ -14,6 +14,7 @@ import stat
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,9 @@ from visql_lib.config.load import digest
 from visql_lib.config.units import unfit_path
 from visql_lib.errors import ConfigError, FrameError, NameFormatError
 from visql_lib.frames.header import ExposureHeader
-from visql_lib.frames.instrument import Instrument
-from visql_lib.frames.names import RawName, file_kind_problem, is_fits_like, stem_of
+from visql_lib.frames.names import file_kind_problem, is_fits_like, stem_of
+from visql_lib.instruments.model import Instrument
+from visql_lib.instruments.names import NamePattern
 from visql_lib.tables.sheet import (
     COLUMNS,
     FROM_HEADER,
@@ -53,7 +55,7 @@ log = logging.getLogger(__name__)
 def refresh_sheets(
     settings: Settings,
     instrument: Instrument,
-    months: Sequence[str],
+    months: Sequence[str] | None,
     *,
     now: float | None = None,
     on_read: Callable[[], None] = lambda: None,
@@ -66,8 +68,8 @@ def refresh_sheets(
         Where raw frames and results are, and how old a file must be.
     instrument : Instrument
         Interprets headers.
-    months : sequence of str
-        Months to list, YYYYMM.
+    months : sequence of str or None
+        Months to list, YYYYMM; None: all there are, where names do not tell the date.
     now : float, optional
         Seconds since 1970, for the age of files.
     on_read : callable, optional
@@ -86,29 +88,54 @@ def refresh_sheets(
         if not Path(folder).is_dir():
             raise ConfigError(f"raw: folder {folder!r} does not exist; create it, or set raw=FOLDER")
     results = Path(settings.results)
-    found = _find_frames(settings, set(months))
+    found = _find_frames(settings, months, instrument.names)
     make_results(results / "exposures")
     sheets = {}
     with FileLock(results / "exposures" / ".lock"):
-        for month in months:
+        look = _Look(settings, instrument, time.time() if now is None else now, on_read)
+        looked_at: dict[str, dict[str, SheetRow]] = {}
+        if not instrument.names.tell_start:
+            looked_at, found = _by_month(found[""], look, results)
+            months = sorted(found) if months is None else months
+        for month in months or ():
             path = sheet_path(results, month)
             known = {r.exposure: r for r in read_sheet(path)} if path.is_file() else {}
-            look = _Look(settings, instrument, time.time() if now is None else now, on_read)
-            rows = {stem: look.row(*frame, known.get(stem)) for stem, frame in found[month].items()}
+            frames = found.setdefault(month, {})
+            rows = looked_at.get(month) or {
+                stem: look.row(*frame, known.get(stem)) for stem, frame in frames.items()
+            }
             for stem, row in known.items():
-                away = stem not in rows or stat.S_ISLNK(
-                    found[month][stem][1].st_mode
-                )  # on a disk not mounted
+                away = stem not in rows or stat.S_ISLNK(frames[stem][1].st_mode)  # on a disk not mounted
                 if away and (kept := _without_raw(row, path)) is not None:
                     rows[stem] = kept
             for row in _imported_rows(results, month):
                 rows.setdefault(row.exposure, row)
-            _settle_versions(rows, found[month], look)
+            _settle_versions(rows, frames, look)
             write_sheet(path, rows.values())
             _warn(path, [row for stem, row in rows.items() if row != known.get(stem)])
             _say_what_is_left(month, rows.values(), settings)
             sheets[month] = sorted(rows.values(), key=lambda r: r.exposure)
     return sheets
+
+
+def _by_month(
+    frames: _Found, look: _Look, results: Path
+) -> tuple[dict[str, dict[str, SheetRow]], dict[str, _Found]]:
+    """Look at files whose names do not tell the date: return rows and files by the month of their headers.
+
+    What is known of a file stands in the sheet of any month.
+    """
+    known: dict[str, SheetRow] = {}
+    for path in sorted((results / "exposures").glob("[12]" + "[0-9]" * 5 + ".tsv")):
+        known |= {row.exposure: row for row in read_sheet(path)}
+    rows: dict[str, dict[str, SheetRow]] = {}
+    found: dict[str, _Found] = {}
+    for stem, frame in frames.items():
+        row = look.row(*frame, known.get(stem))
+        month = row.date_obs[:7].replace("-", "")
+        rows.setdefault(month, {})[stem] = row
+        found.setdefault(month, {})[stem] = frame
+    return rows, found
 
 
 def _without_raw(row: SheetRow, sheet: Path) -> SheetRow | None:
@@ -121,10 +148,10 @@ def _without_raw(row: SheetRow, sheet: Path) -> SheetRow | None:
 
 def _settle_versions(rows: dict[str, SheetRow], found: _Found, look: _Look) -> None:
     """Of several versions of an exposure the newest that can be used counts; the others are only listed."""
-    versions: dict[RawName, list[tuple[int, str]]] = {}
+    versions: dict[tuple[str, ...], list[tuple[int, str]]] = {}
     for stem in rows:
-        name = RawName.parse(stem)
-        versions.setdefault(replace(name, version=0), []).append((name.version, stem))
+        name = look.instrument.names.parse(stem)
+        versions.setdefault(name.same, []).append((name.version, stem))
     for several in versions.values():
         newest = ""
         for version, stem in sorted(several, reverse=True):
@@ -165,10 +192,14 @@ def _warn(path: Path, changed: Sequence[SheetRow]) -> None:
 _Found = dict[str, tuple[Path, os.stat_result]]  # exposure -> file, and what the system says of it
 
 
-def _find_frames(settings: Settings, months: set[str]) -> dict[str, _Found]:
-    """Return month -> exposure -> (file, stat) of all raw files of `months`."""
+def _find_frames(settings: Settings, months: Sequence[str] | None, names: NamePattern) -> dict[str, _Found]:
+    """Return month -> exposure -> (file, stat) of all raw files of `months`.
+
+    Where names do not tell the month, all files are under "".
+    """
     suffixes = tuple(s.lower() for s in settings.index.suffixes)
-    found: dict[str, _Found] = {month: {} for month in months}
+    wanted = set(months or ()) if names.tell_start else {""}
+    found: dict[str, _Found] = {month: {} for month in wanted}
     odd: list[str] = []
     others: list[str] = []
     for folder in settings.raw:
@@ -178,11 +209,11 @@ def _find_frames(settings: Settings, months: set[str]) -> dict[str, _Found]:
                     others.append(entry.path)
                 continue
             try:
-                month = RawName.parse(entry.name).month
+                month = names.parse(entry.name).month
             except NameFormatError:
                 odd += [entry.path] * (not stat.S_ISDIR(state.st_mode))
                 continue
-            if month not in months:
+            if month not in wanted or (not month and stat.S_ISDIR(state.st_mode)):
                 continue
             stem, path = stem_of(entry.name), Path(entry.path)
             other = found[month].get(stem)
@@ -250,7 +281,7 @@ class _Look:
     @cached_property
     def context(self) -> str:
         """Changes with what decides how a header is read."""
-        names = {"geometry", "frame_types", "earliest_date", "exposure_time_ranges", "time_keywords"}
+        names = {"geometry", "frame_types", "earliest_date", "exposure_time_ranges", "header", "amplifiers"}
         facts = self.instrument.model_dump(mode="json", include=names)
         index = self.settings.index
         return digest(
@@ -265,7 +296,8 @@ class _Look:
             seen = (str(file), state.st_size, state.st_mtime_ns, self.context)
             if (known.file, known.size, known.mtime, known.context) == seen:
                 return known
-        blank = replace(_blank(stem, file, state), context=self.context)
+        start = self.instrument.names.parse(stem).start
+        blank = replace(_blank(stem, file, state, start), context=self.context)
         if bad:
             return replace(blank, status=KNOWN_BAD, reason="listed in known_bad")
         if reason := _obstacle(file, state):
@@ -289,15 +321,16 @@ def _obstacle(file: Path, state: os.stat_result) -> str:
     return ""
 
 
-def _blank(stem: str, file: Path, state: os.stat_result) -> SheetRow:
-    start = RawName.parse(stem).start
+def _blank(stem: str, file: Path, state: os.stat_result, named: datetime | None) -> SheetRow:
+    """Return a row of which nothing is known yet; a file without a date is listed under its own time."""
+    start = named or datetime.fromtimestamp(state.st_mtime, UTC)
     empty: dict[str, Any] = dict.fromkeys(COLUMNS, "") | dict.fromkeys(NUMBERS, math.nan) | {"flags": 0}
     values = empty | {
         "exposure": stem,
         "file": str(file),
         "frame_type": "UNKNOWN",
         "date_obs": start.strftime("%Y-%m-%dT%H:%M:%S.000"),
-        "date_source": "name",
+        "date_source": "name" if named else "file",
         "size": state.st_size,
         "mtime": state.st_mtime_ns,
     }
@@ -314,6 +347,14 @@ def _inspect(blank: SheetRow, file: Path, settings: IndexSettings, instrument: I
         return replace(blank, status=UNREADABLE, reason=str(error))
     odd = "; ".join(structure.header.notes)
     row = replace(blank, status=OK, reason=odd, **header_values(structure.header))
+    if structure.header.start is None:
+        row = replace(row, date_source=blank.date_source)
+    if not instrument.has_grid:
+        if structure.quadrants == ():
+            reason = f"{file}: holds no image of {instrument.name}"
+            log.info("%s", reason)
+            return replace(row, status=UNREADABLE, reason=reason)
+        return row
     expected = [
         q.name for q in instrument.quadrants.values() if not settings.detectors or q.ccd in settings.detectors
     ]
