@@ -25,7 +25,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from visql_lib import ledger
+from visql_lib import run_record
 from visql_lib.archives.credentials import Credentials
 from visql_lib.archives.download import download
 from visql_lib.archives.errors import ArchiveError, SourceError, TransientError
@@ -498,10 +498,7 @@ def test_an_address_that_is_none_is_not_shown(url):
 
 def test_no_record_tells_the_network(tmp_path):
     """Another proxy makes nothing stale."""
-    ledger.begin("test")
-    try:
+    with run_record.recording("test") as record:
         settings = watched(settings_from_mapping({"network": {"proxy": "none"}}))
         assert (settings.network.proxy, settings.gaia.nside) == ("none", 32)
-        assert set(ledger.current().settings) == {"gaia"}
-    finally:
-        ledger.begin("")
+        assert set(record.settings) == {"gaia"}

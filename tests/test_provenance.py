@@ -4,8 +4,10 @@ import gzip
 import json
 import re
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from pathlib import Path
+from threading import Barrier
 
 import numbers_of_stages
 import numpy as np
@@ -15,9 +17,11 @@ from click.testing import CliRunner
 from raised import in_all_commands
 from test_workflow import ROOT, Month, verified
 
-from visql_lib import __version__, ledger
+from visql_lib import __version__, run_record
 from visql_lib.cli import cli
 from visql_lib.cli.pictures import save
+from visql_lib.config import Settings
+from visql_lib.config.load import watched
 from visql_lib.frames import load_instrument
 from visql_lib.movies.encode import encode_piece, write_movie
 from visql_lib.pipelines.vis.registry import VERSIONS
@@ -43,9 +47,8 @@ def run(*arguments):
 @pytest.fixture
 def step():
     """A step that runs, so that what is read is noted."""
-    ledger.begin("test")
-    yield
-    ledger.begin("")
+    with run_record.recording("test"):
+        yield
 
 
 def picture(path):
@@ -178,7 +181,7 @@ def test_a_frame_has_the_same_checksums_however_it_is_packed(toy_raw, tmp_path):
 
 def test_the_command_tells_and_refuses(tmp_path, step):
     path = tmp_path / "t.parquet"
-    ledger.used_setting("catalog", load("catalog"))
+    run_record.current().use_setting("catalog", load("catalog"))
     table(path)
     said = run("provenance", path)
     assert re.search(rf"^by +VISQL {__version__}, stage stars 7$", said, re.M)
@@ -217,11 +220,49 @@ def test_the_time_can_be_fixed(tmp_path, monkeypatch, step):
     assert sidecar(tmp_path / "a" / "x.cat").read_bytes() == sidecar(tmp_path / "b" / "x.cat").read_bytes()
 
 
+def test_two_frames_in_one_process_do_not_mix_their_provenance(tmp_path):
+    """In threads of one process, turn by turn: each product tells its own frame's inputs, settings and facts."""
+    turns = Barrier(2, timeout=60)
+
+    def frame(name, section, fact):
+        (tmp_path / f"{name}_raw.parquet").unlink(missing_ok=True)
+        table(tmp_path / f"{name}_raw.parquet")
+        with run_record.recording(name):
+            settings, instrument = watched(Settings()), load_instrument("euclid_vis")
+            turns.wait()
+            read_table(tmp_path / f"{name}_raw.parquet")
+            turns.wait()
+            assert getattr(settings, section)
+            turns.wait()
+            assert getattr(instrument, fact)
+            turns.wait()
+            table(tmp_path / f"{name}.parquet")
+        return read_record(tmp_path / f"{name}.parquet")
+
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(frame, "A", "stars", "score")
+        second = pool.submit(frame, "B", "moments", "detector")
+        records = [first.result(), second.result()]
+    assert [list(record["inputs"]) for record in records] == [["A_raw.parquet"], ["B_raw.parquet"]]
+    assert [list(record["settings"]) for record in records] == [["stars"], ["moments"]]
+    assert [set(record["facts"]) & {"score", "detector"} for record in records] == [{"score"}, {"detector"}]
+
+
+def test_a_run_within_a_run_has_its_own_record():
+    with run_record.recording("outer") as outer:
+        with run_record.recording("inner"):
+            run_record.current().use_setting("stars", load("stars"))
+        assert run_record.current() is outer
+    assert outer.settings == {}
+    run_record.current().use_setting("stars", load("stars"))
+    assert run_record.current().settings == {}  # outside a run nothing is kept
+
+
 def test_instruments_note_what_is_used_of_them(step):
     instrument = load_instrument("euclid_vis")
-    assert "score" not in ledger.current().facts
+    assert "score" not in run_record.current().facts
     assert instrument.score
-    assert {"score"} <= ledger.current().facts.keys() <= set(type(instrument).model_fields)
+    assert {"score"} <= run_record.current().facts.keys() <= set(type(instrument).model_fields)
 
 
 def test_raised_stages_are_noted_in_the_changes():

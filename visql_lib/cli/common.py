@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from visql_lib import ledger
+from visql_lib import run_record
 from visql_lib.errors import VisqlError
 
 if TYPE_CHECKING:
@@ -35,8 +35,8 @@ def step(name: str, help_text: str, example: str) -> Callable[[F], click.Command
     def decorate(function: F) -> click.Command:
         @functools.wraps(function)
         def run(*args: Any, **options: Any) -> Any:
-            ledger.begin(name)
-            return function(*args, **options)
+            with run_record.recording(name):
+                return function(*args, **options)
 
         command = click.command(name, help=help_text, epilog=f"\b\nExample:\n  {example}")
         return command(config_option(verbose_option(run)))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import click
 
-from visql_lib import ledger
+from visql_lib import run_record
 from visql_lib.cli.common import FOLDER, progress, settings_of, step
 from visql_lib.errors import NameFormatError, TableError
 
@@ -233,6 +233,7 @@ class _Known:
         return self._months[month]
 
 
+@run_record.recording("import-legacy")
 def _convert(
     kind: str,
     path: Path,
@@ -249,7 +250,6 @@ def _convert(
     from visql_lib.tables import legacy_read as legacy
     from visql_lib.tables.imported import store_imported
 
-    ledger.begin("import-legacy")
     if kind == STARS:
         columns = report.attempt(legacy.read_stars2, path, instrument)
         schema, ending = STARS_TABLE, "_stars2.parquet"
@@ -275,25 +275,30 @@ def _convert(
     return True
 
 
-def merge_rows(rows: dict[str, ImportedRow], results: Path, report: Report) -> None:
-    """Add the rows to the imported tables of their months."""
+@run_record.recording("import-legacy")
+def _merge_month(month: str, found: list[ImportedRow], results: Path, report: Report) -> None:
+    """Add rows to the imported table of a month."""
     from visql_lib.tables.imported import imported_rows, merge_imported
 
+    known = report.attempt(imported_rows, results, month)
+    if known is None:
+        return
+    useful = [r for r in found if r.medians or r.has_stars or r.has_moments or r.exposure in known]
+    if len(useful) < len(found):
+        report.notes.append(
+            f"skipped: {len(found) - len(useful)} exposures of {month}: only their exposure time is known"
+        )
+    merge = report.attempt(merge_imported, results, month, useful) if useful else None
+    if merge is not None:
+        report.counts[f"month {month}, exposures"].update(
+            {"new": merge.new, "changed": merge.changed, "unchanged": merge.unchanged}
+        )
+
+
+def merge_rows(rows: dict[str, ImportedRow], results: Path, report: Report) -> None:
+    """Add the rows to the imported tables of their months."""
     by_month: dict[str, list[ImportedRow]] = defaultdict(list)
     for row in rows.values():
         by_month[row.month].append(row)
     for month, found in sorted(by_month.items()):
-        ledger.begin("import-legacy")
-        known = report.attempt(imported_rows, results, month)
-        if known is None:
-            continue
-        useful = [r for r in found if r.medians or r.has_stars or r.has_moments or r.exposure in known]
-        if len(useful) < len(found):
-            report.notes.append(
-                f"skipped: {len(found) - len(useful)} exposures of {month}: only their exposure time is known"
-            )
-        merge = report.attempt(merge_imported, results, month, useful) if useful else None
-        if merge is not None:
-            report.counts[f"month {month}, exposures"].update(
-                {"new": merge.new, "changed": merge.changed, "unchanged": merge.unchanged}
-            )
+        _merge_month(month, found, results, report)

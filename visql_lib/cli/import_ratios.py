@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from visql_lib import ledger
+from visql_lib import run_record
 from visql_lib.errors import NameFormatError
 
 if TYPE_CHECKING:
@@ -56,9 +56,6 @@ def import_frats(
 ) -> None:
     """Store the flux ratios of stars as tables of their exposures, with their solutions as metadata."""
     from visql_lib.instruments.euclid_names import RawName
-    from visql_lib.tables.gaia import FRAT
-    from visql_lib.tables.imported import store_imported
-    from visql_lib.tables.legacy_gaia import read_frat
 
     solved = {p.name.removesuffix(_SOLUTION_END): p for p in solutions if p.name.endswith(_SOLUTION_END)}
     for path in paths:
@@ -68,19 +65,36 @@ def import_frats(
         except NameFormatError as error:
             report.notes.append(f"skipped: {path}: {error}")
             continue
-        ledger.begin("import-legacy")
-        columns = report.attempt(read_frat, path)
-        if columns is None:
-            continue
-        meta = {"exposure": exposure, "exptime": _first(columns["TEXP"]), "n_matched": len(columns["EXT"])}
-        if exposure in solved:
-            meta |= report.attempt(_solution, solved[exposure], settings) or {}
-        table = results / "exposures" / month / exposure / f"{exposure}_frat.parquet"
-        outcome = report.attempt(store_imported, table, columns, FRAT, meta)
-        if outcome == "measured":
-            report.notes.append(f"skipped: {path}: VISQL matched this exposure itself")
-        elif outcome is not None:
-            report.counts[_STARS][outcome] += 1
+        _store_ratios(path, exposure, month, solved.get(exposure), results, settings, report)
+
+
+@run_record.recording("import-legacy")
+def _store_ratios(
+    path: Path,
+    exposure: str,
+    month: str,
+    solution: Path | None,
+    results: Path,
+    settings: Settings,
+    report: Report,
+) -> None:
+    """Store the flux ratios of one exposure, with its solution as metadata."""
+    from visql_lib.tables.gaia import FRAT
+    from visql_lib.tables.imported import store_imported
+    from visql_lib.tables.legacy_gaia import read_frat
+
+    columns = report.attempt(read_frat, path)
+    if columns is None:
+        return
+    meta = {"exposure": exposure, "exptime": _first(columns["TEXP"]), "n_matched": len(columns["EXT"])}
+    if solution is not None:
+        meta |= report.attempt(_solution, solution, settings) or {}
+    table = results / "exposures" / month / exposure / f"{exposure}_frat.parquet"
+    outcome = report.attempt(store_imported, table, columns, FRAT, meta)
+    if outcome == "measured":
+        report.notes.append(f"skipped: {path}: VISQL matched this exposure itself")
+    elif outcome is not None:
+        report.counts[_STARS][outcome] += 1
 
 
 def _first(values: NDArray) -> float | None:

@@ -24,7 +24,7 @@ from visql_lib.cli.common import FOLDER, INPUT, output_option, progress, setting
 @click.option("--pictures", type=FOLDER, metavar="FOLDER", help="Also draw a picture for every day.")
 def command(sheet: Path, output: Path, pictures: Path | None, config: Path | None) -> None:
     """Collect the times, write the table, draw."""
-    from visql_lib import ledger
+    from visql_lib import run_record
     from visql_lib.cli.frame_pass import provenance
     from visql_lib.months.performance import month_performance
     from visql_lib.tables import write_table
@@ -38,7 +38,7 @@ def command(sheet: Path, output: Path, pictures: Path | None, config: Path | Non
     write_table(output, found, PERFORMANCE, meta={"month": sheet.stem}, **provenance("performance", [sheet]))
     if pictures is None:
         return
-    ledger.go_on_from(output, checksum_of(output))
+    run_record.current().restart_from(output, checksum_of(output))
     from visql_lib.cli.pictures import save
     from visql_lib.pictures.performance import observing_days, pipeline_performance
 

@@ -74,13 +74,13 @@ def draw(
 
 def save(figure: Figure, path: Path, dpi: float | None, *stages: str, inputs: Sequence[Path] = ()) -> None:
     """Write a figure as PNG, made by some stages; `dpi` None keeps its own resolution, as for zooms."""
-    from visql_lib import __version__, ledger
+    from visql_lib import __version__, run_record
     from visql_lib.atomic import atomic_path
     from visql_lib.pictures.style import render_png
     from visql_lib.pipelines.vis.registry import VERSIONS
     from visql_lib.tables.provenance import signed_png
 
-    content = render_png(figure, dpi, software=f"VISQL {__version__}", made=ledger.now())
+    content = render_png(figure, dpi, software=f"VISQL {__version__}", made=run_record.now())
     signed = signed_png(path, content, {stage: VERSIONS[stage] for stage in stages}, inputs)
     with atomic_path(path) as temporary:
         temporary.write_bytes(signed)

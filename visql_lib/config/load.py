@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from visql_lib import ledger
+from visql_lib import run_record
 from visql_lib.config.settings import Settings
 from visql_lib.config.units import Section, is_secret
 from visql_lib.errors import ConfigError
@@ -44,15 +44,15 @@ def load_settings(path: Path | None = None) -> Settings:
 
 
 def watched(settings: Settings) -> Settings:
-    """Return the same settings, of which every section that is used is noted in the ledger."""
-    return _WatchedSettings.model_construct(**dict(settings))
+    """Return the same settings, which note every section that is used in the record of the current run."""
+    return _RecordedSettings.model_construct(**dict(settings))
 
 
-class _WatchedSettings(Settings):
+class _RecordedSettings(Settings):
     def __getattribute__(self, name: str) -> Any:
         value = super().__getattribute__(name)
         if isinstance(value, Section) and value.recorded:
-            ledger.used_setting(name, value)
+            run_record.current().use_setting(name, value)
         return value
 
 

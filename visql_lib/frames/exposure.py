@@ -15,7 +15,7 @@ import xxhash
 from astropy.io import fits
 from numpy.typing import NDArray
 
-from visql_lib import ledger
+from visql_lib import run_record
 from visql_lib.errors import FrameError
 from visql_lib.flags import QuadrantFlag
 from visql_lib.frames.fits_parts import Part, parts_in
@@ -115,8 +115,8 @@ class Exposure:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            if kind is None and ledger.current().step:
-                ledger.read(self.path, self._told())
+            if kind is None and run_record.current().step:
+                run_record.current().read(self.path, self._told())
         finally:
             self._file.close()
 

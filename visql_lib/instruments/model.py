@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import Field, PrivateAttr, field_validator, model_validator
 
-from visql_lib import ledger
+from visql_lib import run_record
 from visql_lib.config.load import find_data_file, read_yaml, validated
 from visql_lib.errors import ConfigError
 from visql_lib.instruments.amplifiers import Amplifier, LinearWCS, grid_amplifier
@@ -118,7 +118,7 @@ class Instrument(Facts):
             what, who = _OPTIONAL[name]
             raise ConfigError(f"{self._file or self.name}: no {name!r} ({what}): {who}")
         if name in _TOLD or (name in _TOLD_OF_HEADERS and not self.has_grid):
-            ledger.used_fact(name, value)
+            run_record.current().use_fact(name, value)
         return value
 
     def has(self, name: str) -> bool:

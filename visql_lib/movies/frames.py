@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from visql_lib import ledger
+from visql_lib import run_record
 from visql_lib.atomic import atomic_path
 from visql_lib.config.load import digest
 from visql_lib.errors import TableError
@@ -263,7 +263,7 @@ class Pieces:
     def _digest(self, exposure: MovieExposure, series: Mapping[str, NDArray] | None) -> str:
         """Compute a digest of all inputs of a frame."""
         maps = checksum_of(exposure.maps)
-        ledger.read(exposure.maps, maps)
+        run_record.current().read(exposure.maps, maps)
         inputs = hashlib.sha256(maps.encode())
         for values in (series or {}).values():
             inputs.update(np.ascontiguousarray(values).tobytes())

@@ -22,7 +22,7 @@ from typing import Any, Self
 
 from pydantic import Field, model_validator
 
-from visql_lib import ledger
+from visql_lib import run_record
 from visql_lib.config.load import find_data_file, read_yaml, validated
 from visql_lib.config.units import Section
 from visql_lib.errors import ConfigError
@@ -147,7 +147,7 @@ def load_thresholds(name: str, quantities: Quantities) -> Thresholds:
         checked = [_epoch(item, i, str(path), quantities) for i, item in enumerate(epochs, 1)]
         values = {**values, "epochs": checked}
     thresholds = validated(Thresholds, values, str(path))
-    ledger.used_fact("thresholds", thresholds)
+    run_record.current().use_fact("thresholds", thresholds)
     return thresholds
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from visql_lib import ledger
+from visql_lib import run_record
 from visql_lib.errors import LegacyFormatError, NameFormatError, shorten
 from visql_lib.flags import MomentFlag
 from visql_lib.instruments.euclid_names import ArchiveName, RawName
@@ -238,7 +238,7 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
         text = path.read_text(encoding="ascii")
     except UnicodeDecodeError as error:
         raise LegacyFormatError(f"{path}: not a text table (byte {error.start} is not ASCII)") from error
-    ledger.read(path, "")
+    run_record.current().read(path, "")
     lines = text.splitlines()
     if text and not text.endswith("\n"):
         raise LegacyFormatError(f"{path}: line {len(lines)}: no line end; cut short, copy it again")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from visql_lib import ledger
+from visql_lib import run_record
 from visql_lib.atomic import atomic_path
 from visql_lib.errors import TableError
 
@@ -93,7 +93,7 @@ def read_plate(path: Path) -> PlateFile:
     from visql_lib.sky.plate import boresight_of
 
     header = _read_header(path)
-    ledger.read(path, "")
+    run_record.current().read(path, "")
     if not header.get("SOLVED", True):
         return PlateFile(False, *(4 * (math.nan,)), str(header.get("REASON", "not solved")))
     try:

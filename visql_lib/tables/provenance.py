@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from visql_lib import __version__, ledger
+from visql_lib import __version__, run_record
 from visql_lib.config.load import digest
 from visql_lib.errors import TableError
 
@@ -66,7 +66,7 @@ def record(
     product : str, optional
         What it is.
     """
-    seen = ledger.current()
+    seen = run_record.current()
     here = os.path.abspath(path)  # noqa: PTH100 resolve() would follow links
     for name in [name for name, what in seen.inputs.items() if not what]:
         seen.inputs[name] = _present(Path(name))  # once for all products of the step
@@ -84,7 +84,7 @@ def record(
         "facts": {name: fact_digest(value) for name, value in sorted(seen.facts.items())},
         "inputs": dict(sorted((_told(name, folder), what) for name, what in found.items())),
         "checksum": checksum,
-        **ledger.surroundings(),
+        **seen.environment(),
     }
 
 

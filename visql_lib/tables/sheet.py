@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from visql_lib import ledger
+from visql_lib import run_record
 from visql_lib.atomic import atomic_path
 from visql_lib.config.units import UNPRINTABLE
 from visql_lib.errors import ConfigError, TableError
@@ -90,7 +90,7 @@ def read_sheet(path: Path) -> list[SheetRow]:
         raise TableError(f"{path}: cannot be read ({error.strerror}); run `visql index`") from error
     except UnicodeDecodeError as error:
         raise TableError(f"{path}: no text, so no exposure sheet; give the .tsv of `visql index`") from error
-    ledger.read(path, new_hash(text.encode()).hexdigest())
+    run_record.current().read(path, new_hash(text.encode()).hexdigest())
     lines = csv.DictReader(io.StringIO(text), delimiter="\t")
     names = tuple(lines.fieldnames or ())
     if names != _BEFORE and names[: len(COLUMNS)] != COLUMNS:

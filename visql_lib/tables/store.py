@@ -16,7 +16,7 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from visql_lib import __version__, ledger
+from visql_lib import __version__, run_record
 from visql_lib.atomic import atomic_path
 from visql_lib.errors import TableError
 from visql_lib.tables.provenance import (
@@ -93,7 +93,7 @@ def write_table(
     fields = [_field(c, first[c.name]) for c in schema.columns]
     kept = {
         **(meta or {}),
-        "made": ledger.now(),
+        "made": run_record.now(),
         "product": schema.product,
         "visql_version": __version__,
         "stage": stage,
@@ -240,7 +240,7 @@ def read_meta(path: Path) -> dict[str, Any]:
 
 
 def _note(path: Path, texts: Mapping[bytes, bytes] | None) -> None:
-    ledger.read(path, (texts or {}).get(PARQUET_CHECKSUM, b"").decode())
+    run_record.current().read(path, (texts or {}).get(PARQUET_CHECKSUM, b"").decode())
 
 
 def _meta_of(path: Path, schema: pa.Schema) -> dict[str, Any]:
