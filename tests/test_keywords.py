@@ -81,7 +81,7 @@ def test_functions_have_the_defaults_of_the_settings(function, section):
 def test_detection(monkeypatch):
     catch(monkeypatch, catalog, "detect_sources")
     settings = distinct(DEFAULTS.catalog)
-    (image, threshold), keywords = called(catalog._detect, SimpleNamespace(image="pixels"), settings, 7.0)
+    (image, threshold), keywords = called(catalog._detect, "pixels", settings, 7.0)
     assert (image, threshold, keywords["saturation"]) == ("pixels", settings.threshold, 7.0)
     same(keywords, settings, but=["saturation"])
     assert keywords.keys() == type(settings).model_fields.keys() - {"threshold"} | {"saturation"}
@@ -105,7 +105,7 @@ def test_moments(monkeypatch):
     catch(monkeypatch, moments, "measure_moments")
     settings = distinct(DEFAULTS.moments).model_copy(update={"stamp": 29, "border": 10})
     quadrant = SimpleNamespace(
-        name="q", layout=SimpleNamespace(shape=(60, 60)), pixels=np.ones((60, 60), np.uint16)
+        name="q", layout=SimpleNamespace(shape=(60, 60), is_moved=False), pixels=np.ones((60, 60), np.uint16)
     )
     table = {"EXT": np.array(["q"]), "X_IMAGE": np.array([30.0]), "Y_IMAGE": np.array([30.0])}
     _, keywords = called(moments.measure_exposure_moments, [quadrant], table, settings)

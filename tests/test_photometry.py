@@ -28,7 +28,11 @@ from visql_lib.tables.sheet import SheetRow
 VIS = load_instrument("euclid_vis")
 frat_columns = partial(ra.frat_columns, reference_exptime=VIS.photometry.reference_exptime)
 SETTINGS = RatioSettings()
-LIMITS = {"faintest_fit": SETTINGS.faintest_fit, "min_stars": SETTINGS.min_stars}
+LIMITS = {
+    "faintest_fit": SETTINGS.faintest_fit,
+    "min_stars": SETTINGS.min_stars,
+    "reference_exptime": VIS.photometry.reference_exptime,
+}
 CUTS = {"max_sigma": SETTINGS.max_sigma, "curvature": SETTINGS.curvature}
 CELLS = focal_plane_cells(VIS, SETTINGS.hexagons)
 RULE = ag.reference_rule(VIS.quadrants, faintest_fit=19.5, gain=VIS.gain_models["3"], fit_gain={})

@@ -55,9 +55,6 @@ def _month(_context: click.Context, _parameter: click.Parameter, text: str | Non
 @click.option(
     "--again", is_flag=True, help="Include frames that were deleted, or found broken within the last day."
 )
-@click.option("--dry-run", is_flag=True, help="Print what would be downloaded; write nothing.")
-@click.option("--max", "most", type=click.IntRange(1), metavar="N", help="Download N frames at most.")
-@click.option("--again", is_flag=True, help="Also frames that were dropped, or found broken within a day.")
 def command(
     month: str | None,
     since: datetime | None,
@@ -184,7 +181,8 @@ def _folder(settings: Settings) -> Path:
 def _warn_of_clock(listing: Listing) -> None:
     if abs(listing.clock_offset) > _CLOCK:
         word = "ahead of" if listing.clock_offset > 0 else "behind"
-        log.warning("our clock is %.0f h %s the archive's", abs(listing.clock_offset) / 3600, word)
+        hours = abs(listing.clock_offset) / 3600
+        log.warning("the clock of this machine is %.0f h %s that of the archive", hours, word)
 
 
 def _write(settings: Settings, plan: FetchPlan, done: datetime | None) -> None:

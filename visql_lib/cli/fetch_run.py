@@ -153,8 +153,8 @@ class Downloads:
         late = timedelta(seconds=self.settings.index.date_after_name)
         if not -BEFORE_NAME <= header.start - product.start <= late:
             raise FrameError(
-                f"{path}: is of {header.start:%Y-%m-%dT%H:%M:%S} by its header (DATE-OBS), not of "
-                f"{product.start:%Y-%m-%dT%H:%M:%S}, as was requested (index.date_after_name says how long "
+                f"{path}: is of {header.start:%Y-%m-%dT%H:%M:%S} according to its header (DATE-OBS), not of "
+                f"{product.start:%Y-%m-%dT%H:%M:%S} as requested (index.date_after_name says how long "
                 "after the time in its name an exposure may begin)"
             )
 

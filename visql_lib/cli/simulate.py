@@ -65,11 +65,6 @@ def _exposure_options(function: Callable[..., Any]) -> Callable[..., Any]:
 @click.option(
     "--overwrite", is_flag=True, help="Replace existing frames, even those not made by the simulator."
 )
-@click.option("--instrument", help="Instrument; default: the plan's, else the settings'.")
-@click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Processes.")
-@click.option(
-    "--overwrite", is_flag=True, help="Simulate frames again that exist, and replace frames from elsewhere."
-)
 def command(
     plan: Path | None,
     output: Path,

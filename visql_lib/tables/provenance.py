@@ -13,6 +13,7 @@ import os
 import struct
 import zlib
 from collections.abc import Iterable, Mapping
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -76,13 +77,16 @@ def record(
             found[absolute] = checksum_of(other)
     found.pop(here, None)  # what stood there before
     folder = os.path.dirname(here)  # noqa: PTH120
+    told = [(_told(name, folder), what) for name, what in found.items()]
     return {
         "product": product or path.name,
         "visql": __version__,
         "stages": dict(stages),
         "settings": {n: s.model_dump(mode="json") for n, s in sorted(seen.settings.items())},
         "facts": {name: fact_digest(value) for name, value in sorted(seen.facts.items())},
-        "inputs": dict(sorted((_told(name, folder), what) for name, what in found.items())),
+        "inputs": dict(
+            sorted(((_told(name, folder), what) for name, what in found.items()), key=itemgetter(0))
+        ),
         "checksum": checksum,
         **seen.environment(),
     }
