@@ -84,9 +84,7 @@ def record(
         "stages": dict(stages),
         "settings": {n: s.model_dump(mode="json") for n, s in sorted(seen.settings.items())},
         "facts": {name: fact_digest(value) for name, value in sorted(seen.facts.items())},
-        "inputs": dict(
-            sorted(((_told(name, folder), what) for name, what in found.items()), key=itemgetter(0))
-        ),
+        "inputs": dict(sorted(told, key=itemgetter(0))),
         "checksum": checksum,
         **seen.environment(),
     }
