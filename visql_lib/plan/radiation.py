@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from visql_lib.pipelines.vis.frame_stages import RADIATED
-from visql_lib.pipelines.vis.group_stages import MOVIES
+from visql_lib.pipelines.vis.month_stages import MOVIES
 from visql_lib.tables.goes_store import again_path, goes_path, must_ask
 from visql_lib.tables.sheet import GONE, USABLE, SheetRow
 from visql_lib.values import duration

@@ -7,7 +7,8 @@ from typing import Any
 
 from visql_lib.pipelines.vis.commands import command_words
 from visql_lib.pipelines.vis.frame_stages import FRAME_STAGES, SECTIONS
-from visql_lib.pipelines.vis.group_stages import ALL_STAGES, LEGACY_STAGES, MONTH_STAGES, STORE_STAGES
+from visql_lib.pipelines.vis.month_stages import MONTH_STAGES
+from visql_lib.pipelines.vis.other_stages import ALL_STAGES, LEGACY_STAGES, STORE_STAGES
 from visql_lib.products.registry import Product, Registry
 
 

@@ -10,7 +10,7 @@ from snakemake.exceptions import WorkflowError
 from visql_lib.config import settings_from_mapping
 from visql_lib.errors import VisqlError
 from visql_lib.pipelines.vis.frame_stages import CATALOGUED
-from visql_lib.pipelines.vis.group_stages import MOVIES
+from visql_lib.pipelines.vis.month_stages import MOVIES
 from visql_lib.plan import Plan
 from visql_lib.plan.alone import begin_run, clear_dead_lock, end_run
 from visql_lib.plan.requested import prefix_regex, requested_targets

@@ -1,49 +1,23 @@
-"""What is made of months of Euclid VIS, of all months together, and asked of the outside world once."""
+"""What is made of a month of Euclid VIS."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
-from visql_lib.pipelines.vis.paths import GOES_DAY, TILE, E, M, T
+from visql_lib.pipelines.vis.conditions import (
+    has_frames,
+    has_particles,
+    has_ratios,
+)
+from visql_lib.pipelines.vis.paths import E, M, T
 from visql_lib.pipelines.vis.quantities import QUANTITIES
 from visql_lib.products.registry import LOCAL, Per, Product, Stage
-from visql_lib.tables.store_versions import GAIA_TILE_VERSION, GOES_DAY_VERSION
 
 # Beginning of a movie's file name -> kind of the movie.
 MOVIES = {"XCOSMIX": "xcosmix", "PROTONS": "protons"}
-_PICTURES = {"quality_pictures": 1}
 _STATUS = {"status": 1}
-_MOVIES = {"movies": 4}
-_LEGACY = {"legacy": 1}
+QUALITY_PICTURES = {"quality_pictures": 1}
+MOVIE = {"movies": 4}
 # Of the archives of these data, whom to ask, and how patiently, changes no result.
-_MOVIE_SETTINGS = {"goes": ("hours",)}
-
-
-def _frames(plan: Any, month: str) -> bool:
-    return bool(plan.exposures(month))
-
-
-def _particles(plan: Any, month: str) -> bool:
-    return bool(plan.radiation.tables(month))
-
-
-def _ratios(plan: Any, month: str) -> bool:
-    return bool(plan.gaia.month(month))
-
-
-def _newest(plan: Any) -> Sequence[str]:
-    """Return those of the newest two months that are configured."""
-    return [month for month in plan.newest_months if month in plan.months]
-
-
-def _with_ratios(plan: Any) -> Sequence[str]:
-    return [month for month in plan.months if _ratios(plan, month)]
-
-
-def _with_movies(plan: Any) -> Sequence[str]:
-    return [month for month in _newest(plan) if _particles(plan, month)]
-
+MOVIE_SETTINGS = {"goes": ("hours",)}
 
 MONTH_STAGES = (
     Stage(
@@ -77,7 +51,7 @@ MONTH_STAGES = (
                 "R2, e1, e2, trefoil against mission day, coloured by exposure time",
             ),
         ),
-        _PICTURES,
+        QUALITY_PICTURES,
         inputs=(f"{M}/psfmoments_{{month}}.parquet",),
         settings=("pictures",),
         facts=("mission_epoch",),
@@ -165,7 +139,7 @@ MONTH_STAGES = (
         after=(f"{M}/geometry_{{month}}.parquet",),
         settings=("ratios",),
         facts=("gain_models", "geometry", "photometry", "exposure_classes", "class_tolerance"),
-        applies=_ratios,
+        applies=has_ratios,
         part="gaia",
         category="photometry",
         chunk="month",
@@ -188,7 +162,7 @@ MONTH_STAGES = (
         inputs=(f"{M}/ratios_{{month}}.parquet",),
         settings=("pictures", "ratios"),
         facts=("geometry", "exposure_classes", "gain_models"),
-        applies=_ratios,
+        applies=has_ratios,
         part="gaia",
         category="photometry",
         chunk="month",
@@ -201,7 +175,7 @@ MONTH_STAGES = (
         inputs=(f"{M}/ratios_ccd_{{month}}.parquet", "sheet"),
         settings=("pictures", "ratios"),
         facts=("geometry", "exposure_classes", "gain_models"),
-        applies=_ratios,
+        applies=has_ratios,
         part="gaia",
         category="photometry",
         chunk="month",
@@ -219,7 +193,7 @@ MONTH_STAGES = (
         {"month_trend": 1},
         inputs=(f"{T}/trend.parquet",),
         settings=("trend",),
-        applies=_ratios,
+        applies=has_ratios,
         part="gaia",
         category="photometry",
         chunk="timeline",
@@ -242,7 +216,7 @@ MONTH_STAGES = (
         inputs=(f"{E}_quadrants.parquet", "sheet", "thresholds"),
         settings=("calibration", "quality", "pictures"),
         facts=("geometry", "detector", "mission_epoch"),
-        applies=_frames,
+        applies=has_frames,
         part="radiation",
         category="calibration",
         chunk="month",
@@ -262,7 +236,7 @@ MONTH_STAGES = (
         settings=("sun", "goes", "network"),
         facts=("detector",),
         counted={"goes": ("final_after",), "network": ()},
-        applies=_frames,
+        applies=has_frames,
         part="radiation",
         category="radiation",
         chunk="month",
@@ -286,7 +260,7 @@ MONTH_STAGES = (
         inputs=(f"{E}_radiation.parquet", f"{M}/angles_{{month}}.parquet", "sheet", "thresholds"),
         settings=("radiation", "quality", "pictures"),
         facts=("geometry", "detector", "exposure_classes", "class_tolerance"),
-        applies=_particles,
+        applies=has_particles,
         part="radiation",
         category="radiation",
         chunk="month",
@@ -300,13 +274,13 @@ MONTH_STAGES = (
             ),
             Product(f"{M}/PROTONS{{month}}.mp4", "the same with protons"),
         ),
-        _MOVIES,
+        MOVIE,
         inputs=(f"{E}_radmaps.parquet", f"{M}/angles_{{month}}.parquet", "goes", "sheet"),
         after=(f"{M}/radiation_{{month}}.parquet",),
         settings=("movies", "goes"),
         facts=("geometry", "detector"),
-        counted=_MOVIE_SETTINGS,
-        applies=_particles,
+        counted=MOVIE_SETTINGS,
+        applies=has_particles,
         each=True,
         part="movies",
         category="radiation",
@@ -332,203 +306,9 @@ MONTH_STAGES = (
             f"{M}/status.tsv",
         ),
         settings=("pictures",),
-        applies=_frames,
+        applies=has_frames,
         part="performance",
         category="acquisition",
-        chunk="month",
-    ),
-)
-
-ALL_STAGES = (
-    Stage(
-        "last_month",
-        Per.ALL,
-        (
-            Product(
-                f"{T}/IQ_timeline_lastmonth.png",
-                "the last 31 days before the newest exposure of the configured months",
-            ),
-        ),
-        _PICTURES,
-        program="quality-pictures",
-        inputs=(f"{M}/psfmoments_{{month}}.parquet",),
-        settings=("pictures",),
-        facts=("mission_epoch",),
-        groups=_newest,
-        category="quality",
-        log="quality_pictures/lastmonth",
-        chunk="timeline",
-    ),
-    Stage(
-        "trend",
-        Per.ALL,
-        (
-            Product(f"{T}/trend.parquet", "losses, rates, status; steps and forecast in its metadata"),
-            *(
-                Product(
-                    f"{T}/iceplot_{field}{{class}}{end}.png",
-                    "ln(VIS/Gaia) at three colours against date: all, from 2024-03, from 2024-06",
-                )
-                for field in ("", "selfcal_")
-                for end in ("", "2", "3")
-            ),
-            *(
-                Product(
-                    f"{T}/iceplot_{name}_{{class}}.png",
-                    "six diagonal or cross-diagonal CCDs, daily, against the clean epoch",
-                )
-                for name in ("diag", "xdiag")
-            ),
-            Product(f"{T}/loss_{{class}}.png", "flux loss with rates, steps, forecast"),
-            Product(f"{T}/loss_map_{{class}}.png", "loss and rate per CCD"),
-        ),
-        {"trend": 2},
-        inputs=(f"{M}/ratios_{{month}}.parquet",),
-        settings=("pictures", "trend"),
-        facts=("geometry", "exposure_classes"),
-        groups=_with_ratios,
-        part="gaia",
-        category="photometry",
-        chunk="timeline",
-    ),
-    Stage(
-        "last_movie",
-        Per.ALL,
-        (
-            Product(
-                f"{T}/XCOSMIX_LASTMONTH.mp4",
-                "the movie of the last `movies.last_days`",
-            ),
-        ),
-        _MOVIES,
-        program="movie",
-        inputs=(f"{M}/XCOSMIX{{month}}.mp4",),
-        settings=("movies", "goes"),
-        facts=("geometry", "detector"),
-        counted=_MOVIE_SETTINGS,
-        groups=_with_movies,
-        part="movies",
-        category="radiation",
-        log="movies/lastmonth",
-    ),
-)
-
-STORE_STAGES = (
-    Stage(
-        "gaia_tile",
-        Per.STORE,
-        (Product(TILE, "Gaia stars of one tile of the sky (`visql gaia-tile`)"),),
-        {"gaia_tile": GAIA_TILE_VERSION},
-        settings=("gaia", "network", "results"),
-        counted={"gaia": (), "network": (), "results": ()},
-        part="gaia",
-        log="gaia_tile/{tile}",
-        chunk=LOCAL,
-    ),
-    Stage(
-        "gaia_again",
-        Per.STORE,
-        (
-            Product(
-                "gaia/nside{nside}/again/{tile}.txt", "outcome of the last query for a tile that had failed"
-            ),
-        ),
-        {"gaia_tile": GAIA_TILE_VERSION},
-        program="gaia-tile",
-        settings=("gaia", "network", "results"),
-        counted={"gaia": (), "network": (), "results": ()},
-        part="gaia",
-        log="gaia_tile/{tile}",
-        chunk=LOCAL,
-    ),
-    Stage(
-        "goes_day",
-        Per.STORE,
-        (Product(GOES_DAY, "solar X-ray flux of a day (`visql goes-day`; from other files: `visql goes`)"),),
-        {"goes": GOES_DAY_VERSION},
-        settings=("goes", "network", "results"),
-        counted={"goes": (), "network": (), "results": ()},
-        part="radiation",
-        log="goes/{day}",
-        chunk=LOCAL,
-    ),
-    Stage(
-        "goes_again",
-        Per.STORE,
-        (Product("goes/again/goes_{day}.txt", "outcome of the last query for a day that was not final"),),
-        {"goes": GOES_DAY_VERSION},
-        program="goes-day",
-        settings=("goes", "network", "results"),
-        counted={"goes": (), "network": (), "results": ()},
-        part="radiation",
-        log="goes/{day}",
-        chunk=LOCAL,
-    ),
-    Stage(
-        "fetch",
-        Per.STORE,
-        (),
-        {"fetch": 1},
-        settings=("fetch", "network", "raw", "results", "known_bad", "index"),
-        part="fetch",
-        chunk=LOCAL,
-    ),
-    Stage(
-        "site",
-        Per.STORE,
-        (Product("site", "pages, tiles, alerts; see [site](site.md)", folder=True),),
-        {"site": 1},
-        part="site",
-    ),
-    Stage("alerts", Per.STORE, (), {"site": 1}, part="alerts", chunk=LOCAL),
-)
-
-_LEGACY_QUALITY = (
-    (".txt", "the seven medians"),
-    ("_score.txt", "R2, e1, e2, score"),
-    ("_score.csv", "R2, e1, e2, score"),
-    ("_le1_score.txt", "the same, with archive names"),
-    ("_le1_score.csv", "the same, with archive names"),
-)
-LEGACY_STAGES = (
-    Stage(
-        "legacy_month",
-        Per.GROUP,
-        tuple(Product(f"{M}/psfmoments_{{month}}{end}", doc) for end, doc in _LEGACY_QUALITY),
-        _LEGACY,
-        program="legacy",
-        inputs=(f"{M}/psfmoments_{{month}}.parquet",),
-        part="legacy",
-        log="legacy/{group}",
-        chunk="month",
-    ),
-    Stage(
-        "legacy_list",
-        Per.GROUP,
-        (Product(f"{M}/fitslist{{month}}.txt", "list of the frames"),),
-        _LEGACY,
-        program="legacy",
-        inputs=("sheet",),
-        part="legacy",
-        log="legacy/fitslist{group}",
-        chunk="month",
-    ),
-    Stage(
-        "legacy_ratios",
-        Per.GROUP,
-        (
-            Product(
-                f"{M}/vis-over-gaia",
-                "`vis-over-gaia-*.txt`, `visgaiacolour_*.txt`: ratios per exposure, block, day, CCD and"
-                " quadrant",
-                folder=True,
-            ),
-        ),
-        _LEGACY,
-        program="legacy",
-        inputs=(f"{M}/ratios_{{month}}.parquet", f"{M}/ratios_ccd_{{month}}.parquet"),
-        applies=_ratios,
-        part="legacy",
         chunk="month",
     ),
 )
