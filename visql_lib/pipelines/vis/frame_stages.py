@@ -373,7 +373,7 @@ FRAME_STAGES = (
         " --maps {stem}_radmaps.parquet"
         " --quadrants {stem}_quadrants.parquet --pictures {stem} --sheet {sheet} --hours {hours} {goes}",
         settings=("radiation", "pictures"),
-        facts=("geometry", "detector"),
+        facts=("geometry", "detector", "nominal_pixel", "particle_scale"),
         counted={"goes": ()},
         types=RADIATED,
         part="radiation",
