@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from visql_lib.config import settings_from_mapping
+from visql_lib.config import Settings, settings_from_mapping
 from visql_lib.frames import load_instrument
 from visql_lib.live.frame_watcher import FrameWatcher
 from visql_lib.pipelines.vis.sheet_rules import RULES, MonthSheets
 from visql_lib.sheets.index import refresh_sheets
 from visql_lib.sheets.sheet import sheet_path
 from visql_lib.sheets.walker import raw_files
+from visql_lib.steps.fetch import frames_in
 
 MONTH = "202407"
 
@@ -90,6 +91,17 @@ def test_the_watch_and_the_index_find_the_same_files(raw, tmp_path, toy, caplog)
     assert rows[frame(6)].fingerprint == f"{state.st_size}-{state.st_mtime_ns}"
     assert f"1 FITS files are not named like raw frames and are left alone: '{raw}/notes.fits'" in caplog.text
     assert "1 FITS files have none of the endings .fits .fits.gz" in caplog.text
+
+
+def test_no_frame_that_the_index_finds_is_fetched_again(raw):
+    """Endings in upper case were not counted, and their frames fetched a second time."""
+    found = frames_in([raw], Settings().index.suffixes, 4e9)
+    there = {
+        frame(number) for number in (*PLAIN, 7, 10)
+    }  # of a link that leads nowhere: on a disk not mounted
+    assert set(found) == there | {frame(0x13, "202408")}
+    assert not found[frame(7)].broken
+    assert found[frame(2)].broken  # empty, and old
 
 
 def test_a_file_that_vanishes_while_it_is_looked_at_is_in_neither(raw, tmp_path, toy, monkeypatch):

@@ -1,6 +1,6 @@
 """The search for raw frames in the raw folders: names, sizes and times of change; nothing is opened.
 
-The index of the sheets and the watch both use it, so that they find the same files.
+The index of the sheets, the watch and the search for what is to be fetched use it: all find the same files.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def find_entries(
     suffixes, ignored = suffixes_of(settings), IgnoredFiles() if ignored is None else ignored
     wanted = set(groups) if names.tell_start else {""}
     for folder in settings.raw:
-        for entry, state in _walk(Path(folder)):
+        for entry, state in walk(Path(folder)):
             if not entry.name.lower().endswith(suffixes):
                 if is_fits_like(entry.name) and not stat.S_ISDIR(state.st_mode):
                     ignored.other_endings.append(entry.path)
@@ -137,8 +137,8 @@ def raw_files(
     return found
 
 
-def _walk(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[tuple[os.DirEntry[str], os.stat_result]]:
-    """Yield what is below a folder in order of name, a folder after what is in it.
+def walk(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[tuple[os.DirEntry[str], os.stat_result]]:
+    """Walk through a raw folder: yield what is below it in order of name, a folder after what is in it.
 
     What may not be looked into is skipped with a warning. Links are followed, those
     that lead nowhere are yielded as links. A file that vanishes meanwhile is skipped.
@@ -159,7 +159,7 @@ def _walk(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[tuple[os.DirEn
         if state is None:
             continue
         if stat.S_ISDIR(state.st_mode):
-            yield from _walk(Path(entry.path), (*above, real))
+            yield from walk(Path(entry.path), (*above, real))
         yield entry, state
 
 
