@@ -46,6 +46,7 @@ from visql_lib.qc.evaluate import QCResult, evaluate, worst_status
 from visql_lib.qc.limits import LimitFile, Thresholds
 from visql_lib.qc.sentences import sentence
 from visql_lib.qc.table import day_of
+from visql_lib.sheets.sheet import SheetRow, write_sheet
 from visql_lib.site.alerts import Alert, Told, due, stamp, update
 from visql_lib.site.alerts import told as noted
 from visql_lib.site.checks import checks_of
@@ -53,7 +54,6 @@ from visql_lib.site.feed import feed_text
 from visql_lib.site.messages import alerts_text, mail, parse_alerts
 from visql_lib.site.model import Exposure, Month, StatusReason, StepLack
 from visql_lib.site.status_history import history, history_text, parse_history
-from visql_lib.tables.sheet import SheetRow, write_sheet
 
 HASTE = RetryPolicy(attempts=2, first_delay=0.01, timeout=2.0)
 DAYS = timedelta(days=30)

@@ -23,11 +23,12 @@ from visql_lib.frames.look import inspect
 from visql_lib.frames.mosaic import Preview
 from visql_lib.frames.sky_wcs import sky_of
 from visql_lib.frames.statistics import integer_median, level_and_noise
+from visql_lib.pipelines.vis.sheet_rules import RULES
+from visql_lib.sheets.index import refresh_sheets
+from visql_lib.sheets.sheet import read_sheet
 from visql_lib.steps.catalog import measure_frame
 from visql_lib.steps.moments import measure_exposure_moments
 from visql_lib.tables import read_table
-from visql_lib.tables.sheet import read_sheet
-from visql_lib.tables.sheet_look import refresh_sheets
 
 # What each dialect's header says: type, start, exposure time, RA, Dec, and further columns of the sheet.
 SAID = {
@@ -75,7 +76,7 @@ def test_facts_of_every_dialect_reach_the_sheet(dialect, tmp_path):
 def sheet(folder, dialect, months=None):
     values = {"raw": str(folder), "results": str(folder / "out"), "index": {"growing_age": 0}}
     return refresh_sheets(
-        settings_from_mapping(values), load_instrument(camera_file(DIALECTS[dialect][0])), months
+        settings_from_mapping(values), load_instrument(camera_file(DIALECTS[dialect][0])), RULES, months
     )
 
 
@@ -160,7 +161,7 @@ def test_known_frames_are_not_read_again_where_names_tell_no_date(tmp_path):
     instrument = load_instrument(camera_file("maxim"))
     for _ in range(2):
         sheets = refresh_sheets(
-            settings_from_mapping(values), instrument, ["201310"], on_read=lambda: read.append(1)
+            settings_from_mapping(values), instrument, RULES, ["201310"], on_read=lambda: read.append(1)
         )
     assert [row.exposure for row in sheets["201310"]] == ["a"]
     assert len(read) == 1
@@ -546,7 +547,7 @@ def test_real_folders_are_indexed_whatever_their_endings(reference, tmp_path):
     for path in [*(reference / "ccd").glob("msumastro/*.fit"), *(reference / "ccd").glob("ccdproc/*.fit*")]:
         shutil.copy(path, raw / f"{path.stem}.FITS")
     values = {"raw": str(raw), "results": str(tmp_path / "out"), "index": {"growing_age": 0}}
-    sheets = refresh_sheets(settings_from_mapping(values), load_instrument("generic_ccd"), None)
+    sheets = refresh_sheets(settings_from_mapping(values), load_instrument("generic_ccd"), RULES, None)
     rows = [row for rows in sheets.values() for row in rows]
     assert len(rows) == len(list(raw.iterdir())) >= 22
     assert {row.status for row in rows} == {"ok"}

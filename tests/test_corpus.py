@@ -22,9 +22,10 @@ from visql_lib.frames import load_instrument, open_exposure
 from visql_lib.frames.fits_parts import PartError, parts_in
 from visql_lib.frames.look import inspect
 from visql_lib.frames.names import stem_of
+from visql_lib.pipelines.vis.sheet_rules import RULES
+from visql_lib.sheets.index import refresh_sheets
+from visql_lib.sheets.sheet import read_sheet, sheet_path
 from visql_lib.steps.catalog import measure_frame
-from visql_lib.tables.sheet import read_sheet, sheet_path
-from visql_lib.tables.sheet_look import refresh_sheets
 from visql_lib.tables.store import read_table
 
 LONGEST, LARGEST = 60.0, 1e9  # s, bytes resident
@@ -153,7 +154,7 @@ def test_some_of_them_in_the_sheet_and_through_the_catalogue(cases, camera, tmp_
     made = corpus.write(tmp_path / "raw", chosen)
     instrument = load_instrument(str(camera))
     values = {"raw": str(tmp_path / "raw"), "results": str(tmp_path), "index": {"growing_age": 0}}
-    rows = refresh_sheets(settings_from_mapping(values), instrument, ["202407"])["202407"]
+    rows = refresh_sheets(settings_from_mapping(values), instrument, RULES, ["202407"])["202407"]
     assert str(rows) == str(read_sheet(sheet_path(tmp_path, "202407")))  # NaN is not NaN
     assert {row.exposure for row in rows} == set(made)
     for row in rows:

@@ -30,12 +30,13 @@ from visql_lib.months.detector import month_detector
 from visql_lib.pictures.detector import detector_timeline
 from visql_lib.pictures.detector_map import detector_maps, hot_pixel_map
 from visql_lib.pictures.style import render_png
+from visql_lib.pipelines.vis.sheet_rules import RULES
 from visql_lib.qc.limits import Thresholds
+from visql_lib.sheets.index import refresh_sheets
 from visql_lib.simulate import SimulatedExposure, exposures_of
 from visql_lib.steps.catalog import _levels, measure_frame
 from visql_lib.tables import QUADRANTS, read_table, write_table
 from visql_lib.tables.detector import DETECTOR, DETECTOR_FRAMES, HOT_PIXELS
-from visql_lib.tables.sheet_look import refresh_sheets
 
 TOY = str(Path(__file__).parent / "toy_camera.yaml")
 HOT = {"hot_pixels": 60.0, "hot_columns": ["1-1.E:100", "2-2.G:321"], "row_pattern": 0.2}
@@ -79,7 +80,7 @@ def month(toy, tmp_path_factory):
     config.write_text(f"instrument: {TOY}\npreview: {{zoom_size: 100}}\n")
     given = {"raw": [str(folder / "raw")], "results": str(folder / "results"), "instrument": TOY}
     given |= {"index": {"growing_age": 0.0}}
-    refresh_sheets(settings_from_mapping(given), toy, ["202407"])
+    refresh_sheets(settings_from_mapping(given), toy, RULES, ["202407"])
     for frame, options in zip(frames, MONTH, strict=True):
         stem = frame.name.removesuffix(".fits")
         base = folder / "results" / "exposures" / "202407" / stem / stem

@@ -9,12 +9,12 @@ from numpy.testing import assert_allclose, assert_array_equal
 from visql_lib.cli import cli
 from visql_lib.config import AstrometrySettings, RatioSettings
 from visql_lib.flags import RatioFlag, SolutionFlag
+from visql_lib.instruments.euclid_names import start_from_name
 from visql_lib.sky.projection import Boresight, deproject
 from visql_lib.sky.reference import reference_stars, years_since_epoch
 from visql_lib.steps.gaia import match_exposure
 from visql_lib.tables import MOMENTS, read_meta, read_table, write_table
 from visql_lib.tables.gaia import GAIA_STARS, GAIA_TILE
-from visql_lib.tables.imported import start_of
 from visql_lib.tables.legacy_gaia import read_frat
 
 STEM = "C_20240713_032840_W_52167482.VIS.bin_01_01"
@@ -207,7 +207,7 @@ def test_a_wrong_boresight_is_found(vis, pa):
 def test_proper_motions_are_applied_to_the_date():
     _, stars = sky(n=50)
     stars["PMDEC"] = np.full(50, 1000.0)  # mas/yr
-    years = years_since_epoch(start_of(STEM).item())
+    years = years_since_epoch(start_from_name(STEM).item())
     assert_allclose(years, 8.53, atol=0.01)
     still, moved = (
         reference_stars(stars, BORESIGHT, years, **LIMITS, proper_motions=on)[0] for on in (False, True)

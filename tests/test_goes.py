@@ -34,6 +34,7 @@ from visql_lib.flags import SunFlag
 from visql_lib.pictures.goes import goes_picture
 from visql_lib.pictures.style import render_png
 from visql_lib.radiation.goes import exposure_flux, join_series, sample_lengths
+from visql_lib.sheets.sheet import SheetRow, write_sheet
 from visql_lib.simulate.goes import Flare, GoesDay, flux_of_class, fluxes, write_goes_day
 from visql_lib.tables.goes_store import (
     days_around,
@@ -46,7 +47,6 @@ from visql_lib.tables.goes_store import (
     write_day,
 )
 from visql_lib.tables.radiation import GOES_SERIES
-from visql_lib.tables.sheet import SheetRow, write_sheet
 from visql_lib.tables.store import read_meta, read_table
 
 DAY = date(2024, 7, 13)

@@ -125,7 +125,7 @@ def test_astrometry(monkeypatch, tmp_path):
     same(keywords, settings)
 
     catch(monkeypatch, month_astrometry, "fit_geometry")
-    monkeypatch.setattr(month_astrometry, "month_exposures", lambda sheet: [])
+    monkeypatch.setattr(month_astrometry, "science_exposures", lambda sheet: [])
     for geometry, expected in (("shift", "shift"), ("reference", "none")):
         section = settings.model_copy(update={"geometry": geometry})
         whole = DEFAULTS.model_copy(update={"astrometry": section})

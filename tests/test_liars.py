@@ -17,8 +17,8 @@ from PIL import Image
 
 from visql_lib.config.load import load_settings
 from visql_lib.plan import Plan
+from visql_lib.sheets.sheet import read_sheet, sheet_path
 from visql_lib.tables import read_table
-from visql_lib.tables.sheet import read_sheet, sheet_path
 
 ROOT = Path(__file__).parents[1]
 FRAMES, MONTHS = 20, 25  # of a month; months of the whole

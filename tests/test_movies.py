@@ -37,10 +37,10 @@ from visql_lib.pictures.movie_bins import BinImage
 from visql_lib.pictures.movie_goes import FLUXES, series_line
 from visql_lib.pictures.movie_text import Words
 from visql_lib.radiation.maps import map_grids
+from visql_lib.sheets.sheet import SheetRow, write_sheet
 from visql_lib.tables import read_table, write_table
 from visql_lib.tables.provenance import actual_checksum, read_record
 from visql_lib.tables.radiation import ANGLES, GOES_SERIES, RADIATION_MAPS
-from visql_lib.tables.sheet import SheetRow, write_sheet
 
 VIS = load_instrument("euclid_vis")
 WIDTH = 320  # px, small to be quick

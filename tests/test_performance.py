@@ -25,12 +25,12 @@ from visql_lib.errors import TableError
 from visql_lib.months.performance import month_performance
 from visql_lib.pictures.performance import duration, observing_days, pipeline_performance
 from visql_lib.pictures.style import render_png
+from visql_lib.sheets.sheet import SheetRow, write_sheet
 from visql_lib.tables import read_table, write_table
 from visql_lib.tables.performance import PERFORMANCE, made_of_picture, made_of_table, time_of
 from visql_lib.tables.provenance import checksum_of, read_record
 from visql_lib.tables.radiation import RADIATION, RADIATION_MAPS
 from visql_lib.tables.schema import TableSchema
-from visql_lib.tables.sheet import SheetRow, write_sheet
 
 DAY = np.datetime64("2024-07-13")
 START = datetime(2024, 7, 13, 3, 28, 40, tzinfo=UTC)

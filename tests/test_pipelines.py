@@ -12,7 +12,7 @@ from visql_lib.cli import COMMANDS, HEADINGS, cli
 from visql_lib.config import settings_from_mapping
 from visql_lib.config.settings import PIPELINES
 from visql_lib.errors import ConfigError
-from visql_lib.pipelines import claim_results, pipeline_of, registry_of
+from visql_lib.pipelines import claim_results, pipeline_of, registry_of, sheet_rules_of
 
 ROOT = Path(__file__).parents[1]
 
@@ -24,6 +24,7 @@ def settings(results, **values):
 @pytest.mark.parametrize("name", PIPELINES)
 def test_every_pipeline_has_a_registry_and_rules(name):
     assert registry_of(settings("results", pipeline=name)).pipeline == name
+    assert sheet_rules_of(settings("results", pipeline=name)).group_glob
     assert (ROOT / "workflow" / "rules" / name / "main.smk").is_file()
 
 

@@ -33,11 +33,11 @@ from visql_lib.qc import (
 )
 from visql_lib.qc.sentences import called, limits_text, sentence, why_not_judged
 from visql_lib.qc.table import by_frame, columns_of, read_results, results_of
+from visql_lib.sheets.sheet import SheetRow, write_sheet
 from visql_lib.site.model import CATEGORIES
 from visql_lib.tables import PSFMOMENTS, read_meta, write_table
 from visql_lib.tables.all import ALL
 from visql_lib.tables.qc import QC
-from visql_lib.tables.sheet import SheetRow, write_sheet
 
 DAY = date(2024, 7, 13)
 SEVERITY = {"ok": 0, "warn": 1, "error": 2}

@@ -10,13 +10,14 @@ from numpy.testing import assert_allclose
 from visql_lib.cli import cli
 from visql_lib.flags import ExposureFlag, MomentFlag
 from visql_lib.instruments.model import load_instrument
+from visql_lib.pipelines.vis.sheet_rules import RULES
 from visql_lib.psf.score import image_quality_score
 from visql_lib.psf.summary import SUMMARY, summarise_moments
+from visql_lib.sheets.index import refresh_sheets
+from visql_lib.sheets.sheet import SheetRow, write_sheet
 from visql_lib.tables import MOMENTS, read_table, write_table
 from visql_lib.tables import legacy_read as legacy
 from visql_lib.tables.imported import ImportedRow, merge_imported
-from visql_lib.tables.sheet import SheetRow, write_sheet
-from visql_lib.tables.sheet_look import refresh_sheets
 
 VIS = load_instrument("euclid_vis")
 GOOD = {"R2": 1.95, "com1": 0.03, "com2": -0.02, "e1": -0.022, "e2": 0.004, "tr1": -0.23, "tr2": 0.03}
@@ -306,7 +307,7 @@ def imported_month(folder, results, tmp_path):
     done = runner.invoke(cli, ["import-legacy", str(folder), "--results", str(results)])
     assert done.exit_code == 0, done.output
     settings = settings_from_mapping({"raw": [str(tmp_path)], "results": str(results)})
-    refresh_sheets(settings, VIS, ["202407"])
+    refresh_sheets(settings, VIS, RULES, ["202407"])
     out = results / "psfmoments_202407.parquet"
     done = runner.invoke(cli, ["quality", str(results / "exposures" / "202407.tsv"), "-o", str(out)])
     assert done.exit_code == 0, done.output

@@ -41,13 +41,13 @@ from visql_lib.radiation.particles import (
     select_particles,
     sensitive_time,
 )
+from visql_lib.sheets.sheet import SheetRow, write_sheet
 from visql_lib.simulate.plan import exposures_of
 from visql_lib.steps.catalog import measure_frame
 from visql_lib.steps.radiation import RadiationCount
 from visql_lib.tables import CATALOGUE, QUADRANTS, read_meta, read_table, write_table
 from visql_lib.tables.leak import LEAK
 from visql_lib.tables.radiation import ANGLES, MONTH_RADIATION, RADIATION, RADIATION_MAPS
-from visql_lib.tables.sheet import SheetRow, write_sheet
 from visql_lib.tables.store import read_parts
 
 VIS = load_instrument("euclid_vis")

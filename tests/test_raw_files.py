@@ -17,9 +17,10 @@ from visql_lib.errors import FrameError
 from visql_lib.flags import ExposureFlag, QuadrantFlag
 from visql_lib.frames import ExposureHeader, load_instrument, open_exposure
 from visql_lib.frames.look import inspect
+from visql_lib.pipelines.vis.sheet_rules import RULES
 from visql_lib.plan import Plan
-from visql_lib.tables.sheet import read_sheet, sheet_path
-from visql_lib.tables.sheet_look import refresh_sheets
+from visql_lib.sheets.index import refresh_sheets
+from visql_lib.sheets.sheet import read_sheet, sheet_path
 
 NAME = "C_20240720_010000_W_00000001.VIS.bin_01_01.fits"
 NAMED = datetime(2024, 7, 20, 1, tzinfo=UTC)
@@ -146,7 +147,7 @@ def sheet_of(data, camera, tmp_path, name=NAME, **index):
         "results": str(tmp_path / "out"),
         "index": {"growing_age": 0} | index,
     }
-    refresh_sheets(settings_from_mapping(values), camera, ["202407"])
+    refresh_sheets(settings_from_mapping(values), camera, RULES, ["202407"])
     (row,) = read_sheet(sheet_path(tmp_path / "out", "202407"))
     return row
 

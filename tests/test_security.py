@@ -36,11 +36,12 @@ from visql_lib.config import settings_from_mapping
 from visql_lib.errors import ConfigError, NameFormatError
 from visql_lib.instruments.euclid_names import ArchiveName, RawName
 from visql_lib.instruments.model import load_instrument
+from visql_lib.pipelines.vis.sheet_rules import RULES
+from visql_lib.sheets.index import refresh_sheets
+from visql_lib.sheets.sheet import read_sheet, sheet_path
 from visql_lib.site.marks import read_marks
 from visql_lib.steps.fetch import parse_products, target_of
 from visql_lib.tables.legacy_read import read_archive_names
-from visql_lib.tables.sheet import read_sheet, sheet_path
-from visql_lib.tables.sheet_look import refresh_sheets
 
 GOOD = "C_20240712_020000_W_E3830AF0.VIS.bin_01_01"
 EVIL = (
@@ -178,7 +179,7 @@ def test_subfolders_with_impossible_names_are_told_of_in_the_sheet(small, frame_
     shutil.copy(next(frame_folder.glob("*.fits")), folder)
     settings = settings_from_mapping({"raw": str(tmp_path / "raw"), "results": str(tmp_path)})
     for _ in range(2):
-        (row,) = refresh_sheets(settings, small, ["202407"], now=4e9)["202407"]
+        (row,) = refresh_sheets(settings, small, RULES, ["202407"], now=4e9)["202407"]
         assert (row.status, "rename the folder" in row.reason) == ("unreadable", True)
         (row,) = read_sheet(sheet_path(tmp_path, "202407"))
         assert row.status == "unreadable"
@@ -195,7 +196,7 @@ def test_links_out_of_the_raw_folder_are_followed_and_nothing_is_written_there(s
     (raw / "up").symlink_to(tmp_path)
     before = {p: p.stat().st_mtime_ns for p in away.rglob("*")}
     settings = settings_from_mapping({"raw": str(raw), "results": str(tmp_path / "results")})
-    rows = refresh_sheets(settings, small, ["202407"], now=4e9)["202407"]
+    rows = refresh_sheets(settings, small, RULES, ["202407"], now=4e9)["202407"]
     assert {row.status for row in rows} == {"ok"}
     assert {p: p.stat().st_mtime_ns for p in away.rglob("*")} == before
 
@@ -209,7 +210,7 @@ def test_a_frame_on_a_disk_that_is_away_is_gone_if_it_has_products(small, frame_
     settings = settings_from_mapping({"raw": str(raw), "results": str(tmp_path)})
 
     def status():
-        (row,) = refresh_sheets(settings, small, ["202407"], now=4e9)["202407"]
+        (row,) = refresh_sheets(settings, small, RULES, ["202407"], now=4e9)["202407"]
         return row.status
 
     assert status() == "ok"

@@ -9,9 +9,10 @@ from astropy.io import fits
 
 from visql_lib.config import settings_from_mapping
 from visql_lib.errors import ConfigError, TableError
+from visql_lib.pipelines.vis.sheet_rules import RULES
 from visql_lib.plan.alone import begin_run
-from visql_lib.tables.sheet import read_sheet, sheet_path, write_sheet
-from visql_lib.tables.sheet_look import refresh_sheets
+from visql_lib.sheets.index import refresh_sheets
+from visql_lib.sheets.sheet import read_sheet, sheet_path, write_sheet
 
 FAR = 4e9  # seconds since 1970: every file is old
 
@@ -32,7 +33,7 @@ class Look:
         def count():
             self.read += 1
 
-        return refresh_sheets(self.settings, self.toy, ["202407"], now=now, on_read=count)["202407"]
+        return refresh_sheets(self.settings, self.toy, RULES, ["202407"], now=now, on_read=count)["202407"]
 
 
 @pytest.fixture

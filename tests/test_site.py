@@ -28,6 +28,7 @@ from visql_lib.pipelines.vis.registry import REGISTRY
 from visql_lib.products.expected import GroupJob
 from visql_lib.products.registry import Stage
 from visql_lib.qc.table import qc_path
+from visql_lib.sheets.sheet import SheetRow, write_sheet
 from visql_lib.site.build import build
 from visql_lib.site.bundle import bundle, chosen
 from visql_lib.site.data import fields_of, month_data
@@ -42,7 +43,6 @@ from visql_lib.tables.detector import DETECTOR_FRAMES
 from visql_lib.tables.products import PSFMOMENTS, STARS
 from visql_lib.tables.radiation import MONTH_RADIATION
 from visql_lib.tables.schema import TableSchema
-from visql_lib.tables.sheet import SheetRow, write_sheet
 from visql_lib.tables.store import write_table
 
 NOW = datetime(2024, 7, 14, 6, tzinfo=UTC)

@@ -11,8 +11,9 @@ from astropy.io import fits
 
 from visql_lib.config import settings_from_mapping
 from visql_lib.frames import open_exposure
-from visql_lib.tables.sheet import read_sheet, sheet_path
-from visql_lib.tables.sheet_look import refresh_sheets
+from visql_lib.pipelines.vis.sheet_rules import RULES
+from visql_lib.sheets.index import refresh_sheets
+from visql_lib.sheets.sheet import read_sheet, sheet_path
 
 FAR = 4e9  # seconds since 1970: every file is old
 
@@ -29,7 +30,7 @@ def look(tmp_path, toy):
 
     def refresh(*folders, now=FAR):
         values = {"raw": [str(folder) for folder in folders], "results": str(tmp_path / "results")}
-        return refresh_sheets(settings_from_mapping(values), toy, ["202407"], now=now)["202407"]
+        return refresh_sheets(settings_from_mapping(values), toy, RULES, ["202407"], now=now)["202407"]
 
     return refresh
 

@@ -13,8 +13,8 @@ from visql_lib.cli.common import INPUT, OUTPUT, output_option, progress, setting
 
 if TYPE_CHECKING:
     from visql_lib.config import Settings
+    from visql_lib.sheets.sheet import SheetRow
     from visql_lib.sky.ephemeris import Ephemeris
-    from visql_lib.tables.sheet import SheetRow
 
 log = logging.getLogger(__name__)
 
@@ -44,11 +44,11 @@ def command(
     from visql_lib.cli.frame_pass import provenance
     from visql_lib.instruments.model import load_instrument
     from visql_lib.months.angles import month_angles
+    from visql_lib.sheets.sheet import read_sheet
     from visql_lib.tables import write_table
     from visql_lib.tables.angles_text import write_angles_text
     from visql_lib.tables.goes_store import read_series
     from visql_lib.tables.radiation import ANGLES
-    from visql_lib.tables.sheet import read_sheet
 
     settings = settings_of(config)
     instrument = load_instrument(settings.instrument)
@@ -96,7 +96,7 @@ def _ask_horizons(settings: Settings, rows: Sequence[SheetRow]) -> Ephemeris | N
     import numpy as np
 
     from visql_lib.archives.horizons import spacecraft_positions
-    from visql_lib.months.quality import start_of_row
+    from visql_lib.sheets.exposures import start_of_row
     from visql_lib.sky.ephemeris import Ephemeris
 
     needed = [row for row in rows if not np.isfinite([row.saa, row.alpha]).all()]

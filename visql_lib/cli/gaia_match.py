@@ -143,8 +143,8 @@ def _reference(
     if sheet is None or projected is None:
         raise click.UsageError("--sheet and --project must be used together")
     from visql_lib.cli.gaia_project import project
+    from visql_lib.sheets.sheet import row_of
     from visql_lib.sky.projection import Boresight
-    from visql_lib.tables.sheet import row_of
 
     row = row_of(sheet, exposure)
     if not (math.isfinite(row.ra) and math.isfinite(row.dec)):

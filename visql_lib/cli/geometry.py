@@ -33,14 +33,14 @@ def command(sheet: Path, output: Path, astrometry: Path | None, config: Path | N
     from visql_lib.cli.frame_pass import provenance
     from visql_lib.instruments.model import load_instrument
     from visql_lib.months.astrometry import month_astrometry
-    from visql_lib.months.quality import month_exposures
     from visql_lib.pipelines.vis.registry import VERSIONS
+    from visql_lib.sheets.exposures import science_exposures
     from visql_lib.tables import write_table
     from visql_lib.tables.gaia import ASTROMETRY, GEOMETRY
 
     settings = settings_of(config)
     instrument = load_instrument(settings.instrument)
-    with progress(sheet.stem, len(month_exposures(sheet))) as advance:
+    with progress(sheet.stem, len(science_exposures(sheet))) as advance:
         found = month_astrometry(sheet, settings, instrument, advance)
     origin = provenance("geometry", [sheet], settings.astrometry, instrument.sky_distortion)
     meta = {"month": sheet.stem, "instrument": instrument.name}

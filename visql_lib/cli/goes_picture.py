@@ -14,7 +14,7 @@ from visql_lib.errors import TableError
 
 if TYPE_CHECKING:
     from visql_lib.config import Settings
-    from visql_lib.tables.sheet import SheetRow
+    from visql_lib.sheets.sheet import SheetRow
 
 
 @step(
@@ -48,8 +48,8 @@ def draw_goes(
     from visql_lib.instruments.model import load_instrument
     from visql_lib.pictures.goes import goes_picture
     from visql_lib.radiation.goes import exposure_flux
+    from visql_lib.sheets.sheet import row_of
     from visql_lib.tables.goes_store import read_series
-    from visql_lib.tables.sheet import row_of
 
     readout = load_instrument(settings.instrument).detector.readout_time
     row = row_of(sheet, exposure)

@@ -32,10 +32,10 @@ def command(raw: tuple[Path, ...], results: Path | None, months: str | None, con
     from visql_lib.cli.common import progress_count
     from visql_lib.config import settings_from_mapping
     from visql_lib.frames import load_instrument
-    from visql_lib.pipelines import check_results, claim_results
+    from visql_lib.pipelines import check_results, claim_results, sheet_rules_of
     from visql_lib.plan import month_list
-    from visql_lib.tables.sheet import sheet_path
-    from visql_lib.tables.sheet_look import refresh_sheets
+    from visql_lib.sheets.index import refresh_sheets
+    from visql_lib.sheets.sheet import sheet_path
 
     given = {"raw": [str(r) for r in raw], "results": results and str(results), "months": months}
     settings = settings_from_mapping(settings_of(config).model_dump() | {k: v for k, v in given.items() if v})
@@ -44,7 +44,7 @@ def command(raw: tuple[Path, ...], results: Path | None, months: str | None, con
         instrument = load_instrument(settings.instrument)
         undated = not instrument.names.tell_start and settings.months == ("auto",)
         wanted = None if undated else month_list(settings.months)
-        sheets = refresh_sheets(settings, instrument, wanted, on_read=advance)
+        sheets = refresh_sheets(settings, instrument, sheet_rules_of(settings), wanted, on_read=advance)
     claim_results(settings)
     if not sheets:
         click.echo(f"{', '.join(settings.raw)}: no exposures")

@@ -37,8 +37,8 @@ def command(tables: tuple[Path, ...], output: Path, config: Path | None) -> None
     settings = settings_of(config)
     for path in tables:
         if path.suffix == ".tsv":
+            from visql_lib.sheets.sheet import read_sheet
             from visql_lib.tables.fits_list import write_fits_list
-            from visql_lib.tables.sheet import read_sheet
 
             text = output / f"fitslist{path.stem}.txt"
             write_fits_list(text, read_sheet(path))

@@ -27,10 +27,10 @@ def command(sheet: Path, output: Path, pictures: Path | None, config: Path | Non
     from visql_lib import run_record
     from visql_lib.cli.frame_pass import provenance
     from visql_lib.months.performance import month_performance
+    from visql_lib.sheets.sheet import read_sheet
     from visql_lib.tables import write_table
     from visql_lib.tables.performance import PERFORMANCE
     from visql_lib.tables.provenance import checksum_of
-    from visql_lib.tables.sheet import read_sheet
 
     settings = settings_of(config)
     with progress(sheet.stem, len(read_sheet(sheet))) as advance:

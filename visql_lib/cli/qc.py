@@ -33,9 +33,9 @@ def command(sheet: Path, tables: Path | None, output: Path, config: Path | None)
     from visql_lib.pipelines.vis.registry import VERSIONS
     from visql_lib.qc.limits import LimitFile
     from visql_lib.qc.table import columns_of
+    from visql_lib.sheets.sheet import read_sheet
     from visql_lib.tables import write_table
     from visql_lib.tables.qc import QC
-    from visql_lib.tables.sheet import read_sheet
 
     settings = settings_of(config)
     limits = LimitFile.load(settings.quality.thresholds, QUANTITIES)

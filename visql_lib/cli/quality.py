@@ -26,10 +26,11 @@ def command(sheet: Path, output: Path, config: Path | None) -> None:
     """Read the moments, summarise and check them, write the table."""
     from visql_lib.config.load import digest
     from visql_lib.instruments.model import load_instrument
-    from visql_lib.months.quality import month_exposures, month_quality
+    from visql_lib.months.quality import month_quality
     from visql_lib.pipelines.vis.quantities import QUANTITIES
     from visql_lib.pipelines.vis.registry import VERSIONS
     from visql_lib.qc.limits import load_thresholds
+    from visql_lib.sheets.exposures import science_exposures
     from visql_lib.tables import PSFMOMENTS, write_table
     from visql_lib.tables.imported import imported_path
 
@@ -37,7 +38,7 @@ def command(sheet: Path, output: Path, config: Path | None) -> None:
     instrument = load_instrument(settings.instrument)
     thresholds = load_thresholds(settings.quality.thresholds, QUANTITIES)
     month = sheet.stem
-    with progress(month, len(month_exposures(sheet))) as advance:
+    with progress(month, len(science_exposures(sheet))) as advance:
         columns = month_quality(sheet, settings, instrument, thresholds, advance)
     inputs = (sheet, imported_path(sheet.resolve().parent.parent, month))
     write_table(

@@ -32,15 +32,15 @@ def command(sheets: tuple[Path, ...], output: Path, by_ccd: Path | None, config:
     """Read the flux ratios, bin them, write the table."""
     from visql_lib.cli.frame_pass import provenance
     from visql_lib.instruments.model import load_instrument
-    from visql_lib.months.quality import month_exposures
     from visql_lib.months.ratios import month_ratios
+    from visql_lib.sheets.exposures import science_exposures
     from visql_lib.tables import write_table
     from visql_lib.tables.gaia import RATIOS
 
     settings = settings_of(config)
     instrument = load_instrument(settings.instrument)
     months = ",".join(sheet.stem for sheet in sheets)
-    with progress(months, sum(len(month_exposures(sheet)) for sheet in sheets)) as advance:
+    with progress(months, sum(len(science_exposures(sheet)) for sheet in sheets)) as advance:
         found = month_ratios(sheets, settings, instrument, advance)
     facts = (instrument.gain_models, instrument.geometry, instrument.exposure_classes)
     origin = provenance("ratios", list(sheets), settings.ratios, *facts)

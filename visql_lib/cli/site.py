@@ -39,13 +39,13 @@ def command(
     from visql_lib.config.units import names_in
     from visql_lib.errors import ConfigError
     from visql_lib.plan.core import month_list
+    from visql_lib.sheets.sheet import sheet_path
     from visql_lib.site.build import build
     from visql_lib.site.bundle import bundle as write_bundle
     from visql_lib.site.bundle import chosen
     from visql_lib.site.links import Links
     from visql_lib.site.neighbours import months_beside
     from visql_lib.site.state import months_to_build
-    from visql_lib.tables.sheet import sheet_path
 
     if names and bundle is None:
         raise click.UsageError("--exposure goes with --bundle")

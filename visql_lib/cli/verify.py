@@ -48,7 +48,7 @@ def command(month: str, deep: bool, as_json: bool, config: Path | None) -> int:
     from visql_lib.errors import ConfigError
     from visql_lib.plan import Plan
     from visql_lib.plan.verify import Verification
-    from visql_lib.tables.sheet import sheet_path
+    from visql_lib.sheets.sheet import sheet_path
 
     if len(month) != 6 or not month.isdecimal():
         raise click.BadParameter(f"{month!r} is not a month: write YYYYMM", param_hint="MONTH")

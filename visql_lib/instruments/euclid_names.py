@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Self
 
+import numpy as np
+
 from visql_lib.errors import NameFormatError
 from visql_lib.instruments.names import stem_of
 
@@ -70,6 +72,14 @@ class RawName:
     def month(self) -> str:
         """Month of the start, YYYYMM."""
         return f"{self.start:%Y%m}"
+
+
+def start_from_name(exposure: str) -> np.datetime64:
+    """Return the start of an exposure [UTC, whole seconds] from its name, NaT if that holds none."""
+    try:
+        return np.datetime64(RawName.parse(exposure).start.replace(tzinfo=None), "us")
+    except NameFormatError:
+        return np.datetime64("NaT", "us")
 
 
 @dataclass(frozen=True, order=True)

@@ -12,10 +12,11 @@ from visql_lib.config import Settings
 from visql_lib.config.load import digest
 from visql_lib.errors import ConfigError
 from visql_lib.instruments.model import load_instrument
-from visql_lib.live.raw import raw_files
+from visql_lib.pipelines import sheet_rules_of
 from visql_lib.plan import month_list
-from visql_lib.tables.sheet import GROWING, SheetRow, read_sheet, sheet_path
-from visql_lib.tables.sheet_look import refresh_sheets
+from visql_lib.sheets.index import refresh_sheets
+from visql_lib.sheets.sheet import GROWING, SheetRow, read_sheet, sheet_path
+from visql_lib.sheets.walker import raw_files
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +77,8 @@ class FrameWatcher:
             If a sheet cannot be read.
         """
         months = tuple(month_list(settings.months, self._today()))
-        found = raw_files(settings, months)
+        instrument, rules = load_instrument(settings.instrument), sheet_rules_of(settings)
+        found = raw_files(settings, instrument.names, rules, months)
         files = {
             folder: {path: (stat.st_size, stat.st_mtime_ns) for path, stat in frames.items()}
             for folder, frames in found.items()
@@ -91,7 +93,7 @@ class FrameWatcher:
                 return last
             log.info("the settings changed")
         before = last or _snapshot_before(settings, months)
-        sheets = refresh_sheets(settings, load_instrument(settings.instrument), months, on_read=on_read)
+        sheets = refresh_sheets(settings, instrument, rules, months, on_read=on_read)
         rows = [row for sheet in sheets.values() for row in sheet]
         snapshot = Snapshot.from_rows(settings, months, rows)
         self.new, self.growing = snapshot.count_new(before), any(row.status == GROWING for row in rows)

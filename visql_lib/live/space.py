@@ -18,11 +18,12 @@ from visql_lib.frames.names import stem_of
 from visql_lib.instruments.model import load_instrument
 from visql_lib.instruments.names import NamePattern
 from visql_lib.live.errors import FrameMoveError
-from visql_lib.live.raw import raw_files
+from visql_lib.pipelines import sheet_rules_of
 from visql_lib.plan import Plan
 from visql_lib.products.expected import Expected
 from visql_lib.products.status import exposure_states
-from visql_lib.tables.sheet import OK, SheetRow, sheet_path
+from visql_lib.sheets.sheet import OK, SheetRow, sheet_path
+from visql_lib.sheets.walker import raw_files
 from visql_lib.tables.store import read_table
 
 log = logging.getLogger(__name__)
@@ -76,7 +77,7 @@ def frames_to_move(settings: Settings, month: str, target: Path, now: float | No
 
 def _frames(settings: Settings, month: str, now: float) -> Iterator[RawFile]:
     names = load_instrument(settings.instrument).names
-    for files in raw_files(settings, [month]).values():
+    for files in raw_files(settings, names, sheet_rules_of(settings), [month]).values():
         for path, stat in files.items():
             obstacle = _too_young(path, names, stat.st_mtime, settings.fetch.raw_age, now)
             if path.is_symlink():

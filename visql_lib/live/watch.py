@@ -36,7 +36,7 @@ from visql_lib.live.heartbeat import (
 from visql_lib.live.lock import InstanceLock, Owner
 from visql_lib.pipelines import registry_of
 from visql_lib.products.status import UNFINISHED, exposure_states, failure_summary
-from visql_lib.tables.sheet import sheet_path
+from visql_lib.sheets.sheet import sheet_path
 
 log = logging.getLogger(__name__)
 

@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from visql_lib.errors import TableError
 from visql_lib.flags import SunFlag
 from visql_lib.instruments.model import Instrument
-from visql_lib.months.quality import start_of_row
 from visql_lib.radiation.goes import exposure_flux
+from visql_lib.sheets.exposures import start_of_row
+from visql_lib.sheets.sheet import USABLE, WITHOUT_RAW, SheetRow
 from visql_lib.sky.ephemeris import Ephemeris
 from visql_lib.sky.sun import solar_angles, sun_direction
 from visql_lib.tables.plate import read_plate
 from visql_lib.tables.radiation import ANGLES
-from visql_lib.tables.sheet import USABLE, WITHOUT_RAW, SheetRow
 
 log = logging.getLogger(__name__)
 

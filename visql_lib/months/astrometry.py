@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 
 from visql_lib.config import Settings
 from visql_lib.instruments.model import Instrument
-from visql_lib.months.quality import month_exposures, start_of_row
 from visql_lib.months.ratios import exposure_facts, number
+from visql_lib.sheets.exposures import science_exposures, start_of_row
+from visql_lib.sheets.sheet import SheetRow
 from visql_lib.sky.fit import CLIP, Pairs
 from visql_lib.sky.geometry import FocalPlaneGeometry
 from visql_lib.sky.geometry_fit import GeometryFit, fit_geometry
 from visql_lib.sky.projection import Boresight
 from visql_lib.tables.gaia import ASTROMETRY
-from visql_lib.tables.sheet import SheetRow
 from visql_lib.tables.store import read_table
 
 _NAN = float("nan")
@@ -84,7 +84,7 @@ def month_astrometry(
     """
     folder = sheet.parent / sheet.stem
     rows, pairs, numbers = [], [], []
-    for row in month_exposures(sheet):
+    for row in science_exposures(sheet):
         facts = exposure_facts(row, folder)
         rows.append(_row(row, facts, instrument))
         found = _pairs(row, facts, folder)

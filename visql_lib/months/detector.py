@@ -16,14 +16,14 @@ from visql_lib.flags import QuadrantFlag
 from visql_lib.frames.calibration import BIAS, CALIBRATION, CHARGE, DARK, FLAT
 from visql_lib.frames.repeats import Repeated, deviations, nan_median, repeated, repeated_columns, summary
 from visql_lib.instruments.model import Instrument
-from visql_lib.months.quality import start_of_row
 from visql_lib.pipelines.vis.quantities import QUANTITIES
 from visql_lib.qc.evaluate import evaluate
 from visql_lib.qc.limits import Thresholds
 from visql_lib.qc.table import day_of
+from visql_lib.sheets.exposures import start_of_row
+from visql_lib.sheets.sheet import USABLE, WITHOUT_RAW, SheetRow, read_sheet
 from visql_lib.tables.detector import DETECTOR, DETECTOR_FRAMES, HOT_PIXELS, MEDIANS
 from visql_lib.tables.products import CALIBRATION_COLUMNS, QUADRANTS
-from visql_lib.tables.sheet import USABLE, WITHOUT_RAW, SheetRow, read_sheet
 from visql_lib.tables.store import Table, read_table
 
 ENDING = "_quadrants.parquet"

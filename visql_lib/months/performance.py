@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visql_lib.errors import TableError
-from visql_lib.months.quality import start_of_row
+from visql_lib.sheets.exposures import start_of_row
+from visql_lib.sheets.sheet import USABLE, WITHOUT_RAW, read_sheet
 from visql_lib.tables.performance import PERFORMANCE, RAW, Made, made_of_picture, made_of_table
-from visql_lib.tables.sheet import USABLE, WITHOUT_RAW, read_sheet
 
 log = logging.getLogger(__name__)
 

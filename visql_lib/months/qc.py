@@ -18,8 +18,8 @@ from visql_lib.pipelines.vis.quantities import QUANTITIES, colour_part
 from visql_lib.qc.evaluate import NO_VALUE, NOT_JUDGED, OK, QCResult, check
 from visql_lib.qc.limits import Limits, Thresholds
 from visql_lib.qc.table import qc_path, read_results, results_of
+from visql_lib.sheets.sheet import SheetRow
 from visql_lib.tables.provenance import checksum_of, read_record
-from visql_lib.tables.sheet import SheetRow
 from visql_lib.tables.store import read_table
 
 log = logging.getLogger(__name__)

@@ -20,22 +20,17 @@ from visql_lib.psf.summary import SUMMARY, summarise_moments
 from visql_lib.qc.evaluate import BELOW, ERROR, evaluate
 from visql_lib.qc.limits import Thresholds
 from visql_lib.qc.table import day_of
+from visql_lib.sheets.exposures import science_exposures, start_of_row
+from visql_lib.sheets.sheet import SheetRow
 from visql_lib.tables import PSFMOMENTS, Table, read_table
-from visql_lib.tables.imported import read_imported, start_of
+from visql_lib.tables.imported import read_imported
 from visql_lib.tables.legacy_read import read_archive_names
-from visql_lib.tables.sheet import USABLE, WITHOUT_RAW, SheetRow, read_sheet
 
 # What is judged, in the order of the column REASON.
 _ORDER = ("SCORE", "N_STARS", "R2", "com1", "com2", "e1", "e2", "tr1", "tr2")
 _JUDGED = QUANTITIES.of_table("psfmoments", _ORDER)
 
 MEASURED, IMPORTED_MOMENTS, IMPORTED_MEDIANS = "measured", "imported moments", "imported medians"
-
-
-def month_exposures(sheet: Path) -> list[SheetRow]:
-    """Return the SCIENCE exposures of a sheet (an unreadable frame is of unknown type)."""
-    rows = read_sheet(sheet)
-    return [r for r in rows if r.frame_type == "SCIENCE" and r.status in (*USABLE, *WITHOUT_RAW)]
 
 
 def month_quality(
@@ -77,7 +72,7 @@ def month_quality(
     imported = _by_exposure(read_imported(results, month))
     names = archive_names(settings, sheet)
     rows = []
-    for row in month_exposures(sheet):
+    for row in science_exposures(sheet):
         known = imported.get(row.exposure, {})
         name = known.get("ARCHIVE_NAME") or names.get(row.exposure, "")
         rows.append(quality_row(row, sheet.parent / month, known) | {"ARCHIVE_NAME": name})
@@ -182,11 +177,6 @@ def _status(row: dict[str, Any], thresholds: Thresholds) -> tuple[str, str]:
     if stars is not None and stars.side == BELOW:
         row["FLAGS"] |= int(ExposureFlag.FEW_STARS)
     return found.status, found.reason
-
-
-def start_of_row(row: SheetRow) -> np.datetime64:
-    """Return the start of an exposure, UTC; NaT if neither the sheet nor the name tells."""
-    return np.datetime64(row.date_obs, "us") if row.date_obs else start_of(row.exposure)
 
 
 def _by_exposure(table: Table | None) -> dict[str, dict[str, Any]]:

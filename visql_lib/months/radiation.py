@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 from visql_lib.errors import TableError
 from visql_lib.flags import RadiationFlag
 from visql_lib.instruments.model import Instrument
-from visql_lib.months.quality import start_of_row
 from visql_lib.pipelines.vis.quantities import QUANTITIES
 from visql_lib.qc.evaluate import ABOVE, OK, WARN, evaluate
 from visql_lib.qc.limits import Thresholds
 from visql_lib.qc.table import day_of
 from visql_lib.radiation.particles import KINDS
+from visql_lib.sheets.exposures import start_of_row
+from visql_lib.sheets.sheet import IMPORTED, USABLE, WITHOUT_RAW, SheetRow, read_sheet
 from visql_lib.tables.radiation import MONTH_RADIATION
-from visql_lib.tables.sheet import IMPORTED, USABLE, WITHOUT_RAW, SheetRow, read_sheet
 from visql_lib.tables.store import read_meta
 
 FRAME_TYPES = ("SCIENCE", "DARK")

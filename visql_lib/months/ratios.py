@@ -15,13 +15,13 @@ from visql_lib.config import RatioSettings, Settings
 from visql_lib.errors import TableError
 from visql_lib.flags import SolutionFlag
 from visql_lib.instruments.model import Instrument
-from visql_lib.months.quality import month_exposures, start_of_row
 from visql_lib.photometry.aggregate import Stars, aggregate, gather_stars, reference_rule, sheet_rule
 from visql_lib.photometry.cells import FocalPlaneCells
 from visql_lib.photometry.ratios import gain_factors, gain_table
+from visql_lib.sheets.exposures import science_exposures, start_of_row
+from visql_lib.sheets.sheet import SheetRow
 from visql_lib.tables.gaia import FRAT, RATIOS
 from visql_lib.tables.imported import imported_ratios
-from visql_lib.tables.sheet import SheetRow
 from visql_lib.tables.store import read_meta, read_table
 
 log = logging.getLogger(__name__)
@@ -96,7 +96,7 @@ def month_ratios(
     found = [
         (row, exposure_facts(row, sheet.parent / sheet.stem))
         for sheet in sheets
-        for row in month_exposures(sheet)
+        for row in science_exposures(sheet)
     ]
     used = [(row, facts) for row, facts in found if "PATH" in facts]
     exposures = _exposures(used, instrument)
@@ -230,7 +230,7 @@ def stars_by_class(
     folder = sheet.parent / sheet.stem
     names = ("EXT", "BpRp", "VFLUX", "GFLUX", "FLAGS")
     accepted: dict[str, list[Path]] = {cls: [] for cls in instrument.exposure_classes}
-    for row in month_exposures(sheet):
+    for row in science_exposures(sheet):
         facts = exposure_facts(row, folder)
         meta = facts.get("META", {})
         cls = instrument.exposure_class(float(meta.get("exptime") or row.exptime))

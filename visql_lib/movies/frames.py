@@ -21,15 +21,16 @@ from numpy.typing import NDArray
 
 from visql_lib import run_record
 from visql_lib.atomic import atomic_path
+from visql_lib.checksum import new_hash
 from visql_lib.config.load import digest
 from visql_lib.errors import TableError
 from visql_lib.instruments.facts import ParticleScale
-from visql_lib.months.quality import start_of_row
 from visql_lib.movies.encode import encode_piece
 from visql_lib.pictures.movie import HOURS, FrameFacts, MovieCanvas, even_size
 from visql_lib.pipelines.vis.registry import VERSIONS
-from visql_lib.tables.provenance import checksum_of, new_hash
-from visql_lib.tables.sheet import USABLE, WITHOUT_RAW, SheetRow, read_sheet
+from visql_lib.sheets.exposures import start_of_row
+from visql_lib.sheets.sheet import USABLE, WITHOUT_RAW, SheetRow, read_sheet
+from visql_lib.tables.provenance import checksum_of
 from visql_lib.tables.store import read_table
 
 log = logging.getLogger(__name__)

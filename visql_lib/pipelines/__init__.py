@@ -13,6 +13,7 @@ from visql_lib.errors import ConfigError
 
 if TYPE_CHECKING:
     from visql_lib.products.registry import Registry
+    from visql_lib.sheets.rules import SheetRules
 
 _MARK = ".pipeline"  # in the folder of results: whose products they are
 
@@ -35,6 +36,12 @@ def registry_of(settings: Settings) -> Registry:
     """Return what the pipeline of some settings makes."""
     registry: Registry = import_module(f"visql_lib.pipelines.{settings.pipeline}.registry").REGISTRY
     return registry
+
+
+def sheet_rules_of(settings: Settings) -> SheetRules:
+    """Return what the pipeline of some settings adds to its sheets."""
+    rules: SheetRules = import_module(f"visql_lib.pipelines.{settings.pipeline}.sheet_rules").RULES
+    return rules
 
 
 def check_results(settings: Settings) -> bool:

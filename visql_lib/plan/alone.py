@@ -12,7 +12,7 @@ from filelock import FileLock, Timeout
 
 from visql_lib.atomic import PART
 from visql_lib.errors import ConfigError
-from visql_lib.tables.sheet import make_results
+from visql_lib.sheets.sheet import make_results
 
 log = logging.getLogger(__name__)
 

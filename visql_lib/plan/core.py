@@ -15,15 +15,15 @@ from visql_lib.config import Settings, find_data_file
 from visql_lib.config.load import digest
 from visql_lib.instruments.model import Instrument, load_instrument
 from visql_lib.photometry.ratios import gain_table
-from visql_lib.pipelines import check_results, claim_results, registry_of
+from visql_lib.pipelines import check_results, claim_results, registry_of, sheet_rules_of
 from visql_lib.pipelines.vis.frame_stages import CATALOGUED
 from visql_lib.plan.gaia import GaiaPlan
 from visql_lib.plan.radiation import RadiationPlan
 from visql_lib.products.expected import Expected
 from visql_lib.products.registry import Registry, Stage, Words
 from visql_lib.products.status import exposure_states, failure_summary
-from visql_lib.tables.sheet import USABLE, WITHOUT_RAW, SheetRow, read_sheet, sheet_path
-from visql_lib.tables.sheet_look import refresh_sheets
+from visql_lib.sheets.index import refresh_sheets
+from visql_lib.sheets.sheet import USABLE, WITHOUT_RAW, SheetRow, read_sheet, sheet_path
 
 AUTO_DAYS = 3  # last month is still worked on during the first days of this one
 
@@ -67,7 +67,8 @@ class Plan:
                 settings, instrument, {m: read_sheet(p) if p.is_file() else [] for m, p in paths.items()}
             )
         check_results(settings)
-        plan = cls(settings, instrument, refresh_sheets(settings, instrument, months))
+        sheets = refresh_sheets(settings, instrument, sheet_rules_of(settings), months)
+        plan = cls(settings, instrument, sheets)
         claim_results(settings)
         plan.gaia.ask_again()
         plan.radiation.ask_again()

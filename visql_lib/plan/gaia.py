@@ -8,9 +8,9 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from visql_lib.sheets.sheet import USABLE, SheetRow
 from visql_lib.tables.gaia_store import again_path, has_failed, is_filled, tile_path
 from visql_lib.tables.imported import imported_ratios_path
-from visql_lib.tables.sheet import USABLE, SheetRow
 
 if TYPE_CHECKING:
     from visql_lib.plan.core import Plan

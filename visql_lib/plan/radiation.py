@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from visql_lib.pipelines.vis.frame_stages import RADIATED
 from visql_lib.pipelines.vis.month_stages import MOVIES
+from visql_lib.sheets.sheet import GONE, USABLE, SheetRow
 from visql_lib.tables.goes_store import again_path, goes_path, must_ask
-from visql_lib.tables.sheet import GONE, USABLE, SheetRow
 from visql_lib.values import duration
 
 if TYPE_CHECKING:

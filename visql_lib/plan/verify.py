@@ -17,6 +17,7 @@ from visql_lib.plan.core import Plan
 from visql_lib.products.expected import Expected
 from visql_lib.products.registry import Per, Registry
 from visql_lib.qc.limits import load_thresholds
+from visql_lib.sheets.sheet import SheetRow
 from visql_lib.tables.provenance import (
     NoRecordError,
     actual_checksum,
@@ -26,7 +27,6 @@ from visql_lib.tables.provenance import (
     read_record,
     sidecar,
 )
-from visql_lib.tables.sheet import SheetRow
 
 MISSING, DAMAGED, STALE, FOREIGN = "missing", "damaged", "stale", "foreign"
 _REASONS = 4  # told of one product

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from visql_lib.errors import TableError
 from visql_lib.products.registry import Registry
-from visql_lib.tables.sheet import UNREADABLE, USABLE, SheetRow, read_sheet
+from visql_lib.sheets.sheet import UNREADABLE, USABLE, SheetRow, read_sheet
 from visql_lib.tables.store import read_meta
 
 UNFINISHED = "unfinished"

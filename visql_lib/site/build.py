@@ -18,6 +18,7 @@ from visql_lib.instruments.model import load_instrument
 from visql_lib.pipelines import registry_of
 from visql_lib.pipelines.vis.quantities import QUANTITIES
 from visql_lib.qc.limits import Thresholds, load_thresholds
+from visql_lib.sheets.sheet import SheetRow, read_sheet, sheet_path
 from visql_lib.site import overview
 from visql_lib.site.data import fields_of, month_data, own_lacks, summary
 from visql_lib.site.links import Links
@@ -54,7 +55,6 @@ from visql_lib.site.viewing import (
     pyramid_command,
     tiles_path,
 )
-from visql_lib.tables.sheet import SheetRow, read_sheet, sheet_path
 
 
 def build(

@@ -24,10 +24,7 @@ from visql_lib.products.registry import Registry
 from visql_lib.qc.evaluate import BAD_STATUSES, NOT_JUDGED, OK, QCResult, worst_status
 from visql_lib.qc.sentences import sentence, why_not_judged
 from visql_lib.qc.table import by_frame
-from visql_lib.site.model import STATUSES, UNJUDGED, Exposure, Month, StatusReason
-from visql_lib.site.products import category_of
-from visql_lib.site.steps import lost_products
-from visql_lib.tables.sheet import (
+from visql_lib.sheets.sheet import (
     GROWING,
     IMPORTED,
     INCOMPLETE,
@@ -39,6 +36,9 @@ from visql_lib.tables.sheet import (
     read_sheet,
     sheet_path,
 )
+from visql_lib.site.model import STATUSES, UNJUDGED, Exposure, Month, StatusReason
+from visql_lib.site.products import category_of
+from visql_lib.site.steps import lost_products
 from visql_lib.tables.store import read_table
 
 log = logging.getLogger(__name__)

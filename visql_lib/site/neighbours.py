@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from visql_lib.sheets.sheet import sheet_path
 from visql_lib.site.model import Exposure, Month
 from visql_lib.site.state import known_months
-from visql_lib.tables.sheet import sheet_path
 
 
 class Place(NamedTuple):

@@ -19,10 +19,10 @@ from visql_lib.qc.evaluate import NOT_JUDGED, QCResult
 from visql_lib.qc.limits import Epoch, Thresholds
 from visql_lib.qc.quantity import Quantity
 from visql_lib.qc.sentences import limits_text
+from visql_lib.sheets.sheet import SheetRow
 from visql_lib.site.model import CATEGORIES, UNJUDGED, Exposure, Month
 from visql_lib.site.products import OTHERS, TABLES, Commands, log_of, made_of, product_of, stage_of
 from visql_lib.site.steps import last_line, tried
-from visql_lib.tables.sheet import SheetRow
 from visql_lib.tables.store import read_meta
 
 _PICTURES = (".png", ".jpg")

@@ -10,8 +10,8 @@ from typing import Any
 
 from visql_lib.config import Settings
 from visql_lib.products.registry import Per, Product, Registry, Stage
+from visql_lib.sheets.sheet import SheetRow
 from visql_lib.site.steps import workflow_command
-from visql_lib.tables.sheet import SheetRow
 
 TABLES, OTHERS = "Tables", "Other files"
 

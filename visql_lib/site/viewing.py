@@ -11,8 +11,8 @@ from typing import Any
 
 from visql_lib.errors import TableError
 from visql_lib.instruments.model import Instrument
+from visql_lib.sheets.sheet import SheetRow
 from visql_lib.site.model import Exposure
-from visql_lib.tables.sheet import SheetRow
 from visql_lib.tables.store import Table, read_meta, read_table
 
 log = logging.getLogger(__name__)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Collection, Iterable, Iterator, Sequence
+import stat
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from visql_lib.errors import NameFormatError
 from visql_lib.frames.names import stem_of
 from visql_lib.instruments.euclid_names import ArchiveName, RawName
+from visql_lib.sheets.walker import walk
 
 if TYPE_CHECKING:
     from visql_lib.archives.euclid import ListedProduct
@@ -123,37 +126,24 @@ def frames_in(folders: Sequence[Path], suffixes: Sequence[str], now: float) -> d
     not a frame that was lost.
     """
     found: dict[str, LocalFrame] = {}
-    for path in _files(folders):
-        if path.name.startswith(".") or not path.name.endswith(tuple(suffixes)):
+    endings = tuple(suffix.lower() for suffix in suffixes)
+    for entry, state in chain.from_iterable(walk(folder) for folder in folders):
+        if stat.S_ISDIR(state.st_mode) or not entry.name.lower().endswith(endings):
             continue
         try:
-            stem = RawName.parse(path.name).stem
+            stem = RawName.parse(entry.name).stem
         except NameFormatError:
             continue
         known = found.get(stem)
         if known is None or known.broken:
-            found[stem] = LocalFrame(path, _is_broken(path, now))
+            found[stem] = LocalFrame(Path(entry.path), _is_broken(entry.name, state, now))
     return found
 
 
-def _files(folders: Iterable[Path]) -> Iterator[Path]:
-    seen: set[str] = set()
-    for folder in folders:
-        for root, below, names in os.walk(folder, followlinks=True):
-            real = os.path.realpath(root)
-            if real in seen:  # a circular link, or a folder given twice
-                below.clear()
-                continue
-            seen.add(real)
-            yield from (Path(root, name) for name in names)
-
-
-def _is_broken(path: Path, now: float) -> bool:
-    try:
-        state = path.stat()
-    except OSError:  # a link without a target
+def _is_broken(name: str, state: os.stat_result, now: float) -> bool:
+    if stat.S_ISLNK(state.st_mode):  # without a target
         return False
-    cut_off = path.name.endswith(".fits") and state.st_size % 2880 != 0
+    cut_off = name.lower().endswith(".fits") and state.st_size % 2880 != 0
     return (state.st_size == 0 or cut_off) and abs(now - state.st_mtime) > _GROWING
 
 

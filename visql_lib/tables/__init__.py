@@ -1,4 +1,4 @@
-"""Reading and writing tables: ours (Parquet with units), the exposure sheet, the original's text."""
+"""Reading and writing tables: ours (Parquet with units), the original's text."""
 
 from visql_lib.atomic import atomic_path
 from visql_lib.tables.products import (

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from visql_lib.atomic import atomic_path
-from visql_lib.tables.sheet import SheetRow
+from visql_lib.sheets.sheet import SheetRow
 
 _HEAD = (
     *("exposure", "DATE-OBS", "type", "IMG_T1", "IMG_T2", "EXPTIME[s]", "RA[deg]", "DEC[deg]", "PA[deg]"),

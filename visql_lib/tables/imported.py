@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from visql_lib.errors import NameFormatError, TableError
-from visql_lib.instruments.euclid_names import RawName
+from visql_lib.errors import TableError
+from visql_lib.instruments.euclid_names import RawName, start_from_name
 from visql_lib.tables.gaia import RATIOS
 from visql_lib.tables.products import PSFMOMENTS
 from visql_lib.tables.schema import Column, TableSchema
@@ -199,7 +199,7 @@ def _columns(by_exposure: dict[str, ImportedRow]) -> dict[str, NDArray]:
     rows = [by_exposure[exposure] for exposure in sorted(by_exposure)]
     columns = {
         "EXPOSURE": np.array([r.exposure for r in rows]),
-        "DATE_OBS": np.array([start_of(r.exposure) for r in rows], dtype="datetime64[us]"),
+        "DATE_OBS": np.array([start_from_name(r.exposure) for r in rows], dtype="datetime64[us]"),
         "EXPTIME": np.array([np.nan if r.exptime is None else r.exptime for r in rows]),
         "FRAME_TYPE": np.array([row.frame_type for row in rows]),
         "ARCHIVE_NAME": np.array([r.archive_name or "" for r in rows]),
@@ -208,14 +208,6 @@ def _columns(by_exposure: dict[str, ImportedRow]) -> dict[str, NDArray]:
         "HAS_MEDIANS": np.array([bool(r.medians) for r in rows]),
     }
     return columns | {n: np.array([r.medians.get(n, np.nan) for r in rows]) for n in MEDIANS}
-
-
-def start_of(exposure: str) -> np.datetime64:
-    """Return the start of an exposure [UTC, whole seconds] from its name, NaT if that holds none."""
-    try:
-        return np.datetime64(RawName.parse(exposure).start.replace(tzinfo=None), "us")
-    except NameFormatError:
-        return np.datetime64("NaT", "us")
 
 
 def imported_ratios_path(results: Path, month: str) -> Path:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from visql_lib import __version__, run_record
+from visql_lib.checksum import new_hash
 from visql_lib.config.load import digest
 from visql_lib.errors import TableError
 
@@ -40,13 +41,6 @@ _UP = 3  # folders: what lies farther off than that from a product is told by it
 
 class NoRecordError(TableError):
     """A file says nothing of where it comes from: it is no product, or of a VISQL that kept no record."""
-
-
-def new_hash(content: bytes = b"") -> Any:
-    """Return what all checksums are made with: XXH3, which finds damage and mistakes, not forgery."""
-    import xxhash
-
-    return xxhash.xxh3_128(content)
 
 
 def record(

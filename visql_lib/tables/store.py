@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from visql_lib import __version__, run_record
 from visql_lib.atomic import atomic_path
+from visql_lib.checksum import new_hash
 from visql_lib.errors import TableError
 from visql_lib.tables.provenance import (
     PARQUET_CHECKSUM,
@@ -25,7 +26,6 @@ from visql_lib.tables.provenance import (
     PARQUET_META,
     as_bytes,
     meta_for_checksum,
-    new_hash,
     parquet_texts,
     record,
 )

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from visql_lib.config import Settings
-from visql_lib.tables.sheet import SheetRow
+from visql_lib.sheets.sheet import SheetRow
 
 
 class Frame(Protocol):

@@ -1,4 +1,4 @@
-"""The exposure sheet: one row per raw file of a month."""
+"""The exposure sheet: one row per raw file of a group, such as a month, in a file of tab-separated values."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from typing import Any
 
 from visql_lib import run_record
 from visql_lib.atomic import atomic_path
+from visql_lib.checksum import new_hash
 from visql_lib.config.units import UNPRINTABLE
 from visql_lib.errors import ConfigError, TableError
-from visql_lib.tables.provenance import new_hash
 
 OK, INCOMPLETE, UNREADABLE, GROWING, KNOWN_BAD, IMPORTED, GONE, SUPERSEDED = (
     "ok",
@@ -74,6 +74,14 @@ COLUMNS = tuple(f.name for f in fields(SheetRow) if f.name != "extra")
 _BEFORE = tuple(name for name in COLUMNS if name != "flags")  # of sheets of earlier versions
 NUMBERS = {f.name for f in fields(SheetRow) if f.type == "float"}
 INTEGERS = {f.name for f in fields(SheetRow) if f.type == "int"}
+
+
+def empty_row(exposure: str) -> SheetRow:
+    """Make a row of which nothing but the exposure is known."""
+    values: dict[str, Any] = (
+        dict.fromkeys(COLUMNS, "") | dict.fromkeys(NUMBERS, math.nan) | dict.fromkeys(INTEGERS, 0)
+    )
+    return SheetRow(**values | {"exposure": exposure})
 
 
 def read_sheet(path: Path) -> list[SheetRow]:
@@ -163,6 +171,6 @@ def make_results(folder: Path) -> None:
         raise ConfigError(f"results: {str(folder)!r} {reason}; set results=FOLDER") from error
 
 
-def sheet_path(results: Path, month: str) -> Path:
-    """Return where the sheet of a month is."""
-    return results / "exposures" / f"{month}.tsv"
+def sheet_path(results: Path, group: str) -> Path:
+    """Return the path of the sheet of a group, such as a month YYYYMM."""
+    return results / "exposures" / f"{group}.tsv"
