@@ -51,7 +51,7 @@ from visql_lib.site.alerts import told as noted
 from visql_lib.site.checks import checks_of
 from visql_lib.site.feed import feed_text
 from visql_lib.site.messages import alerts_text, mail, parse_alerts
-from visql_lib.site.model import Exposure, Month, StatusReason, StepLack
+from visql_lib.site.model import ExposureSummary, MissingProducts, Month, StatusReason
 from visql_lib.site.status_history import history, history_text, parse_history
 from visql_lib.tables.sheet import SheetRow, write_sheet
 
@@ -96,7 +96,7 @@ def judged(values: dict[str, float], date: str) -> tuple[QCResult, ...]:
     return evaluate(values, LIMITS.thresholds, day_of(date or "NaT"), QUANTITIES).results
 
 
-def exposure(date: str, R2: float | None = 2.3, **facts: Any) -> Exposure:
+def exposure(date: str, R2: float | None = 2.3, **facts: Any) -> ExposureSummary:
     """An exposure whose status follows from the QC result of its R2."""
     results = judged({} if R2 is None else {"psf.R2": R2}, date)
     results = tuple(replace(r, frame="an exposure", date_obs=date) for r in facts.pop("results", results))
@@ -120,21 +120,21 @@ def exposure(date: str, R2: float | None = 2.3, **facts: Any) -> Exposure:
             if r.is_bad
         ),
     }
-    return Exposure(**known | facts)
+    return ExposureSummary(**known | facts)
 
 
-def night(day: str, *values: float) -> list[Exposure]:
+def night(day: str, *values: float) -> list[ExposureSummary]:
     return [exposure(f"{day}T{i // 2:02d}:{i % 2 * 30:02d}:00", v) for i, v in enumerate(values, 2)]
 
 
-def months_of(*exposures: Exposure) -> list[Month]:
+def months_of(*exposures: ExposureSummary) -> list[Month]:
     names = sorted({e.month for e in exposures})
     return [Month(name, tuple(e for e in exposures if e.month == name)) for name in names]
 
 
 def step(
     previous: Sequence[Alert] | None,
-    exposures: Sequence[Exposure],
+    exposures: Sequence[ExposureSummary],
     now: datetime = NOW,
     limits: LimitFile = LIMITS,
 ) -> list[Alert]:
@@ -191,7 +191,7 @@ def trend(cls: str, colour: float, loss: float, rate: float, status: str) -> lis
     return [replace(r, cls=cls, part=f"BP-RP {colour:g}") for r in found]
 
 
-def month_with(name: str, results: Sequence[QCResult] = (), lacks: Sequence[StepLack] = ()) -> Month:
+def month_with(name: str, results: Sequence[QCResult] = (), lacks: Sequence[MissingProducts] = ()) -> Month:
     """A month of one good exposure of its last days; its exposures have what its trend says."""
     said = [
         StatusReason("photometry", r.status, "trend", of_month=True, of_qc=True) for r in results if r.is_bad
@@ -256,14 +256,14 @@ def test_value_and_limit_of_the_trend_are_data(
 
 def test_missing_products_of_a_month_are_an_alert_per_category() -> None:
     lacks = [
-        StepLack(
+        MissingProducts(
             "ratios",
             ("r/months/202407/ratios_202407.parquet",),
             "its log ends: <disk full>",
             "",
             "photometry",
         ),
-        StepLack("movie", ("r/months/202407/XCOSMIX202407.mp4",), "never tried", "", "radiation"),
+        MissingProducts("movie", ("r/months/202407/XCOSMIX202407.mp4",), "never tried", "", "radiation"),
     ]
     month = month_with("202407", lacks=lacks)
     alerts = update(None, [month], checks_of([month]), LIMITS, utc("2024-07-29T00:00:00"), DAYS)
@@ -339,7 +339,7 @@ def test_states_are_alerts_with_their_texts() -> None:
     assert alerts[0].exposures[0].text == "unreadable: <b>cut short</b>"
 
 
-def dark(date: str, n_hot: float) -> Exposure:
+def dark(date: str, n_hot: float) -> ExposureSummary:
     """A DARK with its hot pixels, which are no column of the month's page."""
     results = judged({"detector.N_HOT": n_hot}, date)
     status = worst_status(results)
@@ -487,7 +487,7 @@ def test_alerts_wait_while_their_own_table_is_not_there() -> None:
     assert states == {"psf.R2": "open", "detector.N_HOT": "closed", "missing": "open"}
 
 
-def unjudged(one: Exposure) -> Exposure:
+def unjudged(one: ExposureSummary) -> ExposureSummary:
     """An exposure whose numbers nobody judged yet."""
     results = tuple(replace(r, status="not judged", side="", limit=math.nan) for r in one.results)
     return replace(one, results=results, statuses={"quality": "unjudged"}, findings=())
@@ -1001,7 +1001,7 @@ def settings_for(tmp_path: Path, **alerts: Any) -> Settings:
 def run(
     tmp_path: Path,
     settings: Settings,
-    exposures: Sequence[Exposure],
+    exposures: Sequence[ExposureSummary],
     now: datetime = NOW,
     *,
     send: bool = True,
@@ -1088,7 +1088,7 @@ print(refresh(months, folder / "results", settings, limits, now, send=True, poli
 
 
 def children(
-    tmp_path: Path, settings: Settings, exposures: Sequence[Exposure], n: int
+    tmp_path: Path, settings: Settings, exposures: Sequence[ExposureSummary], n: int
 ) -> list[subprocess.Popen[str]]:
     (tmp_path / "job").write_bytes(pickle.dumps((months_of(*exposures), settings, LIMITS, NOW)))
     call = [sys.executable, "-c", _CHILD, str(tmp_path)]

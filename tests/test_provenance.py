@@ -30,7 +30,7 @@ from visql_lib.tables.provenance import (
     checksum_of,
     read_record,
     sidecar,
-    sign,
+    write_sidecar,
 )
 
 
@@ -67,7 +67,7 @@ def table(path, **options):
 
 def text(path):
     path.write_text("1 2\n")
-    sign(path, {"legacy": 1})
+    write_sidecar(path, {"legacy": 1})
 
 
 MAKERS = {"p.png": picture, "m.mp4": movie, "t.parquet": table, "x.cat": text}

@@ -32,7 +32,7 @@ from visql_lib.site.build import build
 from visql_lib.site.bundle import bundle, chosen
 from visql_lib.site.data import fields_of, month_data
 from visql_lib.site.gather import gather
-from visql_lib.site.model import Month, StepLack
+from visql_lib.site.model import MissingProducts, Month
 from visql_lib.site.neighbours import months_beside
 from visql_lib.site.pages import counted
 from visql_lib.site.products import Commands, stage_of
@@ -439,7 +439,7 @@ def test_missing_page_tells_of_the_months_own_products(
     assert month.asked == 6
     assert [lack.rule for lack in month.lacks] == ["quality_pictures", "movie", "trend", "image_quality"]
     assert month.lacks[0].paths == (path("IQ_timeline_202407.png"),)
-    lost = [StepLack("last_movie", ("results/timeline/XCOSMIX_LASTMONTH.mp4",), "never tried")]
+    lost = [MissingProducts("last_movie", ("results/timeline/XCOSMIX_LASTMONTH.mp4",), "never tried")]
     build(results, [month], {}, settings, now=NOW, of_all=lost)
     text = (results / "site" / "missing.html").read_text(encoding="utf-8")
     for words in (

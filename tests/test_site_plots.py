@@ -21,7 +21,7 @@ from visql_lib.config.vis_settings import TrendSettings
 from visql_lib.pipelines.vis.quantities import QUANTITIES
 from visql_lib.qc.evaluate import QCResult
 from visql_lib.qc.limits import Thresholds, load_thresholds
-from visql_lib.site.model import CATEGORIES, Exposure, Month, StatusReason
+from visql_lib.site.model import CATEGORIES, ExposureSummary, Month, StatusReason
 from visql_lib.site.plots_bands import bands, say_limits
 from visql_lib.site.plots_calibration import FRAMES, calibration_markup
 from visql_lib.site.plots_core import group_of, to_ms, value_range
@@ -65,7 +65,7 @@ def exposure(i, keys=EVERY, **changes):
         "statuses": dict.fromkeys(CATEGORIES, "ok"),
         "results": tuple(QCResult(key, value, "ok") for key, value in values.items()),
     }
-    return Exposure(**(fields | changes))
+    return ExposureSummary(**(fields | changes))
 
 
 def month(n, *more, keys=EVERY):

@@ -64,7 +64,7 @@ def draw(
     """Draw what some tables allow, or only some pictures."""
     paths = _by_product(tables)
     wanted = _wanted(only, paths)
-    sources = Sources(paths, wanted, settings, cutout, prefix.name)
+    sources = PictureInputs(paths, wanted, settings, cutout, prefix.name)
     given = [*paths.values(), *([cutout] if cutout else [])]
     for name in wanted:
         stage = DRAWINGS[name].stage or "pictures"
@@ -78,12 +78,12 @@ def save(figure: Figure, path: Path, dpi: float | None, *stages: str, inputs: Se
     from visql_lib.atomic import atomic_path
     from visql_lib.pictures.style import render_png
     from visql_lib.pipelines.vis.registry import VERSIONS
-    from visql_lib.tables.provenance import signed_png
+    from visql_lib.tables.provenance import png_with_provenance
 
     content = render_png(figure, dpi, software=f"VISQL {__version__}", made=ledger.now())
-    signed = signed_png(path, content, {stage: VERSIONS[stage] for stage in stages}, inputs)
+    content = png_with_provenance(path, content, {stage: VERSIONS[stage] for stage in stages}, inputs)
     with atomic_path(path) as temporary:
-        temporary.write_bytes(signed)
+        temporary.write_bytes(content)
 
 
 def _by_product(files: Sequence[Path]) -> dict[str, Path]:
@@ -115,7 +115,7 @@ def _wanted(only: Sequence[str], paths: Mapping[str, Path]) -> list[str]:
     return wanted
 
 
-class Sources:
+class PictureInputs:
     """What pictures are made from; every table is read once, and only the columns needed."""
 
     def __init__(

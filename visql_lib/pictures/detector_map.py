@@ -24,7 +24,7 @@ _LEVELS = style.part_of("cividis", 0.0, 1.0)
 _RATES = style.part_of("plasma", 0.0, 0.92, bad=style.MUTED)
 
 
-class _Map(NamedTuple):
+class _DetectorQuantity(NamedTuple):
     """One quantity over the focal plane."""
 
     column: str
@@ -37,12 +37,12 @@ class _Map(NamedTuple):
 
 
 _MAPS = (
-    _Map("BIAS", "bias", "bias level [ADU]", 1.0, (), 2, 0.05),
-    _Map("READ_NOISE", "read noise", "read noise [ADU]", 1.0, (), 3, 0.005),
-    _Map("DARK_RATE", "dark", "dark rate [mADU/s]", 1e3, ("DARK",), 3, 0.02),
-    _Map("ILLUMINATION", "flat", "relative illumination", 1.0, ("FLAT",), 4, 0.002),
-    _Map("N_HOT", "hot pixels", "hot pixels per DARK", 1.0, ("DARK",), 0, 1.0),
-    _Map("TRAILING", "trailing charge", "trailing [%]", 1e2, ("CHARGE",), 3, 0.005),
+    _DetectorQuantity("BIAS", "bias", "bias level [ADU]", 1.0, (), 2, 0.05),
+    _DetectorQuantity("READ_NOISE", "read noise", "read noise [ADU]", 1.0, (), 3, 0.005),
+    _DetectorQuantity("DARK_RATE", "dark", "dark rate [mADU/s]", 1e3, ("DARK",), 3, 0.02),
+    _DetectorQuantity("ILLUMINATION", "flat", "relative illumination", 1.0, ("FLAT",), 4, 0.002),
+    _DetectorQuantity("N_HOT", "hot pixels", "hot pixels per DARK", 1.0, ("DARK",), 0, 1.0),
+    _DetectorQuantity("TRAILING", "trailing charge", "trailing [%]", 1e2, ("CHARGE",), 3, 0.005),
 )
 
 
@@ -92,7 +92,7 @@ def _field(names: NDArray, instrument: Instrument) -> Field:
     return field_of(instrument, centres[:, 0], centres[:, 1])
 
 
-def _medians(quadrants: Mapping[str, NDArray], what: _Map) -> tuple[dict[str, float], int]:
+def _medians(quadrants: Mapping[str, NDArray], what: _DetectorQuantity) -> tuple[dict[str, float], int]:
     """Return the median of every quadrant that has a value, and the number of frames."""
     values = what.scale * np.asarray(quadrants[what.column], dtype=float)
     types = np.asarray(quadrants["FRAME_TYPE"], dtype=np.str_)
@@ -124,7 +124,7 @@ def _tiles(
     axes.add_collection(tiles, autolim=False)
 
 
-def _say(axes: Axes, what: _Map, values: Mapping[str, float], n_frames: int) -> None:
+def _say(axes: Axes, what: _DetectorQuantity, values: Mapping[str, float], n_frames: int) -> None:
     """Say above a panel what it shows and what is extreme, or in it why there is nothing."""
     said = [f"{what.title}, {style.count(n_frames, 'frame')}", ""]
     if values:
@@ -144,7 +144,7 @@ def _fitted(width: float, height: float, field: Field) -> tuple[float, float]:
     return scale * field.width, scale * field.height
 
 
-def _why_empty(what: _Map, n_frames: int) -> str:
+def _why_empty(what: _DetectorQuantity, n_frames: int) -> str:
     if what.column == "N_HOT":
         return "fewer than two DARKs"
     if what.column == "TRAILING":

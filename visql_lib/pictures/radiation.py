@@ -22,7 +22,7 @@ from visql_lib.pictures.ranges import Range
 from visql_lib.radiation.maps import Grid
 
 
-class _Look(NamedTuple):
+class _ClassStyle(NamedTuple):
     name: str
     scale: Range  # counts per bin
     timed: bool  # the scale grows with the exposure time
@@ -30,9 +30,9 @@ class _Look(NamedTuple):
 
 
 LOOKS = {
-    "xray": _Look("X-rays", (1.0, 300.0), True, style.BLUE),
-    "cosmic": _Look("cosmics", (1.0, 300.0), False, style.INK),
-    "proton": _Look("protons", (0.3, 30.0), True, style.VERMILION),
+    "xray": _ClassStyle("X-rays", (1.0, 300.0), True, style.BLUE),
+    "cosmic": _ClassStyle("cosmics", (1.0, 300.0), False, style.INK),
+    "proton": _ClassStyle("protons", (0.3, 30.0), True, style.VERMILION),
 }
 _RF_SCALE: Range = (1.0, 1e4)
 _RF_LABELS = ("FLUX_RADIUS [px]", "FLUX_AUTO [ADU]")

@@ -31,7 +31,7 @@ _NAMES = ("N", "MEAN_FRAT", "SCATTER", "MEAN_G", "MEAN_LOGFLUX")
 _FEW = 0.1  # of the median number of stars: means of fewer are noise of the gaps between detectors
 
 
-class _Map(NamedTuple):
+class _HexagonPanel(NamedTuple):
     """What one panel of the hexagons shows."""
 
     values: NDArray
@@ -100,7 +100,7 @@ class RatioHexagons:
         self._drawn += [text, style.heading(self._figure, title)]
         return self._figure
 
-    def _begin(self, field: Field, maps: list[_Map]) -> None:
+    def _begin(self, field: Field, maps: list[_HexagonPanel]) -> None:
         """Remove what was drawn, or make a figure for a field that was not shown before."""
         for artist in self._drawn:
             artist.remove()
@@ -122,7 +122,7 @@ class RatioHexagons:
             )
 
 
-def _maps(cells: Mapping[str, NDArray], few: float) -> list[_Map]:
+def _maps(cells: Mapping[str, NDArray], few: float) -> list[_HexagonPanel]:
     """Return the six maps with their ranges; cells of fewer than `few` stars show their number only."""
     n = cells["N"]
     frat, scatter, g, flux = (np.where(n >= np.rint(few), cells[name], np.nan) for name in _NAMES[1:])
@@ -130,12 +130,12 @@ def _maps(cells: Mapping[str, NDArray], few: float) -> list[_Map]:
     over = "V/Gf over colour relation"
     top = float(np.percentile(n, 99.5)) if len(n) else 1.0
     return [
-        _Map(n, "stars", "stars per hexagon", (0.0, max(top, 1.0)), style.COUNTS, 0),
-        _Map(frat, "ratio, wide scale", f"mean {over}", _about_one(frat, _WIDE), style.SIZES, 4),
-        _Map(frat, "ratio, narrow scale", f"mean {over}", _about_one(frat, _NARROW), style.SIZES, 4),
-        _Map(g, "G", "mean G [mag]", _middle(g, (18.5, 19.0)), _VALUES, 2),
-        _Map(flux, "flux", "mean log₁₀(V / ADU)", _middle(flux, (4.0, 4.5)), _VALUES, 3),
-        _Map(percent, "scatter", f"scatter of {over} [%]", _above(percent), style.COUNTS, 2),
+        _HexagonPanel(n, "stars", "stars per hexagon", (0.0, max(top, 1.0)), style.COUNTS, 0),
+        _HexagonPanel(frat, "ratio, wide scale", f"mean {over}", _about_one(frat, _WIDE), style.SIZES, 4),
+        _HexagonPanel(frat, "ratio, narrow scale", f"mean {over}", _about_one(frat, _NARROW), style.SIZES, 4),
+        _HexagonPanel(g, "G", "mean G [mag]", _middle(g, (18.5, 19.0)), _VALUES, 2),
+        _HexagonPanel(flux, "flux", "mean log₁₀(V / ADU)", _middle(flux, (4.0, 4.5)), _VALUES, 3),
+        _HexagonPanel(percent, "scatter", f"scatter of {over} [%]", _above(percent), style.COUNTS, 2),
     ]
 
 
@@ -167,7 +167,7 @@ def _shapes(x: NDArray, y: NDArray, width: float) -> NDArray:
     return np.stack([x, y], axis=-1)[:, None, :] + corners
 
 
-def _tiles(shapes: NDArray, one: _Map) -> PolyCollection:
+def _tiles(shapes: NDArray, one: _HexagonPanel) -> PolyCollection:
     """Return the hexagons that have a value."""
     known = np.isfinite(one.values)
     return PolyCollection(
@@ -181,7 +181,7 @@ def _tiles(shapes: NDArray, one: _Map) -> PolyCollection:
     )
 
 
-def _said(axes: Axes, one: _Map) -> Text:
+def _said(axes: Axes, one: _HexagonPanel) -> Text:
     """Say what is in the middle of the values of a panel, or that there are none."""
     known = one.values[np.isfinite(one.values)]
     if len(known) == 0:

@@ -69,8 +69,8 @@ class Plan:
         check_results(settings)
         plan = cls(settings, instrument, refresh_sheets(settings, instrument, months))
         claim_results(settings)
-        plan.gaia.ask_again()
-        plan.radiation.ask_again()
+        plan.gaia.retry_failed()
+        plan.radiation.retry_incomplete()
         return plan
 
     @cached_property
@@ -133,7 +133,7 @@ class Plan:
         """Return the exposures of all months that have a raw frame of some types."""
         return [r.exposure for rows in self.sheets.values() for r in rows if r.file and r.frame_type in types]
 
-    def others(self, *types: str) -> list[str]:
+    def not_of_type(self, *types: str) -> list[str]:
         """Return the exposures of all months that have a raw frame of none of some types."""
         return [
             r.exposure for rows in self.sheets.values() for r in rows if r.file and r.frame_type not in types
@@ -168,15 +168,15 @@ class Plan:
     def moments(self, month: str) -> list[str]:
         """Return the moments tables of a month, measured now, before, and imported."""
         found = [f"{self.stem(month, e)}_stars2_mom.parquet" for e in self.exposures(month, "SCIENCE")]
-        return found + self.kept(month, "_stars2_mom.parquet")
+        return found + self.existing_without_raw(month, "_stars2_mom.parquet")
 
-    def kept(self, month: str, ending: str) -> list[str]:
+    def existing_without_raw(self, month: str, ending: str) -> list[str]:
         """Return the tables of one kind that exposures without raw frame have."""
         rows = [r for r in self.sheets.get(month, []) if r.status in WITHOUT_RAW]
         paths = [self.stem(month, r.exposure) + ending for r in rows]
         return [path for path in paths if Path(path).is_file()]
 
-    def levels(self, month: str) -> list[str]:
+    def quadrant_tables(self, month: str) -> list[str]:
         """Return the tables of quadrants of a month: what every readable frame has."""
         return [f"{self.stem(month, e)}_quadrants.parquet" for e in self.exposures(month)]
 
@@ -188,7 +188,7 @@ class Plan:
 
     def pictures_without_raw(self, month: str) -> list[str]:
         """Return the pictures that are missing of exposures of which there are tables but no raw frame."""
-        tables = self.kept(month, "_stars2_mom.parquet")
+        tables = self.existing_without_raw(month, "_stars2_mom.parquet")
         endings = self.registry["pictures_without_raw"].endings
         paths = [table.removesuffix("_stars2_mom.parquet") + end for table in tables for end in endings]
         return [path for path in paths if not Path(path).is_file()]
@@ -267,13 +267,13 @@ class Plan:
         """Return the list of an exposure's tiles for the site, which stands for them."""
         return f"{self.settings.results}/site/tiles/{month}/{exposure}/tiles.js"
 
-    def judged(self, month: str) -> list[str]:
+    def summary_tables(self, month: str) -> list[str]:
         """Return what stands for all levels and moments of a month: tables that are made of them.
 
         A month's products hang on each other rather than on two thousand files each:
         every file they name costs planning.
         """
-        levels = self.levels(month)
+        levels = self.quadrant_tables(month)
         if levels and "radiation" in self.parts:
             levels = [f"{self.settings.results}/months/{month}/detector_{month}.parquet"]
         return [*levels, self.quality(month)[0]]
@@ -300,11 +300,13 @@ class Plan:
         found += [f"{self.stem(month, e)}_stars2.cat" for e in self.exposures(month, "SCIENCE", "FLAT")]
         found += [path.replace(".parquet", ".cat") for path in self.moments(month)]
         for ending, text in (("_stars2_gaia", ".cat"), ("_stars2_mom_col", ".cat"), ("_frat", ".txt")):
-            tables = self.gaia.matched(month, f"{ending}.parquet")
+            tables = self.gaia.matched_tables(month, f"{ending}.parquet")
             found += [path.replace(".parquet", text) for path in tables]
         if self.gaia.month(month):
             found.append(f"{self.settings.results}/months/{month}/vis-over-gaia")
-        return found + [path.replace(".parquet", ".cat") for path in self.kept(month, "_stars2.parquet")]
+        return found + [
+            path.replace(".parquet", ".cat") for path in self.existing_without_raw(month, "_stars2.parquet")
+        ]
 
     def config_of(self, *sections: str) -> str:
         """Return a file with the settings of some sections, which is all that a rule's command sees.
@@ -324,7 +326,7 @@ class Plan:
         made = self.registry[stage]
         found: dict[str, Any] = {"version": made.version}
         if set(made.counted) & set(made.settings):
-            found["config"] = self.standing_config(stage, *made.settings)
+            found["config"] = self.stable_config(stage, *made.settings)
             found["settings"] = self._counted(made)
         else:
             found["config"] = self.config_of(*made.settings)
@@ -341,7 +343,7 @@ class Plan:
         ]
         return digest(self.values(*(s for s in stage.settings if s not in stage.counted)), *some)
 
-    def standing_config(self, name: str, *sections: str) -> str:
+    def stable_config(self, name: str, *sections: str) -> str:
         """Return a file as `config_of` does, but of one name: no change of settings reruns its rule."""
         return self._written(name, self.values(*sections))
 
@@ -365,7 +367,7 @@ class Plan:
         """Return what is to be said after a run that succeeded: empty months, what the next run uses."""
         notes = [
             Path(path)
-            for path in (*self.gaia.asking, *self.radiation.asking)
+            for path in (*self.gaia.pending_queries, *self.radiation.pending_queries)
             if path.endswith(".txt") and Path(path).is_file()
         ]
         changed = [n.stem for n in notes if n.read_text(encoding="utf-8").startswith("changed")]

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from visql_lib.tables.gaia_store import again_path, has_failed, is_filled, tile_path
+from visql_lib.tables.gaia_store import has_failed, is_filled, retry_stamp, tile_path
 from visql_lib.tables.imported import imported_ratios_path
 from visql_lib.tables.sheet import USABLE, SheetRow
 
@@ -22,9 +22,9 @@ class GaiaPlan:
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         self._settings = plan.settings
-        self.asking: list[str] = []  # tiles, or notes of tiles, asked for (again) in this run
+        self.pending_queries: list[str] = []  # tiles, or notes of tiles, asked for (again) in this run
 
-    def pointed(self, month: str) -> list[str]:
+    def matched_exposures(self, month: str) -> list[str]:
         """Return the SCIENCE exposures of a month that are matched: the header says where they point."""
         return [row.exposure for row in self._plan.sheets.get(month, []) if self.is_matched(row)]
 
@@ -48,7 +48,7 @@ class GaiaPlan:
         """The path of a tile, with the wildcard ``tile`` in place of its number."""
         return str(tile_path(self._settings, 0).with_name("{tile}.parquet"))
 
-    def ask_again(self) -> None:
+    def retry_failed(self) -> None:
         """Remove tiles that answer another question, and notes of queries that failed long enough ago.
 
         A tile whose query failed stays until it is answered: else all exposures on it
@@ -56,7 +56,10 @@ class GaiaPlan:
         """
         folder = tile_path(self._settings, 0).parent
         used = {
-            tile for month in self._plan.months for e in self.pointed(month) for tile in self.tiles(month, e)
+            tile
+            for month in self._plan.months
+            for e in self.matched_exposures(month)
+            for tile in self.tiles(month, e)
         }
         for path in sorted(folder.glob("*.parquet")) if folder.is_dir() else ():
             if not path.stem.isdecimal() or is_filled(path, int(path.stem), self._settings):
@@ -64,18 +67,18 @@ class GaiaPlan:
             if not has_failed(path, self._settings):
                 path.unlink()
             elif str(path) in used:
-                asked = again_path(self._settings, int(path.stem))
+                asked = retry_stamp(self._settings, int(path.stem))
                 last = max(p.stat().st_mtime for p in (path, asked) if p.is_file())
                 if time.time() - last >= self._settings.gaia.rest:
                     asked.unlink(missing_ok=True)
-                    self.asking.append(str(asked))
+                    self.pending_queries.append(str(asked))
         # Snakemake does not miss a file between others that are there.
-        self.asking.extend(path for path in sorted(used) if not Path(path).is_file())
+        self.pending_queries.extend(path for path in sorted(used) if not Path(path).is_file())
 
-    def matched(self, month: str, ending: str = "_frat.parquet") -> list[str]:
+    def matched_tables(self, month: str, ending: str = "_frat.parquet") -> list[str]:
         """Return the tables of one kind that the match with reference stars gives, made now and before."""
-        found = [f"{self._plan.stem(month, e)}{ending}" for e in self.pointed(month)]
-        return found + self._plan.kept(month, ending)
+        found = [f"{self._plan.stem(month, e)}{ending}" for e in self.matched_exposures(month)]
+        return found + self._plan.existing_without_raw(month, ending)
 
     def imported_ratios(self, month: str) -> list[str]:
         """Return the table of flux ratios imported for a month, if there is one."""
@@ -97,7 +100,7 @@ class GaiaPlan:
 
     def month(self, month: str) -> list[str]:
         """Return the products of a month's match with the reference stars."""
-        if not self.matched(month) and not self.imported_ratios(month):
+        if not self.matched_tables(month) and not self.imported_ratios(month):
             return []
         made = [self._plan.paths(stage, month)[0] for stage in ("ratio_pictures", "ratio_sheets")]
         return [*self.geometry(month), *made]
@@ -105,7 +108,7 @@ class GaiaPlan:
     def geometry(self, month: str) -> list[str]:
         """Return the geometry of a month, which stands for all its matches; none where nothing is matched."""
         path = f"{self._settings.results}/months/{month}/geometry_{month}.parquet"
-        return [path] if self.matched(month) else []
+        return [path] if self.matched_tables(month) else []
 
     def trend(self) -> list[str]:
         """Return the trend and what it says of the configured months, where one has a part in it."""

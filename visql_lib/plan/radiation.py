@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from visql_lib.pipelines.vis.frame_stages import RADIATED
 from visql_lib.pipelines.vis.group_stages import MOVIES
-from visql_lib.tables.goes_store import again_path, goes_path, must_ask
+from visql_lib.tables.goes_store import goes_path, must_ask, retry_stamp
 from visql_lib.tables.sheet import GONE, USABLE, SheetRow
 from visql_lib.values import duration
 
@@ -27,9 +27,9 @@ class RadiationPlan:
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         self._settings = plan.settings
-        self.asking: list[str] = []  # days, or notes of days, that are asked for (again) in this run
+        self.pending_queries: list[str] = []  # days, or notes of days, that are asked for (again) in this run
 
-    def ask_again(self) -> None:
+    def retry_incomplete(self) -> None:
         """Remove the notes of days that are not final and have waited: they are asked for again.
 
         Their tables stay until there is something new.
@@ -37,15 +37,15 @@ class RadiationPlan:
         for day in sorted({day for month in self._plan.months for day in self.month_days(month)}):
             path = Path(day)
             if not path.is_file():
-                self.asking.append(day)
+                self.pending_queries.append(day)
             elif must_ask(path, self._settings):
-                again_path(path).unlink(missing_ok=True)
-                self.asking.append(str(again_path(path)))
+                retry_stamp(path).unlink(missing_ok=True)
+                self.pending_queries.append(str(retry_stamp(path)))
 
     def tables(self, month: str, ending: str = "_radiation.parquet") -> list[str]:
         """Return the tables of the particles of a month's exposures, made now and before."""
         found = [f"{self._plan.stem(month, e)}{ending}" for e in self._plan.exposures(month, *RADIATED)]
-        return found + self._plan.kept(month, ending)
+        return found + self._plan.existing_without_raw(month, ending)
 
     def goes_days(self, month: str, exposure: str) -> list[str]:
         """Return the days of GOES that the picture of an exposure shows."""
@@ -90,9 +90,11 @@ class RadiationPlan:
     def plates(self, month: str) -> list[str]:
         """Return the plate solutions of a month."""
         if not self.solves:
-            return self._plan.kept(month, ".wcs")
+            return self._plan.existing_without_raw(month, ".wcs")
         exposures = self._plan.exposures(month, "SCIENCE")
-        return [f"{self._plan.stem(month, e)}.wcs" for e in exposures] + self._plan.kept(month, ".wcs")
+        return [f"{self._plan.stem(month, e)}.wcs" for e in exposures] + self._plan.existing_without_raw(
+            month, ".wcs"
+        )
 
     def month(self, month: str) -> list[str]:
         """Return the products of a month's radiation, angles and other frames."""

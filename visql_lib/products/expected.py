@@ -23,7 +23,7 @@ class Row(Protocol):
         """Its type."""
 
 
-class Plan(Protocol):
+class GroupPlan(Protocol):
     """What is needed of the plan of a pipeline."""
 
     @property
@@ -87,7 +87,7 @@ class Expected:
 
     Parameters
     ----------
-    plan : Plan
+    plan : GroupPlan
         The plan, with its sheets.
     targets : collection of str, optional
         Targets of the registry; not given: all that the parts ask for.
@@ -96,7 +96,7 @@ class Expected:
     """
 
     def __init__(
-        self, plan: Plan, targets: Collection[str] | None = None, parts: Collection[str] | None = None
+        self, plan: GroupPlan, targets: Collection[str] | None = None, parts: Collection[str] | None = None
     ) -> None:
         self.plan, self.registry = plan, plan.registry
         self._ends = self._asked_for(targets, plan.parts if parts is None else parts)

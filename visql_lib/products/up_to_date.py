@@ -20,14 +20,13 @@ from typing import Protocol
 
 from visql_lib import __version__
 from visql_lib.config.load import digest
-from visql_lib.products import expected
-from visql_lib.products.expected import Row
+from visql_lib.products.expected import GroupPlan, Row
 from visql_lib.products.fingerprints import Fingerprints
 
 log = logging.getLogger(__name__)
 
 
-class Plan(expected.Plan, Protocol):
+class CachePlan(GroupPlan, Protocol):
     """What is needed of the plan of a pipeline."""
 
     def common(self) -> str:
@@ -48,7 +47,7 @@ class UpToDateCache:
 
     Parameters
     ----------
-    plan : Plan
+    plan : CachePlan
         The plan, made just now.
     targets : collection of str or None
         What is to be made; None: nothing is left out and nothing kept.
@@ -56,7 +55,7 @@ class UpToDateCache:
         The files of the workflow: where they change, no fingerprint holds.
     """
 
-    def __init__(self, plan: Plan, targets: Collection[str] | None, rules: Iterable[Path]) -> None:
+    def __init__(self, plan: CachePlan, targets: Collection[str] | None, rules: Iterable[Path]) -> None:
         # A path among the targets is for Snakemake: it must find the rule that makes it.
         by_name = targets is not None and not any("/" in t or "." in t for t in targets)
         self.plan, self._targets = plan, frozenset(targets or ()) if by_name else frozenset()

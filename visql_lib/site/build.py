@@ -19,18 +19,27 @@ from visql_lib.pipelines import registry_of
 from visql_lib.pipelines.vis.quantities import QUANTITIES
 from visql_lib.qc.limits import Thresholds, load_thresholds
 from visql_lib.site import overview
-from visql_lib.site.data import fields_of, month_data, own_lacks, summary
+from visql_lib.site.data import fields_of, missing_of_month, month_data, summary
 from visql_lib.site.links import Links
 from visql_lib.site.marks import read_marks
-from visql_lib.site.model import Exposure, Month, StepLack
-from visql_lib.site.neighbours import Beside, Ends, Neighbours, Place, beside, ends_of, kept, neighbours
+from visql_lib.site.model import ExposureSummary, MissingProducts, Month
+from visql_lib.site.neighbours import (
+    Beside,
+    Ends,
+    Neighbours,
+    PageLocation,
+    beside,
+    ends_of,
+    kept,
+    neighbours,
+)
 from visql_lib.site.pages import (
     Folder,
     Stat,
     counted,
     exposure_page,
     files_in,
-    lacks,
+    missing_of_exposure,
     month_groups,
 )
 from visql_lib.site.plots import (
@@ -67,7 +76,7 @@ def build(
     config: str = "",
     links: Links | None = None,
     now: datetime | None = None,
-    of_all: Sequence[StepLack] = (),
+    of_all: Sequence[MissingProducts] = (),
 ) -> Built:
     """Write the site, or bring it up to date.
 
@@ -88,7 +97,7 @@ def build(
         Where the site is and how it points at products; default ``results/site``.
     now : datetime, optional
         For the days on the front page.
-    of_all : sequence of StepLack, optional
+    of_all : sequence of MissingProducts, optional
         What is missing of the products of all months.
 
     Returns
@@ -108,7 +117,7 @@ def build(
     return builder.store.built
 
 
-def _plain(values: Exposure | Month | SheetRow) -> dict[str, Any]:
+def _plain(values: ExposureSummary | Month | SheetRow) -> dict[str, Any]:
     """Return the fields for a digest, which needs no copy of all they hold."""
     return {f.name: getattr(values, f.name) for f in fields(values)}
 
@@ -140,7 +149,10 @@ class _Builder:
         return digest(limits, style_digest(), *map(str, looks), self.links.kind)
 
     def build(
-        self, months: Sequence[Month], expected: Mapping[str, Sequence[str]], of_all: Sequence[StepLack]
+        self,
+        months: Sequence[Month],
+        expected: Mapping[str, Sequence[str]],
+        of_all: Sequence[MissingProducts],
     ) -> None:
         """Write everything."""
         self._static()
@@ -209,13 +221,13 @@ class _Builder:
         fields = fields_of(month.exposures)
         outside = beside(month.name, self.ends)
         around = neighbours(exposures, outside)
-        places = {Place(e.month, e.name) for e in exposures}.union(*around.values())
+        places = {PageLocation(e.month, e.name) for e in exposures}.union(*around.values())
         tiled = {place for place in places if self._is_tiled(place)}
         for e in exposures:
             self._exposure(e, folders[e.name], around[e.name], fields[e.name], tiled)
-        lost = {e.name: lacks(e, folders[e.name]) for e in exposures if e.missing}
+        lost = {e.name: missing_of_exposure(e, folders[e.name]) for e in exposures if e.missing}
         numbers = {e.name: len(tuple(expected.get(e.name, ()))) for e in exposures}
-        own = own_lacks(month.lacks, month.name, self.settings.results, self.config)
+        own = missing_of_month(month.lacks, month.name, self.settings.results, self.config)
         self.months[month.name] = summary(month, lost, numbers, own) | {
             "ends": self.ends[month.name],
             "beside": kept(outside),
@@ -227,15 +239,15 @@ class _Builder:
         self._month_page(month, outside)
         self._clean(month.name, {e.name for e in exposures})
 
-    def _is_tiled(self, place: Place) -> bool:
+    def _is_tiled(self, place: PageLocation) -> bool:
         return bool(place.name) and (self.out / tiles_path(*place) / TILES).is_file()
 
     def _exposure(
-        self, e: Exposure, folder: Folder, around: Neighbours, field: str, tiled: set[Place]
+        self, e: ExposureSummary, folder: Folder, around: Neighbours, field: str, tiled: set[PageLocation]
     ) -> None:
         path = f"exposures/{e.month}/{e.name}.html"
         up = "../" * path.count("/")
-        has_tiles = Place(e.month, e.name) in tiled
+        has_tiles = PageLocation(e.month, e.name) in tiled
         viewer = {
             "tiles": f"{tiles_path(e.month, e.name)}/" if has_tiles else "",
             "overlays": self._overlays(e, folder) if has_tiles else "",
@@ -262,7 +274,7 @@ class _Builder:
 
         self.store.renew(path, key, make)
 
-    def _overlays(self, e: Exposure, folder: Folder) -> str:
+    def _overlays(self, e: ExposureSummary, folder: Folder) -> str:
         """Write what the viewer draws over the tiles; return where, "" if there is nothing."""
         sources = overlay_sources(folder.files, e.name)
         path = overlay_path(e.month, e.name)
@@ -355,9 +367,9 @@ class _Builder:
 
     # -- pages of all months ----------------------------------------------------------------------
 
-    def _overviews(self, of_all: Sequence[StepLack]) -> None:
+    def _overviews(self, of_all: Sequence[MissingProducts]) -> None:
         wanted = ",".join(self.settings.months)
-        lost = own_lacks(of_all, wanted, self.settings.results, self.config)
+        lost = missing_of_month(of_all, wanted, self.settings.results, self.config)
         look = overview.Overview(self.results, self.out, self.settings, self.months, self.now)
         pages: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {
             "missing.html": ("missing.html", partial(look.missing, lost)),

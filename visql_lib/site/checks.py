@@ -12,8 +12,8 @@ from visql_lib.pipelines.vis.quantities import QUANTITIES
 from visql_lib.qc.evaluate import NOT_JUDGED, QCResult, worst_status
 from visql_lib.qc.quantity import metric_of
 from visql_lib.qc.sentences import called, sentence
-from visql_lib.site.model import BAD, CATEGORIES, Exposure, Month, StepLack
-from visql_lib.site.steps import said
+from visql_lib.site.model import BAD, CATEGORIES, ExposureSummary, MissingProducts, Month
+from visql_lib.site.steps import describe
 
 
 @dataclass(frozen=True)
@@ -78,11 +78,11 @@ def _of_months(months: Sequence[Month]) -> Iterator[Check]:
     newest: dict[str, tuple[Month, QCResult]] = {}
     for month in sorted(months, key=lambda m: m.name):
         newest |= {metric: (month, result) for metric, result in _worst_of_parts(month.results).items()}
-        lost: dict[str, list[StepLack]] = {}
+        lost: dict[str, list[MissingProducts]] = {}
         for lack in month.lacks:
             lost.setdefault(lack.category or "quality", []).append(lack)
         for category, lacks in lost.items():
-            text = "; ".join(f"{said(lack)}: {lack.reason}" for lack in lacks)
+            text = "; ".join(f"{describe(lack)}: {lack.reason}" for lack in lacks)
             facts = {"label": "products missing", "page": f"missing.html#m{month.name}"}
             yield _of_month(month, category, "month_missing", "missing", text=text, **facts)
     for metric, (month, result) in newest.items():
@@ -126,7 +126,7 @@ def time_of(date_obs: str) -> datetime | None:
     return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
 
 
-def _of_exposure(exposure: Exposure) -> Iterator[Check]:
+def _of_exposure(exposure: ExposureSummary) -> Iterator[Check]:
     measured = [
         _check(exposure, QUANTITIES[r.quantity].category, r.quantity, r.status, measured=True, **_numbers(r))
         for r in exposure.results
@@ -147,13 +147,19 @@ def _of_exposure(exposure: Exposure) -> Iterator[Check]:
         yield _check(exposure, category, status, status, text=text)
 
 
-def _is_judged(exposure: Exposure, category: str) -> bool:
+def _is_judged(exposure: ExposureSummary, category: str) -> bool:
     """Say whether an exposure has a status in a category: where it has none, its numbers raise no alert."""
     return exposure.statuses.get(category, "none") != "none"
 
 
 def _check(
-    exposure: Exposure, category: str, metric: str, status: str, *, measured: bool = False, **facts: Any
+    exposure: ExposureSummary,
+    category: str,
+    metric: str,
+    status: str,
+    *,
+    measured: bool = False,
+    **facts: Any,
 ) -> Check:
     if category not in CATEGORIES:
         raise ValueError(f"{exposure.name}: there is no category {category!r}")

@@ -24,9 +24,9 @@ from visql_lib.products.registry import Registry
 from visql_lib.qc.evaluate import BAD_STATUSES, NOT_JUDGED, OK, QCResult, worst_status
 from visql_lib.qc.sentences import sentence, why_not_judged
 from visql_lib.qc.table import by_frame
-from visql_lib.site.model import STATUSES, UNJUDGED, Exposure, Month, StatusReason
+from visql_lib.site.model import STATUSES, UNJUDGED, ExposureSummary, Month, StatusReason
 from visql_lib.site.products import category_of
-from visql_lib.site.steps import lost_products
+from visql_lib.site.steps import missing_products
 from visql_lib.tables.sheet import (
     GROWING,
     IMPORTED,
@@ -61,7 +61,7 @@ _COLUMNS = {  # table -> columns beside EXPOSURE that say how an exposure is
     "angles": ("RA", "DEC", "PA", "SAA", "ALPHA"),
     "detector_frames": ("STATUS", "REASON"),
 }
-_POINTLESS = {
+_SOLUTION_PROBLEMS = {
     SolutionFlag.NO_REFERENCE: ("warn", "no reference star in the field"),
     SolutionFlag.NO_STARS: ("error", "no star to match"),
     SolutionFlag.FEW_MATCHES: ("error", "too few matched stars: no astrometric solution"),
@@ -138,7 +138,7 @@ def gather(
         missing = tuple(e for e in endings if row.exposure + e not in have)
         found.append(_exposure(row, month, tables, endings, missing, instrument, registry))
     found.sort(key=lambda e: (e.date_obs, e.name))
-    lacks = tuple(lost_products(results, found, jobs))
+    lacks = tuple(missing_products(results, found, jobs))
     asked = sum(len(job.paths) for job in jobs)
     own = tuple(tables.results.get("", ()))
     return Month(
@@ -207,7 +207,7 @@ def _exposure(
     missing: Sequence[str],
     instrument: Instrument,
     registry: Registry,
-) -> Exposure:
+) -> ExposureSummary:
     findings = [
         *_acquisition(row),
         *_judged(row, tables, endings),
@@ -222,7 +222,7 @@ def _exposure(
     places = {key: _number(angles.get(key.upper())) for key in ("ra", "dec", "pa", "saa", "alpha")}
     for key, value in places.items():
         places[key] = _number(getattr(row, key)) if value is None else value
-    return Exposure(
+    return ExposureSummary(
         row.exposure,
         month,
         row.date_obs,
@@ -317,7 +317,7 @@ def _photometry(row: SheetRow, tables: _Tables, endings: Sequence[str]) -> list[
         return [_not_yet("photometry", table, tables.month)] if ending in endings else []
     found = []
     reason = f" ({record['REASON']})" if record["REASON"] else ""
-    for flag, (status, text) in _POINTLESS.items():
+    for flag, (status, text) in _SOLUTION_PROBLEMS.items():
         if record["FLAGS"] & flag:
             found.append(StatusReason("photometry", status, text + reason))
     if found:

@@ -39,7 +39,7 @@ class StatusReason:
 
 
 @dataclass(frozen=True)
-class Exposure:
+class ExposureSummary:
     """One exposure as the site shows it.
 
     ``results`` are the QC results of all its quantities. Times are ISO 8601, UTC;
@@ -77,7 +77,7 @@ class Exposure:
 
 
 @dataclass(frozen=True)
-class StepLack:
+class MissingProducts:
     """Products of a whole month, or of all months, that one rule should have made and did not.
 
     ``paths`` are as the workflow names them; ``log`` is relative to the folder of
@@ -101,12 +101,12 @@ class Month:
     """
 
     name: str  # YYYYMM
-    exposures: tuple[Exposure, ...]
+    exposures: tuple[ExposureSummary, ...]
     pictures: tuple[str, ...] = ()
     tables: tuple[str, ...] = ()
     texts: tuple[str, ...] = ()
     movies: tuple[str, ...] = ()
     asked: int = 0
-    lacks: tuple[StepLack, ...] = ()
+    lacks: tuple[MissingProducts, ...] = ()
     results: tuple[QCResult, ...] = ()
     unjudged: tuple[str, ...] = ()

@@ -10,19 +10,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from visql_lib.site.model import Exposure, Month
+from visql_lib.site.model import ExposureSummary, Month
 from visql_lib.site.state import known_months
 from visql_lib.tables.sheet import sheet_path
 
 
-class Place(NamedTuple):
+class PageLocation(NamedTuple):
     """Where an exposure's page is; both "" for nowhere."""
 
     month: str
     name: str
 
 
-NOWHERE = Place("", "")
+NOWHERE = PageLocation("", "")
 _ALL = ""  # the kind that every exposure is of
 Ends = Mapping[str, Sequence[str]]  # kind -> names of the first and the last exposure
 
@@ -30,24 +30,24 @@ Ends = Mapping[str, Sequence[str]]  # kind -> names of the first and the last ex
 class Neighbours(NamedTuple):
     """The exposures before and after, by time and within the same type and class."""
 
-    before: Place
-    after: Place
-    before_like: Place
-    after_like: Place
+    before: PageLocation
+    after: PageLocation
+    before_like: PageLocation
+    after_like: PageLocation
 
 
 class Beside(NamedTuple):
     """What lies outside a month: the months beside it, and by kind the exposures before and after."""
 
     months: tuple[str, str]
-    exposures: dict[str, tuple[Place, Place]]
+    exposures: dict[str, tuple[PageLocation, PageLocation]]
 
 
-def _kind(e: Exposure) -> str:
+def _kind(e: ExposureSummary) -> str:
     return f"{e.frame_type} {e.cls}"
 
 
-def ends_of(exposures: Sequence[Exposure]) -> dict[str, list[str]]:
+def ends_of(exposures: Sequence[ExposureSummary]) -> dict[str, list[str]]:
     """Return the names at the ends of a month, by kind."""
     found: dict[str, list[str]] = {}
     for e in exposures:
@@ -67,8 +67,8 @@ def beside(month: str, ends: Mapping[str, Ends]) -> Beside:
     return Beside((next(iter(earlier), ""), next(iter(later), "")), around)
 
 
-def _nearest(kind: str, months: Sequence[str], ends: Mapping[str, Ends], end: int) -> Place:
-    return next((Place(m, ends[m][kind][end]) for m in months if kind in ends[m]), NOWHERE)
+def _nearest(kind: str, months: Sequence[str], ends: Mapping[str, Ends], end: int) -> PageLocation:
+    return next((PageLocation(m, ends[m][kind][end]) for m in months if kind in ends[m]), NOWHERE)
 
 
 def kept(found: Beside) -> list[Any]:
@@ -76,13 +76,13 @@ def kept(found: Beside) -> list[Any]:
     return [list(found.months), {kind: [list(p) for p in pair] for kind, pair in found.exposures.items()}]
 
 
-def neighbours(exposures: Sequence[Exposure], outside: Beside) -> dict[str, Neighbours]:
+def neighbours(exposures: Sequence[ExposureSummary], outside: Beside) -> dict[str, Neighbours]:
     """Return the neighbours of every exposure of a month, in order of time."""
-    rows: dict[str, list[Place]] = {}
+    rows: dict[str, list[PageLocation]] = {}
     for e in exposures:
         for kind in (_ALL, _kind(e)):
-            rows.setdefault(kind, []).append(Place(e.month, e.name))
-    around: dict[str, dict[str, tuple[Place, Place]]] = {}
+            rows.setdefault(kind, []).append(PageLocation(e.month, e.name))
+    around: dict[str, dict[str, tuple[PageLocation, PageLocation]]] = {}
     for kind, places in rows.items():
         first, last = outside.exposures.get(kind, (NOWHERE, NOWHERE))
         line = [first, *places, last]

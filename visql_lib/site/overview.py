@@ -119,7 +119,7 @@ class Overview:
         return found
 
     def missing(self, of_all: Sequence[Sequence[Any]]) -> dict[str, Any]:
-        """Return what is missing, of all months (see `data.own_lacks`) and by month."""
+        """Return what is missing, of all months (see `data.missing_of_month`) and by month."""
         keys = ("expected", "lost", "n_lacking", "lacking", "unreadable", "n", "own")
         return {
             "of_all": of_all,

@@ -19,9 +19,9 @@ from visql_lib.qc.evaluate import NOT_JUDGED, QCResult
 from visql_lib.qc.limits import Epoch, Thresholds
 from visql_lib.qc.quantity import Quantity
 from visql_lib.qc.sentences import limits_text
-from visql_lib.site.model import CATEGORIES, UNJUDGED, Exposure, Month
+from visql_lib.site.model import CATEGORIES, UNJUDGED, ExposureSummary, Month
 from visql_lib.site.products import OTHERS, TABLES, Commands, log_of, made_of, product_of, stage_of
-from visql_lib.site.steps import last_line, tried
+from visql_lib.site.steps import last_attempt, last_log_line
 from visql_lib.tables.sheet import SheetRow
 from visql_lib.tables.store import read_meta
 
@@ -64,7 +64,7 @@ class Shown:
 
 
 @dataclass(frozen=True)
-class Lack:
+class MissingOfExposure:
     """Products of one exposure that one rule should have made and did not."""
 
     rule: str
@@ -86,7 +86,7 @@ class Measured(NamedTuple):
 
 @dataclass(frozen=True)
 class Folder:
-    """What an exposure's page needs beside its `Exposure`."""
+    """What an exposure's page needs beside its `ExposureSummary`."""
 
     registry: Registry
     row: SheetRow
@@ -97,7 +97,7 @@ class Folder:
     metas: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
-def exposure_page(exposure: Exposure, folder: Folder, thresholds: Thresholds) -> dict[str, Any]:
+def exposure_page(exposure: ExposureSummary, folder: Folder, thresholds: Thresholds) -> dict[str, Any]:
     """Return what the page of an exposure shows."""
     commands = _commands(exposure, folder)
     shown = [_shown(name, stat, exposure, folder, commands.metas) for name, stat in folder.files.items()]
@@ -119,7 +119,7 @@ def exposure_page(exposure: Exposure, folder: Folder, thresholds: Thresholds) ->
         "files": [s for s in shown if s not in pictures and _is_listed(s, folder.registry)],
         "failed": sorted({str(m["failed"]) for m in commands.metas.values() if m.get("failed")}),
         "commands": _made_by(exposure, folder, commands),
-        "lacks": lacks(exposure, folder, commands),
+        "lacks": missing_of_exposure(exposure, folder, commands),
         "raw": folder.row.file,
     }
 
@@ -128,7 +128,7 @@ def _is_listed(shown: Shown, registry: Registry) -> bool:
     return product_of(registry, shown.ending).section in (TABLES, OTHERS)
 
 
-def _commands(exposure: Exposure, folder: Folder) -> Commands:
+def _commands(exposure: ExposureSummary, folder: Folder) -> Commands:
     metas = {}
     for name in folder.files:
         if name.endswith(".parquet"):
@@ -139,12 +139,12 @@ def _commands(exposure: Exposure, folder: Folder) -> Commands:
     return Commands(folder.registry, folder.row, exposure.month, folder.settings, folder.config, metas)
 
 
-def _folder(exposure: Exposure, folder: Folder) -> Path:
+def _folder(exposure: ExposureSummary, folder: Folder) -> Path:
     return folder.results / "exposures" / exposure.month / exposure.name
 
 
 def _shown(
-    name: str, stat: Stat, exposure: Exposure, folder: Folder, metas: Mapping[str, Mapping[str, Any]]
+    name: str, stat: Stat, exposure: ExposureSummary, folder: Folder, metas: Mapping[str, Mapping[str, Any]]
 ) -> Shown:
     ending = name.removeprefix(exposure.name)
     path = f"exposures/{exposure.month}/{exposure.name}/{name}"
@@ -167,7 +167,7 @@ def png_size(path: Path) -> tuple[int, int]:
     return width, height
 
 
-def _made_by(exposure: Exposure, folder: Folder, commands: Commands) -> list[dict[str, Any]]:
+def _made_by(exposure: ExposureSummary, folder: Folder, commands: Commands) -> list[dict[str, Any]]:
     """Return the commands of an exposure's products in the order of the data's way."""
     endings = [name.removeprefix(exposure.name) for name in folder.files]
     endings += [name.removeprefix(exposure.name) for name in exposure.missing]
@@ -191,7 +191,9 @@ def _newest(endings: Sequence[str], commands: Commands) -> str:
     return max((made_of(commands.metas.get(ending, {})) for ending in endings), default="")
 
 
-def lacks(exposure: Exposure, folder: Folder, commands: Commands | None = None) -> list[Lack]:
+def missing_of_exposure(
+    exposure: ExposureSummary, folder: Folder, commands: Commands | None = None
+) -> list[MissingOfExposure]:
     """Return what is missing of an exposure, by the rule that would make it."""
     if not exposure.missing:
         return []
@@ -205,21 +207,23 @@ def lacks(exposure: Exposure, folder: Folder, commands: Commands | None = None) 
     found = []
     for stage, endings in by_stage.items():
         reason, log = _reason(stage, exposure, folder)
-        found.append(Lack(stage.name, tuple(endings), reason, commands.workflow(endings[:1]), log))
+        found.append(
+            MissingOfExposure(stage.name, tuple(endings), reason, commands.workflow(endings[:1]), log)
+        )
     return found
 
 
-def _reason(stage: Stage, exposure: Exposure, folder: Folder) -> tuple[str, str]:
+def _reason(stage: Stage, exposure: ExposureSummary, folder: Folder) -> tuple[str, str]:
     """Say why a stage did not make its products, and where its log is."""
     needs = [path.format(exposure=exposure.name, month=exposure.month) for path in stage.needs]
     lost = [name for name in map(os.path.basename, needs) if name not in folder.files]
     log = log_of(stage, folder.row, exposure.month)
     if lost:
-        return f"needs {', '.join(lost)}", log if last_line(folder.results / log) else ""
-    return tried(folder.results, log)
+        return f"needs {', '.join(lost)}", log if last_log_line(folder.results / log) else ""
+    return last_attempt(folder.results, log)
 
 
-def header_facts(exposure: Exposure, row: SheetRow) -> list[tuple[str, str]]:
+def header_facts(exposure: ExposureSummary, row: SheetRow) -> list[tuple[str, str]]:
     """Return the facts of the header as label and text; what is not known is left out."""
     found = [
         (
@@ -246,7 +250,7 @@ def _with_unit(value: float | None, unit: str, digits: int) -> str:
     return "" if value is None else f"{value:.{digits}f} {unit}".replace("-", "−")
 
 
-def measured(exposure: Exposure, thresholds: Thresholds) -> list[Measured]:
+def measured(exposure: ExposureSummary, thresholds: Thresholds) -> list[Measured]:
     """Return the numbers of an exposure with the limits they were judged by, and what they mean."""
     results = {r.quantity: r for r in exposure.results}
     return [
@@ -263,7 +267,7 @@ def _measured(quantity: Quantity, result: QCResult, thresholds: Thresholds) -> M
     return Measured(quantity, result.value, limits_text(limits), status, result.reason)
 
 
-def _epoch(exposure: Exposure, thresholds: Thresholds) -> Epoch | None:
+def _epoch(exposure: ExposureSummary, thresholds: Thresholds) -> Epoch | None:
     """Return the epoch of limits that the numbers of an exposure were judged by, None where none was."""
     starts = [r.epoch for r in exposure.results if r.epoch]
     return thresholds.from_day(max(starts)) if starts else None
@@ -288,7 +292,7 @@ def month_groups(month: Month, sizes: Callable[[str], int]) -> dict[str, Any]:
     }
 
 
-def counted(exposures: Sequence[Exposure]) -> dict[str, dict[str, int]]:
+def counted(exposures: Sequence[ExposureSummary]) -> dict[str, dict[str, int]]:
     """Return how many exposures have which status, by category and of all ("all")."""
     counts = {c: dict(Counter(e.statuses.get(c, "none") for e in exposures)) for c in CATEGORIES}
     return {**counts, "all": dict(Counter(e.status for e in exposures))}

@@ -46,7 +46,7 @@ def plot_files() -> dict[str, bytes]:
 
 
 @dataclass(frozen=True)
-class Sources:
+class PlotTables:
     """Tables that are read only when they are drawn, and what changes when one of them does."""
 
     paths: tuple[Path, ...]
@@ -72,20 +72,20 @@ class Sources:
         return {name: np.concatenate([part[name] for part in parts]) for name in names}
 
 
-def goes_of(settings: Settings, month: str) -> Sources:
+def goes_of(settings: Settings, month: str) -> PlotTables:
     """Return the days of GOES of a month that are there."""
     first = date(int(month[:4]), int(month[4:]), 1)
     days = [first + timedelta(n) for n in range(calendar.monthrange(first.year, first.month)[1])]
-    return Sources(tuple(path for path in (goes_path(settings, day) for day in days) if path.is_file()))
+    return PlotTables(tuple(path for path in (goes_path(settings, day) for day in days) if path.is_file()))
 
 
-def tables_of(results: Path) -> Sources:
+def tables_of(results: Path) -> PlotTables:
     """Return the tables of which the plots of all months are made."""
     module = _timelines()
-    return Sources(tuple(module.plot_tables(results)) if module is not None else ())
+    return PlotTables(tuple(module.plot_tables(results)) if module is not None else ())
 
 
-def month_plots(month: Month, thresholds: Thresholds, goes: Sources) -> Plots:
+def month_plots(month: Month, thresholds: Thresholds, goes: PlotTables) -> Plots:
     """Return the timelines of a month."""
     return _made("month_plots", month, thresholds, goes.read(_SERIES))
 

@@ -30,7 +30,7 @@ from visql_lib.site.plots_core import (
     to_ms,
     value_range,
 )
-from visql_lib.site.plots_markup import Section, markup, without_data
+from visql_lib.site.plots_markup import PlotSection, markup, without_data
 
 FRAMES = 6000  # that are drawn one by one; of more, the SCIENCE frames are told by the days' medians
 _LEVEL = "FLAT_LEVEL"  # SIGNAL of FLATs
@@ -100,7 +100,7 @@ def calibration_markup(
             yield plot
         yield from without_data([p for p in panels if p not in full], "no values in any month")
 
-    sections = [Section(heading, tuple(items(panels))) for heading, panels in _SECTIONS.items()]
+    sections = [PlotSection(heading, tuple(items(panels))) for heading, panels in _SECTIONS.items()]
     days = float(np.ptp(rows["t"])) / DAY if len(rows["t"]) else 0.0
     spans = {text: n for text, n in (("last 30 days", 30.0), ("last year", 365.0)) if days > n}
     notes = [f"{style.count(undated, 'frame')} without a date not drawn."] if undated else []

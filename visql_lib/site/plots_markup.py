@@ -23,7 +23,7 @@ _SIGNS = {
 
 
 @dataclass(frozen=True)
-class Section:
+class PlotSection:
     """Panels under one heading: figures, or a line of text where there is nothing to draw."""
 
     heading: str
@@ -37,7 +37,7 @@ def without_data(panels: Sequence[Panel], what: str) -> Iterator[str]:
 
 
 def markup(
-    sections: Sequence[Section],
+    sections: Sequence[PlotSection],
     groups: Mapping[str, int],
     *,
     colours: Mapping[str, tuple[str, str]] = GROUPS,
@@ -50,7 +50,7 @@ def markup(
 
     Parameters
     ----------
-    sections : sequence of Section
+    sections : sequence of PlotSection
     groups : mapping
         Colour group -> number of points, for the key; each can be switched off.
     colours : mapping

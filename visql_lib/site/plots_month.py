@@ -13,7 +13,7 @@ from visql_lib.pictures import style
 from visql_lib.pipelines.vis.quantities import QUANTITIES
 from visql_lib.qc.limits import Thresholds
 from visql_lib.qc.quantity import Quantity
-from visql_lib.site.model import CATEGORIES, UNJUDGED, Exposure, Month
+from visql_lib.site.model import CATEGORIES, UNJUDGED, ExposureSummary, Month
 from visql_lib.site.plots_bands import add_bands, bands, say_limits
 from visql_lib.site.plots_core import (
     DAY,
@@ -34,7 +34,7 @@ from visql_lib.site.plots_core import (
     to_ms,
     value_range,
 )
-from visql_lib.site.plots_markup import Section, markup, without_data
+from visql_lib.site.plots_markup import PlotSection, markup, without_data
 
 GOES_POINTS = 9000  # of the Sun's flux at most; more are told by the largest of each interval
 _FLUX = "sun.GOES_FLUX"
@@ -91,7 +91,7 @@ def month_plots(
         panels = [panel_of(q) for q in QUANTITIES.shown if q.category == category]
         items = tuple(_items(panels, points, times, cross, thresholds, colours, series))
         if items:
-            sections.append(Section(heading, items))
+            sections.append(PlotSection(heading, items))
     counted = {g: int(np.sum(points.source.data["group"] == g)) for g in present}
     days = np.ptp(t) / DAY if len(t) else 0.0
     spans = {text: n for text, n in (("last day", 1.0), ("last 7 days", 7.0)) if days > n}
@@ -126,14 +126,14 @@ def month_points(month: Month) -> Points:
     return Points(source, url, bk.BooleanFilter(name="visql-shown"), expected)
 
 
-def _date(exposure: Exposure) -> np.datetime64:
+def _date(exposure: ExposureSummary) -> np.datetime64:
     try:
         return np.datetime64(exposure.date_obs.rstrip("Z") or "NaT", "us")
     except ValueError:
         return np.datetime64("NaT", "us")
 
 
-def _say(exposure: Exposure, category: str) -> str:
+def _say(exposure: ExposureSummary, category: str) -> str:
     status = exposure.statuses.get(category, "none")
     why = "; ".join(f.text for f in exposure.findings if f.category == category)
     text = style.STATUS[status].text if status in style.STATUS else status

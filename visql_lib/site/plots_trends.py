@@ -33,7 +33,7 @@ from visql_lib.site.plots_core import (
     to_ms,
     value_range,
 )
-from visql_lib.site.plots_markup import Section, markup, without_data
+from visql_lib.site.plots_markup import PlotSection, markup, without_data
 from visql_lib.site.plots_month import panel_of
 
 Record = Mapping[str, Any]
@@ -126,11 +126,11 @@ def trend_markup(
         if colours
     ]
     sections = [
-        Section("Flux loss", tuple(losses) or ("flux loss: no flux ratios of the whole focal plane",))
+        PlotSection("Flux loss", tuple(losses) or ("flux loss: no flux ratios of the whole focal plane",))
     ]
     for heading, keys in _MEDIANS.items():
         panels = [panel_of(QUANTITIES[name]) for name in keys]
-        sections.append(Section(heading, tuple(_median_panels(panels, points, thresholds, times, cross))))
+        sections.append(PlotSection(heading, tuple(_median_panels(panels, points, thresholds, times, cross))))
     names = set(points.source.data["group"])
     groups = {g: int(np.sum(rows["COLOUR"] == float(g.split()[1]))) for g in colours}
     groups |= {g: sum(g in m["groups"] for m in medians) for g in GROUPS if g in names}

@@ -11,7 +11,7 @@ from typing import Any
 
 from visql_lib.errors import TableError
 from visql_lib.instruments.model import Instrument
-from visql_lib.site.model import Exposure
+from visql_lib.site.model import ExposureSummary
 from visql_lib.tables.sheet import SheetRow
 from visql_lib.tables.store import Table, read_meta, read_table
 
@@ -36,7 +36,7 @@ def overlay_sources(names: Iterable[str], exposure: str) -> list[str]:
     return [name for name in names if name.removeprefix(exposure) in _TABLES]
 
 
-def overlay_script(folder: Path, exposure: Exposure, instrument: Instrument) -> bytes | None:
+def overlay_script(folder: Path, exposure: ExposureSummary, instrument: Instrument) -> bytes | None:
     """Return the overlays of an exposure as a script, None if no table can be read."""
     from visql_lib.frames.pyramid import ViewerFrame
     from visql_lib.site.overlays import overlay_data, script

@@ -30,7 +30,7 @@ def tile_path(settings: Settings, tile: int) -> Path:
     return store_folder(settings) / name / f"{tile}.parquet"
 
 
-def again_path(settings: Settings, tile: int) -> Path:
+def retry_stamp(settings: Settings, tile: int) -> Path:
     """Return the note of when a tile was asked for again in vain."""
     return tile_path(settings, tile).parent / "again" / f"{tile}.txt"
 

@@ -40,7 +40,7 @@ def write_day(path: Path, day: date, answer: GoesDayFlux, settings: Settings) ->
     """Write what is known of a day; one that failed carries the reason as ``failed``.
 
     A table that says the same already stays as it is, so that nothing which hangs on
-    it is made again; when it was asked for is noted beside it (`again_path`).
+    it is made again; when it was asked for is noted beside it (`retry_stamp`).
 
     Returns
     -------
@@ -64,12 +64,12 @@ def write_day(path: Path, day: date, answer: GoesDayFlux, settings: Settings) ->
     changed = not _says_the_same(path, columns, meta, settings)
     if changed:
         write_table(path, columns, GOES_SERIES, meta=meta, **question(settings, day))
-    if again_path(path).is_file():
-        again_path(path).touch()
+    if retry_stamp(path).is_file():
+        retry_stamp(path).touch()
     return changed
 
 
-def again_path(path: Path) -> Path:
+def retry_stamp(path: Path) -> Path:
     """Return the note of when a day was asked for again, which did not change its table."""
     return path.parent / "again" / f"{path.stem}.txt"
 
@@ -177,7 +177,7 @@ def must_ask(path: Path, settings: Settings, now: datetime | None = None) -> boo
 def _since(path: Path, meta: dict[str, Any], now: datetime | None) -> timedelta:
     """Return how long ago a day was asked for."""
     asked = datetime.fromisoformat(str(meta.get("asked")))
-    note = again_path(path)
+    note = retry_stamp(path)
     if note.is_file():
         asked = max(asked, datetime.fromtimestamp(note.stat().st_mtime, UTC))
     return (now or datetime.now(UTC)) - asked

@@ -115,7 +115,7 @@ def sidecar(path: Path) -> Path:
     return path.with_name(f".{path.name}.json")
 
 
-def sign(path: Path, stages: Mapping[str, int], inputs: Iterable[Path] = ()) -> None:
+def write_sidecar(path: Path, stages: Mapping[str, int], inputs: Iterable[Path] = ()) -> None:
     """Write the record of a finished text table or plate solution beside it."""
     from visql_lib.atomic import atomic_path
 
@@ -124,7 +124,9 @@ def sign(path: Path, stages: Mapping[str, int], inputs: Iterable[Path] = ()) -> 
         temporary.write_bytes(content)
 
 
-def signed_png(path: Path, content: bytes, stages: Mapping[str, int], inputs: Iterable[Path] = ()) -> bytes:
+def png_with_provenance(
+    path: Path, content: bytes, stages: Mapping[str, int], inputs: Iterable[Path] = ()
+) -> bytes:
     """Return a PNG file with its record, right after its first chunk."""
     checksum = _png_checksum(content)
     body = b"zTXt" + _PNG_KEY + zlib.compress(as_bytes(record(path, stages, checksum, inputs)))
@@ -132,7 +134,7 @@ def signed_png(path: Path, content: bytes, stages: Mapping[str, int], inputs: It
     return content[:_PNG_HEAD] + chunk + content[_PNG_HEAD:]
 
 
-def sign_mp4(path: Path, final: Path, stages: Mapping[str, int], inputs: Iterable[Path] = ()) -> None:
+def append_to_mp4(path: Path, final: Path, stages: Mapping[str, int], inputs: Iterable[Path] = ()) -> None:
     """Add its record to the finished movie `path`, which will stand at `final`."""
     content = as_bytes(record(final, stages, _stream_checksum(path, path.stat().st_size), inputs))
     with path.open("ab") as file:

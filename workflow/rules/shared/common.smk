@@ -12,7 +12,7 @@ from visql_lib.errors import VisqlError
 from visql_lib.pipelines.vis.frame_stages import CATALOGUED
 from visql_lib.pipelines.vis.group_stages import MOVIES
 from visql_lib.plan import Plan
-from visql_lib.plan.alone import begin_run, clear_dead_lock, end_run
+from visql_lib.plan.run_lock import lock_results, remove_stale_lock, record_end
 from visql_lib.plan.requested import prefix_regex, requested_targets
 from visql_lib.products.expected import Expected
 from visql_lib.products.up_to_date import UpToDateCache
@@ -26,7 +26,7 @@ def make_plan():
     try:
         settings = settings_from_mapping(config, "configuration")
         if workflow.is_main_process:
-            clear_dead_lock(Path(settings.results))
+            remove_stale_lock(Path(settings.results))
         return Plan.make(settings, refresh=workflow.is_main_process)
     except VisqlError as error:
         raise WorkflowError(str(error)) from None
@@ -38,9 +38,9 @@ def make_plan():
 
 def begin():
     """Hold the results as long as this process lives: two runs would undo each other's work."""
-    global ALONE
+    global RUN_LOCK
     try:
-        ALONE = begin_run(Path(RESULTS), PLAN.months)
+        RUN_LOCK = lock_results(Path(RESULTS), PLAN.months)
     except VisqlError as error:
         raise WorkflowError(str(error)) from None
     except OSError as error:  # results on a disk that is full, or may not be written
@@ -49,7 +49,7 @@ def begin():
         ) from None
 
 
-def tell_of_failure():
+def report_failure():
     """Do what was to tell of a run and had to wait for what failed: pages and alerts say what is missing, and why.
 
     Not if somebody stopped the run. A dead man's switch alone is not told: its silence tells.
@@ -125,19 +125,19 @@ def raw_frame(wildcards):
 EXPOSURES = [row.exposure for month in PLAN.months for row in PLAN.sheets[month]]
 
 
-def these(exposures):
+def regex_of(exposures):
     """Return a regular expression of some of the exposures that there are."""
     return prefix_regex(exposures, EXPOSURES)
 
 
-def only(*exposures):
+def only_exposures(*exposures):
     """Return a wildcard constraint: these exposures, without those that need no jobs."""
-    return these(set(exposures) - UP_TO_DATE)
+    return regex_of(set(exposures) - UP_TO_DATE)
 
 
-def all_but(*exposures):
+def except_exposures(*exposures):
     """Return a wildcard constraint: all exposures but these, and those that need no jobs."""
-    return f"(?!(?:{these(UP_TO_DATE.union(exposures))})/)[^/]+"
+    return f"(?!(?:{regex_of(UP_TO_DATE.union(exposures))})/)[^/]+"
 
 
 CACHE = UpToDateCache(
@@ -164,7 +164,7 @@ def unfinished_exposures():
     }
 
 
-NOT_CATALOGUED = PLAN.others(*CATALOGUED)
+NOT_CATALOGUED = PLAN.not_of_type(*CATALOGUED)
 FLATS = PLAN.of_type("FLAT")
 WITHOUT_RAW = PLAN.without_raw()
 
@@ -235,4 +235,6 @@ def of_months(products):
 
 def queries_of(part):
     """Return an input function: what the outside world is asked for (again), if the default target makes a part."""
-    return lambda wildcards: getattr(PLAN, part).asking if part in PLAN.parts else []
+    return lambda wildcards: (
+        getattr(PLAN, part).pending_queries if part in PLAN.parts else []
+    )

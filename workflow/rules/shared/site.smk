@@ -13,7 +13,7 @@ rule pyramid:
     benchmark:
         benchmark_file("pyramid")
     wildcard_constraints:
-        exposure=all_but(),
+        exposure=except_exposures(),
     priority: 2
     conda:
         "../../../envs/visql.yaml"
@@ -47,7 +47,7 @@ rule site:
     params:
         **stage_params(
             "site",
-            config=PLAN.standing_config(
+            config=PLAN.stable_config(
                 "site", *(s for s in PLAN.sections if s != "alerts")
             ),
         ),
@@ -66,6 +66,6 @@ rule alerts:
     resources:
         runtime=30,
     params:
-        **stage_params("alerts", config=PLAN.standing_config("alerts", *PLAN.sections)),
+        **stage_params("alerts", config=PLAN.stable_config("alerts", *PLAN.sections)),
     shell:
         "visql alerts --send --config {params.config:q} >{log:q} 2>&1"

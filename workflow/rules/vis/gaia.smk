@@ -61,7 +61,7 @@ rule gaia_match:
     benchmark:
         benchmark_file("gaia_match")
     wildcard_constraints:
-        exposure=all_but(*WITHOUT_RAW),
+        exposure=except_exposures(*WITHOUT_RAW),
     priority: 4
     conda:
         "../../../envs/visql.yaml"

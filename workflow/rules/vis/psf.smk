@@ -14,7 +14,7 @@ rule stars:
     benchmark:
         benchmark_file("stars")
     wildcard_constraints:
-        exposure=all_but(*WITHOUT_RAW),
+        exposure=except_exposures(*WITHOUT_RAW),
     priority: 1
     conda:
         "../../../envs/visql.yaml"
@@ -38,7 +38,7 @@ rule moments:
     benchmark:
         benchmark_file("moments")
     wildcard_constraints:
-        exposure=all_but(*WITHOUT_RAW),
+        exposure=except_exposures(*WITHOUT_RAW),
     priority: 3
     conda:
         "../../../envs/visql.yaml"

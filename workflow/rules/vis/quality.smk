@@ -105,7 +105,7 @@ rule qc:
 
 rule month_status:
     input:
-        lambda wildcards: PLAN.judged(wildcards.month),
+        lambda wildcards: PLAN.summary_tables(wildcards.month),
         sheet=f"{RESULTS}/exposures/{{month}}.tsv",
     output:
         f"{MONTHS}/status.tsv",

@@ -56,7 +56,7 @@ rule plate:
     benchmark:
         benchmark_file("plate")
     wildcard_constraints:
-        exposure=all_but(*WITHOUT_RAW),
+        exposure=except_exposures(*WITHOUT_RAW),
     priority: 4
     conda:
         "../../../envs/visql.yaml"
