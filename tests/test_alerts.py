@@ -46,8 +46,7 @@ from visql_lib.qc.evaluate import QCResult, evaluate, worst_status
 from visql_lib.qc.limits import LimitFile, Thresholds
 from visql_lib.qc.sentences import sentence
 from visql_lib.qc.table import day_of
-from visql_lib.site.alerts import Alert, Told, due, stamp, update
-from visql_lib.site.alerts import told as noted
+from visql_lib.site.alerts import Alert, Notification, due, stamp, update, with_notification
 from visql_lib.site.checks import checks_of
 from visql_lib.site.feed import feed_text
 from visql_lib.site.messages import alerts_text, mail, parse_alerts
@@ -447,7 +446,9 @@ def older(text: str) -> str:
 def test_alerts_under_their_former_names_go_on() -> None:
     """Nothing is told twice, nothing ends silently: also while a month has no table of QC results yet."""
     months = [*months_of(*BAD_NIGHT), month_with("202406", trend("long", 0.75, 45.0, 0.5, "error"))]
-    first = [noted(a, "mail", NOW) for a in update(None, months, checks_of(months), LIMITS, NOW, DAYS)]
+    first = [
+        with_notification(a, "mail", NOW) for a in update(None, months, checks_of(months), LIMITS, NOW, DAYS)
+    ]
     text = older(alerts_text(first, LIMITS, NOW))
     assert '"metric": "R2"' in text
     assert '"metric": "flux_loss_long_0.75"' in text
@@ -548,7 +549,7 @@ def test_an_alert_names_its_newest_exposures_and_counts_all() -> None:
 
 
 def told(alert: Alert, now: datetime, state: str = "open", status: str = "error") -> Alert:
-    return replace(alert, sent={"mail": Told(1, stamp(now), state, status)})
+    return replace(alert, sent={"mail": Notification(1, stamp(now), state, status)})
 
 
 def test_what_is_due() -> None:
@@ -605,7 +606,7 @@ def test_whatever_order_they_come_in(plan: list[tuple[int, float, int]]) -> None
         for i, alert in enumerate(alerts):
             if occasion := due(alert, "mail", "warn", DAY, now, DAYS):
                 messages.append((alert.id, occasion))
-                alerts[i] = noted(alert, "mail", now)
+                alerts[i] = with_notification(alert, "mail", now)
                 assert due(alerts[i], "mail", "warn", DAY, now, DAYS) == ""
     for name in {name for name, _ in messages}:
         said = [occasion for other, occasion in messages if other == name]

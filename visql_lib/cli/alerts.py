@@ -110,7 +110,7 @@ class Board:
         _write(self._path, alerts_text(list(self.alerts.values()), self._limits, self.now))
 
     def due(self, channel: str, settings: Settings) -> list[tuple[Alert, str]]:
-        """Return what a channel is to be told, and why."""
+        """Select the alerts to send to a channel, with the occasion of each."""
         from visql_lib.site.alerts import due
 
         wanted = settings.alerts
@@ -118,11 +118,11 @@ class Board:
         found = [(a, due(a, channel, wanted.least, repeat, self.now, fresh)) for a in self.alerts.values()]
         return [(alert, occasion) for alert, occasion in found if occasion]
 
-    def note(self, told: Sequence[Alert], channel: str) -> None:
-        """Note that a channel was told."""
-        from visql_lib.site.alerts import told as noted
+    def note(self, sent: Sequence[Alert], channel: str) -> None:
+        """Record that a channel was notified."""
+        from visql_lib.site.alerts import with_notification
 
-        self.alerts |= {alert.id: noted(alert, channel, self.now) for alert in told}
+        self.alerts |= {alert.id: with_notification(alert, channel, self.now) for alert in sent}
         self.write()
 
 
@@ -182,10 +182,10 @@ def _tell_mail(
     if not due:
         return []
     envelope = (wanted.mail_server, wanted.mail_from, wanted.mail_to)
-    told = [(addressed(alert, settings.site.url), occasion) for alert, occasion in due]
+    sent = [(addressed(alert, settings.site.url), occasion) for alert, occasion in due]
     _still_alone(lock)
     try:
-        refused = send_mail(*envelope, *mail(told, settings.site.title), board.now, credentials, policy)
+        refused = send_mail(*envelope, *mail(sent, settings.site.title), board.now, credentials, policy)
     except SourceError as error:
         return [f"mail: {error}"]
     board.note([alert for alert, _ in due], MAIL)
@@ -264,7 +264,7 @@ def _write(path: Path, text: str) -> None:
 
 
 def _read(path: Path, parse: Callable[[str], T]) -> T | None:
-    """Return what a file of the last run holds, None if there is none that can be understood."""
+    """Read a file of the last run, None if it is missing or cannot be parsed."""
     try:
         return parse(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -116,7 +116,7 @@ def _wanted(only: Sequence[str], paths: Mapping[str, Path]) -> list[str]:
 
 
 class PictureInputs:
-    """What pictures are made from; every table is read once, and only the columns needed."""
+    """Inputs of the pictures; every table is read once, and only the columns needed."""
 
     def __init__(
         self, paths: Mapping[str, Path], wanted: list[str], settings: Settings, cutout: Path | None, stem: str
@@ -153,7 +153,7 @@ class PictureInputs:
 
     @cached_property
     def selection(self) -> Mapping[str, Any]:
-        """What the star selection found; empty if the table does not say."""
+        """The result of the star selection; empty if the table has none."""
         from visql_lib.tables.store import read_meta
 
         return read_meta(self.paths["stars"]).get("selection") or {}

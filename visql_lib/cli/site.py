@@ -113,7 +113,7 @@ def gathered(
 
 
 def _lost_of_all(results: Path, settings: Settings, months: Sequence[str]) -> list[MissingProducts]:
-    """Return what is missing of the products of all months, the newest ones and `months` among them."""
+    """Find missing products of all months, the newest ones and `months` among them."""
     from visql_lib.plan import Plan
     from visql_lib.products.expected import Expected
     from visql_lib.site.steps import missing_products

@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 def month_performance(sheet: Path, on_exposure: Callable[[], None] = lambda: None) -> dict[str, NDArray]:
-    """Gather when the products of a month were made, from what they tell of themselves.
+    """Gather when the products of a month were made, from their metadata.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ def month_performance(sheet: Path, on_exposure: Callable[[], None] = lambda: Non
 
 
 def _products(folder: Path, exposure: str) -> Iterator[Made]:
-    """Yield what the products of an exposure tell."""
+    """Yield when the products of an exposure were made."""
     try:
         paths = list(folder.iterdir()) if folder.is_dir() else []
     except PermissionError as error:  # costs this exposure, not the month

@@ -27,7 +27,7 @@ _BOX = (80, 62, 590, 490)
 
 
 class PhotometryFacts(Protocol):
-    """What `chimney4` needs to know of an instrument's magnitudes."""
+    """The photometric facts of an instrument for `chimney4`."""
 
     @property
     def magnitude_zero(self) -> float:
@@ -261,7 +261,7 @@ def _log_axes(axes: Axes, log_r: NDArray, log_f: NDArray, box: tuple[float, ...]
 
 
 def _say_outside(axes: Axes, x: NDArray, y: NDArray, count_all: bool = False) -> None:
-    """Tell how many detections are not within the panel, and if wanted how many there are."""
+    """Write how many detections lie outside the panel, and if wanted how many there are."""
     (left, right), (low, high) = sorted(axes.get_xlim()), sorted(axes.get_ylim())
     known = np.isfinite(x) & np.isfinite(y)
     seen = known & (x >= left) & (x <= right) & (y >= low) & (y <= high)

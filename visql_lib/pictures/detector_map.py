@@ -125,7 +125,7 @@ def _tiles(
 
 
 def _say(axes: Axes, what: _DetectorQuantity, values: Mapping[str, float], n_frames: int) -> None:
-    """Say above a panel what it shows and what is extreme, or in it why there is nothing."""
+    """Write the title and extremes above a panel, or in it why it is empty."""
     said = [f"{what.title}, {style.count(n_frames, 'frame')}", ""]
     if values:
         said[0] += f": median {float(np.median(list(values.values()))):.{what.digits}f}"
@@ -268,7 +268,7 @@ def _why_none(darks: int) -> str:
 def _account(
     hot: Mapping[str, NDArray], columns: Sequence[tuple[str, int, int]], facts: Mapping[str, Any]
 ) -> list[str]:
-    """Return what is to be said beside the map."""
+    """Compose the remarks beside the map."""
     required = int(facts.get("hot_required", 0))
     said = [f"{style.count(int(facts.get('darks', 0)), 'DARK frame')}"]
     if required:

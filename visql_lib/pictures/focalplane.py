@@ -66,7 +66,7 @@ def _around(fields: list[Field]) -> Field:
 
 
 def field_of(instrument: Instrument | None, x: NDArray, y: NDArray) -> Field:
-    """Return what to show: the whole focal plane, or the detectors with stars if these are few.
+    """Choose the field: the whole focal plane, or the detectors with stars if these are few.
 
     Parameters
     ----------

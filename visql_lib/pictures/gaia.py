@@ -212,7 +212,7 @@ def flux_ratio_colour(
     gain: str = "",
     title: str = "",
 ) -> Figure:
-    """Draw V/Gf against BP-RP with its relation, what is left of it, the colours, and R2 against BP-RP.
+    """Draw V/Gf against BP-RP with its relation, the residuals, the colours, and R2 against BP-RP.
 
     Parameters
     ----------
@@ -315,7 +315,7 @@ def _quote(axes: Axes, relation: Mapping[str, Any]) -> None:
 
 
 def _draw_remainder(axes: Axes, stars: _Stars, relation: Mapping[str, Any] | None) -> None:
-    """Draw what is left of the ratios after the relation."""
+    """Draw the residuals of the ratios about the relation."""
     axes.set_xlabel(COLOUR_LABEL)
     axes.set_ylabel("ln ratio − relation [%]")
     axes.grid(True)

@@ -159,7 +159,7 @@ def _exposure(axes: Axes, exptime: float, readout: float) -> None:
 def _explain(
     axes: Axes, start: np.datetime64, hours: float, part: Mapping[str, NDArray], missing: Mapping[str, str]
 ) -> None:
-    """Say why the panel, or a day of it, is empty."""
+    """Explain why the panel, or a day of it, is empty."""
     if np.isnat(start):
         _message(axes, "the exposure's date is not known")
         return
@@ -174,7 +174,7 @@ def _explain(
 
 
 def _message(axes: Axes, text: str) -> None:
-    """Say why the panel is empty, clear of its grid."""
+    """Write why the panel is empty, clear of its grid."""
     style.message(axes, text)
     axes.texts[-1].set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 5})
 
@@ -187,7 +187,7 @@ def _facts(exptime: float, readout: float, angles: tuple[float, float]) -> str:
 
 
 def _said(measured: Mapping[str, Any]) -> str:
-    """Return what was measured during the exposure."""
+    """Format the flux measured during the exposure."""
     if not measured:
         return ""
     flags = int(measured["FLAGS"])

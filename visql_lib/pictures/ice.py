@@ -65,7 +65,7 @@ def note_above(axes: Axes, text: str) -> None:
 
 
 def date_range(day: NDArray, since: str | None) -> Range:
-    """Return what to show of an axis of dates: from `since`, or the first, to the last, and a margin."""
+    """Choose the range of an axis of dates: from `since`, or the first, to the last, and a margin."""
     known = finite(day)
     start = float(mdates.date2num(np.datetime64(since, "us"))) if since else None
     if start is not None:
@@ -185,7 +185,7 @@ def _ratio_legend(figure: Figure, beyond: int) -> None:
 def _ratio_counts(
     axes: Axes, day: NDArray, values: NDArray, inside: NDArray[np.bool_], since: str | None
 ) -> None:
-    """Say how many rows are drawn, and why the others are not."""
+    """Write how many rows are drawn, and why the others are not."""
     empty = ~np.isfinite(values).any(axis=0)
     early, undated = int((day < axes.get_xlim()[0]).sum()), int((~np.isfinite(day)).sum())
     parts = [f"{int((inside & ~empty).sum()):,} of {len(day):,} drawn"]

@@ -104,7 +104,7 @@ def loss_trend(
 
 
 def _future(past: Range, forecast: Sequence[Record]) -> float:
-    """Return where the axis of dates ends: behind the forecasts, if these are not too far."""
+    """Choose the end of the axis of dates: behind the forecasts, if these are not too far."""
     latest = [_day(record[key]) for record in forecast for key in ("date", "late")]
     limit = past[1] + _AHEAD * (past[1] - past[0])
     ends = [day for day in latest if past[1] < day]

@@ -35,7 +35,7 @@ Box = tuple[float, float, float, float]
 
 
 class MapLook(NamedTuple):
-    """How one of the maps is drawn."""
+    """The style of one of the maps."""
 
     heading: str
     counts: tuple[float, float]  # ends of the colours
@@ -80,7 +80,7 @@ LOOKS: dict[str, MapLook] = {
 
 @dataclass(frozen=True)
 class FrameFacts:
-    """What a frame tells of its exposure.
+    """The facts about an exposure written on its frame.
 
     ``date_obs`` is the start (UTC, NaT if not known), ``exptime`` is in s, angles
     are in deg, ``goes_flux`` in W m^-2; NaN where not known. ``angle_source`` is
@@ -159,7 +159,7 @@ def grid_of(
 
 
 class MapPanel:
-    """A map, or the words why there is none."""
+    """A map, or a message why there is none."""
 
     def __init__(self, figure: Figure, name: str, box: Box, bar: Box, scale: ParticleScale) -> None:
         self.look, self.scale = LOOKS[name], scale
@@ -183,13 +183,13 @@ class MapPanel:
 
     @property
     def artists(self) -> list[Artist]:
-        """What differs from frame to frame; the frame of the panel lies over the picture."""
+        """The artists that differ from frame to frame; the panel's frame lies over the picture."""
         return [self.bins, self.edge, self.number, self.words]
 
     def show(
         self, radmaps: Mapping[str, NDArray] | None, meta: Mapping[str, Any], exptime: float, trouble: str
     ) -> None:
-        """Take the map of another exposure."""
+        """Show the map of another exposure."""
         found = None if radmaps is None or trouble else grid_of(radmaps, meta, self.name)
         self.bins.set_visible(found is not None)
         self.number.text = ""
@@ -261,7 +261,7 @@ class MovieCanvas:
         return lay_out()
 
     def _drawn_once(self) -> Any:
-        """Draw what all frames share, in the size of the frames, and keep its pixels."""
+        """Draw the background of all frames, in their size, and keep its pixels."""
 
         @style.styled
         def draw() -> Figure:

@@ -33,7 +33,7 @@ class BinImage(Artist):
         self.colours = ScalarMappable(norm, colours)
 
     def show(self, values: NDArray, extent: tuple[float, float, float, float]) -> None:
-        """Take other values, shape (ny, nx), from x0 to x1, y0 to y1."""
+        """Show other values, shape (ny, nx), from x0 to x1, y0 to y1."""
         self.colours.set_array(values)
         self._extent = extent
 

@@ -116,7 +116,7 @@ class GoesPanel:
 
     @property
     def artists(self) -> list[Artist]:
-        """What differs from frame to frame."""
+        """The artists that differ from frame to frame."""
         return [self.mark, *self.lines, self.satellite, self.words]
 
     def show(
@@ -127,7 +127,7 @@ class GoesPanel:
         goes: Mapping[str, NDArray] | None,
         words: str = "",
     ) -> None:
-        """Take the series around another exposure; without one, say `words`."""
+        """Show the series around another exposure; without one, the message `words`."""
         known = not np.isnat(start)
         for line in self.lines:
             line.set_data([], [])

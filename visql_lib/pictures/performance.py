@@ -1,4 +1,4 @@
-"""How fast the pipeline was on one observing day: products against time, latencies."""
+"""Performance of the pipeline on one observing day: products against time, latencies."""
 
 from __future__ import annotations
 
@@ -261,7 +261,7 @@ def _duration_axis(axes: Axes, rows: Sequence[_Product]) -> Span:
 
 
 def duration(hours: float) -> str:
-    """Return for example ``12 min``, ``2.3 h``, ``5.1 d`` or ``2.4 yr``."""
+    """Format a duration, such as ``12 min``, ``2.3 h``, ``5.1 d`` or ``2.4 yr``."""
     for unit, length, until in (("min", 1 / 60, 1.0), ("h", 1.0, 48.0), ("d", 24.0, 8766.0)):
         if abs(hours) < until:
             return f"{hours / length:.3g} {unit}".replace("-", "−")

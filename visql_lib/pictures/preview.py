@@ -1,4 +1,4 @@
-"""The frame itself: a thumbnail of the whole mosaic, and cut-outs at full resolution."""
+"""Previews of a frame: a thumbnail of the whole mosaic, and cut-outs at full resolution."""
 
 from __future__ import annotations
 

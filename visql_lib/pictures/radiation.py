@@ -114,7 +114,7 @@ def particle_scale(kind: str, facts: Mapping[str, Any], scale: ParticleScale) ->
 
 
 def particle_label(kind: str, facts: Mapping[str, Any], nominal_pixel: float) -> str:
-    """Return for example ``X-rays per bin of 250 × 250 px``."""
+    """Format the label of a map, such as ``X-rays per bin of 250 × 250 px``."""
     grid = Grid.from_meta(facts["grids"][kind])
     side = grid.dx * (3600 / nominal_pixel)
     return f"{LOOKS[kind].name} per bin of {side:.4g} × {side:.4g} px"
@@ -220,7 +220,7 @@ def _image(axes: Axes, number: NDArray, grid: Grid, norm: LogNorm) -> AxesImage:
 
 
 def summary_text(kind: str, facts: Mapping[str, Any]) -> str:
-    """Return number, rate and excess of a kind of particle, and what is lit, in words."""
+    """Describe number, rate and excess of a kind of particle, and the illuminated area."""
     values = facts.get("radiation") or {}
     if facts.get("failed") or not values:
         return "not measured"
@@ -247,7 +247,7 @@ def _lit_text(values: Mapping[str, Any]) -> str:
 
 
 def with_error(value: float, error: float) -> str:
-    """Return for example ``0.673 ± 0.011``: two digits of the error."""
+    """Format a value with its error, such as ``0.673 ± 0.011``: two digits of the error."""
     if not (math.isfinite(value) and math.isfinite(error) and error > 0):
         return f"{value:.3g}"
     digits = min(max(1 - math.floor(math.log10(error)), 0), 9)

@@ -32,7 +32,7 @@ _FEW = 0.1  # of the median number of stars: means of fewer are noise of the gap
 
 
 class _HexagonPanel(NamedTuple):
-    """What one panel of the hexagons shows."""
+    """The content of one panel of hexagons."""
 
     values: NDArray
     title: str
@@ -182,7 +182,7 @@ def _tiles(shapes: NDArray, one: _HexagonPanel) -> PolyCollection:
 
 
 def _said(axes: Axes, one: _HexagonPanel) -> Text:
-    """Say what is in the middle of the values of a panel, or that there are none."""
+    """Write the median of the values of a panel, or that there are none."""
     known = one.values[np.isfinite(one.values)]
     if len(known) == 0:
         return style.message(axes, "no stars" if len(one.values) == 0 else "not known")

@@ -144,7 +144,7 @@ def _draw_cloud(axes: Axes, cloud: _Cloud, ccd: str, image: NDArray | None, norm
 
 
 class _Relation(NamedTuple):
-    """What one row of the table of ratios says of a detector."""
+    """The relation of a detector, from its row of the table of ratios."""
 
     ratios: NDArray
     errors: NDArray
@@ -211,7 +211,7 @@ def _label_sheet(axes: Axes, left: bool, bottom: bool) -> None:
 
 
 def _say_sheet(figure: Figure, cloud: _Cloud, gain: str) -> None:
-    """Say below the sheet what its numbers are."""
+    """Explain the numbers below the sheet."""
     said = [f"{RATIO_LABEL}; {style.count(len(cloud.colour), 'star')}"]
     said += [f"{cloud.left_out:,} without ratio or colour"] if cloud.left_out else []
     said += [f"gain model {gain}"] if gain else []

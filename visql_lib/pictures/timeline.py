@@ -81,7 +81,7 @@ def _errors(table: Mapping[str, NDArray], name: str, dated: NDArray[np.bool_]) -
 
 
 def _day_range(day: NDArray) -> Range:
-    """Return whole days around the data, a little more for one exposure."""
+    """Compute the range of whole days around the data, a little more for one exposure."""
     if len(day) == 0:
         return 0.0, 1.0
     return float(np.floor(day.min())), float(np.floor(day.max()) + 1)

@@ -1,4 +1,4 @@
-"""What there is to make of particles, the Sun, the other frame types, and movies."""
+"""The plan for particles, the Sun, the other frame types, and movies."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _LONGEST = 86400.0  # s; whatever a sheet says, planning does not go through the
 
 
 class RadiationPlan:
-    """The part of a `Plan` that is about radiation, the Sun and what is made of them."""
+    """The part of a `Plan` for radiation, the Sun and products made from them."""
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
@@ -30,7 +30,7 @@ class RadiationPlan:
         self.pending_queries: list[str] = []  # days, or notes of days, that are asked for (again) in this run
 
     def retry_incomplete(self) -> None:
-        """Remove the notes of days that are not final and have waited: they are asked for again.
+        """Remove the retry stamps of days that are not final and have waited, to query them again.
 
         Their tables stay until there is something new.
         """
@@ -43,17 +43,17 @@ class RadiationPlan:
                 self.pending_queries.append(str(retry_stamp(path)))
 
     def tables(self, month: str, ending: str = "_radiation.parquet") -> list[str]:
-        """Return the tables of the particles of a month's exposures, made now and before."""
+        """List the tables of the particles of a month's exposures, made now and before."""
         found = [f"{self._plan.stem(month, e)}{ending}" for e in self._plan.exposures(month, *RADIATED)]
         return found + self._plan.existing_without_raw(month, ending)
 
     def goes_days(self, month: str, exposure: str) -> list[str]:
-        """Return the days of GOES that the picture of an exposure shows."""
+        """List the days of GOES in the picture of an exposure."""
         row = self._plan.row(month, exposure)
         return self._days([row] if row is not None else [])
 
     def month_days(self, month: str) -> list[str]:
-        """Return the days of GOES of a month's exposures."""
+        """List the days of GOES of a month's exposures."""
         rows = self._plan.sheets.get(month, [])
         return self._days([r for r in rows if r.status in (*USABLE, GONE) and r.frame_type in RADIATED])
 
@@ -88,7 +88,7 @@ class RadiationPlan:
         return shutil.which("solve-field") is not None
 
     def plates(self, month: str) -> list[str]:
-        """Return the plate solutions of a month."""
+        """List the plate solutions of a month."""
         if not self.solves:
             return self._plan.existing_without_raw(month, ".wcs")
         exposures = self._plan.exposures(month, "SCIENCE")
@@ -97,7 +97,7 @@ class RadiationPlan:
         )
 
     def month(self, month: str) -> list[str]:
-        """Return the products of a month's radiation, angles and other frames."""
+        """List the products of a month's radiation, angles and other frames."""
         folder = f"{self._plan.settings.results}/months/{month}"
         found = [f"{folder}/detector_{month}.parquet"] if self._plan.exposures(month) else []
         if self._plan.exposures(month):
@@ -107,16 +107,16 @@ class RadiationPlan:
         return found
 
     def movies(self, month: str) -> list[str]:
-        """Return the movies of a month."""
+        """List the movies of a month."""
         folder = f"{self._plan.settings.results}/months/{month}"
         return [f"{folder}/{name}{month}.mp4" for name in MOVIES] if self.tables(month) else []
 
     def last_movie(self) -> list[str]:
-        """Return the movie of the last days, where a configured month has a part in it."""
+        """List the movie of the last days, if a configured month contributes to it."""
         newest = [m for m in self._plan.newest_months if m in self._plan.months and self.tables(m)]
         return [f"{self._plan.settings.results}/timeline/XCOSMIX_LASTMONTH.mp4"] if newest else []
 
     def performance(self, month: str) -> list[str]:
-        """Return the table of when the products of a month were made."""
+        """List the table of when the products of a month were made."""
         folder = f"{self._plan.settings.results}/months/{month}"
         return [f"{folder}/performance_{month}.parquet"] if self._plan.exposures(month) else []

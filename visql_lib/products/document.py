@@ -15,7 +15,7 @@ _HEADINGS = {
 
 
 def markdown(registry: Registry, words: Words) -> str:
-    """Return the page of a pipeline's products.
+    """Write the documentation page of a pipeline's products.
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ class _Page:
         return name + "/" if product.folder else name
 
     def shown(self, path: str) -> str:
-        """Return a path with the fields as users know them."""
+        """Show a path with its fields as users know them."""
         group = "YYYYMM" if self.registry.group == "month" else self.registry.group.upper()
         path = path.replace("{" + self.registry.group + "}", group).replace("{exposure}", "E")
         for field, words in self.words.items():
@@ -89,7 +89,7 @@ def _command(makers: Sequence[Stage], products: Sequence[Product]) -> str:
 
 
 def profile_groups(registry: Registry) -> str:
-    """Return the groups of a cluster profile: which stages' jobs travel together."""
+    """Derive the job groups of a cluster profile: which stages run in one job."""
     stages = [stage for stage in registry.stages if stage.chunk not in ("", LOCAL)]
     chunks = list(dict.fromkeys(stage.chunk for stage in stages))
     ordered = sorted(stages, key=lambda stage: chunks.index(stage.chunk))
@@ -97,7 +97,7 @@ def profile_groups(registry: Registry) -> str:
 
 
 def with_groups(profile: str, registry: Registry) -> str:
-    """Return the text of a profile with the groups of the registry.
+    """Replace the job groups in the text of a profile by those of the registry.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What things were made from, kept in a file: what is still made from the same is not made again."""
+"""Store fingerprints of inputs in a file, so that unchanged products are not made again."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Fingerprints:
             self.entries, self.notes = kept["entries"], kept["notes"]
 
     def holds(self, name: str, fingerprint: Any) -> bool:
-        """Say whether something was made from the same."""
+        """Test whether an entry has this fingerprint."""
         return name in self.entries and bool(self.entries[name] == fingerprint)
 
     def save(self) -> None:

@@ -1,4 +1,4 @@
-"""The one list of what a pipeline makes: stages, their products, and how they hang together.
+"""The registry of a pipeline: its stages, their products, and how they depend on each other.
 
 Targets, missing products, verification, commands and titles on pages, needs of pictures, stage
 versions, the groups of cluster profiles and docs/products.md are all derived from it. The rules of
@@ -19,7 +19,7 @@ Words = Mapping[str, Sequence[str]]  # field of a path -> the words it stands fo
 
 
 class Per(StrEnum):
-    """What one job of a stage is about."""
+    """The unit that one job of a stage processes."""
 
     FRAME = "frame"
     GROUP = "group"  # a month, a night, a target
@@ -96,18 +96,18 @@ class Product:
 
     @cached_property
     def ending(self) -> str:
-        """What follows the exposure's name, such as ``.cat.parquet``; "" for what is no file of a frame."""
+        """The part behind the exposure's name, such as ``.cat.parquet``; "" if this is no file of a frame."""
         ending = self.path.rpartition("{exposure}")[2]
         return "" if "/" in ending else ending
 
     @property
     def name(self) -> str:
-        """What a picture is called: its ending without dot and underline."""
+        """The name of a picture: its ending without dot and underscore."""
         return self.ending.rpartition(".")[0].removeprefix("_")
 
 
 def every_one(*_: Any) -> bool:
-    """Say that a stage is there for every frame or group."""
+    """Apply to every frame or group."""
     return True
 
 
@@ -190,7 +190,7 @@ class Stage:
 
     @property
     def version(self) -> int | list[int]:
-        """What changes when its numbers or pictures do; a list where several parts count."""
+        """The version of the stage's results; a list where several parts count."""
         numbers = list(self.versions.values())
         return numbers[0] if len(numbers) == 1 else numbers
 

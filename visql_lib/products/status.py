@@ -18,7 +18,7 @@ _NAMED = 5  # exposures of a message; status.tsv has all
 
 @dataclass(frozen=True)
 class ExposureState:
-    """What became of one frame."""
+    """The processing status of one frame."""
 
     exposure: str
     frame_type: str
@@ -47,7 +47,7 @@ def failure_summary(states: Sequence[ExposureState]) -> str:
 
 
 def _advice(bad: Sequence[ExposureState]) -> list[str]:
-    """Return what to do: a table of ours that is damaged is not the frame's fault."""
+    """Advise what to do: a damaged product table is not the frame's fault."""
     ours = [_DAMAGED in state.reason for state in bad]
     advice = []
     if any(ours):
@@ -58,7 +58,7 @@ def _advice(bad: Sequence[ExposureState]) -> list[str]:
 
 
 def exposure_states(registry: Registry, sheet: Path) -> list[ExposureState]:
-    """Say what became of every exposure of a sheet, from it and from what the products say.
+    """Determine the processing status of every exposure of a sheet, from the sheet and from the products.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""From months to pages: only what changed is made again, what is gone is removed."""
+"""Build pages from months: only changed pages are made again, outdated ones are removed."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def build(
     now: datetime | None = None,
     of_all: Sequence[MissingProducts] = (),
 ) -> Built:
-    """Write the site, or bring it up to date.
+    """Build the site, or update it.
 
     Parameters
     ----------
@@ -118,7 +118,7 @@ def build(
 
 
 def _plain(values: ExposureSummary | Month | SheetRow) -> dict[str, Any]:
-    """Return the fields for a digest, which needs no copy of all they hold."""
+    """List the fields for a digest, without a deep copy."""
     return {f.name: getattr(values, f.name) for f in fields(values)}
 
 
@@ -143,7 +143,7 @@ class _Builder:
 
     @cached_property
     def common(self) -> str:
-        """What all pages change with."""
+        """A digest of everything that all pages depend on."""
         limits = self.thresholds.model_dump(mode="json")
         looks = (self.settings.site.title, self.settings.site.thumbnail, self.config, self.settings.results)
         return digest(limits, style_digest(), *map(str, looks), self.links.kind)
@@ -167,7 +167,7 @@ class _Builder:
         self._overviews(of_all)
 
     def save(self) -> None:
-        """Keep what is written, for the next build."""
+        """Save the state for the next build."""
         self.store.save(style_digest())
         built = script_data("window.visql.built", f"{self.now:%Y-%m-%dT%H:%M:%SZ}")
         self.store.write("data/built.js", built.encode())
@@ -275,7 +275,7 @@ class _Builder:
         self.store.renew(path, key, make)
 
     def _overlays(self, e: ExposureSummary, folder: Folder) -> str:
-        """Write what the viewer draws over the tiles; return where, "" if there is nothing."""
+        """Write the overlays of the viewer; return their path, "" if there are none."""
         sources = overlay_sources(folder.files, e.name)
         path = overlay_path(e.month, e.name)
         if not sources:
@@ -346,7 +346,7 @@ class _Builder:
         return have
 
     def _clean(self, month: str, names: set[str]) -> None:
-        """Remove what belongs to exposures of a month that are gone."""
+        """Remove the pages of exposures that no longer belong to a month."""
         for path in list(self.store.pages):
             parts = path.split("/")
             if len(parts) == 3 and parts[0] in ("exposures", "thumbs") and parts[1] == month:
@@ -358,7 +358,7 @@ class _Builder:
                         self.store.remove(overlay_path(month, name))
 
     def _forget(self, month: str) -> None:
-        """Remove a month that has no sheet any more."""
+        """Remove the pages of a month that has no sheet any more."""
         self._clean(month, set())
         for path in (f"months/{month}.html", f"data/{month}.js", f"data/plots_{month}.js"):
             if path in self.store.pages:

@@ -19,7 +19,7 @@ from visql_lib.site.thumbs import webps
 
 
 def chosen(months: Sequence[Month], names: Collection[str]) -> list[Month]:
-    """Return the months with only some of their exposures; none named: all.
+    """Select some exposures of the months; none named: all.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What pages get as data: the table of a month, and what the front page keeps of every month."""
+"""Data for the pages: the table of a month, and the summary of every month on the front page."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ _CALIBRATION = tuple(q for q in QUANTITIES.shown if q.category == "calibration")
 
 
 def columns() -> list[dict[str, Any]]:
-    """Return the columns of the table of a month."""
+    """List the columns of the table of a month."""
     named = [dict(zip(("key", "label", "unit", "kind", "digits", "show"), c, strict=True)) for c in _COLUMNS]
     judged = [
         {"key": f"cat.{key}", "label": label, "unit": "", "kind": "status", "digits": 0, "show": False}
@@ -72,7 +72,7 @@ def columns() -> list[dict[str, Any]]:
 
 
 def month_data(month: Month, thumbs: Iterable[str], fields: dict[str, str]) -> dict[str, Any]:
-    """Return the table of a month as its page reads it; statuses are numbers into ``statuses``."""
+    """Compose the table of a month as its page reads it; statuses are indices into ``statuses``."""
     small = set(thumbs)
     return {
         "month": month.name,
@@ -105,7 +105,7 @@ def _row(e: ExposureSummary, field: str) -> list[Any]:
 
 
 def fields_of(exposures: Sequence[ExposureSummary]) -> dict[str, str]:
-    """Return the field of every exposure: where the first of its dithers pointed, "" where not known."""
+    """Determine the field of every exposure: the pointing of its first dither, "" where not known."""
     found: dict[str, str] = {}
     centres: list[tuple[float, float]] = []
     labels: list[str] = []
@@ -132,7 +132,7 @@ def summary(
     expected: dict[str, int],
     own: Sequence[list[Any]] = (),
 ) -> dict[str, Any]:
-    """Return what the pages of all months say of one; it is kept until the month is looked at again.
+    """Summarise a month for the pages of all months; it is kept until the month is built again.
 
     Parameters
     ----------
@@ -175,7 +175,7 @@ def summary(
 def missing_of_month(
     lacks: Sequence[MissingProducts], months: str, results: str, config: str
 ) -> list[list[Any]]:
-    """Return what is missing of a month as a whole, or of all months: rule, names, reason, command, log."""
+    """Describe missing products of a month, or of all months: rule, names, reason, command, log."""
     return [
         [
             x.rule,

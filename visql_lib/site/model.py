@@ -1,4 +1,4 @@
-"""What the site shows, as plain values: the pages know nothing else."""
+"""Data model of the site, as plain values: pages are made from nothing else."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ UNJUDGED = "unjudged"
 
 @dataclass(frozen=True)
 class StatusReason:
-    """Why a status is what it is: the category, the status, and in words what was found.
+    """The reason of a status: the category, the status, and an explanation.
 
     ``of_month``: it is about the month, and the exposure has it from there.
     ``of_qc``: it says in words what a QC result says in numbers.
@@ -40,7 +40,7 @@ class StatusReason:
 
 @dataclass(frozen=True)
 class ExposureSummary:
-    """One exposure as the site shows it.
+    """Everything the site shows of one exposure.
 
     ``results`` are the QC results of all its quantities. Times are ISO 8601, UTC;
     angles in deg, times in s, NaN never occurs but in QC results (None instead).
@@ -78,7 +78,7 @@ class ExposureSummary:
 
 @dataclass(frozen=True)
 class MissingProducts:
-    """Products of a whole month, or of all months, that one rule should have made and did not.
+    """Missing products of a whole month, or of all months, which one rule should have made.
 
     ``paths`` are as the workflow names them; ``log`` is relative to the folder of
     results, "" if it tells nothing; ``category`` what it tells about.
@@ -93,7 +93,7 @@ class MissingProducts:
 
 @dataclass(frozen=True)
 class Month:
-    """One month: its exposures in order of time, which products of the month exist and which should.
+    """One month: its exposures in order of time, its existing and missing products.
 
     Products are paths relative to the folder of results; ``asked`` is how many the
     settings ask for; ``results`` are the QC results of the month as a whole, and

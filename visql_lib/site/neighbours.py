@@ -1,4 +1,4 @@
-"""What comes before and after an exposure, also where its month ends.
+"""Neighbours of an exposure in time, also across the ends of its month.
 
 A month's neighbours are known by the names at its ends, which the site keeps of
 every month: to look past the end of a month, the other month need not be read.
@@ -16,7 +16,7 @@ from visql_lib.tables.sheet import sheet_path
 
 
 class PageLocation(NamedTuple):
-    """Where an exposure's page is; both "" for nowhere."""
+    """The location of an exposure's page; both "" for none."""
 
     month: str
     name: str
@@ -28,7 +28,7 @@ Ends = Mapping[str, Sequence[str]]  # kind -> names of the first and the last ex
 
 
 class Neighbours(NamedTuple):
-    """The exposures before and after, by time and within the same type and class."""
+    """The previous and the next exposure, of all and of the same type and class."""
 
     before: PageLocation
     after: PageLocation
@@ -37,7 +37,7 @@ class Neighbours(NamedTuple):
 
 
 class Beside(NamedTuple):
-    """What lies outside a month: the months beside it, and by kind the exposures before and after."""
+    """The surroundings of a month: adjacent months, and by kind the exposures before and after."""
 
     months: tuple[str, str]
     exposures: dict[str, tuple[PageLocation, PageLocation]]
@@ -48,7 +48,7 @@ def _kind(e: ExposureSummary) -> str:
 
 
 def ends_of(exposures: Sequence[ExposureSummary]) -> dict[str, list[str]]:
-    """Return the names at the ends of a month, by kind."""
+    """Find the first and last exposures of a month, by kind."""
     found: dict[str, list[str]] = {}
     for e in exposures:
         for kind in (_ALL, _kind(e)):
@@ -57,7 +57,7 @@ def ends_of(exposures: Sequence[ExposureSummary]) -> dict[str, list[str]]:
 
 
 def beside(month: str, ends: Mapping[str, Ends]) -> Beside:
-    """Return what lies outside a month, given the ends of all months that have pages."""
+    """Find the surroundings of a month, given the ends of all months that have pages."""
     earlier = sorted((m for m in ends if m < month), reverse=True)
     later = sorted(m for m in ends if m > month)
     around = {
@@ -72,12 +72,12 @@ def _nearest(kind: str, months: Sequence[str], ends: Mapping[str, Ends], end: in
 
 
 def kept(found: Beside) -> list[Any]:
-    """Return what lies outside a month as the site's state (JSON) keeps it."""
+    """Convert the surroundings of a month for the site's state (JSON)."""
     return [list(found.months), {kind: [list(p) for p in pair] for kind, pair in found.exposures.items()}]
 
 
 def neighbours(exposures: Sequence[ExposureSummary], outside: Beside) -> dict[str, Neighbours]:
-    """Return the neighbours of every exposure of a month, in order of time."""
+    """Find the neighbours of every exposure of a month, in order of time."""
     rows: dict[str, list[PageLocation]] = {}
     for e in exposures:
         for kind in (_ALL, _kind(e)):
@@ -91,7 +91,7 @@ def neighbours(exposures: Sequence[ExposureSummary], outside: Beside) -> dict[st
 
 
 def months_beside(found: Sequence[Month], results: Path, site: Path | None = None) -> list[str]:
-    """Return further months whose pages link to what is not at the ends of its month any more.
+    """Find further months whose pages link to exposures that are no longer at the ends of their month.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What each page says: plain values for the templates, from the data model and the files there are."""
+"""Content of each page: plain values for the templates, from the data model and the existing files."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ _PICTURES = (".png", ".jpg")
 
 
 class Stat(NamedTuple):
-    """Size [bytes] and time of change [ns] of a file."""
+    """Size [bytes] and modification time [ns] of a file."""
 
     size: int
     mtime: int
 
 
 def files_in(folder: Path) -> dict[str, Stat]:
-    """Return the files of a folder by name; none if there is no such folder."""
+    """List the files of a folder by name; none if there is no such folder."""
     found = {}
     try:
         with os.scandir(folder) as entries:
@@ -65,7 +65,7 @@ class Shown:
 
 @dataclass(frozen=True)
 class MissingOfExposure:
-    """Products of one exposure that one rule should have made and did not."""
+    """Missing products of one exposure, which one rule should have made."""
 
     rule: str
     endings: tuple[str, ...]
@@ -75,7 +75,7 @@ class MissingOfExposure:
 
 
 class Measured(NamedTuple):
-    """A number with what is asked of it; ``reason``: why it is not judged."""
+    """A measured number with its limits; ``reason``: why it was not evaluated."""
 
     quantity: Quantity
     value: float
@@ -86,7 +86,7 @@ class Measured(NamedTuple):
 
 @dataclass(frozen=True)
 class Folder:
-    """What an exposure's page needs beside its `ExposureSummary`."""
+    """The context of an exposure's page, beside its `ExposureSummary`."""
 
     registry: Registry
     row: SheetRow
@@ -98,7 +98,7 @@ class Folder:
 
 
 def exposure_page(exposure: ExposureSummary, folder: Folder, thresholds: Thresholds) -> dict[str, Any]:
-    """Return what the page of an exposure shows."""
+    """Compose the content of the page of an exposure."""
     commands = _commands(exposure, folder)
     shown = [_shown(name, stat, exposure, folder, commands.metas) for name, stat in folder.files.items()]
     pictures = [s for s in shown if s.ending.endswith(_PICTURES)]
@@ -155,7 +155,7 @@ def _shown(
 
 
 def png_size(path: Path) -> tuple[int, int]:
-    """Return width and height of a PNG file [px] from its first bytes; 0, 0 if it is none."""
+    """Read width and height of a PNG file [px] from its first bytes; 0, 0 if it is none."""
     try:
         with path.open("rb") as file:
             head = file.read(24)
@@ -168,7 +168,7 @@ def png_size(path: Path) -> tuple[int, int]:
 
 
 def _made_by(exposure: ExposureSummary, folder: Folder, commands: Commands) -> list[dict[str, Any]]:
-    """Return the commands of an exposure's products in the order of the data's way."""
+    """List the commands of an exposure's products in the order of the data flow."""
     endings = [name.removeprefix(exposure.name) for name in folder.files]
     endings += [name.removeprefix(exposure.name) for name in exposure.missing]
     rules: dict[str, list[str]] = {}
@@ -194,7 +194,7 @@ def _newest(endings: Sequence[str], commands: Commands) -> str:
 def missing_of_exposure(
     exposure: ExposureSummary, folder: Folder, commands: Commands | None = None
 ) -> list[MissingOfExposure]:
-    """Return what is missing of an exposure, by the rule that would make it."""
+    """Group the missing products of an exposure by the rule that makes them."""
     if not exposure.missing:
         return []
     if commands is None:
@@ -214,7 +214,7 @@ def missing_of_exposure(
 
 
 def _reason(stage: Stage, exposure: ExposureSummary, folder: Folder) -> tuple[str, str]:
-    """Say why a stage did not make its products, and where its log is."""
+    """Explain why a stage did not make its products, and find its log."""
     needs = [path.format(exposure=exposure.name, month=exposure.month) for path in stage.needs]
     lost = [name for name in map(os.path.basename, needs) if name not in folder.files]
     log = log_of(stage, folder.row, exposure.month)
@@ -224,7 +224,7 @@ def _reason(stage: Stage, exposure: ExposureSummary, folder: Folder) -> tuple[st
 
 
 def header_facts(exposure: ExposureSummary, row: SheetRow) -> list[tuple[str, str]]:
-    """Return the facts of the header as label and text; what is not known is left out."""
+    """Format the facts of the header as label and text; unknown ones are left out."""
     found = [
         (
             "Start (UTC)",
@@ -251,7 +251,7 @@ def _with_unit(value: float | None, unit: str, digits: int) -> str:
 
 
 def measured(exposure: ExposureSummary, thresholds: Thresholds) -> list[Measured]:
-    """Return the numbers of an exposure with the limits they were judged by, and what they mean."""
+    """List the numbers of an exposure with the limits they were compared with, and their meaning."""
     results = {r.quantity: r for r in exposure.results}
     return [
         _measured(quantity, results[quantity.name], thresholds)
@@ -268,13 +268,13 @@ def _measured(quantity: Quantity, result: QCResult, thresholds: Thresholds) -> M
 
 
 def _epoch(exposure: ExposureSummary, thresholds: Thresholds) -> Epoch | None:
-    """Return the epoch of limits that the numbers of an exposure were judged by, None where none was."""
+    """Find the epoch of the limits used for an exposure, None where none was."""
     starts = [r.epoch for r in exposure.results if r.epoch]
     return thresholds.from_day(max(starts)) if starts else None
 
 
 def month_groups(month: Month, sizes: Callable[[str], int]) -> dict[str, Any]:
-    """Return a month's products for its page: those of single days apart from the others."""
+    """Group a month's products for its page: those of single days apart from the others."""
     top = f"months/{month.name}/"
 
     def shown(paths: Sequence[str], nested: bool = False) -> list[Shown]:
@@ -293,6 +293,6 @@ def month_groups(month: Month, sizes: Callable[[str], int]) -> dict[str, Any]:
 
 
 def counted(exposures: Sequence[ExposureSummary]) -> dict[str, dict[str, int]]:
-    """Return how many exposures have which status, by category and of all ("all")."""
+    """Count the exposures by status, per category and of all ("all")."""
     counts = {c: dict(Counter(e.statuses.get(c, "none") for e in exposures)) for c in CATEGORIES}
     return {**counts, "all": dict(Counter(e.status for e in exposures))}

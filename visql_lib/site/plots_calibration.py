@@ -62,7 +62,7 @@ CALIBRATION_COLUMNS = (
 def calibration_markup(
     frames: Mapping[str, NDArray], thresholds: Thresholds, held: Collection[str] | None = None
 ) -> tuple[str, str]:
-    """Return the plots of all months' frames as Bokeh's script and the HTML that holds them.
+    """Make the plots of all months' frames: Bokeh's script and the HTML for it.
 
     Parameters
     ----------
@@ -117,7 +117,7 @@ def _nothing() -> dict[str, NDArray]:
 
 
 def _rows(frames: Mapping[str, NDArray]) -> dict[str, NDArray]:
-    """Return the dated frames in order of time: what is drawn, names, pages, statuses."""
+    """Select the dated frames in order of time: values, names, pages, statuses."""
     t = to_ms(frames["DATE_OBS"])
     order = np.flatnonzero(np.isfinite(t))
     order = order[np.argsort(t[order], kind="stable")]

@@ -1,4 +1,4 @@
-"""The interactive plots of a month: what the exposures measured, and the Sun, against time."""
+"""Interactive plots of a month: quantities of the exposures, and the Sun, against time."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _EXPECTED = {"quality": ("SCIENCE",), "photometry": ("SCIENCE",), "radiation": (
 
 
 def panel_of(quantity: Quantity) -> Panel:
-    """Return how a quantity of the month's table is drawn."""
+    """Choose the panel of a quantity of the month's table."""
     form = "%.3g" if quantity.name in _SHORT else f"%.{quantity.digits}f"
     return Panel(
         quantity.name,
@@ -62,7 +62,7 @@ def panel_of(quantity: Quantity) -> Panel:
 def month_plots(
     month: Month, thresholds: Thresholds, goes: Mapping[str, NDArray] | None = None
 ) -> tuple[str, str]:
-    """Return the plots of a month as Bokeh's script and the HTML that holds them.
+    """Make the plots of a month: Bokeh's script and the HTML for it.
 
     Parameters
     ----------
@@ -101,7 +101,7 @@ def month_plots(
 
 
 def month_points(month: Month) -> Points:
-    """Return the dated exposures of a month as the points of its panels."""
+    """Convert the dated exposures of a month to the points of its panels."""
     dates = to_ms([_date(e) for e in month.exposures])
     known = np.isfinite(dates)
     exposures = [e for e, keep in zip(month.exposures, known, strict=True) if keep]
@@ -178,7 +178,7 @@ def _items(
 
 
 def goes_series(goes: Mapping[str, NDArray]) -> tuple[NDArray, NDArray] | None:
-    """Return times [ms] and flux [W m-2] to draw, parted by NaN where nothing is known; None if empty.
+    """Select times [ms] and flux [W m-2] to draw, split by NaN at gaps; None if empty.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What is missing of whole months, by the job that should have made it, and why."""
+"""Find missing products of whole months, by the job that should have made them, and why."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _NAMED = 3
 def missing_products(
     results: Path, exposures: Sequence[ExposureSummary], jobs: Sequence[GroupJob]
 ) -> list[MissingProducts]:
-    """Return what jobs should have made and is not there, with the reason.
+    """Find missing products of jobs, with the reason.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ def missing_products(
 
 
 def _reason(results: Path, exposures: Sequence[ExposureSummary], job: GroupJob) -> tuple[str, str]:
-    """Say why a job did not make its products, and where its log is."""
+    """Explain why a job did not make its products, and find its log."""
     needs = [Path(path).name for path in job.needs if not Path(path).is_file()]
     ending = job.of_exposures
     short = [e.name for e in exposures if ending and e.name + ending in e.missing]
@@ -47,7 +47,7 @@ def _reason(results: Path, exposures: Sequence[ExposureSummary], job: GroupJob) 
 
 
 def last_attempt(results: Path, log: str) -> tuple[str, str]:
-    """Say from its log what came of a job that lacked nothing; and where the log is, if it tells."""
+    """Describe the last attempt of a job with all its inputs, from its log; and return the log, if any."""
     if last := last_log_line(results / log):
         return f"its log ends: {last}", log
     if (results / log).is_file():
@@ -56,7 +56,7 @@ def last_attempt(results: Path, log: str) -> tuple[str, str]:
 
 
 def last_log_line(path: Path) -> str:
-    """Return the last line of a log, "" where there is none."""
+    """Read the last line of a log, "" where there is none."""
     try:
         with path.open("rb") as file:
             file.seek(max(0, path.stat().st_size - 2000))
@@ -67,7 +67,7 @@ def last_log_line(path: Path) -> str:
 
 
 def workflow_command(paths: Sequence[str], months: str, results: str, config: str) -> str:
-    """Return the command by which the workflow makes products with all they need.
+    """Compose the command by which the workflow makes products with all they need.
 
     Parameters
     ----------
@@ -86,6 +86,6 @@ def workflow_command(paths: Sequence[str], months: str, results: str, config: st
 
 
 def describe(lack: MissingProducts) -> str:
-    """Return which products are lost, in words."""
+    """Describe which products are missing."""
     names = [Path(path).name for path in lack.paths]
     return f"{', '.join(names[:_NAMED])}" + f" and {len(names) - _NAMED} more" * (len(names) > _NAMED)

@@ -19,7 +19,7 @@ def store_folder(settings: Settings) -> Path:
 
 
 def tile_path(settings: Settings, tile: int) -> Path:
-    """Return where a tile is kept: with those of the same question, so that several may share a store."""
+    """Compose the path of a tile: in a folder per query settings, so that several may share a store."""
     gaia, usual = settings.gaia, type(settings.gaia)()
     name = f"nside{gaia.nside}"
     if gaia.faintest != usual.faintest:
@@ -31,12 +31,12 @@ def tile_path(settings: Settings, tile: int) -> Path:
 
 
 def retry_stamp(settings: Settings, tile: int) -> Path:
-    """Return the note of when a tile was asked for again in vain."""
+    """Compose the path of a tile's retry stamp: its time is that of the last failed retry."""
     return tile_path(settings, tile).parent / "again" / f"{tile}.txt"
 
 
 def has_failed(path: Path, settings: Settings) -> bool:
-    """Tell whether a file says that those whom these settings would ask could not answer their question."""
+    """Test whether a tile records that its query of these sources, with these settings, failed."""
     try:
         meta = read_meta(path)
     except TableError:
@@ -50,14 +50,14 @@ def has_failed(path: Path, settings: Settings) -> bool:
 
 
 def origins(settings: Settings) -> list[str]:
-    """Return who is asked."""
+    """List the names of the sources queried."""
     gaia = settings.gaia
     where = {"folder": gaia.folder, "vizier": gaia.vizier_url, "tap": gaia.tap_url}
     return [f"{source} {where[source]}" for source in gaia.sources]
 
 
 def is_filled(path: Path, tile: int, settings: Settings) -> bool:
-    """Tell whether a file holds an answer to the question these settings would ask."""
+    """Test whether a tile holds the result of a query with these settings."""
     if not path.is_file():
         return False
     try:
@@ -75,7 +75,7 @@ def is_filled(path: Path, tile: int, settings: Settings) -> bool:
 
 
 def question(settings: Settings) -> dict[str, Any]:
-    """Return the arguments of `write_table` that say which step made a tile, and by which question."""
+    """Compose the arguments of `write_table` that record the stage of a tile and its query."""
     names = {"nside", "faintest", "vizier_catalogue", "tap_table"}
     asked = settings.gaia.model_dump(mode="json", include=names)  # not who is asked, nor how patiently
     return {

@@ -26,7 +26,7 @@ def goes_folder(settings: Settings) -> Path:
 
 
 def goes_path(settings: Settings, day: date) -> Path:
-    """Return where the series of a day is kept."""
+    """Compose the path of the series of a day."""
     return goes_folder(settings) / f"goes_{day:%Y%m%d}.parquet"
 
 
@@ -37,7 +37,7 @@ def days_around(start: datetime, before: float, after: float) -> list[date]:
 
 
 def write_day(path: Path, day: date, answer: GoesDayFlux, settings: Settings) -> bool:
-    """Write what is known of a day; one that failed carries the reason as ``failed``.
+    """Write the series of a day; a failed one records the reason as ``failed``.
 
     A table that says the same already stays as it is, so that nothing which hangs on
     it is made again; when it was asked for is noted beside it (`retry_stamp`).
@@ -70,14 +70,14 @@ def write_day(path: Path, day: date, answer: GoesDayFlux, settings: Settings) ->
 
 
 def retry_stamp(path: Path) -> Path:
-    """Return the note of when a day was asked for again, which did not change its table."""
+    """Compose the path of a day's retry stamp: when it was queried again without a change of its table."""
     return path.parent / "again" / f"{path.stem}.txt"
 
 
 def _says_the_same(
     path: Path, columns: Mapping[str, NDArray], meta: dict[str, Any], settings: Settings
 ) -> bool:
-    """Tell whether a table holds this answer, and is as final."""
+    """Test whether a table holds the same series, and is equally final."""
     try:
         table = read_table(path, GOES_SERIES.names)
     except TableError:
@@ -91,7 +91,7 @@ def _says_the_same(
 
 
 def question(settings: Settings, day: date) -> dict[str, Any]:
-    """Return the arguments of `write_table` that say which step made a day, and by which question."""
+    """Compose the arguments of `write_table` that record the stage of a day and its query."""
     asked = {"satellites": settings.goes.satellites_on(day)}  # not who is asked, nor how patiently
     return {
         "stage": "goes",
@@ -101,13 +101,13 @@ def question(settings: Settings, day: date) -> dict[str, Any]:
 
 
 def _origins(goes: GoesSettings) -> list[str]:
-    """Return who is asked."""
+    """List the names of the sources queried."""
     where = {"folder": goes.folder, "server": goes.url}
     return [f"{source} {where[source]}" for source in goes.sources]
 
 
 def is_current(path: Path, day: date, settings: Settings, now: datetime | None = None) -> bool:
-    """Tell whether a day need not be asked for (again).
+    """Test whether a day need not be queried (again).
 
     A day that failed is always asked for again; one that is not final (see
     `is_final`) once ``goes.refresh`` has passed since it was. One without any file
@@ -144,7 +144,7 @@ def is_current(path: Path, day: date, settings: Settings, now: datetime | None =
 
 
 def is_final(meta: dict[str, Any], goes: GoesSettings) -> bool:
-    """Tell from the metadata of a day whether nothing better is expected.
+    """Test by the metadata of a day whether nothing better is expected.
 
     That is so if it comes from the final product, or was asked for (with an
     answer) when it was ``goes.final_after`` old.
@@ -158,7 +158,7 @@ def is_final(meta: dict[str, Any], goes: GoesSettings) -> bool:
 
 
 def must_ask(path: Path, settings: Settings, now: datetime | None = None) -> bool:
-    """Tell whether a day that is there must be asked for again at this run.
+    """Test whether an existing day must be queried again in this run.
 
     Like `is_current`, but a day that failed is given ``goes.refresh``, too: all
     exposures around it would be made again with it.
@@ -175,7 +175,7 @@ def must_ask(path: Path, settings: Settings, now: datetime | None = None) -> boo
 
 
 def _since(path: Path, meta: dict[str, Any], now: datetime | None) -> timedelta:
-    """Return how long ago a day was asked for."""
+    """Compute how long ago a day was queried."""
     asked = datetime.fromisoformat(str(meta.get("asked")))
     note = retry_stamp(path)
     if note.is_file():

@@ -1,4 +1,4 @@
-"""What was imported from text tables of the original system: one table per month, one row per exposure."""
+"""Values imported from text tables of the original system: a table per month, a row per exposure."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ IMPORTED = TableSchema(
 
 @dataclass(frozen=True)
 class ImportedRow:
-    """What an import found out about one exposure; None and False: nothing new."""
+    """Imported values of one exposure; None and False: nothing new."""
 
     exposure: str
     exptime: float | None = None  # s
@@ -49,7 +49,7 @@ class ImportedRow:
     has_moments: bool = False
 
     def merged(self, newer: ImportedRow) -> ImportedRow:
-        """Return this row with what `newer` knows; nothing known is ever lost."""
+        """Update this row with the known values of `newer`; known values are never lost."""
         return replace(
             self,
             exptime=self.exptime if newer.exptime is None else newer.exptime,
@@ -72,7 +72,7 @@ class ImportedRow:
 
 @dataclass(frozen=True)
 class Merge:
-    """What a merge did, in numbers of exposures."""
+    """The outcome of a merge, in numbers of exposures."""
 
     new: int
     changed: int
@@ -80,7 +80,7 @@ class Merge:
 
 
 def imported_path(results: Path, month: str) -> Path:
-    """Return where the imported table of a month is."""
+    """Compose the path of the imported table of a month."""
     return results / "imported" / f"{month}.parquet"
 
 
@@ -99,7 +99,7 @@ def read_imported(results: Path, month: str) -> Table | None:
 
 
 def imported_rows(results: Path, month: str) -> dict[str, ImportedRow]:
-    """Return what was imported of a month, by exposure."""
+    """Read the imported rows of a month, by exposure."""
     table = read_imported(results, month)
     return {} if table is None else {row.exposure: row for row in _rows(table)}
 
@@ -144,7 +144,7 @@ IMPORTED_ORIGIN = "imported"
 def store_imported(
     path: Path, columns: Mapping[str, NDArray], schema: TableSchema, meta: Mapping[str, Any]
 ) -> str:
-    """Keep a table that was imported, unless what stands there is the same or our own.
+    """Store an imported table, unless the existing one is the same or our own.
 
     Returns
     -------
@@ -219,7 +219,7 @@ def start_of(exposure: str) -> np.datetime64:
 
 
 def imported_ratios_path(results: Path, month: str) -> Path:
-    """Return where the imported flux ratios of a month are."""
+    """Compose the path of the imported flux ratios of a month."""
     return results / "imported" / f"ratios_{month}.parquet"
 
 

@@ -307,7 +307,7 @@ def _split(line: str, separator: str) -> list[str]:
 
 
 def _known(path: Path, number: int, words: list[str]) -> list[float]:
-    """Return numbers, NaN for one that is not finite, which is told."""
+    """Replace numbers that are not finite by NaN, with a warning."""
     values = _floats(path, number, words)
     if any(map(math.isinf, values)):
         log.warning("%s: line %d: a value is infinite, so unknown", path, number)
@@ -315,7 +315,7 @@ def _known(path: Path, number: int, words: list[str]) -> list[float]:
 
 
 def _is_told_twice(path: Path, number: int, exposure: str, rows: Mapping[str, object]) -> bool:
-    """Say whether a table had an exposure before; the first line counts."""
+    """Test, and warn, whether a table has an exposure twice; the first line counts."""
     if exposure in rows:
         log.warning("%s: line %d: %s comes twice; its first line counts", path, number, exposure)
     return exposure in rows

@@ -1,4 +1,4 @@
-"""What a table holds: its columns with types, units and meaning."""
+"""Schemas of tables: columns with types, units and meaning."""
 
 from __future__ import annotations
 

@@ -154,7 +154,7 @@ class _HashedFile:
         self._file.flush()
 
     def writable(self) -> bool:
-        """Say that it can be written."""
+        """Report that the stream is writable."""
         return True
 
     def close(self) -> None:

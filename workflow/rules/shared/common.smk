@@ -19,7 +19,7 @@ from visql_lib.products.up_to_date import UpToDateCache
 
 
 def make_plan():
-    """Check the settings and look at the raw folders, before anything runs.
+    """Check the settings and index the raw folders, before anything runs.
 
     Only the main process looks; jobs take the exposure sheets as they are.
     """
@@ -37,7 +37,7 @@ def make_plan():
 
 
 def begin():
-    """Hold the results as long as this process lives: two runs would undo each other's work."""
+    """Lock the results as long as this process lives: two runs would undo each other's work."""
     global RUN_LOCK
     try:
         RUN_LOCK = lock_results(Path(RESULTS), PLAN.months)
@@ -50,7 +50,7 @@ def begin():
 
 
 def report_failure():
-    """Do what was to tell of a run and had to wait for what failed: pages and alerts say what is missing, and why.
+    """Run the reporting jobs that a failure kept waiting: pages and alerts show what is missing, and why.
 
     Not if somebody stopped the run. A dead man's switch alone is not told: its silence tells.
     """
@@ -82,24 +82,24 @@ BENCHMARK = f"{RESULTS}/benchmarks"
 
 # What rules have in common comes from the registry of stages: visql_lib/pipelines/vis/registry.py.
 def log_file(stage):
-    """Return the log of a stage, with its rule's wildcards."""
+    """Compose the log of a stage, with its rule's wildcards."""
     log = PLAN.registry[stage].log_pattern.replace("{group}", "{month}")
     return f"{RESULTS}/{log}"
 
 
 def benchmark_file(stage):
-    """Return the file with the time and memory of a stage's jobs, with its rule's wildcards."""
+    """Compose the benchmark file of a stage, with its rule's wildcards."""
     log = log_file(stage).removeprefix(LOG)
     return BENCHMARK + log.removesuffix(".log") + ".tsv"
 
 
 def stage_params(stage, **others):
-    """Return what a stage's jobs run again for when it changes (versions, settings, facts), and other params."""
+    """Compose the params of a stage, whose changes rerun its jobs (versions, settings, facts), and others."""
     return PLAN.params(stage) | others
 
 
 def pictures_of(stage):
-    """Return the pictures that a stage makes of an exposure, with its rule's wildcards."""
+    """List the pictures that a stage makes of an exposure, with its rule's wildcards."""
     return [
         f"{EXPOSURE}{end}"
         for end in PLAN.registry[stage].endings
@@ -113,7 +113,7 @@ wildcard_constraints:
 
 
 def raw_frame(wildcards):
-    """Return the raw frame of an exposure."""
+    """Find the raw frame of an exposure."""
     row = PLAN.row(wildcards.month, wildcards.exposure)
     if row is None:
         raise WorkflowError(
@@ -126,17 +126,17 @@ EXPOSURES = [row.exposure for month in PLAN.months for row in PLAN.sheets[month]
 
 
 def regex_of(exposures):
-    """Return a regular expression of some of the exposures that there are."""
+    """Build a regular expression that matches exactly these exposures."""
     return prefix_regex(exposures, EXPOSURES)
 
 
 def only_exposures(*exposures):
-    """Return a wildcard constraint: these exposures, without those that need no jobs."""
+    """Build a wildcard constraint: only these exposures, without those that are up to date."""
     return regex_of(set(exposures) - UP_TO_DATE)
 
 
 def except_exposures(*exposures):
-    """Return a wildcard constraint: all exposures but these, and those that need no jobs."""
+    """Build a wildcard constraint: all exposures except these, and those that are up to date."""
     return f"(?!(?:{regex_of(UP_TO_DATE.union(exposures))})/)[^/]+"
 
 
@@ -156,7 +156,7 @@ UP_TO_DATE = CACHE.exposures
 
 
 def unfinished_exposures():
-    """Return the exposures with jobs that a run should have done and did not."""
+    """Find the exposures with jobs that a run should have done and did not."""
     return {
         job.wildcards.exposure
         for job in workflow.dag.needrun_jobs()
@@ -170,7 +170,7 @@ WITHOUT_RAW = PLAN.without_raw()
 
 
 def sheet_value(name):
-    """Return a function that gives one value of an exposure's row in the sheet."""
+    """Make an input function for one value of an exposure's row in the sheet."""
 
     def value(wildcards):
         row = PLAN.row(wildcards.month, wildcards.exposure)
@@ -180,12 +180,12 @@ def sheet_value(name):
 
 
 def stem(wildcards):
-    """Return the path of an exposure's products, without their endings."""
+    """Compose the path of an exposure's products, without their endings."""
     return PLAN.stem(wildcards.month, wildcards.exposure)
 
 
 def fingerprint(wildcards):
-    """Return what changes when a raw frame is replaced (ancient() hides that from Snakemake)."""
+    """Look up the fingerprint of a raw frame, to detect its replacement (hidden from Snakemake by ancient())."""
     row = PLAN.row(wildcards.month, wildcards.exposure)
     return row.fingerprint if row is not None else ""
 
@@ -196,14 +196,14 @@ SETTINGS_OF_OTHERS = PLAN.config_of(*PLAN.registry["catalog"].settings)
 
 
 def settings_of_frame(wildcards):
-    """Return the file with the settings of an exposure's catalogue."""
+    """Choose the file with the settings of an exposure's catalogue."""
     science = sheet_value("frame_type")(wildcards) == "SCIENCE"
     return SETTINGS_OF_SCIENCE if science else SETTINGS_OF_OTHERS
 
 
 @cache
 def products_of(*targets):
-    """Return an input function: what stands for all products of some targets (none named: of the default one).
+    """Make an input function for all products of some targets (none named: of the default one).
 
     Beside the last products of each chain, what is missing: Snakemake leaves alone what is missing
     between files that are there.
@@ -218,23 +218,23 @@ def products_of(*targets):
 
 
 def all_products(wildcards):
-    """Return what stands for all products of the default target; not that no frame failed."""
+    """List files that represent all products of the default target, even if frames failed."""
     kept = [path for month in PLAN.months for path in PLAN.pictures_without_raw(month)]
     return products_of()(wildcards) + kept
 
 
 def missing_of(*targets):
-    """Return an input function: what is missing of some targets, though something made from it is there."""
+    """Make an input function for missing products of some targets from which something was made."""
     return lambda wildcards: [*Expected(PLAN, targets).missing()]
 
 
 def of_months(products):
-    """Return an input function: what `products` says of each month, worked out only for targets that are made."""
+    """Make an input function for `products` of every month, evaluated only if a target needs it."""
     return lambda wildcards: [path for month in PLAN.months for path in products(month)]
 
 
 def queries_of(part):
-    """Return an input function: what the outside world is asked for (again), if the default target makes a part."""
+    """Make an input function for the pending queries of a part, if the default target includes it."""
     return lambda wildcards: (
         getattr(PLAN, part).pending_queries if part in PLAN.parts else []
     )
