@@ -197,7 +197,7 @@ def month_with(name: str, results: Sequence[QCResult] = (), lacks: Sequence[Miss
     ]
     statuses = {"photometry": said[0].status} if said else {}
     day = exposure(f"{name[:4]}-{name[4:]}-28T02:00:00", statuses=statuses, findings=tuple(said))
-    return Month(name, (day,), results=tuple(results), lacks=tuple(lacks))
+    return Month(name, (day,), results=tuple(results), missing=tuple(lacks))
 
 
 def test_the_trend_of_the_newest_month_is_one_alert() -> None:

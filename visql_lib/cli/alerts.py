@@ -134,9 +134,9 @@ def _send(board: Board, settings: Settings, lock: InstanceLock, policy: RetryPol
 
     credentials = Credentials(settings.fetch)
     failures = []
-    for tell in (_tell_webhook, _tell_mail):
+    for send in (_send_webhook, _send_mail):
         try:
-            failures += tell(board, settings, credentials, lock, policy)
+            failures += send(board, settings, credentials, lock, policy)
         except VisqlError as error:
             failures.append(str(error))
     if settings.alerts.dead_man and not failures:
@@ -147,7 +147,7 @@ def _send(board: Board, settings: Settings, lock: InstanceLock, policy: RetryPol
     return failures
 
 
-def _tell_webhook(
+def _send_webhook(
     board: Board, settings: Settings, credentials: Credentials, lock: InstanceLock, policy: RetryPolicy
 ) -> list[str]:
     from visql_lib.archives.errors import SourceError
@@ -170,7 +170,7 @@ def _tell_webhook(
     return []
 
 
-def _tell_mail(
+def _send_mail(
     board: Board, settings: Settings, credentials: Credentials, lock: InstanceLock, policy: RetryPolicy
 ) -> list[str]:
     from visql_lib.archives.errors import SourceError
@@ -201,7 +201,7 @@ def _still_alone(lock: InstanceLock) -> None:
 
 @contextmanager
 def _alone(results: Path) -> Iterator[InstanceLock]:
-    """Wait until nobody else is at the alerts of these results."""
+    """Wait for the lock on the alerts of these results."""
     from visql_lib.live.errors import BusyError
     from visql_lib.live.lock import InstanceLock
 
@@ -222,7 +222,7 @@ def _alone(results: Path) -> Iterator[InstanceLock]:
 
 
 def limit_file(name: str) -> LimitFile:
-    """Read the limits of VIS, by name or from a path, with what tells their version.
+    """Read the limits of VIS, by name or from a path, with the facts that identify their version.
 
     Raises
     ------

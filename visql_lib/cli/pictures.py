@@ -126,7 +126,7 @@ class PictureInputs:
         self._tables: dict[str, Table] = {}
 
     def draw(self, name: str) -> Figure:
-        """Draw a picture as the registry says: its function, given tables and attributes of these sources."""
+        """Draw a picture by its function in the registry, from tables and attributes of these inputs."""
         drawing = DRAWINGS[name]
         module, _, function = drawing.function.partition(":")
         given = [self._value(word) for word in drawing.arguments]
@@ -148,7 +148,7 @@ class PictureInputs:
 
     @cached_property
     def exptime(self) -> Any:
-        """Exposure time [s] as the catalogue tells it, None if it does not."""
+        """Exposure time [s] from the catalogue's metadata, None if it has none."""
         return self.table("catalogue").meta.get("exptime")
 
     @cached_property
@@ -167,7 +167,7 @@ class PictureInputs:
 
     @cached_property
     def title(self) -> str:
-        """Exposure and frame type, as a table tells them; else the name of the pictures."""
+        """Exposure and frame type, from a table's metadata; else the name of the pictures."""
         from visql_lib.tables.store import read_meta
 
         metas = [read_meta(path) for path in self.paths.values()]

@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 TREND = "trend"
 _WITHOUT_CLASS = ("detector_frames", "angles")  # tables of frames of all types
-_WHOLE = ("fpa", "all")  # SPACE and FIELD of the trend that is judged
+_WHOLE = ("fpa", "all")  # SPACE and FIELD of the trend that is compared with limits
 _TREND_COLUMNS = ("SPACE", "FIELD", "CLASS", "COLOUR", "LOSS_END", "RATE", "RATE_ERR", "STATUS")
 
 
@@ -54,7 +54,7 @@ def month_results(
     rows : sequence of SheetRow
         The month's sheet: the types of its frames.
     thresholds : Thresholds or None
-        Dated limits; None: nothing is judged, `note` says why.
+        Dated limits; None: nothing is evaluated, `note` says why.
     trend : TrendSettings
         Limits of the flux loss.
     note : str, optional
@@ -107,9 +107,9 @@ def current_results(
     Returns
     -------
     list of QCResult
-        Of tables that were not judged yet, or were made anew since: their values, not judged.
+        For tables not evaluated yet, or made again since: their values, with status not judged.
     tuple of str
-        Kinds of tables whose quantities nobody judged; also of those that are not there.
+        Kinds of tables whose quantities were not evaluated, missing tables included.
     """
     path, tables = qc_path(folder, month), month_tables(folder, month)
     known: dict[str, Any] = {}

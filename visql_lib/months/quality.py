@@ -25,7 +25,7 @@ from visql_lib.tables.imported import read_imported, start_of
 from visql_lib.tables.legacy_read import read_archive_names
 from visql_lib.tables.sheet import USABLE, WITHOUT_RAW, SheetRow, read_sheet
 
-# What is judged, in the order of the column REASON.
+# Quantities compared with limits, in the order of the column REASON.
 _ORDER = ("SCORE", "N_STARS", "R2", "com1", "com2", "e1", "e2", "tr1", "tr2")
 _JUDGED = QUANTITIES.of_table("psfmoments", _ORDER)
 

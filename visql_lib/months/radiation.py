@@ -27,7 +27,7 @@ FRAME_TYPES = ("SCIENCE", "DARK")
 _NUMBERS = tuple(f"N_{kind.upper()}" for kind in KINDS)
 _DARK = ("XRAY_DARK_RATE", "COSMIC_DARK_RATE")
 _STORM = ("radiation.COSMIC_DARK_RATE", "radiation.PROTON_RATE")
-# What is judged, in the order of the column REASON; cosmics where no X-rays of the Sun add to them.
+# Quantities with limits, in the order of the column REASON; cosmics where no X-rays of the Sun add to them.
 _ORDER = ("XRAY_RATE", "COSMIC_DARK_RATE", "PROTON_RATE", "LIT_AREA")
 _JUDGED = QUANTITIES.of_table("radiation", _ORDER)
 

@@ -60,7 +60,7 @@ def chimney(catalogue: Mapping[str, NDArray], *, title: str = "") -> Figure:
     if len(log_r) == 0:
         style.message(axes, "no detections")
     else:
-        _say_outside(axes, log_r, log_f, count_all=True)
+        _write_outside(axes, log_r, log_f, count_all=True)
     return figure
 
 
@@ -132,7 +132,7 @@ def draw_chimney2(
     if len(log_r) == 0:
         style.message(axes, "no detections")
     else:
-        _say_outside(axes, log_r, log_f)
+        _write_outside(axes, log_r, log_f)
     return image
 
 
@@ -204,7 +204,7 @@ def chimney4(
     elif not np.isfinite(magnitude).any():
         style.message(axes, "no detections")
     else:
-        _say_outside(axes, radius, magnitude, count_all=True)
+        _write_outside(axes, radius, magnitude, count_all=True)
     return figure
 
 
@@ -260,7 +260,7 @@ def _log_axes(axes: Axes, log_r: NDArray, log_f: NDArray, box: tuple[float, ...]
     axes.set_ylabel(style.LABELS["FLUX_AUTO"])
 
 
-def _say_outside(axes: Axes, x: NDArray, y: NDArray, count_all: bool = False) -> None:
+def _write_outside(axes: Axes, x: NDArray, y: NDArray, count_all: bool = False) -> None:
     """Write how many detections lie outside the panel, and if wanted how many there are."""
     (left, right), (low, high) = sorted(axes.get_xlim()), sorted(axes.get_ylim())
     known = np.isfinite(x) & np.isfinite(y)

@@ -115,7 +115,7 @@ def detector_timeline(
     Points are medians over the quadrants, bars the robust scatter of the
     quadrants. The bias of every quadrant is compared with its own median of the
     month. Quadrants off by more than 6 sigma are named in each panel;
-    red marks at its lower edge tell when.
+    red marks at its lower edge show when.
     """
     figure = style.canvas(1400, 1095)
     style.heading(figure, title)

@@ -74,7 +74,7 @@ def detector_maps(quadrants: Mapping[str, NDArray], instrument: Instrument, *, t
         _tiles(axes, quadrant_outlines(instrument), values, norm, cmap)
         draw_outlines(axes, instrument, field)
         show_field(axes, shown, x_label=i >= 3, y_label=i % 3 == 0)
-        _say(axes, what, values, n_frames)
+        _write_title(axes, what, values, n_frames)
         bar = (box[0] + box[2] + 10, box[1], 16, box[3])
         mappable = ScalarMappable(norm, cmap)
         scale = style.colour_bar(figure, mappable, bar, what.label, extend="both")
@@ -124,7 +124,7 @@ def _tiles(
     axes.add_collection(tiles, autolim=False)
 
 
-def _say(axes: Axes, what: _DetectorQuantity, values: Mapping[str, float], n_frames: int) -> None:
+def _write_title(axes: Axes, what: _DetectorQuantity, values: Mapping[str, float], n_frames: int) -> None:
     """Write the title and extremes above a panel, or in it why it is empty."""
     said = [f"{what.title}, {style.count(n_frames, 'frame')}", ""]
     if values:

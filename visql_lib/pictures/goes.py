@@ -21,7 +21,7 @@ CHANNELS = {"XRSB": (style.ORANGE, "XRSB, 0.1–0.8 nm"), "XRSA": (style.BLUE, "
 CLASSES = {"A": 1e-8, "B": 1e-7, "C": 1e-6, "M": 1e-5, "X": 1e-4}  # W/m2 in XRSB, where each begins
 _LOW, _HIGH = 1e-9, 1e-3  # W/m2; always the same, so that pictures compare
 _HIGHEST = 1e-1
-_MOST_BAD = 1500  # marks of bad samples of a channel: more cannot be told apart
+_MOST_BAD = 1500  # marks of bad samples of a channel: more cannot be distinguished
 _MOST_LINES = 3  # of the reason why a day is missing
 _NO_NAMES: Mapping[str, str] = {}
 _NO_VALUES: Mapping[str, Any] = {}
@@ -69,7 +69,7 @@ def goes_picture(
     figure.text(0.09, 0.922, _facts(exptime, readout, angles), ha="left", va="center", fontsize=10)
     axes = style.panel(figure, (90, 105, 820, 465))
     draw_flux(axes, series, start, exptime, readout, hours=hours, missing=missing)
-    figure.text(0.09, 0.022, _said(measured), ha="left", va="center", fontsize=10, color=style.MUTED)
+    figure.text(0.09, 0.022, _flux_text(measured), ha="left", va="center", fontsize=10, color=style.MUTED)
     _legend(figure, series, start, hours)
     return figure
 
@@ -186,7 +186,7 @@ def _facts(exptime: float, readout: float, angles: tuple[float, float]) -> str:
     return f"SAA  {saa}      ALPHA  {alpha}      exposure  {time} + {readout:g} s readout"
 
 
-def _said(measured: Mapping[str, Any]) -> str:
+def _flux_text(measured: Mapping[str, Any]) -> str:
     """Format the flux measured during the exposure."""
     if not measured:
         return ""

@@ -29,7 +29,7 @@ _SHARE = 0.2  # per cent of the points on either side that may lie beyond the ra
 _NEAR = (0.9, 1.05)  # the range of small changes
 _GAP = np.timedelta64(4, "D")  # a longer one breaks a line
 _CROWD = 200  # days from which points lose their shapes
-_SHORT = 4.0  # d, up to which ticks tell hours
+_SHORT = 4.0  # d, up to which ticks show hours
 
 Dates = NDArray[np.datetime64]
 

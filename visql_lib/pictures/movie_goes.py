@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from visql_lib.pictures import style
-from visql_lib.pictures.movie_text import Words
+from visql_lib.pictures.movie_text import FastText
 
 HOURS = 12.0  # shown before and after
 FLUXES = (-9.0, -2.7)  # log10 W m^-2
@@ -61,7 +61,7 @@ class GoesPanel:
         self._legend(small)
         inside = self.axes.get_position()
         corner = (inside.x1 - 6 / figure.bbox.width, inside.y1 - 6 / figure.bbox.height)
-        self.satellite = Words(figure, corner, 10, "ra", colour=style.MUTED)
+        self.satellite = FastText(figure, corner, 10, "ra", colour=style.MUTED)
         self.words = words_in(figure, self.axes)
 
     def _scales(self, small: bool) -> None:
@@ -155,11 +155,11 @@ class GoesPanel:
         return any_flux
 
 
-def words_in(figure: Figure, axes: Axes) -> Words:
-    """Return the text in the middle of a panel that says why it is empty, without any words yet."""
+def words_in(figure: Figure, axes: Axes) -> FastText:
+    """Make an empty text in the middle of a panel, to explain why it is empty."""
     box = axes.get_position()
     middle = (box.x0 + box.width / 2, box.y0 + box.height / 2)
-    return Words(figure, middle, 13, "mm", colour=style.MUTED)
+    return FastText(figure, middle, 13, "mm", colour=style.MUTED)
 
 
 def series_line(hours: NDArray, flux: NDArray) -> tuple[NDArray, NDArray]:

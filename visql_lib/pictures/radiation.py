@@ -29,7 +29,7 @@ class _ClassStyle(NamedTuple):
     colour: str
 
 
-LOOKS = {
+STYLES = {
     "xray": _ClassStyle("X-rays", (1.0, 300.0), True, style.BLUE),
     "cosmic": _ClassStyle("cosmics", (1.0, 300.0), False, style.INK),
     "proton": _ClassStyle("protons", (0.3, 30.0), True, style.VERMILION),
@@ -59,7 +59,7 @@ def particle_map(
         None, ``radiation`` (the exposure's counts and rates), and ``failed`` where
         a step did.
     instrument : Instrument
-        Whose detectors are outlined; tells the scale of the colours.
+        Its detectors are outlined; defines the scale of the colours.
     title : str, optional
     """
     figure = style.canvas(880, 810)
@@ -99,13 +99,13 @@ def draw_particles(
         return None
     image = _image(axes, number, grid, LogNorm(*particle_scale(kind, facts, instrument.particle_scale)))
     if not number.any():
-        style.message(axes, f"no {LOOKS[kind].name}")
+        style.message(axes, f"no {STYLES[kind].name}")
     return image
 
 
 def particle_scale(kind: str, facts: Mapping[str, Any], scale: ParticleScale) -> Range:
     """Return the ends of the colours: counts per bin, which grow with the exposure time as defined."""
-    look, exptime = LOOKS[kind], facts.get("exptime")
+    look, exptime = STYLES[kind], facts.get("exptime")
     low, high = look.scale
     if not look.timed or exptime is None or not math.isfinite(exptime):
         return low, high
@@ -117,7 +117,7 @@ def particle_label(kind: str, facts: Mapping[str, Any], nominal_pixel: float) ->
     """Format the label of a map, such as ``X-rays per bin of 250 × 250 px``."""
     grid = Grid.from_meta(facts["grids"][kind])
     side = grid.dx * (3600 / nominal_pixel)
-    return f"{LOOKS[kind].name} per bin of {side:.4g} × {side:.4g} px"
+    return f"{STYLES[kind].name} per bin of {side:.4g} × {side:.4g} px"
 
 
 @style.styled
@@ -182,10 +182,10 @@ def draw_radius_flux(
 def _outline_kinds(axes: Axes, settings: RadiationSettings) -> None:
     """Mark the fluxes of the kinds of particles, up to the largest FLUX_RADIUS."""
     bottom, right = axes.get_ylim()[0], settings.max_flux_radius
-    for kind, look in LOOKS.items():
+    for kind, look in STYLES.items():
         low, high = (math.log10(max(flux, 10.0**bottom)) for flux in settings.flux_ranges[kind])
-        # Drawn a little inside, or the boxes of two kinds with one limit could not be told apart.
-        inset = 0.012 * list(LOOKS).index(kind)
+        # Drawn a little inside, or the boxes of two kinds with one limit would coincide.
+        inset = 0.012 * list(STYLES).index(kind)
         edges = [(0, low), (right - inset, low), (right - inset, high), (0, high)]
         axes.plot(*zip(*edges, strict=True), color=look.colour, lw=1.1, zorder=4)
         axes.text(0.03, high - 0.02, look.name, color=look.colour, fontsize=9, va="top", zorder=4)
@@ -225,7 +225,7 @@ def summary_text(kind: str, facts: Mapping[str, Any]) -> str:
     if facts.get("failed") or not values:
         return "not measured"
     upper = kind.upper()
-    parts = [style.count(values[f"N_{upper}"], LOOKS[kind].name.removesuffix("s"))]
+    parts = [style.count(values[f"N_{upper}"], STYLES[kind].name.removesuffix("s"))]
     rate, error = (values.get(f"{upper}_RATE{end}") for end in ("", "_ERR"))
     if rate is not None and error is not None:
         parts.append(f"{with_error(rate, error)} cm⁻² s⁻¹")

@@ -92,7 +92,7 @@ class RatioHexagons:
             tiles = _tiles(shapes, one)
             axes.add_collection(tiles, autolim=False)
             bar.update_normal(tiles)
-            self._drawn += [tiles, _said(axes, one)]
+            self._drawn += [tiles, _write_median(axes, one)]
         said = [f"{style.count(int(n[there].sum()), 'star')} in {style.count(int(there.sum()), 'hexagon')}"]
         said += [f"gain model {self._gain}"] if self._gain else []
         said += ["grey: no stars", *([f"means only where there are {few:.0f} or more"] if few > 2 else [])]
@@ -140,7 +140,7 @@ def _maps(cells: Mapping[str, NDArray], few: float) -> list[_HexagonPanel]:
 
 
 def _about_one(values: NDArray, known: Range) -> Range:
-    """Return a range with one in its middle, so that no colour but white says one."""
+    """Choose a range centred on one, so that only white means one."""
     low, high = robust_range(values, known)
     half = max(1 - low, high - 1)
     return 1 - half, 1 + half
@@ -181,7 +181,7 @@ def _tiles(shapes: NDArray, one: _HexagonPanel) -> PolyCollection:
     )
 
 
-def _said(axes: Axes, one: _HexagonPanel) -> Text:
+def _write_median(axes: Axes, one: _HexagonPanel) -> Text:
     """Write the median of the values of a panel, or that there are none."""
     known = one.values[np.isfinite(one.values)]
     if len(known) == 0:

@@ -172,7 +172,7 @@ def heading(figure: Figure, text: str, x: float | None = None) -> Text:
 def colour_bar(
     figure: Figure, mappable: ScalarMappable, box: Sequence[float], label: str, **options: Any
 ) -> Colorbar:
-    """Add a colour bar at left, bottom, width, height [px], with a label that tells the unit."""
+    """Add a colour bar at left, bottom, width, height [px], with a label that gives the unit."""
     lying = box[2] > box[3]
     bar = figure.colorbar(
         mappable,

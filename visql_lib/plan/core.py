@@ -20,7 +20,7 @@ from visql_lib.pipelines.vis.frame_stages import CATALOGUED
 from visql_lib.plan.gaia import GaiaPlan
 from visql_lib.plan.radiation import RadiationPlan
 from visql_lib.products.expected import Expected
-from visql_lib.products.registry import Registry, Stage, Words
+from visql_lib.products.registry import FieldValues, Registry, Stage
 from visql_lib.products.status import exposure_states, failure_summary
 from visql_lib.tables.sheet import USABLE, WITHOUT_RAW, SheetRow, read_sheet, sheet_path
 from visql_lib.tables.sheet_look import refresh_sheets
@@ -59,7 +59,7 @@ class Plan:
         """
         instrument = load_instrument(settings.instrument)
         if settings.gaia.sources:
-            gain_table(instrument, settings.ratios.gain)  # a wrong name is told before anything runs
+            gain_table(instrument, settings.ratios.gain)  # a wrong name is reported before anything runs
         months = month_list(settings.months)
         if not refresh:
             paths = {month: sheet_path(Path(settings.results), month) for month in months}
@@ -89,7 +89,7 @@ class Plan:
         return registry_of(self.settings)
 
     @cached_property
-    def words(self) -> Words:
+    def words(self) -> FieldValues:
         """The values of the fields of paths."""
         return self.registry.words(self.instrument)
 

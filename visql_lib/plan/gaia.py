@@ -22,7 +22,7 @@ class GaiaPlan:
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         self._settings = plan.settings
-        self.pending_queries: list[str] = []  # tiles, or notes of tiles, asked for (again) in this run
+        self.pending_queries: list[str] = []  # tiles, or their retry stamps, to query (again) now
 
     def matched_exposures(self, month: str) -> list[str]:
         """Select the SCIENCE exposures of a month to be matched: their header gives a pointing."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from visql_lib.pipelines.vis.frame_stages import RADIATED
 from visql_lib.pipelines.vis.group_stages import MOVIES
-from visql_lib.tables.goes_store import goes_path, must_ask, retry_stamp
+from visql_lib.tables.goes_store import goes_path, must_query, retry_stamp
 from visql_lib.tables.sheet import GONE, USABLE, SheetRow
 from visql_lib.values import duration
 
@@ -27,7 +27,7 @@ class RadiationPlan:
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         self._settings = plan.settings
-        self.pending_queries: list[str] = []  # days, or notes of days, that are asked for (again) in this run
+        self.pending_queries: list[str] = []  # days, or their retry stamps, to query (again) now
 
     def retry_incomplete(self) -> None:
         """Remove the retry stamps of days that are not final and have waited, to query them again.
@@ -38,7 +38,7 @@ class RadiationPlan:
             path = Path(day)
             if not path.is_file():
                 self.pending_queries.append(day)
-            elif must_ask(path, self._settings):
+            elif must_query(path, self._settings):
                 retry_stamp(path).unlink(missing_ok=True)
                 self.pending_queries.append(str(retry_stamp(path)))
 

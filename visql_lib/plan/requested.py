@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from itertools import groupby, takewhile
 from pathlib import Path
 
-# Options of snakemake that say how to run, not what.
+# Options of snakemake that define how to run, not what.
 _HOW = frozenset(
     """
     targets dryrun profile workflow_profile snakefile configfile config cores jobs local_cores resources

@@ -17,7 +17,7 @@ from visql_lib.tables.sheet import make_results
 log = logging.getLogger(__name__)
 
 _LOCK = ".run.lock"
-_ABANDONED = 3600.0  # s without a change: nobody writes that file any more
+_ABANDONED = 3600.0  # s without a change: no process writes that file any more
 _CLOCK_OFFSET = 60.0  # s by which the clocks of two machines may differ
 
 

@@ -29,7 +29,7 @@ from visql_lib.tables.provenance import (
 from visql_lib.tables.sheet import SheetRow
 
 MISSING, DAMAGED, STALE, FOREIGN = "missing", "damaged", "stale", "foreign"
-_REASONS = 4  # told of one product
+_REASONS = 4  # shown for one product
 _OTHERS = (".snakemake_timestamp", ".lock")  # files by which others keep order
 
 
@@ -97,10 +97,10 @@ class Verification:
                 if name in wanted or (ending != name and ending in self._registry.endings):
                     yield from self._expected(path, row)
                 elif not _belongs(path):
-                    yield self._said(FOREIGN, path, "no rule makes it")
+                    yield self._finding(FOREIGN, path, "no rule makes it")
         for name in sorted(_names(folder) - rows.keys()):
             if name not in _OTHERS:
-                yield self._said(FOREIGN, folder / name, "not in the exposure sheet")
+                yield self._finding(FOREIGN, folder / name, "not in the exposure sheet")
 
     def _month(self) -> Iterator[Finding]:
         folder = self.results / "months" / self.month
@@ -116,7 +116,7 @@ class Verification:
             elif path in wanted or path in known:
                 yield from self._expected(path, None)
             elif not _belongs(path) and _product_of(path) not in wanted:
-                yield self._said(FOREIGN, path, "no rule makes it")
+                yield self._finding(FOREIGN, path, "no rule makes it")
 
     def _group_products(self) -> tuple[set[Path], set[Path]]:
         """List the files, and the folders, that a month may have with any settings."""
@@ -129,28 +129,28 @@ class Verification:
     def _expected(self, path: Path, row: SheetRow | None) -> Iterator[Finding]:
         """Verify a product that must exist, or may; `row`: of its exposure."""
         if not path.exists():
-            yield self._said(MISSING, path, "the settings ask for it")
+            yield self._finding(MISSING, path, "the settings ask for it")
             return
         self.seen += 1
         if wrong := check_whole(path):
-            yield self._said(DAMAGED, path, wrong)
+            yield self._finding(DAMAGED, path, wrong)
             return
         try:
             record = read_record(path)
             if self.deep and actual_checksum(path) != record["checksum"]:
-                yield self._said(DAMAGED, path, "its content is not what was written")
+                yield self._finding(DAMAGED, path, "its content is not what was written")
                 return
         except NoRecordError:
-            yield self._said(STALE, path, "has no record of where it comes from")
+            yield self._finding(STALE, path, "has no record of where it comes from")
             return
         except (TableError, KeyError) as error:
-            yield self._said(DAMAGED, path, str(error).removeprefix(f"{path}: "))
+            yield self._finding(DAMAGED, path, str(error).removeprefix(f"{path}: "))
             return
         self._checksums[path] = record["checksum"]
         found = (*self._versions(record), *self._settings(record, row), *self._inputs(path, record, row))
         if reasons := list(dict.fromkeys(found)):
             more = [f"and {len(reasons) - _REASONS} more"] if len(reasons) > _REASONS else []
-            yield self._said(STALE, path, "; ".join([*reasons[:_REASONS], *more]))
+            yield self._finding(STALE, path, "; ".join([*reasons[:_REASONS], *more]))
 
     def _versions(self, record: Mapping[str, Any]) -> Iterator[str]:
         versions = self._registry.versions
@@ -240,7 +240,7 @@ class Verification:
                 self._checksums[path] = str(error)
         return self._checksums[path]
 
-    def _said(self, kind: str, path: Path, reason: str) -> Finding:
+    def _finding(self, kind: str, path: Path, reason: str) -> Finding:
         return Finding(kind, str(path.relative_to(self.results)), reason)
 
 

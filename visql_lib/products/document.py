@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 
-from visql_lib.products.registry import LOCAL, Per, Product, Registry, Stage, Words, every_one
+from visql_lib.products.registry import LOCAL, FieldValues, Per, Product, Registry, Stage, every_one
 
 _HEADINGS = {
     Per.FRAME: "Per exposure: `{where}`",
@@ -14,7 +14,7 @@ _HEADINGS = {
 }
 
 
-def markdown(registry: Registry, words: Words) -> str:
+def markdown(registry: Registry, words: FieldValues) -> str:
     """Write the documentation page of a pipeline's products.
 
     Parameters
@@ -47,7 +47,7 @@ def markdown(registry: Registry, words: Words) -> str:
 class _Page:
     """Tables of products; what several stages make stands once, what one stage makes alike in one row."""
 
-    def __init__(self, registry: Registry, words: Words) -> None:
+    def __init__(self, registry: Registry, words: FieldValues) -> None:
         self.registry, self.words = registry, words
 
     def table(self, stages: Sequence[Stage], with_types: bool) -> Iterator[str]:

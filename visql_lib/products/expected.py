@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from visql_lib.products.registry import Per, Registry, Stage, Words
+from visql_lib.products.registry import FieldValues, Per, Registry, Stage
 
 
 class Row(Protocol):
@@ -39,7 +39,7 @@ class GroupPlan(Protocol):
         """The parts enabled by the settings."""
 
     @property
-    def words(self) -> Words:
+    def words(self) -> FieldValues:
         """The values of the fields of paths."""
 
     def groups(self) -> Sequence[str]:
@@ -70,7 +70,7 @@ class GroupJob(NamedTuple):
     folders : tuple of str
         The folders it fills.
     category : str
-        What it tells about if it is missing.
+        The category of the site that reports it as missing.
     """
 
     rule: str
@@ -90,7 +90,7 @@ class Expected:
     plan : GroupPlan
         The plan, with its sheets.
     targets : collection of str, optional
-        Targets of the registry; not given: all that the parts ask for.
+        Targets of the registry; not given: everything that the parts request.
     parts : collection of str, optional
         Parts that are made; not given: those of the settings.
     """

@@ -16,7 +16,7 @@ class Fingerprints:
     """Fingerprints by name, in a JSON file.
 
     A file that cannot be read, is of another format or was kept under another key counts as empty:
-    everything is then looked at again.
+    everything is then checked again.
 
     Parameters
     ----------
@@ -29,7 +29,7 @@ class Fingerprints:
     def __init__(self, path: Path, key: str) -> None:
         self.path, self.key = path, key
         self.entries: dict[str, Any] = {}
-        self.notes: dict[str, Any] = {}  # what else is kept with them
+        self.notes: dict[str, Any] = {}  # further values stored with them
         kept = _read(path)
         if kept.get("key") == key:
             self.entries, self.notes = kept["entries"], kept["notes"]

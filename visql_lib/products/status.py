@@ -12,7 +12,7 @@ from visql_lib.tables.sheet import UNREADABLE, USABLE, SheetRow, read_sheet
 from visql_lib.tables.store import read_meta
 
 UNFINISHED = "unfinished"
-_DAMAGED = "make it again"  # what is said of every table of ours that cannot be read
+_DAMAGED = "make it again"  # in the message about every product table that cannot be read
 _NAMED = 5  # exposures of a message; status.tsv has all
 
 
@@ -63,7 +63,7 @@ def exposure_states(registry: Registry, sheet: Path) -> list[ExposureState]:
     Parameters
     ----------
     registry : Registry
-        Says which tables tell why a frame failed.
+        Defines which tables record why a frame failed.
     sheet : Path
         The exposure sheet of a group; products are looked for below its results.
     """
@@ -81,7 +81,7 @@ def exposure_states(registry: Registry, sheet: Path) -> list[ExposureState]:
 
 
 def _failure(registry: Registry, sheet: Path, row: SheetRow) -> str | None:
-    """Return why a frame failed, as its tables say; "" if it did not, None if there are none yet."""
+    """Read from its tables why a frame failed; "" if it did not, None if there are none yet."""
     known = {registry.group: sheet.stem, "exposure": row.exposure}
     for path in registry.reports(row.frame_type):
         try:

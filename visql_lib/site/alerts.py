@@ -1,6 +1,6 @@
 """Alerts: quantities out of range, since when, and which channels were notified.
 
-An alert is about one metric of one category, with all exposures concerned, so
+An alert is about one metric of one category, with all affected exposures, so
 that a bad night is one alert and not sixty. One of a measured quantity lasts
 until a day's worth of newer exposures was good; one of a state (a step that
 failed, a product that is missing) until no exposure of the last weeks is in it.
@@ -29,7 +29,7 @@ _STATES = {"failed": "failed", "error": "in error", "warn": "doubtful", "missing
 
 
 @dataclass(frozen=True)
-class Concerned:
+class AffectedExposure:
     """An exposure affected by an alert; value and threshold are None where there is no number."""
 
     name: str
@@ -59,7 +59,7 @@ class Alert:
 
     ``status`` is the worst of its newest day, ``worst`` the worst ever; value,
     threshold and side are those of the exposure farthest beyond its limit on that
-    day, and threshold_file, threshold_epoch and threshold_hash tell where that
+    day, and threshold_file, threshold_epoch and threshold_hash identify the origin of that
     limit comes from.
     """
 
@@ -89,7 +89,7 @@ class Alert:
     count: int
     months: tuple[str, ...]
     link: str  # relative to the site
-    exposures: tuple[Concerned, ...]
+    exposures: tuple[AffectedExposure, ...]
     sent: dict[str, Notification] = field(default_factory=dict)  # by channel
     threshold_epoch_reason: str = ""  # why the limits changed that day
 
@@ -99,7 +99,7 @@ class Alert:
         return self.category, self.metric
 
     @property
-    def concerned(self) -> str:
+    def affected(self) -> str:
         """The number of affected exposures, or of months as a whole, in words."""
         noun = "month" if all(e.name == e.month for e in self.exposures) else "exposure"
         return f"{self.count} {noun}{'s' * (self.count != 1)}"
@@ -130,9 +130,9 @@ def update(
     months : sequence of Month
         All that is known.
     checks : sequence of Check
-        The same, judged; see `visql_lib.site.checks.checks_of`.
+        The same as checks; see `visql_lib.site.checks.checks_of`.
     limits : LimitFile
-        What they were judged by.
+        The limits they were compared with.
     now : datetime
         With its time zone.
     look_back : timedelta
@@ -332,7 +332,7 @@ def _alert(
         count=len(bad),
         months=months,
         link=_link(last) if len(bad) == 1 or last.page else f"months/{months[-1]}.html",
-        exposures=tuple(_concerned(o) for o in bad[-_LISTED:]),
+        exposures=tuple(_affected(o) for o in bad[-_LISTED:]),
         sent=dict(before.sent) if before else {},
         threshold_epoch_reason=limits.reason(top.epoch) if judged else "",
     )
@@ -357,7 +357,7 @@ def _name(first: Check, now: datetime, taken: set[str]) -> str:
 def _waits(alert: Alert, waiting: set[tuple[str, str]], since: datetime) -> bool:
     """Test whether an alert stays as it is: its quantity was not evaluated yet in one of its months.
 
-    `waiting` are months with a kind of table whose quantities nobody judged.
+    `waiting` are months with a kind of table whose quantities were not evaluated.
     """
     newest = time_of(alert.last_exposure) or _end_of(max(alert.months, default=""), since)
     table = table_of(alert.metric)
@@ -375,8 +375,8 @@ def _ended(alert: Alert, still: set[tuple[str, str, str]], look_back: timedelta,
     return replace(alert, state=CLOSED, closed=at, changed=at, why_closed=why)
 
 
-def _concerned(one: Check) -> Concerned:
-    return Concerned(
+def _affected(one: Check) -> AffectedExposure:
+    return AffectedExposure(
         one.exposure,
         one.month,
         one.date_obs,

@@ -24,14 +24,14 @@ from visql_lib.site.links import Links
 from visql_lib.site.marks import read_marks
 from visql_lib.site.model import ExposureSummary, MissingProducts, Month
 from visql_lib.site.neighbours import (
-    Beside,
     Ends,
     Neighbours,
     PageLocation,
-    beside,
+    Surroundings,
+    as_json,
     ends_of,
-    kept,
     neighbours,
+    surroundings,
 )
 from visql_lib.site.pages import (
     Folder,
@@ -52,7 +52,7 @@ from visql_lib.site.plots import (
     trend_plots,
 )
 from visql_lib.site.render import folder, render, script_data, style_digest
-from visql_lib.site.state import Built, Store
+from visql_lib.site.state import BuildResult, Store
 from visql_lib.site.thumbs import small_jpegs
 from visql_lib.site.viewing import (
     TILES,
@@ -77,7 +77,7 @@ def build(
     links: Links | None = None,
     now: datetime | None = None,
     of_all: Sequence[MissingProducts] = (),
-) -> Built:
+) -> BuildResult:
     """Build the site, or update it.
 
     Parameters
@@ -102,7 +102,7 @@ def build(
 
     Returns
     -------
-    Built
+    BuildResult
         What was written and removed.
     """
     links = links or Links(results, results / "site")
@@ -219,7 +219,7 @@ class _Builder:
         }
         small = self._thumbs(month.name, folders)
         fields = fields_of(month.exposures)
-        outside = beside(month.name, self.ends)
+        outside = surroundings(month.name, self.ends)
         around = neighbours(exposures, outside)
         places = {PageLocation(e.month, e.name) for e in exposures}.union(*around.values())
         tiled = {place for place in places if self._is_tiled(place)}
@@ -227,10 +227,10 @@ class _Builder:
             self._exposure(e, folders[e.name], around[e.name], fields[e.name], tiled)
         lost = {e.name: missing_of_exposure(e, folders[e.name]) for e in exposures if e.missing}
         numbers = {e.name: len(tuple(expected.get(e.name, ()))) for e in exposures}
-        own = missing_of_month(month.lacks, month.name, self.settings.results, self.config)
+        own = missing_of_month(month.missing, month.name, self.settings.results, self.config)
         self.months[month.name] = summary(month, lost, numbers, own) | {
             "ends": self.ends[month.name],
-            "beside": kept(outside),
+            "beside": as_json(outside),
         }
         data = script_data(
             "(visql.months=visql.months||{})" + f'["{month.name}"]', month_data(month, small, fields)
@@ -285,7 +285,7 @@ class _Builder:
         self.store.renew(path, key, lambda: overlay_script(where, e, self.instrument))
         return path if path in self.store.pages else ""
 
-    def _month_page(self, month: Month, outside: Beside) -> None:
+    def _month_page(self, month: Month, outside: Surroundings) -> None:
         path = f"months/{month.name}.html"
         sizes = {
             p: self._stat(p)
@@ -308,7 +308,7 @@ class _Builder:
                 "month.html",
                 month=month,
                 counts=counted(month.exposures),
-                lost=sum(len(x.paths) for x in month.lacks),
+                lost=sum(len(x.paths) for x in month.missing),
                 products=month_groups(month, lambda p: sizes[p].size),
                 plots=plots,
                 script=f"data/plots_{month.name}.js" if plots else "",

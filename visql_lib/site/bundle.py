@@ -14,7 +14,7 @@ from visql_lib.errors import ConfigError
 from visql_lib.site.build import build
 from visql_lib.site.links import BundleLinks
 from visql_lib.site.model import Month
-from visql_lib.site.state import STATE, Built
+from visql_lib.site.state import STATE, BuildResult
 from visql_lib.site.thumbs import webps
 
 
@@ -44,7 +44,7 @@ def bundle(
     *,
     config: str = "",
     now: datetime | None = None,
-) -> Built:
+) -> BuildResult:
     """Write a bundle.
 
     Parameters

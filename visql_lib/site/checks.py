@@ -41,7 +41,7 @@ class Check:
     side: str = ""
     text: str = ""
     epoch: str = ""
-    label: str = ""  # what it is called, where neither its quantity nor its status tells
+    label: str = ""  # its label, where neither its quantity nor its status defines one
     unit: str = ""
     page: str = ""  # where it is shown (relative to the site), if not on an exposure's page
 
@@ -60,7 +60,7 @@ class Check:
 def checks_of(months: Sequence[Month]) -> list[Check]:
     """Collect the checks of all exposures, good ones too, in the order of `months`; then of the months.
 
-    Values, limits and statuses are those of the QC results: nothing is judged here. In
+    Values, limits and statuses are those of the QC results: nothing is evaluated here. In
     a category in which an exposure has no status, its numbers raise no alert.
     """
     exposures = [e for month in months for e in month.exposures]
@@ -79,7 +79,7 @@ def _of_months(months: Sequence[Month]) -> Iterator[Check]:
     for month in sorted(months, key=lambda m: m.name):
         newest |= {metric: (month, result) for metric, result in _worst_of_parts(month.results).items()}
         lost: dict[str, list[MissingProducts]] = {}
-        for lack in month.lacks:
+        for lack in month.missing:
             lost.setdefault(lack.category or "quality", []).append(lack)
         for category, lacks in lost.items():
             text = "; ".join(f"{describe(lack)}: {lack.reason}" for lack in lacks)

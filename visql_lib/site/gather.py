@@ -54,7 +54,7 @@ _ENDINGS = {
     "calibration": "_quadrants.parquet",
     "photometry": "_frat.parquet",
 }
-_COLUMNS = {  # table -> columns beside EXPOSURE that say how an exposure is
+_COLUMNS = {  # table -> columns beside EXPOSURE with the state of an exposure
     "psfmoments": ("STATUS", "REASON"),
     "astrometry": ("CLASS", "ACCEPTED", "REASON", "FLAGS"),
     "radiation": ("STATUS", "REASON"),
@@ -118,7 +118,7 @@ def gather(
     instrument : Instrument
         Names the classes of exposures.
     registry : Registry
-        Says what a missing product tells about.
+        Defines the category of a missing product.
     jobs : sequence of GroupJob, optional
         What should have been made of the month as a whole.
 
@@ -138,15 +138,15 @@ def gather(
         missing = tuple(e for e in endings if row.exposure + e not in have)
         found.append(_exposure(row, month, tables, endings, missing, instrument, registry))
     found.sort(key=lambda e: (e.date_obs, e.name))
-    lacks = tuple(missing_products(results, found, jobs))
-    asked = sum(len(job.paths) for job in jobs)
+    of_month = tuple(missing_products(results, found, jobs))
+    n_expected = sum(len(job.paths) for job in jobs)
     own = tuple(tables.results.get("", ()))
     return Month(
         month,
         tuple(found),
         **_products(results, month),
-        asked=asked,
-        lacks=lacks,
+        expected=n_expected,
+        missing=of_month,
         results=own,
         unjudged=tables.unjudged,
     )

@@ -11,7 +11,7 @@ from typing import Any
 from visql_lib import __version__
 from visql_lib.pipelines.vis.quantities import current_metric
 from visql_lib.qc.limits import LimitFile
-from visql_lib.site.alerts import OPEN, Alert, Concerned, Notification, stamp
+from visql_lib.site.alerts import OPEN, AffectedExposure, Alert, Notification, stamp
 from visql_lib.site.model import CATEGORIES
 
 _VERSION = 1
@@ -67,7 +67,7 @@ def addressed(alert: Alert, site: str) -> Alert:
 def line(alert: Alert) -> str:
     """Format an alert in one line."""
     what = f"{CATEGORIES[alert.category]}: "
-    n = alert.concerned
+    n = alert.affected
     if not alert.measured and alert.value is None:
         return f"{what}{n}, {alert.label}"
     unit = f" {alert.unit}" if alert.unit else ""
@@ -142,6 +142,6 @@ def _alert(values: dict[str, Any]) -> Alert:
     known = {f.name: values[f.name] for f in fields(Alert)}
     known["metric"] = current_metric(known["metric"])
     known["months"] = tuple(known["months"])
-    known["exposures"] = tuple(Concerned(**e) for e in known["exposures"])
+    known["exposures"] = tuple(AffectedExposure(**e) for e in known["exposures"])
     known["sent"] = {channel: Notification(**last) for channel, last in known["sent"].items()}
     return Alert(**known)

@@ -8,7 +8,7 @@ from functools import cached_property
 
 from visql_lib.qc.evaluate import QCResult
 
-# What is judged, in the order of the tiles; see `Exposure.statuses`.
+# What QC evaluates, in the order of the tiles; see `ExposureSummary.statuses`.
 CATEGORIES: dict[str, str] = {
     "quality": "Image quality",
     "photometry": "Photometry and ice",
@@ -17,7 +17,7 @@ CATEGORIES: dict[str, str] = {
     "acquisition": "Acquisition",
 }
 # Worst first. ``missing``: expected and not made; ``unjudged``: there are numbers and no limits for them, or
-# nobody judged them yet; ``none``: nothing to judge.
+# they were not evaluated yet; ``none``: nothing to evaluate.
 STATUSES = ("failed", "error", "warn", "missing", "unjudged", "ok", "none")
 BAD = ("failed", "error", "warn", "missing")
 UNJUDGED = "unjudged"
@@ -28,7 +28,7 @@ class StatusReason:
     """The reason of a status: the category, the status, and an explanation.
 
     ``of_month``: it is about the month, and the exposure has it from there.
-    ``of_qc``: it says in words what a QC result says in numbers.
+    ``of_qc``: it repeats a QC result in words.
     """
 
     category: str
@@ -81,7 +81,7 @@ class MissingProducts:
     """Missing products of a whole month, or of all months, which one rule should have made.
 
     ``paths`` are as the workflow names them; ``log`` is relative to the folder of
-    results, "" if it tells nothing; ``category`` what it tells about.
+    results, "" if it explains nothing; ``category`` that of the products.
     """
 
     rule: str
@@ -95,7 +95,7 @@ class MissingProducts:
 class Month:
     """One month: its exposures in order of time, its existing and missing products.
 
-    Products are paths relative to the folder of results; ``asked`` is how many the
+    Products are paths relative to the folder of results; ``expected`` is how many the
     settings ask for; ``results`` are the QC results of the month as a whole, and
     ``unjudged`` the kinds of tables whose quantities have none.
     """
@@ -106,7 +106,7 @@ class Month:
     tables: tuple[str, ...] = ()
     texts: tuple[str, ...] = ()
     movies: tuple[str, ...] = ()
-    asked: int = 0
-    lacks: tuple[MissingProducts, ...] = ()
+    expected: int = 0
+    missing: tuple[MissingProducts, ...] = ()
     results: tuple[QCResult, ...] = ()
     unjudged: tuple[str, ...] = ()

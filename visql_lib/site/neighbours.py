@@ -36,7 +36,7 @@ class Neighbours(NamedTuple):
     after_like: PageLocation
 
 
-class Beside(NamedTuple):
+class Surroundings(NamedTuple):
     """The surroundings of a month: adjacent months, and by kind the exposures before and after."""
 
     months: tuple[str, str]
@@ -56,7 +56,7 @@ def ends_of(exposures: Sequence[ExposureSummary]) -> dict[str, list[str]]:
     return found
 
 
-def beside(month: str, ends: Mapping[str, Ends]) -> Beside:
+def surroundings(month: str, ends: Mapping[str, Ends]) -> Surroundings:
     """Find the surroundings of a month, given the ends of all months that have pages."""
     earlier = sorted((m for m in ends if m < month), reverse=True)
     later = sorted(m for m in ends if m > month)
@@ -64,19 +64,19 @@ def beside(month: str, ends: Mapping[str, Ends]) -> Beside:
         kind: (_nearest(kind, earlier, ends, -1), _nearest(kind, later, ends, 0))
         for kind in ends.get(month, {})
     }
-    return Beside((next(iter(earlier), ""), next(iter(later), "")), around)
+    return Surroundings((next(iter(earlier), ""), next(iter(later), "")), around)
 
 
 def _nearest(kind: str, months: Sequence[str], ends: Mapping[str, Ends], end: int) -> PageLocation:
     return next((PageLocation(m, ends[m][kind][end]) for m in months if kind in ends[m]), NOWHERE)
 
 
-def kept(found: Beside) -> list[Any]:
+def as_json(found: Surroundings) -> list[Any]:
     """Convert the surroundings of a month for the site's state (JSON)."""
     return [list(found.months), {kind: [list(p) for p in pair] for kind, pair in found.exposures.items()}]
 
 
-def neighbours(exposures: Sequence[ExposureSummary], outside: Beside) -> dict[str, Neighbours]:
+def neighbours(exposures: Sequence[ExposureSummary], outside: Surroundings) -> dict[str, Neighbours]:
     """Find the neighbours of every exposure of a month, in order of time."""
     rows: dict[str, list[PageLocation]] = {}
     for e in exposures:
@@ -96,7 +96,7 @@ def months_beside(found: Sequence[Month], results: Path, site: Path | None = Non
     Parameters
     ----------
     found : sequence of Month
-        The months that are looked at anyway.
+        The months that are built anyway.
     results : Path
         Folder of all products.
     site : Path, optional
@@ -107,4 +107,4 @@ def months_beside(found: Sequence[Month], results: Path, site: Path | None = Non
     ends |= {month.name: ends_of(month.exposures) for month in found}
     there = {m: e for m, e in ends.items() if sheet_path(results, m).is_file()}
     others = sorted(set(known) & set(there) - {month.name for month in found})
-    return [m for m in others if known[m].get("beside") != kept(beside(m, there))]
+    return [m for m in others if known[m].get("beside") != as_json(surroundings(m, there))]

@@ -39,7 +39,7 @@ def overlay_data(
     Parameters
     ----------
     frame : ViewerFrame
-        Of any quadrants: the overlays say which coordinates they are in.
+        Of any quadrants: the overlays name their coordinates.
     stars : mapping, optional
         X_WORLD, Y_WORLD [deg] and FLUX_AUTO of the selected stars.
     gaia : mapping, optional

@@ -19,7 +19,7 @@ from visql_lib.pipelines import registry_of
 from visql_lib.pipelines.vis.quantities import QUANTITIES
 from visql_lib.qc.limits import load_thresholds
 from visql_lib.site.model import CATEGORIES, STATUSES
-from visql_lib.site.pages import Shown
+from visql_lib.site.pages import ShownFile
 
 _PACKAGES = ("numpy", "scipy", "astropy", "pyarrow", "matplotlib", "jinja2", "bokeh", "pillow", "snakemake")
 _ALERTS = 12  # that the front page names
@@ -187,12 +187,12 @@ def _inside(out: Path, link: str, months: Collection[str]) -> str:
     return f"{page}#{place}" if place else page
 
 
-def _files(results: Path, folder: str, pattern: str = "*") -> list[Shown]:
+def _files(results: Path, folder: str, pattern: str = "*") -> list[ShownFile]:
     paths = [
         p for p in sorted((results / folder).glob(pattern)) if p.is_file() and not p.name.startswith(".")
     ]
     return [
-        Shown(p.name, f"{folder}/{p.name}", p.stem.replace("_", " "), p.stat().st_size, p.suffix)
+        ShownFile(p.name, f"{folder}/{p.name}", p.stem.replace("_", " "), p.stat().st_size, p.suffix)
         for p in paths
     ]
 
@@ -206,7 +206,7 @@ _GROUPS = (
 )
 
 
-def _timeline(files: list[Shown]) -> list[tuple[str, list[Shown]]]:
+def _timeline(files: list[ShownFile]) -> list[tuple[str, list[ShownFile]]]:
     """Sort the files of all months into groups; those of no group come last."""
     left = list(files)
     found = []

@@ -20,7 +20,7 @@ from visql_lib.qc.limits import Epoch, Thresholds
 from visql_lib.qc.quantity import Quantity
 from visql_lib.qc.sentences import limits_text
 from visql_lib.site.model import CATEGORIES, UNJUDGED, ExposureSummary, Month
-from visql_lib.site.products import OTHERS, TABLES, Commands, log_of, made_of, product_of, stage_of
+from visql_lib.site.products import OTHERS, TABLES, Commands, creation_text, log_of, product_of, stage_of
 from visql_lib.site.steps import last_attempt, last_log_line
 from visql_lib.tables.sheet import SheetRow
 from visql_lib.tables.store import read_meta
@@ -50,7 +50,7 @@ def files_in(folder: Path) -> dict[str, Stat]:
 
 
 @dataclass(frozen=True)
-class Shown:
+class ShownFile:
     """A file on a page. ``path`` is relative to the results; width and height [px] are 0 where not known."""
 
     name: str
@@ -74,7 +74,7 @@ class MissingOfExposure:
     log: str = ""  # relative to the results, "" if there is none
 
 
-class Measured(NamedTuple):
+class MeasuredValue(NamedTuple):
     """A measured number with its limits; ``reason``: why it was not evaluated."""
 
     quantity: Quantity
@@ -104,7 +104,7 @@ def exposure_page(exposure: ExposureSummary, folder: Folder, thresholds: Thresho
     pictures = [s for s in shown if s.ending.endswith(_PICTURES)]
     by_ending = {s.ending: s for s in pictures}
     order = {ending: i for i, ending in enumerate(folder.registry.frame_products)}
-    groups: dict[str, list[Shown]] = {}
+    groups: dict[str, list[ShownFile]] = {}
     for item in sorted(pictures, key=lambda s: order.get(s.ending, len(order))):
         if item.ending[1:3] not in ZOOMS and item.ending != ".png":
             groups.setdefault(product_of(folder.registry, item.ending).section, []).append(item)
@@ -124,7 +124,7 @@ def exposure_page(exposure: ExposureSummary, folder: Folder, thresholds: Thresho
     }
 
 
-def _is_listed(shown: Shown, registry: Registry) -> bool:
+def _is_listed(shown: ShownFile, registry: Registry) -> bool:
     return product_of(registry, shown.ending).section in (TABLES, OTHERS)
 
 
@@ -135,7 +135,7 @@ def _commands(exposure: ExposureSummary, folder: Folder) -> Commands:
             try:
                 metas[name.removeprefix(exposure.name)] = read_meta(_folder(exposure, folder) / name)
             except TableError:
-                continue  # it is listed with its size; who reads it will be told
+                continue  # it is listed with its size; its readers report the error
     return Commands(folder.registry, folder.row, exposure.month, folder.settings, folder.config, metas)
 
 
@@ -145,13 +145,13 @@ def _folder(exposure: ExposureSummary, folder: Folder) -> Path:
 
 def _shown(
     name: str, stat: Stat, exposure: ExposureSummary, folder: Folder, metas: Mapping[str, Mapping[str, Any]]
-) -> Shown:
+) -> ShownFile:
     ending = name.removeprefix(exposure.name)
     path = f"exposures/{exposure.month}/{exposure.name}/{name}"
     width, height = png_size(folder.results / path) if ending.endswith(".png") else (0, 0)
-    made = made_of(metas.get(ending, {}))
+    made = creation_text(metas.get(ending, {}))
     title = product_of(folder.registry, ending).title or name
-    return Shown(name, path, title, stat.size, ending, made, width, height)
+    return ShownFile(name, path, title, stat.size, ending, made, width, height)
 
 
 def png_size(path: Path) -> tuple[int, int]:
@@ -188,7 +188,7 @@ def _made_by(exposure: ExposureSummary, folder: Folder, commands: Commands) -> l
 
 
 def _newest(endings: Sequence[str], commands: Commands) -> str:
-    return max((made_of(commands.metas.get(ending, {})) for ending in endings), default="")
+    return max((creation_text(commands.metas.get(ending, {})) for ending in endings), default="")
 
 
 def missing_of_exposure(
@@ -250,7 +250,7 @@ def _with_unit(value: float | None, unit: str, digits: int) -> str:
     return "" if value is None else f"{value:.{digits}f} {unit}".replace("-", "−")
 
 
-def measured(exposure: ExposureSummary, thresholds: Thresholds) -> list[Measured]:
+def measured(exposure: ExposureSummary, thresholds: Thresholds) -> list[MeasuredValue]:
     """List the numbers of an exposure with the limits they were compared with, and their meaning."""
     results = {r.quantity: r for r in exposure.results}
     return [
@@ -260,11 +260,11 @@ def measured(exposure: ExposureSummary, thresholds: Thresholds) -> list[Measured
     ]
 
 
-def _measured(quantity: Quantity, result: QCResult, thresholds: Thresholds) -> Measured:
+def _measured(quantity: Quantity, result: QCResult, thresholds: Thresholds) -> MeasuredValue:
     epoch = thresholds.from_day(result.epoch)
     limits = epoch.limits.get(quantity.name) if epoch is not None else None
     status = UNJUDGED if result.status == NOT_JUDGED else result.status
-    return Measured(quantity, result.value, limits_text(limits), status, result.reason)
+    return MeasuredValue(quantity, result.value, limits_text(limits), status, result.reason)
 
 
 def _epoch(exposure: ExposureSummary, thresholds: Thresholds) -> Epoch | None:
@@ -277,9 +277,9 @@ def month_groups(month: Month, sizes: Callable[[str], int]) -> dict[str, Any]:
     """Group a month's products for its page: those of single days apart from the others."""
     top = f"months/{month.name}/"
 
-    def shown(paths: Sequence[str], nested: bool = False) -> list[Shown]:
+    def shown(paths: Sequence[str], nested: bool = False) -> list[ShownFile]:
         return [
-            Shown(Path(p).name, p, Path(p).stem.replace("_", " "), sizes(p), Path(p).suffix)
+            ShownFile(Path(p).name, p, Path(p).stem.replace("_", " "), sizes(p), Path(p).suffix)
             for p in paths
             if ("/" in p.removeprefix(top)) == nested
         ]

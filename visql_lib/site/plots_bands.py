@@ -47,7 +47,7 @@ def _day(day: date) -> float:
     return float(to_ms(np.datetime64(day)))
 
 
-def say_limits(found: Sequence[Band], at: float) -> str:
+def limits_text(found: Sequence[Band], at: float) -> str:
     """Format the limits in force at a time [ms], such as ``warn <0.2 >2, error >4``."""
     texts = []
     for status in ("warn", "error"):

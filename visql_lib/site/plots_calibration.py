@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from visql_lib.pictures import style
 from visql_lib.qc.limits import Thresholds
 from visql_lib.site.model import STATUSES, UNJUDGED
-from visql_lib.site.plots_bands import add_bands, bands, say_limits
+from visql_lib.site.plots_bands import add_bands, bands, limits_text
 from visql_lib.site.plots_core import (
     DAY,
     GROUPS,
@@ -32,7 +32,7 @@ from visql_lib.site.plots_core import (
 )
 from visql_lib.site.plots_markup import PlotSection, markup, without_data
 
-FRAMES = 6000  # that are drawn one by one; of more, the SCIENCE frames are told by the days' medians
+FRAMES = 6000  # drawn one by one; of more, SCIENCE frames are replaced by the days' medians
 _LEVEL = "FLAT_LEVEL"  # SIGNAL of FLATs
 _SECTIONS: dict[str, tuple[Panel, ...]] = {
     "Bias and noise": (
@@ -93,7 +93,7 @@ def calibration_markup(
         for panel in full:
             found = bands(thresholds, panel.threshold)
             values = value_range(points.column(panel.key), panel.log, [band.edge for band in found])
-            remark = say_limits(found, float(rows["t"].max()))
+            remark = limits_text(found, float(rows["t"].max()))
             plot = new_panel(panel, times, values, cross, remark=remark, height=172)
             add_bands(plot, found)
             add_points(plot, panel, points, colours, values)

@@ -57,7 +57,7 @@ _MANY = 30  # values from which some may lie beyond a panel
 
 
 @dataclass(frozen=True)
-class Look:
+class Theme:
     """Values of a model's properties on light and on dark paper; goes into its ``tags``."""
 
     light: Mapping[str, Any]
@@ -189,7 +189,7 @@ def value_range(values: NDArray, log: bool, limits: Sequence[float] = (), *, who
     sigma = 1.4826 * float(np.median(np.abs(known - middle))) if len(known) else 0.0
     near = known[np.abs(known - middle) <= _BEYOND * sigma] if sigma > 0 and len(known) >= few else known
     low, high = (float(near.min()), float(near.max())) if len(near) else (0.0, 1.0)
-    # A single value tells no scale, equal ones neither.
+    # A single value defines no scale, equal ones neither.
     least = 0.2 if log else max((1e-5 if high > low else 0.02) * abs(middle), 1e-12)
     span = max(high - low, least)
     beyond = log and bool(np.any(np.isfinite(values) & (values <= _LEAST)))
@@ -258,8 +258,8 @@ def _paint(plot: Plot) -> None:
     ink, soft, line = (style.INK, "#e6e6e6"), (style.MUTED, "#a8adb5"), (style.LIGHT, "#474c54")
     fine = ("#eceff3", "#2b2f36")
 
-    def look(*names: str, pair: tuple[str, str]) -> Look:
-        return Look(dict.fromkeys(names, pair[0]), dict.fromkeys(names, pair[1]))
+    def look(*names: str, pair: tuple[str, str]) -> Theme:
+        return Theme(dict.fromkeys(names, pair[0]), dict.fromkeys(names, pair[1]))
 
     look("outline_line_color", pair=line).put(plot)
     look("text_color", pair=ink).put(plot.title)
@@ -286,7 +286,7 @@ def tints(groups: Sequence[str], colours: Mapping[str, tuple[str, str]] = GROUPS
     """Make Bokeh's colours by group, known to plots.js for light and dark paper."""
     light, dark = ([colours[g][i] for g in groups] for i in (0, 1))
     mapper = bk.CategoricalColorMapper(factors=list(groups), nan_color=style.MUTED)
-    Look({"palette": light}, {"palette": dark}).put(mapper)
+    Theme({"palette": light}, {"palette": dark}).put(mapper)
     return {"field": "group", "transform": mapper}
 
 
@@ -361,7 +361,7 @@ def _tools(plot: Plot, panel: Panel, points: Points, drawn: list[tuple[Any, bool
 def new_cross() -> Any:
     """Make the line of time under the pointer that all panels of a page share."""
     cross = bk.Span(dimension="height", line_dash="dotted", line_width=1)
-    Look({"line_color": style.MUTED}, {"line_color": "#a8adb5"}).put(cross)
+    Theme({"line_color": style.MUTED}, {"line_color": "#a8adb5"}).put(cross)
     return cross
 
 

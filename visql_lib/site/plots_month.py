@@ -14,14 +14,14 @@ from visql_lib.pipelines.vis.quantities import QUANTITIES
 from visql_lib.qc.limits import Thresholds
 from visql_lib.qc.quantity import Quantity
 from visql_lib.site.model import CATEGORIES, UNJUDGED, ExposureSummary, Month
-from visql_lib.site.plots_bands import add_bands, bands, say_limits
+from visql_lib.site.plots_bands import add_bands, bands, limits_text
 from visql_lib.site.plots_core import (
     DAY,
     GROUPS,
-    Look,
     Panel,
     Plot,
     Points,
+    Theme,
     add_points,
     bk,
     group_of,
@@ -36,9 +36,9 @@ from visql_lib.site.plots_core import (
 )
 from visql_lib.site.plots_markup import PlotSection, markup, without_data
 
-GOES_POINTS = 9000  # of the Sun's flux at most; more are told by the largest of each interval
+GOES_POINTS = 9000  # of the Sun's flux at most; more are reduced to the largest of each interval
 _FLUX = "sun.GOES_FLUX"
-_SHORT = (_FLUX, "detector.SIGNAL", "psf.SCORE")  # told by three digits
+_SHORT = (_FLUX, "detector.SIGNAL", "psf.SCORE")  # shown with three digits
 _TALL, _LOW = 172, 142  # px, with and without dates below
 _DECADES = 5  # more need a higher panel for their labels
 # A category's frames without a value are marked only where all of them should have one.
@@ -114,7 +114,7 @@ def month_points(month: Month) -> Points:
     for category in {q.category for q in QUANTITIES.shown}:
         statuses = [e.statuses.get(category, "none") for e in exposures]
         data[f"s_{category}"], data[f"z_{category}"] = statuses, marks(statuses)
-        data[f"say_{category}"] = [_say(e, category) for e in exposures]
+        data[f"say_{category}"] = [_hover_text(e, category) for e in exposures]
     for name in (q.name for q in QUANTITIES.shown):
         data[name] = numbers(np.array([e.values.get(name, np.nan) for e in exposures], dtype=float))
     expected = {
@@ -133,7 +133,7 @@ def _date(exposure: ExposureSummary) -> np.datetime64:
         return np.datetime64("NaT", "us")
 
 
-def _say(exposure: ExposureSummary, category: str) -> str:
+def _hover_text(exposure: ExposureSummary, category: str) -> str:
     status = exposure.statuses.get(category, "none")
     why = "; ".join(f.text for f in exposure.findings if f.category == category)
     text = style.STATUS[status].text if status in style.STATUS else status
@@ -162,7 +162,7 @@ def _items(
         if panel.key == _FLUX:  # a flare is an outlier, and what one looks for
             high = max(high, 1.5 * float(np.nanmax(y)))
         known = points.column("t")
-        remark = say_limits(found, float(known[-1])) if len(known) else ""
+        remark = limits_text(found, float(known[-1])) if len(known) else ""
         decades = np.log10(high / low) if panel.log else 0.0
         height = (_TALL if last else _LOW) + (60 if decades > _DECADES else 0)
         plot = new_panel(panel, times, (low, high), cross, remark=remark, height=height)
@@ -170,8 +170,8 @@ def _items(
         add_bands(plot, found)
         if panel.key == _FLUX and series is not None:
             line = plot.line(*series, line_width=1.2)
-            Look({"line_color": "#8a93a0"}, {"line_color": "#6f7985"}).put(line.glyph)
-        flux = panel.key == _FLUX  # that nobody measured it is not the exposure's fault
+            Theme({"line_color": "#8a93a0"}, {"line_color": "#6f7985"}).put(line.glyph)
+        flux = panel.key == _FLUX  # that it was not measured is not the exposure's fault
         add_points(plot, panel, replace(points, expected={}) if flux else points, colours, (low, high))
         yield plot
     yield from without_data([p for p in panels if p not in full], "no values this month")

@@ -12,15 +12,15 @@ from visql_lib.config.vis_settings import TrendSettings
 from visql_lib.pictures import style
 from visql_lib.pipelines.vis.quantities import QUANTITIES
 from visql_lib.qc.limits import Thresholds
-from visql_lib.site.plots_bands import Band, add_bands, bands, say_limits
+from visql_lib.site.plots_bands import Band, add_bands, bands, limits_text
 from visql_lib.site.plots_core import (
     DAY,
     GROUPS,
     SKY,
-    Look,
     Panel,
     Plot,
     Points,
+    Theme,
     add_points,
     bk,
     leads_of,
@@ -38,7 +38,7 @@ from visql_lib.site.plots_month import panel_of
 
 Record = Mapping[str, Any]
 WHOLE = "fpa"  # the place whose trend is shown
-TREND_ROWS = 2000  # of one colour; more are told by the days' means
+TREND_ROWS = 2000  # of one colour; more are replaced by the days' means
 BARS = 300  # rows up to which errors are drawn
 _AHEAD = 0.6  # how far the future is shown, as a part of the past
 _TINTS = ((style.BLUE, SKY), (style.GREEN, "#2fc79b"), (style.VERMILION, "#ff8a3d"))
@@ -201,7 +201,7 @@ def _loss_panel(
     low, high = value_range(np.concatenate([loss, models]), False, shown)
     field = "" if place[1] == "all" else f", {place[1]}"
     panel = Panel("LOSS", f"flux loss, {place[0]}{field}", "mmag", "%.2f", "loss")
-    remark = say_limits(limits, float(times.end))
+    remark = limits_text(limits, float(times.end))
     plot = new_panel(panel, times, (low, high), cross, remark=remark, height=260)
     add_bands(plot, limits)
     if len(loss) <= BARS * len(parts):
@@ -301,7 +301,7 @@ def _bars(plot: Plot, points: Points, low: str, high: str, colours: Mapping[str,
 
 
 def _tinted(model: Any, tint: tuple[str, str], name: str = "line_color") -> None:
-    Look({name: tint[0]}, {name: tint[1]}).put(model)
+    Theme({name: tint[0]}, {name: tint[1]}).put(model)
 
 
 def _model(plot: Plot, part: Mapping[str, NDArray], tint: tuple[str, str]) -> None:
@@ -347,7 +347,7 @@ def _steps(plot: Plot, records: Sequence[Record]) -> None:
     wedge = plot.scatter(
         "t", 0.97, source=bk.ColumnDataSource(data), marker="inverted_triangle", size=10, y_range_name="edge"
     )
-    look = Look(*({"fill_color": c, "line_color": c} for c in ink))
+    look = Theme(*({"fill_color": c, "line_color": c} for c in ink))
     look.put(wedge.glyph)
     rows = [("step", "@t{%F}"), ("change [mmag]", "@size"), ("sigma", "@sigma")]
     plot.add_tools(bk.HoverTool(renderers=[wedge], tooltips=rows, formatters={"@t": "datetime"}))
@@ -395,7 +395,7 @@ def _median_panels(
         found = bands(thresholds, panel.threshold)
         ends = [points.column(f"{panel.key}{end}") for end in ("", "_LOW", "_HIGH")]
         values = value_range(np.concatenate(ends), panel.log, [band.edge for band in found], whole=True)
-        remark = say_limits(found, float(times.end))
+        remark = limits_text(found, float(times.end))
         shape = Panel(panel.key, panel.label, panel.unit, panel.form, panel.key, panel.threshold, panel.log)
         plot = new_panel(shape, times, values, cross, remark=remark, height=160)
         plot.xaxis.visible = panel is full[-1]

@@ -55,7 +55,7 @@ class Commands:
     """Writes the commands of one exposure.
 
     ``config`` is the file of settings they get, "" for none; ``metas`` what its
-    tables say of themselves, by ending.
+    metadata of the tables, by ending.
     """
 
     registry: Registry
@@ -88,7 +88,7 @@ class Commands:
         return workflow_command(paths, self.month, self.settings.results, self.config)
 
 
-def made_of(meta: Mapping[str, Any]) -> str:
+def creation_text(meta: Mapping[str, Any]) -> str:
     """Describe when and by what a table was made; "" where its metadata does not say."""
     try:
         made = datetime.fromisoformat(str(meta.get("made", "")))

@@ -80,7 +80,7 @@ def style_digest() -> str:
 def script_data(target: str, value: Any) -> str:
     """Compose a script that sets `target` to a value: data that pages opened as files can read.
 
-    Whatever the data say, they cannot end the script they stand in.
+    No content of the data can end the script that contains them.
     """
     text = json.dumps(_finite(value), separators=(",", ":"), allow_nan=False)
     for character, code in (("<", "\\u003c"), (">", "\\u003e"), ("&", "\\u0026")):

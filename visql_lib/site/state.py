@@ -17,7 +17,7 @@ _FORMAT = "2"
 
 
 @dataclass
-class Built:
+class BuildResult:
     """The outcome of a build: pages, data and small pictures by their paths in the site."""
 
     written: list[str] = field(default_factory=list)
@@ -33,7 +33,7 @@ class Store:
 
     def __init__(self, out: Path) -> None:
         self.out = out
-        self.built = Built()
+        self.built = BuildResult()
         self._kept = _fingerprints(out)
         self.pages = self._kept.entries
         self.months: dict[str, Any] = self._kept.notes.setdefault("months", {})

@@ -28,12 +28,12 @@ def history(previous: Iterable[Row], months: Sequence[Month], checks: Iterable[C
     ----------
     previous : iterable of Row
         What is known of other months; what it has of `months` is counted anew, but quantities
-        of a month that nobody judged yet.
+        of a month that was not evaluated yet.
     months : sequence of Month
         What is counted.
     checks : iterable of Check
         See `visql_lib.site.checks.checks_of`; only measured ones are counted: of the
-        others, the metric ``status`` of their category has what there is to say.
+        others, the metric ``status`` of their category holds their status.
 
     Returns
     -------

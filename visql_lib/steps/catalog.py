@@ -117,7 +117,7 @@ def measure_frame(
 
 
 def saturation_of(quadrant: Quadrant) -> float:
-    """Return from where on a pixel is saturated [ADU]: as the camera says, else the largest of its type."""
+    """Determine the saturation level [ADU]: that of the camera, else the largest of the pixels' type."""
     known = quadrant.layout.saturation
     if np.isfinite(known):
         return known
@@ -208,7 +208,7 @@ def _levels(quadrant: Quadrant) -> dict[str, Any]:
 def _dead(image: NDArray) -> int:
     """Return the flag of a quadrant in which some, but not all, rows or columns have a single value."""
     few = image[::_LEVEL_ROWS, ::_LEVEL_ROWS]
-    low, high = few.min(), few.max()  # NaN where a pixel has no value: nothing is said then
+    low, high = few.min(), few.max()  # NaN where a pixel has no value: no flag then
     if low == high:
         return 0
     # A column that bleeds over its whole length is constant, too, but saturated.

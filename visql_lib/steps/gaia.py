@@ -31,7 +31,7 @@ class ExposureMatch:
     moments_colours and solution (docs/tables.md). ``reference`` is the match by
     the original method; ``solution`` is VISQL's, None if only the former was requested;
     ``relation`` the colour relation of the matched stars, ``sizes`` R2
-    against position and colour. ``accepted`` tells whether the exposure is used
+    against position and colour. ``accepted`` is whether the exposure is used
     for the trends.
     """
 

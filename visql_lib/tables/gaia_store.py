@@ -41,15 +41,15 @@ def has_failed(path: Path, settings: Settings) -> bool:
         meta = read_meta(path)
     except TableError:
         return False
-    origin = question(settings)
+    origin = query_of(settings)
     same = (meta.get("stage_version"), meta.get("settings")) == (
         origin["stage_version"],
         origin["settings_hash"],
     )
-    return same and "failed" in meta and meta.get("origins") == origins(settings)
+    return same and "failed" in meta and meta.get("origins") == source_names(settings)
 
 
-def origins(settings: Settings) -> list[str]:
+def source_names(settings: Settings) -> list[str]:
     """List the names of the sources queried."""
     gaia = settings.gaia
     where = {"folder": gaia.folder, "vizier": gaia.vizier_url, "tap": gaia.tap_url}
@@ -64,7 +64,7 @@ def is_filled(path: Path, tile: int, settings: Settings) -> bool:
         meta = read_meta(path)
     except TableError:
         return False  # not ours, or of a disk that was full
-    origin = question(settings)
+    origin = query_of(settings)
     wanted = {
         "product": GAIA_TILE.product,
         "tile": tile,
@@ -74,10 +74,10 @@ def is_filled(path: Path, tile: int, settings: Settings) -> bool:
     return "failed" not in meta and all(meta.get(key) == value for key, value in wanted.items())
 
 
-def question(settings: Settings) -> dict[str, Any]:
+def query_of(settings: Settings) -> dict[str, Any]:
     """Compose the arguments of `write_table` that record the stage of a tile and its query."""
     names = {"nside", "faintest", "vizier_catalogue", "tap_table"}
-    asked = settings.gaia.model_dump(mode="json", include=names)  # not who is asked, nor how patiently
+    asked = settings.gaia.model_dump(mode="json", include=names)  # neither the services, nor retries
     return {
         "stage": "gaia_tile",
         "stage_version": GAIA_TILE_VERSION,

@@ -39,8 +39,8 @@ def days_around(start: datetime, before: float, after: float) -> list[date]:
 def write_day(path: Path, day: date, answer: GoesDayFlux, settings: Settings) -> bool:
     """Write the series of a day; a failed one records the reason as ``failed``.
 
-    A table that says the same already stays as it is, so that nothing which hangs on
-    it is made again; when it was asked for is noted beside it (`retry_stamp`).
+    A table with the same content stays as it is, so that nothing which hangs on
+    it is made again; the time of its last query is that of its retry stamp (`retry_stamp`).
 
     Returns
     -------
@@ -57,13 +57,13 @@ def write_day(path: Path, day: date, answer: GoesDayFlux, settings: Settings) ->
         "version": answer.version,
         "source": answer.source,
         "asked": answer.asked,
-        "origins": _origins(settings.goes),
+        "origins": _source_names(settings.goes),
     }
     if answer.state == FAILED:
         meta["failed"] = answer.reason
-    changed = not _says_the_same(path, columns, meta, settings)
+    changed = not _is_same(path, columns, meta, settings)
     if changed:
-        write_table(path, columns, GOES_SERIES, meta=meta, **question(settings, day))
+        write_table(path, columns, GOES_SERIES, meta=meta, **query_of(settings, day))
     if retry_stamp(path).is_file():
         retry_stamp(path).touch()
     return changed
@@ -74,9 +74,7 @@ def retry_stamp(path: Path) -> Path:
     return path.parent / "again" / f"{path.stem}.txt"
 
 
-def _says_the_same(
-    path: Path, columns: Mapping[str, NDArray], meta: dict[str, Any], settings: Settings
-) -> bool:
+def _is_same(path: Path, columns: Mapping[str, NDArray], meta: dict[str, Any], settings: Settings) -> bool:
     """Test whether a table holds the same series, and is equally final."""
     try:
         table = read_table(path, GOES_SERIES.names)
@@ -90,9 +88,9 @@ def _says_the_same(
     return all(np.array_equal(table[name], new[name], equal_nan=new[name].dtype.kind in "fM") for name in new)
 
 
-def question(settings: Settings, day: date) -> dict[str, Any]:
+def query_of(settings: Settings, day: date) -> dict[str, Any]:
     """Compose the arguments of `write_table` that record the stage of a day and its query."""
-    asked = {"satellites": settings.goes.satellites_on(day)}  # not who is asked, nor how patiently
+    asked = {"satellites": settings.goes.satellites_on(day)}  # neither the services, nor retries
     return {
         "stage": "goes",
         "stage_version": GOES_DAY_VERSION,
@@ -100,7 +98,7 @@ def question(settings: Settings, day: date) -> dict[str, Any]:
     }
 
 
-def _origins(goes: GoesSettings) -> list[str]:
+def _source_names(goes: GoesSettings) -> list[str]:
     """List the names of the sources queried."""
     where = {"folder": goes.folder, "server": goes.url}
     return [f"{source} {where[source]}" for source in goes.sources]
@@ -129,7 +127,7 @@ def is_current(path: Path, day: date, settings: Settings, now: datetime | None =
         meta = read_meta(path)
     except TableError:
         return False  # not ours, or of a disk that was full
-    origin = question(settings, day)
+    origin = query_of(settings, day)
     wanted = {
         "product": GOES_SERIES.product,
         "day": day.isoformat(),
@@ -138,7 +136,7 @@ def is_current(path: Path, day: date, settings: Settings, now: datetime | None =
     }
     if meta.get("state") == FAILED or any(meta.get(key) != value for key, value in wanted.items()):
         return False
-    if meta.get("state") == NONE and meta.get("origins") != _origins(settings.goes):
+    if meta.get("state") == NONE and meta.get("origins") != _source_names(settings.goes):
         return False
     return is_final(meta, settings.goes) or _since(path, meta, now) < timedelta(hours=settings.goes.refresh)
 
@@ -157,7 +155,7 @@ def is_final(meta: dict[str, Any], goes: GoesSettings) -> bool:
     return datetime.fromisoformat(meta["asked"]) >= end + timedelta(days=goes.final_after)
 
 
-def must_ask(path: Path, settings: Settings, now: datetime | None = None) -> bool:
+def must_query(path: Path, settings: Settings, now: datetime | None = None) -> bool:
     """Test whether an existing day must be queried again in this run.
 
     Like `is_current`, but a day that failed is given ``goes.refresh``, too: all

@@ -71,7 +71,7 @@ class ImportedRow:
 
 
 @dataclass(frozen=True)
-class Merge:
+class MergeResult:
     """The outcome of a merge, in numbers of exposures."""
 
     new: int
@@ -104,7 +104,7 @@ def imported_rows(results: Path, month: str) -> dict[str, ImportedRow]:
     return {} if table is None else {row.exposure: row for row in _rows(table)}
 
 
-def merge_imported(results: Path, month: str, rows: Iterable[ImportedRow]) -> Merge:
+def merge_imported(results: Path, month: str, rows: Iterable[ImportedRow]) -> MergeResult:
     """Add `rows` to the imported table of their month; nothing is written if nothing changes.
 
     Raises
@@ -135,7 +135,7 @@ def merge_imported(results: Path, month: str, rows: Iterable[ImportedRow]) -> Me
                 meta={"month": month, "origin": IMPORTED_ORIGIN},
             )
     changed = len(named & known.keys() - same)
-    return Merge(new=len(named - known.keys()), changed=changed, unchanged=len(same))
+    return MergeResult(new=len(named - known.keys()), changed=changed, unchanged=len(same))
 
 
 IMPORTED_ORIGIN = "imported"
@@ -235,7 +235,7 @@ def imported_ratios(results: Path, month: str) -> Table | None:
     return read_table(path, RATIOS.names) if path.is_file() else None
 
 
-def merge_imported_ratios(results: Path, month: str, rows: Mapping[str, NDArray]) -> Merge:
+def merge_imported_ratios(results: Path, month: str, rows: Mapping[str, NDArray]) -> MergeResult:
     """Add `rows`, columns of RATIOS, to the imported flux ratios of a month; a newer row of a cell counts.
 
     Raises
@@ -264,7 +264,7 @@ def merge_imported_ratios(results: Path, month: str, rows: Mapping[str, NDArray]
             meta = {"month": month, "origin": IMPORTED_ORIGIN}
             sorted_columns = {n: values[order] for n, values in columns.items()}
             write_table(path, sorted_columns, RATIOS, stage="import", meta=meta)
-    return Merge(new=new, changed=changed, unchanged=len(cells) - new - changed)
+    return MergeResult(new=new, changed=changed, unchanged=len(cells) - new - changed)
 
 
 _RATIO_CELL = ("TIME", "TIME_BIN", "SPACE", "SPACE_BIN", "CLASS", "FIELD")

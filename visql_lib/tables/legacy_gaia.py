@@ -212,7 +212,7 @@ def ratios_of_lines(
     Returns
     -------
     dict of arrays
-        Columns of `RATIOS`. What the lines do not say is NaN; numbers of stars are 0.
+        Columns of `RATIOS`. Values missing in the lines are NaN; numbers of stars are 0.
         DATE is the exposure's start, or the middle of the day or month.
 
     Raises

@@ -144,7 +144,7 @@ def read_psfmoments(path: Path) -> dict[str, dict[str, float]]:
     for number, cells in _cells(path, "|", "#|", _MEDIANS_HEADER):
         exposure = _exposure(path, number, cells[0], _MOMENTS_FILE)
         values = _known(path, number, cells[1:])
-        if _is_told_twice(path, number, exposure, rows):
+        if _is_duplicate(path, number, exposure, rows):
             continue
         rows[exposure] = dict(zip(MEDIANS, values, strict=True))
         if values == [NO_STARS_R2] + [NO_STARS_OTHER] * (len(MEDIANS) - 1):
@@ -172,7 +172,7 @@ def read_scores(path: Path) -> dict[str, ScoreRow]:
     for number, cells in _cells(path, separator, start, header):
         exposure = _exposure(path, number, cells[0], "_")
         r2, e1, e2, score = _known(path, number, cells[1:5])
-        if _is_told_twice(path, number, exposure, rows):
+        if _is_duplicate(path, number, exposure, rows):
             continue
         if [r2, e1, e2] == [NO_STARS_R2, NO_STARS_OTHER, NO_STARS_OTHER]:
             r2 = e1 = e2 = score = np.nan
@@ -314,7 +314,7 @@ def _known(path: Path, number: int, words: list[str]) -> list[float]:
     return [math.nan if math.isinf(value) else value for value in values]
 
 
-def _is_told_twice(path: Path, number: int, exposure: str, rows: Mapping[str, object]) -> bool:
+def _is_duplicate(path: Path, number: int, exposure: str, rows: Mapping[str, object]) -> bool:
     """Test, and warn, whether a table has an exposure twice; the first line counts."""
     if exposure in rows:
         log.warning("%s: line %d: %s comes twice; its first line counts", path, number, exposure)

@@ -39,10 +39,10 @@ PERFORMANCE = TableSchema(
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _LONGEST = 1 << 16  # bytes of a text we look into
-_HEAD = 1 << 12  # bytes read at once: most pictures tell all before
+_HEAD = 1 << 12  # bytes read at once: most pictures have all texts there
 
 
-class Made(NamedTuple):
+class CreationInfo(NamedTuple):
     """The kind of a product, when it was made (UTC, NaT if unknown), and whether it failed."""
 
     product: str
@@ -50,7 +50,7 @@ class Made(NamedTuple):
     failed: bool = False
 
 
-def made_of_table(path: Path) -> Made:
+def creation_of_table(path: Path) -> CreationInfo:
     """Read kind and date of a table from its metadata; its rows are not read.
 
     Raises
@@ -59,10 +59,10 @@ def made_of_table(path: Path) -> Made:
         If it is no table.
     """
     meta = read_meta(path)
-    return Made(str(meta.get("product", "")), time_of(meta.get(MADE)), "failed" in meta)
+    return CreationInfo(str(meta.get("product", "")), time_of(meta.get(MADE)), "failed" in meta)
 
 
-def made_of_picture(path: Path, exposure: str) -> Made:
+def creation_of_picture(path: Path, exposure: str) -> CreationInfo:
     """Read kind and date of a PNG file from its texts; its pixels are not read.
 
     Raises
@@ -72,7 +72,7 @@ def made_of_picture(path: Path, exposure: str) -> Made:
     """
     ending = path.name.removeprefix(exposure).removeprefix("_")
     product = "thumbnail.png" if ending == ".png" else ending
-    return Made(product, time_of(_png_texts(path).get(PNG_MADE)))
+    return CreationInfo(product, time_of(_png_texts(path).get(PNG_MADE)))
 
 
 def _png_texts(path: Path) -> dict[str, str]:

@@ -34,7 +34,7 @@ _PNG_HEAD = 33  # bytes of the signature and the first chunk
 _PNG_DATED = (b"tEXtCreation Time\0",)
 _MP4_BOX = bytes.fromhex("c1a3e1f07e5c4f0a9d55766973716c00")
 _CHUNK = 1 << 22  # bytes
-_UP = 3  # folders: what lies farther off than that from a product is told by its name alone
+_UP = 3  # folders: inputs farther away from a product are recorded by name only
 
 
 class NoRecordError(TableError):
@@ -69,7 +69,7 @@ def record(
     seen = ledger.current()
     here = os.path.abspath(path)  # noqa: PTH100 resolve() would follow links
     for name in [name for name, what in seen.inputs.items() if not what]:
-        seen.inputs[name] = _present(Path(name))  # once for all products of the step
+        seen.inputs[name] = _input_checksum(Path(name))  # once for all products of the step
     found = dict(seen.inputs)
     for other in inputs:
         if (absolute := os.path.abspath(other)) not in found and other.is_file():  # noqa: PTH100
@@ -82,7 +82,7 @@ def record(
         "stages": dict(stages),
         "settings": {n: s.model_dump(mode="json") for n, s in sorted(seen.settings.items())},
         "facts": {name: fact_digest(value) for name, value in sorted(seen.facts.items())},
-        "inputs": dict(sorted((_told(name, folder), what) for name, what in found.items())),
+        "inputs": dict(sorted((_input_name(name, folder), what) for name, what in found.items())),
         "checksum": checksum,
         **ledger.surroundings(),
     }
@@ -93,12 +93,12 @@ def fact_digest(value: Any) -> str:
     return digest(value if hasattr(value, "model_dump") else {"value": value})
 
 
-def _present(path: Path) -> str:
+def _input_checksum(path: Path) -> str:
     """Compute the checksum of an input that was just read."""
     return checksum_of(path) if path.is_file() else "gone"
 
 
-def _told(path: str, folder: str) -> str:
+def _input_name(path: str, folder: str) -> str:
     """Format the path of an input for a record: relative to the product's folder, or only its name."""
     near = os.path.relpath(path, folder)
     far = near.startswith("../" * (_UP + 1))

@@ -42,7 +42,7 @@ _ASTROPY_META = b"table_meta_yaml"
 
 
 class Table(dict[str, NDArray]):
-    """Columns by name, with what the table says of itself in ``meta``."""
+    """Columns by name, with the metadata of the table in ``meta``."""
 
     def __init__(self, columns: Mapping[str, NDArray], meta: Mapping[str, Any]) -> None:
         super().__init__(columns)
@@ -158,7 +158,7 @@ class _HashedFile:
         return True
 
     def close(self) -> None:
-        """Leave closing to whoever opened it."""
+        """Leave the file open: its opener closes it."""
         self.closed = True
 
 
@@ -221,7 +221,7 @@ def read_parts(path: Path, columns: Sequence[str]) -> Iterator[Table]:
 
 @contextmanager
 def _broken_told(path: Path) -> Iterator[None]:
-    """Turn what Arrow raises on broken tables, or on columns that are none of ours, into a `TableError`."""
+    """Convert Arrow's errors on broken tables, or on foreign columns, to a `TableError`."""
     import pyarrow as pa
 
     try:
@@ -233,7 +233,7 @@ def _broken_told(path: Path) -> Iterator[None]:
 
 
 def read_meta(path: Path) -> dict[str, Any]:
-    """Read what a table says of itself, without its rows."""
+    """Read the metadata of a table, without its rows."""
     texts = parquet_texts(path)
     _note(path, texts)
     return _meta_in(path, texts)

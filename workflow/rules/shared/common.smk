@@ -52,7 +52,7 @@ def begin():
 def report_failure():
     """Run the reporting jobs that a failure kept waiting: pages and alerts show what is missing, and why.
 
-    Not if somebody stopped the run. A dead man's switch alone is not told: its silence tells.
+    Not if the run was interrupted. A heartbeat URL is not called: the missing call is the alarm.
     """
     if getattr(workflow.scheduler, "_user_kill", None):
         return
@@ -61,7 +61,7 @@ def report_failure():
     waiting = list(workflow.dag.needrun_jobs())
     jobs = {job.rule.name: job for job in waiting}
     tellers = [jobs[name] for name in wanted if name in jobs]
-    # A table that failed costs its own quantities, not all of its month: those that are there are judged.
+    # A failed table costs only its own quantities: those of the other tables are evaluated.
     judges = [job for job in waiting if job.rule.name == "qc"] if tellers else []
     for job in judges + tellers:
         for path in (*job.log, *job.output):
@@ -69,7 +69,7 @@ def report_failure():
         subprocess.run(["bash", "-c", job.shellcmd])
 
 
-# Planning makes millions of objects that live to its end: searching them for garbage costs a sixth of it.
+# Planning makes millions of long-lived objects: garbage collection would take a sixth of the time.
 gc.set_threshold(200_000, 50, 1000)
 PLAN = make_plan()
 RESULTS = PLAN.settings.results
@@ -80,7 +80,7 @@ LOG = f"{RESULTS}/logs"
 BENCHMARK = f"{RESULTS}/benchmarks"
 
 
-# What rules have in common comes from the registry of stages: visql_lib/pipelines/vis/registry.py.
+# Shared parts of rules come from the registry of stages: visql_lib/pipelines/vis/registry.py.
 def log_file(stage):
     """Compose the log of a stage, with its rule's wildcards."""
     log = PLAN.registry[stage].log_pattern.replace("{group}", "{month}")
@@ -190,7 +190,7 @@ def fingerprint(wildcards):
     return row.fingerprint if row is not None else ""
 
 
-# The settings of calibration frames must not make all SCIENCE frames again.
+# Changed settings of calibration frames must not rerun all SCIENCE frames.
 SETTINGS_OF_SCIENCE = PLAN.config_of("catalog", "preview")
 SETTINGS_OF_OTHERS = PLAN.config_of(*PLAN.registry["catalog"].settings)
 

@@ -45,7 +45,7 @@ localrules:
     legacy,
 
 
-# Where Snakemake runs, on a cluster too: what asks the world, which compute nodes often cannot, and what takes a second.
+# Run by Snakemake itself, also on clusters: rules that need the Internet, which compute nodes often lack, and short ones.
 localrules:
     fetch,
     gaia_tile,

@@ -1,7 +1,7 @@
 # Catalogue -> stars -> moments.
 #
-# Priorities, here and in what follows: an exposure is finished before the next one is begun, while its frame is
-# in the machine's memory still. Otherwise all catalogues of a month would come first.
+# Priorities, here and below: an exposure is finished before the next one is begun, while its frame is still
+# in memory. Otherwise all catalogues of a month would come first.
 
 
 rule stars:
