@@ -1207,7 +1207,7 @@ def test_the_command_writes_and_sends(config: Path, hook: Hook, tmp_path: Path) 
     hook.plans = [403]
     failed = visql(*at, "--send")
     assert failed.exit_code == 1
-    assert "it stays due" in str(failed.exception)
+    assert "will be sent again" in str(failed.exception)
     assert SECRET not in str(failed.exception)
     alert, *others = written(tmp_path)
     assert (alert.key, alert.sent) == (("acquisition", "failed"), {})

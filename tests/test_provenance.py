@@ -200,7 +200,7 @@ def test_old_products_say_that_they_have_no_record(tmp_path):
     import pyarrow.parquet as pq
 
     pq.write_table(pa.table({"x": [1]}), tmp_path / "old.parquet")
-    with pytest.raises(NoRecordError, match="before it kept records"):
+    with pytest.raises(NoRecordError, match="has no provenance record"):
         read_record(tmp_path / "old.parquet")
     assert len(checksum_of(tmp_path / "old.parquet")) == 32
 

@@ -531,7 +531,7 @@ def test_a_month_without_exposures_is_told_at_the_end(tmp_path):
     other.configure()
     code, said = other.run("--quiet", "rules")
     assert code == 0, said
-    assert "Nothing was made of 202407: no exposures in raw" in said
+    assert "No products of 202407: no exposures in raw" in said
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,9 @@ def command(results: Path | None, send: bool, moment: str | None, config: Path |
     limits = limit_file(settings.quality.thresholds)
     failures = refresh(known_months(folder, settings), folder, settings, limits, now, send=send)
     if failures:
-        raise VisqlError("\n".join(["not everything could be sent; it stays due:", *failures]))
+        raise VisqlError(
+            "\n".join(["some notifications could not be sent and will be sent again:", *failures])
+        )
 
 
 def refresh(
@@ -270,5 +272,5 @@ def _read(path: Path, parse: Callable[[str], T]) -> T | None:
     except FileNotFoundError:
         return None
     except ValueError as error:  # not JSON, not ours: it is made from what there is, as the first time
-        log.warning("%s: %s; begun anew, messages may come twice", path, error)
+        log.warning("%s: %s; starting over, messages may be repeated", path, error)
         return None

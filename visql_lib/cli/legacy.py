@@ -55,7 +55,7 @@ def command(tables: tuple[Path, ...], output: Path, config: Path | None) -> None
         else:
             wanted = ", ".join(("psfmoments", "ratios", *_EXPOSURES))
             raise TableError(
-                f"{path}: the original has no text table of product {product!r}; wants one of {wanted}"
+                f"{path}: the original has no text table of product {product!r}; expected one of {wanted}"
             )
         write_sidecars("legacy", *written, inputs=[path])
 

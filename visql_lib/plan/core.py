@@ -371,14 +371,14 @@ class Plan:
             if path.endswith(".txt") and Path(path).is_file()
         ]
         changed = [n.stem for n in notes if n.read_text(encoding="utf-8").startswith("changed")]
-        said = []
+        messages = []
         if empty := [month for month, rows in self.sheets.items() if not rows]:
-            said.append(
-                f"Nothing was made of {', '.join(empty)}: no exposures in {', '.join(self.settings.raw)}"
+            messages.append(
+                f"No products of {', '.join(empty)}: no exposures in {', '.join(self.settings.raw)}"
             )
         if changed:
-            said.append(f"New since it was asked for again: {', '.join(changed)}. Run again to use it.")
-        return "\n".join(said)
+            messages.append(f"Updated by a repeated query: {', '.join(changed)}. Run again to use it.")
+        return "\n".join(messages)
 
     def failure_summary(self) -> str:
         """Summarise failures in the configured months, one exposure per line; "" if there are none."""

@@ -52,7 +52,7 @@ def lock_results(results: Path, months: Iterable[str] = ()) -> FileLock:
             f"results: another run is at work on {results}; wait for its end, or stop it"
         ) from error
     except NotImplementedError:
-        log.warning("%s: its file system has no locks; see that only one run works there", results)
+        log.warning("%s: its file system has no locks; make sure that only one run uses it", results)
     if last > time.time() + _CLOCK_OFFSET:
         touch_future_files(results)
     os.utime(path)
@@ -70,7 +70,7 @@ def remove_unfinished(results: Path, months: Iterable[str]) -> None:
     for folder in (*folders, results / "timeline"):
         for path in folder.rglob(f"{PART}*"):
             if path.is_file() and path.stat().st_mtime < oldest:
-                log.info("%s: left by a step that was killed; removed", path)
+                log.info("%s: unfinished file of a killed step; removed", path)
                 path.unlink(missing_ok=True)
 
 
@@ -98,7 +98,7 @@ def remove_stale_lock(results: Path, locks: Path = Path(".snakemake/locks")) -> 
                 path.unlink(missing_ok=True)
     except (Timeout, NotImplementedError):  # another run is at work, or it cannot be known
         return
-    log.warning("%s: an earlier run was killed; its lock of Snakemake is removed", results)
+    log.warning("%s: an earlier run was killed; its Snakemake lock was removed", results)
 
 
 def _is_on(results: Path, lock: Path) -> bool:

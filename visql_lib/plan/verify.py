@@ -129,7 +129,7 @@ class Verification:
     def _expected(self, path: Path, row: SheetRow | None) -> Iterator[Finding]:
         """Verify a product that must exist, or may; `row`: of its exposure."""
         if not path.exists():
-            yield self._finding(MISSING, path, "the settings ask for it")
+            yield self._finding(MISSING, path, "expected by the settings")
             return
         self.seen += 1
         if wrong := check_whole(path):
@@ -138,10 +138,10 @@ class Verification:
         try:
             record = read_record(path)
             if self.deep and actual_checksum(path) != record["checksum"]:
-                yield self._finding(DAMAGED, path, "its content is not what was written")
+                yield self._finding(DAMAGED, path, "its content does not match its checksum")
                 return
         except NoRecordError:
-            yield self._finding(STALE, path, "has no record of where it comes from")
+            yield self._finding(STALE, path, "has no provenance record")
             return
         except (TableError, KeyError) as error:
             yield self._finding(DAMAGED, path, str(error).removeprefix(f"{path}: "))
@@ -198,7 +198,7 @@ class Verification:
             if not self._counts(source, row):
                 continue
             if not source.exists():
-                yield f"made from {name}, which is gone"
+                yield f"made from {name}, which no longer exists"
             elif self._checksum(source) != known:
                 yield f"made from another {name}"
 

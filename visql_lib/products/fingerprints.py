@@ -59,5 +59,5 @@ def _read(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, KeyError, TypeError) as error:
-        log.warning("%s: cannot be used (%s); everything is looked at", path, error)
+        log.warning("%s: cannot be used (%s); everything is checked", path, error)
     return {}

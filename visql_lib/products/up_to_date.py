@@ -94,7 +94,7 @@ class UpToDateCache:
             try:
                 kept.save()
             except OSError as error:  # a full disk: the run itself has ended well
-                log.warning("%s: cannot be written (%s); everything is looked at", kept.path, error.strerror)
+                log.warning("%s: cannot be written (%s); everything is checked", kept.path, error.strerror)
 
     def _common(self, rules: Iterable[Path]) -> str:
         """Hash everything that all exposures share."""

@@ -137,7 +137,9 @@ def read_solution(path: Path) -> tuple[LegacySolution, RatioLine | None]:
             ratios.append(_ratio_line(path, number, words))
     if len(solutions) != 1 or len(ratios) > 1:
         found = f"{len(solutions)} and {len(ratios)}"
-        raise LegacyFormatError(f"{path}: wants one solution and at most one line of ratios, found {found}")
+        raise LegacyFormatError(
+            f"{path}: expected one solution and at most one line of ratios, found {found}"
+        )
     return solutions[0], ratios[0] if ratios else None
 
 
@@ -224,7 +226,7 @@ def ratios_of_lines(
     rows = []
     for line in lines:
         if line.colours != QUOTED_COLOURS:
-            raise LegacyFormatError(f"{path}: ratios at BP-RP {line.colours}, wants {QUOTED_COLOURS}")
+            raise LegacyFormatError(f"{path}: ratios at BP-RP {line.colours}, expected {QUOTED_COLOURS}")
         time, label, date = _time_of(path, line.catalogue)
         space, part = _space_of(path, line.name)
         row = (time, label, date, space, part, instrument.exposure_class(line.exptime), *line.ratios)
@@ -325,7 +327,7 @@ def write_colour_fits(
 
 def _ratio_line(path: Path, number: int, words: list[str]) -> RatioLine:
     if len(words) != 9 or _PART not in words[1]:
-        raise LegacyFormatError(f"{path}: line {number}: wants catalogue, ratio's name and seven numbers")
+        raise LegacyFormatError(f"{path}: line {number}: expected catalogue, ratio's name and seven numbers")
     values = _floats(path, number, words[2:])
     return RatioLine(words[0], words[1], tuple(values[:3]), tuple(values[3:6]), values[6])
 

@@ -167,13 +167,19 @@ def read_record(path: Path) -> dict[str, Any]:
     except (OSError, struct.error, zlib.error) as error:
         raise TableError(f"{path}: cannot be read ({getattr(error, 'strerror', '') or error})") from error
     if not content:
-        raise NoRecordError(f"{path}: is no product of VISQL, or was made before it kept records")
+        raise NoRecordError(
+            f"{path}: has no provenance record: not a product of VISQL, or of an early version"
+        )
     try:
         entry: dict[str, Any] = json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise TableError(f"{path}: its record cannot be understood ({error}); make it again") from error
+        raise TableError(
+            f"{path}: its provenance record cannot be parsed ({error}); make it again"
+        ) from error
     if not isinstance(entry, dict):
-        raise TableError(f"{path}: its record cannot be understood (no names and values); make it again")
+        raise TableError(
+            f"{path}: its provenance record cannot be parsed (no names and values); make it again"
+        )
     return entry
 
 
@@ -269,7 +275,7 @@ def _parquet_checksum(file: BinaryIO, path: Path) -> str:
     try:
         meta = json.loads(parquet_texts(path).get(PARQUET_META, b"{}"))
     except (ValueError, RecursionError) as error:
-        raise TableError(f"{path}: what it says of itself cannot be read; make it again") from error
+        raise TableError(f"{path}: its metadata cannot be read; make it again") from error
     return _stream_checksum(path, size - 8 - length, meta_for_checksum(meta))
 
 

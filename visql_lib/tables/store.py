@@ -178,7 +178,9 @@ def _opened(path: Path, columns: Sequence[str]) -> Iterator[pq.ParquetFile]:
         schema = metadata.schema.to_arrow_schema()
         size = metadata.num_rows * max(1, len(schema.names)) * 8
         if size > max(_UNREMARKABLE, _DENSEST * source.size()):  # equal values pack to nothing
-            raise TableError(f"{path}: says that it has {metadata.num_rows} rows, which do not fit into it")
+            raise TableError(
+                f"{path}: its metadata gives {metadata.num_rows} rows, more than the file can hold"
+            )
         missing = [c for c in columns if c not in schema.names]
         if missing:
             raise TableError(f"{path}: has no column {', '.join(missing)}")
@@ -253,7 +255,7 @@ def _meta_in(path: Path, texts: Mapping[bytes, bytes]) -> dict[str, Any]:
     except (ValueError, RecursionError):
         meta = None
     if not isinstance(meta, dict):
-        raise TableError(f"{path}: what it says of itself cannot be read; make it again")
+        raise TableError(f"{path}: its metadata cannot be read; make it again")
     return meta
 
 
