@@ -185,7 +185,7 @@ def test_the_command_tells_and_refuses(tmp_path, step):
     assert re.search(r"^ *(settings)? +catalog.threshold: 1.5$", said, re.M)
     assert json.loads(run("provenance", path, "--json")) == read_record(path)
     (tmp_path / "notes.txt").write_text("x")
-    with pytest.raises(NoRecordError, match=r"notes.txt: is no product of VISQL"):
+    with pytest.raises(NoRecordError, match=r"notes.txt: has no provenance record"):
         run("provenance", tmp_path / "notes.txt")
 
 
