@@ -233,12 +233,12 @@ def _draw_coloured(axes: Axes, x: NDArray, y: NDArray, value: NDArray) -> Scalar
 
 
 def _number(value: Any) -> float:
-    """Return a number of a table's metadata, NaN where there is none."""
+    """Read a number of a table's metadata, NaN where there is none."""
     return float("nan") if value is None else float(value)
 
 
 def _logarithms(radius: NDArray, flux: NDArray) -> tuple[NDArray, NDArray]:
-    """Return decimal logarithms of the detections that have both, as float32: two pixels need no more."""
+    """Compute decimal logarithms of the detections that have both, as float32: two pixels need no more."""
     radius, flux = np.asarray(radius, dtype=np.float32), np.asarray(flux, dtype=np.float32)
     good = (radius > 0) & (flux > 0) & np.isfinite(radius) & np.isfinite(flux)
     return np.log10(radius[good]), np.log10(flux[good])

@@ -54,7 +54,7 @@ class _Panel(NamedTuple):
 
 
 def _half(column: str, scale: float = 1.0) -> float:
-    """Return half the least span of an axis, as the table of quantities has it, in units shown."""
+    """Look up half the least span of an axis, as the table of quantities has it, in units shown."""
     return scale * QUANTITIES[f"detector.{column}"].span / 2
 
 
@@ -206,7 +206,7 @@ def _draw_type(axes: Axes, name: str, day: NDArray, value: NDArray) -> None:
 
 
 def _range(value: NDArray, spread: NDArray, least: float) -> Range:
-    """Return a range for nearly all points and their bars."""
+    """Compute a range for nearly all points and their bars."""
     known = finite(value)
     if len(known) == 0:
         return 0.0, 1.0

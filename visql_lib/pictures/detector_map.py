@@ -86,14 +86,14 @@ def detector_maps(quadrants: Mapping[str, NDArray], instrument: Instrument, *, t
 
 
 def _field(names: NDArray, instrument: Instrument) -> Field:
-    """Return the part of the focal plane to show: where there are quadrants."""
+    """Choose the part of the focal plane to show: where there are quadrants."""
     known = [n for n in np.unique(np.asarray(names, dtype=np.str_)).tolist() if n in instrument.quadrants]
     centres = np.array([instrument.quadrants[n].centre_world for n in known]).reshape(-1, 2)
     return field_of(instrument, centres[:, 0], centres[:, 1])
 
 
 def _medians(quadrants: Mapping[str, NDArray], what: _DetectorQuantity) -> tuple[dict[str, float], int]:
-    """Return the median of every quadrant that has a value, and the number of frames."""
+    """Compute the median of every quadrant that has a value, and the number of frames."""
     values = what.scale * np.asarray(quadrants[what.column], dtype=float)
     types = np.asarray(quadrants["FRAME_TYPE"], dtype=np.str_)
     wanted = np.isfinite(values) & (np.isin(types, what.types) if what.types else True)
@@ -105,7 +105,7 @@ def _medians(quadrants: Mapping[str, NDArray], what: _DetectorQuantity) -> tuple
 
 
 def _scale(values: NDArray, least: float) -> Normalize:
-    """Return colours from the 2nd to the 98th percentile, not narrower than twice `least`."""
+    """Scale colours from the 2nd to the 98th percentile, not narrower than twice `least`."""
     known = finite(values)
     if len(known) == 0:
         return Normalize(0.0, 1.0)
@@ -139,7 +139,7 @@ def _write_title(axes: Axes, what: _DetectorQuantity, values: Mapping[str, float
 
 
 def _fitted(width: float, height: float, field: Field) -> tuple[float, float]:
-    """Return the size [px] of a field at equal scales in a box."""
+    """Compute the size [px] of a field at equal scales in a box."""
     scale = min(width / field.width, height / field.height)
     return scale * field.width, scale * field.height
 
@@ -201,7 +201,7 @@ def hot_pixel_map(
 
 
 def _log_scale(rate: NDArray) -> Normalize:
-    """Return colours of the logarithm of the rates, from the 1st to the 99th percentile."""
+    """Scale colours of the logarithm of the rates, from the 1st to the 99th percentile."""
     known = finite(rate)
     known = known[known > 0]
     if len(known) == 0:
@@ -211,7 +211,7 @@ def _log_scale(rate: NDArray) -> Normalize:
 
 
 def _wide(low: float, high: float) -> Range:
-    """Return a range of logarithms wide enough for two marks."""
+    """Widen a range of logarithms until it holds two marks."""
     more = max(0.0, (_LEAST_DECADES - (high - low)) / 2)
     return low - more, high + more
 

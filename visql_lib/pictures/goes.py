@@ -106,7 +106,7 @@ def draw_flux(
 def _window(
     series: Mapping[str, NDArray], start: np.datetime64, hours: float
 ) -> tuple[NDArray, dict[str, NDArray]]:
-    """Return hours from the start, and the samples shown."""
+    """Compute hours from the start, and the samples shown."""
     time = np.asarray(series["TIME"], dtype="datetime64[us]")
     if np.isnat(start):
         time = time[:0]
@@ -180,7 +180,7 @@ def _message(axes: Axes, text: str) -> None:
 
 
 def _facts(exptime: float, readout: float, angles: tuple[float, float]) -> str:
-    """Return exposure time and angles, as the original's picture has them."""
+    """Format exposure time and angles, as the original's picture has them."""
     saa, alpha = (f"{a:.2f}°".replace("-", "−") if np.isfinite(a) else "not known" for a in angles)
     time = f"{exptime:g} s" if np.isfinite(exptime) else "not known"
     return f"SAA  {saa}      ALPHA  {alpha}      exposure  {time} + {readout:g} s readout"

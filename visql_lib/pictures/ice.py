@@ -35,7 +35,7 @@ Dates = NDArray[np.datetime64]
 
 
 def to_days(dates: Any) -> NDArray[np.floating]:
-    """Return dates as matplotlib's days, NaN where not known."""
+    """Convert dates to matplotlib's days, NaN where not known."""
     when = np.asarray(dates, dtype="datetime64[us]")
     days = np.full(when.shape, np.nan)
     known = ~np.isnat(when)
@@ -122,7 +122,7 @@ def _logarithm(ratio: Any) -> NDArray:
 
 
 def _ratio_error(rows: Mapping[str, NDArray], i: int) -> NDArray:
-    """Return the error of ln ratio; NaN where not known."""
+    """Compute the error of ln ratio; NaN where not known."""
     value = np.asarray(rows[f"R{i}"], dtype=float)
     if f"R{i}_ERR" not in rows:
         return np.full(value.shape, np.nan)
@@ -131,7 +131,7 @@ def _ratio_error(rows: Mapping[str, NDArray], i: int) -> NDArray:
 
 
 def _ratio_range(values: NDArray) -> Range:
-    """Return the range of the ratios shown; a few odd exposures do not change it."""
+    """Compute the range of the ratios shown; a few odd exposures do not change it."""
     data = finite(values)
     if len(data) == 0:
         return -0.4, 0.2
@@ -262,7 +262,7 @@ class _Relative:
     reference: str
 
     def within(self, shown: Range) -> tuple[NDArray, NDArray]:
-        """Return days (matplotlib's) and ratios in a range of dates, parted by NaN where days are missing."""
+        """Select days (matplotlib's) and ratios in a range of dates, split by NaN where days are missing."""
         gaps = np.flatnonzero(np.diff(self.dates) > _GAP) + 1
         day = to_days(self.dates)
         inside = np.insert((day >= shown[0]) & (day <= shown[1]), gaps, True)

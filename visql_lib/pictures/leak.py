@@ -171,7 +171,7 @@ def _explain(axes: Axes, unilluminated: int, illuminated: int) -> None:
 
 
 def _around(values: NDArray, known: Range) -> Range:
-    """Return the whole degrees around the values, the usual range without any."""
+    """Compute the whole degrees around the values, the usual range without any."""
     if not len(values):
         return known
     return float(np.floor(values.min()) - _MARGIN), float(np.ceil(values.max()) + _MARGIN)

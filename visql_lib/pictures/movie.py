@@ -122,14 +122,14 @@ def _scientific(value: float) -> str:
 
 
 def even_size(width: int) -> tuple[int, int]:
-    """Return width and height [px] of frames, both even, as encoders want them."""
+    """Compute width and height [px] of frames, both even, as encoders want them."""
     return 2 * round(width / 2), 2 * round(width * HEIGHT / WIDTH / 2)
 
 
 def grid_of(
     radmaps: Mapping[str, NDArray], meta: Mapping[str, Any], name: str
 ) -> tuple[NDArray[np.integer], tuple[float, float, float, float]] | None:
-    """Return one map of a table RADIATION_MAPS as a picture, and its edges.
+    """Convert one map of a table RADIATION_MAPS to a picture, and its edges.
 
     Parameters
     ----------

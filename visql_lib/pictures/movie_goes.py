@@ -163,7 +163,7 @@ def words_in(figure: Figure, axes: Axes) -> FastText:
 
 
 def series_line(hours: NDArray, flux: NDArray) -> tuple[NDArray, NDArray]:
-    """Return a line of log10 flux that is broken at gaps, and thinned where it is dense.
+    """Make a line of log10 flux that is broken at gaps, and thinned where it is dense.
 
     Parameters
     ----------
@@ -193,7 +193,7 @@ def series_line(hours: NDArray, flux: NDArray) -> tuple[NDArray, NDArray]:
 
 
 def _thinned(hours: NDArray, level: NDArray) -> tuple[NDArray, NDArray]:
-    """Return the smallest and largest of each interval; an interval without any is NaN."""
+    """Find the smallest and largest of each interval; an interval without any is NaN."""
     edges = np.linspace(hours[0], hours[-1], _MANY // 2 + 1)
     starts = np.unique(np.searchsorted(hours, edges[:-1]))
     with np.errstate(invalid="ignore"):

@@ -104,7 +104,7 @@ def draw_particles(
 
 
 def particle_scale(kind: str, facts: Mapping[str, Any], scale: ParticleScale) -> Range:
-    """Return the ends of the colours: counts per bin, which grow with the exposure time as defined."""
+    """Compute the ends of the colours: counts per bin, which grow with the exposure time as defined."""
     look, exptime = STYLES[kind], facts.get("exptime")
     low, high = look.scale
     if not look.timed or exptime is None or not math.isfinite(exptime):
@@ -194,7 +194,7 @@ def _outline_kinds(axes: Axes, settings: RadiationSettings) -> None:
 def map_of(
     maps: Mapping[str, NDArray], name: str, facts: Mapping[str, Any]
 ) -> tuple[NDArray[np.int64], Grid | None]:
-    """Return a map, shape (ny, nx), and its bins; None where the table has none, as of a failed exposure."""
+    """Extract a map, shape (ny, nx), and its bins; None where the table has none, as of a failed exposure."""
     grids = facts.get("grids") or {}
     if name not in grids:
         return np.zeros((1, 1), dtype=np.int64), None

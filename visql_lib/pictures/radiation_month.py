@@ -107,7 +107,7 @@ def _limits(thresholds: Thresholds | None, name: str, low: float, high: float) -
 
 
 def log_span(logs: NDArray, known: Range) -> Range:
-    """Return the logarithms of the usual range, widened to 1, 2, 5 of a decade around all values.
+    """Compute the logarithms of the usual range, widened to 1, 2, 5 of a decade around all values.
 
     Parameters
     ----------

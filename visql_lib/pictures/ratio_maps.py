@@ -123,7 +123,7 @@ class RatioHexagons:
 
 
 def _maps(cells: Mapping[str, NDArray], few: float) -> list[_HexagonPanel]:
-    """Return the six maps with their ranges; cells of fewer than `few` stars show their number only."""
+    """Compose the six maps with their ranges; cells of fewer than `few` stars show their number only."""
     n = cells["N"]
     frat, scatter, g, flux = (np.where(n >= np.rint(few), cells[name], np.nan) for name in _NAMES[1:])
     percent = 100 * scatter
@@ -147,7 +147,7 @@ def _about_one(values: NDArray, known: Range) -> Range:
 
 
 def _middle(values: NDArray, empty: Range) -> Range:
-    """Return the range from the 1st to the 99th percentile, `empty` without values."""
+    """Compute the range from the 1st to the 99th percentile, `empty` without values."""
     known = finite(values)
     if len(known) == 0:
         return empty
@@ -161,14 +161,14 @@ def _above(values: NDArray) -> Range:
 
 
 def _shapes(x: NDArray, y: NDArray, width: float) -> NDArray:
-    """Return the corners of hexagons around their centres, shape (n, 6, 2)."""
+    """Compute the corners of hexagons around their centres, shape (n, 6, 2)."""
     turns = np.radians(np.arange(30, 390, 60))
     corners = width / np.sqrt(3) * np.stack([np.cos(turns), np.sin(turns)], axis=-1)
     return np.stack([x, y], axis=-1)[:, None, :] + corners
 
 
 def _tiles(shapes: NDArray, one: _HexagonPanel) -> PolyCollection:
-    """Return the hexagons that have a value."""
+    """Draw the hexagons that have a value."""
     known = np.isfinite(one.values)
     return PolyCollection(
         list(shapes[known]),

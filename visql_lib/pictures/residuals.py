@@ -92,7 +92,7 @@ def astrometric_residuals(
 
 
 def _scatter(dx: NDArray, dy: NDArray) -> float:
-    """Return the rms per axis after 25 rounds that leave out what lies beyond the cut, NaN without stars."""
+    """Compute the rms per axis after 25 rounds that leave out what lies beyond the cut, NaN without stars."""
     if len(dx) == 0:
         return float("nan")
     square = dx**2 + dy**2
@@ -202,7 +202,7 @@ def _arrows(
 def _mean_arrows(
     x: NDArray, y: NDArray, dx: NDArray, dy: NDArray, field: Field
 ) -> tuple[NDArray, NDArray, NDArray, NDArray]:
-    """Return mean positions and residuals in the bins of a grid over the field."""
+    """Compute mean positions and residuals in the bins of a grid over the field."""
     x_range, y_range = (field.x0, field.x1), (field.y0, field.y1)
     bins = (_MEANS, _MEANS)
     averages = [dense.means(x, y, values, x_range, y_range, bins).ravel() for values in (x, y, dx, dy)]

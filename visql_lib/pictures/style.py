@@ -141,14 +141,14 @@ TIMES = part_of("plasma", 0.0, 0.88, bad=MUTED)
 
 
 def canvas(width: float, height: float) -> Figure:
-    """Return an empty figure of `width` x `height` [px]."""
+    """Make an empty figure of `width` x `height` [px]."""
     figure = Figure(figsize=(width / LAYOUT_DPI, height / LAYOUT_DPI), dpi=LAYOUT_DPI)
     FigureCanvasAgg(figure)
     return figure
 
 
 def size_of(figure: Figure) -> tuple[float, float]:
-    """Return width and height of a figure [px]."""
+    """Look up width and height of a figure [px]."""
     width, height = figure.get_size_inches() * LAYOUT_DPI
     return float(width), float(height)
 

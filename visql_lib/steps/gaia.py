@@ -46,7 +46,7 @@ class ExposureMatch:
     flags: SolutionFlag
 
     def facts(self) -> dict[str, Any]:
-        """Return the numbers of the match that are stored as metadata; None if unknown."""
+        """Collect the numbers of the match that are stored as metadata; None if unknown."""
         known = {
             "flags": int(self.flags),
             "accepted": self.accepted,
@@ -177,7 +177,7 @@ def _solve(
 
 
 def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return values that JSON can store, with None for NaN."""
+    """Convert to values that JSON can store, with None for NaN."""
 
     def tidy(value: Any) -> Any:
         if isinstance(value, tuple | list | np.ndarray):

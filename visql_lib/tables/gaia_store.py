@@ -14,7 +14,7 @@ from visql_lib.tables.store_versions import GAIA_TILE_VERSION
 
 
 def store_folder(settings: Settings) -> Path:
-    """Return the folder of the tiles."""
+    """Compose the path of the folder of the tiles."""
     return Path(settings.gaia.store) if settings.gaia.store else Path(settings.results) / "gaia"
 
 

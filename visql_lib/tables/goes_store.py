@@ -21,7 +21,7 @@ from visql_lib.tables.store_versions import GOES_DAY_VERSION
 
 
 def goes_folder(settings: Settings) -> Path:
-    """Return the folder of the series."""
+    """Compose the path of the folder of the series."""
     return Path(settings.results) / "goes"
 
 
@@ -31,7 +31,7 @@ def goes_path(settings: Settings, day: date) -> Path:
 
 
 def days_around(start: datetime, before: float, after: float) -> list[date]:
-    """Return the days (UTC) from `before` to `after` [s] around a moment."""
+    """List the days (UTC) from `before` to `after` [s] around a moment."""
     first, last = start - timedelta(seconds=before), start + timedelta(seconds=after)
     return [first.date() + timedelta(days=n) for n in range((last.date() - first.date()).days + 1)]
 

@@ -211,7 +211,7 @@ def _columns(by_exposure: dict[str, ImportedRow]) -> dict[str, NDArray]:
 
 
 def start_of(exposure: str) -> np.datetime64:
-    """Return the start of an exposure [UTC, whole seconds] from its name, NaT if that holds none."""
+    """Parse the start of an exposure [UTC, whole seconds] from its name, NaT if that holds none."""
     try:
         return np.datetime64(RawName.parse(exposure).start.replace(tzinfo=None), "us")
     except NameFormatError:
@@ -272,6 +272,6 @@ _RATIO_VALUES = ("R1", "R2", "R3", "R1_ERR", "R2_ERR", "R3_ERR")
 
 
 def _cells(rows: Mapping[str, NDArray]) -> dict[tuple[str, ...], int]:
-    """Return the number of each row by its cell; of two rows of one cell the last."""
+    """Find the number of each row by its cell; of two rows of one cell the last."""
     keys = zip(*(np.asarray(rows[name]).tolist() for name in _RATIO_CELL), strict=True)
     return {key: number for number, key in enumerate(keys)}

@@ -198,7 +198,7 @@ def write_ratio_lines(path: Path, lines: Iterable[RatioLine], *, header: bool) -
 def ratios_of_lines(
     path: Path, lines: Sequence[RatioLine], instrument: Instrument, selfcal: Collection[str] = ()
 ) -> dict[str, NDArray]:
-    """Return lines of flux ratios as rows of the table of ratios.
+    """Convert lines of flux ratios to rows of the table of ratios.
 
     Parameters
     ----------
@@ -239,7 +239,7 @@ def ratios_of_lines(
 
 
 def ratio_lines(ratios: Mapping[str, NDArray], exptimes: Mapping[str, float]) -> list[RatioLine]:
-    """Return rows of the table of ratios as lines of the original, in the order of the rows.
+    """Convert rows of the table of ratios to lines of the original, in the order of the rows.
 
     Parameters
     ----------
@@ -337,7 +337,7 @@ def _text(line: RatioLine) -> str:
 
 
 def _time_of(path: Path, catalogue: str) -> tuple[str, str, np.datetime64]:
-    """Return kind and name of the bin of time of a catalogue's name, and its middle."""
+    """Derive kind and name of the bin of time of a catalogue's name, and its middle."""
     stem = catalogue.removesuffix(_MOMENTS_FILE)
     try:
         if match := _SUM.fullmatch(stem):
@@ -355,7 +355,7 @@ def _time_of(path: Path, catalogue: str) -> tuple[str, str, np.datetime64]:
 
 
 def _space_of(path: Path, name: str) -> tuple[str, str]:
-    """Return kind and name of the bin of space of a ratio's name."""
+    """Derive kind and name of the bin of space of a ratio's name."""
     if name == _WHOLE:
         return "fpa", "fpa"
     part = name.removesuffix(_PART)
@@ -369,7 +369,7 @@ def _space_of(path: Path, name: str) -> tuple[str, str]:
 
 
 def _completed(schema: TableSchema, columns: Mapping[str, Any], n: int) -> dict[str, NDArray]:
-    """Return all columns of a schema: those missing are NaN, or 0 where they hold whole numbers."""
+    """Complete the columns of a schema: those missing are NaN, or 0 where they hold whole numbers."""
     missing = [c for c in schema.columns if c.name not in columns]
     unknown = {c.name: np.full(n, np.nan if c.dtype.startswith("float") else 0) for c in missing}
     return schema.cast({**columns, **unknown})

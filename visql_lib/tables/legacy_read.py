@@ -86,7 +86,7 @@ def read_stars2(path: Path, instrument: Instrument | None = None) -> dict[str, N
 
 
 def locate(x_world: NDArray, y_world: NDArray, instrument: Instrument | None) -> dict[str, NDArray]:
-    """Return quadrant and one-based pixel of focal-plane positions [deg].
+    """Find quadrant and one-based pixel of focal-plane positions [deg].
 
     ``EXT`` is empty and ``X_IMAGE``, ``Y_IMAGE`` NaN outside every quadrant's image section.
     """

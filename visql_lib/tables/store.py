@@ -141,7 +141,7 @@ class _HashedFile:
         return self._file.write(data)
 
     def checksum(self, more: bytes) -> str:
-        """Return the checksum of what was written until now, and of more."""
+        """Compute the checksum of what was written until now, and of more."""
         self._hash.update(more)
         return str(self._hash.hexdigest())
 
@@ -163,7 +163,7 @@ class _HashedFile:
 
 
 def _rows(columns: Mapping[str, Any], schema: TableSchema, start: int) -> dict[str, Any]:
-    """Return one group of rows."""
+    """Slice one group of rows."""
     return {name: columns[name][start : start + _GROUP] for name in schema.names}
 
 
@@ -260,7 +260,7 @@ def _meta_in(path: Path, texts: Mapping[bytes, bytes]) -> dict[str, Any]:
 
 
 def _string_lengths(schema: TableSchema, columns: Mapping[str, Any]) -> dict[bytes, bytes]:
-    """Return the longest length of each text column, where astropy looks for it."""
+    """Compute the longest length of each text column, where astropy looks for it."""
     texts = {
         c.name: np.asarray(columns[c.name], dtype=np.str_).dtype for c in schema.columns if c.dtype == "str"
     }
@@ -349,7 +349,7 @@ def _to_numpy(column: pa.ChunkedArray) -> NDArray:
 
 
 def _numbers(array: pa.Array) -> NDArray:
-    """Return the numbers of an array, read-only; `to_numpy` would import pandas, see `_buffer`."""
+    """Extract the numbers of an array, read-only; `to_numpy` would import pandas, see `_buffer`."""
     if array.null_count or not len(array) or array.type.bit_width < 8:  # no plain row of numbers
         return array.to_numpy(zero_copy_only=False)
     dtype = np.dtype(array.type.to_pandas_dtype())
@@ -357,7 +357,7 @@ def _numbers(array: pa.Array) -> NDArray:
 
 
 def _astropy_yaml(schema: TableSchema, cast: Mapping[str, NDArray], meta: Mapping[str, Any]) -> str:
-    """Return the header astropy looks for, so that ``Table.read`` gives columns with units."""
+    """Compose the header astropy looks for, so that ``Table.read`` gives columns with units."""
     columns = []
     for c in schema.columns:
         kind = {"str": "string", "time": "datetime64[us]"}.get(c.dtype, c.dtype)
