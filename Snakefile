@@ -1,5 +1,5 @@
 # VISQL: from raw frames to calibrated images, quality numbers, pictures and trends.
-# The setting `pipeline` says what is made: workflow/rules/PIPELINE/main.smk. The way of the data: docs/architecture.md.
+# The setting `pipeline` selects the rules: workflow/rules/PIPELINE/main.smk. Data flow: docs/architecture.md.
 
 from snakemake.exceptions import WorkflowError
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from visql_lib.pipelines.vis.quantities import QUANTITIES
 from visql_lib.qc.evaluate import QCResult
 from visql_lib.qc.limits import load_thresholds
-from visql_lib.site.model import CATEGORIES, Exposure, Month, StatusReason
+from visql_lib.site.model import CATEGORIES, ExposureSummary, Month, StatusReason
 from visql_lib.site.timelines import bokeh_files, month_plots
 
 START = np.datetime64("2024-07-01T00:00:00", "us")
@@ -36,7 +36,7 @@ _MEANS = {
 }
 
 
-def exposure(i: int, count: int, random: np.random.Generator) -> Exposure:
+def exposure(i: int, count: int, random: np.random.Generator) -> ExposureSummary:
     """Return a SCIENCE exposure that has every value, one in twenty of them out of range."""
     when = START + np.timedelta64(int(i * DAYS * 86400 / count), "s")
     stamp = str(when)[:19].replace("-", "").replace("T", "_").replace(":", "")
@@ -47,7 +47,7 @@ def exposure(i: int, count: int, random: np.random.Generator) -> Exposure:
     findings = (StatusReason("quality", "warn", "SCORE 31 above 27"),) if bad else ()
     name = f"C_{stamp}_W_{random.integers(1 << 32):08X}.VIS.bin_01_01"
     angles = {"ra": 1.0, "dec": 2.0, "pa": 3.0, "saa": 90.0, "alpha": 0.0}
-    return Exposure(
+    return ExposureSummary(
         name,
         "202407",
         str(when),

@@ -47,12 +47,11 @@ from visql_lib.qc.limits import LimitFile, Thresholds
 from visql_lib.qc.sentences import sentence
 from visql_lib.qc.table import day_of
 from visql_lib.sheets.sheet import SheetRow, write_sheet
-from visql_lib.site.alerts import Alert, Told, due, stamp, update
-from visql_lib.site.alerts import told as noted
+from visql_lib.site.alerts import Alert, Notification, due, stamp, update, with_notification
 from visql_lib.site.checks import checks_of
 from visql_lib.site.feed import feed_text
 from visql_lib.site.messages import alerts_text, mail, parse_alerts
-from visql_lib.site.model import Exposure, Month, StatusReason, StepLack
+from visql_lib.site.model import ExposureSummary, MissingProducts, Month, StatusReason
 from visql_lib.site.status_history import history, history_text, parse_history
 
 HASTE = RetryPolicy(attempts=2, first_delay=0.01, timeout=2.0)
@@ -96,7 +95,7 @@ def judged(values: dict[str, float], date: str) -> tuple[QCResult, ...]:
     return evaluate(values, LIMITS.thresholds, day_of(date or "NaT"), QUANTITIES).results
 
 
-def exposure(date: str, R2: float | None = 2.3, **facts: Any) -> Exposure:
+def exposure(date: str, R2: float | None = 2.3, **facts: Any) -> ExposureSummary:
     """An exposure whose status follows from the QC result of its R2."""
     results = judged({} if R2 is None else {"psf.R2": R2}, date)
     results = tuple(replace(r, frame="an exposure", date_obs=date) for r in facts.pop("results", results))
@@ -120,21 +119,21 @@ def exposure(date: str, R2: float | None = 2.3, **facts: Any) -> Exposure:
             if r.is_bad
         ),
     }
-    return Exposure(**known | facts)
+    return ExposureSummary(**known | facts)
 
 
-def night(day: str, *values: float) -> list[Exposure]:
+def night(day: str, *values: float) -> list[ExposureSummary]:
     return [exposure(f"{day}T{i // 2:02d}:{i % 2 * 30:02d}:00", v) for i, v in enumerate(values, 2)]
 
 
-def months_of(*exposures: Exposure) -> list[Month]:
+def months_of(*exposures: ExposureSummary) -> list[Month]:
     names = sorted({e.month for e in exposures})
     return [Month(name, tuple(e for e in exposures if e.month == name)) for name in names]
 
 
 def step(
     previous: Sequence[Alert] | None,
-    exposures: Sequence[Exposure],
+    exposures: Sequence[ExposureSummary],
     now: datetime = NOW,
     limits: LimitFile = LIMITS,
 ) -> list[Alert]:
@@ -191,14 +190,14 @@ def trend(cls: str, colour: float, loss: float, rate: float, status: str) -> lis
     return [replace(r, cls=cls, part=f"BP-RP {colour:g}") for r in found]
 
 
-def month_with(name: str, results: Sequence[QCResult] = (), lacks: Sequence[StepLack] = ()) -> Month:
+def month_with(name: str, results: Sequence[QCResult] = (), lacks: Sequence[MissingProducts] = ()) -> Month:
     """A month of one good exposure of its last days; its exposures have what its trend says."""
     said = [
         StatusReason("photometry", r.status, "trend", of_month=True, of_qc=True) for r in results if r.is_bad
     ]
     statuses = {"photometry": said[0].status} if said else {}
     day = exposure(f"{name[:4]}-{name[4:]}-28T02:00:00", statuses=statuses, findings=tuple(said))
-    return Month(name, (day,), results=tuple(results), lacks=tuple(lacks))
+    return Month(name, (day,), results=tuple(results), missing=tuple(lacks))
 
 
 def test_the_trend_of_the_newest_month_is_one_alert() -> None:
@@ -256,14 +255,14 @@ def test_value_and_limit_of_the_trend_are_data(
 
 def test_missing_products_of_a_month_are_an_alert_per_category() -> None:
     lacks = [
-        StepLack(
+        MissingProducts(
             "ratios",
             ("r/months/202407/ratios_202407.parquet",),
             "its log ends: <disk full>",
             "",
             "photometry",
         ),
-        StepLack("movie", ("r/months/202407/XCOSMIX202407.mp4",), "never tried", "", "radiation"),
+        MissingProducts("movie", ("r/months/202407/XCOSMIX202407.mp4",), "never tried", "", "radiation"),
     ]
     month = month_with("202407", lacks=lacks)
     alerts = update(None, [month], checks_of([month]), LIMITS, utc("2024-07-29T00:00:00"), DAYS)
@@ -339,7 +338,7 @@ def test_states_are_alerts_with_their_texts() -> None:
     assert alerts[0].exposures[0].text == "unreadable: <b>cut short</b>"
 
 
-def dark(date: str, n_hot: float) -> Exposure:
+def dark(date: str, n_hot: float) -> ExposureSummary:
     """A DARK with its hot pixels, which are no column of the month's page."""
     results = judged({"detector.N_HOT": n_hot}, date)
     status = worst_status(results)
@@ -447,7 +446,9 @@ def older(text: str) -> str:
 def test_alerts_under_their_former_names_go_on() -> None:
     """Nothing is told twice, nothing ends silently: also while a month has no table of QC results yet."""
     months = [*months_of(*BAD_NIGHT), month_with("202406", trend("long", 0.75, 45.0, 0.5, "error"))]
-    first = [noted(a, "mail", NOW) for a in update(None, months, checks_of(months), LIMITS, NOW, DAYS)]
+    first = [
+        with_notification(a, "mail", NOW) for a in update(None, months, checks_of(months), LIMITS, NOW, DAYS)
+    ]
     text = older(alerts_text(first, LIMITS, NOW))
     assert '"metric": "R2"' in text
     assert '"metric": "flux_loss_long_0.75"' in text
@@ -487,7 +488,7 @@ def test_alerts_wait_while_their_own_table_is_not_there() -> None:
     assert states == {"psf.R2": "open", "detector.N_HOT": "closed", "missing": "open"}
 
 
-def unjudged(one: Exposure) -> Exposure:
+def unjudged(one: ExposureSummary) -> ExposureSummary:
     """An exposure whose numbers nobody judged yet."""
     results = tuple(replace(r, status="not judged", side="", limit=math.nan) for r in one.results)
     return replace(one, results=results, statuses={"quality": "unjudged"}, findings=())
@@ -548,7 +549,7 @@ def test_an_alert_names_its_newest_exposures_and_counts_all() -> None:
 
 
 def told(alert: Alert, now: datetime, state: str = "open", status: str = "error") -> Alert:
-    return replace(alert, sent={"mail": Told(1, stamp(now), state, status)})
+    return replace(alert, sent={"mail": Notification(1, stamp(now), state, status)})
 
 
 def test_what_is_due() -> None:
@@ -605,7 +606,7 @@ def test_whatever_order_they_come_in(plan: list[tuple[int, float, int]]) -> None
         for i, alert in enumerate(alerts):
             if occasion := due(alert, "mail", "warn", DAY, now, DAYS):
                 messages.append((alert.id, occasion))
-                alerts[i] = noted(alert, "mail", now)
+                alerts[i] = with_notification(alert, "mail", now)
                 assert due(alerts[i], "mail", "warn", DAY, now, DAYS) == ""
     for name in {name for name, _ in messages}:
         said = [occasion for other, occasion in messages if other == name]
@@ -1001,7 +1002,7 @@ def settings_for(tmp_path: Path, **alerts: Any) -> Settings:
 def run(
     tmp_path: Path,
     settings: Settings,
-    exposures: Sequence[Exposure],
+    exposures: Sequence[ExposureSummary],
     now: datetime = NOW,
     *,
     send: bool = True,
@@ -1088,7 +1089,7 @@ print(refresh(months, folder / "results", settings, limits, now, send=True, poli
 
 
 def children(
-    tmp_path: Path, settings: Settings, exposures: Sequence[Exposure], n: int
+    tmp_path: Path, settings: Settings, exposures: Sequence[ExposureSummary], n: int
 ) -> list[subprocess.Popen[str]]:
     (tmp_path / "job").write_bytes(pickle.dumps((months_of(*exposures), settings, LIMITS, NOW)))
     call = [sys.executable, "-c", _CHILD, str(tmp_path)]
@@ -1206,7 +1207,7 @@ def test_the_command_writes_and_sends(config: Path, hook: Hook, tmp_path: Path) 
     hook.plans = [403]
     failed = visql(*at, "--send")
     assert failed.exit_code == 1
-    assert "it stays due" in str(failed.exception)
+    assert "will be sent again" in str(failed.exception)
     assert SECRET not in str(failed.exception)
     alert, *others = written(tmp_path)
     assert (alert.key, alert.sent) == (("acquisition", "failed"), {})

@@ -42,7 +42,7 @@ from visql_lib.tables.goes_store import (
     goes_path,
     is_current,
     is_final,
-    must_ask,
+    must_query,
     read_series,
     write_day,
 )
@@ -922,15 +922,15 @@ def test_a_day_is_asked_for_until_it_is_final(server, tmp_path):
         write_day(path, day, fetch_day(day, wanted.goes, goes_folder(wanted)), wanted)
         return read_meta(path)["state"]
 
-    assert must_ask(path, wanted)
+    assert must_query(path, wanted)
     put(server, satellite=18, day=day, science=False)
     assert fetch() == "provisional"
-    assert not must_ask(path, wanted, now + timedelta(hours=2))
-    assert must_ask(path, wanted, now + timedelta(hours=4))
+    assert not must_query(path, wanted, now + timedelta(hours=2))
+    assert must_query(path, wanted, now + timedelta(hours=4))
     assert read_series([path], wanted.goes)[1] == [np.datetime64(day)]
     put(server, satellite=18, day=day)
     assert fetch() == "final"
-    assert not must_ask(path, wanted, now + timedelta(hours=400))
+    assert not must_query(path, wanted, now + timedelta(hours=400))
     assert read_series([path], wanted.goes)[1] == []
 
 
@@ -946,11 +946,11 @@ def test_an_old_day_is_final_whatever_it_is(server, tmp_path):
     assert not is_current(path, DAY + timedelta(days=1), wanted)
     other = options(server, tmp_path, satellites=["18"])
     assert not is_current(path, DAY, other)
-    assert not must_ask(path, wanted)
-    assert must_ask(path, other)
+    assert not must_query(path, wanted)
+    assert must_query(path, other)
     path.write_bytes(b"PAR1")
     assert not is_current(path, DAY, wanted)
-    assert must_ask(path, wanted)
+    assert must_query(path, wanted)
 
 
 def test_a_day_without_files_and_a_failed_one(server, tmp_path):
@@ -967,8 +967,8 @@ def test_a_day_without_files_and_a_failed_one(server, tmp_path):
     assert (meta["state"], meta["failed"]) == ("failed", meta["reason"])
     assert "status 503" in meta["reason"]
     assert not is_current(path, DAY, wanted)
-    assert not must_ask(path, wanted, datetime.now(UTC) + timedelta(hours=2))
-    assert must_ask(path, wanted, datetime.now(UTC) + timedelta(hours=4))
+    assert not must_query(path, wanted, datetime.now(UTC) + timedelta(hours=2))
+    assert must_query(path, wanted, datetime.now(UTC) + timedelta(hours=4))
     series, early, missing = read_series([path], wanted.goes)
     assert (len(series["TIME"]), early) == (0, [])
     assert "status 503" in missing["2024-07-13"]

@@ -162,8 +162,8 @@ def test_an_exposure_that_comes_twice_and_infinite_values_are_told(tmp_path, cap
     row = legacy.read_scores(path)[E1]
     assert row.R2 == 1.978
     assert np.isnan(row.score)
-    assert "line 2: a value is infinite, so unknown" in caplog.text
-    assert f"line 3: {E1} comes twice; its first line counts" in caplog.text
+    assert "line 2: an infinite value is taken as unknown" in caplog.text
+    assert f"line 3: {E1} is listed twice; the first line is used" in caplog.text
 
 
 def test_moments_come_back_and_flagged_stars_stay_out(tmp_path):
@@ -238,15 +238,20 @@ def test_the_catalogue_is_the_same_twice(tmp_path):
 @pytest.mark.parametrize(
     ("reader", "name", "text", "message"),
     [
-        (legacy.read_moments, "m.cat", "# EXT XWORLD\n", "line 1: wants the header"),
-        (legacy.read_moments, "m.cat", "", "line 1: wants the header"),
-        (legacy.read_stars2, "s.cat", "1 2 3\n", "line 1: 3 values, wants 11"),
+        (legacy.read_moments, "m.cat", "# EXT XWORLD\n", "line 1: expected the header"),
+        (legacy.read_moments, "m.cat", "", "line 1: expected the header"),
+        (legacy.read_stars2, "s.cat", "1 2 3\n", "line 1: 3 values, expected 11"),
         (legacy.read_stars2, "s.cat", "1 2 3 4 5 6 7 8 9 1 x\n", "line 1: FIELDRAD 'x' is not a number"),
         (legacy.read_stars2, "s.cat", "1 2 3 4 5 6 7 8 9 1.5 2\n", "FLAGS must be whole numbers"),
         (legacy.read_stars2, "s.cat", "1 2 3 4 5 6 7 8 9 1 2", "line 1: no line end"),
-        (legacy.read_psfmoments, "p.txt", "no table\n", "line 1: wants a header"),
-        (legacy.read_psfmoments, "p.txt", "#| c |\n| a | 1 |\n", "line 1: wants the columns 'catalogue | R2"),
-        (legacy.read_psfmoments, "p.txt", f"{MEDIANS_HEADER}| a | 1 |\n", "line 2: 2 cells, wants 8"),
+        (legacy.read_psfmoments, "p.txt", "no table\n", "line 1: expected a header"),
+        (
+            legacy.read_psfmoments,
+            "p.txt",
+            "#| c |\n| a | 1 |\n",
+            "line 1: expected the columns 'catalogue | R2",
+        ),
+        (legacy.read_psfmoments, "p.txt", f"{MEDIANS_HEADER}| a | 1 |\n", "line 2: 2 cells, expected 8"),
         (legacy.read_psfmoments, "p.txt", f"{MEDIANS_HEADER}| {'a | ' * 8}\n", "line 2: 'a' is no exposure"),
         (
             legacy.read_scores,
@@ -258,7 +263,7 @@ def test_the_catalogue_is_the_same_twice(tmp_path):
             legacy.read_scores,
             "p_score.csv",
             f"image,R2,e1,score\n{E1}_ ,1,2,3\n",
-            "line 1: wants the columns",
+            "line 1: expected the columns",
         ),
         (
             legacy.read_scores,
@@ -266,7 +271,7 @@ def test_the_catalogue_is_the_same_twice(tmp_path):
             f"image ; R2 ; e1 ; e2 ; score ; EASname\n{E1}_ ; 1;2;3;4;5\n",
             "line 2: '5' is no archive name",
         ),
-        (legacy.read_archive_names, "n", f'"a.b","c"\r\n"{ARCHIVE}"\r\n', "line 2: wants archive name"),
+        (legacy.read_archive_names, "n", f'"a.b","c"\r\n"{ARCHIVE}"\r\n', "line 2: expected archive name"),
     ],
 )
 def test_what_is_not_understood_is_refused_with_its_line(tmp_path, reader, name, text, message):

@@ -194,8 +194,8 @@ def test_a_solution_without_ratios(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (LINE.replace("0.8800 ", ""), "line 1: wants catalogue, ratio's name and seven numbers"),
-        (LINE.replace("VIS/GaiaBpRp", "R2"), "line 1: wants catalogue"),
+        (LINE.replace("0.8800 ", ""), "line 1: expected catalogue, ratio's name and seven numbers"),
+        (LINE.replace("VIS/GaiaBpRp", "R2"), "line 1: expected catalogue"),
         (LINE.replace("0.8800", "zero"), "line 1: 'zero' is not a number"),
         (LINE.rstrip(), "cut short"),
         (LINE.replace("VIS/GaiaBpRp", "CCD1VIS/Gaia"), "'CCD1VIS/Gaia' is no part of the focal plane"),
@@ -218,10 +218,10 @@ def test_tables_that_are_not_understood(tmp_path):
     path = tmp_path / "x"
     path.write_text(LINE)
     with pytest.raises(
-        LegacyFormatError, match="wants one solution and at most one line of ratios, found 0 and 1"
+        LegacyFormatError, match="expected one solution and at most one line of ratios, found 0 and 1"
     ):
         lg.read_solution(path)
-    with pytest.raises(LegacyFormatError, match="wants the header '# EXT XWORLD"):
+    with pytest.raises(LegacyFormatError, match="expected the header '# EXT XWORLD"):
         lg.read_frat(path)
     path.write_text(f"# {' '.join(lg.GAIA_STARS_COLUMNS)}\n0 0 20.0 0.01 1.0 1.0 1.0 1.0 7.5 1.0 1.0\n")
     with pytest.raises(LegacyFormatError, match="ID is no number"):

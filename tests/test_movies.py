@@ -35,7 +35,7 @@ from visql_lib.pictures import style
 from visql_lib.pictures.movie import FrameFacts, MovieCanvas, even_size, grid_of
 from visql_lib.pictures.movie_bins import BinImage
 from visql_lib.pictures.movie_goes import FLUXES, series_line
-from visql_lib.pictures.movie_text import Words
+from visql_lib.pictures.movie_text import FastText
 from visql_lib.radiation.maps import map_grids
 from visql_lib.sheets.sheet import SheetRow, write_sheet
 from visql_lib.tables import read_table, write_table
@@ -504,7 +504,7 @@ TEXTS = [
 def test_words_look_as_matplotlib_writes_them(anchor: str, text: str, points: float) -> None:
     """The same letters in the same place, but for a pixel or two; tops are those of the font."""
     figure = Figure(figsize=(8, 1), dpi=100)
-    words = Words(figure, (0.5, 0.6), points, anchor, colour="#0072b2")
+    words = FastText(figure, (0.5, 0.6), points, anchor, colour="#0072b2")
     words.text = text
     ha = {"l": "left", "m": "center", "r": "right"}[anchor[0]]
     va = {"a": "top", "m": "center", "s": "baseline"}[anchor[1]]
@@ -527,7 +527,7 @@ def test_words_look_as_matplotlib_writes_them(anchor: str, text: str, points: fl
 
 def test_words_have_their_colour_and_nothing_is_nothing() -> None:
     figure = Figure(figsize=(2, 1), dpi=100)
-    words = Words(figure, (0.5, 0.5), 40.0, "mm", colour="#0072b2")
+    words = FastText(figure, (0.5, 0.5), 40.0, "mm", colour="#0072b2")
     assert not ink_of(figure, words).any()
     words.text = "I"
     agg = FigureCanvasAgg(figure)

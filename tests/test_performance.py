@@ -27,7 +27,7 @@ from visql_lib.pictures.performance import duration, observing_days, pipeline_pe
 from visql_lib.pictures.style import render_png
 from visql_lib.sheets.sheet import SheetRow, write_sheet
 from visql_lib.tables import read_table, write_table
-from visql_lib.tables.performance import PERFORMANCE, made_of_picture, made_of_table, time_of
+from visql_lib.tables.performance import PERFORMANCE, creation_of_picture, creation_of_table, time_of
 from visql_lib.tables.provenance import checksum_of, read_record
 from visql_lib.tables.radiation import RADIATION, RADIATION_MAPS
 from visql_lib.tables.schema import TableSchema
@@ -170,14 +170,14 @@ def test_times_come_back(time: datetime) -> None:
 def test_pictures_tell(tmp_path: Path) -> None:
     path = tmp_path / "E1_iq.png"
     write_png(path, Software="VISQL", Comment="x" * 100_000, Creation_Time="2024-07-13T03:28:40Z")
-    made = made_of_picture(path, "E1")
+    made = creation_of_picture(path, "E1")
     assert (made.product, made.made) == ("iq.png", np.datetime64("2024-07-13T03:28:40", "us"))
     path.write_bytes(path.read_bytes()[:40])  # cut short
-    assert np.isnat(made_of_picture(path, "E1").made)
+    assert np.isnat(creation_of_picture(path, "E1").made)
     with pytest.raises(TableError, match="cannot be read"):
-        made_of_picture(tmp_path / "none.png", "E1")
+        creation_of_picture(tmp_path / "none.png", "E1")
     with pytest.raises(TableError, match=r"cannot be read|not a Parquet"):
-        made_of_table(tmp_path / "none.parquet")
+        creation_of_table(tmp_path / "none.parquet")
 
 
 # ---------------------------------------------------------------- the picture

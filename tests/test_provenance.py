@@ -34,7 +34,7 @@ from visql_lib.tables.provenance import (
     checksum_of,
     read_record,
     sidecar,
-    sign,
+    write_sidecar,
 )
 
 
@@ -70,7 +70,7 @@ def table(path, **options):
 
 def text(path):
     path.write_text("1 2\n")
-    sign(path, {"legacy": 1})
+    write_sidecar(path, {"legacy": 1})
 
 
 MAKERS = {"p.png": picture, "m.mp4": movie, "t.parquet": table, "x.cat": text}
@@ -188,7 +188,7 @@ def test_the_command_tells_and_refuses(tmp_path, step):
     assert re.search(r"^ *(settings)? +catalog.threshold: 1.5$", said, re.M)
     assert json.loads(run("provenance", path, "--json")) == read_record(path)
     (tmp_path / "notes.txt").write_text("x")
-    with pytest.raises(NoRecordError, match=r"notes.txt: is no product of VISQL"):
+    with pytest.raises(NoRecordError, match=r"notes.txt: has no provenance record"):
         run("provenance", tmp_path / "notes.txt")
 
 
@@ -203,7 +203,7 @@ def test_old_products_say_that_they_have_no_record(tmp_path):
     import pyarrow.parquet as pq
 
     pq.write_table(pa.table({"x": [1]}), tmp_path / "old.parquet")
-    with pytest.raises(NoRecordError, match="before it kept records"):
+    with pytest.raises(NoRecordError, match="has no provenance record"):
         read_record(tmp_path / "old.parquet")
     assert len(checksum_of(tmp_path / "old.parquet")) == 32
 

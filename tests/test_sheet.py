@@ -10,7 +10,7 @@ from astropy.io import fits
 from visql_lib.config import settings_from_mapping
 from visql_lib.errors import ConfigError, TableError
 from visql_lib.pipelines.vis.sheet_rules import RULES
-from visql_lib.plan.alone import begin_run
+from visql_lib.plan.run_lock import lock_results
 from visql_lib.sheets.index import refresh_sheets
 from visql_lib.sheets.sheet import read_sheet, sheet_path, write_sheet
 
@@ -238,4 +238,4 @@ def test_results_that_cannot_be_made_are_one_line(raw, tmp_path, toy):
     ):
         Look(raw, tmp_path / "file" / "x", toy)()
     with pytest.raises(ConfigError, match="cannot be made"):
-        begin_run(tmp_path / "file" / "x")
+        lock_results(tmp_path / "file" / "x")

@@ -33,12 +33,12 @@ from visql_lib.site.build import build
 from visql_lib.site.bundle import bundle, chosen
 from visql_lib.site.data import fields_of, month_data
 from visql_lib.site.gather import gather
-from visql_lib.site.model import Month, StepLack
+from visql_lib.site.model import MissingProducts, Month
 from visql_lib.site.neighbours import months_beside
 from visql_lib.site.pages import counted
 from visql_lib.site.products import Commands, stage_of
 from visql_lib.site.render import number_text, script_data, size_text, url
-from visql_lib.site.state import STATE, Built, months_to_build
+from visql_lib.site.state import STATE, BuildResult, months_to_build
 from visql_lib.tables.detector import DETECTOR_FRAMES
 from visql_lib.tables.products import PSFMOMENTS, STARS
 from visql_lib.tables.radiation import MONTH_RADIATION
@@ -180,7 +180,9 @@ def _expected(row: SheetRow) -> list[str]:
     return list(ENDINGS if row.frame_type == "SCIENCE" else ENDINGS[:2]) if usable else []
 
 
-def _make(results: Path, settings: Settings, vis: Instrument, *months: str, now: datetime = NOW) -> Built:
+def _make(
+    results: Path, settings: Settings, vis: Instrument, *months: str, now: datetime = NOW
+) -> BuildResult:
     found = [gather(results, m, _expected, vis, REGISTRY) for m in months or ("202407",)]
     expected = {e.name: list(ENDINGS) for m in found for e in m.exposures}
     return build(results, found, expected, settings, now=now)
@@ -436,10 +438,10 @@ def test_missing_page_tells_of_the_months_own_products(
         GroupJob("month_status", (path("psfmoments_202407.parquet"),), "logs/s.log"),
     ]  # fmt: skip
     month = gather(results, "202407", _expected, vis, REGISTRY, steps)
-    assert month.asked == 6
-    assert [lack.rule for lack in month.lacks] == ["quality_pictures", "movie", "trend", "image_quality"]
-    assert month.lacks[0].paths == (path("IQ_timeline_202407.png"),)
-    lost = [StepLack("last_movie", ("results/timeline/XCOSMIX_LASTMONTH.mp4",), "never tried")]
+    assert month.expected == 6
+    assert [lack.rule for lack in month.missing] == ["quality_pictures", "movie", "trend", "image_quality"]
+    assert month.missing[0].paths == (path("IQ_timeline_202407.png"),)
+    lost = [MissingProducts("last_movie", ("results/timeline/XCOSMIX_LASTMONTH.mp4",), "never tried")]
     build(results, [month], {}, settings, now=NOW, of_all=lost)
     text = (results / "site" / "missing.html").read_text(encoding="utf-8")
     for words in (

@@ -21,8 +21,8 @@ from visql_lib.config.vis_settings import TrendSettings
 from visql_lib.pipelines.vis.quantities import QUANTITIES
 from visql_lib.qc.evaluate import QCResult
 from visql_lib.qc.limits import Thresholds, load_thresholds
-from visql_lib.site.model import CATEGORIES, Exposure, Month, StatusReason
-from visql_lib.site.plots_bands import bands, say_limits
+from visql_lib.site.model import CATEGORIES, ExposureSummary, Month, StatusReason
+from visql_lib.site.plots_bands import bands, limits_text
 from visql_lib.site.plots_calibration import FRAMES, calibration_markup
 from visql_lib.site.plots_core import group_of, to_ms, value_range
 from visql_lib.site.plots_month import GOES_POINTS, goes_series, month_plots
@@ -65,7 +65,7 @@ def exposure(i, keys=EVERY, **changes):
         "statuses": dict.fromkeys(CATEGORIES, "ok"),
         "results": tuple(QCResult(key, value, "ok") for key, value in values.items()),
     }
-    return Exposure(**(fields | changes))
+    return ExposureSummary(**(fields | changes))
 
 
 def month(n, *more, keys=EVERY):
@@ -267,8 +267,8 @@ def test_bands_hold_from_their_day_until_the_next_epoch():
     assert (error.edge, error.until, error.status) == (3.0, None, "error")
     assert (later.edge, later.until, later.start, later.end) == (2.1, None, change, None)
     assert bands(EPOCHS, "psf.e1") == bands(EPOCHS, "") == bands(None, "psf.R2") == []
-    assert say_limits([warn, error, later], change - 1) == "warn >2, error >3"
-    assert say_limits([warn, error, later], change) == "warn >2.1"
+    assert limits_text([warn, error, later], change - 1) == "warn >2, error >3"
+    assert limits_text([warn, error, later], change) == "warn >2.1"
 
 
 def test_bands_are_drawn_on_their_days():

@@ -17,7 +17,7 @@ from visql_lib.config import settings_from_mapping
 from visql_lib.pipelines.vis.registry import REGISTRY, VERSIONS
 from visql_lib.plan import Plan
 from visql_lib.products.expected import Expected
-from visql_lib.site.steps import lost_products
+from visql_lib.site.steps import missing_products
 from visql_lib.tables import read_meta, read_table
 
 ROOT = Path(__file__).parents[1]
@@ -132,7 +132,7 @@ def check_steps(month, *rules):
     """Check that the site expects of a finished month what its rules made, and finds their logs."""
     found = steps(month)
     assert {step.rule for step in found} == set(rules) <= rules_of_workflow()
-    assert lost_products(month.results, (), found) == []
+    assert missing_products(month.results, (), found) == []
     for step in found:
         assert (month.results / step.log).is_file(), step
         assert all(Path(path).is_file() for path in step.needs), step
@@ -531,7 +531,7 @@ def test_a_month_without_exposures_is_told_at_the_end(tmp_path):
     other.configure()
     code, said = other.run("--quiet", "rules")
     assert code == 0, said
-    assert "Nothing was made of 202407: no exposures in raw" in said
+    assert "No products of 202407: no exposures in raw" in said
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,9 @@ def command(results: Path | None, send: bool, moment: str | None, config: Path |
     limits = limit_file(settings.quality.thresholds)
     failures = refresh(known_months(folder, settings), folder, settings, limits, now, send=send)
     if failures:
-        raise VisqlError("\n".join(["not everything could be sent; it stays due:", *failures]))
+        raise VisqlError(
+            "\n".join(["some notifications could not be sent and will be sent again:", *failures])
+        )
 
 
 def refresh(
@@ -110,7 +112,7 @@ class Board:
         _write(self._path, alerts_text(list(self.alerts.values()), self._limits, self.now))
 
     def due(self, channel: str, settings: Settings) -> list[tuple[Alert, str]]:
-        """Return what a channel is to be told, and why."""
+        """Select the alerts to send to a channel, with the occasion of each."""
         from visql_lib.site.alerts import due
 
         wanted = settings.alerts
@@ -118,11 +120,11 @@ class Board:
         found = [(a, due(a, channel, wanted.least, repeat, self.now, fresh)) for a in self.alerts.values()]
         return [(alert, occasion) for alert, occasion in found if occasion]
 
-    def note(self, told: Sequence[Alert], channel: str) -> None:
-        """Note that a channel was told."""
-        from visql_lib.site.alerts import told as noted
+    def note(self, sent: Sequence[Alert], channel: str) -> None:
+        """Record that a channel was notified."""
+        from visql_lib.site.alerts import with_notification
 
-        self.alerts |= {alert.id: noted(alert, channel, self.now) for alert in told}
+        self.alerts |= {alert.id: with_notification(alert, channel, self.now) for alert in sent}
         self.write()
 
 
@@ -134,9 +136,9 @@ def _send(board: Board, settings: Settings, lock: InstanceLock, policy: RetryPol
 
     credentials = Credentials(settings.fetch)
     failures = []
-    for tell in (_tell_webhook, _tell_mail):
+    for send in (_send_webhook, _send_mail):
         try:
-            failures += tell(board, settings, credentials, lock, policy)
+            failures += send(board, settings, credentials, lock, policy)
         except VisqlError as error:
             failures.append(str(error))
     if settings.alerts.dead_man and not failures:
@@ -147,7 +149,7 @@ def _send(board: Board, settings: Settings, lock: InstanceLock, policy: RetryPol
     return failures
 
 
-def _tell_webhook(
+def _send_webhook(
     board: Board, settings: Settings, credentials: Credentials, lock: InstanceLock, policy: RetryPolicy
 ) -> list[str]:
     from visql_lib.archives.errors import SourceError
@@ -170,7 +172,7 @@ def _tell_webhook(
     return []
 
 
-def _tell_mail(
+def _send_mail(
     board: Board, settings: Settings, credentials: Credentials, lock: InstanceLock, policy: RetryPolicy
 ) -> list[str]:
     from visql_lib.archives.errors import SourceError
@@ -182,10 +184,10 @@ def _tell_mail(
     if not due:
         return []
     envelope = (wanted.mail_server, wanted.mail_from, wanted.mail_to)
-    told = [(addressed(alert, settings.site.url), occasion) for alert, occasion in due]
+    sent = [(addressed(alert, settings.site.url), occasion) for alert, occasion in due]
     _still_alone(lock)
     try:
-        refused = send_mail(*envelope, *mail(told, settings.site.title), board.now, credentials, policy)
+        refused = send_mail(*envelope, *mail(sent, settings.site.title), board.now, credentials, policy)
     except SourceError as error:
         return [f"mail: {error}"]
     board.note([alert for alert, _ in due], MAIL)
@@ -201,7 +203,7 @@ def _still_alone(lock: InstanceLock) -> None:
 
 @contextmanager
 def _alone(results: Path) -> Iterator[InstanceLock]:
-    """Wait until nobody else is at the alerts of these results."""
+    """Wait for the lock on the alerts of these results."""
     from visql_lib.live.errors import BusyError
     from visql_lib.live.lock import InstanceLock
 
@@ -222,7 +224,7 @@ def _alone(results: Path) -> Iterator[InstanceLock]:
 
 
 def limit_file(name: str) -> LimitFile:
-    """Read the limits of VIS, by name or from a path, with what tells their version.
+    """Read the limits of VIS, by name or from a path, with the facts that identify their version.
 
     Raises
     ------
@@ -264,11 +266,11 @@ def _write(path: Path, text: str) -> None:
 
 
 def _read(path: Path, parse: Callable[[str], T]) -> T | None:
-    """Return what a file of the last run holds, None if there is none that can be understood."""
+    """Read a file of the last run, None if it is missing or cannot be parsed."""
     try:
         return parse(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
     except ValueError as error:  # not JSON, not ours: it is made from what there is, as the first time
-        log.warning("%s: %s; begun anew, messages may come twice", path, error)
+        log.warning("%s: %s; starting over, messages may be repeated", path, error)
         return None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from visql_lib.cli.common import INPUT, OUTPUT, output_option, progress, settings_of, signed, step
+from visql_lib.cli.common import INPUT, OUTPUT, output_option, progress, settings_of, step, write_sidecars
 
 if TYPE_CHECKING:
     from visql_lib.config import Settings
@@ -71,7 +71,7 @@ def command(
     write_table(output, found.columns, ANGLES, meta=meta, **origin)
     if text is not None:
         write_angles_text(text, found.columns)
-        signed("angles", text, inputs=origin["inputs"])
+        write_sidecars("angles", text, inputs=origin["inputs"])
 
 
 def _ephemeris(settings: Settings, rows: Sequence[SheetRow]) -> tuple[Ephemeris | None, list[str]]:

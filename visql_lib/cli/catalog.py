@@ -80,7 +80,7 @@ def command(
 
 
 def _hold_memory(threads: int) -> None:
-    """Tell glibc what it cannot know; other C libraries need no telling.
+    """Tune glibc's memory allocation; other C libraries need no tuning.
 
     One thread: use the arrays of one quadrant for the next; giving their pages back
     every time costs a second of an exposure. Several: share one arena; each

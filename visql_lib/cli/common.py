@@ -113,13 +113,13 @@ def note(path: Path, result: Path, changed: bool, reason: str) -> None:
         )
 
 
-def signed(stage: str, *paths: Path, inputs: Sequence[Path] = ()) -> None:
+def write_sidecars(stage: str, *paths: Path, inputs: Sequence[Path] = ()) -> None:
     """Write the provenance of finished text tables next to them."""
     from visql_lib.pipelines.vis.registry import VERSIONS
-    from visql_lib.tables.provenance import sign
+    from visql_lib.tables.provenance import write_sidecar
 
     for path in paths:
-        sign(path, {stage: VERSIONS[stage]}, inputs)
+        write_sidecar(path, {stage: VERSIONS[stage]}, inputs)
 
 
 _OF_THE_MACHINE = (

@@ -18,8 +18,8 @@ from visql_lib.cli.common import (
     output_option,
     recorded,
     settings_of,
-    signed,
     step,
+    write_sidecars,
 )
 from visql_lib.errors import TableError
 
@@ -122,7 +122,7 @@ def command(
         _write(table, found.ccds if found else {}, SOLUTION, meta, origin)
     if solution is not None:
         _write_text(solution, found, meta)
-        signed("gaia_match", solution, inputs=[moments, stars])
+        write_sidecars("gaia_match", solution, inputs=[moments, stars])
     if pictures is not None and table is not None and colours is not None:
         draw([stars, output, table, colours], (), settings, pictures)
 
@@ -230,7 +230,7 @@ def _write(
                 f"{path}: {schema.product} has no text format; use a name that ends in .parquet"
             )
         texts[schema.product](path, columns or schema.empty())
-        signed("gaia_match", path, inputs=origin["inputs"])
+        write_sidecars("gaia_match", path, inputs=origin["inputs"])
     else:
         write_table(path, columns or schema.empty(), schema, meta=meta, **origin)
 

@@ -39,16 +39,16 @@ def command(pixel: int, output: Path, again: Path | None, record_failure: bool, 
     from visql_lib.archives.gaia import fetch_tile
     from visql_lib.tables import write_table
     from visql_lib.tables.gaia import GAIA_TILE
-    from visql_lib.tables.gaia_store import is_filled, origins, question, store_folder
+    from visql_lib.tables.gaia_store import is_filled, query_of, source_names, store_folder
 
     settings = settings_of(config)
     gaia = settings.gaia
-    origin = question(settings)
+    origin = query_of(settings)
     if is_filled(output, pixel, settings):
         log.info("%s: exists already", output)
         return
     meta: dict[str, Any] = {"tile": pixel, "nside": gaia.nside, "faintest": gaia.faintest}
-    meta["origins"] = origins(settings)
+    meta["origins"] = source_names(settings)
     stars: Mapping[str, Any] = GAIA_TILE.empty()
     with recorded(record_failure, meta):
         answer = fetch_tile(pixel, gaia, store_folder(settings), settings.network.proxy)

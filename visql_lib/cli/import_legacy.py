@@ -243,7 +243,7 @@ def _convert(
     instrument: Instrument,
     report: Report,
 ) -> bool:
-    """Convert one table; tell whether the exposure now has an imported table."""
+    """Convert one table; return whether the exposure now has an imported table."""
     from visql_lib.instruments.euclid_names import RawName
     from visql_lib.tables import MOMENTS as MOMENTS_TABLE
     from visql_lib.tables import STARS as STARS_TABLE

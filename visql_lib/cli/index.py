@@ -28,7 +28,7 @@ from visql_lib.cli.common import FOLDER, settings_of, step
     help="Months to list; cameras whose files' names tell no date: all.",
 )
 def command(raw: tuple[Path, ...], results: Path | None, months: str | None, config: Path | None) -> None:
-    """Look, read headers where needed, write."""
+    """Scan folders, read headers where needed, write sheets."""
     from visql_lib.cli.common import progress_count
     from visql_lib.config import settings_from_mapping
     from visql_lib.frames import load_instrument

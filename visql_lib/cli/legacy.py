@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from visql_lib.cli.common import FOLDER, INPUT, output_option, progress, settings_of, signed, step
+from visql_lib.cli.common import FOLDER, INPUT, output_option, progress, settings_of, step, write_sidecars
 from visql_lib.errors import TableError
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def command(tables: tuple[Path, ...], output: Path, config: Path | None) -> None
 
             text = output / f"fitslist{path.stem}.txt"
             write_fits_list(text, read_sheet(path))
-            signed("legacy", text, inputs=[path])
+            write_sidecars("legacy", text, inputs=[path])
             continue
         meta = read_meta(path)
         product = meta.get("product")
@@ -55,9 +55,9 @@ def command(tables: tuple[Path, ...], output: Path, config: Path | None) -> None
         else:
             wanted = ", ".join(("psfmoments", "ratios", *_EXPOSURES))
             raise TableError(
-                f"{path}: the original has no text table of product {product!r}; wants one of {wanted}"
+                f"{path}: the original has no text table of product {product!r}; expected one of {wanted}"
             )
-        signed("legacy", *written, inputs=[path])
+        write_sidecars("legacy", *written, inputs=[path])
 
 
 def _write_month(path: Path, output: Path, meta: dict[str, Any], settings: Settings) -> list[Path]:

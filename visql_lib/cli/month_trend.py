@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from visql_lib.cli.common import INPUT, OUTPUT, output_option, settings_of, signed, step
+from visql_lib.cli.common import INPUT, OUTPUT, output_option, settings_of, step, write_sidecars
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,7 +47,7 @@ def command(trend: Path, output: Path, month: str, text: Path | None, config: Pa
     if text is not None:
         with atomic_path(text) as temporary:
             temporary.write_text(_table(rows), encoding="utf-8")
-        signed("month_trend", text, inputs=[trend])
+        write_sidecars("month_trend", text, inputs=[trend])
 
 
 def _table(rows: Mapping[str, NDArray]) -> str:

@@ -64,7 +64,7 @@ def draw(
     """Draw what some tables allow, or only some pictures."""
     paths = _by_product(tables)
     wanted = _wanted(only, paths)
-    sources = Sources(paths, wanted, settings, cutout, prefix.name)
+    sources = PictureInputs(paths, wanted, settings, cutout, prefix.name)
     given = [*paths.values(), *([cutout] if cutout else [])]
     for name in wanted:
         stage = DRAWINGS[name].stage or "pictures"
@@ -78,12 +78,12 @@ def save(figure: Figure, path: Path, dpi: float | None, *stages: str, inputs: Se
     from visql_lib.atomic import atomic_path
     from visql_lib.pictures.style import render_png
     from visql_lib.pipelines.vis.registry import VERSIONS
-    from visql_lib.tables.provenance import signed_png
+    from visql_lib.tables.provenance import png_with_provenance
 
     content = render_png(figure, dpi, software=f"VISQL {__version__}", made=run_record.now())
-    signed = signed_png(path, content, {stage: VERSIONS[stage] for stage in stages}, inputs)
+    content = png_with_provenance(path, content, {stage: VERSIONS[stage] for stage in stages}, inputs)
     with atomic_path(path) as temporary:
-        temporary.write_bytes(signed)
+        temporary.write_bytes(content)
 
 
 def _by_product(files: Sequence[Path]) -> dict[str, Path]:
@@ -115,8 +115,8 @@ def _wanted(only: Sequence[str], paths: Mapping[str, Path]) -> list[str]:
     return wanted
 
 
-class Sources:
-    """What pictures are made from; every table is read once, and only the columns needed."""
+class PictureInputs:
+    """Inputs of the pictures; every table is read once, and only the columns needed."""
 
     def __init__(
         self, paths: Mapping[str, Path], wanted: list[str], settings: Settings, cutout: Path | None, stem: str
@@ -126,7 +126,7 @@ class Sources:
         self._tables: dict[str, Table] = {}
 
     def draw(self, name: str) -> Figure:
-        """Draw a picture as the registry says: its function, given tables and attributes of these sources."""
+        """Draw a picture by its function in the registry, from tables and attributes of these inputs."""
         drawing = DRAWINGS[name]
         module, _, function = drawing.function.partition(":")
         given = [self._value(word) for word in drawing.arguments]
@@ -148,12 +148,12 @@ class Sources:
 
     @cached_property
     def exptime(self) -> Any:
-        """Exposure time [s] as the catalogue tells it, None if it does not."""
+        """Exposure time [s] from the catalogue's metadata, None if it has none."""
         return self.table("catalogue").meta.get("exptime")
 
     @cached_property
     def selection(self) -> Mapping[str, Any]:
-        """What the star selection found; empty if the table does not say."""
+        """The result of the star selection; empty if the table has none."""
         from visql_lib.tables.store import read_meta
 
         return read_meta(self.paths["stars"]).get("selection") or {}
@@ -167,7 +167,7 @@ class Sources:
 
     @cached_property
     def title(self) -> str:
-        """Exposure and frame type, as a table tells them; else the name of the pictures."""
+        """Exposure and frame type, from a table's metadata; else the name of the pictures."""
         from visql_lib.tables.store import read_meta
 
         metas = [read_meta(path) for path in self.paths.values()]

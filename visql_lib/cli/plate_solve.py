@@ -18,8 +18,8 @@ from visql_lib.cli.common import (
     output_option,
     recorded,
     settings_of,
-    signed,
     step,
+    write_sidecars,
 )
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def command(
     reason = str(failure) if failure else meta.get("failed", "")
     origin = _origin([stars, *paths], settings)
     write_plate(output, {"EXPOSURE": meta["exposure"]} | cards | origin, reason)
-    signed("plate", output, inputs=[stars, *paths])
+    write_sidecars("plate", output, inputs=[stars, *paths])
     if failure and not record_failure:
         raise failure
     if failure:

@@ -46,7 +46,7 @@ def _lines(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     libraries = ", ".join(f"{name} {version}" for name, version in record["libraries"].items())
     yield "with", f"Python {record['python']}, {libraries}; {record['machine']}"
     yield "checksum", record["checksum"]
-    inputs = [f"{_said(what)}  {name}" for name, what in record["inputs"].items()]
+    inputs = [f"{_checksum_text(what)}  {name}" for name, what in record["inputs"].items()]
     shown = inputs if len(inputs) <= _INPUTS else inputs[: _INPUTS - 1]
     yield from _listed("from", shown or ["no file"])
     if len(shown) < len(inputs):
@@ -65,7 +65,7 @@ def _flat(settings: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, Any]
             yield f"{section}.{name}", value
 
 
-def _said(what: str | Mapping[str, Any]) -> str:
+def _checksum_text(what: str | Mapping[str, Any]) -> str:
     """Return the checksum of an input; of a raw frame that of its pixels, or else of its header."""
     if isinstance(what, str):
         return what

@@ -20,8 +20,8 @@ from visql_lib.cli.common import (
     output_option,
     progress,
     settings_of,
-    signed,
     step,
+    write_sidecars,
 )
 from visql_lib.errors import FrameError
 
@@ -79,7 +79,7 @@ def command(
             for part in folder.iterdir():
                 shutil.rmtree(part)
         (folder / INDEX).write_text(script("visqlTiles", meta), encoding="utf-8")
-    signed("pyramid", output / INDEX, inputs=[raw])
+    write_sidecars("pyramid", output / INDEX, inputs=[raw])
 
 
 def cut(

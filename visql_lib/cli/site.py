@@ -13,7 +13,7 @@ from visql_lib.cli.common import FOLDER, settings_of, step
 
 if TYPE_CHECKING:
     from visql_lib.config import Settings
-    from visql_lib.site.model import Month, StepLack
+    from visql_lib.site.model import MissingProducts, Month
 
 
 @step(
@@ -112,15 +112,15 @@ def gathered(
     return found, expected
 
 
-def _lost_of_all(results: Path, settings: Settings, months: Sequence[str]) -> list[StepLack]:
-    """Return what is missing of the products of all months, the newest ones and `months` among them."""
+def _lost_of_all(results: Path, settings: Settings, months: Sequence[str]) -> list[MissingProducts]:
+    """Find missing products of all months, the newest ones and `months` among them."""
     from visql_lib.plan import Plan
     from visql_lib.products.expected import Expected
-    from visql_lib.site.steps import lost_products
+    from visql_lib.site.steps import missing_products
 
     known = sorted(p.stem for p in (results / "exposures").glob("[0-9]" * 6 + ".tsv"))
     wanted = tuple(sorted({*months, *known[-2:]}))
     if not wanted:
         return []
     plan = Plan.make(settings.model_copy(update={"months": wanted}), refresh=False)
-    return lost_products(results, (), Expected(plan).of_all())
+    return missing_products(results, (), Expected(plan).of_all())

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from visql_lib.cli.common import INPUT, output_option, settings_of, signed, step
+from visql_lib.cli.common import INPUT, output_option, settings_of, step, write_sidecars
 
 
 @step(
@@ -33,6 +33,6 @@ def command(sheet: Path, output: Path, tolerate: bool, config: Path | None) -> N
     lines += [f"{s.exposure}\t{s.frame_type}\t{s.status}\t{s.reason}" for s in states]
     with atomic_path(output) as temporary:
         temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    signed("status", output, inputs=[sheet])
+    write_sidecars("status", output, inputs=[sheet])
     if (failures := failure_summary(states)) and not tolerate:
         raise FrameError(failures)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from visql_lib.config.units import Section, setting
+from visql_lib.config.units import SettingsSection, setting
 
 
-class FetchSettings(Section):
+class FetchSettings(SettingsSection):
     """Download of raw frames from the Euclid archive. Passwords are read from netrc or a keyring only."""
 
     source: str = setting(
@@ -33,7 +33,7 @@ class FetchSettings(Section):
     raw_age: float = setting(60.0, "d", "Age below which `visql archive-month` leaves frames in place.", ge=0)
 
 
-class WatchSettings(Section):
+class WatchSettings(SettingsSection):
     """Continuous operation with `visql watch`."""
 
     interval: float = setting(10.0, "min", "Time between two looks.", gt=0)

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 
 from visql_lib import run_record
 from visql_lib.config.settings import Settings
-from visql_lib.config.units import Section, is_secret
+from visql_lib.config.units import SettingsSection, is_secret
 from visql_lib.errors import ConfigError
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -51,7 +51,7 @@ def watched(settings: Settings) -> Settings:
 class _RecordedSettings(Settings):
     def __getattribute__(self, name: str) -> Any:
         value = super().__getattribute__(name)
-        if isinstance(value, Section) and value.recorded:
+        if isinstance(value, SettingsSection) and value.recorded:
             run_record.current().use_setting(name, value)
         return value
 

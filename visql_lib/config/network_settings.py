@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator
 
-from visql_lib.config.units import Section, setting
+from visql_lib.config.units import SettingsSection, setting
 
 ENVIRONMENT, DIRECT = "environment", "none"
 
@@ -29,7 +29,7 @@ def _proxy(text: str) -> str:
     return text
 
 
-class NetworkSettings(Section):
+class NetworkSettings(SettingsSection):
     """The connection to the archive, the services and the recipients of alerts; no result depends on it."""
 
     recorded: ClassVar[bool] = False

@@ -7,7 +7,7 @@ from typing import Annotated, NamedTuple
 
 from pydantic import BeforeValidator, field_validator
 
-from visql_lib.config.units import Section, names_in, setting
+from visql_lib.config.units import SettingsSection, names_in, setting
 
 
 class Satellite(NamedTuple):
@@ -33,7 +33,7 @@ def satellite_of(text: str) -> Satellite:
     return Satellite(int(number), first, last)
 
 
-class GoesSettings(Section):
+class GoesSettings(SettingsSection):
     """X-ray flux of the Sun measured by the GOES satellites, one time series per day."""
 
     sources: Annotated[tuple[str, ...], BeforeValidator(names_in)] = setting(
@@ -87,7 +87,7 @@ class GoesSettings(Section):
         return [s.number for s in found if s.first <= day <= s.last]
 
 
-class SunSettings(Section):
+class SunSettings(SettingsSection):
     """Position of the spacecraft, for angles to the Sun that are not in the header."""
 
     ephemeris: str = setting(
@@ -104,7 +104,7 @@ def _word(value: object) -> object:
     return {True: "yes", False: "no"}.get(value, value) if isinstance(value, bool) else value
 
 
-class PlateSettings(Section):
+class PlateSettings(SettingsSection):
     """Plate solving with astrometry.net, if it is installed."""
 
     solve: Annotated[str, BeforeValidator(_word)] = setting(
@@ -130,7 +130,7 @@ class PlateSettings(Section):
     stars: int = setting(200, None, "Number of brightest stars used.", ge=10)
 
 
-class CalibrationSettings(Section):
+class CalibrationSettings(SettingsSection):
     """Levels and defects of DARK, FLAT, BIAS and CHARGE frames."""
 
     hot_sigma: float = setting(
@@ -142,7 +142,7 @@ class CalibrationSettings(Section):
     hot_signal: float = setting(20.0, "adu", "Smallest signal of a hot pixel above its quadrant.", gt=0)
 
 
-class MovieSettings(Section):
+class MovieSettings(SettingsSection):
     """Movies of a month."""
 
     frames_per_second: float = setting(6.0, "1/s", "Number of exposures shown per second.", gt=0, le=60)

@@ -23,7 +23,7 @@ from visql_lib.config.radiation_settings import (
 )
 from visql_lib.config.site_settings import AlertSettings, SiteSettings
 from visql_lib.config.sky_settings import AstrometrySettings, GaiaSettings
-from visql_lib.config.units import Section, names_in, one_or_more, setting, unfit_path
+from visql_lib.config.units import SettingsSection, names_in, one_or_more, setting, unfit_path
 from visql_lib.config.vis_settings import (
     LegacySettings,
     MomentSettings,
@@ -35,7 +35,7 @@ from visql_lib.config.vis_settings import (
 )
 
 
-class IndexSettings(Section):
+class IndexSettings(SettingsSection):
     """Search for raw frames, and how they are listed in the exposure sheet."""
 
     growing_age: float = setting(
@@ -61,7 +61,7 @@ class IndexSettings(Section):
     )
 
 
-class CatalogSettings(Section):
+class CatalogSettings(SettingsSection):
     """Detection and measurement of sources; in brackets the names of SExtractor's parameters."""
 
     engine: str = setting(
@@ -90,7 +90,7 @@ class CatalogSettings(Section):
     max_flux_radius: float = setting(15.0, "px", "Detections with a larger FLUX_RADIUS are dropped.", gt=0)
 
 
-class PreviewSettings(Section):
+class PreviewSettings(SettingsSection):
     """Thumbnail and full-resolution zooms."""
 
     thumbnail_binning: int = setting(24, "px", "Size of the pixel blocks that are averaged.", ge=1)
@@ -98,7 +98,7 @@ class PreviewSettings(Section):
     zscale_contrast: float = setting(0.25, None, "Contrast of the zscale stretch.", gt=0, le=1)
 
 
-class PictureSettings(Section):
+class PictureSettings(SettingsSection):
     """Pictures of one exposure."""
 
     dpi: int = setting(100, "dot", "Resolution of the pictures, in dots per inch.", ge=30, le=600)
@@ -117,7 +117,7 @@ PARTS = ("gaia", "radiation", "movies", "performance")
 PIPELINES = ("vis",)  # the usual one first
 
 
-class Settings(Section):
+class Settings(SettingsSection):
     """All settings of a configuration file."""
 
     pipeline: str = setting(

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator
 
-from visql_lib.config.units import Section, names_in, one_or_more, setting
+from visql_lib.config.units import SettingsSection, names_in, one_or_more, setting
 
 
 def _address(text: str) -> str:
@@ -28,7 +28,7 @@ def _address(text: str) -> str:
     return text.rstrip("/") + "/"
 
 
-class SiteSettings(Section):
+class SiteSettings(SettingsSection):
     """The web pages in {results}/site."""
 
     title: str = setting("VISQL", None, "Title of all pages.")
@@ -47,7 +47,7 @@ class SiteSettings(Section):
     )
 
 
-class AlertSettings(Section):
+class AlertSettings(SettingsSection):
     """Alerts about values out of limits. Passwords are read from netrc only."""
 
     webhook: str = setting(

@@ -6,10 +6,10 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, field_validator
 
-from visql_lib.config.units import Section, one_or_more, setting
+from visql_lib.config.units import SettingsSection, one_or_more, setting
 
 
-class GaiaSettings(Section):
+class GaiaSettings(SettingsSection):
     """Reference stars: their source, their local copy, and which of them are used."""
 
     store: str = setting(
@@ -69,7 +69,7 @@ class GaiaSettings(Section):
         return value
 
 
-class AstrometrySettings(Section):
+class AstrometrySettings(SettingsSection):
     """Matching of stars to the reference, and the geometry of the focal plane."""
 
     geometry: str = setting(

@@ -60,7 +60,7 @@ def unit_of(model: type[BaseModel], name: str) -> str | None:
     return unit if isinstance(unit, str) else None
 
 
-class Section(BaseModel):
+class SettingsSection(BaseModel):
     """A group of settings: unknown keys are refused, values may carry a unit (``"2 min"``)."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)

@@ -6,10 +6,10 @@ from typing import Self
 
 from pydantic import field_validator, model_validator
 
-from visql_lib.config.units import Section, setting
+from visql_lib.config.units import SettingsSection, setting
 
 
-class StarSettings(Section):
+class StarSettings(SettingsSection):
     """Star selection in the radius-flux diagram, the "chimney"."""
 
     min_b_image: float = setting(
@@ -45,7 +45,7 @@ class StarSettings(Section):
         return self
 
 
-class MomentSettings(Section):
+class MomentSettings(SettingsSection):
     """Weighting and centring of the PSF moments."""
 
     sigma: float = setting(2.5, "px", "Sigma of the Gaussian weight.", gt=0)
@@ -69,7 +69,7 @@ class MomentSettings(Section):
         return value
 
 
-class QualitySettings(Section):
+class QualitySettings(SettingsSection):
     """Median moments, score and status of an exposure."""
 
     thresholds: str = setting(
@@ -79,7 +79,7 @@ class QualitySettings(Section):
     )
 
 
-class LegacySettings(Section):
+class LegacySettings(SettingsSection):
     """Text tables of the original scripts."""
 
     archive_names: str = setting(
@@ -87,7 +87,7 @@ class LegacySettings(Section):
     )
 
 
-class RadiationSettings(Section):
+class RadiationSettings(SettingsSection):
     """Cosmic rays, X-rays and protons among the detections of SCIENCE and DARK frames."""
 
     max_flux_radius: float = setting(0.9, "px", "Detections with a smaller FLUX_RADIUS are particles.", gt=0)
@@ -129,7 +129,7 @@ class RadiationSettings(Section):
         return {"xray": self.xray_bin, "cosmic": self.cosmic_bin, "proton": self.proton_bin}
 
 
-class RatioSettings(Section):
+class RatioSettings(SettingsSection):
     """VIS/Gaia flux ratios: selection of stars, gain models, binning."""
 
     gain: str = setting(
@@ -151,7 +151,7 @@ class RatioSettings(Section):
     min_stars: int = setting(10, None, "Bins with fewer stars get no fit.", ge=4)
 
 
-class TrendSettings(Section):
+class TrendSettings(SettingsSection):
     """Trend of the flux ratios: flux loss, steps, forecast."""
 
     clean_start: str = setting("2024-03-16", None, "First day of the clean epoch, YYYY-MM-DD.")

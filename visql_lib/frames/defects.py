@@ -67,7 +67,7 @@ def hot_candidates(
     return Candidates(index, signal, len(index))
 
 
-class Lines(NamedTuple):
+class LineStatistics(NamedTuple):
     """Rows or columns of a quadrant."""
 
     offsets: NDArray[np.floating]  # ADU, median of a line less the level of the quadrant, shape (lines,)
@@ -75,7 +75,9 @@ class Lines(NamedTuple):
     hot: NDArray[np.integer]  # zero-based numbers of those far above their neighbours
 
 
-def rows_and_columns(image: NDArray, level: float, noise: float, sigma: float) -> tuple[Lines, Lines]:
+def rows_and_columns(
+    image: NDArray, level: float, noise: float, sigma: float
+) -> tuple[LineStatistics, LineStatistics]:
     """Measure the levels of the rows and columns of an image section.
 
     Parameters
@@ -90,7 +92,7 @@ def rows_and_columns(image: NDArray, level: float, noise: float, sigma: float) -
 
     Returns
     -------
-    rows, columns : Lines
+    rows, columns : LineStatistics
         The pattern is the covariance of the two halves of all lines: noise, which
         the halves do not share, takes no part in it; 0 where nothing is shared.
     """
@@ -102,7 +104,7 @@ def rows_and_columns(image: NDArray, level: float, noise: float, sigma: float) -
         scatter = max(_robust(above), _MEDIAN_ERROR * noise / np.sqrt(n), 1e-6)
         hot = np.flatnonzero(above > sigma * scatter)
         odd = np.abs(above) > sigma * scatter
-        found.append(Lines(offsets, shared_rms(one[~odd], two[~odd]), hot))
+        found.append(LineStatistics(offsets, shared_rms(one[~odd], two[~odd]), hot))
     return found[0], found[1]
 
 

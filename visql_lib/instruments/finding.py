@@ -38,7 +38,7 @@ class FixedGrid(Facts):
     kind: Literal["grid"]
 
 
-class Electronics(NamedTuple):
+class ElectronicsRange(NamedTuple):
     """What a header may say of an amplifier: the fact, its unit, and what is possible."""
 
     unit: str
@@ -47,9 +47,9 @@ class Electronics(NamedTuple):
 
 
 _ELECTRONICS = {
-    "gain": Electronics("electron/adu", 1e-4, 1e4),
-    "read_noise": Electronics("electron", 0.0, 1e5),
-    "saturation": Electronics("adu", 1.0, 1e10),
+    "gain": ElectronicsRange("electron/adu", 1e-4, 1e4),
+    "read_noise": ElectronicsRange("electron", 0.0, 1e5),
+    "saturation": ElectronicsRange("adu", 1.0, 1e10),
 }
 
 

@@ -1,1 +1,1 @@
-"""Tables of exposures in, tables of months out."""
+"""Stages that make tables of months from tables of exposures."""

@@ -35,7 +35,7 @@ ACCURACY: dict[str, float] = {HEADER: 0.01, EPHEMERIS: 0.02, EARTH: 1.0, NONE: m
 
 @dataclass(frozen=True)
 class MonthAngles:
-    """Columns of ANGLES (docs/tables.md), sorted by start, and what is to be said about them."""
+    """Columns of ANGLES (docs/tables.md), sorted by start, and notes about them."""
 
     columns: dict[str, NDArray]
     notes: list[str]
@@ -93,7 +93,7 @@ def month_angles(
 
 
 def pointing_of(row: SheetRow, folder: Path) -> dict[str, Any]:
-    """Return RA, DEC, PA [deg] of an exposure, NaN where not known, and POINTING_SOURCE.
+    """Determine RA, DEC, PA [deg] of an exposure, NaN where not known, and POINTING_SOURCE.
 
     The header counts if it has all three; else the plate solution; else what the header has.
     """
@@ -133,7 +133,7 @@ def _facts(rows: list[SheetRow]) -> dict[str, NDArray]:
 def _angles(
     rows: list[SheetRow], columns: Mapping[str, NDArray], ephemeris: Ephemeris | None, notes: list[str]
 ) -> dict[str, NDArray]:
-    """Return SAA, ALPHA, where they come from, and flags; add to the notes."""
+    """Compute SAA, ALPHA, their origin, and flags; add to the notes."""
     start = columns["DATE_OBS"]
     place = np.full((len(rows), 3), np.nan)
     if ephemeris is not None:

@@ -1,4 +1,4 @@
-"""Astrometry of a month: the geometry of its focal plane, and where its exposures really pointed."""
+"""Astrometry of a month: the geometry of its focal plane, and the actual pointings of its exposures."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class MonthAstrometry:
     geometry: GeometryFit
 
     def facts(self, version: str) -> dict[str, Any]:
-        """Return what the metadata of the geometry's table keeps."""
+        """Collect the numbers stored as metadata of the geometry's table."""
         fit, dates = self.geometry, self.exposures["DATE_OBS"]
         known = dates[~np.isnat(dates)]
         return {
@@ -112,7 +112,7 @@ def month_astrometry(
 
 
 def _pairs(row: SheetRow, facts: Mapping[str, Any], folder: Path) -> Pairs | None:
-    """Return the matched stars of an exposure that was solved, None of others."""
+    """Select the matched stars of an exposure with a solution, None without one."""
     solution = facts.get("META", {}).get("solution") or {}
     if solution.get("pa") is None or solution.get("ra") is None:
         return None
@@ -163,7 +163,7 @@ def _columns(rows: list[dict[str, Any]]) -> dict[str, NDArray]:
 
 
 def _scatter(dx: NDArray, dy: NDArray) -> float:
-    """Return the rms per axis of residuals that are no outliers."""
+    """Compute the rms per axis of residuals that are no outliers."""
     r2 = dx**2 + dy**2
     spread = float(np.median(r2)) / (2 * np.log(2))  # variance of either of two Gaussian axes
     return float(np.sqrt(r2[r2 <= CLIP**2 * spread].mean() / 2))

@@ -1,4 +1,4 @@
-"""The detectors of a month: the tables of quadrants of all its frames together, judged."""
+"""The detectors of a month: the tables of quadrants of all its frames together, with QC status."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def month_detector(
 
 
 def month_frames(sheet: Path) -> list[SheetRow]:
-    """Return the rows of a sheet whose frames can be read, or could once: those that have a table."""
+    """Select the rows of a sheet whose frames are readable, or have a table."""
     folder = sheet.parent / sheet.stem
     return [
         row
@@ -145,7 +145,7 @@ def _read(row: SheetRow, folder: Path) -> _Frame:
 
 
 def _gathered(frames: list[_Frame]) -> dict[str, NDArray]:
-    """Return the columns of DETECTOR that are there already, the others NaN."""
+    """Gather the columns of DETECTOR that the tables have, the others NaN."""
     if not frames:
         return DETECTOR.empty()
     numbers = [frame.n for frame in frames]
@@ -162,7 +162,7 @@ def _gathered(frames: list[_Frame]) -> dict[str, NDArray]:
 
 
 def _trusted(columns: Mapping[str, NDArray]) -> NDArray[np.bool_]:
-    """Say which rows enter medians: not those of quadrants that are dead, wholly or in part."""
+    """Select the rows that enter medians: not those of quadrants that are dead, wholly or in part."""
     return np.asarray(np.asarray(columns["FLAGS"], dtype=np.int64) & _DEAD == 0)
 
 
@@ -172,7 +172,7 @@ def _column(frame: _Frame, name: str) -> NDArray:
 
 
 def _slices(frames: list[_Frame]) -> list[slice]:
-    """Return which rows of the gathered table each frame has."""
+    """Find the rows of each frame in the gathered table."""
     ends = np.cumsum([frame.n for frame in frames]).tolist()
     return [slice(end - frame.n, end) for end, frame in zip(ends, frames, strict=True)]
 
@@ -180,7 +180,7 @@ def _slices(frames: list[_Frame]) -> list[slice]:
 def _find_hot(
     frames: list[_Frame], columns: dict[str, NDArray], instrument: Instrument
 ) -> tuple[dict[str, NDArray], dict[str, Any]]:
-    """Return the hot pixels of the month and what is to be said of them; fills N_HOT."""
+    """Find the hot pixels of the month, with notes about them; fills N_HOT."""
     names = np.array(sorted(instrument.quadrants), dtype=np.str_)
     rows, width = instrument.geometry.shape
     size = rows * width
@@ -213,7 +213,7 @@ def _count_hot(
     names: NDArray,
     size: int,
 ) -> None:
-    """Fill N_HOT: how many of the hot pixels each quadrant of each DARK shows."""
+    """Fill N_HOT: the number of hot pixels in each quadrant of each DARK."""
     for (frame, part), place in zip(darks, places, strict=True):
         hot = place[np.isin(place, found.place)] // size
         numbers = np.bincount(hot, minlength=len(names))
@@ -245,7 +245,7 @@ def _add_ratios(columns: dict[str, NDArray], frames: list[_Frame]) -> None:
 
 
 def _compare(columns: dict[str, NDArray], frames: list[_Frame]) -> NDArray[np.floating]:
-    """Fill DEVIATION and DEVIATES_IN; return the change of the bias [ADU] by frame and quadrant."""
+    """Compute DEVIATION and DEVIATES_IN; return the change of the bias [ADU] by frame and quadrant."""
     names, quadrant = np.unique(columns["EXT"], return_inverse=True)
     number = np.repeat(np.arange(len(frames)), [frame.n for frame in frames])
     types = np.array([frame.row.frame_type for frame in frames], dtype=np.str_)
@@ -270,7 +270,7 @@ def _compare(columns: dict[str, NDArray], frames: list[_Frame]) -> NDArray[np.fl
 def _frame_rows(
     columns: dict[str, NDArray], frames: list[_Frame], shift: NDArray, thresholds: Thresholds
 ) -> dict[str, NDArray]:
-    """Return the columns of DETECTOR_FRAMES."""
+    """Compute the columns of DETECTOR_FRAMES."""
     rows = []
     for frame, part, own in zip(frames, _slices(frames), shift, strict=True):
         mine = {name: values[part] for name, values in columns.items()}
@@ -304,7 +304,7 @@ def _frame_row(row: SheetRow, quadrants: Mapping[str, NDArray]) -> dict[str, Any
 
 
 def _worst(quadrants: Mapping[str, NDArray]) -> dict[str, Any]:
-    """Return which quadrant is most off, in what and how far."""
+    """Find the quadrant that deviates most, the quantity and by how much."""
     off = np.asarray(quadrants["DEVIATION"], dtype=float)
     if not np.isfinite(off).any():
         return {"WORST": "", "WORST_IN": "", "WORST_SIGMA": math.nan, "N_DEVIATING": 0}

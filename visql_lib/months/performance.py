@@ -12,13 +12,19 @@ from numpy.typing import NDArray
 from visql_lib.errors import TableError
 from visql_lib.sheets.exposures import start_of_row
 from visql_lib.sheets.sheet import USABLE, WITHOUT_RAW, read_sheet
-from visql_lib.tables.performance import PERFORMANCE, RAW, Made, made_of_picture, made_of_table
+from visql_lib.tables.performance import (
+    PERFORMANCE,
+    RAW,
+    CreationInfo,
+    creation_of_picture,
+    creation_of_table,
+)
 
 log = logging.getLogger(__name__)
 
 
 def month_performance(sheet: Path, on_exposure: Callable[[], None] = lambda: None) -> dict[str, NDArray]:
-    """Gather when the products of a month were made, from what they tell of themselves.
+    """Gather when the products of a month were made, from their metadata.
 
     Parameters
     ----------
@@ -52,8 +58,8 @@ def month_performance(sheet: Path, on_exposure: Callable[[], None] = lambda: Non
     return _columns(found)
 
 
-def _products(folder: Path, exposure: str) -> Iterator[Made]:
-    """Yield what the products of an exposure tell."""
+def _products(folder: Path, exposure: str) -> Iterator[CreationInfo]:
+    """Yield when the products of an exposure were made."""
     try:
         paths = list(folder.iterdir()) if folder.is_dir() else []
     except PermissionError as error:  # costs this exposure, not the month
@@ -62,11 +68,11 @@ def _products(folder: Path, exposure: str) -> Iterator[Made]:
     for path in sorted((p for p in paths if p.name.startswith(exposure)), key=lambda p: p.name):
         try:
             if path.suffix == ".parquet":
-                made = made_of_table(path)
+                made = creation_of_table(path)
                 if made.product and not made.failed:
                     yield made
             elif path.suffix == ".png":
-                made = made_of_picture(path, exposure)
+                made = creation_of_picture(path, exposure)
                 if not np.isnat(made.made):
                     yield made
         except TableError as error:  # costs this product, not the month

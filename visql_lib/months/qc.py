@@ -1,4 +1,4 @@
-"""QC results of a month: every quantity of its tables against the limits, judged once."""
+"""QC results of a month: every quantity of its tables compared with its limits, once."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ log = logging.getLogger(__name__)
 
 TREND = "trend"
 _WITHOUT_CLASS = ("detector_frames", "angles")  # tables of frames of all types
-_WHOLE = ("fpa", "all")  # SPACE and FIELD of the trend that is judged
+_WHOLE = ("fpa", "all")  # SPACE and FIELD of the trend that is compared with limits
 _TREND_COLUMNS = ("SPACE", "FIELD", "CLASS", "COLOUR", "LOSS_END", "RATE", "RATE_ERR", "STATUS")
 
 
 def month_tables(folder: Path, month: str) -> dict[str, Path]:
-    """Return the tables of a month that hold quantities and are there, by their kind."""
+    """Find the existing tables of a month that hold quantities, by their kind."""
     paths = {kind: folder / f"{kind}_{month}.parquet" for kind in QUANTITIES.tables}
     return {kind: path for kind, path in paths.items() if path.is_file()}
 
@@ -45,7 +45,7 @@ def month_results(
     note: str = "",
     on_error: Callable[[TableError], None] | None = None,
 ) -> list[QCResult]:
-    """Judge all quantities of a month.
+    """Evaluate all quantities of a month.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ def month_results(
     rows : sequence of SheetRow
         The month's sheet: the types of its frames.
     thresholds : Thresholds or None
-        Dated limits; None: nothing is judged, `note` says why.
+        Dated limits; None: nothing is evaluated, `note` says why.
     trend : TrendSettings
         Limits of the flux loss.
     note : str, optional
@@ -93,7 +93,7 @@ def month_results(
 def current_results(
     folder: Path, month: str, rows: Sequence[SheetRow] = ()
 ) -> tuple[list[QCResult], tuple[str, ...]]:
-    """Read the QC results of a month, as far as they tell of its tables as these are now.
+    """Read the QC results of a month, as far as they belong to the current state of its tables.
 
     Parameters
     ----------
@@ -107,9 +107,9 @@ def current_results(
     Returns
     -------
     list of QCResult
-        Of tables that were not judged yet, or were made anew since: their values, not judged.
+        For tables not evaluated yet, or made again since: their values, with status not judged.
     tuple of str
-        Kinds of tables whose quantities nobody judged; also of those that are not there.
+        Kinds of tables whose quantities were not evaluated, missing tables included.
     """
     path, tables = qc_path(folder, month), month_tables(folder, month)
     known: dict[str, Any] = {}
@@ -134,7 +134,7 @@ def _warn(error: TableError) -> None:
 
 
 def _checksum(path: Path) -> str:
-    """Return the checksum of a table, of which its record tells; "" of one that cannot be read."""
+    """Read the checksum of a table from its provenance record; "" if it cannot be read."""
     try:
         return checksum_of(path)
     except TableError:
@@ -148,7 +148,7 @@ def _columns(kind: str) -> list[str]:
 
 
 def _trend_results(table: Mapping[str, NDArray], settings: TrendSettings, note: str) -> list[QCResult]:
-    """Return what the trend of the whole focal plane says of each class and colour."""
+    """Evaluate the trend of the whole focal plane for each class and colour."""
     chosen = (np.asarray(table["SPACE"]) == _WHOLE[0]) & (np.asarray(table["FIELD"]) == _WHOLE[1])
     found = []
     for i in np.flatnonzero(chosen):
@@ -166,7 +166,7 @@ def _trend_results(table: Mapping[str, NDArray], settings: TrendSettings, note: 
 def trend_results(
     loss: float, rate: float, rate_err: float, status: str, settings: TrendSettings
 ) -> list[QCResult]:
-    """Tell whether a status of the trend comes of the flux loss or of its rate.
+    """Attribute the status of a trend to the flux loss or to its rate.
 
     The trend judges a rate only where it is significant and rests on days enough, which is
     not told apart here from its status: a rate beyond a limit counts where the loss does not

@@ -1,4 +1,4 @@
-"""Image quality of a month: the moments of its exposures summarised, scored and judged."""
+"""Image quality of a month: the moments of its exposures, summarised, scored and compared with limits."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from visql_lib.tables import PSFMOMENTS, Table, read_table
 from visql_lib.tables.imported import read_imported
 from visql_lib.tables.legacy_read import read_archive_names
 
-# What is judged, in the order of the column REASON.
+# Quantities compared with limits, in the order of the column REASON.
 _ORDER = ("SCORE", "N_STARS", "R2", "com1", "com2", "e1", "e2", "tr1", "tr2")
 _JUDGED = QUANTITIES.of_table("psfmoments", _ORDER)
 
@@ -81,7 +81,7 @@ def month_quality(
 
 
 def quality_row(row: SheetRow, folder: Path, imported: dict[str, Any]) -> dict[str, Any]:
-    """Return one exposure's row, without score and status.
+    """Compute one exposure's row, without score and status.
 
     Parameters
     ----------
@@ -144,7 +144,7 @@ def _no_medians() -> dict[str, Any]:
 def quality_table(
     rows: list[dict[str, Any]], instrument: Instrument, thresholds: Thresholds
 ) -> dict[str, NDArray]:
-    """Return the columns of the quality table, sorted by start: adds class, score and status."""
+    """Compute the columns of the quality table, sorted by start: adds class, score and status."""
     if not rows:
         return PSFMOMENTS.empty()
     rows = sorted(rows, key=lambda r: (str(r["DATE_OBS"]), r["EXPOSURE"]))
@@ -166,7 +166,7 @@ def quality_table(
 
 
 def _status(row: dict[str, Any], thresholds: Thresholds) -> tuple[str, str]:
-    """Return status and reason of a row; an exposure without stars is never better than an error."""
+    """Determine status and reason of a row; an exposure without stars is always an error."""
     if row["FLAGS"] & ExposureFlag.FAILED:
         return "failed", row["REASON"]
     if row["FLAGS"] & ExposureFlag.NO_STARS:
@@ -188,7 +188,7 @@ def _by_exposure(table: Table | None) -> dict[str, dict[str, Any]]:
 
 
 def archive_names(settings: Settings, sheet: Path) -> dict[str, str]:
-    """Return the archive name of every exposure, of the configured table or the one `visql fetch` keeps."""
+    """Look up the archive names of exposures, in the configured table or that of `visql fetch`."""
     if not settings.legacy.archive_names:
         path = sheet.parent.parent / "le1-vs-iws.txt"
         return read_archive_names(path) if path.is_file() else {}

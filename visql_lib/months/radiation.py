@@ -1,4 +1,4 @@
-"""Particles of a month: the exposures' rates gathered and judged."""
+"""Particles of a month: the exposures' rates, gathered and compared with limits."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ FRAME_TYPES = ("SCIENCE", "DARK")
 _NUMBERS = tuple(f"N_{kind.upper()}" for kind in KINDS)
 _DARK = ("XRAY_DARK_RATE", "COSMIC_DARK_RATE")
 _STORM = ("radiation.COSMIC_DARK_RATE", "radiation.PROTON_RATE")
-# What is judged, in the order of the column REASON; cosmics where no X-rays of the Sun add to them.
+# Quantities with limits, in the order of the column REASON; cosmics where no X-rays of the Sun add to them.
 _ORDER = ("XRAY_RATE", "COSMIC_DARK_RATE", "PROTON_RATE", "LIT_AREA")
 _JUDGED = QUANTITIES.of_table("radiation", _ORDER)
 
 
 def radiation_path(row: SheetRow, folder: Path) -> Path:
-    """Return where the particles of an exposure are; `folder` holds the month's exposures."""
+    """Compose the path of an exposure's table of particles; `folder` holds the month's exposures."""
     return folder / row.exposure / f"{row.exposure}_radiation.parquet"
 
 
 def radiation_exposures(sheet: Path) -> list[SheetRow]:
-    """Return the SCIENCE and DARK exposures of a sheet; imported ones only if they were measured."""
+    """Select the SCIENCE and DARK exposures of a sheet; imported ones only if they were measured."""
     folder = sheet.parent / sheet.stem
     return [
         row
@@ -91,7 +91,7 @@ def month_radiation(
 def radiation_row(
     row: SheetRow, folder: Path, instrument: Instrument, thresholds: Thresholds
 ) -> dict[str, Any]:
-    """Return one exposure's row.
+    """Compute one exposure's row.
 
     Parameters
     ----------
@@ -120,7 +120,7 @@ def radiation_row(
 
 
 def _summary(path: Path) -> tuple[dict[str, Any] | None, str]:
-    """Return what an exposure's table says of it, or None and why there is nothing."""
+    """Read the summary in the metadata of an exposure's table, or None and the reason."""
     if not path.is_file():
         return None, f"{path.name}: not measured"
     try:
@@ -138,7 +138,7 @@ def _summary(path: Path) -> tuple[dict[str, Any] | None, str]:
 def _judged(
     found: Mapping[str, Any], thresholds: Thresholds, start: np.datetime64
 ) -> tuple[str, str, RadiationFlag]:
-    """Return status, reason and flags of an exposure."""
+    """Determine status, reason and flags of an exposure."""
     flags = RadiationFlag(found["FLAGS"])
     if flags & RadiationFlag.NO_DETECTION:
         return "failed", RadiationFlag.NO_DETECTION.doc, flags

@@ -1,4 +1,4 @@
-"""Flux ratios of a month: its exposures gathered in the matrix, with what was imported."""
+"""Flux ratios of a month: its exposures gathered in the matrix, with imported ratios."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class MonthRatios:
 
 
 def exposure_facts(row: SheetRow, folder: Path) -> dict[str, Any]:
-    """Return what the table of flux ratios of one exposure says of it; REASON if it cannot.
+    """Read the facts of one exposure from the metadata of its flux ratios; REASON if that fails.
 
     Parameters
     ----------
@@ -160,7 +160,7 @@ def focal_plane_cells(instrument: Instrument, hexagons: int) -> FocalPlaneCells:
 def with_imported(
     matrix: Mapping[str, NDArray], imported: Mapping[str, NDArray] | None
 ) -> dict[str, NDArray]:
-    """Return the matrix with the imported cells that it does not have itself."""
+    """Add imported cells to the matrix where it has none itself."""
     columns = {name: np.asarray(matrix[name]) for name in RATIOS.names}
     if imported is None:
         return columns
@@ -179,7 +179,7 @@ def _tables(
 
 
 def _exposures(used: list[tuple[SheetRow, dict[str, Any]]], instrument: Instrument) -> dict[str, NDArray]:
-    """Return the table of exposures `aggregate` wants, with their own relations."""
+    """Compose the table of exposures for `aggregate`, with their own relations."""
     rows = [row for row, _ in used]
     metas = [facts["META"] for _, facts in used]
     relations = [meta.get("relation") or {} for meta in metas]
@@ -208,7 +208,7 @@ def _exposures(used: list[tuple[SheetRow, dict[str, Any]]], instrument: Instrume
 
 
 def number(value: Any) -> float:
-    """Return a number of a table's metadata, NaN for None."""
+    """Convert a number of a table's metadata, NaN for None."""
     return float("nan") if value is None else float(value)
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from visql_lib.atomic import atomic_path
 from visql_lib.movies.errors import MovieError
 from visql_lib.pipelines.vis.registry import VERSIONS
-from visql_lib.tables.provenance import sign_mp4
+from visql_lib.tables.provenance import append_to_mp4
 
 _QUALITY = 20  # x264's constant rate factor: letters stay sharp
 _SECONDS_BETWEEN_KEYS = 2.0  # s; between them one can jump in the movie
@@ -95,7 +95,7 @@ def write_movie(
             _run(_joining(frames_per_second, temporary), pieces)
         except MovieError as error:
             raise MovieError(f"{path}: {error}") from error
-        sign_mp4(temporary, path, {"movies": VERSIONS["movies"]}, inputs)
+        append_to_mp4(temporary, path, {"movies": VERSIONS["movies"]}, inputs)
 
 
 def _encoding(size: tuple[int, int], rate: float) -> list[str]:

@@ -210,14 +210,14 @@ def find_breaks(series: Series, penalty: float) -> list[int]:
     return found[::-1]
 
 
-class Place(NamedTuple):
+class BreakTime(NamedTuple):
     """Where a break lies: time [d] and its error."""
 
     time: float
     error: float
 
 
-def place_break(series: Series, start: int, at: int, stop: int) -> Place:
+def place_break(series: Series, start: int, at: int, stop: int) -> BreakTime:
     """Find the time of the break before point `at`, in the run [start, stop) between its neighbours.
 
     Halfway between the two points. The error holds the time between these and
@@ -231,7 +231,7 @@ def place_break(series: Series, start: int, at: int, stop: int) -> Place:
     middle, gap = (x[places - 1] + x[places]) / 2, x[places] - x[places - 1]
     time = (x[at - 1] + x[at]) / 2
     variance = np.sum(weight * ((middle - time) ** 2 + gap**2 / 12)) / weight.sum()
-    return Place(float(time), float(np.sqrt(variance)))
+    return BreakTime(float(time), float(np.sqrt(variance)))
 
 
 def beats_curve(series: Series, start: int, at: int, stop: int) -> bool:
@@ -250,7 +250,7 @@ def beats_curve(series: Series, start: int, at: int, stop: int) -> bool:
 
 
 @dataclass(frozen=True)
-class Lines:
+class PiecewiseLines:
     """Lines between breaks, fitted to one history; at a break they jump, or only change their rate.
 
     Parameters
@@ -301,9 +301,9 @@ class Lines:
         open_ = (np.abs(terms @ self.free) > _SINGULAR * size[:, None]).any(axis=1)
         return np.where(open_, np.nan, value), np.where(open_, np.nan, error)
 
-    def scaled(self, factor: float) -> Lines:
+    def scaled(self, factor: float) -> PiecewiseLines:
         """Scale all errors by `factor`."""
-        return Lines(**{**self.__dict__, "covariance": self.covariance * factor**2})
+        return PiecewiseLines(**{**self.__dict__, "covariance": self.covariance * factor**2})
 
 
 def _terms(x: NDArray, origin: float, breaks: NDArray, jumps: NDArray) -> NDArray:
@@ -313,7 +313,7 @@ def _terms(x: NDArray, origin: float, breaks: NDArray, jumps: NDArray) -> NDArra
     return np.hstack([line, steps, np.maximum(since, 0.0)])
 
 
-def fit_lines(series: Series, breaks: ArrayLike, jumps: ArrayLike) -> Lines:
+def fit_lines(series: Series, breaks: ArrayLike, jumps: ArrayLike) -> PiecewiseLines:
     """Fit lines between given breaks by weighted least squares.
 
     Parameters
@@ -326,7 +326,7 @@ def fit_lines(series: Series, breaks: ArrayLike, jumps: ArrayLike) -> Lines:
 
     Returns
     -------
-    Lines
+    PiecewiseLines
         With the covariance that follows from the errors as given.
     """
     at, may = np.asarray(breaks, dtype=float), np.asarray(jumps, dtype=bool)
@@ -345,7 +345,7 @@ def fit_lines(series: Series, breaks: ArrayLike, jumps: ArrayLike) -> Lines:
     chi2 = float(np.sum((target - design @ answer) ** 2))
     free = vt[~known].T / norm[:, None]
     free /= np.linalg.norm(free, axis=0)
-    return Lines(origin, at, may, answer, v @ v.T, free, chi2, len(target) - int(known.sum()))
+    return PiecewiseLines(origin, at, may, answer, v @ v.T, free, chi2, len(target) - int(known.sum()))
 
 
 def persistence(residuals: NDArray) -> float:

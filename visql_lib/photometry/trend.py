@@ -45,7 +45,7 @@ from visql_lib.photometry.history import (
 )
 from visql_lib.photometry.segments import (
     LEAST,
-    Lines,
+    PiecewiseLines,
     Series,
     beats_curve,
     find_breaks,
@@ -291,7 +291,7 @@ def _pooled(days: Days) -> tuple[NDArray[np.bool_], Series]:
 class _Fit(NamedTuple):
     """Lines of one colour, errors scaled, and the degrees of freedom these rest on."""
 
-    lines: Lines
+    lines: PiecewiseLines
     dof: float
 
 
@@ -309,7 +309,7 @@ def _fit(days: Days, colour: int, found: _Found) -> _Fit:
     return _Fit(_scaled(lines, series, known), np.inf if known else max(lines.dof, 1))
 
 
-def _scaled(lines: Lines, series: Series, known: bool) -> Lines:
+def _scaled(lines: PiecewiseLines, series: Series, known: bool) -> PiecewiseLines:
     """Scale errors to the scatter: never down where they are known; up for noise that persists."""
     if lines.dof < 1:
         return lines if known else lines.scaled(np.nan)

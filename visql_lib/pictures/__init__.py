@@ -1,1 +1,1 @@
-"""Room: pictures."""
+"""Pictures drawn from tables; no command, no raw frame."""

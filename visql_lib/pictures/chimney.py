@@ -27,7 +27,7 @@ _BOX = (80, 62, 590, 490)
 
 
 class PhotometryFacts(Protocol):
-    """What `chimney4` needs to know of an instrument's magnitudes."""
+    """The photometric facts of an instrument for `chimney4`."""
 
     @property
     def magnitude_zero(self) -> float:
@@ -60,7 +60,7 @@ def chimney(catalogue: Mapping[str, NDArray], *, title: str = "") -> Figure:
     if len(log_r) == 0:
         style.message(axes, "no detections")
     else:
-        _say_outside(axes, log_r, log_f, count_all=True)
+        _write_outside(axes, log_r, log_f, count_all=True)
     return figure
 
 
@@ -132,7 +132,7 @@ def draw_chimney2(
     if len(log_r) == 0:
         style.message(axes, "no detections")
     else:
-        _say_outside(axes, log_r, log_f)
+        _write_outside(axes, log_r, log_f)
     return image
 
 
@@ -204,7 +204,7 @@ def chimney4(
     elif not np.isfinite(magnitude).any():
         style.message(axes, "no detections")
     else:
-        _say_outside(axes, radius, magnitude, count_all=True)
+        _write_outside(axes, radius, magnitude, count_all=True)
     return figure
 
 
@@ -233,12 +233,12 @@ def _draw_coloured(axes: Axes, x: NDArray, y: NDArray, value: NDArray) -> Scalar
 
 
 def _number(value: Any) -> float:
-    """Return a number of a table's metadata, NaN where there is none."""
+    """Read a number of a table's metadata, NaN where there is none."""
     return float("nan") if value is None else float(value)
 
 
 def _logarithms(radius: NDArray, flux: NDArray) -> tuple[NDArray, NDArray]:
-    """Return decimal logarithms of the detections that have both, as float32: two pixels need no more."""
+    """Compute decimal logarithms of the detections that have both, as float32: two pixels need no more."""
     radius, flux = np.asarray(radius, dtype=np.float32), np.asarray(flux, dtype=np.float32)
     good = (radius > 0) & (flux > 0) & np.isfinite(radius) & np.isfinite(flux)
     return np.log10(radius[good]), np.log10(flux[good])
@@ -260,8 +260,8 @@ def _log_axes(axes: Axes, log_r: NDArray, log_f: NDArray, box: tuple[float, ...]
     axes.set_ylabel(style.LABELS["FLUX_AUTO"])
 
 
-def _say_outside(axes: Axes, x: NDArray, y: NDArray, count_all: bool = False) -> None:
-    """Tell how many detections are not within the panel, and if wanted how many there are."""
+def _write_outside(axes: Axes, x: NDArray, y: NDArray, count_all: bool = False) -> None:
+    """Write how many detections lie outside the panel, and if wanted how many there are."""
     (left, right), (low, high) = sorted(axes.get_xlim()), sorted(axes.get_ylim())
     known = np.isfinite(x) & np.isfinite(y)
     seen = known & (x >= left) & (x <= right) & (y >= low) & (y <= high)

@@ -19,7 +19,7 @@ Bins = tuple[int, int]
 
 
 def _indices(x: NDArray, y: NDArray, x_range: Range, y_range: Range, bins: Bins) -> NDArray[np.intp]:
-    """Return the flat bin of every point, -1 outside the range or where a coordinate is NaN."""
+    """Compute the flat bin of every point, -1 outside the range or where a coordinate is NaN."""
     nx, ny = bins
     fx = (x - x_range[0]) * (nx / (x_range[1] - x_range[0]))
     fy = (y - y_range[0]) * (ny / (y_range[1] - y_range[0]))
@@ -30,7 +30,7 @@ def _indices(x: NDArray, y: NDArray, x_range: Range, y_range: Range, bins: Bins)
 
 
 def counts(x: NDArray, y: NDArray, x_range: Range, y_range: Range, bins: Bins) -> NDArray:
-    """Return the number of points per bin, shape (ny, nx); `bins` is (nx, ny)."""
+    """Count the points per bin, shape (ny, nx); `bins` is (nx, ny)."""
     flat = _indices(x, y, x_range, y_range, bins)
     return np.bincount(flat[flat >= 0], minlength=bins[0] * bins[1]).reshape(bins[1], bins[0])
 
@@ -38,7 +38,7 @@ def counts(x: NDArray, y: NDArray, x_range: Range, y_range: Range, bins: Bins) -
 def means(
     x: NDArray, y: NDArray, value: NDArray, x_range: Range, y_range: Range, bins: Bins
 ) -> NDArray[np.floating]:
-    """Return the mean of the finite `value` per bin, shape (ny, nx), NaN in bins without any."""
+    """Compute the mean of the finite `value` per bin, shape (ny, nx), NaN in bins without any."""
     flat = _indices(x, y, x_range, y_range, bins)
     use = (flat >= 0) & np.isfinite(value)
     number = np.bincount(flat[use], minlength=bins[0] * bins[1])
@@ -49,7 +49,7 @@ def means(
 
 
 def bins_of(axes: Axes) -> Bins:
-    """Return (nx, ny) of bins of `BIN` px for a panel."""
+    """Choose the numbers (nx, ny) of bins of `BIN` px for a panel."""
     figure = axes.get_figure(root=True)
     assert figure is not None
     box = axes.get_position()

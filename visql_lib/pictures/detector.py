@@ -54,7 +54,7 @@ class _Panel(NamedTuple):
 
 
 def _half(column: str, scale: float = 1.0) -> float:
-    """Return half the least span of an axis, as the table of quantities has it, in units shown."""
+    """Look up half the least span of an axis, as the table of quantities has it, in units shown."""
     return scale * QUANTITIES[f"detector.{column}"].span / 2
 
 
@@ -115,7 +115,7 @@ def detector_timeline(
     Points are medians over the quadrants, bars the robust scatter of the
     quadrants. The bias of every quadrant is compared with its own median of the
     month. Quadrants off by more than 6 sigma are named in each panel;
-    red marks at its lower edge tell when.
+    red marks at its lower edge show when.
     """
     figure = style.canvas(1400, 1095)
     style.heading(figure, title)
@@ -141,7 +141,7 @@ def detector_timeline(
 
 
 def _days(day: NDArray) -> Range:
-    """Return whole days around the frames."""
+    """Compute the range of whole days around the frames."""
     if len(day) == 0:
         return 0.0, 1.0
     first, last = float(np.floor(day.min())), float(np.floor(day.max()) + 1)
@@ -186,7 +186,7 @@ def _draw(axes: Axes, what: _Panel, day: NDArray, types: NDArray, frames: Mappin
 
 
 def _of_type(types: NDArray, name: str) -> NDArray[np.bool_]:
-    """Say which frames are of a type; "": of none that has a style of its own."""
+    """Select the frames of a type; "": of any type without its own style."""
     return types == name if name else ~np.isin(types, list(TYPES))
 
 
@@ -206,7 +206,7 @@ def _draw_type(axes: Axes, name: str, day: NDArray, value: NDArray) -> None:
 
 
 def _range(value: NDArray, spread: NDArray, least: float) -> Range:
-    """Return a range for nearly all points and their bars."""
+    """Compute a range for nearly all points and their bars."""
     known = finite(value)
     if len(known) == 0:
         return 0.0, 1.0
@@ -234,7 +234,7 @@ def _why_empty(what: _Panel, types: NDArray, chosen: NDArray, frames: Mapping[st
 def _name_deviating(
     axes: Axes, quantity: str, quadrants: Mapping[str, NDArray], epoch: np.datetime64
 ) -> None:
-    """Say in a panel which quadrants are off in its quantity, and in how many frames; mark when."""
+    """Write in a panel which quadrants deviate in its quantity, and in how many frames; mark when."""
     if not quantity:
         return
     off = np.abs(np.nan_to_num(np.asarray(quadrants["DEVIATION"], dtype=float))) > OFF
@@ -263,7 +263,7 @@ def _name_deviating(
 
 
 def _legend(figure: Figure, types: NDArray, day: NDArray) -> None:
-    """Say which symbol is which type of frame, and how many there are."""
+    """Write the key: the symbol of each type of frame, and how many there are."""
     handles = []
     for name in [*TYPES, ""]:
         number = int(np.count_nonzero(_of_type(types, name)))

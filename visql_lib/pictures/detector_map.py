@@ -24,7 +24,7 @@ _LEVELS = style.part_of("cividis", 0.0, 1.0)
 _RATES = style.part_of("plasma", 0.0, 0.92, bad=style.MUTED)
 
 
-class _Map(NamedTuple):
+class _DetectorQuantity(NamedTuple):
     """One quantity over the focal plane."""
 
     column: str
@@ -37,12 +37,12 @@ class _Map(NamedTuple):
 
 
 _MAPS = (
-    _Map("BIAS", "bias", "bias level [ADU]", 1.0, (), 2, 0.05),
-    _Map("READ_NOISE", "read noise", "read noise [ADU]", 1.0, (), 3, 0.005),
-    _Map("DARK_RATE", "dark", "dark rate [mADU/s]", 1e3, ("DARK",), 3, 0.02),
-    _Map("ILLUMINATION", "flat", "relative illumination", 1.0, ("FLAT",), 4, 0.002),
-    _Map("N_HOT", "hot pixels", "hot pixels per DARK", 1.0, ("DARK",), 0, 1.0),
-    _Map("TRAILING", "trailing charge", "trailing [%]", 1e2, ("CHARGE",), 3, 0.005),
+    _DetectorQuantity("BIAS", "bias", "bias level [ADU]", 1.0, (), 2, 0.05),
+    _DetectorQuantity("READ_NOISE", "read noise", "read noise [ADU]", 1.0, (), 3, 0.005),
+    _DetectorQuantity("DARK_RATE", "dark", "dark rate [mADU/s]", 1e3, ("DARK",), 3, 0.02),
+    _DetectorQuantity("ILLUMINATION", "flat", "relative illumination", 1.0, ("FLAT",), 4, 0.002),
+    _DetectorQuantity("N_HOT", "hot pixels", "hot pixels per DARK", 1.0, ("DARK",), 0, 1.0),
+    _DetectorQuantity("TRAILING", "trailing charge", "trailing [%]", 1e2, ("CHARGE",), 3, 0.005),
 )
 
 
@@ -74,7 +74,7 @@ def detector_maps(quadrants: Mapping[str, NDArray], instrument: Instrument, *, t
         _tiles(axes, quadrant_outlines(instrument), values, norm, cmap)
         draw_outlines(axes, instrument, field)
         show_field(axes, shown, x_label=i >= 3, y_label=i % 3 == 0)
-        _say(axes, what, values, n_frames)
+        _write_title(axes, what, values, n_frames)
         bar = (box[0] + box[2] + 10, box[1], 16, box[3])
         mappable = ScalarMappable(norm, cmap)
         scale = style.colour_bar(figure, mappable, bar, what.label, extend="both")
@@ -86,14 +86,14 @@ def detector_maps(quadrants: Mapping[str, NDArray], instrument: Instrument, *, t
 
 
 def _field(names: NDArray, instrument: Instrument) -> Field:
-    """Return the part of the focal plane to show: where there are quadrants."""
+    """Choose the part of the focal plane to show: where there are quadrants."""
     known = [n for n in np.unique(np.asarray(names, dtype=np.str_)).tolist() if n in instrument.quadrants]
     centres = np.array([instrument.quadrants[n].centre_world for n in known]).reshape(-1, 2)
     return field_of(instrument, centres[:, 0], centres[:, 1])
 
 
-def _medians(quadrants: Mapping[str, NDArray], what: _Map) -> tuple[dict[str, float], int]:
-    """Return the median of every quadrant that has a value, and the number of frames."""
+def _medians(quadrants: Mapping[str, NDArray], what: _DetectorQuantity) -> tuple[dict[str, float], int]:
+    """Compute the median of every quadrant that has a value, and the number of frames."""
     values = what.scale * np.asarray(quadrants[what.column], dtype=float)
     types = np.asarray(quadrants["FRAME_TYPE"], dtype=np.str_)
     wanted = np.isfinite(values) & (np.isin(types, what.types) if what.types else True)
@@ -105,7 +105,7 @@ def _medians(quadrants: Mapping[str, NDArray], what: _Map) -> tuple[dict[str, fl
 
 
 def _scale(values: NDArray, least: float) -> Normalize:
-    """Return colours from the 2nd to the 98th percentile, not narrower than twice `least`."""
+    """Scale colours from the 2nd to the 98th percentile, not narrower than twice `least`."""
     known = finite(values)
     if len(known) == 0:
         return Normalize(0.0, 1.0)
@@ -124,8 +124,8 @@ def _tiles(
     axes.add_collection(tiles, autolim=False)
 
 
-def _say(axes: Axes, what: _Map, values: Mapping[str, float], n_frames: int) -> None:
-    """Say above a panel what it shows and what is extreme, or in it why there is nothing."""
+def _write_title(axes: Axes, what: _DetectorQuantity, values: Mapping[str, float], n_frames: int) -> None:
+    """Write the title and extremes above a panel, or in it why it is empty."""
     said = [f"{what.title}, {style.count(n_frames, 'frame')}", ""]
     if values:
         said[0] += f": median {float(np.median(list(values.values()))):.{what.digits}f}"
@@ -139,12 +139,12 @@ def _say(axes: Axes, what: _Map, values: Mapping[str, float], n_frames: int) -> 
 
 
 def _fitted(width: float, height: float, field: Field) -> tuple[float, float]:
-    """Return the size [px] of a field at equal scales in a box."""
+    """Compute the size [px] of a field at equal scales in a box."""
     scale = min(width / field.width, height / field.height)
     return scale * field.width, scale * field.height
 
 
-def _why_empty(what: _Map, n_frames: int) -> str:
+def _why_empty(what: _DetectorQuantity, n_frames: int) -> str:
     if what.column == "N_HOT":
         return "fewer than two DARKs"
     if what.column == "TRAILING":
@@ -201,7 +201,7 @@ def hot_pixel_map(
 
 
 def _log_scale(rate: NDArray) -> Normalize:
-    """Return colours of the logarithm of the rates, from the 1st to the 99th percentile."""
+    """Scale colours of the logarithm of the rates, from the 1st to the 99th percentile."""
     known = finite(rate)
     known = known[known > 0]
     if len(known) == 0:
@@ -211,7 +211,7 @@ def _log_scale(rate: NDArray) -> Normalize:
 
 
 def _wide(low: float, high: float) -> Range:
-    """Return a range of logarithms wide enough for two marks."""
+    """Widen a range of logarithms until it holds two marks."""
     more = max(0.0, (_LEAST_DECADES - (high - low)) / 2)
     return low - more, high + more
 
@@ -268,7 +268,7 @@ def _why_none(darks: int) -> str:
 def _account(
     hot: Mapping[str, NDArray], columns: Sequence[tuple[str, int, int]], facts: Mapping[str, Any]
 ) -> list[str]:
-    """Return what is to be said beside the map."""
+    """Compose the remarks beside the map."""
     required = int(facts.get("hot_required", 0))
     said = [f"{style.count(int(facts.get('darks', 0)), 'DARK frame')}"]
     if required:

@@ -33,14 +33,14 @@ class Field(NamedTuple):
         return self.y1 - self.y0
 
     def grown(self, share: float, top: float | None = None) -> Field:
-        """Return the field with a margin, as a share of the larger side, and another one at the top."""
+        """Grow the field by a margin, as a share of the larger side, and another one at the top."""
         margin = share * max(self.width, self.height)
         upper = margin if top is None else top * max(self.width, self.height)
         return Field(self.x0 - margin, self.y0 - margin, self.x1 + margin, self.y1 + upper)
 
 
 def quadrant_outlines(instrument: Instrument) -> dict[str, Field]:
-    """Return the image section of every quadrant."""
+    """Outline the image section of every quadrant."""
     fields = {}
     for name, layout in instrument.quadrants.items():
         columns, rows = layout.image_columns, layout.image_rows
@@ -52,7 +52,7 @@ def quadrant_outlines(instrument: Instrument) -> dict[str, Field]:
 
 
 def ccd_outlines(instrument: Instrument) -> dict[str, Field]:
-    """Return the rectangle around the image sections of every detector."""
+    """Compute the rectangle around the image sections of every detector."""
     quadrants = quadrant_outlines(instrument)
     members: dict[str, list[Field]] = {}
     for name, layout in instrument.quadrants.items():
@@ -66,7 +66,7 @@ def _around(fields: list[Field]) -> Field:
 
 
 def field_of(instrument: Instrument | None, x: NDArray, y: NDArray) -> Field:
-    """Return what to show: the whole focal plane, or the detectors with stars if these are few.
+    """Choose the field: the whole focal plane, or the detectors with stars if these are few.
 
     Parameters
     ----------
@@ -132,7 +132,7 @@ class BinMedians(NamedTuple):
 def bin_medians(
     moments: Mapping[str, NDArray], columns: tuple[str, ...], instrument: Instrument | None, space: str
 ) -> BinMedians:
-    """Return the median position and moments of the stars of every detector or quadrant.
+    """Compute the median position and moments of the stars of every detector or quadrant.
 
     Parameters
     ----------

@@ -40,20 +40,20 @@ _LINE = np.linspace(0.0, 5.0, 201)  # mag, where curves are drawn
 
 
 def column(table: Mapping[str, Any], name: str) -> NDArray:
-    """Return a column as float64, NaN where it is missing or masked."""
+    """Read a column as float64, NaN where it is missing or masked."""
     if name in table:
         return np.ma.filled(np.ma.asarray(table[name], dtype=float), np.nan)
     return np.full(len(next(iter(table.values()), ())), np.nan)
 
 
 def number(facts: Mapping[str, Any] | None, name: str) -> float:
-    """Return a number of a table's metadata, NaN where it is missing or None."""
+    """Read a number of a table's metadata, NaN where it is missing or None."""
     value = (facts or {}).get(name)
     return float("nan") if value is None else float(value)
 
 
 def signed(value: float, digits: int) -> str:
-    """Return a number with a real minus sign, or a dash where it is not known."""
+    """Format a number with a real minus sign, or a dash where it is not known."""
     return f"{round(value, digits) + 0.0:.{digits}f}".replace("-", "−") if np.isfinite(value) else "–"
 
 
@@ -158,7 +158,7 @@ def coloured(
 
 
 def relation_of(relation: Mapping[str, Any] | None) -> NDArray | None:
-    """Return the coefficients, highest power first, of ln(V/Gf): the quadratic through the quoted ratios.
+    """Compute the coefficients, highest power first, of ln(V/Gf): the quadratic through the quoted ratios.
 
     None where there is no relation, or a ratio is not a positive number.
     """
@@ -212,7 +212,7 @@ def flux_ratio_colour(
     gain: str = "",
     title: str = "",
 ) -> Figure:
-    """Draw V/Gf against BP-RP with its relation, what is left of it, the colours, and R2 against BP-RP.
+    """Draw V/Gf against BP-RP with its relation, the residuals, the colours, and R2 against BP-RP.
 
     Parameters
     ----------
@@ -289,7 +289,7 @@ def _used_and_clipped(axes: Axes, stars: _Stars, value: NDArray) -> PathCollecti
 
 
 def _brightness(stars: _Stars) -> Normalize:
-    """Return the scale of G, by half magnitudes, that the stars of the fit need."""
+    """Make the scale of G, by half magnitudes, that the stars of the fit need."""
     g = finite(stars.g[stars.used])
     low, high = np.percentile(g, [2, 100]) if len(g) else (17.0, 19.5)
     low = np.floor(2 * low) / 2
@@ -315,7 +315,7 @@ def _quote(axes: Axes, relation: Mapping[str, Any]) -> None:
 
 
 def _draw_remainder(axes: Axes, stars: _Stars, relation: Mapping[str, Any] | None) -> None:
-    """Draw what is left of the ratios after the relation."""
+    """Draw the residuals of the ratios about the relation."""
     axes.set_xlabel(COLOUR_LABEL)
     axes.set_ylabel("ln ratio − relation [%]")
     axes.grid(True)
@@ -387,7 +387,7 @@ def _draw_sizes(
 
 
 def _size_relation(relation: Mapping[str, Any] | None) -> SizeRelation | None:
-    """Return the relation of R2 if it is known."""
+    """Read the relation of R2 if it is known."""
     coefficients, errors = (
         np.asarray((relation or {}).get(name, ()), dtype=float) for name in ("coefficients", "errors")
     )

@@ -1,4 +1,4 @@
-"""Pictures of the match with Gaia, drawn from tables and what these say in their metadata."""
+"""Pictures of the match with Gaia, drawn from tables and their metadata."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ CHANNELS = {"XRSB": (style.ORANGE, "XRSB, 0.1–0.8 nm"), "XRSA": (style.BLUE, "
 CLASSES = {"A": 1e-8, "B": 1e-7, "C": 1e-6, "M": 1e-5, "X": 1e-4}  # W/m2 in XRSB, where each begins
 _LOW, _HIGH = 1e-9, 1e-3  # W/m2; always the same, so that pictures compare
 _HIGHEST = 1e-1
-_MOST_BAD = 1500  # marks of bad samples of a channel: more cannot be told apart
+_MOST_BAD = 1500  # marks of bad samples of a channel: more cannot be distinguished
 _MOST_LINES = 3  # of the reason why a day is missing
 _NO_NAMES: Mapping[str, str] = {}
 _NO_VALUES: Mapping[str, Any] = {}
@@ -69,7 +69,7 @@ def goes_picture(
     figure.text(0.09, 0.922, _facts(exptime, readout, angles), ha="left", va="center", fontsize=10)
     axes = style.panel(figure, (90, 105, 820, 465))
     draw_flux(axes, series, start, exptime, readout, hours=hours, missing=missing)
-    figure.text(0.09, 0.022, _said(measured), ha="left", va="center", fontsize=10, color=style.MUTED)
+    figure.text(0.09, 0.022, _flux_text(measured), ha="left", va="center", fontsize=10, color=style.MUTED)
     _legend(figure, series, start, hours)
     return figure
 
@@ -106,7 +106,7 @@ def draw_flux(
 def _window(
     series: Mapping[str, NDArray], start: np.datetime64, hours: float
 ) -> tuple[NDArray, dict[str, NDArray]]:
-    """Return hours from the start, and the samples shown."""
+    """Compute hours from the start, and the samples shown."""
     time = np.asarray(series["TIME"], dtype="datetime64[us]")
     if np.isnat(start):
         time = time[:0]
@@ -159,7 +159,7 @@ def _exposure(axes: Axes, exptime: float, readout: float) -> None:
 def _explain(
     axes: Axes, start: np.datetime64, hours: float, part: Mapping[str, NDArray], missing: Mapping[str, str]
 ) -> None:
-    """Say why the panel, or a day of it, is empty."""
+    """Explain why the panel, or a day of it, is empty."""
     if np.isnat(start):
         _message(axes, "the exposure's date is not known")
         return
@@ -174,20 +174,20 @@ def _explain(
 
 
 def _message(axes: Axes, text: str) -> None:
-    """Say why the panel is empty, clear of its grid."""
+    """Write why the panel is empty, clear of its grid."""
     style.message(axes, text)
     axes.texts[-1].set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 5})
 
 
 def _facts(exptime: float, readout: float, angles: tuple[float, float]) -> str:
-    """Return exposure time and angles, as the original's picture has them."""
+    """Format exposure time and angles, as the original's picture has them."""
     saa, alpha = (f"{a:.2f}°".replace("-", "−") if np.isfinite(a) else "not known" for a in angles)
     time = f"{exptime:g} s" if np.isfinite(exptime) else "not known"
     return f"SAA  {saa}      ALPHA  {alpha}      exposure  {time} + {readout:g} s readout"
 
 
-def _said(measured: Mapping[str, Any]) -> str:
-    """Return what was measured during the exposure."""
+def _flux_text(measured: Mapping[str, Any]) -> str:
+    """Format the flux measured during the exposure."""
     if not measured:
         return ""
     flags = int(measured["FLAGS"])

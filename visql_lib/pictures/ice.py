@@ -29,13 +29,13 @@ _SHARE = 0.2  # per cent of the points on either side that may lie beyond the ra
 _NEAR = (0.9, 1.05)  # the range of small changes
 _GAP = np.timedelta64(4, "D")  # a longer one breaks a line
 _CROWD = 200  # days from which points lose their shapes
-_SHORT = 4.0  # d, up to which ticks tell hours
+_SHORT = 4.0  # d, up to which ticks show hours
 
 Dates = NDArray[np.datetime64]
 
 
 def to_days(dates: Any) -> NDArray[np.floating]:
-    """Return dates as matplotlib's days, NaN where not known."""
+    """Convert dates to matplotlib's days, NaN where not known."""
     when = np.asarray(dates, dtype="datetime64[us]")
     days = np.full(when.shape, np.nan)
     known = ~np.isnat(when)
@@ -65,7 +65,7 @@ def note_above(axes: Axes, text: str) -> None:
 
 
 def date_range(day: NDArray, since: str | None) -> Range:
-    """Return what to show of an axis of dates: from `since`, or the first, to the last, and a margin."""
+    """Choose the range of an axis of dates: from `since`, or the first, to the last, and a margin."""
     known = finite(day)
     start = float(mdates.date2num(np.datetime64(since, "us"))) if since else None
     if start is not None:
@@ -122,7 +122,7 @@ def _logarithm(ratio: Any) -> NDArray:
 
 
 def _ratio_error(rows: Mapping[str, NDArray], i: int) -> NDArray:
-    """Return the error of ln ratio; NaN where not known."""
+    """Compute the error of ln ratio; NaN where not known."""
     value = np.asarray(rows[f"R{i}"], dtype=float)
     if f"R{i}_ERR" not in rows:
         return np.full(value.shape, np.nan)
@@ -131,7 +131,7 @@ def _ratio_error(rows: Mapping[str, NDArray], i: int) -> NDArray:
 
 
 def _ratio_range(values: NDArray) -> Range:
-    """Return the range of the ratios shown; a few odd exposures do not change it."""
+    """Compute the range of the ratios shown; a few odd exposures do not change it."""
     data = finite(values)
     if len(data) == 0:
         return -0.4, 0.2
@@ -185,7 +185,7 @@ def _ratio_legend(figure: Figure, beyond: int) -> None:
 def _ratio_counts(
     axes: Axes, day: NDArray, values: NDArray, inside: NDArray[np.bool_], since: str | None
 ) -> None:
-    """Say how many rows are drawn, and why the others are not."""
+    """Write how many rows are drawn, and why the others are not."""
     empty = ~np.isfinite(values).any(axis=0)
     early, undated = int((day < axes.get_xlim()[0]).sum()), int((~np.isfinite(day)).sum())
     parts = [f"{int((inside & ~empty).sum()):,} of {len(day):,} drawn"]
@@ -262,7 +262,7 @@ class _Relative:
     reference: str
 
     def within(self, shown: Range) -> tuple[NDArray, NDArray]:
-        """Return days (matplotlib's) and ratios in a range of dates, parted by NaN where days are missing."""
+        """Select days (matplotlib's) and ratios in a range of dates, split by NaN where days are missing."""
         gaps = np.flatnonzero(np.diff(self.dates) > _GAP) + 1
         day = to_days(self.dates)
         inside = np.insert((day >= shown[0]) & (day <= shown[1]), gaps, True)

@@ -66,7 +66,7 @@ def loss_map(
 
 
 def _last_rows(trend: Mapping[str, NDArray], colour: float) -> dict[str, dict[str, Any]]:
-    """Return of every place the last row with a loss."""
+    """Select the last row with a loss for every place."""
     dates = np.asarray(trend["DATE"], dtype="datetime64[us]")
     model = np.asarray(trend["MODEL"], dtype=float)
     rows = (
@@ -79,7 +79,7 @@ def _last_rows(trend: Mapping[str, NDArray], colour: float) -> dict[str, dict[st
 
 
 def _scale(values: NDArray) -> tuple[Normalize, Colormap]:
-    """Return colours from 0 up; red for losses and blue for gains where there are clear gains."""
+    """Scale colours from 0 up; red for losses and blue for gains where there are clear gains."""
     known = finite(values)
     low, high = (float(known.min()), float(known.max())) if len(known) else (0.0, 1.0)
     if low < -0.1 * max(high, 1e-6):

@@ -104,7 +104,7 @@ def loss_trend(
 
 
 def _future(past: Range, forecast: Sequence[Record]) -> float:
-    """Return where the axis of dates ends: behind the forecasts, if these are not too far."""
+    """Choose the end of the axis of dates: behind the forecasts, if these are not too far."""
     latest = [_day(record[key]) for record in forecast for key in ("date", "late")]
     limit = past[1] + _AHEAD * (past[1] - past[0])
     ends = [day for day in latest if past[1] < day]
@@ -116,7 +116,7 @@ def _day(date: str | None) -> float:
 
 
 def _loss_range(losses: NDArray, settings: TrendSettings, rows: int) -> Range:
-    """Return a range for the losses without a few odd ones, the limits, and `rows` of labels above them."""
+    """Compute a range for the losses without a few odd ones, the limits, and `rows` of labels above them."""
     known = finite(losses)
     low, high = np.percentile(known, [0.3, 99.7]) if len(known) else (0.0, 0.0)
     low, high = min(float(low), 0.0), max(float(high), settings.error_loss, settings.loss)
@@ -236,7 +236,7 @@ def _draw_steps(panels: Sequence[Axes], labels: Sequence[_Label]) -> None:
 
 
 def _sizes(step: Record) -> str:
-    """Return the largest and smallest size of a step as text."""
+    """Format the largest and smallest size of a step."""
     sizes = [value for value in step["size"] if value is not None]
     if not sizes:
         return "size not known"

@@ -59,7 +59,7 @@ def _known(saa: NDArray, alpha: NDArray, flux: NDArray, found: Leakage) -> NDArr
 
 
 def answer(rows: Mapping[str, NDArray], unknown: int = 0) -> list[str]:
-    """Return in words at which angles light leaks in, and how many exposures could not tell."""
+    """Describe at which angles light leaks in, and how many exposures are inconclusive."""
     whole = np.isinf(np.asarray(rows["FLUX_MAX"], dtype=float))
     detected = whole & np.asarray(rows["DETECTED"], dtype=bool)
     ratio = np.asarray(rows["RATIO"], dtype=float)
@@ -171,14 +171,14 @@ def _explain(axes: Axes, unilluminated: int, illuminated: int) -> None:
 
 
 def _around(values: NDArray, known: Range) -> Range:
-    """Return the whole degrees around the values, the usual range without any."""
+    """Compute the whole degrees around the values, the usual range without any."""
     if not len(values):
         return known
     return float(np.floor(values.min()) - _MARGIN), float(np.ceil(values.max()) + _MARGIN)
 
 
 def _decades(values: NDArray) -> Range:
-    """Return whole decades around positive values."""
+    """Compute the range of whole decades around positive values."""
     data = finite(values)
     data = data[data > 0]
     if not len(data):

@@ -80,7 +80,7 @@ def _panel_title(what: str, space: str, medians: BinMedians) -> str:
 
 
 def with_room(field: Field) -> Field:
-    """Return the field with a margin and room for the key at the top."""
+    """Grow the field by a margin and room for the key at the top."""
     return field.grown(0.05, top=0.12)
 
 

@@ -96,7 +96,7 @@ def _draw(axes: Axes, position: NDArray, values: NDArray) -> None:
 
 
 def running_median(position: NDArray, values: NDArray, span: Range) -> tuple[NDArray, NDArray]:
-    """Return the median position and value of stars in equal bins; NaN for a bin of fewer than three.
+    """Compute the median position and value of stars in equal bins; NaN for a bin of fewer than three.
 
     Parameters
     ----------

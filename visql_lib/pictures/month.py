@@ -57,7 +57,7 @@ def quality_diagrams(psfmoments: Mapping[str, NDArray], *, title: str = "") -> F
 
 
 def _has_status(status: NDArray[np.str_], name: str) -> NDArray[np.bool_]:
-    """Say which exposures have a status; a word we do not know counts as failed."""
+    """Select the exposures of a status; an unknown status counts as failed."""
     if name == "failed":
         return ~np.isin(status, [n for n in style.STATUS if n != "failed"])
     return status == name
@@ -115,7 +115,7 @@ def _remark_number(axes: Axes, known: NDArray[np.bool_], outside: int) -> None:
 
 
 def _status_legend(figure: Figure, table: Mapping[str, NDArray], status: NDArray[np.str_]) -> None:
-    """Say below the panels which symbol means what, and how many exposures have each status."""
+    """Write the key below the panels: the symbol of each status, and the number of its exposures."""
     handles = []
     for name in reversed(_ORDER):
         look = style.STATUS[name]

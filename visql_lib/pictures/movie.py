@@ -24,8 +24,8 @@ from visql_lib.instruments.facts import ParticleScale
 from visql_lib.pictures import style
 from visql_lib.pictures.movie_bins import BinImage
 from visql_lib.pictures.movie_goes import HOURS, GoesPanel, words_in
-from visql_lib.pictures.movie_text import Words
-from visql_lib.pictures.radiation import LOOKS as PARTICLES
+from visql_lib.pictures.movie_text import FastText
+from visql_lib.pictures.radiation import STYLES as PARTICLES
 from visql_lib.radiation.maps import Grid
 
 UNKNOWN_TIME = np.datetime64("NaT", "us")
@@ -34,21 +34,21 @@ WIDTH, HEIGHT = 1280, 960  # px of the layout; frames of another width are scale
 Box = tuple[float, float, float, float]
 
 
-class MapLook(NamedTuple):
-    """How one of the maps is drawn."""
+class MapStyle(NamedTuple):
+    """The style of one of the maps."""
 
     heading: str
     counts: tuple[float, float]  # ends of the colours
     bar: str  # for {exptime} s, where the numbers are scaled
     x: str
     y: str
-    extent: tuple[float, float, float, float]  # where a table does not tell: x0, x1, y0, y1
+    extent: tuple[float, float, float, float]  # where a table does not give it: x0, x1, y0, y1
     scaled: bool  # to the usual exposure time
 
 
 _FIELD = (-0.4, 0.4, -0.4, 0.4)
-LOOKS: dict[str, MapLook] = {
-    "xray": MapLook(
+STYLES: dict[str, MapStyle] = {
+    "xray": MapStyle(
         "X-rays",
         PARTICLES["xray"].scale,
         "X-rays per bin and {exptime:g} s",
@@ -57,7 +57,7 @@ LOOKS: dict[str, MapLook] = {
         _FIELD,
         True,
     ),
-    "proton": MapLook(
+    "proton": MapStyle(
         "protons",
         PARTICLES["proton"].scale,
         "protons per bin and {exptime:g} s",
@@ -66,7 +66,7 @@ LOOKS: dict[str, MapLook] = {
         _FIELD,
         True,
     ),
-    "rf": MapLook(
+    "rf": MapStyle(
         "all detections",
         (1, 1e4),
         "detections per bin",
@@ -80,11 +80,11 @@ LOOKS: dict[str, MapLook] = {
 
 @dataclass(frozen=True)
 class FrameFacts:
-    """What a frame tells of its exposure.
+    """The facts about an exposure written on its frame.
 
     ``date_obs`` is the start (UTC, NaT if not known), ``exptime`` is in s, angles
     are in deg, ``goes_flux`` in W m^-2; NaN where not known. ``angle_source`` is
-    said beside angles that are not the header's.
+    written beside angles that are not the header's.
     """
 
     exposure: str
@@ -122,14 +122,14 @@ def _scientific(value: float) -> str:
 
 
 def even_size(width: int) -> tuple[int, int]:
-    """Return width and height [px] of frames, both even, as encoders want them."""
+    """Compute width and height [px] of frames, both even, as encoders want them."""
     return 2 * round(width / 2), 2 * round(width * HEIGHT / WIDTH / 2)
 
 
 def grid_of(
     radmaps: Mapping[str, NDArray], meta: Mapping[str, Any], name: str
 ) -> tuple[NDArray[np.integer], tuple[float, float, float, float]] | None:
-    """Return one map of a table RADIATION_MAPS as a picture, and its edges.
+    """Convert one map of a table RADIATION_MAPS to a picture, and its edges.
 
     Parameters
     ----------
@@ -159,10 +159,10 @@ def grid_of(
 
 
 class MapPanel:
-    """A map, or the words why there is none."""
+    """A map, or a message why there is none."""
 
     def __init__(self, figure: Figure, name: str, box: Box, bar: Box, scale: ParticleScale) -> None:
-        self.look, self.scale = LOOKS[name], scale
+        self.look, self.scale = STYLES[name], scale
         self.name = name
         self.axes = style.panel(figure, box)
         x0, x1, y0, y1 = self.look.extent
@@ -175,7 +175,7 @@ class MapPanel:
             figure, self.bins.colours, bar, self.look.bar.format(exptime=scale.exptime), extend="both"
         )
         corner = (self.axes.get_position().x1, self.axes.get_position().y1 + 0.008)
-        self.number = Words(figure, corner, 11, "rs")
+        self.number = FastText(figure, corner, 11, "rs")
         self.words = words_in(figure, self.axes)
         self.edge = Rectangle((0, 0), 1, 1, fill=False, ec=style.INK, lw=1.0, transform=self.axes.transAxes)
         self.edge.set_figure(figure)
@@ -183,13 +183,13 @@ class MapPanel:
 
     @property
     def artists(self) -> list[Artist]:
-        """What differs from frame to frame; the frame of the panel lies over the picture."""
+        """The artists that differ from frame to frame; the panel's frame lies over the picture."""
         return [self.bins, self.edge, self.number, self.words]
 
     def show(
         self, radmaps: Mapping[str, NDArray] | None, meta: Mapping[str, Any], exptime: float, trouble: str
     ) -> None:
-        """Take the map of another exposure."""
+        """Show the map of another exposure."""
         found = None if radmaps is None or trouble else grid_of(radmaps, meta, self.name)
         self.bins.set_visible(found is not None)
         self.number.text = ""
@@ -249,9 +249,9 @@ class MovieCanvas:
         def lay_out() -> Figure:
             figure = style.canvas(WIDTH, HEIGHT)
             left, right = 40 / WIDTH, 1 - 40 / WIDTH
-            self._clock = Words(figure, (left, 948 / HEIGHT), 23, weight="bold")
-            self._name = Words(figure, (right, 946 / HEIGHT), 13, "ra")
-            self._line = Words(figure, (right, 916 / HEIGHT), 13, "ra")
+            self._clock = FastText(figure, (left, 948 / HEIGHT), 23, weight="bold")
+            self._name = FastText(figure, (right, 946 / HEIGHT), 13, "ra")
+            self._line = FastText(figure, (right, 916 / HEIGHT), 13, "ra")
             self._goes = GoesPanel(
                 figure, _GOES_BOX[self.kind], small=self.kind == "protons", hours=self.hours
             )
@@ -261,7 +261,7 @@ class MovieCanvas:
         return lay_out()
 
     def _drawn_once(self) -> Any:
-        """Draw what all frames share, in the size of the frames, and keep its pixels."""
+        """Draw the background of all frames, in their size, and keep its pixels."""
 
         @style.styled
         def draw() -> Figure:

@@ -33,7 +33,7 @@ class BinImage(Artist):
         self.colours = ScalarMappable(norm, colours)
 
     def show(self, values: NDArray, extent: tuple[float, float, float, float]) -> None:
-        """Take other values, shape (ny, nx), from x0 to x1, y0 to y1."""
+        """Show other values, shape (ny, nx), from x0 to x1, y0 to y1."""
         self.colours.set_array(values)
         self._extent = extent
 
@@ -55,7 +55,7 @@ class BinImage(Artist):
 def _bins_of(
     first: float, last: float, limits: tuple[float, float], edges: tuple[float, float], n: int
 ) -> tuple[int, NDArray[np.integer]]:
-    """Return the first pixel of a panel's side that shows a bin, and the bins of it and all that follow."""
+    """Find the first pixel of a panel's side that shows a bin, and the bins of it and all that follow."""
     pixels = np.arange(round(first), round(last))
     at = limits[0] + (pixels + 0.5 - first) / (last - first) * (limits[1] - limits[0])
     bins = np.floor((at - edges[0]) / (edges[1] - edges[0]) * n).astype(np.intp)

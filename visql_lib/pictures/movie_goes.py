@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from visql_lib.pictures import style
-from visql_lib.pictures.movie_text import Words
+from visql_lib.pictures.movie_text import FastText
 
 HOURS = 12.0  # shown before and after
 FLUXES = (-9.0, -2.7)  # log10 W m^-2
@@ -61,7 +61,7 @@ class GoesPanel:
         self._legend(small)
         inside = self.axes.get_position()
         corner = (inside.x1 - 6 / figure.bbox.width, inside.y1 - 6 / figure.bbox.height)
-        self.satellite = Words(figure, corner, 10, "ra", colour=style.MUTED)
+        self.satellite = FastText(figure, corner, 10, "ra", colour=style.MUTED)
         self.words = words_in(figure, self.axes)
 
     def _scales(self, small: bool) -> None:
@@ -116,7 +116,7 @@ class GoesPanel:
 
     @property
     def artists(self) -> list[Artist]:
-        """What differs from frame to frame."""
+        """The artists that differ from frame to frame."""
         return [self.mark, *self.lines, self.satellite, self.words]
 
     def show(
@@ -127,7 +127,7 @@ class GoesPanel:
         goes: Mapping[str, NDArray] | None,
         words: str = "",
     ) -> None:
-        """Take the series around another exposure; without one, say `words`."""
+        """Show the series around another exposure; without one, the message `words`."""
         known = not np.isnat(start)
         for line in self.lines:
             line.set_data([], [])
@@ -155,15 +155,15 @@ class GoesPanel:
         return any_flux
 
 
-def words_in(figure: Figure, axes: Axes) -> Words:
-    """Return the text in the middle of a panel that says why it is empty, without any words yet."""
+def words_in(figure: Figure, axes: Axes) -> FastText:
+    """Make an empty text in the middle of a panel, to explain why it is empty."""
     box = axes.get_position()
     middle = (box.x0 + box.width / 2, box.y0 + box.height / 2)
-    return Words(figure, middle, 13, "mm", colour=style.MUTED)
+    return FastText(figure, middle, 13, "mm", colour=style.MUTED)
 
 
 def series_line(hours: NDArray, flux: NDArray) -> tuple[NDArray, NDArray]:
-    """Return a line of log10 flux that is broken at gaps, and thinned where it is dense.
+    """Make a line of log10 flux that is broken at gaps, and thinned where it is dense.
 
     Parameters
     ----------
@@ -193,7 +193,7 @@ def series_line(hours: NDArray, flux: NDArray) -> tuple[NDArray, NDArray]:
 
 
 def _thinned(hours: NDArray, level: NDArray) -> tuple[NDArray, NDArray]:
-    """Return the smallest and largest of each interval; an interval without any is NaN."""
+    """Find the smallest and largest of each interval; an interval without any is NaN."""
     edges = np.linspace(hours[0], hours[-1], _MANY // 2 + 1)
     starts = np.unique(np.searchsorted(hours, edges[:-1]))
     with np.errstate(invalid="ignore"):

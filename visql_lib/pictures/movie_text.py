@@ -18,7 +18,7 @@ from visql_lib.pictures import style
 _SPACING = 4  # px of the layout, between lines
 
 
-class Words(Artist):
+class FastText(Artist):
     """A line of text, or several, by Pillow: matplotlib takes five times as long for it.
 
     Parameters

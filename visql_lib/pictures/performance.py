@@ -1,4 +1,4 @@
-"""How fast the pipeline was on one observing day: products against time, latencies."""
+"""Performance of the pipeline on one observing day: products against time, latencies."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ RAW, PICTURES = "raw", "pictures"
 _NAMES = {RAW: "raw frames", PICTURES: "pictures (all of an exposure)"}
 _COLOURS = (style.BLUE, style.VERMILION, style.GREEN, style.ORANGE, "#cc79a7", "#56b4e9", "#8c6d1f")
 _LINES = ("-", (0, (5, 2)), (0, (1.5, 1.5)))
-_MOST = len(_COLOURS) * len(_LINES)  # products that can be told apart
+_MOST = len(_COLOURS) * len(_LINES)  # products that can be distinguished
 _BREAK = 2.0  # days without anything, from which the axis is broken
 _PARTS = 3  # of a broken axis
 _DURATIONS = {  # h; those of the second kind where there is room
@@ -58,7 +58,7 @@ class _Product(NamedTuple):
 
 
 def observing_days(performance: Mapping[str, NDArray]) -> list[np.datetime64]:
-    """Return the days (UTC) with exposures, in order."""
+    """List the days (UTC) with exposures, in order."""
     dates = np.asarray(performance["DATE_OBS"])
     return list(np.unique(dates[~np.isnat(dates)].astype("datetime64[D]")))
 
@@ -108,7 +108,7 @@ def _rows_of(performance: Mapping[str, NDArray], day: np.datetime64) -> dict[str
 
 
 def _products(rows: Mapping[str, NDArray]) -> tuple[list[_Product], int]:
-    """Return the products of a day, raw frames first, then by latency; and how many are too many."""
+    """Collect the products of a day, raw frames first, then by latency; and how many are too many."""
     told = ~np.isnat(rows["MADE"])
     rows = {name: values[told] for name, values in rows.items()}
     picture = np.char.endswith(rows["PRODUCT"].astype(np.str_), ".png")
@@ -134,14 +134,14 @@ def _products(rows: Mapping[str, NDArray]) -> tuple[list[_Product], int]:
 
 
 def _last_pictures(rows: Mapping[str, NDArray]) -> tuple[NDArray, NDArray]:
-    """Return when the last picture of each exposure was made, and its latency."""
+    """Find when the last picture of each exposure was made, and its latency."""
     order = np.argsort(rows["MADE"], kind="stable")[::-1]
     _, first = np.unique(rows["EXPOSURE"][order], return_index=True)
     return rows["MADE"][order][first], rows["LATENCY"][order][first]
 
 
 def _spans(products: Sequence[_Product], day: float) -> list[Span]:
-    """Return the parts of the axis of time: the day, and wherever products were made."""
+    """Choose the parts of the axis of time: the day, and wherever products were made."""
     times = np.unique(np.concatenate([[day, day + 1], *(product.made for product in products)]))
     steps = np.diff(times)
     widest = np.argsort(steps, kind="stable")[::-1][: _PARTS - 1]
@@ -261,7 +261,7 @@ def _duration_axis(axes: Axes, rows: Sequence[_Product]) -> Span:
 
 
 def duration(hours: float) -> str:
-    """Return for example ``12 min``, ``2.3 h``, ``5.1 d`` or ``2.4 yr``."""
+    """Format a duration, such as ``12 min``, ``2.3 h``, ``5.1 d`` or ``2.4 yr``."""
     for unit, length, until in (("min", 1 / 60, 1.0), ("h", 1.0, 48.0), ("d", 24.0, 8766.0)):
         if abs(hours) < until:
             return f"{hours / length:.3g} {unit}".replace("-", "−")

@@ -1,4 +1,4 @@
-"""The frame itself: a thumbnail of the whole mosaic, and cut-outs at full resolution."""
+"""Previews of a frame: a thumbnail of the whole mosaic, and cut-outs at full resolution."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def zoom(image: NDArray[np.floating], title: str, limits: Sequence[float | None]
 def grey_levels(
     image: NDArray[np.floating], limits: Sequence[float | None], hatched: bool
 ) -> NDArray[np.uint8]:
-    """Return the grey levels 0-255 of an image in ADU; NaN becomes white, or hatched in light greys."""
+    """Compute the grey levels 0-255 of an image in ADU; NaN becomes white, or hatched in light greys."""
     low, high = _ends(limits)
     scaled = (np.asarray(image, dtype=np.float32) - np.float32(low)) * np.float32(255 / (high - low))
     missing = np.isnan(scaled)
@@ -108,7 +108,7 @@ def grey_levels(
 
 
 def _ends(limits: Sequence[float | None]) -> tuple[float, float]:
-    """Return black and white, a range of 1 ADU where the limits are none."""
+    """Choose black and white, a range of 1 ADU where the limits are none."""
     low, high = (float("nan") if v is None else float(v) for v in limits)
     if not np.isfinite(low):
         low = 0.0
@@ -123,7 +123,7 @@ def _picture(figure: Figure, grey: NDArray[np.uint8], box: Sequence[float]) -> A
 
 
 def _colours(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return grey as red, green, blue and opaque: not through a colour map every level stays what it was."""
+    """Convert grey levels to opaque red, green and blue without a colour map: every level stays exact."""
     colours = np.full((*grey.shape, 4), 255, np.uint8)
     colours[..., :3] = grey[..., None]
     return colours

@@ -22,17 +22,17 @@ from visql_lib.pictures.ranges import Range
 from visql_lib.radiation.maps import Grid
 
 
-class _Look(NamedTuple):
+class _ClassStyle(NamedTuple):
     name: str
     scale: Range  # counts per bin
     timed: bool  # the scale grows with the exposure time
     colour: str
 
 
-LOOKS = {
-    "xray": _Look("X-rays", (1.0, 300.0), True, style.BLUE),
-    "cosmic": _Look("cosmics", (1.0, 300.0), False, style.INK),
-    "proton": _Look("protons", (0.3, 30.0), True, style.VERMILION),
+STYLES = {
+    "xray": _ClassStyle("X-rays", (1.0, 300.0), True, style.BLUE),
+    "cosmic": _ClassStyle("cosmics", (1.0, 300.0), False, style.INK),
+    "proton": _ClassStyle("protons", (0.3, 30.0), True, style.VERMILION),
 }
 _RF_SCALE: Range = (1.0, 1e4)
 _RF_LABELS = ("FLUX_RADIUS [px]", "FLUX_AUTO [ADU]")
@@ -59,7 +59,7 @@ def particle_map(
         None, ``radiation`` (the exposure's counts and rates), and ``failed`` where
         a step did.
     instrument : Instrument
-        Whose detectors are outlined; tells the scale of the colours.
+        Its detectors are outlined; defines the scale of the colours.
     title : str, optional
     """
     figure = style.canvas(880, 810)
@@ -99,13 +99,13 @@ def draw_particles(
         return None
     image = _image(axes, number, grid, LogNorm(*particle_scale(kind, facts, instrument.particle_scale)))
     if not number.any():
-        style.message(axes, f"no {LOOKS[kind].name}")
+        style.message(axes, f"no {STYLES[kind].name}")
     return image
 
 
 def particle_scale(kind: str, facts: Mapping[str, Any], scale: ParticleScale) -> Range:
-    """Return the ends of the colours: counts per bin, which grow with the exposure time as defined."""
-    look, exptime = LOOKS[kind], facts.get("exptime")
+    """Compute the ends of the colours: counts per bin, which grow with the exposure time as defined."""
+    look, exptime = STYLES[kind], facts.get("exptime")
     low, high = look.scale
     if not look.timed or exptime is None or not math.isfinite(exptime):
         return low, high
@@ -114,10 +114,10 @@ def particle_scale(kind: str, facts: Mapping[str, Any], scale: ParticleScale) ->
 
 
 def particle_label(kind: str, facts: Mapping[str, Any], nominal_pixel: float) -> str:
-    """Return for example ``X-rays per bin of 250 × 250 px``."""
+    """Format the label of a map, such as ``X-rays per bin of 250 × 250 px``."""
     grid = Grid.from_meta(facts["grids"][kind])
     side = grid.dx * (3600 / nominal_pixel)
-    return f"{LOOKS[kind].name} per bin of {side:.4g} × {side:.4g} px"
+    return f"{STYLES[kind].name} per bin of {side:.4g} × {side:.4g} px"
 
 
 @style.styled
@@ -182,10 +182,10 @@ def draw_radius_flux(
 def _outline_kinds(axes: Axes, settings: RadiationSettings) -> None:
     """Mark the fluxes of the kinds of particles, up to the largest FLUX_RADIUS."""
     bottom, right = axes.get_ylim()[0], settings.max_flux_radius
-    for kind, look in LOOKS.items():
+    for kind, look in STYLES.items():
         low, high = (math.log10(max(flux, 10.0**bottom)) for flux in settings.flux_ranges[kind])
-        # Drawn a little inside, or the boxes of two kinds with one limit could not be told apart.
-        inset = 0.012 * list(LOOKS).index(kind)
+        # Drawn a little inside, or the boxes of two kinds with one limit would coincide.
+        inset = 0.012 * list(STYLES).index(kind)
         edges = [(0, low), (right - inset, low), (right - inset, high), (0, high)]
         axes.plot(*zip(*edges, strict=True), color=look.colour, lw=1.1, zorder=4)
         axes.text(0.03, high - 0.02, look.name, color=look.colour, fontsize=9, va="top", zorder=4)
@@ -194,7 +194,7 @@ def _outline_kinds(axes: Axes, settings: RadiationSettings) -> None:
 def map_of(
     maps: Mapping[str, NDArray], name: str, facts: Mapping[str, Any]
 ) -> tuple[NDArray[np.int64], Grid | None]:
-    """Return a map, shape (ny, nx), and its bins; None where the table has none, as of a failed exposure."""
+    """Extract a map, shape (ny, nx), and its bins; None where the table has none, as of a failed exposure."""
     grids = facts.get("grids") or {}
     if name not in grids:
         return np.zeros((1, 1), dtype=np.int64), None
@@ -220,12 +220,12 @@ def _image(axes: Axes, number: NDArray, grid: Grid, norm: LogNorm) -> AxesImage:
 
 
 def summary_text(kind: str, facts: Mapping[str, Any]) -> str:
-    """Return number, rate and excess of a kind of particle, and what is lit, in words."""
+    """Describe number, rate and excess of a kind of particle, and the illuminated area."""
     values = facts.get("radiation") or {}
     if facts.get("failed") or not values:
         return "not measured"
     upper = kind.upper()
-    parts = [style.count(values[f"N_{upper}"], LOOKS[kind].name.removesuffix("s"))]
+    parts = [style.count(values[f"N_{upper}"], STYLES[kind].name.removesuffix("s"))]
     rate, error = (values.get(f"{upper}_RATE{end}") for end in ("", "_ERR"))
     if rate is not None and error is not None:
         parts.append(f"{with_error(rate, error)} cm⁻² s⁻¹")
@@ -247,7 +247,7 @@ def _lit_text(values: Mapping[str, Any]) -> str:
 
 
 def with_error(value: float, error: float) -> str:
-    """Return for example ``0.673 ± 0.011``: two digits of the error."""
+    """Format a value with its error, such as ``0.673 ± 0.011``: two digits of the error."""
     if not (math.isfinite(value) and math.isfinite(error) and error > 0):
         return f"{value:.3g}"
     digits = min(max(1 - math.floor(math.log10(error)), 0), 9)

@@ -23,7 +23,7 @@ _LEFT, _WIDTH, _PANEL, _STEP, _BOTTOM = 105, 1215, 165, 188, 110
 _STEPS = np.log10([1.0, 2.0, 5.0, 10.0])  # where a logarithmic range may end in a decade
 
 
-class _Panel(NamedTuple):
+class _RatePanel(NamedTuple):
     column: str
     label: str
     known: Range  # the usual range
@@ -31,11 +31,11 @@ class _Panel(NamedTuple):
 
 
 _PANELS = (
-    _Panel("COSMIC_DARK_RATE", "cosmics\n[cm⁻² s⁻¹]", (0.5, 5.0)),
-    _Panel("XRAY_RATE", "X-rays\n[cm⁻² s⁻¹]", (0.2, 5.0)),
-    _Panel("PROTON_RATE", "protons\n[cm⁻² s⁻¹]", (5e-4, 1e-2)),
-    _Panel("LIT_AREA", "lit by X-rays\n[cm²]", (0.1, 1000.0)),
-    _Panel("GOES_FLUX", "the Sun, 0.05–0.4 nm\n[W m⁻²]", (1e-9, 1e-5), "sun"),
+    _RatePanel("COSMIC_DARK_RATE", "cosmics\n[cm⁻² s⁻¹]", (0.5, 5.0)),
+    _RatePanel("XRAY_RATE", "X-rays\n[cm⁻² s⁻¹]", (0.2, 5.0)),
+    _RatePanel("PROTON_RATE", "protons\n[cm⁻² s⁻¹]", (5e-4, 1e-2)),
+    _RatePanel("LIT_AREA", "lit by X-rays\n[cm²]", (0.1, 1000.0)),
+    _RatePanel("GOES_FLUX", "the Sun, 0.05–0.4 nm\n[W m⁻²]", (1e-9, 1e-5), "sun"),
 )
 _ORDER = ("ok", "warn", "error")
 # GOES classes are of the other band; decades are enough here.
@@ -107,7 +107,7 @@ def _limits(thresholds: Thresholds | None, name: str, low: float, high: float) -
 
 
 def log_span(logs: NDArray, known: Range) -> Range:
-    """Return the logarithms of the usual range, widened to 1, 2, 5 of a decade around all values.
+    """Compute the logarithms of the usual range, widened to 1, 2, 5 of a decade around all values.
 
     Parameters
     ----------
@@ -128,7 +128,7 @@ def log_span(logs: NDArray, known: Range) -> Range:
 
 
 def _draw(
-    axes: Axes, day: NDArray, table: Mapping[str, NDArray], panel: _Panel, limits: list[_Limit]
+    axes: Axes, day: NDArray, table: Mapping[str, NDArray], panel: _RatePanel, limits: list[_Limit]
 ) -> None:
     """Draw one quantity, by status, with errors and limits."""
     value = np.asarray(table[panel.column], dtype=float)

@@ -28,13 +28,13 @@ KNOWN_OF_STARS: dict[str, Range] = {
 
 
 def finite(values: ArrayLike) -> NDArray:
-    """Return the finite ones of `values` as float64."""
+    """Select the finite `values` as float64."""
     array = np.asarray(values, dtype=float).ravel()
     return array[np.isfinite(array)]
 
 
 def robust_range(values: ArrayLike, known: Range, share: float = 0.05) -> Range:
-    """Return `known`, widened on a side where more than `share` of the finite values lie outside.
+    """Widen `known` on a side where more than `share` of the finite values lie outside.
 
     A few odd values never change a range, so that pictures stay comparable;
     a widened side reaches the 1st or 99th percentile and a margin.
@@ -53,7 +53,7 @@ def robust_range(values: ArrayLike, known: Range, share: float = 0.05) -> Range:
 
 
 def log_range(values: ArrayLike, known: Range, steps: tuple[float, ...], share: float = 0.1) -> Range:
-    """Return the decimal logarithms of `known`, each side moved by whole steps while too much lies outside.
+    """Compute the decimal logarithms of `known`, each side moved by whole steps while too much lies outside.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ def log_range(values: ArrayLike, known: Range, steps: tuple[float, ...], share: 
 
 
 def nice_above(value: float) -> float:
-    """Return the smallest of 1, 2, 5 times a power of ten that is not below `value`."""
+    """Find the smallest of 1, 2, 5 times a power of ten that is not below `value`."""
     if not np.isfinite(value) or value <= 0:
         return 1.0
     decade = 10.0 ** np.floor(np.log10(value))

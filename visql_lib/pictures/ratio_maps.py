@@ -31,8 +31,8 @@ _NAMES = ("N", "MEAN_FRAT", "SCATTER", "MEAN_G", "MEAN_LOGFLUX")
 _FEW = 0.1  # of the median number of stars: means of fewer are noise of the gaps between detectors
 
 
-class _Map(NamedTuple):
-    """What one panel of the hexagons shows."""
+class _HexagonPanel(NamedTuple):
+    """The content of one panel of hexagons."""
 
     values: NDArray
     title: str
@@ -92,7 +92,7 @@ class RatioHexagons:
             tiles = _tiles(shapes, one)
             axes.add_collection(tiles, autolim=False)
             bar.update_normal(tiles)
-            self._drawn += [tiles, _said(axes, one)]
+            self._drawn += [tiles, _write_median(axes, one)]
         said = [f"{style.count(int(n[there].sum()), 'star')} in {style.count(int(there.sum()), 'hexagon')}"]
         said += [f"gain model {self._gain}"] if self._gain else []
         said += ["grey: no stars", *([f"means only where there are {few:.0f} or more"] if few > 2 else [])]
@@ -100,7 +100,7 @@ class RatioHexagons:
         self._drawn += [text, style.heading(self._figure, title)]
         return self._figure
 
-    def _begin(self, field: Field, maps: list[_Map]) -> None:
+    def _begin(self, field: Field, maps: list[_HexagonPanel]) -> None:
         """Remove what was drawn, or make a figure for a field that was not shown before."""
         for artist in self._drawn:
             artist.remove()
@@ -122,32 +122,32 @@ class RatioHexagons:
             )
 
 
-def _maps(cells: Mapping[str, NDArray], few: float) -> list[_Map]:
-    """Return the six maps with their ranges; cells of fewer than `few` stars show their number only."""
+def _maps(cells: Mapping[str, NDArray], few: float) -> list[_HexagonPanel]:
+    """Compose the six maps with their ranges; cells of fewer than `few` stars show their number only."""
     n = cells["N"]
     frat, scatter, g, flux = (np.where(n >= np.rint(few), cells[name], np.nan) for name in _NAMES[1:])
     percent = 100 * scatter
     over = "V/Gf over colour relation"
     top = float(np.percentile(n, 99.5)) if len(n) else 1.0
     return [
-        _Map(n, "stars", "stars per hexagon", (0.0, max(top, 1.0)), style.COUNTS, 0),
-        _Map(frat, "ratio, wide scale", f"mean {over}", _about_one(frat, _WIDE), style.SIZES, 4),
-        _Map(frat, "ratio, narrow scale", f"mean {over}", _about_one(frat, _NARROW), style.SIZES, 4),
-        _Map(g, "G", "mean G [mag]", _middle(g, (18.5, 19.0)), _VALUES, 2),
-        _Map(flux, "flux", "mean log₁₀(V / ADU)", _middle(flux, (4.0, 4.5)), _VALUES, 3),
-        _Map(percent, "scatter", f"scatter of {over} [%]", _above(percent), style.COUNTS, 2),
+        _HexagonPanel(n, "stars", "stars per hexagon", (0.0, max(top, 1.0)), style.COUNTS, 0),
+        _HexagonPanel(frat, "ratio, wide scale", f"mean {over}", _about_one(frat, _WIDE), style.SIZES, 4),
+        _HexagonPanel(frat, "ratio, narrow scale", f"mean {over}", _about_one(frat, _NARROW), style.SIZES, 4),
+        _HexagonPanel(g, "G", "mean G [mag]", _middle(g, (18.5, 19.0)), _VALUES, 2),
+        _HexagonPanel(flux, "flux", "mean log₁₀(V / ADU)", _middle(flux, (4.0, 4.5)), _VALUES, 3),
+        _HexagonPanel(percent, "scatter", f"scatter of {over} [%]", _above(percent), style.COUNTS, 2),
     ]
 
 
 def _about_one(values: NDArray, known: Range) -> Range:
-    """Return a range with one in its middle, so that no colour but white says one."""
+    """Choose a range centred on one, so that only white means one."""
     low, high = robust_range(values, known)
     half = max(1 - low, high - 1)
     return 1 - half, 1 + half
 
 
 def _middle(values: NDArray, empty: Range) -> Range:
-    """Return the range from the 1st to the 99th percentile, `empty` without values."""
+    """Compute the range from the 1st to the 99th percentile, `empty` without values."""
     known = finite(values)
     if len(known) == 0:
         return empty
@@ -161,14 +161,14 @@ def _above(values: NDArray) -> Range:
 
 
 def _shapes(x: NDArray, y: NDArray, width: float) -> NDArray:
-    """Return the corners of hexagons around their centres, shape (n, 6, 2)."""
+    """Compute the corners of hexagons around their centres, shape (n, 6, 2)."""
     turns = np.radians(np.arange(30, 390, 60))
     corners = width / np.sqrt(3) * np.stack([np.cos(turns), np.sin(turns)], axis=-1)
     return np.stack([x, y], axis=-1)[:, None, :] + corners
 
 
-def _tiles(shapes: NDArray, one: _Map) -> PolyCollection:
-    """Return the hexagons that have a value."""
+def _tiles(shapes: NDArray, one: _HexagonPanel) -> PolyCollection:
+    """Draw the hexagons that have a value."""
     known = np.isfinite(one.values)
     return PolyCollection(
         list(shapes[known]),
@@ -181,8 +181,8 @@ def _tiles(shapes: NDArray, one: _Map) -> PolyCollection:
     )
 
 
-def _said(axes: Axes, one: _Map) -> Text:
-    """Say what is in the middle of the values of a panel, or that there are none."""
+def _write_median(axes: Axes, one: _HexagonPanel) -> Text:
+    """Write the median of the values of a panel, or that there are none."""
     known = one.values[np.isfinite(one.values)]
     if len(known) == 0:
         return style.message(axes, "no stars" if len(one.values) == 0 else "not known")

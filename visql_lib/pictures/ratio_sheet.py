@@ -48,7 +48,7 @@ def ratio_sheet(
         are left out, as is what has no colour or no ratio.
     rows : mapping of arrays, shape (m,), or None
         Rows of the table of ratios whose SPACE is ccd: SPACE_BIN, R1, R2, R3 with
-        errors, N_FIT, N_CLIPPED. Ratios in NaN say that there is no relation.
+        errors, N_FIT, N_CLIPPED. NaN ratios mean that there is no relation.
     instrument : Instrument
         Whose detectors are drawn.
     colours : tuple of float, optional
@@ -76,7 +76,7 @@ def ratio_sheet(
         _label_sheet(axes, i == 0, j == 0)
         _draw_cloud(axes, cloud, ccd, images.get(ccd), norm)
         _draw_relation(axes, ccd, relations.get(ccd), middle, colours)
-    _say_sheet(figure, cloud, gain)
+    _explain_numbers(figure, cloud, gain)
     if images:
         bar = (right + 6, _BOTTOM, 18, top - _GAP - _BOTTOM)
         style.colour_bar(figure, ScalarMappable(norm, _COUNTS), bar, "stars per bin")
@@ -144,7 +144,7 @@ def _draw_cloud(axes: Axes, cloud: _Cloud, ccd: str, image: NDArray | None, norm
 
 
 class _Relation(NamedTuple):
-    """What one row of the table of ratios says of a detector."""
+    """The relation of a detector, from its row of the table of ratios."""
 
     ratios: NDArray
     errors: NDArray
@@ -210,8 +210,8 @@ def _label_sheet(axes: Axes, left: bool, bottom: bool) -> None:
     axes.set_xlabel(COLOUR_LABEL if bottom else "")
 
 
-def _say_sheet(figure: Figure, cloud: _Cloud, gain: str) -> None:
-    """Say below the sheet what its numbers are."""
+def _explain_numbers(figure: Figure, cloud: _Cloud, gain: str) -> None:
+    """Explain the numbers below the sheet."""
     said = [f"{RATIO_LABEL}; {style.count(len(cloud.colour), 'star')}"]
     said += [f"{cloud.left_out:,} without ratio or colour"] if cloud.left_out else []
     said += [f"gain model {gain}"] if gain else []

@@ -32,7 +32,7 @@ Box = tuple[int, int, int, int]
 
 
 def why_no_solution(facts: Mapping[str, Any] | None) -> str:
-    """Return what the flags of a solution say against it, or just that there is none."""
+    """Explain by the flags of a solution why it is not usable, or that there is none."""
     bits = (facts or {}).get("flags") or 0
     fatal = ("REFERENCE_FAILED", "NO_REFERENCE", "NO_STARS", "FEW_MATCHES", "NOT_FOUND")
     for name in fatal:
@@ -92,7 +92,7 @@ def astrometric_residuals(
 
 
 def _scatter(dx: NDArray, dy: NDArray) -> float:
-    """Return the rms per axis after 25 rounds that leave out what lies beyond the cut, NaN without stars."""
+    """Compute the rms per axis after 25 rounds that leave out what lies beyond the cut, NaN without stars."""
     if len(dx) == 0:
         return float("nan")
     square = dx**2 + dy**2
@@ -107,7 +107,7 @@ def _scatter(dx: NDArray, dy: NDArray) -> float:
 
 
 def _reach(residuals: NDArray) -> float:
-    """Return how far the axes of residuals reach [px]: the same on both sides of zero."""
+    """Choose the half range of the axes of residuals [px], which are symmetric about zero."""
     if len(residuals) == 0:
         return 1.0
     far = 1.25 * float(np.abs(residuals).max())
@@ -202,7 +202,7 @@ def _arrows(
 def _mean_arrows(
     x: NDArray, y: NDArray, dx: NDArray, dy: NDArray, field: Field
 ) -> tuple[NDArray, NDArray, NDArray, NDArray]:
-    """Return mean positions and residuals in the bins of a grid over the field."""
+    """Compute mean positions and residuals in the bins of a grid over the field."""
     x_range, y_range = (field.x0, field.x1), (field.y0, field.y1)
     bins = (_MEANS, _MEANS)
     averages = [dense.means(x, y, values, x_range, y_range, bins).ravel() for values in (x, y, dx, dy)]
@@ -253,7 +253,7 @@ def _per_ccd(
     kept: NDArray[np.bool_],
     instrument: Instrument,
 ) -> _PerCCD:
-    """Return what the solution says of every detector, or what the residuals say without one."""
+    """Collect the numbers of every detector, from the solution, or from the residuals without one."""
     if solution is not None and len(solution["CCD"]):
         names = [str(name) for name in solution["CCD"]]
         return _PerCCD(names, *(column(solution, n) for n in ("N", "N_OUTLIERS", "SCATTER")))
@@ -302,7 +302,7 @@ def _write_solution(
     found: tuple[float, float, float],
     empty: str,
 ) -> None:
-    """Write number of stars, outliers, scatter, the widest detectors and what the flags say."""
+    """Write number of stars, outliers, scatter, the widest detectors and the flags' meanings."""
     axes = style.panel(figure, box)
     axes.set_axis_off()
     told = [number(facts, name) for name in ("n", "n_outliers", "scatter")]

@@ -1,4 +1,4 @@
-"""How every picture looks: sizes, colours, colour maps, labels and the helpers that apply them.
+"""The style of all pictures: sizes, colours, colour maps, labels and the helpers that apply them.
 
 Colours are of the Okabe-Ito set and maps change in lightness, so that all of
 them can be read by colour-blind people; a status is never told by colour alone.
@@ -44,7 +44,7 @@ VERMILION = "#d55e00"
 
 
 class StatusStyle(NamedTuple):
-    """How exposures of one status are drawn: never by colour alone."""
+    """The style of exposures of one status: never by colour alone."""
 
     colour: str
     marker: str
@@ -103,7 +103,7 @@ _PARAMETERS: dict[str, Any] = {
 
 
 def styled(function: Callable[P, Figure]) -> Callable[P, Figure]:
-    """Draw with this style, whatever the caller's matplotlib is set to."""
+    """Draw with this style, independent of the caller's matplotlib settings."""
 
     @functools.wraps(function)
     def drawn(*args: P.args, **kwargs: P.kwargs) -> Figure:
@@ -123,7 +123,7 @@ def _parameters() -> Iterator[None]:
 
 
 def part_of(name: str, low: float, high: float, bad: str = GAP) -> Colormap:
-    """Return part of a colour map, so that its faint end can be told from the paper."""
+    """Cut a colour map, so that its faint end differs from the paper."""
     colours = mpl.colormaps[name](np.linspace(low, high, 256))
     return ListedColormap(colours).with_extremes(bad=bad)
 
@@ -141,14 +141,14 @@ TIMES = part_of("plasma", 0.0, 0.88, bad=MUTED)
 
 
 def canvas(width: float, height: float) -> Figure:
-    """Return an empty figure of `width` x `height` [px]."""
+    """Make an empty figure of `width` x `height` [px]."""
     figure = Figure(figsize=(width / LAYOUT_DPI, height / LAYOUT_DPI), dpi=LAYOUT_DPI)
     FigureCanvasAgg(figure)
     return figure
 
 
 def size_of(figure: Figure) -> tuple[float, float]:
-    """Return width and height of a figure [px]."""
+    """Look up width and height of a figure [px]."""
     width, height = figure.get_size_inches() * LAYOUT_DPI
     return float(width), float(height)
 
@@ -172,7 +172,7 @@ def heading(figure: Figure, text: str, x: float | None = None) -> Text:
 def colour_bar(
     figure: Figure, mappable: ScalarMappable, box: Sequence[float], label: str, **options: Any
 ) -> Colorbar:
-    """Add a colour bar at left, bottom, width, height [px], with a label that tells the unit."""
+    """Add a colour bar at left, bottom, width, height [px], with a label that gives the unit."""
     lying = box[2] > box[3]
     bar = figure.colorbar(
         mappable,
@@ -187,7 +187,7 @@ def colour_bar(
 
 
 def message(axes: Axes, text: str) -> Text:
-    """Say in the middle of a panel why it is empty."""
+    """Write in the middle of a panel why it is empty."""
     return axes.text(
         0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", fontsize=15, color=MUTED, zorder=9
     )
@@ -219,7 +219,7 @@ def remark(axes: Axes, text: str, where: str = "lower right") -> None:
 
 
 def count(number: int, what: str) -> str:
-    """Return for example ``1,234 stars``, ``1 star`` or ``no stars``."""
+    """Format a count, such as ``1,234 stars``, ``1 star`` or ``no stars``."""
     if number == 0:
         return f"no {what}s"
     return f"{number:,} {what}{'' if number == 1 else 's'}"
@@ -229,7 +229,7 @@ _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def power_of_ten(exponent: int) -> str:
-    """Return for example ``10⁴``; plain characters draw much faster than a formula."""
+    """Format a power of ten, such as ``10⁴``; plain characters draw much faster than a formula."""
     return "10" + str(exponent).translate(_SUPERSCRIPTS)
 
 
@@ -258,7 +258,7 @@ def log_ticks(axis: Axis, low: float, high: float, plain: bool = False) -> None:
 def render_png(
     figure: Figure, dpi: float | None = None, software: str = "VISQL", made: str | None = None
 ) -> bytes:
-    """Return a figure as the bytes of a PNG file, without transparency; grey ones as grey.
+    """Render a figure as the bytes of a PNG file, without transparency; grey ones as grey.
 
     Parameters
     ----------

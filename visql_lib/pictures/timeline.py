@@ -66,7 +66,7 @@ def timeline(psfmoments: Mapping[str, NDArray], mission_epoch: np.datetime64, *,
 
 
 def mission_days(date_obs: NDArray, epoch: np.datetime64) -> NDArray[np.floating]:
-    """Return days since `epoch`, NaN where the date is not known."""
+    """Compute days since `epoch`, NaN where the date is not known."""
     dates = np.asarray(date_obs, dtype="datetime64[us]")
     since = (dates - epoch).astype("timedelta64[us]").astype(float) / 86400e6
     since[np.isnat(dates)] = np.nan
@@ -81,7 +81,7 @@ def _errors(table: Mapping[str, NDArray], name: str, dated: NDArray[np.bool_]) -
 
 
 def _day_range(day: NDArray) -> Range:
-    """Return whole days around the data, a little more for one exposure."""
+    """Compute the range of whole days around the data, a little more for one exposure."""
     if len(day) == 0:
         return 0.0, 1.0
     return float(np.floor(day.min())), float(np.floor(day.max()) + 1)

@@ -1,4 +1,4 @@
-"""What there is to make: months, exposures and their products, as the workflow needs to know them."""
+"""Plan a run: months, exposures and their products, as the workflow needs them."""
 
 from visql_lib.plan.core import Plan, month_list
 

@@ -1,4 +1,4 @@
-"""What there is to make: months, exposures and their products, as the workflow needs to know them."""
+"""Plan a run: months, exposures and their products, as the workflow needs them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from visql_lib.pipelines.vis.frame_stages import CATALOGUED
 from visql_lib.plan.gaia import GaiaPlan
 from visql_lib.plan.radiation import RadiationPlan
 from visql_lib.products.expected import Expected
-from visql_lib.products.registry import Registry, Stage, Words
+from visql_lib.products.registry import FieldValues, Registry, Stage
 from visql_lib.products.status import exposure_states, failure_summary
 from visql_lib.sheets.index import refresh_sheets
 from visql_lib.sheets.sheet import USABLE, WITHOUT_RAW, SheetRow, read_sheet, sheet_path
@@ -29,7 +29,7 @@ AUTO_DAYS = 3  # last month is still worked on during the first days of this one
 
 
 def month_list(months: Sequence[str], today: datetime | None = None) -> list[str]:
-    """Return months YYYYMM, sorted; ``auto`` is this month, and last month during its first three days."""
+    """Resolve months to YYYYMM, sorted; ``auto`` is this month, in its first three days last month too."""
     today = today or datetime.now(UTC)
     found = set()
     for month in months:
@@ -42,7 +42,7 @@ def month_list(months: Sequence[str], today: datetime | None = None) -> list[str
 
 @dataclass(frozen=True)
 class Plan:
-    """The exposures of the configured months and where their products go."""
+    """The exposures of the configured months, and the paths of their products."""
 
     settings: Settings
     instrument: Instrument
@@ -50,7 +50,7 @@ class Plan:
 
     @classmethod
     def make(cls, settings: Settings, *, refresh: bool) -> Plan:
-        """Look at the raw folders (`refresh`), or take the sheets as they are, as a job does.
+        """Make the plan: index the raw folders (`refresh`), or read the sheets as they are, as a job does.
 
         Raises
         ------
@@ -59,7 +59,7 @@ class Plan:
         """
         instrument = load_instrument(settings.instrument)
         if settings.gaia.sources:
-            gain_table(instrument, settings.ratios.gain)  # a wrong name is told before anything runs
+            gain_table(instrument, settings.ratios.gain)  # a wrong name is reported before anything runs
         months = month_list(settings.months)
         if not refresh:
             paths = {month: sheet_path(Path(settings.results), month) for month in months}
@@ -70,28 +70,28 @@ class Plan:
         sheets = refresh_sheets(settings, instrument, sheet_rules_of(settings), months)
         plan = cls(settings, instrument, sheets)
         claim_results(settings)
-        plan.gaia.ask_again()
-        plan.radiation.ask_again()
+        plan.gaia.retry_failed()
+        plan.radiation.retry_incomplete()
         return plan
 
     @cached_property
     def gaia(self) -> GaiaPlan:
-        """What there is to make of the match with reference stars."""
+        """The part of the plan for the match with reference stars."""
         return GaiaPlan(self)
 
     @cached_property
     def radiation(self) -> RadiationPlan:
-        """What there is to make of particles, the Sun and the other frame types."""
+        """The part of the plan for particles, the Sun and the other frame types."""
         return RadiationPlan(self)
 
     @cached_property
     def registry(self) -> Registry:
-        """What the pipeline makes."""
+        """The registry of the pipeline's stages and products."""
         return registry_of(self.settings)
 
     @cached_property
-    def words(self) -> Words:
-        """The words of the fields of paths."""
+    def words(self) -> FieldValues:
+        """The values of the fields of paths."""
         return self.registry.words(self.instrument)
 
     @property
@@ -101,7 +101,7 @@ class Plan:
 
     @property
     def parts(self) -> Sequence[str]:
-        """The parts that the settings ask for."""
+        """The parts enabled by the settings."""
         return self.settings.parts
 
     @property
@@ -110,11 +110,11 @@ class Plan:
         return list(self.sheets)
 
     def groups(self) -> list[str]:
-        """Return the months, YYYYMM."""
+        """List the months, YYYYMM."""
         return self.months
 
     def rows(self, month: str) -> list[SheetRow]:
-        """Return the rows of a month's sheet whose raw frame can be worked on."""
+        """Select the rows of a month's sheet with a usable raw frame."""
         return [row for row in self.sheets.get(month, []) if row.status in USABLE]
 
     @cached_property
@@ -122,85 +122,85 @@ class Plan:
         return {(month, row.exposure): row for month, rows in self.sheets.items() for row in rows}
 
     def row(self, month: str, exposure: str) -> SheetRow | None:
-        """Return the sheet's row of an exposure, None if it has none."""
+        """Find the row of an exposure in the sheet, None if it has none."""
         return self._rows.get((month, exposure))
 
     def exposures(self, month: str, *types: str) -> list[str]:
-        """Return the exposures of a month worth processing, of some types (none named: of all)."""
+        """Select the exposures of a month with a usable raw frame, of some types (none named: of all)."""
         rows = self.sheets.get(month, [])
         return [r.exposure for r in rows if r.status in USABLE and (not types or r.frame_type in types)]
 
     def of_type(self, *types: str) -> list[str]:
-        """Return the exposures of all months that have a raw frame of some types."""
+        """Select the exposures of all months that have a raw frame of one of these types."""
         return [r.exposure for rows in self.sheets.values() for r in rows if r.file and r.frame_type in types]
 
-    def others(self, *types: str) -> list[str]:
-        """Return the exposures of all months that have a raw frame of none of some types."""
+    def not_of_type(self, *types: str) -> list[str]:
+        """Select the exposures of all months that have a raw frame of any other type."""
         return [
             r.exposure for rows in self.sheets.values() for r in rows if r.file and r.frame_type not in types
         ]
 
     def without_raw(self) -> list[str]:
-        """Return the exposures of all months of which there are tables but no raw frame."""
+        """Select the exposures of all months that have tables but no raw frame."""
         return [r.exposure for rows in self.sheets.values() for r in rows if r.status in WITHOUT_RAW]
 
     def stem(self, month: str, exposure: str) -> str:
-        """Return the path of an exposure's products, without their endings."""
+        """Compose the path of an exposure's products, without their endings."""
         return f"{self.settings.results}/exposures/{month}/{exposure}/{exposure}"
 
     def folder(self, month: str, exposure: str) -> str:
-        """Return the folder of an exposure's products."""
+        """Compose the folder of an exposure's products."""
         return os.path.dirname(self.stem(month, exposure))  # noqa: PTH120 - two thousand times
 
     def common(self) -> str:
-        """Return a hash of what all jobs have in common: settings, the instrument, what is installed."""
+        """Hash what all jobs share: settings, the instrument, installed programs."""
         settings = self.settings.model_dump(mode="json", exclude={"months"})
         return digest(settings, self.instrument, str(self.radiation.installed))
 
     def outside_files(self, month: str, row: SheetRow) -> list[str]:
-        """Return the files beside its own that an exposure's products are made from: of GOES, of Gaia."""
+        """List the shared inputs of an exposure's products: days of GOES, tiles of Gaia."""
         tiles = self.gaia.tiles(month, row.exposure) if self.gaia.is_matched(row) else []
         return [*self.radiation.goes_days(month, row.exposure), *tiles]
 
     def outside_products(self, month: str, exposure: str) -> list[str]:
-        """Return an exposure's products that lie in other folders: the site's tiles."""
+        """List an exposure's products in other folders: the site's tiles."""
         return [self.tiles_of(month, exposure)]
 
     def moments(self, month: str) -> list[str]:
-        """Return the moments tables of a month, measured now, before, and imported."""
+        """List the moments tables of a month: measured now, measured before, imported."""
         found = [f"{self.stem(month, e)}_stars2_mom.parquet" for e in self.exposures(month, "SCIENCE")]
-        return found + self.kept(month, "_stars2_mom.parquet")
+        return found + self.existing_without_raw(month, "_stars2_mom.parquet")
 
-    def kept(self, month: str, ending: str) -> list[str]:
-        """Return the tables of one kind that exposures without raw frame have."""
+    def existing_without_raw(self, month: str, ending: str) -> list[str]:
+        """List the existing tables of one kind of exposures without raw frame."""
         rows = [r for r in self.sheets.get(month, []) if r.status in WITHOUT_RAW]
         paths = [self.stem(month, r.exposure) + ending for r in rows]
         return [path for path in paths if Path(path).is_file()]
 
-    def levels(self, month: str) -> list[str]:
-        """Return the tables of quadrants of a month: what every readable frame has."""
+    def quadrant_tables(self, month: str) -> list[str]:
+        """List the tables of quadrants of a month; every readable frame has one."""
         return [f"{self.stem(month, e)}_quadrants.parquet" for e in self.exposures(month)]
 
     def pictures(self, month: str) -> list[str]:
-        """Return one picture of each exposure of a month that stands for all its pictures of stars."""
+        """List one picture per exposure of a month, which represents all its pictures of stars."""
         found = self.products("pictures", month, self.exposures(month, "SCIENCE"))
         found += self.products("pictures_flat", month, self.exposures(month, "FLAT"))
         return found + self.pictures_without_raw(month)
 
     def pictures_without_raw(self, month: str) -> list[str]:
-        """Return the pictures that are missing of exposures of which there are tables but no raw frame."""
-        tables = self.kept(month, "_stars2_mom.parquet")
+        """List the missing pictures of exposures that have tables but no raw frame."""
+        tables = self.existing_without_raw(month, "_stars2_mom.parquet")
         endings = self.registry["pictures_without_raw"].endings
         paths = [table.removesuffix("_stars2_mom.parquet") + end for table in tables for end in endings]
         return [path for path in paths if not Path(path).is_file()]
 
     def products(self, stage: str, month: str, exposures: Sequence[str]) -> list[str]:
-        """Return the first product of a stage of some exposures, which stands for all that it makes."""
+        """List the first product of a stage for each exposure; it represents all products of the stage."""
         ending = self.registry[stage].endings[0]
         return [self.stem(month, exposure) + ending for exposure in exposures]
 
     def paths(self, stage: str, month: str = "") -> list[str]:
-        """Return the files that a stage makes of a month, or of all months."""
+        """List the files that a stage makes for a month, or for all months."""
         known = {"month": month} if month else {}
         paths = self.registry.paths(self.registry[stage], self.words, **known)
         return [f"{self.results}/{path}" for path in paths]
@@ -210,7 +210,7 @@ class Plan:
         return {}
 
     def files(self, month: str, exposure: str) -> frozenset[str]:
-        """Return the names of the files an exposure has; its folder is looked at once."""
+        """List the names of an exposure's files; its folder is read once."""
         folder = self.folder(month, exposure)
         if folder not in self._listings:
             try:
@@ -220,40 +220,40 @@ class Plan:
         return self._listings[folder]
 
     def imported(self, month: str) -> list[str]:
-        """Return the table of what was imported for a month, if there is one."""
+        """List the imported table of a month, if there is one."""
         path = Path(self.settings.results) / "imported" / f"{month}.parquet"
         return [str(path)] if path.is_file() else []
 
     @cached_property
     def newest_months(self) -> list[str]:
-        """The newest two months that were ever worked on or are configured."""
+        """The newest two months that were ever processed or are configured."""
         folder = Path(self.settings.results) / "months"
         made = {p.parent.name for p in folder.glob("*/psfmoments_*.parquet")}
         return sorted(made | set(self.months))[-2:]
 
     def newest_tables(self, *, configured: bool) -> list[str]:
-        """Return the image-quality tables of the newest months: those of configured months, or the others."""
+        """List the image-quality tables of the newest months: of configured months, or of the others."""
         return [self.quality(m)[0] for m in self.newest_months if (m in self.months) == configured]
 
     def last_month(self) -> list[str]:
-        """Return the timeline of the last month, where a configured month has a part in it."""
+        """List the timeline of the last month, if a configured month contributes to it."""
         path = f"{self.settings.results}/timeline/IQ_timeline_lastmonth.png"
         return [path] if self.newest_tables(configured=True) else []
 
     def archive_names(self) -> list[str]:
-        """Return the configured table of archive names, if there is one."""
+        """List the configured table of archive names, if there is one."""
         if self.settings.legacy.archive_names:
             return [self.settings.legacy.archive_names]
         fetched = Path(self.settings.results) / "le1-vs-iws.txt"
         return [str(fetched)] if fetched.is_file() else []
 
     def quality(self, month: str) -> list[str]:
-        """Return the products of a month's image quality."""
+        """List the products of a month's image quality."""
         names = (f"psfmoments_{month}.parquet", f"psfmoments_{month}.png", f"IQ_timeline_{month}.png")
         return [f"{self.settings.results}/months/{month}/{name}" for name in names]
 
     def inputs(self, stage: str, month: str) -> list[str]:
-        """Return the products of months that a month's stage reads, of those that are asked for."""
+        """List the requested products of months that a month's stage reads."""
         return self._expected.inputs(stage, month)
 
     @cached_property
@@ -261,26 +261,26 @@ class Plan:
         return Expected(self)
 
     def tiles(self, month: str) -> list[str]:
-        """Return what stands for the tiles of a month's frames."""
+        """List the tile indices of a month's frames; each represents all tiles of its frame."""
         return [self.tiles_of(month, e) for e in self.exposures(month)]
 
     def tiles_of(self, month: str, exposure: str) -> str:
-        """Return the list of an exposure's tiles for the site, which stands for them."""
+        """Compose the path of an exposure's tile index in the site; it represents all its tiles."""
         return f"{self.settings.results}/site/tiles/{month}/{exposure}/tiles.js"
 
-    def judged(self, month: str) -> list[str]:
-        """Return what stands for all levels and moments of a month: tables that are made of them.
+    def summary_tables(self, month: str) -> list[str]:
+        """List the month tables made from all levels and moments of a month, which represent them.
 
         A month's products hang on each other rather than on two thousand files each:
         every file they name costs planning.
         """
-        levels = self.levels(month)
+        levels = self.quadrant_tables(month)
         if levels and "radiation" in self.parts:
             levels = [f"{self.settings.results}/months/{month}/detector_{month}.parquet"]
         return [*levels, self.quality(month)[0]]
 
     def tables_of_exposures(self, month: str) -> list[str]:
-        """Return tables of a month that are made when all tables of its exposures are."""
+        """List tables of a month that exist only after all tables of its exposures do."""
         tables = [self.quality(month)[0], f"{self.settings.results}/months/{month}/status.tsv"]
         if "gaia" in self.parts:
             tables += self.gaia.geometry(month)
@@ -294,21 +294,23 @@ class Plan:
         return tuple(type(self.settings).model_fields)
 
     def legacy(self, month: str) -> list[str]:
-        """Return all text tables of the original for a month and its exposures."""
+        """List all text tables in the original's formats for a month and its exposures."""
         found = self.paths("legacy_month", month)
         found.append(f"{self.settings.results}/months/{month}/fitslist{month}.txt")
         found += [f"{self.stem(month, e)}.cat.gz" for e in self.exposures(month, *CATALOGUED)]
         found += [f"{self.stem(month, e)}_stars2.cat" for e in self.exposures(month, "SCIENCE", "FLAT")]
         found += [path.replace(".parquet", ".cat") for path in self.moments(month)]
         for ending, text in (("_stars2_gaia", ".cat"), ("_stars2_mom_col", ".cat"), ("_frat", ".txt")):
-            tables = self.gaia.matched(month, f"{ending}.parquet")
+            tables = self.gaia.matched_tables(month, f"{ending}.parquet")
             found += [path.replace(".parquet", text) for path in tables]
         if self.gaia.month(month):
             found.append(f"{self.settings.results}/months/{month}/vis-over-gaia")
-        return found + [path.replace(".parquet", ".cat") for path in self.kept(month, "_stars2.parquet")]
+        return found + [
+            path.replace(".parquet", ".cat") for path in self.existing_without_raw(month, "_stars2.parquet")
+        ]
 
     def config_of(self, *sections: str) -> str:
-        """Return a file with the settings of some sections, which is all that a rule's command sees.
+        """Write a file with some sections of the settings, which is all that a rule's command sees.
 
         The name changes with the content, so that a rule that carries it in its
         ``params`` runs again exactly when one of its own settings changed.
@@ -317,7 +319,7 @@ class Plan:
         return self._written("-".join((*sections, digest(values))), values)
 
     def params(self, stage: str) -> dict[str, Any]:
-        """Return what a stage's rule carries in its ``params``: all that changes its result.
+        """Compose the ``params`` of a stage's rule: everything that changes its result.
 
         Its version, the file of its settings, a hash of the settings that count where not all of them do,
         and a hash of the instrument's facts.
@@ -325,7 +327,7 @@ class Plan:
         made = self.registry[stage]
         found: dict[str, Any] = {"version": made.version}
         if set(made.counted) & set(made.settings):
-            found["config"] = self.standing_config(stage, *made.settings)
+            found["config"] = self.stable_config(stage, *made.settings)
             found["settings"] = self._counted(made)
         else:
             found["config"] = self.config_of(*made.settings)
@@ -334,7 +336,7 @@ class Plan:
         return found
 
     def _counted(self, stage: Stage) -> str:
-        """Return a hash of the settings that change a stage's result."""
+        """Hash the settings that change a stage's result."""
         some = [
             repr(getattr(getattr(self.settings, section), name))
             for section, names in stage.counted.items()
@@ -342,12 +344,12 @@ class Plan:
         ]
         return digest(self.values(*(s for s in stage.settings if s not in stage.counted)), *some)
 
-    def standing_config(self, name: str, *sections: str) -> str:
-        """Return a file as `config_of` does, but of one name: no change of settings reruns its rule."""
+    def stable_config(self, name: str, *sections: str) -> str:
+        """Write a file as `config_of` does, but with a fixed name: changed settings do not rerun its rule."""
         return self._written(name, self.values(*sections))
 
     def values(self, *sections: str) -> dict[str, Any]:
-        """Return the settings of some sections as plain values."""
+        """Dump some sections of the settings as plain values."""
         return self.settings.model_dump(mode="json", include={"instrument", *sections})
 
     def _written(self, name: str, values: dict[str, Any]) -> str:
@@ -363,30 +365,30 @@ class Plan:
         return str(path)
 
     def run_messages(self) -> str:
-        """Return what is to be said after a run that succeeded: empty months, what the next run uses."""
+        """Compose the messages after a successful run: empty months, new data for the next run."""
         notes = [
             Path(path)
-            for path in (*self.gaia.asking, *self.radiation.asking)
+            for path in (*self.gaia.pending_queries, *self.radiation.pending_queries)
             if path.endswith(".txt") and Path(path).is_file()
         ]
         changed = [n.stem for n in notes if n.read_text(encoding="utf-8").startswith("changed")]
-        said = []
+        messages = []
         if empty := [month for month, rows in self.sheets.items() if not rows]:
-            said.append(
-                f"Nothing was made of {', '.join(empty)}: no exposures in {', '.join(self.settings.raw)}"
+            messages.append(
+                f"No products of {', '.join(empty)}: no exposures in {', '.join(self.settings.raw)}"
             )
         if changed:
-            said.append(f"New since it was asked for again: {', '.join(changed)}. Run again to use it.")
-        return "\n".join(said)
+            messages.append(f"Updated by a repeated query: {', '.join(changed)}. Run again to use it.")
+        return "\n".join(messages)
 
     def failure_summary(self) -> str:
-        """Return what failed in the configured months, one exposure a line; "" if nothing did."""
+        """Summarise failures in the configured months, one exposure per line; "" if there are none."""
         paths = [sheet_path(Path(self.settings.results), month) for month in self.months]
         sheets = [path for path in paths if path.is_file()]
         return failure_summary([state for path in sheets for state in exposure_states(self.registry, path)])
 
     def facts(self, *names: str) -> str:
-        """Return a hash that changes with some of the instrument's facts."""
+        """Hash some of the instrument's facts."""
         return digest(self.instrument.model_dump(mode="json", include=set(names)))
 
     @property

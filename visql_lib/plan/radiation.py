@@ -1,4 +1,4 @@
-"""What there is to make of particles, the Sun, the other frame types, and movies."""
+"""The plan for particles, the Sun, the other frame types, and movies."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from visql_lib.pipelines.vis.frame_stages import RADIATED
 from visql_lib.pipelines.vis.month_stages import MOVIES
 from visql_lib.sheets.sheet import GONE, USABLE, SheetRow
-from visql_lib.tables.goes_store import again_path, goes_path, must_ask
+from visql_lib.tables.goes_store import goes_path, must_query, retry_stamp
 from visql_lib.values import duration
 
 if TYPE_CHECKING:
@@ -22,38 +22,38 @@ _LONGEST = 86400.0  # s; whatever a sheet says, planning does not go through the
 
 
 class RadiationPlan:
-    """The part of a `Plan` that is about radiation, the Sun and what is made of them."""
+    """The part of a `Plan` for radiation, the Sun and products made from them."""
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         self._settings = plan.settings
-        self.asking: list[str] = []  # days, or notes of days, that are asked for (again) in this run
+        self.pending_queries: list[str] = []  # days, or their retry stamps, to query (again) now
 
-    def ask_again(self) -> None:
-        """Remove the notes of days that are not final and have waited: they are asked for again.
+    def retry_incomplete(self) -> None:
+        """Remove the retry stamps of days that are not final and have waited, to query them again.
 
         Their tables stay until there is something new.
         """
         for day in sorted({day for month in self._plan.months for day in self.month_days(month)}):
             path = Path(day)
             if not path.is_file():
-                self.asking.append(day)
-            elif must_ask(path, self._settings):
-                again_path(path).unlink(missing_ok=True)
-                self.asking.append(str(again_path(path)))
+                self.pending_queries.append(day)
+            elif must_query(path, self._settings):
+                retry_stamp(path).unlink(missing_ok=True)
+                self.pending_queries.append(str(retry_stamp(path)))
 
     def tables(self, month: str, ending: str = "_radiation.parquet") -> list[str]:
-        """Return the tables of the particles of a month's exposures, made now and before."""
+        """List the tables of the particles of a month's exposures, made now and before."""
         found = [f"{self._plan.stem(month, e)}{ending}" for e in self._plan.exposures(month, *RADIATED)]
-        return found + self._plan.kept(month, ending)
+        return found + self._plan.existing_without_raw(month, ending)
 
     def goes_days(self, month: str, exposure: str) -> list[str]:
-        """Return the days of GOES that the picture of an exposure shows."""
+        """List the days of GOES in the picture of an exposure."""
         row = self._plan.row(month, exposure)
         return self._days([row] if row is not None else [])
 
     def month_days(self, month: str) -> list[str]:
-        """Return the days of GOES of a month's exposures."""
+        """List the days of GOES of a month's exposures."""
         rows = self._plan.sheets.get(month, [])
         return self._days([r for r in rows if r.status in (*USABLE, GONE) and r.frame_type in RADIATED])
 
@@ -88,14 +88,16 @@ class RadiationPlan:
         return shutil.which("solve-field") is not None
 
     def plates(self, month: str) -> list[str]:
-        """Return the plate solutions of a month."""
+        """List the plate solutions of a month."""
         if not self.solves:
-            return self._plan.kept(month, ".wcs")
+            return self._plan.existing_without_raw(month, ".wcs")
         exposures = self._plan.exposures(month, "SCIENCE")
-        return [f"{self._plan.stem(month, e)}.wcs" for e in exposures] + self._plan.kept(month, ".wcs")
+        return [f"{self._plan.stem(month, e)}.wcs" for e in exposures] + self._plan.existing_without_raw(
+            month, ".wcs"
+        )
 
     def month(self, month: str) -> list[str]:
-        """Return the products of a month's radiation, angles and other frames."""
+        """List the products of a month's radiation, angles and other frames."""
         folder = f"{self._plan.settings.results}/months/{month}"
         found = [f"{folder}/detector_{month}.parquet"] if self._plan.exposures(month) else []
         if self._plan.exposures(month):
@@ -105,16 +107,16 @@ class RadiationPlan:
         return found
 
     def movies(self, month: str) -> list[str]:
-        """Return the movies of a month."""
+        """List the movies of a month."""
         folder = f"{self._plan.settings.results}/months/{month}"
         return [f"{folder}/{name}{month}.mp4" for name in MOVIES] if self.tables(month) else []
 
     def last_movie(self) -> list[str]:
-        """Return the movie of the last days, where a configured month has a part in it."""
+        """List the movie of the last days, if a configured month contributes to it."""
         newest = [m for m in self._plan.newest_months if m in self._plan.months and self.tables(m)]
         return [f"{self._plan.settings.results}/timeline/XCOSMIX_LASTMONTH.mp4"] if newest else []
 
     def performance(self, month: str) -> list[str]:
-        """Return the table of when the products of a month were made."""
+        """List the table of when the products of a month were made."""
         folder = f"{self._plan.settings.results}/months/{month}"
         return [f"{folder}/performance_{month}.parquet"] if self._plan.exposures(month) else []

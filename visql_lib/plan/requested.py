@@ -1,4 +1,4 @@
-"""What a command of snakemake asks for, and regular expressions of some of many names."""
+"""Parse the targets of a snakemake command; build regular expressions that match some of many names."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from itertools import groupby, takewhile
 from pathlib import Path
 
-# Options of snakemake that say how to run, not what.
+# Options of snakemake that define how to run, not what.
 _HOW = frozenset(
     """
     targets dryrun profile workflow_profile snakefile configfile config cores jobs local_cores resources
@@ -23,7 +23,7 @@ _OF_CLUSTERS = ("slurm_", "cluster_generic_")
 
 
 def requested_targets(arguments: Sequence[str], default: str) -> frozenset[str] | None:
-    """Return the targets of a command of snakemake that only makes, or shows, what is missing.
+    """Parse the targets of a snakemake command that only makes, or lists, missing products.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ def requested_targets(arguments: Sequence[str], default: str) -> frozenset[str] 
 
 
 def prefix_regex(some: Collection[str], others: Collection[str]) -> str:
-    """Return a regular expression that matches some names, whole, and none of others.
+    """Build a regular expression that matches some names, whole, and none of others.
 
     Where all names that begin alike are wanted, or none is, their beginning says so: the
     expression is short where neighbours in time are of one kind. Snakemake reads all of it
@@ -67,7 +67,7 @@ def prefix_regex(some: Collection[str], others: Collection[str]) -> str:
 
 
 def _branches(some: list[str], others: list[str]) -> str:
-    """Return the expression of sorted names, of which there is one at least."""
+    """Build the expression of sorted names, at least one."""
     if not others:
         return "[^/]*"
     # Of sorted names, all others begin with what the first and the last have in common.

@@ -1,4 +1,4 @@
-"""Do the products of a month stand for what the settings, the stages and the raw frames are now?"""
+"""Verify that the products of a month agree with the current settings, stages and raw frames."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ from visql_lib.tables.provenance import (
 )
 
 MISSING, DAMAGED, STALE, FOREIGN = "missing", "damaged", "stale", "foreign"
-_REASONS = 4  # told of one product
+_REASONS = 4  # shown for one product
 _OTHERS = (".snakemake_timestamp", ".lock")  # files by which others keep order
 
 
 class Finding(NamedTuple):
-    """Something that is wrong with a product: its path below the results, what, and why."""
+    """A problem of a product: its path below the results, the kind, and the reason."""
 
     kind: str
     product: str
@@ -43,7 +43,7 @@ class Finding(NamedTuple):
 
 @dataclass
 class Verification:
-    """Looks at the products of one month.
+    """Verifies the products of one month.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ class Verification:
     _frames: dict[str, str] = field(default_factory=dict)  # raw file -> checksum of its pixels
 
     def findings(self) -> Iterator[Finding]:
-        """Yield all that is wrong; `seen` counts the products that were looked at."""
+        """Yield all problems; `seen` counts the verified products."""
         yield from self._exposures()
         yield from self._month()
         for job in self._asked_for.of_all():
@@ -97,10 +97,10 @@ class Verification:
                 if name in wanted or (ending != name and ending in self._registry.endings):
                     yield from self._expected(path, row)
                 elif not _belongs(path):
-                    yield self._said(FOREIGN, path, "no rule makes it")
+                    yield self._finding(FOREIGN, path, "no rule makes it")
         for name in sorted(_names(folder) - rows.keys()):
             if name not in _OTHERS:
-                yield self._said(FOREIGN, folder / name, "not in the exposure sheet")
+                yield self._finding(FOREIGN, folder / name, "not in the exposure sheet")
 
     def _month(self) -> Iterator[Finding]:
         folder = self.results / "months" / self.month
@@ -116,10 +116,10 @@ class Verification:
             elif path in wanted or path in known:
                 yield from self._expected(path, None)
             elif not _belongs(path) and _product_of(path) not in wanted:
-                yield self._said(FOREIGN, path, "no rule makes it")
+                yield self._finding(FOREIGN, path, "no rule makes it")
 
     def _group_products(self) -> tuple[set[Path], set[Path]]:
-        """Return the files that a month may have, and the folders, whatever the settings ask for."""
+        """List the files, and the folders, that a month may have with any settings."""
         known = {self._registry.group: self.month}
         stages = self._registry.of(Per.GROUP)
         files = {p for s in stages for p in self._registry.paths(s, self.plan.words, **known)}
@@ -127,30 +127,30 @@ class Verification:
         return {self.results / p for p in files}, {self.results / p for p in folders}
 
     def _expected(self, path: Path, row: SheetRow | None) -> Iterator[Finding]:
-        """Look at a product that is to be there, or may be; `row`: of its exposure."""
+        """Verify a product that must exist, or may; `row`: of its exposure."""
         if not path.exists():
-            yield self._said(MISSING, path, "the settings ask for it")
+            yield self._finding(MISSING, path, "expected by the settings")
             return
         self.seen += 1
         if wrong := check_whole(path):
-            yield self._said(DAMAGED, path, wrong)
+            yield self._finding(DAMAGED, path, wrong)
             return
         try:
             record = read_record(path)
             if self.deep and actual_checksum(path) != record["checksum"]:
-                yield self._said(DAMAGED, path, "its content is not what was written")
+                yield self._finding(DAMAGED, path, "its content does not match its checksum")
                 return
         except NoRecordError:
-            yield self._said(STALE, path, "has no record of where it comes from")
+            yield self._finding(STALE, path, "has no provenance record")
             return
         except (TableError, KeyError) as error:
-            yield self._said(DAMAGED, path, str(error).removeprefix(f"{path}: "))
+            yield self._finding(DAMAGED, path, str(error).removeprefix(f"{path}: "))
             return
         self._checksums[path] = record["checksum"]
         found = (*self._versions(record), *self._settings(record, row), *self._inputs(path, record, row))
         if reasons := list(dict.fromkeys(found)):
             more = [f"and {len(reasons) - _REASONS} more"] if len(reasons) > _REASONS else []
-            yield self._said(STALE, path, "; ".join([*reasons[:_REASONS], *more]))
+            yield self._finding(STALE, path, "; ".join([*reasons[:_REASONS], *more]))
 
     def _versions(self, record: Mapping[str, Any]) -> Iterator[str]:
         versions = self._registry.versions
@@ -198,12 +198,12 @@ class Verification:
             if not self._counts(source, row):
                 continue
             if not source.exists():
-                yield f"made from {name}, which is gone"
+                yield f"made from {name}, which no longer exists"
             elif self._checksum(source) != known:
                 yield f"made from another {name}"
 
     def _counts(self, source: Path, row: SheetRow | None) -> bool:
-        """Say whether a changed input makes a product again: not an exposure's sheet, not other months."""
+        """Test whether a changed input makes a product outdated; exposure sheets and other months do not."""
         if source.suffix == ".tsv" and row is not None:
             return False
         return source.parent.parent.name != "months" or source.parent.name == self.month
@@ -220,7 +220,7 @@ class Verification:
             yield f"made from another {Path(name).name}"
 
     def _pixels(self, raw: str) -> str:
-        """Return the checksum of a frame's pixels, "" if it cannot be read; read once."""
+        """Compute the checksum of a frame's pixels, "" if it cannot be read; read once."""
         if raw not in self._frames:
             try:
                 with open_exposure(Path(raw), self.plan.instrument) as exposure:
@@ -240,12 +240,12 @@ class Verification:
                 self._checksums[path] = str(error)
         return self._checksums[path]
 
-    def _said(self, kind: str, path: Path, reason: str) -> Finding:
+    def _finding(self, kind: str, path: Path, reason: str) -> Finding:
         return Finding(kind, str(path.relative_to(self.results)), reason)
 
 
 def _normal(path: Path) -> list[str]:
-    """Return the parts of a path without its steps upwards."""
+    """Resolve the ``..`` in the parts of a path."""
     parts: list[str] = []
     for part in path.parts:
         if part == ".." and parts and parts[-1] != "..":
@@ -260,11 +260,11 @@ def _names(folder: Path) -> set[str]:
 
 
 def _belongs(path: Path) -> bool:
-    """Say whether a hidden file belongs to a product beside it, or to those who keep order."""
+    """Test whether a hidden file belongs to a product beside it, or is a lock or unfinished file."""
     product = _product_of(path)
     return path.name in _OTHERS or (product.exists() and sidecar(product) == path)
 
 
 def _product_of(path: Path) -> Path:
-    """Return the product whose record a hidden file would be."""
+    """Derive the product whose sidecar a hidden file would be."""
     return path.with_name(path.name.removeprefix(".").removesuffix(".json"))

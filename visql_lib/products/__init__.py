@@ -1,4 +1,4 @@
-"""What a pipeline makes: the registry of its stages and products, and what is derived from it."""
+"""Products of a pipeline: the registry of its stages and products, and everything derived from it."""
 
 from visql_lib.products.registry import Drawing, Per, Product, Registry, Stage
 

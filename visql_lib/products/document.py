@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 
-from visql_lib.products.registry import LOCAL, Per, Product, Registry, Stage, Words, every_one
+from visql_lib.products.registry import LOCAL, FieldValues, Per, Product, Registry, Stage, every_one
 
 _HEADINGS = {
     Per.FRAME: "Per exposure: `{where}`",
@@ -14,8 +14,8 @@ _HEADINGS = {
 }
 
 
-def markdown(registry: Registry, words: Words) -> str:
-    """Return the page of a pipeline's products.
+def markdown(registry: Registry, words: FieldValues) -> str:
+    """Write the documentation page of a pipeline's products.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ def markdown(registry: Registry, words: Words) -> str:
 class _Page:
     """Tables of products; what several stages make stands once, what one stage makes alike in one row."""
 
-    def __init__(self, registry: Registry, words: Words) -> None:
+    def __init__(self, registry: Registry, words: FieldValues) -> None:
         self.registry, self.words = registry, words
 
     def table(self, stages: Sequence[Stage], with_types: bool) -> Iterator[str]:
@@ -70,7 +70,7 @@ class _Page:
         return name + "/" if product.folder else name
 
     def shown(self, path: str) -> str:
-        """Return a path with the fields as users know them."""
+        """Show a path with its fields as users know them."""
         group = "YYYYMM" if self.registry.group == "month" else self.registry.group.upper()
         path = path.replace("{" + self.registry.group + "}", group).replace("{exposure}", "E")
         for field, words in self.words.items():
@@ -89,7 +89,7 @@ def _command(makers: Sequence[Stage], products: Sequence[Product]) -> str:
 
 
 def profile_groups(registry: Registry) -> str:
-    """Return the groups of a cluster profile: which stages' jobs travel together."""
+    """Derive the job groups of a cluster profile: which stages run in one job."""
     stages = [stage for stage in registry.stages if stage.chunk not in ("", LOCAL)]
     chunks = list(dict.fromkeys(stage.chunk for stage in stages))
     ordered = sorted(stages, key=lambda stage: chunks.index(stage.chunk))
@@ -97,7 +97,7 @@ def profile_groups(registry: Registry) -> str:
 
 
 def with_groups(profile: str, registry: Registry) -> str:
-    """Return the text of a profile with the groups of the registry.
+    """Replace the job groups in the text of a profile by those of the registry.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What should be there: of a frame, of a group, of all groups; and what of it is missing."""
+"""Expected products of a frame, of a group and of all groups, and which of them are missing."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from visql_lib.products.registry import Per, Registry, Stage, Words
+from visql_lib.products.registry import FieldValues, Per, Registry, Stage
 
 
 class Row(Protocol):
-    """What is needed of a row of the sheet."""
+    """A row of the sheet, as far as expected products depend on it."""
 
     @property
     def exposure(self) -> str:
@@ -23,12 +23,12 @@ class Row(Protocol):
         """Its type."""
 
 
-class Plan(Protocol):
-    """What is needed of the plan of a pipeline."""
+class GroupPlan(Protocol):
+    """A pipeline's plan, as far as expected products depend on it."""
 
     @property
     def registry(self) -> Registry:
-        """What the pipeline makes."""
+        """The registry of the pipeline's stages and products."""
 
     @property
     def results(self) -> str:
@@ -36,24 +36,24 @@ class Plan(Protocol):
 
     @property
     def parts(self) -> Sequence[str]:
-        """The parts that the settings ask for."""
+        """The parts enabled by the settings."""
 
     @property
-    def words(self) -> Words:
-        """The words of the fields of paths."""
+    def words(self) -> FieldValues:
+        """The values of the fields of paths."""
 
     def groups(self) -> Sequence[str]:
-        """Return the groups that are asked for."""
+        """List the configured groups."""
 
     def rows(self, group: str) -> Sequence[Any]:
-        """Return the rows of a group's sheet whose raw frame can be worked on."""
+        """Select the rows of a group's sheet with a usable raw frame."""
 
     def files(self, group: str, exposure: str) -> frozenset[str]:
-        """Return the names of the files an exposure has."""
+        """List the names of an exposure's files."""
 
 
 class GroupJob(NamedTuple):
-    """A job of a group, or of all groups: what it should have made, and what it cannot do without.
+    """A job of a group, or of all groups: its expected products and required inputs.
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ class GroupJob(NamedTuple):
     folders : tuple of str
         The folders it fills.
     category : str
-        What it tells about if it is missing.
+        The category of the site that reports it as missing.
     """
 
     rule: str
@@ -83,20 +83,20 @@ class GroupJob(NamedTuple):
 
 
 class Expected:
-    """What a plan's settings, or some targets of the workflow, ask for.
+    """The products requested by a plan's settings, or by some targets of the workflow.
 
     Parameters
     ----------
-    plan : Plan
+    plan : GroupPlan
         The plan, with its sheets.
     targets : collection of str, optional
-        Targets of the registry; not given: all that the parts ask for.
+        Targets of the registry; not given: everything that the parts request.
     parts : collection of str, optional
         Parts that are made; not given: those of the settings.
     """
 
     def __init__(
-        self, plan: Plan, targets: Collection[str] | None = None, parts: Collection[str] | None = None
+        self, plan: GroupPlan, targets: Collection[str] | None = None, parts: Collection[str] | None = None
     ) -> None:
         self.plan, self.registry = plan, plan.registry
         self._ends = self._asked_for(targets, plan.parts if parts is None else parts)
@@ -112,12 +112,12 @@ class Expected:
 
     @cached_property
     def stages(self) -> frozenset[str]:
-        """The names of all stages that are needed, for some frames or groups at least."""
+        """The names of all stages needed for at least some frames or groups."""
         # A part that the settings leave out is left out, though another's table could hang on it.
         return self.registry.with_ancestors(self._ends) if self._with_ancestors else self._ends
 
     def of_frame(self, row: Row) -> tuple[Stage, ...]:
-        """Return the stages of a frame that are needed, in the order of the data's way."""
+        """List the stages needed for a frame, in the order of the data flow."""
         plan = self.plan
         names = frozenset(
             stage.name
@@ -132,7 +132,7 @@ class Expected:
         return self._needed[names]
 
     def _towards_ends(self, names: frozenset[str]) -> Iterator[Stage]:
-        """Yield those of a frame's stages from which a way leads to what is asked for."""
+        """Yield the stages of a frame that lead to a requested product."""
         needed = {name for name in self.stages if name in self._ends or self.registry[name].per != Per.FRAME}
         needed -= {stage.name for stage in self.registry.of(Per.FRAME)} - names
         before = 0
@@ -144,11 +144,11 @@ class Expected:
         return (stage for stage in self.registry.of(Per.FRAME) if stage.name in needed & names)
 
     def endings(self, row: Row) -> tuple[str, ...]:
-        """Return the endings of the products a frame should have."""
+        """List the endings of the expected products of a frame."""
         return tuple(ending for stage in self.of_frame(row) for ending in stage.endings)
 
     def of_group(self, group: str, closing: bool = False) -> list[GroupJob]:
-        """Return the jobs of a group; with `closing`, those too that fail as long as a frame failed."""
+        """List the jobs of a group; with `closing`, also those that fail as long as a frame failed."""
         known = {self.registry.group: group}
         return [
             job
@@ -158,7 +158,7 @@ class Expected:
         ]
 
     def of_all(self) -> list[GroupJob]:
-        """Return the jobs of all groups together in which the plan's groups have a part."""
+        """List the jobs over all groups to which the plan's groups contribute."""
         found: list[GroupJob] = []
         for stage in self.registry.of(Per.ALL):
             groups = stage.groups(self.plan) if stage.groups is not None else self.plan.groups()
@@ -176,7 +176,7 @@ class Expected:
             yield GroupJob(stage.name, some, log, needs, gathered, folders, stage.category)
 
     def inputs(self, stage: str, group: str) -> list[str]:
-        """Return the products of groups that a group's stage reads, of those that are asked for."""
+        """List the requested products of groups that a group's stage reads."""
         return list(self._needs(self.registry[stage], [group]))
 
     def _needs(self, stage: Stage, groups: Sequence[str]) -> Iterator[str]:
@@ -189,7 +189,7 @@ class Expected:
                     yield from self._below([path.format(**{self.registry.group: group})])
 
     def _is_made(self, path: str, group: str) -> bool:
-        """Say whether one of the stages asked for makes a product, of a group or of all groups."""
+        """Test whether a requested stage makes a product of a group or of all groups."""
         for stage in self.registry.stages:
             if path in stage.writes and stage.name in self.stages:
                 if stage.per == Per.ALL and stage.groups is not None:
@@ -205,7 +205,7 @@ class Expected:
         return [f"{self.plan.results}/{path}" for path in paths]
 
     def ends(self) -> Iterator[str]:
-        """Yield one file of each job on which no other hangs: who asks for these is given all.
+        """Yield one file of each job on which no other depends: requesting these requests everything.
 
         One product stands for all that are made with it: asking for every one would double the
         time of planning.
@@ -226,7 +226,7 @@ class Expected:
             yield job.paths[0]
 
     def _unread(self, stages: tuple[Stage, ...], readers: frozenset[str]) -> tuple[Stage, ...]:
-        """Return those of a frame's stages whose products no other of them reads, and no job of its group."""
+        """List the stages of a frame whose products neither another stage nor a job of its group reads."""
         key = (stages, readers)
         if key not in self._ends_of:
             others = readers | {stage.name for stage in stages}
@@ -237,7 +237,7 @@ class Expected:
         return {consumer.name for consumer in self.registry.consumers(stage)}
 
     def missing(self) -> Iterator[str]:
-        """Yield what a run must ask for by name, so that nothing stays missing: one product of a job.
+        """Yield one missing product per job that a run must request by name, so that nothing stays missing.
 
         Snakemake does not miss a file that stands only between others. Where a step failed, and
         Snakemake took away what it had made before, the tables of the group that hang on it would stay
@@ -251,7 +251,7 @@ class Expected:
             yield from _first_missing(job.paths)
 
     def _missing_frames(self, group: str) -> Iterator[str]:
-        """Yield a product of each job of a frame that is gone while something made from it is there."""
+        """Yield a missing product of each job of a frame while something made from it exists."""
         made = self._made_groups(group)
         known = {self.registry.group: group}
         for row in self.plan.rows(group):
@@ -267,7 +267,7 @@ class Expected:
                     yield f"{self.plan.results}/{lost.path.format(exposure=row.exposure, **known)}"
 
     def _made_groups(self, group: str) -> set[str]:
-        """Return the stages of a group of which something is there."""
+        """List the stages of a group of which some product exists."""
         known = {self.registry.group: group}
         return {
             stage.name
@@ -278,7 +278,7 @@ class Expected:
 
     @cached_property
     def _made_from(self) -> dict[str, tuple[frozenset[str], frozenset[str]]]:
-        """Of each stage of a frame: the endings and the stages of groups that are made from its products."""
+        """Derived products of each stage of a frame: endings, and the stages of groups that read them."""
         found: dict[str, tuple[frozenset[str], frozenset[str]]] = {}
         for stage in self.registry.of(Per.FRAME):
             below = [self.registry[n] for n in self.registry.with_descendants([stage.name]) - {stage.name}]

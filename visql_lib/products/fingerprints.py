@@ -1,4 +1,4 @@
-"""What things were made from, kept in a file: what is still made from the same is not made again."""
+"""Store fingerprints of inputs in a file, so that unchanged products are not made again."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Fingerprints:
     """Fingerprints by name, in a JSON file.
 
     A file that cannot be read, is of another format or was kept under another key counts as empty:
-    everything is then looked at again.
+    everything is then checked again.
 
     Parameters
     ----------
@@ -29,13 +29,13 @@ class Fingerprints:
     def __init__(self, path: Path, key: str) -> None:
         self.path, self.key = path, key
         self.entries: dict[str, Any] = {}
-        self.notes: dict[str, Any] = {}  # what else is kept with them
+        self.notes: dict[str, Any] = {}  # further values stored with them
         kept = _read(path)
         if kept.get("key") == key:
             self.entries, self.notes = kept["entries"], kept["notes"]
 
     def holds(self, name: str, fingerprint: Any) -> bool:
-        """Say whether something was made from the same."""
+        """Test whether an entry has this fingerprint."""
         return name in self.entries and bool(self.entries[name] == fingerprint)
 
     def save(self) -> None:
@@ -59,5 +59,5 @@ def _read(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, KeyError, TypeError) as error:
-        log.warning("%s: cannot be used (%s); everything is looked at", path, error)
+        log.warning("%s: cannot be used (%s); everything is checked", path, error)
     return {}

@@ -1,4 +1,4 @@
-"""The one list of what a pipeline makes: stages, their products, and how they hang together.
+"""The registry of a pipeline: its stages, their products, and how they depend on each other.
 
 Targets, missing products, verification, commands and titles on pages, needs of pictures, stage
 versions, the groups of cluster profiles and docs/products.md are all derived from it. The rules of
@@ -15,16 +15,18 @@ from itertools import product as combinations
 from string import Formatter
 from typing import Any
 
-Words = Mapping[str, Sequence[str]]  # field of a path -> the words it stands for, such as exposure classes
+FieldValues = Mapping[
+    str, Sequence[str]
+]  # field of a path -> the words it stands for, such as exposure classes
 
 
 class Per(StrEnum):
-    """What one job of a stage is about."""
+    """The unit that one job of a stage processes."""
 
     FRAME = "frame"
     GROUP = "group"  # a month, a night, a target
     ALL = "all"  # all groups together
-    STORE = "store"  # what is asked of the outside world once, such as a day of GOES
+    STORE = "store"  # downloaded once from an external service, such as a day of GOES
 
 
 _LOGS = {
@@ -96,18 +98,18 @@ class Product:
 
     @cached_property
     def ending(self) -> str:
-        """What follows the exposure's name, such as ``.cat.parquet``; "" for what is no file of a frame."""
+        """The part behind the exposure's name, such as ``.cat.parquet``; "" if this is no file of a frame."""
         ending = self.path.rpartition("{exposure}")[2]
         return "" if "/" in ending else ending
 
     @property
     def name(self) -> str:
-        """What a picture is called: its ending without dot and underline."""
+        """The name of a picture: its ending without dot and underscore."""
         return self.ending.rpartition(".")[0].removeprefix("_")
 
 
 def every_one(*_: Any) -> bool:
-    """Say that a stage is there for every frame or group."""
+    """Apply to every frame or group."""
     return True
 
 
@@ -137,7 +139,7 @@ class Stage:
     settings, facts : tuple of str
         Sections of the settings and facts of the instrument that change its result.
     counted : mapping
-        Of a section only these settings change the result; others say whom to ask, and how patiently.
+        Of a section only these settings change the result; others choose services and retries.
     types : tuple of str
         Frame types it is for; none named: all.
     needs_raw : bool
@@ -153,16 +155,16 @@ class Stage:
         The part of the settings' ``parts`` that asks for it; "": always made. One that no setting
         may name is for targets of their own.
     category : str
-        What its failure tells about: a category of the site.
+        The category of the site that reports its failure.
     log : str
         Its log below ``logs``, without ``.log``, with fields (``{output}``: the name of a job's product);
         by default its name, group and exposure.
     chunk : str
         With which jobs it travels on a cluster; "" for a job of its own, `LOCAL` for none.
     report : str
-        The path of the table whose metadata say why a frame failed, if it is one of those.
+        The path of the table whose metadata give the reason why a frame failed, if it is one of those.
     closing : bool
-        Whether it fails as long as a frame failed: asked for by the default target only.
+        Whether it fails as long as a frame failed: requested by the default target only.
     """
 
     name: str
@@ -190,7 +192,7 @@ class Stage:
 
     @property
     def version(self) -> int | list[int]:
-        """What changes when its numbers or pictures do; a list where several parts count."""
+        """The version of the stage's results; a list where several parts count."""
         numbers = list(self.versions.values())
         return numbers[0] if len(numbers) == 1 else numbers
 
@@ -241,7 +243,7 @@ class Registry:
     stages : tuple of Stage
         In the order of the data's way.
     default_target : str
-        The target of the workflow that makes all that the settings ask for.
+        The target of the workflow that makes everything the settings request.
     targets : mapping
         Target of the workflow -> the stages whose products it makes, with all they need.
     words : callable
@@ -259,7 +261,7 @@ class Registry:
     stages: tuple[Stage, ...]
     default_target: str
     targets: Mapping[str, tuple[str, ...]]
-    words: Callable[[Any], Words]
+    words: Callable[[Any], FieldValues]
     values: Callable[[Any], Mapping[str, Any]]
     sections: tuple[str, ...] = ()
     beside: tuple[Product, ...] = ()
@@ -327,7 +329,7 @@ class Registry:
         return {p.name: p.drawing for p in self.frame_products.values() if p.drawing is not None}
 
     def reports(self, frame_type: str) -> tuple[str, ...]:
-        """Return the paths of the tables that say why a frame of a type failed."""
+        """List the tables that record why a frame of a type failed."""
         if frame_type not in self._reports:
             stages = (s for s in self.of(Per.FRAME) if s.report and (not s.types or frame_type in s.types))
             self._reports[frame_type] = tuple(dict.fromkeys(stage.report for stage in stages))
@@ -354,7 +356,7 @@ class Registry:
         """Return the names of stages and of all stages that hang on them."""
         return _closure(names, lambda found: {c.name for name in found for c in self.consumers(self[name])})
 
-    def paths(self, stage: Stage, words: Words, **known: str) -> list[str]:
+    def paths(self, stage: Stage, words: FieldValues, **known: str) -> list[str]:
         """Return the paths of a stage's files, without folders it fills; `known`: fields that are."""
         return [path for p in stage.outputs if not p.folder for path in filled(p.path, words, known)]
 
@@ -363,7 +365,7 @@ class Registry:
         return [path for p in stage.outputs if p.folder for path in filled(p.path, {}, known)]
 
 
-def filled(pattern: str, words: Words, known: Mapping[str, str]) -> Iterator[str]:
+def filled(pattern: str, words: FieldValues, known: Mapping[str, str]) -> Iterator[str]:
     """Yield a path for all combinations of the words of its fields that are not known.
 
     Raises

@@ -12,13 +12,13 @@ from visql_lib.sheets.sheet import UNREADABLE, USABLE, SheetRow, read_sheet
 from visql_lib.tables.store import read_meta
 
 UNFINISHED = "unfinished"
-_DAMAGED = "make it again"  # what is said of every table of ours that cannot be read
+_DAMAGED = "make it again"  # in the message about every product table that cannot be read
 _NAMED = 5  # exposures of a message; status.tsv has all
 
 
 @dataclass(frozen=True)
 class ExposureState:
-    """What became of one frame."""
+    """The processing status of one frame."""
 
     exposure: str
     frame_type: str
@@ -47,7 +47,7 @@ def failure_summary(states: Sequence[ExposureState]) -> str:
 
 
 def _advice(bad: Sequence[ExposureState]) -> list[str]:
-    """Return what to do: a table of ours that is damaged is not the frame's fault."""
+    """Advise what to do: a damaged product table is not the frame's fault."""
     ours = [_DAMAGED in state.reason for state in bad]
     advice = []
     if any(ours):
@@ -58,12 +58,12 @@ def _advice(bad: Sequence[ExposureState]) -> list[str]:
 
 
 def exposure_states(registry: Registry, sheet: Path) -> list[ExposureState]:
-    """Say what became of every exposure of a sheet, from it and from what the products say.
+    """Determine the processing status of every exposure of a sheet, from the sheet and from the products.
 
     Parameters
     ----------
     registry : Registry
-        Says which tables tell why a frame failed.
+        Defines which tables record why a frame failed.
     sheet : Path
         The exposure sheet of a group; products are looked for below its results.
     """
@@ -81,7 +81,7 @@ def exposure_states(registry: Registry, sheet: Path) -> list[ExposureState]:
 
 
 def _failure(registry: Registry, sheet: Path, row: SheetRow) -> str | None:
-    """Return why a frame failed, as its tables say; "" if it did not, None if there are none yet."""
+    """Read from its tables why a frame failed; "" if it did not, None if there are none yet."""
     known = {registry.group: sheet.stem, "exposure": row.exposure}
     for path in registry.reports(row.frame_type):
         try:

@@ -20,27 +20,26 @@ from typing import Protocol
 
 from visql_lib import __version__
 from visql_lib.config.load import digest
-from visql_lib.products import expected
-from visql_lib.products.expected import Row
+from visql_lib.products.expected import GroupPlan, Row
 from visql_lib.products.fingerprints import Fingerprints
 
 log = logging.getLogger(__name__)
 
 
-class Plan(expected.Plan, Protocol):
-    """What is needed of the plan of a pipeline."""
+class CachePlan(GroupPlan, Protocol):
+    """A pipeline's plan, as far as the cache of fingerprints depends on it."""
 
     def common(self) -> str:
-        """Return a hash of what all jobs have in common: settings, the instrument, what is installed."""
+        """Hash what all jobs share: settings, the instrument, installed programs."""
 
     def folder(self, group: str, exposure: str) -> str:
-        """Return the folder of an exposure's products."""
+        """Compose the folder of an exposure's products."""
 
     def outside_files(self, group: str, row: Row) -> list[str]:
-        """Return the files beside its own that an exposure's products are made from."""
+        """List the shared inputs of an exposure's products."""
 
     def outside_products(self, group: str, exposure: str) -> list[str]:
-        """Return an exposure's products that lie in other folders."""
+        """List an exposure's products in other folders."""
 
 
 class UpToDateCache:
@@ -48,7 +47,7 @@ class UpToDateCache:
 
     Parameters
     ----------
-    plan : Plan
+    plan : CachePlan
         The plan, made just now.
     targets : collection of str or None
         What is to be made; None: nothing is left out and nothing kept.
@@ -56,7 +55,7 @@ class UpToDateCache:
         The files of the workflow: where they change, no fingerprint holds.
     """
 
-    def __init__(self, plan: Plan, targets: Collection[str] | None, rules: Iterable[Path]) -> None:
+    def __init__(self, plan: CachePlan, targets: Collection[str] | None, rules: Iterable[Path]) -> None:
         # A path among the targets is for Snakemake: it must find the rule that makes it.
         by_name = targets is not None and not any("/" in t or "." in t for t in targets)
         self.plan, self._targets = plan, frozenset(targets or ()) if by_name else frozenset()
@@ -77,7 +76,7 @@ class UpToDateCache:
         )
 
     def keep(self, unfinished: Collection[str] = ()) -> None:
-        """Keep the fingerprints of the exposures that are complete, at the end of a run.
+        """Save the fingerprints of complete exposures at the end of a run.
 
         Parameters
         ----------
@@ -95,10 +94,10 @@ class UpToDateCache:
             try:
                 kept.save()
             except OSError as error:  # a full disk: the run itself has ended well
-                log.warning("%s: cannot be written (%s); everything is looked at", kept.path, error.strerror)
+                log.warning("%s: cannot be written (%s); everything is checked", kept.path, error.strerror)
 
     def _common(self, rules: Iterable[Path]) -> str:
-        """Return what changes with anything that all exposures have in common."""
+        """Hash everything that all exposures share."""
         texts = [Path(path).read_text(encoding="utf-8") for path in sorted(rules)]
         return digest(self.plan.common(), self.plan.registry.versions, __version__, *texts)
 
@@ -110,7 +109,7 @@ class UpToDateCache:
                 yield (group, row.exposure), (str(row), {path: _stat(path) for path in others})
 
     def _fingerprint(self, group: str, exposure: str) -> str | None:
-        """Return what changes with anything an exposure is, or is made from; None if it is not there."""
+        """Compute the fingerprint of an exposure: its row, inputs and products; None if it does not exist."""
         folder = self.plan.folder(group, exposure)
         if (group, exposure) not in self._sources or not Path(folder).is_dir():
             return None
@@ -131,7 +130,7 @@ class UpToDateCache:
 
 
 def _stat(path: str) -> str:
-    """Return size and time of a file; "" if it is not there."""
+    """Read size and modification time of a file; "" if it does not exist."""
     try:
         stat = Path(path).stat()
     except OSError:

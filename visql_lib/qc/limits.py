@@ -24,14 +24,14 @@ from pydantic import Field, model_validator
 
 from visql_lib import run_record
 from visql_lib.config.load import find_data_file, read_yaml, validated
-from visql_lib.config.units import Section
+from visql_lib.config.units import SettingsSection
 from visql_lib.errors import ConfigError
 from visql_lib.qc.quantity import HIGH, LOW, Quantities
 
 _OF_EPOCH = ("from", "reason")
 
 
-class Limits(Section):
+class Limits(SettingsSection):
     """Limits of one quantity, in its own unit; a value exactly at a limit is within it."""
 
     warn_above: float | None = Field(None, allow_inf_nan=False)
@@ -57,7 +57,7 @@ class Limits(Section):
         return any(getattr(self, name) is not None for name in type(self).model_fields)
 
 
-class Epoch(Section):
+class Epoch(SettingsSection):
     """Limits by quantity, in force from a day (UTC) on; a quantity that is not among them has none."""
 
     start: date = Field(alias="from")
@@ -74,7 +74,7 @@ class Epoch(Section):
         return {**own, "limits": {name: value for name, value in values.items() if name not in _OF_EPOCH}}
 
 
-class Thresholds(Section):
+class Thresholds(SettingsSection):
     """All epochs of a threshold file, in order of time."""
 
     epochs: tuple[Epoch, ...] = Field(min_length=1)

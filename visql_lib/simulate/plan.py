@@ -10,7 +10,7 @@ from zlib import crc32
 from pydantic import Field, field_validator
 
 from visql_lib.config.load import validated
-from visql_lib.config.units import Section, setting
+from visql_lib.config.units import SettingsSection, setting
 from visql_lib.errors import SimulationError
 from visql_lib.instruments.euclid_names import RawName
 from visql_lib.instruments.model import Instrument
@@ -21,7 +21,7 @@ VERSION = 2
 TYPES = ("long", "short", "DARK", "FLAT", "BIAS", "CHARGE")
 
 
-class SkyOptions(Section):
+class SkyOptions(SettingsSection):
     """Options of the sky."""
 
     stars: float = setting(1.0, None, "Density of stars, in units of the modelled field.", ge=0)
@@ -32,14 +32,14 @@ class SkyOptions(Section):
     ice_slope: float = setting(0.0, None, "Further loss per magnitude of BP-RP.")
 
 
-class OpticsOptions(Section):
+class OpticsOptions(SettingsSection):
     """Defects of the telescope."""
 
     jitter: float = setting(0.0, "px", "Gaussian added to the PSF.", ge=0, le=5)
     defocus: float = setting(0.0, "nm", "Defocus added to the wavefront.")
 
 
-class RadiationOptions(Section):
+class RadiationOptions(SettingsSection):
     """Particles and X-rays."""
 
     cosmics: float = setting(
@@ -51,7 +51,7 @@ class RadiationOptions(Section):
     )
 
 
-class DetectorOptions(Section):
+class DetectorOptions(SettingsSection):
     """Options of the detectors."""
 
     noise: bool = setting(True, None, "Photon and read noise.")
@@ -83,7 +83,7 @@ class DetectorOptions(Section):
     shifts: bool = setting(True, None, "CCDs stand a little off their nominal places.")
 
 
-class DamageOptions(Section):
+class DamageOptions(SettingsSection):
     """Damages to a frame, on purpose."""
 
     truncate: float | None = setting(None, None, "Keep only this fraction of the file.", gt=0, lt=1)
@@ -92,7 +92,7 @@ class DamageOptions(Section):
     date_obs: str | None = setting(None, None, "A DATE-OBS other than the true one.")
 
 
-class ExposureOptions(Section):
+class ExposureOptions(SettingsSection):
     """One exposure."""
 
     type: str = setting("long", None, f"One of {', '.join(TYPES)}.")
@@ -143,7 +143,7 @@ class ExposureOptions(Section):
         return self.type in ("long", "short")
 
 
-class SimulationPlan(Section):
+class SimulationPlan(SettingsSection):
     """Exposures to simulate: options common to all, and a list of exposures that may change them."""
 
     instrument: str | None = setting(None, None, "Instrument; default: the one of the settings.")

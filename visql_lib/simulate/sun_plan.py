@@ -9,11 +9,11 @@ from typing import Any
 from pydantic import Field, field_validator
 
 from visql_lib.config.load import validated
-from visql_lib.config.units import Section, setting
+from visql_lib.config.units import SettingsSection, setting
 from visql_lib.simulate.goes import Flare, GoesDay, flux_of_class
 
 
-class FlareOptions(Section):
+class FlareOptions(SettingsSection):
     """A solar flare."""
 
     peak: float = setting(12.0, "h", "When it is strongest, from midnight.", ge=-24, le=48)
@@ -28,7 +28,7 @@ class FlareOptions(Section):
         return value
 
 
-class GoesOptions(Section):
+class GoesOptions(SettingsSection):
     """A day of a GOES satellite."""
 
     day: date = setting(date(2024, 7, 13), None, "The day (UTC).")

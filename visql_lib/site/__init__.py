@@ -1,1 +1,1 @@
-"""The site: pages, alerts and viewers, made from tables and linked to the products where they lie."""
+"""The site: pages, alerts and viewers, made from tables and linked to the products in place."""

@@ -1,6 +1,6 @@
-"""Alerts: what is out of range, since when, and who has been told.
+"""Alerts: quantities out of range, since when, and which channels were notified.
 
-An alert is about one metric of one category, with all exposures concerned, so
+An alert is about one metric of one category, with all affected exposures, so
 that a bad night is one alert and not sixty. One of a measured quantity lasts
 until a day's worth of newer exposures was good; one of a state (a step that
 failed, a product that is missing) until no exposure of the last weeks is in it.
@@ -29,8 +29,8 @@ _STATES = {"failed": "failed", "error": "in error", "warn": "doubtful", "missing
 
 
 @dataclass(frozen=True)
-class Concerned:
-    """An exposure an alert is about; value and threshold are None where there is no number."""
+class AffectedExposure:
+    """An exposure affected by an alert; value and threshold are None where there is no number."""
 
     name: str
     month: str
@@ -44,8 +44,8 @@ class Concerned:
 
 
 @dataclass(frozen=True)
-class Told:
-    """What a channel was told last of an alert."""
+class Notification:
+    """The last notification of a channel about an alert."""
 
     times: int
     last: str
@@ -59,7 +59,7 @@ class Alert:
 
     ``status`` is the worst of its newest day, ``worst`` the worst ever; value,
     threshold and side are those of the exposure farthest beyond its limit on that
-    day, and threshold_file, threshold_epoch and threshold_hash tell where that
+    day, and threshold_file, threshold_epoch and threshold_hash identify the origin of that
     limit comes from.
     """
 
@@ -85,12 +85,12 @@ class Alert:
     changed: str  # when state or status last did
     closed: str
     why_closed: str
-    quiet: bool  # was over before anybody looked: nobody is told
+    quiet: bool  # over before the first run that saw it: no notification
     count: int
     months: tuple[str, ...]
     link: str  # relative to the site
-    exposures: tuple[Concerned, ...]
-    sent: dict[str, Told] = field(default_factory=dict)  # by channel
+    exposures: tuple[AffectedExposure, ...]
+    sent: dict[str, Notification] = field(default_factory=dict)  # by channel
     threshold_epoch_reason: str = ""  # why the limits changed that day
 
     @property
@@ -99,8 +99,8 @@ class Alert:
         return self.category, self.metric
 
     @property
-    def concerned(self) -> str:
-        """How many exposures, or months as a whole, it is about, in words."""
+    def affected(self) -> str:
+        """The number of affected exposures, or of months as a whole, in words."""
         noun = "month" if all(e.name == e.month for e in self.exposures) else "exposure"
         return f"{self.count} {noun}{'s' * (self.count != 1)}"
 
@@ -121,7 +121,7 @@ def update(
     now: datetime,
     look_back: timedelta,
 ) -> list[Alert]:
-    """Return the alerts as they are now, open ones first, the worst and newest first.
+    """Update the alerts from the latest checks, open ones first, the worst and newest first.
 
     Parameters
     ----------
@@ -130,9 +130,9 @@ def update(
     months : sequence of Month
         All that is known.
     checks : sequence of Check
-        The same, judged; see `visql_lib.site.checks.checks_of`.
+        The same as checks; see `visql_lib.site.checks.checks_of`.
     limits : LimitFile
-        What they were judged by.
+        The limits they were compared with.
     now : datetime
         With its time zone.
     look_back : timedelta
@@ -167,7 +167,7 @@ def update(
 
 
 def due(alert: Alert, channel: str, least: str, repeat: timedelta, now: datetime, fresh: timedelta) -> str:
-    """Return why a channel is to be told of an alert now, "" if it is not.
+    """Decide why a channel is to be notified of an alert now, "" if it is not.
 
     Parameters
     ----------
@@ -176,13 +176,13 @@ def due(alert: Alert, channel: str, least: str, repeat: timedelta, now: datetime
     channel : str
         Such as ``mail``.
     least : str
-        Least status that is told.
+        Least severe status that is notified.
     repeat : timedelta
         Time between two messages while it lasts.
     now : datetime
         With its time zone.
     fresh : timedelta
-        What is older (by its newest exposure) is no news; only its end is told to those who know it.
+        Alerts whose newest exposure is older are not sent; only their end, to channels notified before.
 
     Returns
     -------
@@ -190,33 +190,35 @@ def due(alert: Alert, channel: str, least: str, repeat: timedelta, now: datetime
         ``new``, ``worse``, ``repeat``, ``again`` (it was closed), ``closed``, or ``over``:
         it began and ended between two runs.
     """
-    told = alert.sent.get(channel)
+    previous = alert.sent.get(channel)
     if alert.state == CLOSED:
-        if told is not None:
-            return "closed" if told.state == OPEN else ""
+        if previous is not None:
+            return "closed" if previous.state == OPEN else ""
         recent = (time_of(alert.first_seen) or now) > now - repeat
-        return "over" if recent and not alert.quiet and _told_of(alert.worst, least) else ""
+        return "over" if recent and not alert.quiet and _is_reported(alert.worst, least) else ""
     newest = time_of(alert.last_exposure) or _end_of(max(alert.months, default=""), now)
-    if not _told_of(alert.status, least) or newest < now - fresh:
+    if not _is_reported(alert.status, least) or newest < now - fresh:
         return ""
-    if told is None:
+    if previous is None:
         return "new"
-    if told.state == CLOSED:
+    if previous.state == CLOSED:
         return "again"
-    if _rank(alert.status) < _rank(told.status):
+    if _rank(alert.status) < _rank(previous.status):
         return "worse"
-    last = time_of(told.last)
+    last = time_of(previous.last)
     return "repeat" if last is None or now - last >= repeat * (1 - _SLACK) else ""
 
 
-def told(alert: Alert, channel: str, now: datetime) -> Alert:
-    """Return the alert with a note that a channel was told of it."""
+def with_notification(alert: Alert, channel: str, now: datetime) -> Alert:
+    """Record in an alert that a channel was notified."""
     times = alert.sent[channel].times if channel in alert.sent else 0
-    return replace(alert, sent=alert.sent | {channel: Told(times + 1, stamp(now), alert.state, alert.status)})
+    return replace(
+        alert, sent=alert.sent | {channel: Notification(times + 1, stamp(now), alert.state, alert.status)}
+    )
 
 
 def stamp(time: datetime) -> str:
-    """Return a time as alerts have it."""
+    """Format a time as in alerts."""
     return f"{time.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
@@ -224,7 +226,7 @@ def _rank(status: str) -> int:
     return STATUSES.index(status)
 
 
-def _told_of(status: str, least: str) -> bool:
+def _is_reported(status: str, least: str) -> bool:
     return _rank(status) <= _rank(least)
 
 
@@ -238,7 +240,7 @@ def _in_time(one: Check) -> tuple[bool, str, str]:
 
 
 def _episodes(group: Iterable[Check], since: datetime) -> list[_Episode]:
-    """Cut the bad values of one quantity where a day's worth of good ones lies between them."""
+    """Split the bad values of one quantity into episodes, wherever a day of good ones lies between them."""
     found: list[_Episode] = []
     bad: list[Check] = []
     for one in sorted((o for o in group if o.time), key=_in_time):
@@ -258,13 +260,13 @@ def _later(one: Check, bad: Check) -> bool:
 
 
 def _standing(group: Iterable[Check], since: datetime) -> list[_Episode]:
-    """Return the exposures of the last weeks that are in a state, together."""
+    """Group the exposures of the last weeks that are in a state."""
     bad = [o for o in group if o.status in BAD and (o.time or _end_of(o.month, since)) >= since]
     return [_Episode(tuple(sorted(bad, key=_in_time)))] if bad else []
 
 
 def _end_of(month: str, otherwise: datetime) -> datetime:
-    """Return when a month YYYYMM ends."""
+    """Compute the end of a month YYYYMM."""
     try:
         first = datetime.strptime(month, "%Y%m").replace(tzinfo=UTC)
     except ValueError:
@@ -273,7 +275,7 @@ def _end_of(month: str, otherwise: datetime) -> datetime:
 
 
 def _match(episode: _Episode, previous: Sequence[Alert]) -> Alert | None:
-    """Return the old alert an episode continues: one of the same time, if possible an open one."""
+    """Find the old alert that an episode continues: one of the same time, if possible an open one."""
     one, last = episode.bad[0], episode.bad[-1]
     same = [a for a in previous if a.key == one.key]
     if one.measured:
@@ -292,7 +294,7 @@ def _overlap(alert: Alert, start: datetime | None, end: datetime | None) -> bool
 def _alert(
     episode: _Episode, before: Alert | None, taken: set[str], limits: LimitFile, now: datetime, first: bool
 ) -> Alert:
-    """Make the alert of an episode, with what its old one remembers."""
+    """Make the alert of an episode, with the history of its old one."""
     bad, last = episode.bad, episode.bad[-1]
     newest = [o for o in bad if _is_newest(o, last)]
     status = min((o.status for o in newest), key=_rank)
@@ -330,14 +332,14 @@ def _alert(
         count=len(bad),
         months=months,
         link=_link(last) if len(bad) == 1 or last.page else f"months/{months[-1]}.html",
-        exposures=tuple(_concerned(o) for o in bad[-_LISTED:]),
+        exposures=tuple(_affected(o) for o in bad[-_LISTED:]),
         sent=dict(before.sent) if before else {},
         threshold_epoch_reason=limits.reason(top.epoch) if judged else "",
     )
 
 
 def _called(one: Check) -> tuple[str, str]:
-    """Return label and unit."""
+    """Look up label and unit."""
     return (one.label, one.unit) if one.label else (_STATES.get(one.metric, one.metric), "")
 
 
@@ -346,16 +348,16 @@ def _is_newest(one: Check, last: Check) -> bool:
 
 
 def _name(first: Check, now: datetime, taken: set[str]) -> str:
-    """Return an id that nobody has: category, metric, and when it began."""
+    """Compose a unique id: category, metric, and when it began."""
     stem = f"{first.category}-{first.metric}-{first.time or now:%Y%m%dT%H%M%S}"
     names = [stem, *(f"{stem}-{n}" for n in range(2, len(taken) + 3))]
     return next(name for name in names if name not in taken)
 
 
 def _waits(alert: Alert, waiting: set[tuple[str, str]], since: datetime) -> bool:
-    """Say whether an alert stays as it is: nobody judged its quantity in one of its months yet.
+    """Test whether an alert stays as it is: its quantity was not evaluated yet in one of its months.
 
-    `waiting` are months with a kind of table whose quantities nobody judged.
+    `waiting` are months with a kind of table whose quantities were not evaluated.
     """
     newest = time_of(alert.last_exposure) or _end_of(max(alert.months, default=""), since)
     table = table_of(alert.metric)
@@ -364,7 +366,7 @@ def _waits(alert: Alert, waiting: set[tuple[str, str]], since: datetime) -> bool
 
 
 def _ended(alert: Alert, still: set[tuple[str, str, str]], look_back: timedelta, now: datetime) -> Alert:
-    """Return an old alert that nothing speaks for any more."""
+    """Close an old alert that no check supports any more."""
     if alert.state == CLOSED:
         return alert
     aged = any((*alert.key, e.name) in still for e in alert.exposures)
@@ -373,8 +375,8 @@ def _ended(alert: Alert, still: set[tuple[str, str, str]], look_back: timedelta,
     return replace(alert, state=CLOSED, closed=at, changed=at, why_closed=why)
 
 
-def _concerned(one: Check) -> Concerned:
-    return Concerned(
+def _affected(one: Check) -> AffectedExposure:
+    return AffectedExposure(
         one.exposure,
         one.month,
         one.date_obs,

@@ -1,4 +1,4 @@
-"""From months to pages: only what changed is made again, what is gone is removed."""
+"""Build pages from months: only changed pages are made again, outdated ones are removed."""
 
 from __future__ import annotations
 
@@ -20,18 +20,27 @@ from visql_lib.pipelines.vis.quantities import QUANTITIES
 from visql_lib.qc.limits import Thresholds, load_thresholds
 from visql_lib.sheets.sheet import SheetRow, read_sheet, sheet_path
 from visql_lib.site import overview
-from visql_lib.site.data import fields_of, month_data, own_lacks, summary
+from visql_lib.site.data import fields_of, missing_of_month, month_data, summary
 from visql_lib.site.links import Links
 from visql_lib.site.marks import read_marks
-from visql_lib.site.model import Exposure, Month, StepLack
-from visql_lib.site.neighbours import Beside, Ends, Neighbours, Place, beside, ends_of, kept, neighbours
+from visql_lib.site.model import ExposureSummary, MissingProducts, Month
+from visql_lib.site.neighbours import (
+    Ends,
+    Neighbours,
+    PageLocation,
+    Surroundings,
+    as_json,
+    ends_of,
+    neighbours,
+    surroundings,
+)
 from visql_lib.site.pages import (
     Folder,
     Stat,
     counted,
     exposure_page,
     files_in,
-    lacks,
+    missing_of_exposure,
     month_groups,
 )
 from visql_lib.site.plots import (
@@ -44,7 +53,7 @@ from visql_lib.site.plots import (
     trend_plots,
 )
 from visql_lib.site.render import folder, render, script_data, style_digest
-from visql_lib.site.state import Built, Store
+from visql_lib.site.state import BuildResult, Store
 from visql_lib.site.thumbs import small_jpegs
 from visql_lib.site.viewing import (
     TILES,
@@ -67,9 +76,9 @@ def build(
     config: str = "",
     links: Links | None = None,
     now: datetime | None = None,
-    of_all: Sequence[StepLack] = (),
-) -> Built:
-    """Write the site, or bring it up to date.
+    of_all: Sequence[MissingProducts] = (),
+) -> BuildResult:
+    """Build the site, or update it.
 
     Parameters
     ----------
@@ -88,12 +97,12 @@ def build(
         Where the site is and how it points at products; default ``results/site``.
     now : datetime, optional
         For the days on the front page.
-    of_all : sequence of StepLack, optional
+    of_all : sequence of MissingProducts, optional
         What is missing of the products of all months.
 
     Returns
     -------
-    Built
+    BuildResult
         What was written and removed.
     """
     links = links or Links(results, results / "site")
@@ -108,8 +117,8 @@ def build(
     return builder.store.built
 
 
-def _plain(values: Exposure | Month | SheetRow) -> dict[str, Any]:
-    """Return the fields for a digest, which needs no copy of all they hold."""
+def _plain(values: ExposureSummary | Month | SheetRow) -> dict[str, Any]:
+    """List the fields for a digest, without a deep copy."""
     return {f.name: getattr(values, f.name) for f in fields(values)}
 
 
@@ -134,13 +143,16 @@ class _Builder:
 
     @cached_property
     def common(self) -> str:
-        """What all pages change with."""
+        """A digest of everything that all pages depend on."""
         limits = self.thresholds.model_dump(mode="json")
         looks = (self.settings.site.title, self.settings.site.thumbnail, self.config, self.settings.results)
         return digest(limits, style_digest(), *map(str, looks), self.links.kind)
 
     def build(
-        self, months: Sequence[Month], expected: Mapping[str, Sequence[str]], of_all: Sequence[StepLack]
+        self,
+        months: Sequence[Month],
+        expected: Mapping[str, Sequence[str]],
+        of_all: Sequence[MissingProducts],
     ) -> None:
         """Write everything."""
         self._static()
@@ -155,7 +167,7 @@ class _Builder:
         self._overviews(of_all)
 
     def save(self) -> None:
-        """Keep what is written, for the next build."""
+        """Save the state for the next build."""
         self.store.save(style_digest())
         built = script_data("window.visql.built", f"{self.now:%Y-%m-%dT%H:%M:%SZ}")
         self.store.write("data/built.js", built.encode())
@@ -207,18 +219,18 @@ class _Builder:
         }
         small = self._thumbs(month.name, folders)
         fields = fields_of(month.exposures)
-        outside = beside(month.name, self.ends)
+        outside = surroundings(month.name, self.ends)
         around = neighbours(exposures, outside)
-        places = {Place(e.month, e.name) for e in exposures}.union(*around.values())
+        places = {PageLocation(e.month, e.name) for e in exposures}.union(*around.values())
         tiled = {place for place in places if self._is_tiled(place)}
         for e in exposures:
             self._exposure(e, folders[e.name], around[e.name], fields[e.name], tiled)
-        lost = {e.name: lacks(e, folders[e.name]) for e in exposures if e.missing}
+        lost = {e.name: missing_of_exposure(e, folders[e.name]) for e in exposures if e.missing}
         numbers = {e.name: len(tuple(expected.get(e.name, ()))) for e in exposures}
-        own = own_lacks(month.lacks, month.name, self.settings.results, self.config)
+        own = missing_of_month(month.missing, month.name, self.settings.results, self.config)
         self.months[month.name] = summary(month, lost, numbers, own) | {
             "ends": self.ends[month.name],
-            "beside": kept(outside),
+            "beside": as_json(outside),
         }
         data = script_data(
             "(visql.months=visql.months||{})" + f'["{month.name}"]', month_data(month, small, fields)
@@ -227,15 +239,15 @@ class _Builder:
         self._month_page(month, outside)
         self._clean(month.name, {e.name for e in exposures})
 
-    def _is_tiled(self, place: Place) -> bool:
+    def _is_tiled(self, place: PageLocation) -> bool:
         return bool(place.name) and (self.out / tiles_path(*place) / TILES).is_file()
 
     def _exposure(
-        self, e: Exposure, folder: Folder, around: Neighbours, field: str, tiled: set[Place]
+        self, e: ExposureSummary, folder: Folder, around: Neighbours, field: str, tiled: set[PageLocation]
     ) -> None:
         path = f"exposures/{e.month}/{e.name}.html"
         up = "../" * path.count("/")
-        has_tiles = Place(e.month, e.name) in tiled
+        has_tiles = PageLocation(e.month, e.name) in tiled
         viewer = {
             "tiles": f"{tiles_path(e.month, e.name)}/" if has_tiles else "",
             "overlays": self._overlays(e, folder) if has_tiles else "",
@@ -262,8 +274,8 @@ class _Builder:
 
         self.store.renew(path, key, make)
 
-    def _overlays(self, e: Exposure, folder: Folder) -> str:
-        """Write what the viewer draws over the tiles; return where, "" if there is nothing."""
+    def _overlays(self, e: ExposureSummary, folder: Folder) -> str:
+        """Write the overlays of the viewer; return their path, "" if there are none."""
         sources = overlay_sources(folder.files, e.name)
         path = overlay_path(e.month, e.name)
         if not sources:
@@ -273,7 +285,7 @@ class _Builder:
         self.store.renew(path, key, lambda: overlay_script(where, e, self.instrument))
         return path if path in self.store.pages else ""
 
-    def _month_page(self, month: Month, outside: Beside) -> None:
+    def _month_page(self, month: Month, outside: Surroundings) -> None:
         path = f"months/{month.name}.html"
         sizes = {
             p: self._stat(p)
@@ -296,7 +308,7 @@ class _Builder:
                 "month.html",
                 month=month,
                 counts=counted(month.exposures),
-                lost=sum(len(x.paths) for x in month.lacks),
+                lost=sum(len(x.paths) for x in month.missing),
                 products=month_groups(month, lambda p: sizes[p].size),
                 plots=plots,
                 script=f"data/plots_{month.name}.js" if plots else "",
@@ -334,7 +346,7 @@ class _Builder:
         return have
 
     def _clean(self, month: str, names: set[str]) -> None:
-        """Remove what belongs to exposures of a month that are gone."""
+        """Remove the pages of exposures that no longer belong to a month."""
         for path in list(self.store.pages):
             parts = path.split("/")
             if len(parts) == 3 and parts[0] in ("exposures", "thumbs") and parts[1] == month:
@@ -346,7 +358,7 @@ class _Builder:
                         self.store.remove(overlay_path(month, name))
 
     def _forget(self, month: str) -> None:
-        """Remove a month that has no sheet any more."""
+        """Remove the pages of a month that has no sheet any more."""
         self._clean(month, set())
         for path in (f"months/{month}.html", f"data/{month}.js", f"data/plots_{month}.js"):
             if path in self.store.pages:
@@ -355,9 +367,9 @@ class _Builder:
 
     # -- pages of all months ----------------------------------------------------------------------
 
-    def _overviews(self, of_all: Sequence[StepLack]) -> None:
+    def _overviews(self, of_all: Sequence[MissingProducts]) -> None:
         wanted = ",".join(self.settings.months)
-        lost = own_lacks(of_all, wanted, self.settings.results, self.config)
+        lost = missing_of_month(of_all, wanted, self.settings.results, self.config)
         look = overview.Overview(self.results, self.out, self.settings, self.months, self.now)
         pages: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {
             "missing.html": ("missing.html", partial(look.missing, lost)),

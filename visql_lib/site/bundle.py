@@ -14,12 +14,12 @@ from visql_lib.errors import ConfigError
 from visql_lib.site.build import build
 from visql_lib.site.links import BundleLinks
 from visql_lib.site.model import Month
-from visql_lib.site.state import STATE, Built
+from visql_lib.site.state import STATE, BuildResult
 from visql_lib.site.thumbs import webps
 
 
 def chosen(months: Sequence[Month], names: Collection[str]) -> list[Month]:
-    """Return the months with only some of their exposures; none named: all.
+    """Select some exposures of the months; none named: all.
 
     Raises
     ------
@@ -44,7 +44,7 @@ def bundle(
     *,
     config: str = "",
     now: datetime | None = None,
-) -> Built:
+) -> BuildResult:
     """Write a bundle.
 
     Parameters

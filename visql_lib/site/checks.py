@@ -1,4 +1,4 @@
-"""What alerts and the history of status are made of: QC results, and states that no number tells."""
+"""Checks for alerts and the history of status: QC results, and states without a number."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from visql_lib.pipelines.vis.quantities import QUANTITIES
 from visql_lib.qc.evaluate import NOT_JUDGED, QCResult, worst_status
 from visql_lib.qc.quantity import metric_of
 from visql_lib.qc.sentences import called, sentence
-from visql_lib.site.model import BAD, CATEGORIES, Exposure, Month, StepLack
-from visql_lib.site.steps import said
+from visql_lib.site.model import BAD, CATEGORIES, ExposureSummary, MissingProducts, Month
+from visql_lib.site.steps import describe
 
 
 @dataclass(frozen=True)
 class Check:
-    """One metric of one exposure with its status: what an alert, and the history of status, is made of.
+    """The status of one metric of one exposure, from which alerts and the history of status are made.
 
     A metric is a quantity that was judged (``measured``), by its qualified name, or, for
     what no number tells, the status itself: ``failed``, ``error``, ``warn`` or ``missing``
@@ -41,7 +41,7 @@ class Check:
     side: str = ""
     text: str = ""
     epoch: str = ""
-    label: str = ""  # what it is called, where neither its quantity nor its status tells
+    label: str = ""  # its label, where neither its quantity nor its status defines one
     unit: str = ""
     page: str = ""  # where it is shown (relative to the site), if not on an exposure's page
 
@@ -52,15 +52,15 @@ class Check:
 
     @property
     def excess(self) -> float:
-        """How far the value is beyond its limit, in its own unit."""
+        """The distance of the value beyond its limit, in its own unit."""
         known = self.value is not None and self.threshold is not None
         return abs(self.value - self.threshold) if known else 0.0  # type: ignore[operator]
 
 
 def checks_of(months: Sequence[Month]) -> list[Check]:
-    """Return the checks of all exposures, good ones among them, in the order of `months`; then of the months.
+    """Collect the checks of all exposures, good ones too, in the order of `months`; then of the months.
 
-    Values, limits and statuses are those of the QC results: nothing is judged here. In
+    Values, limits and statuses are those of the QC results: nothing is evaluated here. In
     a category in which an exposure has no status, its numbers raise no alert.
     """
     exposures = [e for month in months for e in month.exposures]
@@ -68,21 +68,21 @@ def checks_of(months: Sequence[Month]) -> list[Check]:
 
 
 def table_of(metric: str) -> str:
-    """Return the kind of table that holds the values of a metric, "" of one that is no quantity."""
+    """Look up the kind of table that holds a metric, "" for one that is no quantity."""
     of = (q.table for q in QUANTITIES if metric == q.name or metric.startswith(f"{q.name}_"))
     return next(of, "")
 
 
 def _of_months(months: Sequence[Month]) -> Iterator[Check]:
-    """Yield what is bad of months as a whole: the newest QC results, and products that are missing."""
+    """Yield the bad checks of months as a whole: the newest QC results, and missing products."""
     newest: dict[str, tuple[Month, QCResult]] = {}
     for month in sorted(months, key=lambda m: m.name):
         newest |= {metric: (month, result) for metric, result in _worst_of_parts(month.results).items()}
-        lost: dict[str, list[StepLack]] = {}
-        for lack in month.lacks:
+        lost: dict[str, list[MissingProducts]] = {}
+        for lack in month.missing:
             lost.setdefault(lack.category or "quality", []).append(lack)
         for category, lacks in lost.items():
-            text = "; ".join(f"{said(lack)}: {lack.reason}" for lack in lacks)
+            text = "; ".join(f"{describe(lack)}: {lack.reason}" for lack in lacks)
             facts = {"label": "products missing", "page": f"missing.html#m{month.name}"}
             yield _of_month(month, category, "month_missing", "missing", text=text, **facts)
     for metric, (month, result) in newest.items():
@@ -93,7 +93,7 @@ def _of_months(months: Sequence[Month]) -> Iterator[Check]:
 
 
 def _worst_of_parts(results: Sequence[QCResult]) -> dict[str, QCResult]:
-    """Return by metric the worst of the results that share an alert; of equal ones, the first."""
+    """Select by metric the worst of the results that share an alert; of equal ones, the first."""
     found: dict[str, QCResult] = {}
     for result in results:
         metric = metric_of(QUANTITIES[result.quantity].alert_name, result.cls, result.part)
@@ -104,7 +104,7 @@ def _worst_of_parts(results: Sequence[QCResult]) -> dict[str, QCResult]:
 
 
 def _numbers(result: QCResult) -> dict[str, Any]:
-    """Return what a check has of a QC result: label and unit, value and limit."""
+    """Convert a QC result to the numbers of a check: label and unit, value and limit."""
     unit = QUANTITIES[result.quantity].unit
     facts = {"label": called(result, QUANTITIES), "unit": unit, "epoch": result.epoch}
     numbers: dict[str, Any] = {"value": result.value if math.isfinite(result.value) else None}
@@ -118,7 +118,7 @@ def _of_month(month: Month, category: str, metric: str, status: str, **facts: An
 
 
 def time_of(date_obs: str) -> datetime | None:
-    """Return a DATE-OBS as a time, None if it is none."""
+    """Parse a DATE-OBS, None if it is no time."""
     try:
         time = datetime.fromisoformat(date_obs)
     except ValueError:
@@ -126,7 +126,7 @@ def time_of(date_obs: str) -> datetime | None:
     return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
 
 
-def _of_exposure(exposure: Exposure) -> Iterator[Check]:
+def _of_exposure(exposure: ExposureSummary) -> Iterator[Check]:
     measured = [
         _check(exposure, QUANTITIES[r.quantity].category, r.quantity, r.status, measured=True, **_numbers(r))
         for r in exposure.results
@@ -147,13 +147,19 @@ def _of_exposure(exposure: Exposure) -> Iterator[Check]:
         yield _check(exposure, category, status, status, text=text)
 
 
-def _is_judged(exposure: Exposure, category: str) -> bool:
-    """Say whether an exposure has a status in a category: where it has none, its numbers raise no alert."""
+def _is_judged(exposure: ExposureSummary, category: str) -> bool:
+    """Test whether an exposure has a status in a category; without one, its numbers raise no alert."""
     return exposure.statuses.get(category, "none") != "none"
 
 
 def _check(
-    exposure: Exposure, category: str, metric: str, status: str, *, measured: bool = False, **facts: Any
+    exposure: ExposureSummary,
+    category: str,
+    metric: str,
+    status: str,
+    *,
+    measured: bool = False,
+    **facts: Any,
 ) -> Check:
     if category not in CATEGORIES:
         raise ValueError(f"{exposure.name}: there is no category {category!r}")

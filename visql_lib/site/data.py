@@ -1,4 +1,4 @@
-"""What pages get as data: the table of a month, and what the front page keeps of every month."""
+"""Data for the pages: the table of a month, and the summary of every month on the front page."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from visql_lib.pipelines.vis.quantities import QUANTITIES
-from visql_lib.site.model import CATEGORIES, STATUSES, UNJUDGED, Exposure, Month, StepLack
-from visql_lib.site.pages import Lack, counted
+from visql_lib.site.model import CATEGORIES, STATUSES, UNJUDGED, ExposureSummary, MissingProducts, Month
+from visql_lib.site.pages import MissingOfExposure, counted
 from visql_lib.site.render import rounded
 from visql_lib.site.steps import workflow_command
 
@@ -50,7 +50,7 @@ _CALIBRATION = tuple(q for q in QUANTITIES.shown if q.category == "calibration")
 
 
 def columns() -> list[dict[str, Any]]:
-    """Return the columns of the table of a month."""
+    """List the columns of the table of a month."""
     named = [dict(zip(("key", "label", "unit", "kind", "digits", "show"), c, strict=True)) for c in _COLUMNS]
     judged = [
         {"key": f"cat.{key}", "label": label, "unit": "", "kind": "status", "digits": 0, "show": False}
@@ -72,7 +72,7 @@ def columns() -> list[dict[str, Any]]:
 
 
 def month_data(month: Month, thumbs: Iterable[str], fields: dict[str, str]) -> dict[str, Any]:
-    """Return the table of a month as its page reads it; statuses are numbers into ``statuses``."""
+    """Compose the table of a month as its page reads it; statuses are indices into ``statuses``."""
     small = set(thumbs)
     return {
         "month": month.name,
@@ -83,7 +83,7 @@ def month_data(month: Month, thumbs: Iterable[str], fields: dict[str, str]) -> d
     }
 
 
-def _row(e: Exposure, field: str) -> list[Any]:
+def _row(e: ExposureSummary, field: str) -> list[Any]:
     values = [rounded(e.values[q.name], q) if q.name in e.values else None for q in QUANTITIES.shown]
     judged = [STATUSES.index(e.statuses.get(category, "none")) for category in CATEGORIES]
     text = "; ".join(f.text for f in e.findings if f.status not in ("none", UNJUDGED) and f.text)
@@ -104,8 +104,8 @@ def _row(e: Exposure, field: str) -> list[Any]:
     ]
 
 
-def fields_of(exposures: Sequence[Exposure]) -> dict[str, str]:
-    """Return the field of every exposure: where the first of its dithers pointed, "" where not known."""
+def fields_of(exposures: Sequence[ExposureSummary]) -> dict[str, str]:
+    """Determine the field of every exposure: the pointing of its first dither, "" where not known."""
     found: dict[str, str] = {}
     centres: list[tuple[float, float]] = []
     labels: list[str] = []
@@ -127,9 +127,12 @@ def fields_of(exposures: Sequence[Exposure]) -> dict[str, str]:
 
 
 def summary(
-    month: Month, lacks: dict[str, list[Lack]], expected: dict[str, int], own: Sequence[list[Any]] = ()
+    month: Month,
+    lacks: dict[str, list[MissingOfExposure]],
+    expected: dict[str, int],
+    own: Sequence[list[Any]] = (),
 ) -> dict[str, Any]:
-    """Return what the pages of all months say of one; it is kept until the month is looked at again.
+    """Summarise a month for the pages of all months; it is kept until the month is built again.
 
     Parameters
     ----------
@@ -139,9 +142,9 @@ def summary(
     expected : dict
         How many products each exposure should have.
     own : sequence, optional
-        What is missing of the month as a whole: see `own_lacks`.
+        What is missing of the month as a whole: see `missing_of_month`.
     """
-    days: dict[str, list[Exposure]] = {}
+    days: dict[str, list[ExposureSummary]] = {}
     for e in month.exposures:
         days.setdefault(e.date_obs[:10], []).append(e)
     unread = [e for e in month.exposures if e.statuses.get("acquisition") == "failed"]
@@ -153,8 +156,8 @@ def summary(
         "counts": counted(month.exposures),
         "days": {day: counted(some) for day, some in sorted(days.items())},
         "newest": [_brief(e) for e in month.exposures[-_NEWEST:][::-1]],
-        "expected": sum(expected.values()) + month.asked,
-        "lost": sum(len(e.missing) for e in month.exposures) + sum(len(x.paths) for x in month.lacks),
+        "expected": sum(expected.values()) + month.expected,
+        "lost": sum(len(e.missing) for e in month.exposures) + sum(len(x.paths) for x in month.missing),
         "own": list(own),
         "n_lacking": len(named),
         "lacking": [_lacking(e, lacks[e.name], expected.get(e.name, 0)) for e in named[:_LACKING]],
@@ -169,8 +172,10 @@ def summary(
     }
 
 
-def own_lacks(lacks: Sequence[StepLack], months: str, results: str, config: str) -> list[list[Any]]:
-    """Return what is missing of a month as a whole, or of all months: rule, names, reason, command, log."""
+def missing_of_month(
+    lacks: Sequence[MissingProducts], months: str, results: str, config: str
+) -> list[list[Any]]:
+    """Describe missing products of a month, or of all months: rule, names, reason, command, log."""
     return [
         [
             x.rule,
@@ -183,10 +188,10 @@ def own_lacks(lacks: Sequence[StepLack], months: str, results: str, config: str)
     ]
 
 
-def _brief(e: Exposure) -> list[str]:
+def _brief(e: ExposureSummary) -> list[str]:
     return [e.name, e.date_obs[:19], e.frame_type, e.cls, e.status]
 
 
-def _lacking(e: Exposure, lacks: Sequence[Lack], expected: int) -> dict[str, Any]:
+def _lacking(e: ExposureSummary, lacks: Sequence[MissingOfExposure], expected: int) -> dict[str, Any]:
     rows = [[x.rule, list(x.endings), x.reason, x.command, x.log] for x in lacks]
     return {"name": e.name, "type": e.frame_type, "expected": expected, "lost": len(e.missing), "lacks": rows}

@@ -21,7 +21,7 @@ _FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 
 
 def feed_text(alerts: Sequence[Alert], title: str, site: str = "") -> str:
-    """Return the content of feed.xml.
+    """Compose the content of feed.xml.
 
     An entry is an alert; it comes up again when its state or its status changes,
     not when it merely lasts. Ids depend on the title and the alert only, so they

@@ -1,4 +1,4 @@
-"""Tables -> what the site shows of a month: values, statuses with reasons, what is missing.
+"""Gather a month for the site from its tables: values, statuses with reasons, missing products.
 
 Only the tables of the month are read, never those of single exposures: two thousand
 exposures take seconds.
@@ -36,9 +36,9 @@ from visql_lib.sheets.sheet import (
     read_sheet,
     sheet_path,
 )
-from visql_lib.site.model import STATUSES, UNJUDGED, Exposure, Month, StatusReason
+from visql_lib.site.model import STATUSES, UNJUDGED, ExposureSummary, Month, StatusReason
 from visql_lib.site.products import category_of
-from visql_lib.site.steps import lost_products
+from visql_lib.site.steps import missing_products
 from visql_lib.tables.store import read_table
 
 log = logging.getLogger(__name__)
@@ -54,14 +54,14 @@ _ENDINGS = {
     "calibration": "_quadrants.parquet",
     "photometry": "_frat.parquet",
 }
-_COLUMNS = {  # table -> columns beside EXPOSURE that say how an exposure is
+_COLUMNS = {  # table -> columns beside EXPOSURE with the state of an exposure
     "psfmoments": ("STATUS", "REASON"),
     "astrometry": ("CLASS", "ACCEPTED", "REASON", "FLAGS"),
     "radiation": ("STATUS", "REASON"),
     "angles": ("RA", "DEC", "PA", "SAA", "ALPHA"),
     "detector_frames": ("STATUS", "REASON"),
 }
-_POINTLESS = {
+_SOLUTION_PROBLEMS = {
     SolutionFlag.NO_REFERENCE: ("warn", "no reference star in the field"),
     SolutionFlag.NO_STARS: ("error", "no star to match"),
     SolutionFlag.FEW_MATCHES: ("error", "too few matched stars: no astrometric solution"),
@@ -82,7 +82,7 @@ _KINDS = {
 
 @dataclass
 class _Tables:
-    """The tables of a month that exist: rows by exposure, QC results, and what the trend says by class."""
+    """The existing tables of a month: rows by exposure, QC results, and the trend by class."""
 
     month: str
     rows: dict[str, dict[str, Record]] = field(default_factory=dict)
@@ -105,7 +105,7 @@ def gather(
     registry: Registry,
     jobs: Sequence[GroupJob] = (),
 ) -> Month:
-    """Return what there is to show of a month.
+    """Gather everything the site shows of a month.
 
     Parameters
     ----------
@@ -118,7 +118,7 @@ def gather(
     instrument : Instrument
         Names the classes of exposures.
     registry : Registry
-        Says what a missing product tells about.
+        Defines the category of a missing product.
     jobs : sequence of GroupJob, optional
         What should have been made of the month as a whole.
 
@@ -138,15 +138,15 @@ def gather(
         missing = tuple(e for e in endings if row.exposure + e not in have)
         found.append(_exposure(row, month, tables, endings, missing, instrument, registry))
     found.sort(key=lambda e: (e.date_obs, e.name))
-    lacks = tuple(lost_products(results, found, jobs))
-    asked = sum(len(job.paths) for job in jobs)
+    of_month = tuple(missing_products(results, found, jobs))
+    n_expected = sum(len(job.paths) for job in jobs)
     own = tuple(tables.results.get("", ()))
     return Month(
         month,
         tuple(found),
         **_products(results, month),
-        asked=asked,
-        lacks=lacks,
+        expected=n_expected,
+        missing=of_month,
         results=own,
         unjudged=tables.unjudged,
     )
@@ -173,7 +173,7 @@ def _read(results: Path, month: str, rows: Sequence[SheetRow], instrument: Instr
 
 
 def _records(path: Path, columns: Sequence[str]) -> dict[str, Record]:
-    """Return rows by exposure; a table that cannot be read counts as not there, and the log says so."""
+    """Read rows by exposure; an unreadable table is logged and counts as missing."""
     try:
         table = read_table(path, columns)
     except TableError as error:
@@ -184,7 +184,7 @@ def _records(path: Path, columns: Sequence[str]) -> dict[str, Record]:
 
 
 def _worst_trend(results: Sequence[QCResult], instrument: Instrument) -> dict[str, StatusReason]:
-    """Return by class what its exposures have of the trend: the worst colour, and loss before rate."""
+    """Select the trend status of each class: the worst colour, and loss before rate."""
     found: dict[str, StatusReason] = {}
     ranked = ((_STATUS_OF.get(r.status, r.status), r) for r in results)
     for status, result in sorted(ranked, key=lambda pair: _rank(pair[0])):
@@ -207,7 +207,7 @@ def _exposure(
     missing: Sequence[str],
     instrument: Instrument,
     registry: Registry,
-) -> Exposure:
+) -> ExposureSummary:
     findings = [
         *_acquisition(row),
         *_judged(row, tables, endings),
@@ -222,7 +222,7 @@ def _exposure(
     places = {key: _number(angles.get(key.upper())) for key in ("ra", "dec", "pa", "saa", "alpha")}
     for key, value in places.items():
         places[key] = _number(getattr(row, key)) if value is None else value
-    return Exposure(
+    return ExposureSummary(
         row.exposure,
         month,
         row.date_obs,
@@ -266,7 +266,7 @@ def _acquisition(row: SheetRow) -> list[StatusReason]:
 
 
 def _judged(row: SheetRow, tables: _Tables, endings: Sequence[str]) -> list[StatusReason]:
-    """Return what the month's tables and QC results say of an exposure, but for photometry."""
+    """Derive the statuses of an exposure from the month's tables and QC results, without photometry."""
     found: list[StatusReason] = []
     for category, ending in _ENDINGS.items():
         if category == "photometry" or (category == "calibration" and row.frame_type == "SCIENCE"):
@@ -285,7 +285,7 @@ def _not_yet(category: str, table: str, month: str) -> StatusReason:
 
 
 def _of_category(category: str, exposure: str, tables: _Tables, record: Record) -> Iterator[StatusReason]:
-    """Yield what the QC results of a category say, and what the status of its table says beyond them."""
+    """Yield status reasons of a category: from its QC results, and from the status of its table."""
     results, status = tables.results_of(exposure, category), str(record["STATUS"])
     worst = worst_status(results)
     judged = TABLE_OF_CATEGORY[category] not in tables.unjudged
@@ -300,7 +300,7 @@ def _of_category(category: str, exposure: str, tables: _Tables, record: Record) 
 
 
 def _bad(category: str, results: Sequence[QCResult]) -> list[StatusReason]:
-    """Return a reason per QC result that is not ok."""
+    """List a status reason for each QC result that is not ok."""
     bad = [r for r in results if r.is_bad]
     return [StatusReason(category, r.status, sentence(r, QUANTITIES), of_qc=True) for r in bad]
 
@@ -310,14 +310,14 @@ def _is_worse(status: str, worst: str) -> bool:
 
 
 def _photometry(row: SheetRow, tables: _Tables, endings: Sequence[str]) -> list[StatusReason]:
-    """Return what the match with the reference stars, its QC results and the trend say."""
+    """Derive the photometric status from the match with the reference stars, its QC results and the trend."""
     table, ending = TABLE_OF_CATEGORY["photometry"], _ENDINGS["photometry"]
     record = tables.of(table, row.exposure)
     if record is None:
         return [_not_yet("photometry", table, tables.month)] if ending in endings else []
     found = []
     reason = f" ({record['REASON']})" if record["REASON"] else ""
-    for flag, (status, text) in _POINTLESS.items():
+    for flag, (status, text) in _SOLUTION_PROBLEMS.items():
         if record["FLAGS"] & flag:
             found.append(StatusReason("photometry", status, text + reason))
     if found:
@@ -332,7 +332,7 @@ def _photometry(row: SheetRow, tables: _Tables, endings: Sequence[str]) -> list[
 
 
 def _missing(row: SheetRow, missing: Sequence[str], registry: Registry) -> list[StatusReason]:
-    """Return a finding per category of which products are missing."""
+    """List a status reason for each category with missing products."""
     if row.status not in USABLE:
         return []
     by_category: dict[str, list[str]] = {}
@@ -349,7 +349,7 @@ def _missing(row: SheetRow, missing: Sequence[str], registry: Registry) -> list[
 
 
 def _products(results: Path, month: str) -> dict[str, Any]:
-    """Return the products of a month by kind, relative to the results."""
+    """List the products of a month by kind, relative to the results."""
     folder = results / "months" / month
     paths = [
         f"{os.path.relpath(top, results)}/{name}".replace(os.sep, "/")

@@ -1,4 +1,4 @@
-"""How pages point at products: where they lie, or at copies in a bundle."""
+"""Links from pages to products: in place, or to copies in a bundle."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from visql_lib.site.render import url
 
 
 class Links:
-    """Links of the site: products are linked where they lie.
+    """Links of the site: products are linked in place.
 
     ``out`` is the folder of the site; everything is relative, so that results
     may be moved with their site.
@@ -22,14 +22,14 @@ class Links:
         self._root = os.path.relpath(results, out).replace(os.sep, "/")
 
     def href(self, product: str, depth: int) -> str:
-        """Return the address of a product (a path relative to the results) from a page `depth` folders down.
+        """Compose the link to a product (a path relative to the results) from a page `depth` folders down.
 
         "" where it cannot be reached from there.
         """
         return url(f"{'../' * depth}{self._root}/{product}")
 
     def pattern(self, depth: int) -> str:
-        """Return the address of any exposure's pictures, with {month}, {name} and {ending} to fill in."""
+        """Compose the address of any exposure's pictures, with fields {month}, {name} and {ending}."""
         return f"{url('../' * depth + self._root)}/exposures/{{month}}/{{name}}/{{name}}{{ending}}.png"
 
 
@@ -44,7 +44,7 @@ class BundleLinks(Links):
         self.wanted: dict[str, str] = {}  # product -> its path in the bundle
 
     def href(self, product: str, depth: int) -> str:
-        """Return the address of the copy, and remember that it is wanted."""
+        """Compose the link to the copy of a product, and remember to copy it."""
         if product.endswith(".png"):
             path = f"pictures/{product.removesuffix('.png')}.webp"
         elif product.endswith(self._COPIED):
@@ -57,5 +57,5 @@ class BundleLinks(Links):
         return url(f"{'../' * depth}{path}")
 
     def pattern(self, depth: int) -> str:
-        """Return the address of any exposure's pictures in the bundle."""
+        """Compose the address of any exposure's pictures in the bundle."""
         return f"{'../' * depth}pictures/exposures/{{month}}/{{name}}/{{name}}{{ending}}.webp"

@@ -12,7 +12,7 @@ _LONGEST = 2000  # characters of a note
 
 
 def read_marks(path: str) -> dict[str, dict[str, Any]]:
-    """Return the marks of a file that a browser exported, by exposure; none if `path` is empty.
+    """Read the marks exported by a browser, by exposure; none if `path` is empty.
 
     Raises
     ------
@@ -32,6 +32,6 @@ def read_marks(path: str) -> dict[str, dict[str, Any]]:
 
 
 def _mark(values: dict[str, Any]) -> dict[str, Any]:
-    """Return what a mark may hold, and nothing else."""
+    """Keep the known entries of a mark only."""
     note, at = str(values.get("note", ""))[:_LONGEST], str(values.get("at", ""))[:32]
     return {"seen": bool(values.get("seen")), "note": note, "at": at}

@@ -1,4 +1,4 @@
-"""Alerts as they are written and told: JSON, one-line and longer texts."""
+"""Format alerts: JSON, one-line and longer texts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from visql_lib import __version__
 from visql_lib.pipelines.vis.quantities import current_metric
 from visql_lib.qc.limits import LimitFile
-from visql_lib.site.alerts import OPEN, Alert, Concerned, Told, stamp
+from visql_lib.site.alerts import OPEN, AffectedExposure, Alert, Notification, stamp
 from visql_lib.site.model import CATEGORIES
 
 _VERSION = 1
@@ -28,7 +28,7 @@ _WHY = {
 
 
 def alerts_text(alerts: Sequence[Alert], limits: LimitFile, now: datetime) -> str:
-    """Return the content of alerts.json."""
+    """Compose the content of alerts.json."""
     values = {
         "version": _VERSION,
         "made": stamp(now),
@@ -40,7 +40,7 @@ def alerts_text(alerts: Sequence[Alert], limits: LimitFile, now: datetime) -> st
 
 
 def parse_alerts(text: str) -> list[Alert]:
-    """Read alerts.json back; quantities that had other names once have those of today.
+    """Read alerts.json back; former names of quantities are replaced by the current ones.
 
     Raises
     ------
@@ -57,7 +57,7 @@ def parse_alerts(text: str) -> list[Alert]:
 
 
 def addressed(alert: Alert, site: str) -> Alert:
-    """Return an alert whose links lead to the site (its address, or "") from anywhere."""
+    """Make the links of an alert absolute, with the address of the site (or "")."""
     if not site:
         return alert
     exposures = tuple(replace(e, link=site + e.link) for e in alert.exposures)
@@ -65,9 +65,9 @@ def addressed(alert: Alert, site: str) -> Alert:
 
 
 def line(alert: Alert) -> str:
-    """Return an alert in one line."""
+    """Format an alert in one line."""
     what = f"{CATEGORIES[alert.category]}: "
-    n = alert.concerned
+    n = alert.affected
     if not alert.measured and alert.value is None:
         return f"{what}{n}, {alert.label}"
     unit = f" {alert.unit}" if alert.unit else ""
@@ -77,7 +77,7 @@ def line(alert: Alert) -> str:
 
 
 def payload(alert: Alert, channel: str, occasion: str, title: str) -> dict[str, Any]:
-    """Return what a webhook gets: the alert, why it gets it, and a key that a repetition has too."""
+    """Compose the payload of a webhook: the alert, the occasion, and a key shared by repetitions."""
     values = _plain(alert)
     values["exposures"] = values["exposures"][-_SENT:]
     del values["sent"]
@@ -92,22 +92,22 @@ def payload(alert: Alert, channel: str, occasion: str, title: str) -> dict[str, 
     }
 
 
-def mail(told: Sequence[tuple[Alert, str]], title: str) -> tuple[str, str]:
-    """Return subject and text of one mail about some alerts, each with the occasion."""
-    states = [(_status(a), occasion) for a, occasion in told]
+def mail(alerts: Sequence[tuple[Alert, str]], title: str) -> tuple[str, str]:
+    """Compose subject and text of one mail about some alerts, each with the occasion."""
+    states = [(_status(a), occasion) for a, occasion in alerts]
     ended = sum(occasion in ("closed", "over") for _, occasion in states)
     kinds = [s for s, occasion in states if occasion not in ("closed", "over")]
     parts = [f"{kinds.count(k)} {k}" for k in dict.fromkeys(kinds)] + [f"{ended} closed"] * (ended > 0)
-    if len(told) == 1:
-        alert, occasion = told[0]
+    if len(alerts) == 1:
+        alert, occasion = alerts[0]
         subject = f"{title}: {_WHY[occasion]}: {line(alert)}"
     else:
-        subject = f"{title}: {len(told)} alerts ({', '.join(parts)})"
-    return subject, "\n\n".join(_paragraph(a, occasion) for a, occasion in told) + "\n"
+        subject = f"{title}: {len(alerts)} alerts ({', '.join(parts)})"
+    return subject, "\n\n".join(_paragraph(a, occasion) for a, occasion in alerts) + "\n"
 
 
 def details(alert: Alert) -> list[str]:
-    """Return what there is to say of an alert, a line each."""
+    """Describe an alert, one detail per line."""
     last = f", last {alert.last_exposure[:19]}" if alert.last_exposure else ""
     lines = [f"since {alert.first_exposure[:19] or alert.first_seen}{last}"]
     if alert.threshold_file:
@@ -142,6 +142,6 @@ def _alert(values: dict[str, Any]) -> Alert:
     known = {f.name: values[f.name] for f in fields(Alert)}
     known["metric"] = current_metric(known["metric"])
     known["months"] = tuple(known["months"])
-    known["exposures"] = tuple(Concerned(**e) for e in known["exposures"])
-    known["sent"] = {channel: Told(**told) for channel, told in known["sent"].items()}
+    known["exposures"] = tuple(AffectedExposure(**e) for e in known["exposures"])
+    known["sent"] = {channel: Notification(**last) for channel, last in known["sent"].items()}
     return Alert(**known)

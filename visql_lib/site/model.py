@@ -1,4 +1,4 @@
-"""What the site shows, as plain values: the pages know nothing else."""
+"""Data model of the site, as plain values: pages are made from nothing else."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from functools import cached_property
 
 from visql_lib.qc.evaluate import QCResult
 
-# What is judged, in the order of the tiles; see `Exposure.statuses`.
+# What QC evaluates, in the order of the tiles; see `ExposureSummary.statuses`.
 CATEGORIES: dict[str, str] = {
     "quality": "Image quality",
     "photometry": "Photometry and ice",
@@ -17,7 +17,7 @@ CATEGORIES: dict[str, str] = {
     "acquisition": "Acquisition",
 }
 # Worst first. ``missing``: expected and not made; ``unjudged``: there are numbers and no limits for them, or
-# nobody judged them yet; ``none``: nothing to judge.
+# they were not evaluated yet; ``none``: nothing to evaluate.
 STATUSES = ("failed", "error", "warn", "missing", "unjudged", "ok", "none")
 BAD = ("failed", "error", "warn", "missing")
 UNJUDGED = "unjudged"
@@ -25,10 +25,10 @@ UNJUDGED = "unjudged"
 
 @dataclass(frozen=True)
 class StatusReason:
-    """Why a status is what it is: the category, the status, and in words what was found.
+    """The reason of a status: the category, the status, and an explanation.
 
     ``of_month``: it is about the month, and the exposure has it from there.
-    ``of_qc``: it says in words what a QC result says in numbers.
+    ``of_qc``: it repeats a QC result in words.
     """
 
     category: str
@@ -39,8 +39,8 @@ class StatusReason:
 
 
 @dataclass(frozen=True)
-class Exposure:
-    """One exposure as the site shows it.
+class ExposureSummary:
+    """Everything the site shows of one exposure.
 
     ``results`` are the QC results of all its quantities. Times are ISO 8601, UTC;
     angles in deg, times in s, NaN never occurs but in QC results (None instead).
@@ -77,11 +77,11 @@ class Exposure:
 
 
 @dataclass(frozen=True)
-class StepLack:
-    """Products of a whole month, or of all months, that one rule should have made and did not.
+class MissingProducts:
+    """Missing products of a whole month, or of all months, which one rule should have made.
 
     ``paths`` are as the workflow names them; ``log`` is relative to the folder of
-    results, "" if it tells nothing; ``category`` what it tells about.
+    results, "" if it explains nothing; ``category`` that of the products.
     """
 
     rule: str
@@ -93,20 +93,20 @@ class StepLack:
 
 @dataclass(frozen=True)
 class Month:
-    """One month: its exposures in order of time, which products of the month exist and which should.
+    """One month: its exposures in order of time, its existing and missing products.
 
-    Products are paths relative to the folder of results; ``asked`` is how many the
+    Products are paths relative to the folder of results; ``expected`` is how many the
     settings ask for; ``results`` are the QC results of the month as a whole, and
     ``unjudged`` the kinds of tables whose quantities have none.
     """
 
     name: str  # YYYYMM
-    exposures: tuple[Exposure, ...]
+    exposures: tuple[ExposureSummary, ...]
     pictures: tuple[str, ...] = ()
     tables: tuple[str, ...] = ()
     texts: tuple[str, ...] = ()
     movies: tuple[str, ...] = ()
-    asked: int = 0
-    lacks: tuple[StepLack, ...] = ()
+    expected: int = 0
+    missing: tuple[MissingProducts, ...] = ()
     results: tuple[QCResult, ...] = ()
     unjudged: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""What comes before and after an exposure, also where its month ends.
+"""Neighbours of an exposure in time, also across the ends of its month.
 
 A month's neighbours are known by the names at its ends, which the site keeps of
 every month: to look past the end of a month, the other month need not be read.
@@ -11,44 +11,44 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from visql_lib.sheets.sheet import sheet_path
-from visql_lib.site.model import Exposure, Month
+from visql_lib.site.model import ExposureSummary, Month
 from visql_lib.site.state import known_months
 
 
-class Place(NamedTuple):
-    """Where an exposure's page is; both "" for nowhere."""
+class PageLocation(NamedTuple):
+    """The location of an exposure's page; both "" for none."""
 
     month: str
     name: str
 
 
-NOWHERE = Place("", "")
+NOWHERE = PageLocation("", "")
 _ALL = ""  # the kind that every exposure is of
 Ends = Mapping[str, Sequence[str]]  # kind -> names of the first and the last exposure
 
 
 class Neighbours(NamedTuple):
-    """The exposures before and after, by time and within the same type and class."""
+    """The previous and the next exposure, of all and of the same type and class."""
 
-    before: Place
-    after: Place
-    before_like: Place
-    after_like: Place
+    before: PageLocation
+    after: PageLocation
+    before_like: PageLocation
+    after_like: PageLocation
 
 
-class Beside(NamedTuple):
-    """What lies outside a month: the months beside it, and by kind the exposures before and after."""
+class Surroundings(NamedTuple):
+    """The surroundings of a month: adjacent months, and by kind the exposures before and after."""
 
     months: tuple[str, str]
-    exposures: dict[str, tuple[Place, Place]]
+    exposures: dict[str, tuple[PageLocation, PageLocation]]
 
 
-def _kind(e: Exposure) -> str:
+def _kind(e: ExposureSummary) -> str:
     return f"{e.frame_type} {e.cls}"
 
 
-def ends_of(exposures: Sequence[Exposure]) -> dict[str, list[str]]:
-    """Return the names at the ends of a month, by kind."""
+def ends_of(exposures: Sequence[ExposureSummary]) -> dict[str, list[str]]:
+    """Find the first and last exposures of a month, by kind."""
     found: dict[str, list[str]] = {}
     for e in exposures:
         for kind in (_ALL, _kind(e)):
@@ -56,33 +56,33 @@ def ends_of(exposures: Sequence[Exposure]) -> dict[str, list[str]]:
     return found
 
 
-def beside(month: str, ends: Mapping[str, Ends]) -> Beside:
-    """Return what lies outside a month, given the ends of all months that have pages."""
+def surroundings(month: str, ends: Mapping[str, Ends]) -> Surroundings:
+    """Find the surroundings of a month, given the ends of all months that have pages."""
     earlier = sorted((m for m in ends if m < month), reverse=True)
     later = sorted(m for m in ends if m > month)
     around = {
         kind: (_nearest(kind, earlier, ends, -1), _nearest(kind, later, ends, 0))
         for kind in ends.get(month, {})
     }
-    return Beside((next(iter(earlier), ""), next(iter(later), "")), around)
+    return Surroundings((next(iter(earlier), ""), next(iter(later), "")), around)
 
 
-def _nearest(kind: str, months: Sequence[str], ends: Mapping[str, Ends], end: int) -> Place:
-    return next((Place(m, ends[m][kind][end]) for m in months if kind in ends[m]), NOWHERE)
+def _nearest(kind: str, months: Sequence[str], ends: Mapping[str, Ends], end: int) -> PageLocation:
+    return next((PageLocation(m, ends[m][kind][end]) for m in months if kind in ends[m]), NOWHERE)
 
 
-def kept(found: Beside) -> list[Any]:
-    """Return what lies outside a month as the site's state (JSON) keeps it."""
+def as_json(found: Surroundings) -> list[Any]:
+    """Convert the surroundings of a month for the site's state (JSON)."""
     return [list(found.months), {kind: [list(p) for p in pair] for kind, pair in found.exposures.items()}]
 
 
-def neighbours(exposures: Sequence[Exposure], outside: Beside) -> dict[str, Neighbours]:
-    """Return the neighbours of every exposure of a month, in order of time."""
-    rows: dict[str, list[Place]] = {}
+def neighbours(exposures: Sequence[ExposureSummary], outside: Surroundings) -> dict[str, Neighbours]:
+    """Find the neighbours of every exposure of a month, in order of time."""
+    rows: dict[str, list[PageLocation]] = {}
     for e in exposures:
         for kind in (_ALL, _kind(e)):
-            rows.setdefault(kind, []).append(Place(e.month, e.name))
-    around: dict[str, dict[str, tuple[Place, Place]]] = {}
+            rows.setdefault(kind, []).append(PageLocation(e.month, e.name))
+    around: dict[str, dict[str, tuple[PageLocation, PageLocation]]] = {}
     for kind, places in rows.items():
         first, last = outside.exposures.get(kind, (NOWHERE, NOWHERE))
         line = [first, *places, last]
@@ -91,12 +91,12 @@ def neighbours(exposures: Sequence[Exposure], outside: Beside) -> dict[str, Neig
 
 
 def months_beside(found: Sequence[Month], results: Path, site: Path | None = None) -> list[str]:
-    """Return further months whose pages link to what is not at the ends of its month any more.
+    """Find further months whose pages link to exposures that are no longer at the ends of their month.
 
     Parameters
     ----------
     found : sequence of Month
-        The months that are looked at anyway.
+        The months that are built anyway.
     results : Path
         Folder of all products.
     site : Path, optional
@@ -107,4 +107,4 @@ def months_beside(found: Sequence[Month], results: Path, site: Path | None = Non
     ends |= {month.name: ends_of(month.exposures) for month in found}
     there = {m: e for m, e in ends.items() if sheet_path(results, m).is_file()}
     others = sorted(set(known) & set(there) - {month.name for month in found})
-    return [m for m in others if known[m].get("beside") != kept(beside(m, there))]
+    return [m for m in others if known[m].get("beside") != as_json(surroundings(m, there))]

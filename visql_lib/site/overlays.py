@@ -1,4 +1,4 @@
-"""What the viewer draws over a frame: its stars, reference stars, and the density of particles."""
+"""Overlays of the viewer: stars of the frame, reference stars, and the density of particles."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ def overlay_data(
     pa: float | None = None,
     most: int = MOST,
 ) -> dict[str, Any]:
-    """Return the overlays of an exposure, in viewer coordinates, as JSON can hold them.
+    """Compose the overlays of an exposure, in viewer coordinates, as values for JSON.
 
     Parameters
     ----------
     frame : ViewerFrame
-        Of any quadrants: the overlays say which coordinates they are in.
+        Of any quadrants: the overlays name their coordinates.
     stars : mapping, optional
         X_WORLD, Y_WORLD [deg] and FLUX_AUTO of the selected stars.
     gaia : mapping, optional
@@ -86,7 +86,7 @@ def overlay_data(
 
 
 def script(variable: str, value: Any) -> str:
-    """Return a script that hands data to a page: the viewer finds them under the address it asked for.
+    """Compose a script that passes data to a page: the viewer finds them under the script's address.
 
     Browsers refuse to fetch data under file://, but load scripts. NaN is refused.
     """
@@ -100,7 +100,7 @@ def script(variable: str, value: Any) -> str:
 def _marks(
     kind: str, label: str, frame: ViewerFrame, place: tuple[NDArray, NDArray], order: NDArray, most: int
 ) -> dict[str, Any]:
-    """Return the marks of those that lie in the frame, the first `most` by `order`."""
+    """Compose the marks of sources in the frame, the first `most` by `order`."""
     u, v = frame.to_viewer(*place)
     inside = np.flatnonzero((u >= 0) & (u < frame.width) & (v >= 0) & (v < frame.height))
     chosen = inside[np.argsort(order[inside], kind="stable")[:most]]  # NaN come last
@@ -109,7 +109,7 @@ def _marks(
 
 
 def _corrected(x: NDArray, y: NDArray, offset: Mapping[str, float]) -> tuple[NDArray, NDArray]:
-    """Return the places of reference stars [deg] less the offset found; unchanged where it is not known."""
+    """Correct positions of reference stars [deg] for the offset found; unchanged where it is not known."""
     known = {name: float(value) for name, value in offset.items() if value is not None}
     terms = [known.get(n, 0.0) for n in ("dx", "ddx_dx", "ddx_dy", "dy", "ddy_dx", "ddy_dy")]
     if not np.isfinite(terms).all():
@@ -122,7 +122,7 @@ def _corrected(x: NDArray, y: NDArray, offset: Mapping[str, float]) -> tuple[NDA
 def _density(
     name: str, frame: ViewerFrame, maps: Mapping[str, NDArray], meta: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Return one map, its bins joined until there are few enough."""
+    """Rebin a map until it has few enough bins."""
     grid = Grid.from_meta(meta)
     rows = maps["MAP"] == name
     number = grid.fill(maps["IX"][rows], maps["IY"][rows], maps["N"][rows])

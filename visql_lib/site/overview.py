@@ -19,7 +19,7 @@ from visql_lib.pipelines import registry_of
 from visql_lib.pipelines.vis.quantities import QUANTITIES
 from visql_lib.qc.limits import load_thresholds
 from visql_lib.site.model import CATEGORIES, STATUSES
-from visql_lib.site.pages import Shown
+from visql_lib.site.pages import ShownFile
 
 _PACKAGES = ("numpy", "scipy", "astropy", "pyarrow", "matplotlib", "jinja2", "bokeh", "pillow", "snakemake")
 _ALERTS = 12  # that the front page names
@@ -52,7 +52,7 @@ class Day:
 
 @dataclass(frozen=True)
 class Overview:
-    """What the pages of all months say, from what is kept of each month."""
+    """Content of the pages of all months, from the summary of each month."""
 
     results: Path
     out: Path
@@ -61,7 +61,7 @@ class Overview:
     now: datetime
 
     def front(self) -> dict[str, Any]:
-        """Return what the front page shows."""
+        """Compose the content of the front page."""
         days = self._days()
         last = days[-1].counts if days else {}
         return {
@@ -76,7 +76,7 @@ class Overview:
         }
 
     def _days(self) -> list[Day]:
-        """Return the last days up to today, or up to the newest exposure where nothing is as new as that."""
+        """List the last days up to today, or up to the newest exposure if that is long ago."""
         known = {
             day: (name, counts) for name, m in self.months.items() for day, counts in m["days"].items() if day
         }
@@ -103,7 +103,7 @@ class Overview:
         return found
 
     def _alerts(self) -> list[dict[str, Any]]:
-        """Return the open alerts; none where the file is not there or not to be understood."""
+        """Read the open alerts; none if the file is missing or cannot be parsed."""
         try:
             values = json.loads((self.out / "alerts.json").read_text(encoding="utf-8"))
             alerts = [dict(a) for a in values["alerts"] if a["state"] == "open"]
@@ -119,7 +119,7 @@ class Overview:
         return found
 
     def missing(self, of_all: Sequence[Sequence[Any]]) -> dict[str, Any]:
-        """Return what is missing, of all months (see `data.own_lacks`) and by month."""
+        """Compose the page of missing products, of all months (see `data.missing_of_month`) and by month."""
         keys = ("expected", "lost", "n_lacking", "lacking", "unreadable", "n", "own")
         return {
             "of_all": of_all,
@@ -129,11 +129,11 @@ class Overview:
         }
 
     def trends(self) -> dict[str, Any]:
-        """Return the pictures, tables and movies of all months."""
+        """Compose the page of the pictures, tables and movies of all months."""
         return {"groups": _timeline(_files(self.results, "timeline"))}
 
     def calibration(self) -> dict[str, Any]:
-        """Return calibration frames and the pictures of the detectors, newest first."""
+        """Compose the page of calibration frames and pictures of the detectors, newest first."""
         frames = [
             {
                 "month": name,
@@ -154,7 +154,7 @@ class Overview:
         }
 
     def about(self) -> dict[str, Any]:
-        """Return versions, settings and limits."""
+        """Compose the page of versions, settings and limits."""
         values = self.settings.model_dump(mode="json")
         for name in _SECRET:
             if values["alerts"].get(name):
@@ -178,7 +178,7 @@ def _sum(days: Iterable[Day], category: str) -> dict[str, int]:
 
 
 def _inside(out: Path, link: str, months: Collection[str]) -> str:
-    """Return a link if it leads to a page of ours, and to a month that is on it, else ""."""
+    """Check a link: returned if it leads to a page of the site and an existing month, else ""."""
     page, _, place = link.partition("#")
     if not page or ".." in page or ":" in page or not (out / page).is_file():
         return ""
@@ -187,12 +187,12 @@ def _inside(out: Path, link: str, months: Collection[str]) -> str:
     return f"{page}#{place}" if place else page
 
 
-def _files(results: Path, folder: str, pattern: str = "*") -> list[Shown]:
+def _files(results: Path, folder: str, pattern: str = "*") -> list[ShownFile]:
     paths = [
         p for p in sorted((results / folder).glob(pattern)) if p.is_file() and not p.name.startswith(".")
     ]
     return [
-        Shown(p.name, f"{folder}/{p.name}", p.stem.replace("_", " "), p.stat().st_size, p.suffix)
+        ShownFile(p.name, f"{folder}/{p.name}", p.stem.replace("_", " "), p.stat().st_size, p.suffix)
         for p in paths
     ]
 
@@ -206,8 +206,8 @@ _GROUPS = (
 )
 
 
-def _timeline(files: list[Shown]) -> list[tuple[str, list[Shown]]]:
-    """Sort the files of all months into groups; what no group claims comes last."""
+def _timeline(files: list[ShownFile]) -> list[tuple[str, list[ShownFile]]]:
+    """Sort the files of all months into groups; those of no group come last."""
     left = list(files)
     found = []
     for label, starts in _GROUPS:

@@ -1,4 +1,4 @@
-"""What each page says: plain values for the templates, from the data model and the files there are."""
+"""Content of each page: plain values for the templates, from the data model and the existing files."""
 
 from __future__ import annotations
 
@@ -20,23 +20,31 @@ from visql_lib.qc.limits import Epoch, Thresholds
 from visql_lib.qc.quantity import Quantity
 from visql_lib.qc.sentences import limits_text
 from visql_lib.sheets.sheet import SheetRow
-from visql_lib.site.model import CATEGORIES, UNJUDGED, Exposure, Month
-from visql_lib.site.products import OTHERS, TABLES, Commands, log_of, made_of, product_of, stage_of
-from visql_lib.site.steps import last_line, tried
+from visql_lib.site.model import CATEGORIES, UNJUDGED, ExposureSummary, Month
+from visql_lib.site.products import (
+    OTHERS,
+    TABLES,
+    Commands,
+    creation_text,
+    log_of,
+    product_of,
+    stage_of,
+)
+from visql_lib.site.steps import last_attempt, last_log_line
 from visql_lib.tables.store import read_meta
 
 _PICTURES = (".png", ".jpg")
 
 
 class Stat(NamedTuple):
-    """Size [bytes] and time of change [ns] of a file."""
+    """Size [bytes] and modification time [ns] of a file."""
 
     size: int
     mtime: int
 
 
 def files_in(folder: Path) -> dict[str, Stat]:
-    """Return the files of a folder by name; none if there is no such folder."""
+    """List the files of a folder by name; none if there is no such folder."""
     found = {}
     try:
         with os.scandir(folder) as entries:
@@ -50,7 +58,7 @@ def files_in(folder: Path) -> dict[str, Stat]:
 
 
 @dataclass(frozen=True)
-class Shown:
+class ShownFile:
     """A file on a page. ``path`` is relative to the results; width and height [px] are 0 where not known."""
 
     name: str
@@ -64,8 +72,8 @@ class Shown:
 
 
 @dataclass(frozen=True)
-class Lack:
-    """Products of one exposure that one rule should have made and did not."""
+class MissingOfExposure:
+    """Missing products of one exposure, which one rule should have made."""
 
     rule: str
     endings: tuple[str, ...]
@@ -74,8 +82,8 @@ class Lack:
     log: str = ""  # relative to the results, "" if there is none
 
 
-class Measured(NamedTuple):
-    """A number with what is asked of it; ``reason``: why it is not judged."""
+class MeasuredValue(NamedTuple):
+    """A measured number with its limits; ``reason``: why it was not evaluated."""
 
     quantity: Quantity
     value: float
@@ -86,7 +94,7 @@ class Measured(NamedTuple):
 
 @dataclass(frozen=True)
 class Folder:
-    """What an exposure's page needs beside its `Exposure`."""
+    """The context of an exposure's page, beside its `ExposureSummary`."""
 
     registry: Registry
     row: SheetRow
@@ -97,14 +105,14 @@ class Folder:
     metas: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
-def exposure_page(exposure: Exposure, folder: Folder, thresholds: Thresholds) -> dict[str, Any]:
-    """Return what the page of an exposure shows."""
+def exposure_page(exposure: ExposureSummary, folder: Folder, thresholds: Thresholds) -> dict[str, Any]:
+    """Compose the content of the page of an exposure."""
     commands = _commands(exposure, folder)
     shown = [_shown(name, stat, exposure, folder, commands.metas) for name, stat in folder.files.items()]
     pictures = [s for s in shown if s.ending.endswith(_PICTURES)]
     by_ending = {s.ending: s for s in pictures}
     order = {ending: i for i, ending in enumerate(folder.registry.frame_products)}
-    groups: dict[str, list[Shown]] = {}
+    groups: dict[str, list[ShownFile]] = {}
     for item in sorted(pictures, key=lambda s: order.get(s.ending, len(order))):
         if item.ending[1:3] not in ZOOMS and item.ending != ".png":
             groups.setdefault(product_of(folder.registry, item.ending).section, []).append(item)
@@ -119,43 +127,43 @@ def exposure_page(exposure: Exposure, folder: Folder, thresholds: Thresholds) ->
         "files": [s for s in shown if s not in pictures and _is_listed(s, folder.registry)],
         "failed": sorted({str(m["failed"]) for m in commands.metas.values() if m.get("failed")}),
         "commands": _made_by(exposure, folder, commands),
-        "lacks": lacks(exposure, folder, commands),
+        "lacks": missing_of_exposure(exposure, folder, commands),
         "raw": folder.row.file,
     }
 
 
-def _is_listed(shown: Shown, registry: Registry) -> bool:
+def _is_listed(shown: ShownFile, registry: Registry) -> bool:
     return product_of(registry, shown.ending).section in (TABLES, OTHERS)
 
 
-def _commands(exposure: Exposure, folder: Folder) -> Commands:
+def _commands(exposure: ExposureSummary, folder: Folder) -> Commands:
     metas = {}
     for name in folder.files:
         if name.endswith(".parquet"):
             try:
                 metas[name.removeprefix(exposure.name)] = read_meta(_folder(exposure, folder) / name)
             except TableError:
-                continue  # it is listed with its size; who reads it will be told
+                continue  # it is listed with its size; its readers report the error
     return Commands(folder.registry, folder.row, exposure.month, folder.settings, folder.config, metas)
 
 
-def _folder(exposure: Exposure, folder: Folder) -> Path:
+def _folder(exposure: ExposureSummary, folder: Folder) -> Path:
     return folder.results / "exposures" / exposure.month / exposure.name
 
 
 def _shown(
-    name: str, stat: Stat, exposure: Exposure, folder: Folder, metas: Mapping[str, Mapping[str, Any]]
-) -> Shown:
+    name: str, stat: Stat, exposure: ExposureSummary, folder: Folder, metas: Mapping[str, Mapping[str, Any]]
+) -> ShownFile:
     ending = name.removeprefix(exposure.name)
     path = f"exposures/{exposure.month}/{exposure.name}/{name}"
     width, height = png_size(folder.results / path) if ending.endswith(".png") else (0, 0)
-    made = made_of(metas.get(ending, {}))
+    made = creation_text(metas.get(ending, {}))
     title = product_of(folder.registry, ending).title or name
-    return Shown(name, path, title, stat.size, ending, made, width, height)
+    return ShownFile(name, path, title, stat.size, ending, made, width, height)
 
 
 def png_size(path: Path) -> tuple[int, int]:
-    """Return width and height of a PNG file [px] from its first bytes; 0, 0 if it is none."""
+    """Read width and height of a PNG file [px] from its first bytes; 0, 0 if it is none."""
     try:
         with path.open("rb") as file:
             head = file.read(24)
@@ -167,8 +175,8 @@ def png_size(path: Path) -> tuple[int, int]:
     return width, height
 
 
-def _made_by(exposure: Exposure, folder: Folder, commands: Commands) -> list[dict[str, Any]]:
-    """Return the commands of an exposure's products in the order of the data's way."""
+def _made_by(exposure: ExposureSummary, folder: Folder, commands: Commands) -> list[dict[str, Any]]:
+    """List the commands of an exposure's products in the order of the data flow."""
     endings = [name.removeprefix(exposure.name) for name in folder.files]
     endings += [name.removeprefix(exposure.name) for name in exposure.missing]
     rules: dict[str, list[str]] = {}
@@ -188,11 +196,13 @@ def _made_by(exposure: Exposure, folder: Folder, commands: Commands) -> list[dic
 
 
 def _newest(endings: Sequence[str], commands: Commands) -> str:
-    return max((made_of(commands.metas.get(ending, {})) for ending in endings), default="")
+    return max((creation_text(commands.metas.get(ending, {})) for ending in endings), default="")
 
 
-def lacks(exposure: Exposure, folder: Folder, commands: Commands | None = None) -> list[Lack]:
-    """Return what is missing of an exposure, by the rule that would make it."""
+def missing_of_exposure(
+    exposure: ExposureSummary, folder: Folder, commands: Commands | None = None
+) -> list[MissingOfExposure]:
+    """Group the missing products of an exposure by the rule that makes them."""
     if not exposure.missing:
         return []
     if commands is None:
@@ -205,22 +215,24 @@ def lacks(exposure: Exposure, folder: Folder, commands: Commands | None = None) 
     found = []
     for stage, endings in by_stage.items():
         reason, log = _reason(stage, exposure, folder)
-        found.append(Lack(stage.name, tuple(endings), reason, commands.workflow(endings[:1]), log))
+        found.append(
+            MissingOfExposure(stage.name, tuple(endings), reason, commands.workflow(endings[:1]), log)
+        )
     return found
 
 
-def _reason(stage: Stage, exposure: Exposure, folder: Folder) -> tuple[str, str]:
-    """Say why a stage did not make its products, and where its log is."""
+def _reason(stage: Stage, exposure: ExposureSummary, folder: Folder) -> tuple[str, str]:
+    """Explain why a stage did not make its products, and find its log."""
     needs = [path.format(exposure=exposure.name, month=exposure.month) for path in stage.needs]
     lost = [name for name in map(os.path.basename, needs) if name not in folder.files]
     log = log_of(stage, folder.row, exposure.month)
     if lost:
-        return f"needs {', '.join(lost)}", log if last_line(folder.results / log) else ""
-    return tried(folder.results, log)
+        return f"needs {', '.join(lost)}", log if last_log_line(folder.results / log) else ""
+    return last_attempt(folder.results, log)
 
 
-def header_facts(exposure: Exposure, row: SheetRow) -> list[tuple[str, str]]:
-    """Return the facts of the header as label and text; what is not known is left out."""
+def header_facts(exposure: ExposureSummary, row: SheetRow) -> list[tuple[str, str]]:
+    """Format the facts of the header as label and text; unknown ones are left out."""
     found = [
         (
             "Start (UTC)",
@@ -246,8 +258,8 @@ def _with_unit(value: float | None, unit: str, digits: int) -> str:
     return "" if value is None else f"{value:.{digits}f} {unit}".replace("-", "−")
 
 
-def measured(exposure: Exposure, thresholds: Thresholds) -> list[Measured]:
-    """Return the numbers of an exposure with the limits they were judged by, and what they mean."""
+def measured(exposure: ExposureSummary, thresholds: Thresholds) -> list[MeasuredValue]:
+    """List the numbers of an exposure with the limits they were compared with, and their meaning."""
     results = {r.quantity: r for r in exposure.results}
     return [
         _measured(quantity, results[quantity.name], thresholds)
@@ -256,26 +268,26 @@ def measured(exposure: Exposure, thresholds: Thresholds) -> list[Measured]:
     ]
 
 
-def _measured(quantity: Quantity, result: QCResult, thresholds: Thresholds) -> Measured:
+def _measured(quantity: Quantity, result: QCResult, thresholds: Thresholds) -> MeasuredValue:
     epoch = thresholds.from_day(result.epoch)
     limits = epoch.limits.get(quantity.name) if epoch is not None else None
     status = UNJUDGED if result.status == NOT_JUDGED else result.status
-    return Measured(quantity, result.value, limits_text(limits), status, result.reason)
+    return MeasuredValue(quantity, result.value, limits_text(limits), status, result.reason)
 
 
-def _epoch(exposure: Exposure, thresholds: Thresholds) -> Epoch | None:
-    """Return the epoch of limits that the numbers of an exposure were judged by, None where none was."""
+def _epoch(exposure: ExposureSummary, thresholds: Thresholds) -> Epoch | None:
+    """Find the epoch of the limits used for an exposure, None where none was."""
     starts = [r.epoch for r in exposure.results if r.epoch]
     return thresholds.from_day(max(starts)) if starts else None
 
 
 def month_groups(month: Month, sizes: Callable[[str], int]) -> dict[str, Any]:
-    """Return a month's products for its page: those of single days apart from the others."""
+    """Group a month's products for its page: those of single days apart from the others."""
     top = f"months/{month.name}/"
 
-    def shown(paths: Sequence[str], nested: bool = False) -> list[Shown]:
+    def shown(paths: Sequence[str], nested: bool = False) -> list[ShownFile]:
         return [
-            Shown(Path(p).name, p, Path(p).stem.replace("_", " "), sizes(p), Path(p).suffix)
+            ShownFile(Path(p).name, p, Path(p).stem.replace("_", " "), sizes(p), Path(p).suffix)
             for p in paths
             if ("/" in p.removeprefix(top)) == nested
         ]
@@ -288,7 +300,7 @@ def month_groups(month: Month, sizes: Callable[[str], int]) -> dict[str, Any]:
     }
 
 
-def counted(exposures: Sequence[Exposure]) -> dict[str, dict[str, int]]:
-    """Return how many exposures have which status, by category and of all ("all")."""
+def counted(exposures: Sequence[ExposureSummary]) -> dict[str, dict[str, int]]:
+    """Count the exposures by status, per category and of all ("all")."""
     counts = {c: dict(Counter(e.statuses.get(c, "none") for e in exposures)) for c in CATEGORIES}
     return {**counts, "all": dict(Counter(e.status for e in exposures))}

@@ -1,4 +1,4 @@
-"""The interactive plots, where there are any: pages do without them."""
+"""Interactive plots, which are optional: pages work without them."""
 
 from __future__ import annotations
 
@@ -39,26 +39,26 @@ def _timelines() -> ModuleType | None:
 
 
 def plot_files() -> dict[str, bytes]:
-    """Return the scripts that pages with plots load, by name."""
+    """List the scripts that pages with plots load, by name."""
     module = _timelines()
     found: dict[str, bytes] = module.bokeh_files() if module is not None else {}
     return found
 
 
 @dataclass(frozen=True)
-class Sources:
-    """Tables that are read only when they are drawn, and what changes when one of them does."""
+class PlotTables:
+    """Tables that are read only when they are drawn, with a digest of their files."""
 
     paths: tuple[Path, ...]
 
     @property
     def digest(self) -> str:
-        """Changes with the files."""
+        """A digest of the files."""
         stats = {str(path): path.stat() for path in self.paths}
         return digest({name: [stat.st_size, stat.st_mtime_ns] for name, stat in stats.items()})
 
     def read(self, columns: Sequence[str] | None = None) -> dict[str, NDArray] | None:
-        """Return the columns of all tables, joined; None if there are no rows."""
+        """Read the columns of all tables, joined; None if there are no rows."""
         parts = []
         for path in self.paths:
             try:
@@ -72,33 +72,33 @@ class Sources:
         return {name: np.concatenate([part[name] for part in parts]) for name in names}
 
 
-def goes_of(settings: Settings, month: str) -> Sources:
-    """Return the days of GOES of a month that are there."""
+def goes_of(settings: Settings, month: str) -> PlotTables:
+    """List the existing days of GOES of a month."""
     first = date(int(month[:4]), int(month[4:]), 1)
     days = [first + timedelta(n) for n in range(calendar.monthrange(first.year, first.month)[1])]
-    return Sources(tuple(path for path in (goes_path(settings, day) for day in days) if path.is_file()))
+    return PlotTables(tuple(path for path in (goes_path(settings, day) for day in days) if path.is_file()))
 
 
-def tables_of(results: Path) -> Sources:
-    """Return the tables of which the plots of all months are made."""
+def tables_of(results: Path) -> PlotTables:
+    """List the tables from which the plots of all months are made."""
     module = _timelines()
-    return Sources(tuple(module.plot_tables(results)) if module is not None else ())
+    return PlotTables(tuple(module.plot_tables(results)) if module is not None else ())
 
 
-def month_plots(month: Month, thresholds: Thresholds, goes: Sources) -> Plots:
-    """Return the timelines of a month."""
+def month_plots(month: Month, thresholds: Thresholds, goes: PlotTables) -> Plots:
+    """Make the timelines of a month."""
     return _made("month_plots", month, thresholds, goes.read(_SERIES))
 
 
 def trend_plots(
     results: Path, thresholds: Thresholds, settings: Settings, held: Collection[str] | None
 ) -> Plots:
-    """Return the plots of all months; points lead to pages that are held (None: all are)."""
+    """Make the plots of all months; points link to pages that exist (None: all do)."""
     return _made("trend_plots", results, thresholds, settings.trend, held)
 
 
 def calibration_plots(results: Path, thresholds: Thresholds, held: Collection[str] | None) -> Plots:
-    """Return the plots of the calibration frames of all months; `held` as for `trend_plots`."""
+    """Make the plots of the calibration frames of all months; `held` as for `trend_plots`."""
     return _made("calibration_plots", results, thresholds, held)
 
 

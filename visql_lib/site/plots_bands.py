@@ -28,7 +28,7 @@ class Band:
 
 
 def bands(thresholds: Thresholds | None, name: str) -> list[Band]:
-    """Return the bands of a quantity in all epochs of a threshold file."""
+    """Derive the bands of a quantity in all epochs of a threshold file."""
     epochs = thresholds.epochs if thresholds is not None and name else ()
     starts = [_day(epoch.start) for epoch in epochs]
     found = []
@@ -47,8 +47,8 @@ def _day(day: date) -> float:
     return float(to_ms(np.datetime64(day)))
 
 
-def say_limits(found: Sequence[Band], at: float) -> str:
-    """Return the limits in force at a time [ms] in words, such as ``warn <0.2 >2, error >4``."""
+def limits_text(found: Sequence[Band], at: float) -> str:
+    """Format the limits in force at a time [ms], such as ``warn <0.2 >2, error >4``."""
     texts = []
     for status in ("warn", "error"):
         mine = [b for b in found if b.status == status and b.start <= at and (b.end is None or at < b.end)]
@@ -58,7 +58,7 @@ def say_limits(found: Sequence[Band], at: float) -> str:
 
 
 def add_bands(plot: Plot, found: Sequence[Band]) -> None:
-    """Draw what is beyond the limits: tinted, hatched where it is an error, a line at each limit."""
+    """Draw the areas beyond the limits: tinted, hatched for errors, a line at each limit."""
     for band in found:
         ends = {"bottom": band.edge, "top": band.until}
         if band.side == "below":

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from visql_lib.pictures import style
 from visql_lib.qc.limits import Thresholds
 from visql_lib.site.model import STATUSES, UNJUDGED
-from visql_lib.site.plots_bands import add_bands, bands, say_limits
+from visql_lib.site.plots_bands import add_bands, bands, limits_text
 from visql_lib.site.plots_core import (
     DAY,
     GROUPS,
@@ -30,9 +30,9 @@ from visql_lib.site.plots_core import (
     to_ms,
     value_range,
 )
-from visql_lib.site.plots_markup import Section, markup, without_data
+from visql_lib.site.plots_markup import PlotSection, markup, without_data
 
-FRAMES = 6000  # that are drawn one by one; of more, the SCIENCE frames are told by the days' medians
+FRAMES = 6000  # drawn one by one; of more, SCIENCE frames are replaced by the days' medians
 _LEVEL = "FLAT_LEVEL"  # SIGNAL of FLATs
 _SECTIONS: dict[str, tuple[Panel, ...]] = {
     "Bias and noise": (
@@ -62,7 +62,7 @@ CALIBRATION_COLUMNS = (
 def calibration_markup(
     frames: Mapping[str, NDArray], thresholds: Thresholds, held: Collection[str] | None = None
 ) -> tuple[str, str]:
-    """Return the plots of all months' frames as Bokeh's script and the HTML that holds them.
+    """Make the plots of all months' frames: Bokeh's script and the HTML for it.
 
     Parameters
     ----------
@@ -93,14 +93,14 @@ def calibration_markup(
         for panel in full:
             found = bands(thresholds, panel.threshold)
             values = value_range(points.column(panel.key), panel.log, [band.edge for band in found])
-            remark = say_limits(found, float(rows["t"].max()))
+            remark = limits_text(found, float(rows["t"].max()))
             plot = new_panel(panel, times, values, cross, remark=remark, height=172)
             add_bands(plot, found)
             add_points(plot, panel, points, colours, values)
             yield plot
         yield from without_data([p for p in panels if p not in full], "no values in any month")
 
-    sections = [Section(heading, tuple(items(panels))) for heading, panels in _SECTIONS.items()]
+    sections = [PlotSection(heading, tuple(items(panels))) for heading, panels in _SECTIONS.items()]
     days = float(np.ptp(rows["t"])) / DAY if len(rows["t"]) else 0.0
     spans = {text: n for text, n in (("last 30 days", 30.0), ("last year", 365.0)) if days > n}
     notes = [f"{style.count(undated, 'frame')} without a date not drawn."] if undated else []
@@ -117,7 +117,7 @@ def _nothing() -> dict[str, NDArray]:
 
 
 def _rows(frames: Mapping[str, NDArray]) -> dict[str, NDArray]:
-    """Return the dated frames in order of time: what is drawn, names, pages, statuses."""
+    """Select the dated frames in order of time: values, names, pages, statuses."""
     t = to_ms(frames["DATE_OBS"])
     order = np.flatnonzero(np.isfinite(t))
     order = order[np.argsort(t[order], kind="stable")]

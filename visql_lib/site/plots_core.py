@@ -1,4 +1,4 @@
-"""What all interactive plots share: colours for light and dark, panels, threshold bands, markup.
+"""Building blocks of interactive plots: colours for light and dark, panels, threshold bands, markup.
 
 A panel is a Bokeh figure; a page holds many, which share their range of time and
 one table of points, so that every column is sent once. Nothing here makes
@@ -57,14 +57,14 @@ _MANY = 30  # values from which some may lie beyond a panel
 
 
 @dataclass(frozen=True)
-class Look:
+class Theme:
     """Values of a model's properties on light and on dark paper; goes into its ``tags``."""
 
     light: Mapping[str, Any]
     dark: Mapping[str, Any]
 
     def put(self, model: Any) -> None:
-        """Draw `model` as on light paper and tell plots.js both."""
+        """Set `model` as on light paper and pass plots.js both."""
         model.update(**self.light)
         model.tags = [*model.tags, {"light": dict(self.light), "dark": dict(self.dark)}]
 
@@ -125,30 +125,30 @@ class Points:
                 yield self.shown & bk.IndexFilter(indices=mine.tolist()), value
 
     def column(self, name: str) -> NDArray:
-        """Return a column as floats."""
+        """Convert a column to floats."""
         return np.asarray(self.source.data[name], dtype=float)
 
 
 def leads_of(pages: Sequence[str], held: Collection[str] | None) -> NDArray[np.bool_] | None:
-    """Return which of the points' pages there are, None for all; `held` is None where all pages are."""
+    """Test which of the points' pages exist, None for all; `held` is None where all pages do."""
     return None if held is None else np.array([page in held for page in pages], dtype=bool)
 
 
 def to_ms(dates: Any) -> NDArray[np.floating]:
-    """Return dates (UTC) as ms since 1970, NaN where not known."""
+    """Convert dates (UTC) to ms since 1970, NaN where not known."""
     when = np.asarray(dates, dtype="datetime64[us]")
     ms = when.astype(np.int64) / 1000.0
     return np.where(np.isnat(when), np.nan, ms)
 
 
 def group_of(cls: str, frame_type: str) -> str:
-    """Return the colour group of a frame: the class of a SCIENCE exposure, else its type."""
+    """Determine the colour group of a frame: the class of a SCIENCE exposure, else its type."""
     name = cls if cls and frame_type == "SCIENCE" else frame_type
     return name if name in GROUPS else _ELSE
 
 
 def time_range(t: NDArray) -> Range:
-    """Return the range of times [ms] with a margin; any day if there is none."""
+    """Compute the range of times [ms] with a margin; any day if there is none."""
     known = t[np.isfinite(t)]
     if len(known) == 0:
         return 0.0, DAY
@@ -157,17 +157,17 @@ def time_range(t: NDArray) -> Range:
 
 
 def shared_range(t: NDArray) -> Any:
-    """Return the range of time that linked panels share."""
+    """Make the range of time that linked panels share."""
     return new_range(*time_range(t), name="visql-time")
 
 
 def new_range(start: float, end: float, name: str | None = None) -> Any:
-    """Return a range that knows, also in plots.js, what it shows at first."""
+    """Make a range that keeps its initial limits, also for plots.js."""
     return bk.Range1d(start, end, reset_start=start, reset_end=end, name=name)
 
 
 def value_range(values: NDArray, log: bool, limits: Sequence[float] = (), *, whole: bool = False) -> Range:
-    """Return the range of a panel: all values but far outliers, and limits that are not far off.
+    """Compute the range of a panel: all values but far outliers, and limits that are not far off.
 
     Parameters
     ----------
@@ -189,7 +189,7 @@ def value_range(values: NDArray, log: bool, limits: Sequence[float] = (), *, who
     sigma = 1.4826 * float(np.median(np.abs(known - middle))) if len(known) else 0.0
     near = known[np.abs(known - middle) <= _BEYOND * sigma] if sigma > 0 and len(known) >= few else known
     low, high = (float(near.min()), float(near.max())) if len(near) else (0.0, 1.0)
-    # A single value tells no scale, equal ones neither.
+    # A single value defines no scale, equal ones neither.
     least = 0.2 if log else max((1e-5 if high > low else 0.02) * abs(middle), 1e-12)
     span = max(high - low, least)
     beyond = log and bool(np.any(np.isfinite(values) & (values <= _LEAST)))
@@ -208,7 +208,7 @@ def value_range(values: NDArray, log: bool, limits: Sequence[float] = (), *, who
 def new_panel(
     panel: Panel, times: Any, values: Range, cross: Any, *, remark: str = "", height: int = 150
 ) -> Plot:
-    """Return an empty panel with its tools; `cross` is the line of time that all panels share."""
+    """Make an empty panel with its tools; `cross` is the line of time that all panels share."""
     new: Any = plotting.figure
     plot = new(
         name=f"visql-{panel.key}",
@@ -253,13 +253,13 @@ def _dates() -> Any:
 
 
 def _paint(plot: Plot) -> None:
-    """Give frame, axes and title the colours of light paper, and tell plots.js those of dark paper."""
+    """Set frame, axes and title to the colours of light paper, and pass plots.js those of dark paper."""
     plot.background_fill_color = plot.border_fill_color = None
     ink, soft, line = (style.INK, "#e6e6e6"), (style.MUTED, "#a8adb5"), (style.LIGHT, "#474c54")
     fine = ("#eceff3", "#2b2f36")
 
-    def look(*names: str, pair: tuple[str, str]) -> Look:
-        return Look(dict.fromkeys(names, pair[0]), dict.fromkeys(names, pair[1]))
+    def look(*names: str, pair: tuple[str, str]) -> Theme:
+        return Theme(dict.fromkeys(names, pair[0]), dict.fromkeys(names, pair[1]))
 
     look("outline_line_color", pair=line).put(plot)
     look("text_color", pair=ink).put(plot.title)
@@ -277,16 +277,16 @@ def _paint(plot: Plot) -> None:
 
 
 def marks(statuses: Sequence[str]) -> NDArray[np.uint8]:
-    """Return the sizes [px] of points of these statuses."""
+    """Look up the sizes [px] of points of these statuses."""
     less = 2 if len(statuses) > _CROWD else 0
     return np.array([_SIZES.get(s, 7) - less for s in statuses], dtype=np.uint8)
 
 
 def tints(groups: Sequence[str], colours: Mapping[str, tuple[str, str]] = GROUPS) -> dict[str, Any]:
-    """Return Bokeh's colours by group, known to plots.js for light and dark paper."""
+    """Make Bokeh's colours by group, known to plots.js for light and dark paper."""
     light, dark = ([colours[g][i] for g in groups] for i in (0, 1))
     mapper = bk.CategoricalColorMapper(factors=list(groups), nan_color=style.MUTED)
-    Look({"palette": light}, {"palette": dark}).put(mapper)
+    Theme({"palette": light}, {"palette": dark}).put(mapper)
     return {"field": "group", "transform": mapper}
 
 
@@ -331,7 +331,7 @@ def add_points(plot: Plot, panel: Panel, points: Points, colours: Mapping[str, A
 def _at_edges(
     plot: Plot, panel: Panel, points: Points, common: Mapping[str, Any], values: Range
 ) -> Iterator[tuple[Any, bool]]:
-    """Draw what lies beyond the panel or has no value at its edges."""
+    """Draw points beyond the panel, or without value, at its edges."""
     y = points.column(panel.key)
     known, dated = np.isfinite(y), np.isfinite(points.column("t"))
     lack = ~known & points.expected.get(panel.category, np.zeros(len(y), bool))
@@ -359,14 +359,14 @@ def _tools(plot: Plot, panel: Panel, points: Points, drawn: list[tuple[Any, bool
 
 
 def new_cross() -> Any:
-    """Return the line of time under the pointer that all panels of a page share."""
+    """Make the line of time under the pointer that all panels of a page share."""
     cross = bk.Span(dimension="height", line_dash="dotted", line_width=1)
-    Look({"line_color": style.MUTED}, {"line_color": "#a8adb5"}).put(cross)
+    Theme({"line_color": style.MUTED}, {"line_color": "#a8adb5"}).put(cross)
     return cross
 
 
 def numbers(values: NDArray) -> NDArray[np.float32]:
-    """Return values as they are sent: seven digits, infinities as not known."""
+    """Round values for the page: seven digits, infinities as not known."""
     with np.errstate(over="ignore"):
         short = np.asarray(values, dtype=np.float64).astype(np.float32)
     return np.where(np.isfinite(short), short, np.float32(np.nan))

@@ -1,4 +1,4 @@
-"""How interactive plots stand on a page: their key, headings, panels, and lines for what is not there."""
+"""Lay out interactive plots on a page: key, headings, panels, and lines for missing ones."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SIGNS = {
 
 
 @dataclass(frozen=True)
-class Section:
+class PlotSection:
     """Panels under one heading: figures, or a line of text where there is nothing to draw."""
 
     heading: str
@@ -37,7 +37,7 @@ def without_data(panels: Sequence[Panel], what: str) -> Iterator[str]:
 
 
 def markup(
-    sections: Sequence[Section],
+    sections: Sequence[PlotSection],
     groups: Mapping[str, int],
     *,
     colours: Mapping[str, tuple[str, str]] = GROUPS,
@@ -46,11 +46,11 @@ def markup(
     notes: Sequence[str] = (),
     verb: str = "open it",
 ) -> tuple[str, str]:
-    """Return Bokeh's script and the HTML that holds the panels.
+    """Compose Bokeh's script and the HTML that holds the panels.
 
     Parameters
     ----------
-    sections : sequence of Section
+    sections : sequence of PlotSection
     groups : mapping
         Colour group -> number of points, for the key; each can be switched off.
     colours : mapping
@@ -86,7 +86,7 @@ def markup(
 
 
 def _components(plots: Sequence[Plot]) -> tuple[str, tuple[str, ...]]:
-    """Return Bokeh's components of panels; their models are gone through once, not once for each panel."""
+    """Make Bokeh's components of panels; their models are traversed once, not once for each panel."""
     document = Document()
     with document.models.freeze():
         for plot in plots:
@@ -102,7 +102,7 @@ def _key(
     spans: Mapping[str, float],
     verb: str,
 ) -> Iterator[str]:
-    """Yield the buttons and what colours and shapes mean."""
+    """Yield the buttons and the meaning of colours and shapes."""
     yield '<div class="plots-key">'
     yield '<span class="plots-buttons"><button type="button" data-plots-days="all">show all</button>'
     for text, days in spans.items():

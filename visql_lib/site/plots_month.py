@@ -1,4 +1,4 @@
-"""The interactive plots of a month: what the exposures measured, and the Sun, against time."""
+"""Interactive plots of a month: quantities of the exposures, and the Sun, against time."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from visql_lib.pictures import style
 from visql_lib.pipelines.vis.quantities import QUANTITIES
 from visql_lib.qc.limits import Thresholds
 from visql_lib.qc.quantity import Quantity
-from visql_lib.site.model import CATEGORIES, UNJUDGED, Exposure, Month
-from visql_lib.site.plots_bands import add_bands, bands, say_limits
+from visql_lib.site.model import CATEGORIES, UNJUDGED, ExposureSummary, Month
+from visql_lib.site.plots_bands import add_bands, bands, limits_text
 from visql_lib.site.plots_core import (
     DAY,
     GROUPS,
-    Look,
     Panel,
     Plot,
     Points,
+    Theme,
     add_points,
     bk,
     group_of,
@@ -34,11 +34,11 @@ from visql_lib.site.plots_core import (
     to_ms,
     value_range,
 )
-from visql_lib.site.plots_markup import Section, markup, without_data
+from visql_lib.site.plots_markup import PlotSection, markup, without_data
 
-GOES_POINTS = 9000  # of the Sun's flux at most; more are told by the largest of each interval
+GOES_POINTS = 9000  # of the Sun's flux at most; more are reduced to the largest of each interval
 _FLUX = "sun.GOES_FLUX"
-_SHORT = (_FLUX, "detector.SIGNAL", "psf.SCORE")  # told by three digits
+_SHORT = (_FLUX, "detector.SIGNAL", "psf.SCORE")  # shown with three digits
 _TALL, _LOW = 172, 142  # px, with and without dates below
 _DECADES = 5  # more need a higher panel for their labels
 # A category's frames without a value are marked only where all of them should have one.
@@ -46,7 +46,7 @@ _EXPECTED = {"quality": ("SCIENCE",), "photometry": ("SCIENCE",), "radiation": (
 
 
 def panel_of(quantity: Quantity) -> Panel:
-    """Return how a quantity of the month's table is drawn."""
+    """Choose the panel of a quantity of the month's table."""
     form = "%.3g" if quantity.name in _SHORT else f"%.{quantity.digits}f"
     return Panel(
         quantity.name,
@@ -62,7 +62,7 @@ def panel_of(quantity: Quantity) -> Panel:
 def month_plots(
     month: Month, thresholds: Thresholds, goes: Mapping[str, NDArray] | None = None
 ) -> tuple[str, str]:
-    """Return the plots of a month as Bokeh's script and the HTML that holds them.
+    """Make the plots of a month: Bokeh's script and the HTML for it.
 
     Parameters
     ----------
@@ -91,7 +91,7 @@ def month_plots(
         panels = [panel_of(q) for q in QUANTITIES.shown if q.category == category]
         items = tuple(_items(panels, points, times, cross, thresholds, colours, series))
         if items:
-            sections.append(Section(heading, items))
+            sections.append(PlotSection(heading, items))
     counted = {g: int(np.sum(points.source.data["group"] == g)) for g in present}
     days = np.ptp(t) / DAY if len(t) else 0.0
     spans = {text: n for text, n in (("last day", 1.0), ("last 7 days", 7.0)) if days > n}
@@ -101,7 +101,7 @@ def month_plots(
 
 
 def month_points(month: Month) -> Points:
-    """Return the dated exposures of a month as the points of its panels."""
+    """Convert the dated exposures of a month to the points of its panels."""
     dates = to_ms([_date(e) for e in month.exposures])
     known = np.isfinite(dates)
     exposures = [e for e, keep in zip(month.exposures, known, strict=True) if keep]
@@ -114,7 +114,7 @@ def month_points(month: Month) -> Points:
     for category in {q.category for q in QUANTITIES.shown}:
         statuses = [e.statuses.get(category, "none") for e in exposures]
         data[f"s_{category}"], data[f"z_{category}"] = statuses, marks(statuses)
-        data[f"say_{category}"] = [_say(e, category) for e in exposures]
+        data[f"say_{category}"] = [_hover_text(e, category) for e in exposures]
     for name in (q.name for q in QUANTITIES.shown):
         data[name] = numbers(np.array([e.values.get(name, np.nan) for e in exposures], dtype=float))
     expected = {
@@ -126,14 +126,14 @@ def month_points(month: Month) -> Points:
     return Points(source, url, bk.BooleanFilter(name="visql-shown"), expected)
 
 
-def _date(exposure: Exposure) -> np.datetime64:
+def _date(exposure: ExposureSummary) -> np.datetime64:
     try:
         return np.datetime64(exposure.date_obs.rstrip("Z") or "NaT", "us")
     except ValueError:
         return np.datetime64("NaT", "us")
 
 
-def _say(exposure: Exposure, category: str) -> str:
+def _hover_text(exposure: ExposureSummary, category: str) -> str:
     status = exposure.statuses.get(category, "none")
     why = "; ".join(f.text for f in exposure.findings if f.category == category)
     text = style.STATUS[status].text if status in style.STATUS else status
@@ -162,7 +162,7 @@ def _items(
         if panel.key == _FLUX:  # a flare is an outlier, and what one looks for
             high = max(high, 1.5 * float(np.nanmax(y)))
         known = points.column("t")
-        remark = say_limits(found, float(known[-1])) if len(known) else ""
+        remark = limits_text(found, float(known[-1])) if len(known) else ""
         decades = np.log10(high / low) if panel.log else 0.0
         height = (_TALL if last else _LOW) + (60 if decades > _DECADES else 0)
         plot = new_panel(panel, times, (low, high), cross, remark=remark, height=height)
@@ -170,15 +170,15 @@ def _items(
         add_bands(plot, found)
         if panel.key == _FLUX and series is not None:
             line = plot.line(*series, line_width=1.2)
-            Look({"line_color": "#8a93a0"}, {"line_color": "#6f7985"}).put(line.glyph)
-        flux = panel.key == _FLUX  # that nobody measured it is not the exposure's fault
+            Theme({"line_color": "#8a93a0"}, {"line_color": "#6f7985"}).put(line.glyph)
+        flux = panel.key == _FLUX  # that it was not measured is not the exposure's fault
         add_points(plot, panel, replace(points, expected={}) if flux else points, colours, (low, high))
         yield plot
     yield from without_data([p for p in panels if p not in full], "no values this month")
 
 
 def goes_series(goes: Mapping[str, NDArray]) -> tuple[NDArray, NDArray] | None:
-    """Return times [ms] and flux [W m-2] to draw, parted by NaN where nothing is known; None if empty.
+    """Select times [ms] and flux [W m-2] to draw, split by NaN at gaps; None if empty.
 
     Parameters
     ----------

@@ -12,15 +12,15 @@ from visql_lib.config.vis_settings import TrendSettings
 from visql_lib.pictures import style
 from visql_lib.pipelines.vis.quantities import QUANTITIES
 from visql_lib.qc.limits import Thresholds
-from visql_lib.site.plots_bands import Band, add_bands, bands, say_limits
+from visql_lib.site.plots_bands import Band, add_bands, bands, limits_text
 from visql_lib.site.plots_core import (
     DAY,
     GROUPS,
     SKY,
-    Look,
     Panel,
     Plot,
     Points,
+    Theme,
     add_points,
     bk,
     leads_of,
@@ -33,12 +33,12 @@ from visql_lib.site.plots_core import (
     to_ms,
     value_range,
 )
-from visql_lib.site.plots_markup import Section, markup, without_data
+from visql_lib.site.plots_markup import PlotSection, markup, without_data
 from visql_lib.site.plots_month import panel_of
 
 Record = Mapping[str, Any]
 WHOLE = "fpa"  # the place whose trend is shown
-TREND_ROWS = 2000  # of one colour; more are told by the days' means
+TREND_ROWS = 2000  # of one colour; more are replaced by the days' means
 BARS = 300  # rows up to which errors are drawn
 _AHEAD = 0.6  # how far the future is shown, as a part of the past
 _TINTS = ((style.BLUE, SKY), (style.GREEN, "#2fc79b"), (style.VERMILION, "#ff8a3d"))
@@ -58,7 +58,7 @@ _RANK = ("error", "warn", "ok", "unknown")
 
 
 def month_medians(month: str, values: Mapping[str, tuple[NDArray, NDArray]]) -> dict[str, Any]:
-    """Return what the trends show of a month, as plain values that a cache can hold.
+    """Compute the medians of a month for the trends, as plain values that a cache can hold.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ def trend_markup(
     settings: TrendSettings,
     held: Collection[str] | None = None,
 ) -> tuple[str, str]:
-    """Return the plots over all months as Bokeh's script and the HTML that holds them.
+    """Make the plots over all months: Bokeh's script and the HTML for it.
 
     Parameters
     ----------
@@ -126,11 +126,11 @@ def trend_markup(
         if colours
     ]
     sections = [
-        Section("Flux loss", tuple(losses) or ("flux loss: no flux ratios of the whole focal plane",))
+        PlotSection("Flux loss", tuple(losses) or ("flux loss: no flux ratios of the whole focal plane",))
     ]
     for heading, keys in _MEDIANS.items():
         panels = [panel_of(QUANTITIES[name]) for name in keys]
-        sections.append(Section(heading, tuple(_median_panels(panels, points, thresholds, times, cross))))
+        sections.append(PlotSection(heading, tuple(_median_panels(panels, points, thresholds, times, cross))))
     names = set(points.source.data["group"])
     groups = {g: int(np.sum(rows["COLOUR"] == float(g.split()[1]))) for g in colours}
     groups |= {g: sum(g in m["groups"] for m in medians) for g in GROUPS if g in names}
@@ -142,7 +142,7 @@ def trend_markup(
 
 
 def _whole(trend: Mapping[str, NDArray]) -> dict[str, NDArray]:
-    """Return the dated rows of the whole focal plane, in order of time."""
+    """Select the dated rows of the whole focal plane, in order of time."""
     t = to_ms(trend["DATE"])
     keep = np.flatnonzero((np.asarray(trend["SPACE"]) == WHOLE) & np.isfinite(t))
     keep = keep[np.argsort(t[keep], kind="stable")]
@@ -155,7 +155,7 @@ def _colours(rows: Mapping[str, NDArray]) -> dict[str, tuple[str, str]]:
 
 
 def _times(rows: Mapping[str, NDArray], points: Points, forecast: Sequence[Record]) -> Any:
-    """Return the range of time: all data, and forecasts that are not too far."""
+    """Compute the range of time: all data, and forecasts that are not too far."""
     t = np.concatenate([np.asarray(rows.get("t", ()), dtype=float), points.column("t")])
     t = t[np.isfinite(t)]
     if len(t) == 0:
@@ -184,7 +184,7 @@ def _loss_panel(
     colours: Mapping[str, tuple[str, str]],
     held: Collection[str] | None,
 ) -> Plot:
-    """Return the losses of one class and field with lines, limits, steps and forecasts."""
+    """Draw the losses of one class and field with lines, limits, steps and forecasts."""
     mine = (rows["CLASS"] == place[0]) & (rows["FIELD"] == place[1])
     parts = {
         name: _thin(
@@ -201,7 +201,7 @@ def _loss_panel(
     low, high = value_range(np.concatenate([loss, models]), False, shown)
     field = "" if place[1] == "all" else f", {place[1]}"
     panel = Panel("LOSS", f"flux loss, {place[0]}{field}", "mmag", "%.2f", "loss")
-    remark = say_limits(limits, float(times.end))
+    remark = limits_text(limits, float(times.end))
     plot = new_panel(panel, times, (low, high), cross, remark=remark, height=260)
     add_bands(plot, limits)
     if len(loss) <= BARS * len(parts):
@@ -217,7 +217,7 @@ def _loss_panel(
 
 
 def _limits(settings: TrendSettings) -> list[Band]:
-    """Return the limits of the loss, which hold always."""
+    """Derive the limits of the loss, which hold always."""
     warn, error = settings.warn_loss, settings.error_loss
     return [
         Band("warn", "above", warn, error, 0.0, None),
@@ -230,7 +230,7 @@ def _of(records: Sequence[Record], here: Mapping[str, str]) -> Iterator[Record]:
 
 
 def _thin(part: dict[str, NDArray]) -> dict[str, NDArray]:
-    """Return the rows of one colour; of many, the days' means, weighted by their errors."""
+    """Select the rows of one colour; if many, the days' means, weighted by their errors."""
     if len(part["t"]) <= TREND_ROWS:
         return part
     day = np.floor(part["t"] / DAY)
@@ -285,7 +285,7 @@ def _loss_points(
 
 
 def _of_months(source: Any, shown: Any, held: Collection[str] | None, **rows: Any) -> Points:
-    """Return points that lead to the page of their month, if there is one."""
+    """Make points that link to the page of their month, if there is one."""
     leads = leads_of([f"months/{month}.html" for month in source.data["month"]], held)
     return Points(source, "months/@{month}.html", shown, leads=leads, **rows)
 
@@ -301,11 +301,11 @@ def _bars(plot: Plot, points: Points, low: str, high: str, colours: Mapping[str,
 
 
 def _tinted(model: Any, tint: tuple[str, str], name: str = "line_color") -> None:
-    Look({name: tint[0]}, {name: tint[1]}).put(model)
+    Theme({name: tint[0]}, {name: tint[1]}).put(model)
 
 
 def _model(plot: Plot, part: Mapping[str, NDArray], tint: tuple[str, str]) -> None:
-    """Draw the fitted line, parted wherever a segment ends: a step is not a steep slope."""
+    """Draw the fitted line, split wherever a segment ends: a step is not a steep slope."""
     rate = np.asarray(part["RATE"], dtype=float)
     with np.errstate(invalid="ignore"):
         ends = np.flatnonzero(~np.isclose(rate[1:], rate[:-1], rtol=1e-6, atol=1e-9)) + 1
@@ -319,7 +319,7 @@ def _model(plot: Plot, part: Mapping[str, NDArray], tint: tuple[str, str]) -> No
 def _forecast(
     plot: Plot, part: Mapping[str, NDArray], records: Sequence[Record], tint: tuple[str, str], end: float
 ) -> None:
-    """Continue the line to the configured loss; a bar there tells the date's 16 to 84 %."""
+    """Continue the line to the configured loss; a bar there shows the date's 16 to 84 %."""
     known = np.flatnonzero(np.isfinite(np.asarray(part["MODEL"], dtype=float)))
     for record in records:
         if record.get("date") is None or record.get("reached") or not len(known):
@@ -333,7 +333,7 @@ def _forecast(
 
 
 def _steps(plot: Plot, records: Sequence[Record]) -> None:
-    """Mark steps by a line and, at the upper edge, a wedge whose hover text tells their sizes."""
+    """Mark steps by a line and, at the upper edge, a wedge whose hover text gives their sizes."""
     if not records:
         return
     ink = (style.INK, "#e6e6e6")
@@ -347,14 +347,14 @@ def _steps(plot: Plot, records: Sequence[Record]) -> None:
     wedge = plot.scatter(
         "t", 0.97, source=bk.ColumnDataSource(data), marker="inverted_triangle", size=10, y_range_name="edge"
     )
-    look = Look(*({"fill_color": c, "line_color": c} for c in ink))
+    look = Theme(*({"fill_color": c, "line_color": c} for c in ink))
     look.put(wedge.glyph)
     rows = [("step", "@t{%F}"), ("change [mmag]", "@size"), ("sigma", "@sigma")]
     plot.add_tools(bk.HoverTool(renderers=[wedge], tooltips=rows, formatters={"@t": "datetime"}))
 
 
 def _median_points(medians: Sequence[Record], held: Collection[str] | None) -> Points:
-    """Return the medians as points, one per month and group."""
+    """Convert the medians to points, one per month and group."""
     order = list(GROUPS)
     cells = [(m["month"], g, v) for m in medians for g, v in m["groups"].items()]
     cells.sort(key=lambda cell: (cell[0], order.index(cell[1])))
@@ -395,7 +395,7 @@ def _median_panels(
         found = bands(thresholds, panel.threshold)
         ends = [points.column(f"{panel.key}{end}") for end in ("", "_LOW", "_HIGH")]
         values = value_range(np.concatenate(ends), panel.log, [band.edge for band in found], whole=True)
-        remark = say_limits(found, float(times.end))
+        remark = limits_text(found, float(times.end))
         shape = Panel(panel.key, panel.label, panel.unit, panel.form, panel.key, panel.threshold, panel.log)
         plot = new_panel(shape, times, values, cross, remark=remark, height=160)
         plot.xaxis.visible = panel is full[-1]

@@ -1,4 +1,4 @@
-"""What each product of an exposure is called, where it belongs, and the command that makes it."""
+"""Titles, groups and commands of the products of an exposure."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ TABLES, OTHERS = "Tables", "Other files"
 
 
 def product_of(registry: Registry, ending: str) -> Product:
-    """Return what is known of a product; one nobody shows under a title is just a file."""
+    """Look up a product; one without a title is just a file."""
     known = registry.frame_products.get(ending)
     return known if known is not None and known.title else Product("{exposure}" + ending, "", section=OTHERS)
 
 
 def stage_of(registry: Registry, ending: str, row: SheetRow) -> Stage | None:
-    """Return the stage that makes a product of an exposure, of those whose commands are shown."""
+    """Find the stage that makes a product of an exposure, of those whose commands are shown."""
     stages = [
         stage
         for stage in registry.of(Per.FRAME)
@@ -38,12 +38,12 @@ def _fits(stage: Stage, row: SheetRow) -> bool:
 
 
 def log_of(stage: Stage, row: SheetRow, month: str) -> str:
-    """Return where a stage's log is, relative to the results."""
+    """Compose the path of a stage's log, relative to the results."""
     return stage.log_pattern.format(group=month, exposure=row.exposure)
 
 
 def category_of(registry: Registry, ending: str, row: SheetRow) -> str:
-    """Return the category whose status a missing product changes."""
+    """Look up the category whose status a missing product changes."""
     stage = stage_of(registry, ending, row)
     if row.frame_type == "SCIENCE":
         return stage.category if stage is not None else "quality"
@@ -55,7 +55,7 @@ class Commands:
     """Writes the commands of one exposure.
 
     ``config`` is the file of settings they get, "" for none; ``metas`` what its
-    tables say of themselves, by ending.
+    metadata of the tables, by ending.
     """
 
     registry: Registry
@@ -67,12 +67,12 @@ class Commands:
 
     @property
     def stem(self) -> str:
-        """The path of the products without their endings, as the workflow names it."""
+        """The path of the products without their endings, relative as in the workflow."""
         name = self.row.exposure
         return f"{self.settings.results}/exposures/{self.month}/{name}/{name}"
 
     def of(self, stage: Stage) -> str:
-        """Return the command of a stage, to paste into a shell."""
+        """Compose the command of a stage, to paste into a shell."""
         values = self.registry.values(self)
         words: list[str] = []
         for word in stage.command.split():
@@ -83,13 +83,13 @@ class Commands:
         return shlex.join(words)
 
     def workflow(self, endings: Sequence[str]) -> str:
-        """Return the command by which the workflow makes products with all they need."""
+        """Compose the command by which the workflow makes products with all they need."""
         paths = [self.stem + ending for ending in endings]
         return workflow_command(paths, self.month, self.settings.results, self.config)
 
 
-def made_of(meta: Mapping[str, Any]) -> str:
-    """Return when and by what a table was made, in words; "" where it does not tell."""
+def creation_text(meta: Mapping[str, Any]) -> str:
+    """Describe when and by what a table was made; "" where its metadata does not say."""
     try:
         made = datetime.fromisoformat(str(meta.get("made", "")))
     except ValueError:

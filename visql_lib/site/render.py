@@ -1,4 +1,4 @@
-"""Pages from templates: everything that comes from data is escaped."""
+"""Render pages from templates: everything that comes from data is escaped."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ _SCIENTIFIC = 8  # digits from which a number is written with an exponent
 
 
 def folder(name: str) -> Path:
-    """Return the folder ``templates`` or ``static`` of the package."""
+    """Find the folder ``templates`` or ``static`` of the package."""
     return Path(str(resources.files("visql_lib.site"))) / name
 
 
 @cache
 def environment() -> jinja2.Environment:
-    """Return the environment of all templates."""
+    """Make the environment of all templates."""
     found = jinja2.Environment(
         loader=jinja2.FileSystemLoader(folder("templates")),
         autoescape=True,
@@ -64,13 +64,13 @@ def environment() -> jinja2.Environment:
 
 
 def render(template: str, **context: Any) -> str:
-    """Return a page."""
+    """Render a page."""
     return environment().get_template(template).render(**context)
 
 
 @cache
 def style_digest() -> str:
-    """Return what changes with the templates and the version: all pages depend on it."""
+    """Compute a digest of the templates and the version: all pages depend on it."""
     found = hashlib.sha256(__version__.encode())
     for path in sorted(folder("templates").glob("*.html")):
         found.update(path.name.encode() + path.read_bytes())
@@ -78,9 +78,9 @@ def style_digest() -> str:
 
 
 def script_data(target: str, value: Any) -> str:
-    """Return a script that sets `target` to a value: data that pages opened as files can read.
+    """Compose a script that sets `target` to a value: data that pages opened as files can read.
 
-    Whatever the data say, they cannot end the script they stand in.
+    No content of the data can end the script that contains them.
     """
     text = json.dumps(_finite(value), separators=(",", ":"), allow_nan=False)
     for character, code in (("<", "\\u003c"), (">", "\\u003e"), ("&", "\\u0026")):
@@ -89,7 +89,7 @@ def script_data(target: str, value: Any) -> str:
 
 
 def _finite(value: Any) -> Any:
-    """Replace what JSON has no word for by null."""
+    """Replace values that JSON cannot hold by null."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):
@@ -100,12 +100,12 @@ def _finite(value: Any) -> Any:
 
 
 def url(path: str) -> str:
-    """Return a relative path as part of an address: names may hold #, ? or %."""
+    """Quote a relative path as part of an address: names may hold #, ? or %."""
     return quote(path, safe="/.,-_~+=@:")
 
 
 def size_text(size: float) -> str:
-    """Return a size of a file [bytes] in words."""
+    """Format a size of a file [bytes]."""
     for unit in ("B", "kB", "MB"):
         if size < 1000:
             return f"{size:.0f} {unit}" if unit == "B" or size >= 10 else f"{size:.1f} {unit}"
@@ -114,14 +114,14 @@ def size_text(size: float) -> str:
 
 
 def rounded(value: float, quantity: Quantity) -> float:
-    """Return a value with as many digits as are shown."""
+    """Round a value to the digits shown."""
     if quantity.digits >= _SCIENTIFIC:
         return float(f"{value:.3e}")
     return round(value, quantity.digits)
 
 
 def number_text(value: float | None, digits: int = 3) -> str:
-    """Return a number as it is shown; – where it is not known."""
+    """Format a number; – where it is not known."""
     if value is None or not math.isfinite(value):
         return "–"
     text = f"{value:.2e}" if digits >= _SCIENTIFIC else f"{value:.{digits}f}"
@@ -129,11 +129,11 @@ def number_text(value: float | None, digits: int = 3) -> str:
 
 
 def day_text(value: str | date) -> str:
-    """Return a day, from a date or an ISO time."""
+    """Format a day, from a date or an ISO time."""
     return value[:10] if isinstance(value, str) else value.isoformat()
 
 
 def moment_text(value: str | datetime) -> str:
-    """Return a time to the second, UTC, without the T."""
+    """Format a time to the second, UTC, without the T."""
     text = value if isinstance(value, str) else value.strftime("%Y-%m-%dT%H:%M:%S")
     return text[:19].replace("T", " ")

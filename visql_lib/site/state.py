@@ -1,4 +1,4 @@
-"""What a site is made of so far: every file with what it was made of, so that only what changed is redone."""
+"""The state of a built site: fingerprints of all files, so that only changed ones are made again."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _FORMAT = "2"
 
 
 @dataclass
-class Built:
-    """What a build did: pages, data and small pictures by their paths in the site."""
+class BuildResult:
+    """The outcome of a build: pages, data and small pictures by their paths in the site."""
 
     written: list[str] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
@@ -26,25 +26,25 @@ class Built:
 
 
 class Store:
-    """The files of a site, with the fingerprint of what each was made of.
+    """The files of a site, with the fingerprint of the inputs of each.
 
     ``pages`` has the fingerprints by path; ``months`` what the pages of all months need to know of each.
     """
 
     def __init__(self, out: Path) -> None:
         self.out = out
-        self.built = Built()
+        self.built = BuildResult()
         self._kept = _fingerprints(out)
         self.pages = self._kept.entries
         self.months: dict[str, Any] = self._kept.notes.setdefault("months", {})
 
     def write(self, path: str, content: bytes) -> None:
-        """Write a file whatever stands there."""
+        """Write a file, even if it exists."""
         with atomic_path(self.out / path) as temporary:
             temporary.write_bytes(content)
 
     def renew(self, path: str, key: str, make: Callable[[], bytes | None]) -> None:
-        """Write a file, unless it is there and was made of the same; None: there is nothing to write."""
+        """Write a file, unless it exists and was made from the same inputs; None: nothing to write."""
         if self._kept.holds(path, key) and (self.out / path).is_file():
             self.built.unchanged += 1
             return
@@ -56,7 +56,7 @@ class Store:
         self.built.written.append(path)
 
     def put(self, path: str, content: bytes) -> None:
-        """Write a file that costs nothing to make, unless it stands like that."""
+        """Write a file that costs nothing to make, unless it exists with this content."""
         self.renew(path, digest(content.decode("utf-8", "replace")), lambda: content)
 
     def remove(self, path: str) -> None:
@@ -66,7 +66,7 @@ class Store:
         self.built.removed.append(path)
 
     def save(self, style: str) -> None:
-        """Keep what is known for the next build; `style` is `render.style_digest`."""
+        """Save the state for the next build; `style` is `render.style_digest`."""
         self._kept.notes["style"] = style
         self._kept.save()
 
@@ -76,12 +76,12 @@ def _fingerprints(out: Path) -> Fingerprints:
 
 
 def known_months(out: Path) -> dict[str, Any]:
-    """Return what the last build kept of each month; nothing where it cannot be read."""
+    """Read the summaries of months from the last build; none where they cannot be read."""
     return dict(_fingerprints(out).notes.get("months", {}))
 
 
 def months_to_build(results: Path, wanted: Iterable[str], site: Path | None = None) -> list[str]:
-    """Return the wanted months that have a sheet, and all whose pages are not there or of an old style."""
+    """Choose the months to build: requested ones with a sheet, and all without pages of the current style."""
     notes = _fingerprints(results / "site" if site is None else site).notes
     old = notes.get("style") != style_digest()
     made = {path.stem for path in (results / "exposures").glob("*.tsv") if path.stem.isdecimal()}

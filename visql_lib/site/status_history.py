@@ -1,4 +1,4 @@
-"""How many exposures of each day had which status, for each metric: what a trend of quality is made of."""
+"""Counts of exposures by day, metric and status, for trends of quality."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ Row = tuple[str, str, str, tuple[int, ...], str]  # day, category, metric, count
 
 
 def history(previous: Iterable[Row], months: Sequence[Month], checks: Iterable[Check]) -> list[Row]:
-    """Return counts of statuses by day (UTC), category and metric, in this order.
+    """Count statuses by day (UTC), category and metric, in this order.
 
     Parameters
     ----------
     previous : iterable of Row
         What is known of other months; what it has of `months` is counted anew, but quantities
-        of a month that nobody judged yet.
+        of a month that was not evaluated yet.
     months : sequence of Month
         What is counted.
     checks : iterable of Check
         See `visql_lib.site.checks.checks_of`; only measured ones are counted: of the
-        others, the metric ``status`` of their category has what there is to say.
+        others, the metric ``status`` of their category holds their status.
 
     Returns
     -------
@@ -63,7 +63,7 @@ def history(previous: Iterable[Row], months: Sequence[Month], checks: Iterable[C
 
 
 def history_text(rows: Iterable[Row], limits: LimitFile) -> str:
-    """Return the history as JSON, one line per day and metric."""
+    """Format the history as JSON, one line per day and metric."""
     columns = [*_HEAD, *COUNTS, "epoch"]
     lines = [json.dumps([*row[:3], *row[3], row[4]]) for row in rows]
     head = {
@@ -75,7 +75,7 @@ def history_text(rows: Iterable[Row], limits: LimitFile) -> str:
 
 
 def parse_history(text: str) -> list[Row]:
-    """Read the history back; quantities that had other names once have those of today.
+    """Read the history back; former names of quantities are replaced by the current ones.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What is missing of whole months, by the job that should have made it, and why."""
+"""Find missing products of whole months, by the job that should have made them, and why."""
 
 from __future__ import annotations
 
@@ -7,19 +7,21 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from visql_lib.products.expected import GroupJob
-from visql_lib.site.model import Exposure, StepLack
+from visql_lib.site.model import ExposureSummary, MissingProducts
 
 _NAMED = 3
 
 
-def lost_products(results: Path, exposures: Sequence[Exposure], jobs: Sequence[GroupJob]) -> list[StepLack]:
-    """Return what jobs should have made and is not there, with the reason.
+def missing_products(
+    results: Path, exposures: Sequence[ExposureSummary], jobs: Sequence[GroupJob]
+) -> list[MissingProducts]:
+    """Find missing products of jobs, with the reason.
 
     Parameters
     ----------
     results : Path
         Folder of all products.
-    exposures : sequence of Exposure
+    exposures : sequence of ExposureSummary
         Of the month; none for jobs of all months.
     jobs : sequence of GroupJob
     """
@@ -27,34 +29,34 @@ def lost_products(results: Path, exposures: Sequence[Exposure], jobs: Sequence[G
     for job in jobs:
         if lost := tuple(path for path in job.paths if not Path(path).is_file()):
             reason, log = _reason(results, exposures, job)
-            found.append(StepLack(job.rule, lost, reason, log, job.category))
+            found.append(MissingProducts(job.rule, lost, reason, log, job.category))
     return found
 
 
-def _reason(results: Path, exposures: Sequence[Exposure], job: GroupJob) -> tuple[str, str]:
-    """Say why a job did not make its products, and where its log is."""
+def _reason(results: Path, exposures: Sequence[ExposureSummary], job: GroupJob) -> tuple[str, str]:
+    """Explain why a job did not make its products, and find its log."""
     needs = [Path(path).name for path in job.needs if not Path(path).is_file()]
     ending = job.of_exposures
     short = [e.name for e in exposures if ending and e.name + ending in e.missing]
     if short:
         needs.append(f"{short[0]}{ending}" + f" and {len(short) - 1} more like it" * (len(short) > 1))
-    last = last_line(results / job.log)
+    last = last_log_line(results / job.log)
     if needs:
         return f"needs {', '.join(needs)}", job.log if last else ""
-    return tried(results, job.log)
+    return last_attempt(results, job.log)
 
 
-def tried(results: Path, log: str) -> tuple[str, str]:
-    """Say from its log what came of a job that lacked nothing; and where the log is, if it tells."""
-    if last := last_line(results / log):
+def last_attempt(results: Path, log: str) -> tuple[str, str]:
+    """Describe the last attempt of a job with all its inputs, from its log; and return the log, if any."""
+    if last := last_log_line(results / log):
         return f"its log ends: {last}", log
     if (results / log).is_file():
         return "was made without a complaint, and is gone since", ""
     return "never tried: the workflow has not come to it", ""
 
 
-def last_line(path: Path) -> str:
-    """Return the last line of a log, "" where there is none."""
+def last_log_line(path: Path) -> str:
+    """Read the last line of a log, "" where there is none."""
     try:
         with path.open("rb") as file:
             file.seek(max(0, path.stat().st_size - 2000))
@@ -65,7 +67,7 @@ def last_line(path: Path) -> str:
 
 
 def workflow_command(paths: Sequence[str], months: str, results: str, config: str) -> str:
-    """Return the command by which the workflow makes products with all they need.
+    """Compose the command by which the workflow makes products with all they need.
 
     Parameters
     ----------
@@ -83,7 +85,7 @@ def workflow_command(paths: Sequence[str], months: str, results: str, config: st
     return shlex.join(words if config else [*words, f"results={results}"])
 
 
-def said(lack: StepLack) -> str:
-    """Return which products are lost, in words."""
+def describe(lack: MissingProducts) -> str:
+    """Describe which products are missing."""
     names = [Path(path).name for path in lack.paths]
     return f"{', '.join(names[:_NAMED])}" + f" and {len(names) - _NAMED} more" * (len(names) > _NAMED)

@@ -19,7 +19,7 @@ THREADS = min(8, os.cpu_count() or 1)
 
 
 def small_jpeg(path: Path, width: int) -> bytes | None:
-    """Return a picture made `width` [px] wide, as the bytes of a JPEG; None if it is none."""
+    """Shrink a picture to `width` [px], as the bytes of a JPEG; None if it is no picture."""
     try:
         with Image.open(path) as picture:
             kept = picture if picture.mode in ("L", "RGB") else picture.convert("RGB")
@@ -35,7 +35,7 @@ def small_jpeg(path: Path, width: int) -> bytes | None:
 
 
 def webp(path: Path) -> bytes | None:
-    """Return a picture as the bytes of a WebP, as large as it is; None if it is none."""
+    """Convert a picture to the bytes of a WebP of the same size; None if it is no picture."""
     try:
         with Image.open(path) as picture:
             buffer = io.BytesIO()
@@ -47,7 +47,7 @@ def webp(path: Path) -> bytes | None:
 
 
 def small_jpegs(paths: Sequence[Path], width: int) -> Iterator[tuple[Path, bytes | None]]:
-    """Yield every picture with what `small_jpeg` makes of it; several at once, in order."""
+    """Yield every picture with its `small_jpeg`; several at once, in order."""
     with ThreadPoolExecutor(THREADS) as pool:
         for start in range(0, len(paths), _AHEAD):
             part = paths[start : start + _AHEAD]
@@ -55,7 +55,7 @@ def small_jpegs(paths: Sequence[Path], width: int) -> Iterator[tuple[Path, bytes
 
 
 def webps(paths: Sequence[Path]) -> Iterator[tuple[Path, bytes | None]]:
-    """Yield every picture with what `webp` makes of it."""
+    """Yield every picture with its `webp`."""
     with ThreadPoolExecutor(THREADS) as pool:
         for start in range(0, len(paths), _AHEAD):
             part = paths[start : start + _AHEAD]

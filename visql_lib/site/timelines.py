@@ -38,13 +38,13 @@ _RADIATION = tuple(name for name in MEDIAN_KEYS if QUANTITIES[name].table == "ra
 
 
 def bokeh_files() -> dict[str, bytes]:
-    """Return what a page with plots must load, by file name: BokehJS as installed, from nowhere else."""
+    """Read the scripts of a page with plots, by file name: BokehJS as installed, never from a network."""
     folder = Path(bokeh.__file__).parent / "server" / "static" / "js"
     return {name: (folder / name).read_bytes() for name in ("bokeh.min.js",)}
 
 
 def plot_tables(results: Path) -> list[Path]:
-    """Return the tables that the plots of all months read: while these are the same, so are the plots."""
+    """List the tables that the plots of all months read: unchanged tables give unchanged plots."""
     names = ("psfmoments", "radiation", "angles", "detector_frames", "qc")
     paths = [folder / f"{name}_{folder.name}.parquet" for folder in _months(results) for name in names]
     return [path for path in (*paths, _trend_path(results)) if path.is_file()]
@@ -56,7 +56,7 @@ def trend_plots(
     settings: TrendSettings | None = None,
     held: Collection[str] | None = None,
 ) -> tuple[str, str]:
-    """Return the plots over all months as Bokeh's script and the HTML that holds them.
+    """Make the plots over all months: Bokeh's script and the HTML for it.
 
     A table that is not there, or cannot be read, is left out.
 
@@ -87,7 +87,7 @@ def trend_plots(
 def calibration_plots(
     results: Path, thresholds: Thresholds, held: Collection[str] | None = None
 ) -> tuple[str, str]:
-    """Return the plots of the frames of all months as Bokeh's script and the HTML that holds them.
+    """Make the plots of the frames of all months: Bokeh's script and the HTML for it.
 
     Parameters
     ----------
@@ -109,7 +109,7 @@ def calibration_plots(
 
 
 def _judged(frames: Table, folder: Path) -> dict[str, NDArray]:
-    """Return status and reason of a month's frames, as their QC results say them; failed ones stay failed."""
+    """Derive status and reason of a month's frames from their QC results; failed ones stay failed."""
     found, _ = current_results(folder, folder.name)
     results = by_frame([r for r in found if r.quantity in _OF_FRAMES])
     status, reason = frames["STATUS"].astype(object), frames["REASON"].astype(object)
@@ -133,7 +133,7 @@ def _trend_path(results: Path) -> Path:
 
 
 def _read(path: Path, columns: Sequence[str]) -> Table | None:
-    """Read columns of a table; None if it is not there or broken, for the page is made all the same."""
+    """Read columns of a table; None if it is missing or broken, as the page is made without it."""
     if not path.is_file():
         return None
     try:

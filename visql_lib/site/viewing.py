@@ -1,4 +1,4 @@
-"""What the viewer of an exposure is given: tiles, overlays, the command that makes tiles, neighbours."""
+"""Data for the viewer of an exposure: tiles, overlays, the command that makes tiles, neighbours."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 from visql_lib.errors import TableError
 from visql_lib.instruments.model import Instrument
 from visql_lib.sheets.sheet import SheetRow
-from visql_lib.site.model import Exposure
+from visql_lib.site.model import ExposureSummary
 from visql_lib.tables.store import Table, read_meta, read_table
 
 log = logging.getLogger(__name__)
@@ -22,22 +22,22 @@ _TABLES = ("_stars2.parquet", "_stars2_gaia.parquet", "_radmaps.parquet", "_frat
 
 
 def tiles_path(month: str, name: str) -> str:
-    """Return the folder of an exposure's tiles in the site."""
+    """Compose the folder of an exposure's tiles in the site."""
     return f"tiles/{month}/{name}"
 
 
 def overlay_path(month: str, name: str) -> str:
-    """Return the script of an exposure's overlays in the site."""
+    """Compose the path of the script of an exposure's overlays in the site."""
     return f"data/overlays/{month}/{name}.js"
 
 
 def overlay_sources(names: Iterable[str], exposure: str) -> list[str]:
-    """Return those of an exposure's files that overlays are made of."""
+    """Select an exposure's files from which overlays are made."""
     return [name for name in names if name.removeprefix(exposure) in _TABLES]
 
 
-def overlay_script(folder: Path, exposure: Exposure, instrument: Instrument) -> bytes | None:
-    """Return the overlays of an exposure as a script, None if no table can be read."""
+def overlay_script(folder: Path, exposure: ExposureSummary, instrument: Instrument) -> bytes | None:
+    """Compose the overlays of an exposure as a script, None if no table can be read."""
     from visql_lib.frames.pyramid import ViewerFrame
     from visql_lib.site.overlays import overlay_data, script
 
@@ -79,7 +79,7 @@ def _meta(path: Path) -> dict[str, Any]:
 
 
 def pyramid_command(row: SheetRow, month: str, results: str, config: str) -> str:
-    """Return the command that makes the tiles of an exposure in full, "" without a raw frame."""
+    """Compose the command that makes the tiles of an exposure in full, "" without a raw frame."""
     if not row.file:
         return ""
     words = [
@@ -94,7 +94,7 @@ def pyramid_command(row: SheetRow, month: str, results: str, config: str) -> str
 
 
 def others(places: Iterable[tuple[str, str]], up: str) -> str:
-    """Return exposures with tiles, given as month and name, as the viewer reads them; "" if none."""
+    """Format exposures with tiles, given as month and name, for the viewer; "" if none."""
     found = [
         {"label": n, "tiles": f"{up}{tiles_path(m, n)}/{TILES}", "overlays": up + overlay_path(m, n)}
         for m, n in dict.fromkeys(places)

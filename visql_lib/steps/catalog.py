@@ -117,7 +117,7 @@ def measure_frame(
 
 
 def saturation_of(quadrant: Quadrant) -> float:
-    """Return from where on a pixel is saturated [ADU]: as the camera says, else the largest of its type."""
+    """Determine the saturation level [ADU]: that of the camera, else the largest of the pixels' type."""
     known = quadrant.layout.saturation
     if np.isfinite(known):
         return known
@@ -126,7 +126,7 @@ def saturation_of(quadrant: Quadrant) -> float:
 
 
 def reduced(quadrant: Quadrant, bias: float) -> NDArray[np.floating]:
-    """Return the image without the level of its overscan [ADU], as floats."""
+    """Subtract the level of its overscan [ADU] from an image, as floats."""
     image: NDArray[np.floating] = quadrant.image.astype(
         np.float64 if quadrant.pixels.dtype.itemsize > 4 else np.float32
     )
@@ -206,9 +206,9 @@ def _levels(quadrant: Quadrant) -> dict[str, Any]:
 
 
 def _dead(image: NDArray) -> int:
-    """Return the flag of a quadrant in which some, but not all, rows or columns have a single value."""
+    """Determine the flag of a quadrant in which some, but not all, rows or columns have a single value."""
     few = image[::_LEVEL_ROWS, ::_LEVEL_ROWS]
-    low, high = few.min(), few.max()  # NaN where a pixel has no value: nothing is said then
+    low, high = few.min(), few.max()  # NaN where a pixel has no value: no flag then
     if low == high:
         return 0
     # A column that bleeds over its whole length is constant, too, but saturated.
@@ -243,7 +243,7 @@ def _place(quadrant: Quadrant, found: Detections) -> dict[str, NDArray]:
 
 
 def sky_columns(path: Path, quadrant: Quadrant, found: Detections, *, alone: bool) -> dict[str, NDArray]:
-    """Return RA and DEC [deg] of detections, NaN without a WCS of the sky; no columns for a fixed grid."""
+    """Compute RA and DEC [deg] of detections, NaN without a WCS of the sky; no columns for a fixed grid."""
     if quadrant.cards is None:
         return {}
     from visql_lib.frames.sky_wcs import sky_of
@@ -278,7 +278,7 @@ def _quadrant_rows(levels: dict[str, dict[str, Any]], order: list[str]) -> dict[
 
 
 def _filled(lists: list[NDArray], fill: float) -> NDArray:
-    """Return lists of different lengths as rows of one padded array with at least one column."""
+    """Pad lists of different lengths to rows of one padded array with at least one column."""
     columns = np.full((len(lists), max(1, *map(len, lists))), fill, dtype=lists[0].dtype)
     for row, values in zip(columns, lists, strict=True):
         row[: len(values)] = values

@@ -31,7 +31,7 @@ class ExposureMatch:
     moments_colours and solution (docs/tables.md). ``reference`` is the match by
     the original method; ``solution`` is VISQL's, None if only the former was requested;
     ``relation`` the colour relation of the matched stars, ``sizes`` R2
-    against position and colour. ``accepted`` tells whether the exposure is used
+    against position and colour. ``accepted`` is whether the exposure is used
     for the trends.
     """
 
@@ -46,7 +46,7 @@ class ExposureMatch:
     flags: SolutionFlag
 
     def facts(self) -> dict[str, Any]:
-        """Return the numbers of the match that are stored as metadata; None if unknown."""
+        """Collect the numbers of the match that are stored as metadata; None if unknown."""
         known = {
             "flags": int(self.flags),
             "accepted": self.accepted,
@@ -177,7 +177,7 @@ def _solve(
 
 
 def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return values that JSON can store, with None for NaN."""
+    """Convert to values that JSON can store, with None for NaN."""
 
     def tidy(value: Any) -> Any:
         if isinstance(value, tuple | list | np.ndarray):

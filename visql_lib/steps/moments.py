@@ -112,7 +112,7 @@ def _inside(stars: Mapping[str, NDArray], quadrant: Quadrant, border: int) -> ND
 def _stamps(
     quadrant: Quadrant, x: NDArray, y: NDArray, settings: MomentSettings
 ) -> tuple[NDArray, NDArray, NDArray]:
-    """Return sky-subtracted stamps and their one-based central pixels."""
+    """Cut out sky-subtracted stamps and their one-based central pixels."""
     b = settings.border
     sky = integer_median(quadrant.pixels[b:-b, b:-b] if b else quadrant.pixels)
     nearest_x, nearest_y = np.rint(x).astype(int), np.rint(y).astype(int)

@@ -178,7 +178,7 @@ def _solution(
 
 
 def _summary(causes: list[PlateError]) -> PlateError:
-    """Return one error for all attempts; a timeout takes precedence over a failure."""
+    """Choose one error for all attempts; a timeout takes precedence over a failure."""
     if not causes:
         return NotSolvedError("no reference stars around the boresight, and plate.blind is off")
     kind = TimedOutError if any(isinstance(c, TimedOutError) for c in causes) else NotSolvedError

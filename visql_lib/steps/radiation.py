@@ -78,7 +78,7 @@ class RadiationCount:
                 self._cosmics += self._grids["xray"].count(px[inside], py[inside])
 
     def _quadrants(self, names: NDArray) -> NDArray[np.int32]:
-        """Return the number of each row's quadrant, -1 for one the instrument does not have."""
+        """Find the number of each row's quadrant, -1 for one the instrument does not have."""
         starts = np.flatnonzero(np.r_[True, names[1:] != names[:-1]][: len(names)])  # names come in runs
         order = {name: i for i, name in enumerate(self._names)}
         found = [str(name) for name in names[starts]]
@@ -89,7 +89,7 @@ class RadiationCount:
         return np.repeat(codes, np.diff(starts, append=len(names)))
 
     def result(self, exptime: float, quadrants: Mapping[str, NDArray] | None = None) -> ExposureRadiation:
-        """Return the counts.
+        """Complete the counts.
 
         Parameters
         ----------
@@ -111,7 +111,7 @@ class RadiationCount:
         )
 
     def _present(self, quadrants: Mapping[str, NDArray] | None) -> tuple[list[str], set[str]]:
-        """Return the existing quadrants, and those in which detection was not possible."""
+        """Find the existing quadrants, and those in which detection was not possible."""
         present, unseen = set(self._seen), set()
         if quadrants is not None:
             names = [str(name) for name in quadrants["EXT"]]
@@ -134,7 +134,7 @@ class RadiationCount:
         return columns | {"FLAGS": flags}
 
     def _light(self, seen: list[str], time: float) -> dict[str, float]:
-        """Return the results for the illuminated and unilluminated parts of the detectors."""
+        """Compute the results for the illuminated and unilluminated parts of the detectors."""
         grid, layouts, geometry = self._grids["xray"], self._instrument.quadrants, self._instrument.geometry
         pixel = {"pixel_size": geometry.pixel_size, "scale": geometry.scale}
         area = exposed_area(grid, [layouts[name] for name in seen], **pixel)

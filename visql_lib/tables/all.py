@@ -31,7 +31,7 @@ ALL: tuple[TableSchema, ...] = (
 
 
 def markdown() -> str:
-    """Return the documentation's page of tables."""
+    """Write the documentation page of all tables."""
     lines = ["# Tables", "", "<!-- made by `visql schema`; do not edit -->", ""]
     for schema in ALL:
         lines += [f"## {schema.product}", "", schema.doc, "", "| column | type | unit | meaning |"]

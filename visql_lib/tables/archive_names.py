@@ -1,4 +1,4 @@
-"""The table of what the archive has: archive names, raw names, versions, and what became of them."""
+"""The table of an archive's products: archive names, raw names, versions, and download states."""
 
 from __future__ import annotations
 
@@ -69,17 +69,17 @@ class ArchiveRow:
 
 
 def names_path(results: Path) -> Path:
-    """Return where the table is."""
+    """Compose the path of the table."""
     return results / "archive_names.parquet"
 
 
 def text_path(results: Path) -> Path:
-    """Return where the text table is that the original system has."""
+    """Compose the path of the text table in the original's format."""
     return results / "le1-vs-iws.txt"
 
 
 def read_names(results: Path) -> tuple[dict[str, ArchiveRow], datetime | None]:
-    """Read the table: rows by archive name, and until when all was loaded; empty if there is none.
+    """Read the table: rows by archive name, and the date up to which it is complete; empty if none.
 
     Raises
     ------
@@ -107,7 +107,7 @@ def _done(table: Table) -> datetime | None:
 
 @contextmanager
 def names_lock(results: Path) -> Iterator[None]:
-    """Let nobody else change the table meanwhile."""
+    """Lock the table against changes by other processes."""
     from filelock import FileLock
 
     results.mkdir(parents=True, exist_ok=True)
@@ -122,7 +122,7 @@ def merge_names(
     done: datetime | None = None,
     **provenance: Any,
 ) -> None:
-    """Bring rows into the table and its text; others stay as they are.
+    """Merge rows into the table and its text; others stay as they are.
 
     What is known of a product stays known: the time it was first seen, and,
     where a row has none, of the last attempt. `done`: until when [UTC] all was

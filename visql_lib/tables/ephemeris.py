@@ -1,4 +1,4 @@
-"""Positions of a spacecraft from a table the user has: ECSV, CSV, Parquet or FITS."""
+"""Positions of a spacecraft from a table of the user: ECSV, CSV, Parquet or FITS."""
 
 from __future__ import annotations
 

@@ -14,12 +14,12 @@ from visql_lib.tables.store_versions import GAIA_TILE_VERSION
 
 
 def store_folder(settings: Settings) -> Path:
-    """Return the folder of the tiles."""
+    """Compose the path of the folder of the tiles."""
     return Path(settings.gaia.store) if settings.gaia.store else Path(settings.results) / "gaia"
 
 
 def tile_path(settings: Settings, tile: int) -> Path:
-    """Return where a tile is kept: with those of the same question, so that several may share a store."""
+    """Compose the path of a tile: in a folder per query settings, so that several may share a store."""
     gaia, usual = settings.gaia, type(settings.gaia)()
     name = f"nside{gaia.nside}"
     if gaia.faintest != usual.faintest:
@@ -30,41 +30,41 @@ def tile_path(settings: Settings, tile: int) -> Path:
     return store_folder(settings) / name / f"{tile}.parquet"
 
 
-def again_path(settings: Settings, tile: int) -> Path:
-    """Return the note of when a tile was asked for again in vain."""
+def retry_stamp(settings: Settings, tile: int) -> Path:
+    """Compose the path of a tile's retry stamp: its time is that of the last failed retry."""
     return tile_path(settings, tile).parent / "again" / f"{tile}.txt"
 
 
 def has_failed(path: Path, settings: Settings) -> bool:
-    """Tell whether a file says that those whom these settings would ask could not answer their question."""
+    """Test whether a tile records that its query of these sources, with these settings, failed."""
     try:
         meta = read_meta(path)
     except TableError:
         return False
-    origin = question(settings)
+    origin = query_of(settings)
     same = (meta.get("stage_version"), meta.get("settings")) == (
         origin["stage_version"],
         origin["settings_hash"],
     )
-    return same and "failed" in meta and meta.get("origins") == origins(settings)
+    return same and "failed" in meta and meta.get("origins") == source_names(settings)
 
 
-def origins(settings: Settings) -> list[str]:
-    """Return who is asked."""
+def source_names(settings: Settings) -> list[str]:
+    """List the names of the sources queried."""
     gaia = settings.gaia
     where = {"folder": gaia.folder, "vizier": gaia.vizier_url, "tap": gaia.tap_url}
     return [f"{source} {where[source]}" for source in gaia.sources]
 
 
 def is_filled(path: Path, tile: int, settings: Settings) -> bool:
-    """Tell whether a file holds an answer to the question these settings would ask."""
+    """Test whether a tile holds the result of a query with these settings."""
     if not path.is_file():
         return False
     try:
         meta = read_meta(path)
     except TableError:
         return False  # not ours, or of a disk that was full
-    origin = question(settings)
+    origin = query_of(settings)
     wanted = {
         "product": GAIA_TILE.product,
         "tile": tile,
@@ -74,10 +74,10 @@ def is_filled(path: Path, tile: int, settings: Settings) -> bool:
     return "failed" not in meta and all(meta.get(key) == value for key, value in wanted.items())
 
 
-def question(settings: Settings) -> dict[str, Any]:
-    """Return the arguments of `write_table` that say which step made a tile, and by which question."""
+def query_of(settings: Settings) -> dict[str, Any]:
+    """Compose the arguments of `write_table` that record the stage of a tile and its query."""
     names = {"nside", "faintest", "vizier_catalogue", "tap_table"}
-    asked = settings.gaia.model_dump(mode="json", include=names)  # not who is asked, nor how patiently
+    asked = settings.gaia.model_dump(mode="json", include=names)  # neither the services, nor retries
     return {
         "stage": "gaia_tile",
         "stage_version": GAIA_TILE_VERSION,

@@ -21,26 +21,26 @@ from visql_lib.tables.store_versions import GOES_DAY_VERSION
 
 
 def goes_folder(settings: Settings) -> Path:
-    """Return the folder of the series."""
+    """Compose the path of the folder of the series."""
     return Path(settings.results) / "goes"
 
 
 def goes_path(settings: Settings, day: date) -> Path:
-    """Return where the series of a day is kept."""
+    """Compose the path of the series of a day."""
     return goes_folder(settings) / f"goes_{day:%Y%m%d}.parquet"
 
 
 def days_around(start: datetime, before: float, after: float) -> list[date]:
-    """Return the days (UTC) from `before` to `after` [s] around a moment."""
+    """List the days (UTC) from `before` to `after` [s] around a moment."""
     first, last = start - timedelta(seconds=before), start + timedelta(seconds=after)
     return [first.date() + timedelta(days=n) for n in range((last.date() - first.date()).days + 1)]
 
 
 def write_day(path: Path, day: date, answer: GoesDayFlux, settings: Settings) -> bool:
-    """Write what is known of a day; one that failed carries the reason as ``failed``.
+    """Write the series of a day; a failed one records the reason as ``failed``.
 
-    A table that says the same already stays as it is, so that nothing which hangs on
-    it is made again; when it was asked for is noted beside it (`again_path`).
+    A table with the same content stays as it is, so that nothing which hangs on
+    it is made again; the time of its last query is that of its retry stamp (`retry_stamp`).
 
     Returns
     -------
@@ -57,27 +57,25 @@ def write_day(path: Path, day: date, answer: GoesDayFlux, settings: Settings) ->
         "version": answer.version,
         "source": answer.source,
         "asked": answer.asked,
-        "origins": _origins(settings.goes),
+        "origins": _source_names(settings.goes),
     }
     if answer.state == FAILED:
         meta["failed"] = answer.reason
-    changed = not _says_the_same(path, columns, meta, settings)
+    changed = not _is_same(path, columns, meta, settings)
     if changed:
-        write_table(path, columns, GOES_SERIES, meta=meta, **question(settings, day))
-    if again_path(path).is_file():
-        again_path(path).touch()
+        write_table(path, columns, GOES_SERIES, meta=meta, **query_of(settings, day))
+    if retry_stamp(path).is_file():
+        retry_stamp(path).touch()
     return changed
 
 
-def again_path(path: Path) -> Path:
-    """Return the note of when a day was asked for again, which did not change its table."""
+def retry_stamp(path: Path) -> Path:
+    """Compose the path of a day's retry stamp: when it was queried again without a change of its table."""
     return path.parent / "again" / f"{path.stem}.txt"
 
 
-def _says_the_same(
-    path: Path, columns: Mapping[str, NDArray], meta: dict[str, Any], settings: Settings
-) -> bool:
-    """Tell whether a table holds this answer, and is as final."""
+def _is_same(path: Path, columns: Mapping[str, NDArray], meta: dict[str, Any], settings: Settings) -> bool:
+    """Test whether a table holds the same series, and is equally final."""
     try:
         table = read_table(path, GOES_SERIES.names)
     except TableError:
@@ -90,9 +88,9 @@ def _says_the_same(
     return all(np.array_equal(table[name], new[name], equal_nan=new[name].dtype.kind in "fM") for name in new)
 
 
-def question(settings: Settings, day: date) -> dict[str, Any]:
-    """Return the arguments of `write_table` that say which step made a day, and by which question."""
-    asked = {"satellites": settings.goes.satellites_on(day)}  # not who is asked, nor how patiently
+def query_of(settings: Settings, day: date) -> dict[str, Any]:
+    """Compose the arguments of `write_table` that record the stage of a day and its query."""
+    asked = {"satellites": settings.goes.satellites_on(day)}  # neither the services, nor retries
     return {
         "stage": "goes",
         "stage_version": GOES_DAY_VERSION,
@@ -100,14 +98,14 @@ def question(settings: Settings, day: date) -> dict[str, Any]:
     }
 
 
-def _origins(goes: GoesSettings) -> list[str]:
-    """Return who is asked."""
+def _source_names(goes: GoesSettings) -> list[str]:
+    """List the names of the sources queried."""
     where = {"folder": goes.folder, "server": goes.url}
     return [f"{source} {where[source]}" for source in goes.sources]
 
 
 def is_current(path: Path, day: date, settings: Settings, now: datetime | None = None) -> bool:
-    """Tell whether a day need not be asked for (again).
+    """Test whether a day need not be queried (again).
 
     A day that failed is always asked for again; one that is not final (see
     `is_final`) once ``goes.refresh`` has passed since it was. One without any file
@@ -129,7 +127,7 @@ def is_current(path: Path, day: date, settings: Settings, now: datetime | None =
         meta = read_meta(path)
     except TableError:
         return False  # not ours, or of a disk that was full
-    origin = question(settings, day)
+    origin = query_of(settings, day)
     wanted = {
         "product": GOES_SERIES.product,
         "day": day.isoformat(),
@@ -138,13 +136,13 @@ def is_current(path: Path, day: date, settings: Settings, now: datetime | None =
     }
     if meta.get("state") == FAILED or any(meta.get(key) != value for key, value in wanted.items()):
         return False
-    if meta.get("state") == NONE and meta.get("origins") != _origins(settings.goes):
+    if meta.get("state") == NONE and meta.get("origins") != _source_names(settings.goes):
         return False
     return is_final(meta, settings.goes) or _since(path, meta, now) < timedelta(hours=settings.goes.refresh)
 
 
 def is_final(meta: dict[str, Any], goes: GoesSettings) -> bool:
-    """Tell from the metadata of a day whether nothing better is expected.
+    """Test by the metadata of a day whether nothing better is expected.
 
     That is so if it comes from the final product, or was asked for (with an
     answer) when it was ``goes.final_after`` old.
@@ -157,8 +155,8 @@ def is_final(meta: dict[str, Any], goes: GoesSettings) -> bool:
     return datetime.fromisoformat(meta["asked"]) >= end + timedelta(days=goes.final_after)
 
 
-def must_ask(path: Path, settings: Settings, now: datetime | None = None) -> bool:
-    """Tell whether a day that is there must be asked for again at this run.
+def must_query(path: Path, settings: Settings, now: datetime | None = None) -> bool:
+    """Test whether an existing day must be queried again in this run.
 
     Like `is_current`, but a day that failed is given ``goes.refresh``, too: all
     exposures around it would be made again with it.
@@ -175,9 +173,9 @@ def must_ask(path: Path, settings: Settings, now: datetime | None = None) -> boo
 
 
 def _since(path: Path, meta: dict[str, Any], now: datetime | None) -> timedelta:
-    """Return how long ago a day was asked for."""
+    """Compute how long ago a day was queried."""
     asked = datetime.fromisoformat(str(meta.get("asked")))
-    note = again_path(path)
+    note = retry_stamp(path)
     if note.is_file():
         asked = max(asked, datetime.fromtimestamp(note.stat().st_mtime, UTC))
     return (now or datetime.now(UTC)) - asked

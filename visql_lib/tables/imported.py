@@ -1,4 +1,4 @@
-"""What was imported from text tables of the original system: one table per month, one row per exposure."""
+"""Values imported from text tables of the original system: a table per month, a row per exposure."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ IMPORTED = TableSchema(
 
 @dataclass(frozen=True)
 class ImportedRow:
-    """What an import found out about one exposure; None and False: nothing new."""
+    """Imported values of one exposure; None and False: nothing new."""
 
     exposure: str
     exptime: float | None = None  # s
@@ -49,7 +49,7 @@ class ImportedRow:
     has_moments: bool = False
 
     def merged(self, newer: ImportedRow) -> ImportedRow:
-        """Return this row with what `newer` knows; nothing known is ever lost."""
+        """Update this row with the known values of `newer`; known values are never lost."""
         return replace(
             self,
             exptime=self.exptime if newer.exptime is None else newer.exptime,
@@ -71,8 +71,8 @@ class ImportedRow:
 
 
 @dataclass(frozen=True)
-class Merge:
-    """What a merge did, in numbers of exposures."""
+class MergeResult:
+    """The outcome of a merge, in numbers of exposures."""
 
     new: int
     changed: int
@@ -80,7 +80,7 @@ class Merge:
 
 
 def imported_path(results: Path, month: str) -> Path:
-    """Return where the imported table of a month is."""
+    """Compose the path of the imported table of a month."""
     return results / "imported" / f"{month}.parquet"
 
 
@@ -99,12 +99,12 @@ def read_imported(results: Path, month: str) -> Table | None:
 
 
 def imported_rows(results: Path, month: str) -> dict[str, ImportedRow]:
-    """Return what was imported of a month, by exposure."""
+    """Read the imported rows of a month, by exposure."""
     table = read_imported(results, month)
     return {} if table is None else {row.exposure: row for row in _rows(table)}
 
 
-def merge_imported(results: Path, month: str, rows: Iterable[ImportedRow]) -> Merge:
+def merge_imported(results: Path, month: str, rows: Iterable[ImportedRow]) -> MergeResult:
     """Add `rows` to the imported table of their month; nothing is written if nothing changes.
 
     Raises
@@ -135,7 +135,7 @@ def merge_imported(results: Path, month: str, rows: Iterable[ImportedRow]) -> Me
                 meta={"month": month, "origin": IMPORTED_ORIGIN},
             )
     changed = len(named & known.keys() - same)
-    return Merge(new=len(named - known.keys()), changed=changed, unchanged=len(same))
+    return MergeResult(new=len(named - known.keys()), changed=changed, unchanged=len(same))
 
 
 IMPORTED_ORIGIN = "imported"
@@ -144,7 +144,7 @@ IMPORTED_ORIGIN = "imported"
 def store_imported(
     path: Path, columns: Mapping[str, NDArray], schema: TableSchema, meta: Mapping[str, Any]
 ) -> str:
-    """Keep a table that was imported, unless what stands there is the same or our own.
+    """Store an imported table, unless the existing one is the same or our own.
 
     Returns
     -------
@@ -211,7 +211,7 @@ def _columns(by_exposure: dict[str, ImportedRow]) -> dict[str, NDArray]:
 
 
 def imported_ratios_path(results: Path, month: str) -> Path:
-    """Return where the imported flux ratios of a month are."""
+    """Compose the path of the imported flux ratios of a month."""
     return results / "imported" / f"ratios_{month}.parquet"
 
 
@@ -227,7 +227,7 @@ def imported_ratios(results: Path, month: str) -> Table | None:
     return read_table(path, RATIOS.names) if path.is_file() else None
 
 
-def merge_imported_ratios(results: Path, month: str, rows: Mapping[str, NDArray]) -> Merge:
+def merge_imported_ratios(results: Path, month: str, rows: Mapping[str, NDArray]) -> MergeResult:
     """Add `rows`, columns of RATIOS, to the imported flux ratios of a month; a newer row of a cell counts.
 
     Raises
@@ -256,7 +256,7 @@ def merge_imported_ratios(results: Path, month: str, rows: Mapping[str, NDArray]
             meta = {"month": month, "origin": IMPORTED_ORIGIN}
             sorted_columns = {n: values[order] for n, values in columns.items()}
             write_table(path, sorted_columns, RATIOS, stage="import", meta=meta)
-    return Merge(new=new, changed=changed, unchanged=len(cells) - new - changed)
+    return MergeResult(new=new, changed=changed, unchanged=len(cells) - new - changed)
 
 
 _RATIO_CELL = ("TIME", "TIME_BIN", "SPACE", "SPACE_BIN", "CLASS", "FIELD")
@@ -264,6 +264,6 @@ _RATIO_VALUES = ("R1", "R2", "R3", "R1_ERR", "R2_ERR", "R3_ERR")
 
 
 def _cells(rows: Mapping[str, NDArray]) -> dict[tuple[str, ...], int]:
-    """Return the number of each row by its cell; of two rows of one cell the last."""
+    """Find the number of each row by its cell; of two rows of one cell the last."""
     keys = zip(*(np.asarray(rows[name]).tolist() for name in _RATIO_CELL), strict=True)
     return {key: number for number, key in enumerate(keys)}

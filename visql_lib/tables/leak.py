@@ -1,4 +1,4 @@
-"""The table of where sunlight leaks in, by its direction."""
+"""The table of light leaks by the direction of the Sun."""
 
 from __future__ import annotations
 

@@ -137,7 +137,9 @@ def read_solution(path: Path) -> tuple[LegacySolution, RatioLine | None]:
             ratios.append(_ratio_line(path, number, words))
     if len(solutions) != 1 or len(ratios) > 1:
         found = f"{len(solutions)} and {len(ratios)}"
-        raise LegacyFormatError(f"{path}: wants one solution and at most one line of ratios, found {found}")
+        raise LegacyFormatError(
+            f"{path}: expected one solution and at most one line of ratios, found {found}"
+        )
     return solutions[0], ratios[0] if ratios else None
 
 
@@ -196,7 +198,7 @@ def write_ratio_lines(path: Path, lines: Iterable[RatioLine], *, header: bool) -
 def ratios_of_lines(
     path: Path, lines: Sequence[RatioLine], instrument: Instrument, selfcal: Collection[str] = ()
 ) -> dict[str, NDArray]:
-    """Return lines of flux ratios as rows of the table of ratios.
+    """Convert lines of flux ratios to rows of the table of ratios.
 
     Parameters
     ----------
@@ -212,7 +214,7 @@ def ratios_of_lines(
     Returns
     -------
     dict of arrays
-        Columns of `RATIOS`. What the lines do not say is NaN; numbers of stars are 0.
+        Columns of `RATIOS`. Values missing in the lines are NaN; numbers of stars are 0.
         DATE is the exposure's start, or the middle of the day or month.
 
     Raises
@@ -224,7 +226,7 @@ def ratios_of_lines(
     rows = []
     for line in lines:
         if line.colours != QUOTED_COLOURS:
-            raise LegacyFormatError(f"{path}: ratios at BP-RP {line.colours}, wants {QUOTED_COLOURS}")
+            raise LegacyFormatError(f"{path}: ratios at BP-RP {line.colours}, expected {QUOTED_COLOURS}")
         time, label, date = _time_of(path, line.catalogue)
         space, part = _space_of(path, line.name)
         row = (time, label, date, space, part, instrument.exposure_class(line.exptime), *line.ratios)
@@ -237,7 +239,7 @@ def ratios_of_lines(
 
 
 def ratio_lines(ratios: Mapping[str, NDArray], exptimes: Mapping[str, float]) -> list[RatioLine]:
-    """Return rows of the table of ratios as lines of the original, in the order of the rows.
+    """Convert rows of the table of ratios to lines of the original, in the order of the rows.
 
     Parameters
     ----------
@@ -325,7 +327,7 @@ def write_colour_fits(
 
 def _ratio_line(path: Path, number: int, words: list[str]) -> RatioLine:
     if len(words) != 9 or _PART not in words[1]:
-        raise LegacyFormatError(f"{path}: line {number}: wants catalogue, ratio's name and seven numbers")
+        raise LegacyFormatError(f"{path}: line {number}: expected catalogue, ratio's name and seven numbers")
     values = _floats(path, number, words[2:])
     return RatioLine(words[0], words[1], tuple(values[:3]), tuple(values[3:6]), values[6])
 
@@ -335,7 +337,7 @@ def _text(line: RatioLine) -> str:
 
 
 def _time_of(path: Path, catalogue: str) -> tuple[str, str, np.datetime64]:
-    """Return kind and name of the bin of time of a catalogue's name, and its middle."""
+    """Derive kind and name of the bin of time of a catalogue's name, and its middle."""
     stem = catalogue.removesuffix(_MOMENTS_FILE)
     try:
         if match := _SUM.fullmatch(stem):
@@ -353,7 +355,7 @@ def _time_of(path: Path, catalogue: str) -> tuple[str, str, np.datetime64]:
 
 
 def _space_of(path: Path, name: str) -> tuple[str, str]:
-    """Return kind and name of the bin of space of a ratio's name."""
+    """Derive kind and name of the bin of space of a ratio's name."""
     if name == _WHOLE:
         return "fpa", "fpa"
     part = name.removesuffix(_PART)
@@ -367,7 +369,7 @@ def _space_of(path: Path, name: str) -> tuple[str, str]:
 
 
 def _completed(schema: TableSchema, columns: Mapping[str, Any], n: int) -> dict[str, NDArray]:
-    """Return all columns of a schema: those missing are NaN, or 0 where they hold whole numbers."""
+    """Complete the columns of a schema: those missing are NaN, or 0 where they hold whole numbers."""
     missing = [c for c in schema.columns if c.name not in columns]
     unknown = {c.name: np.full(n, np.nan if c.dtype.startswith("float") else 0) for c in missing}
     return schema.cast({**columns, **unknown})

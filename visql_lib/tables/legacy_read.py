@@ -86,7 +86,7 @@ def read_stars2(path: Path, instrument: Instrument | None = None) -> dict[str, N
 
 
 def locate(x_world: NDArray, y_world: NDArray, instrument: Instrument | None) -> dict[str, NDArray]:
-    """Return quadrant and one-based pixel of focal-plane positions [deg].
+    """Find quadrant and one-based pixel of focal-plane positions [deg].
 
     ``EXT`` is empty and ``X_IMAGE``, ``Y_IMAGE`` NaN outside every quadrant's image section.
     """
@@ -144,7 +144,7 @@ def read_psfmoments(path: Path) -> dict[str, dict[str, float]]:
     for number, cells in _cells(path, "|", "#|", _MEDIANS_HEADER):
         exposure = _exposure(path, number, cells[0], _MOMENTS_FILE)
         values = _known(path, number, cells[1:])
-        if _is_told_twice(path, number, exposure, rows):
+        if _is_duplicate(path, number, exposure, rows):
             continue
         rows[exposure] = dict(zip(MEDIANS, values, strict=True))
         if values == [NO_STARS_R2] + [NO_STARS_OTHER] * (len(MEDIANS) - 1):
@@ -172,7 +172,7 @@ def read_scores(path: Path) -> dict[str, ScoreRow]:
     for number, cells in _cells(path, separator, start, header):
         exposure = _exposure(path, number, cells[0], "_")
         r2, e1, e2, score = _known(path, number, cells[1:5])
-        if _is_told_twice(path, number, exposure, rows):
+        if _is_duplicate(path, number, exposure, rows):
             continue
         if [r2, e1, e2] == [NO_STARS_R2, NO_STARS_OTHER, NO_STARS_OTHER]:
             r2 = e1 = e2 = score = np.nan
@@ -227,7 +227,7 @@ def read_archive_names(path: Path) -> dict[str, str]:
             names[RawName.parse(archive.local_stem(words[1])).stem] = words[0]
         except (IndexError, NameFormatError) as error:
             raise LegacyFormatError(
-                f"{path}: line {number}: wants archive name and raw name, found {shorten(line)}"
+                f"{path}: line {number}: expected archive name and raw name, found {shorten(line)}"
             ) from error
     return names
 
@@ -252,13 +252,13 @@ def _read_columns(path: Path, names: tuple[str, ...], header: bool) -> dict[str,
         found = lines[0][1].lstrip("# ").split() if lines else []
         if found != list(names):
             wanted = f"'# {' '.join(names)}'"
-            raise LegacyFormatError(f"{path}: line 1: wants the header {wanted}, found {shorten(found)}")
+            raise LegacyFormatError(f"{path}: line 1: expected the header {wanted}, found {shorten(found)}")
         lines = lines[1:]
     rows = []
     for number, line in lines:
         words = line.split()
         if len(words) != len(names):
-            raise LegacyFormatError(f"{path}: line {number}: {len(words)} values, wants {len(names)}")
+            raise LegacyFormatError(f"{path}: line {number}: {len(words)} values, expected {len(names)}")
         rows.append(words)
     by_name = dict(zip(names, zip(*rows, strict=True), strict=True)) if rows else dict.fromkeys(names, ())
     numbers = [number for number, _ in lines]
@@ -287,16 +287,18 @@ def _cells(path: Path, separator: str, start: str, names: Sequence[str]) -> Iter
     """
     lines = list(_lines(path))
     if not lines or not lines[0][1].startswith(start):
-        raise LegacyFormatError(f"{path}: line 1: wants a header that starts with {start!r}")
+        raise LegacyFormatError(f"{path}: line 1: expected a header that starts with {start!r}")
     found = ["".join(cell.split()) for cell in _split(lines[0][1].removeprefix("#"), separator)]
     if sorted(found) != sorted(names):
         wanted = f" {separator} ".join(names)
-        raise LegacyFormatError(f"{path}: line 1: wants the columns '{wanted}', found {shorten(lines[0][1])}")
+        raise LegacyFormatError(
+            f"{path}: line 1: expected the columns '{wanted}', found {shorten(lines[0][1])}"
+        )
     order = [found.index(name) for name in names]
     for number, line in lines[1:]:
         cells = _split(line, separator)
         if len(cells) != len(names):
-            raise LegacyFormatError(f"{path}: line {number}: {len(cells)} cells, wants {len(names)}")
+            raise LegacyFormatError(f"{path}: line {number}: {len(cells)} cells, expected {len(names)}")
         yield number, [cells[place] for place in order]
 
 
@@ -307,17 +309,17 @@ def _split(line: str, separator: str) -> list[str]:
 
 
 def _known(path: Path, number: int, words: list[str]) -> list[float]:
-    """Return numbers, NaN for one that is not finite, which is told."""
+    """Replace numbers that are not finite by NaN, with a warning."""
     values = _floats(path, number, words)
     if any(map(math.isinf, values)):
-        log.warning("%s: line %d: a value is infinite, so unknown", path, number)
+        log.warning("%s: line %d: an infinite value is taken as unknown", path, number)
     return [math.nan if math.isinf(value) else value for value in values]
 
 
-def _is_told_twice(path: Path, number: int, exposure: str, rows: Mapping[str, object]) -> bool:
-    """Say whether a table had an exposure before; the first line counts."""
+def _is_duplicate(path: Path, number: int, exposure: str, rows: Mapping[str, object]) -> bool:
+    """Test, and warn, whether a table has an exposure twice; the first line counts."""
     if exposure in rows:
-        log.warning("%s: line %d: %s comes twice; its first line counts", path, number, exposure)
+        log.warning("%s: line %d: %s is listed twice; the first line is used", path, number, exposure)
     return exposure in rows
 
 

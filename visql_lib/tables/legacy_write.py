@@ -91,7 +91,7 @@ def write_catalogue(
 
 
 def chunks(n_rows: int) -> int:
-    """Return into how many pieces a table of `n_rows` is cut for writing."""
+    """Choose the number of pieces of a table of `n_rows` for writing."""
     return -(-n_rows // _CHUNK)
 
 
@@ -143,7 +143,7 @@ def write_month(
 
 
 def _as_printed(name: str, values: NDArray) -> NDArray:
-    """Return medians rounded as the original printed them, its numbers for no stars instead of NaN."""
+    """Round medians as the original printed them, its numbers for no stars instead of NaN."""
     decimals, missing = (3, NO_STARS_R2) if name == "R2" else (4, NO_STARS_OTHER)
     values = np.where(np.isnan(values), missing, values)
     # Through text: what is printed and what the score is made of are the same number.

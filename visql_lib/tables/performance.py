@@ -1,4 +1,4 @@
-"""The table of pipeline performance, and when a product was made, as it tells itself.
+"""The table of pipeline performance, and when a product was made, from its metadata.
 
 Times of files change when these are copied or unpacked; what a product says of
 itself stays.
@@ -39,19 +39,19 @@ PERFORMANCE = TableSchema(
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _LONGEST = 1 << 16  # bytes of a text we look into
-_HEAD = 1 << 12  # bytes read at once: most pictures tell all before
+_HEAD = 1 << 12  # bytes read at once: most pictures have all texts there
 
 
-class Made(NamedTuple):
-    """What a product is, when it was made (UTC, NaT if it does not tell), and whether it failed."""
+class CreationInfo(NamedTuple):
+    """The kind of a product, when it was made (UTC, NaT if unknown), and whether it failed."""
 
     product: str
     made: np.datetime64
     failed: bool = False
 
 
-def made_of_table(path: Path) -> Made:
-    """Return what a table tells of itself; its rows are not read.
+def creation_of_table(path: Path) -> CreationInfo:
+    """Read kind and date of a table from its metadata; its rows are not read.
 
     Raises
     ------
@@ -59,11 +59,11 @@ def made_of_table(path: Path) -> Made:
         If it is no table.
     """
     meta = read_meta(path)
-    return Made(str(meta.get("product", "")), time_of(meta.get(MADE)), "failed" in meta)
+    return CreationInfo(str(meta.get("product", "")), time_of(meta.get(MADE)), "failed" in meta)
 
 
-def made_of_picture(path: Path, exposure: str) -> Made:
-    """Return what a PNG file tells of itself; its pixels are not read.
+def creation_of_picture(path: Path, exposure: str) -> CreationInfo:
+    """Read kind and date of a PNG file from its texts; its pixels are not read.
 
     Raises
     ------
@@ -72,11 +72,11 @@ def made_of_picture(path: Path, exposure: str) -> Made:
     """
     ending = path.name.removeprefix(exposure).removeprefix("_")
     product = "thumbnail.png" if ending == ".png" else ending
-    return Made(product, time_of(_png_texts(path).get(PNG_MADE)))
+    return CreationInfo(product, time_of(_png_texts(path).get(PNG_MADE)))
 
 
 def _png_texts(path: Path) -> dict[str, str]:
-    """Return the texts before the pixels of a PNG file."""
+    """Read the texts before the pixels of a PNG file."""
     texts = {}
     try:
         with path.open("rb", buffering=_HEAD) as file:
@@ -98,7 +98,7 @@ def _png_texts(path: Path) -> dict[str, str]:
 
 
 def time_of(text: object) -> np.datetime64:
-    """Return a time written as ISO 8601 (UTC if it has no zone); NaT if it is nothing of the kind."""
+    """Parse a time written as ISO 8601 (UTC if it has no zone); NaT if it is none."""
     try:
         time = datetime.fromisoformat(str(text))
     except ValueError:

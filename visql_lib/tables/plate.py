@@ -34,7 +34,7 @@ _COMMENTS = {
 
 @dataclass(frozen=True)
 class PlateFile:
-    """What a plate solution says.
+    """The content of a plate solution.
 
     ``solved``; ``ra``, ``dec``, ``pa`` [deg] of the boresight, NaN where it is not;
     ``rms`` [arcsec] per axis, NaN where not known; ``reason`` why it is not solved.
@@ -75,7 +75,7 @@ def write_plate(path: Path, cards: Mapping[str, Any], reason: str = "") -> None:
 
 
 def _plain(text: str) -> str:
-    """Return text as FITS headers bear it: printable ASCII in one line."""
+    """Convert text for FITS headers: printable ASCII in one line."""
     return " ".join(text.split()).encode("ascii", "replace").decode()
 
 

@@ -60,7 +60,7 @@ SKY_CATALOGUE = TableSchema(
 
 STARS = TableSchema("stars", "Stars selected in the radius-flux diagram.", (*_PLACE, *_SHAPE))
 
-# What DARK, FLAT, BIAS and CHARGE frames tell of a quadrant; NaN in frames of other types.
+# Quantities of a quadrant from DARK, FLAT, BIAS and CHARGE frames; NaN in frames of other types.
 CALIBRATION_COLUMNS = (
     Column("SIGNAL", "float32", "adu", "LEVEL minus BIAS; DARK: for pixels not hit by a particle"),
     Column("ROW_PATTERN", "float32", "adu", "DARK, BIAS: rms of the levels of the rows, corrected for noise"),

@@ -1,4 +1,4 @@
-"""Where a product comes from: a record kept in the product itself, or beside it.
+"""Provenance of a product: a record embedded in the product, or in a sidecar file.
 
 Tables keep it at the end of the Parquet file, pictures in a text of the PNG file,
 movies in a box of their own at the end of the MP4 file. Plate solutions and text
@@ -36,17 +36,17 @@ _PNG_HEAD = 33  # bytes of the signature and the first chunk
 _PNG_DATED = (b"tEXtCreation Time\0",)
 _MP4_BOX = bytes.fromhex("c1a3e1f07e5c4f0a9d55766973716c00")
 _CHUNK = 1 << 22  # bytes
-_UP = 3  # folders: what lies farther off than that from a product is told by its name alone
+_UP = 3  # folders: inputs farther away from a product are recorded by name only
 
 
 class NoRecordError(TableError):
-    """A file says nothing of where it comes from: it is no product, or of a VISQL that kept no record."""
+    """A file has no provenance: it is no product, or of a version of VISQL without records."""
 
 
 def record(
     path: Path, stages: Mapping[str, int], checksum: str, inputs: Iterable[Path] = (), product: str = ""
 ) -> dict[str, Any]:
-    """Return the record of a product the running step is about to finish.
+    """Compose the record of a product that the running step is about to finish.
 
     Parameters
     ----------
@@ -64,55 +64,55 @@ def record(
     seen = run_record.current()
     here = os.path.abspath(path)  # noqa: PTH100 resolve() would follow links
     for name in [name for name, what in seen.inputs.items() if not what]:
-        seen.inputs[name] = _present(Path(name))  # once for all products of the step
+        seen.inputs[name] = _input_checksum(Path(name))  # once for all products of the step
     found = dict(seen.inputs)
     for other in inputs:
         if (absolute := os.path.abspath(other)) not in found and other.is_file():  # noqa: PTH100
             found[absolute] = checksum_of(other)
     found.pop(here, None)  # what stood there before
     folder = os.path.dirname(here)  # noqa: PTH120
-    told = [(_told(name, folder), what) for name, what in found.items()]
+    named = [(_input_name(name, folder), what) for name, what in found.items()]
     return {
         "product": product or path.name,
         "visql": __version__,
         "stages": dict(stages),
         "settings": {n: s.model_dump(mode="json") for n, s in sorted(seen.settings.items())},
         "facts": {name: fact_digest(value) for name, value in sorted(seen.facts.items())},
-        "inputs": dict(sorted(told, key=itemgetter(0))),
+        "inputs": dict(sorted(named, key=itemgetter(0))),
         "checksum": checksum,
         **seen.environment(),
     }
 
 
 def fact_digest(value: Any) -> str:
-    """Return a hash of a fact of the instrument, or of a file of facts."""
+    """Hash a fact of the instrument, or of a file of facts."""
     return digest(value if hasattr(value, "model_dump") else {"value": value})
 
 
-def _present(path: Path) -> str:
-    """Return the checksum of a file that was read a moment ago."""
+def _input_checksum(path: Path) -> str:
+    """Compute the checksum of an input that was just read."""
     return checksum_of(path) if path.is_file() else "gone"
 
 
-def _told(path: str, folder: str) -> str:
-    """Return the path of an input as a record tells it: from the product's folder, or only its name."""
+def _input_name(path: str, folder: str) -> str:
+    """Format the path of an input for a record: relative to the product's folder, or only its name."""
     near = os.path.relpath(path, folder)
     far = near.startswith("../" * (_UP + 1))
     return os.path.basename(path) if far else near  # noqa: PTH119
 
 
 def as_bytes(entry: Mapping[str, Any]) -> bytes:
-    """Return a record as the bytes that are kept."""
+    """Serialise a record."""
     return json.dumps(entry, separators=(",", ":"), default=str).encode("ascii")
 
 
 def sidecar(path: Path) -> Path:
-    """Return where the record of a product is that cannot hold it."""
+    """Compose the path of the sidecar with the record of a product that cannot hold it."""
     return path.with_name(f".{path.name}.json")
 
 
-def sign(path: Path, stages: Mapping[str, int], inputs: Iterable[Path] = ()) -> None:
-    """Write the record of a finished text table or plate solution beside it."""
+def write_sidecar(path: Path, stages: Mapping[str, int], inputs: Iterable[Path] = ()) -> None:
+    """Write the provenance of a finished text table or plate solution to its sidecar file."""
     from visql_lib.atomic import atomic_path
 
     content = as_bytes(record(path, stages, _plain_checksum(path), inputs))
@@ -120,23 +120,25 @@ def sign(path: Path, stages: Mapping[str, int], inputs: Iterable[Path] = ()) -> 
         temporary.write_bytes(content)
 
 
-def signed_png(path: Path, content: bytes, stages: Mapping[str, int], inputs: Iterable[Path] = ()) -> bytes:
-    """Return a PNG file with its record, right after its first chunk."""
+def png_with_provenance(
+    path: Path, content: bytes, stages: Mapping[str, int], inputs: Iterable[Path] = ()
+) -> bytes:
+    """Embed its provenance in a PNG file, right after the first chunk."""
     checksum = _png_checksum(content)
     body = b"zTXt" + _PNG_KEY + zlib.compress(as_bytes(record(path, stages, checksum, inputs)))
     chunk = struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
     return content[:_PNG_HEAD] + chunk + content[_PNG_HEAD:]
 
 
-def sign_mp4(path: Path, final: Path, stages: Mapping[str, int], inputs: Iterable[Path] = ()) -> None:
-    """Add its record to the finished movie `path`, which will stand at `final`."""
+def append_to_mp4(path: Path, final: Path, stages: Mapping[str, int], inputs: Iterable[Path] = ()) -> None:
+    """Append its provenance to the finished movie `path`, which will be moved to `final`."""
     content = as_bytes(record(final, stages, _stream_checksum(path, path.stat().st_size), inputs))
     with path.open("ab") as file:
         file.write(struct.pack(">I4s", 24 + len(content), b"uuid") + _MP4_BOX + content)
 
 
 def read_record(path: Path) -> dict[str, Any]:
-    """Return the record of a product.
+    """Read the provenance of a product.
 
     Raises
     ------
@@ -161,18 +163,24 @@ def read_record(path: Path) -> dict[str, Any]:
     except (OSError, struct.error, zlib.error) as error:
         raise TableError(f"{path}: cannot be read ({getattr(error, 'strerror', '') or error})") from error
     if not content:
-        raise NoRecordError(f"{path}: is no product of VISQL, or was made before it kept records")
+        raise NoRecordError(
+            f"{path}: has no provenance record: not a product of VISQL, or of an early version"
+        )
     try:
         entry: dict[str, Any] = json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise TableError(f"{path}: its record cannot be understood ({error}); make it again") from error
+        raise TableError(
+            f"{path}: its provenance record cannot be parsed ({error}); make it again"
+        ) from error
     if not isinstance(entry, dict):
-        raise TableError(f"{path}: its record cannot be understood (no names and values); make it again")
+        raise TableError(
+            f"{path}: its provenance record cannot be parsed (no names and values); make it again"
+        )
     return entry
 
 
 def checksum_of(path: Path) -> str:
-    """Return the checksum of a file's content: as its record has it, or else worked out."""
+    """Look up the checksum of a file's content in its record, or else compute it."""
     try:
         return str(read_record(path)["checksum"])
     except TableError:
@@ -180,7 +188,7 @@ def checksum_of(path: Path) -> str:
 
 
 def actual_checksum(path: Path) -> str:
-    """Work out the checksum of a file's content, less the record within.
+    """Compute the checksum of a file's content, without its record.
 
     Raises
     ------
@@ -202,7 +210,7 @@ def actual_checksum(path: Path) -> str:
 
 
 def check_whole(path: Path) -> str:
-    """Return what is wrong with the ends of a file, which is cheap to see; "" if nothing."""
+    """Check the ends of a file, which is cheap; return the problem, "" if there is none."""
     try:
         with path.open("rb") as file:
             start = file.read(8)
@@ -220,7 +228,7 @@ def _plain_checksum(path: Path) -> str:
 
 
 def _stream_checksum(path: Path, end: int, more: bytes = b"") -> str:
-    """Return the checksum of a file up to a byte, and of more."""
+    """Compute the checksum of a file up to a byte, and of further content."""
     found = new_hash()
     with path.open("rb") as file:
         while end > 0 and (part := file.read(min(end, _CHUNK))):
@@ -231,7 +239,7 @@ def _stream_checksum(path: Path, end: int, more: bytes = b"") -> str:
 
 
 def parquet_texts(path: Path) -> dict[bytes, bytes]:
-    """Return what a Parquet table says of itself, without its rows.
+    """Read the metadata texts of a Parquet table, without its rows.
 
     Raises
     ------
@@ -250,12 +258,12 @@ def parquet_texts(path: Path) -> dict[bytes, bytes]:
 
 
 def meta_for_checksum(meta: Mapping[str, Any]) -> bytes:
-    """Return what a table says of itself, less the times at which it was made and asked for."""
+    """Serialise the metadata of a table without the times at which it was made and queried."""
     return as_bytes({name: meta[name] for name in sorted(meta) if name not in _DATED})
 
 
 def _parquet_checksum(file: BinaryIO, path: Path) -> str:
-    """Return the checksum of the rows of a table and of what it says of itself."""
+    """Compute the checksum of the rows and the metadata of a table."""
     size = file.seek(-8, 2) + 8
     length, magic = struct.unpack("<I4s", file.read(8))
     if magic != _PARQUET or length > size:
@@ -263,19 +271,19 @@ def _parquet_checksum(file: BinaryIO, path: Path) -> str:
     try:
         meta = json.loads(parquet_texts(path).get(PARQUET_META, b"{}"))
     except (ValueError, RecursionError) as error:
-        raise TableError(f"{path}: what it says of itself cannot be read; make it again") from error
+        raise TableError(f"{path}: its metadata cannot be read; make it again") from error
     return _stream_checksum(path, size - 8 - length, meta_for_checksum(meta))
 
 
 def _png_record(file: BinaryIO) -> bytes:
-    """Return the record of a PNG file, which stands right after its first chunk."""
+    """Read the record of a PNG file, right after its first chunk."""
     length, kind = struct.unpack(">I4s", file.read(8))
     body = file.read(length) if kind == b"zTXt" else b""
     return zlib.decompress(body.removeprefix(_PNG_KEY)) if body.startswith(_PNG_KEY) else b""
 
 
 def _png_checksum(content: bytes) -> str:
-    """Return the checksum of a PNG file less its record and the date of its making."""
+    """Compute the checksum of a PNG file without its record and its creation time."""
     found, place = new_hash(), len(_PNG)
     while place + 8 <= len(content):
         (length,) = struct.unpack_from(">I", content, place)
@@ -287,7 +295,7 @@ def _png_checksum(content: bytes) -> str:
 
 
 def _mp4_record(file: BinaryIO) -> tuple[bytes, int]:
-    """Return the record of a movie, and where it begins (without one: the file's end)."""
+    """Read the record of a movie, and its offset (without one: the file's end)."""
     size, place = file.seek(0, 2), 0
     while place + 8 <= size:
         file.seek(place)

@@ -1,4 +1,4 @@
-"""What a table holds: its columns with types, units and meaning."""
+"""Schemas of tables: columns with types, units and meaning."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Column:
     split: bool = False
 
     def cast(self, values: Any) -> NDArray:
-        """Return `values` in this column's type, rounded as declared."""
+        """Convert `values` to this column's type, rounded as declared."""
         if self.dtype == "str":
             return np.asarray(values).astype(np.str_)
         if self.dtype == "time":
@@ -62,7 +62,7 @@ class TableSchema:
         return tuple(c.name for c in self.columns)
 
     def length(self, values: Mapping[str, Any]) -> int:
-        """Return the number of rows of the columns of this schema in `values`.
+        """Count the rows of the columns of this schema in `values`.
 
         Raises
         ------
@@ -78,7 +78,7 @@ class TableSchema:
         return lengths.pop()
 
     def cast(self, values: Mapping[str, Any]) -> dict[str, NDArray]:
-        """Return the columns of this schema from `values`, each in its type.
+        """Convert `values` to the columns of this schema, each in its type.
 
         Raises
         ------
@@ -89,5 +89,5 @@ class TableSchema:
         return {c.name: c.cast(values[c.name]) for c in self.columns}
 
     def empty(self) -> dict[str, NDArray]:
-        """Return the columns of a table without rows."""
+        """Make the columns of a table without rows."""
         return {c.name: c.cast(np.empty((0, abs(c.size)) if c.size else 0)) for c in self.columns}

@@ -42,7 +42,7 @@ _ASTROPY_META = b"table_meta_yaml"
 
 
 class Table(dict[str, NDArray]):
-    """Columns by name, with what the table says of itself in ``meta``."""
+    """Columns by name, with the metadata of the table in ``meta``."""
 
     def __init__(self, columns: Mapping[str, NDArray], meta: Mapping[str, Any]) -> None:
         super().__init__(columns)
@@ -141,7 +141,7 @@ class _HashedFile:
         return self._file.write(data)
 
     def checksum(self, more: bytes) -> str:
-        """Return the checksum of what was written until now, and of more."""
+        """Compute the checksum of what was written until now, and of more."""
         self._hash.update(more)
         return str(self._hash.hexdigest())
 
@@ -154,16 +154,16 @@ class _HashedFile:
         self._file.flush()
 
     def writable(self) -> bool:
-        """Say that it can be written."""
+        """Report that the stream is writable."""
         return True
 
     def close(self) -> None:
-        """Leave closing to whoever opened it."""
+        """Leave the file open: its opener closes it."""
         self.closed = True
 
 
 def _rows(columns: Mapping[str, Any], schema: TableSchema, start: int) -> dict[str, Any]:
-    """Return one group of rows."""
+    """Slice one group of rows."""
     return {name: columns[name][start : start + _GROUP] for name in schema.names}
 
 
@@ -178,7 +178,9 @@ def _opened(path: Path, columns: Sequence[str]) -> Iterator[pq.ParquetFile]:
         schema = metadata.schema.to_arrow_schema()
         size = metadata.num_rows * max(1, len(schema.names)) * 8
         if size > max(_UNREMARKABLE, _DENSEST * source.size()):  # equal values pack to nothing
-            raise TableError(f"{path}: says that it has {metadata.num_rows} rows, which do not fit into it")
+            raise TableError(
+                f"{path}: its metadata gives {metadata.num_rows} rows, more than the file can hold"
+            )
         missing = [c for c in columns if c not in schema.names]
         if missing:
             raise TableError(f"{path}: has no column {', '.join(missing)}")
@@ -221,7 +223,7 @@ def read_parts(path: Path, columns: Sequence[str]) -> Iterator[Table]:
 
 @contextmanager
 def _broken_told(path: Path) -> Iterator[None]:
-    """Turn what Arrow raises on broken tables, or on columns that are none of ours, into a `TableError`."""
+    """Convert Arrow's errors on broken tables, or on foreign columns, to a `TableError`."""
     import pyarrow as pa
 
     try:
@@ -233,7 +235,7 @@ def _broken_told(path: Path) -> Iterator[None]:
 
 
 def read_meta(path: Path) -> dict[str, Any]:
-    """Read what a table says of itself, without its rows."""
+    """Read the metadata of a table, without its rows."""
     texts = parquet_texts(path)
     _note(path, texts)
     return _meta_in(path, texts)
@@ -253,12 +255,12 @@ def _meta_in(path: Path, texts: Mapping[bytes, bytes]) -> dict[str, Any]:
     except (ValueError, RecursionError):
         meta = None
     if not isinstance(meta, dict):
-        raise TableError(f"{path}: what it says of itself cannot be read; make it again")
+        raise TableError(f"{path}: its metadata cannot be read; make it again")
     return meta
 
 
 def _string_lengths(schema: TableSchema, columns: Mapping[str, Any]) -> dict[bytes, bytes]:
-    """Return the longest length of each text column, where astropy looks for it."""
+    """Compute the longest length of each text column, where astropy looks for it."""
     texts = {
         c.name: np.asarray(columns[c.name], dtype=np.str_).dtype for c in schema.columns if c.dtype == "str"
     }
@@ -347,7 +349,7 @@ def _to_numpy(column: pa.ChunkedArray) -> NDArray:
 
 
 def _numbers(array: pa.Array) -> NDArray:
-    """Return the numbers of an array, read-only; `to_numpy` would import pandas, see `_buffer`."""
+    """Extract the numbers of an array, read-only; `to_numpy` would import pandas, see `_buffer`."""
     if array.null_count or not len(array) or array.type.bit_width < 8:  # no plain row of numbers
         return array.to_numpy(zero_copy_only=False)
     dtype = np.dtype(array.type.to_pandas_dtype())
@@ -355,7 +357,7 @@ def _numbers(array: pa.Array) -> NDArray:
 
 
 def _astropy_yaml(schema: TableSchema, cast: Mapping[str, NDArray], meta: Mapping[str, Any]) -> str:
-    """Return the header astropy looks for, so that ``Table.read`` gives columns with units."""
+    """Compose the header astropy looks for, so that ``Table.read`` gives columns with units."""
     columns = []
     for c in schema.columns:
         kind = {"str": "string", "time": "datetime64[us]"}.get(c.dtype, c.dtype)

@@ -12,21 +12,21 @@ from visql_lib.errors import VisqlError
 from visql_lib.pipelines.vis.frame_stages import CATALOGUED
 from visql_lib.pipelines.vis.month_stages import MOVIES
 from visql_lib.plan import Plan
-from visql_lib.plan.alone import begin_run, clear_dead_lock, end_run
+from visql_lib.plan.run_lock import lock_results, remove_stale_lock, record_end
 from visql_lib.plan.requested import prefix_regex, requested_targets
 from visql_lib.products.expected import Expected
 from visql_lib.products.up_to_date import UpToDateCache
 
 
 def make_plan():
-    """Check the settings and look at the raw folders, before anything runs.
+    """Check the settings and index the raw folders, before anything runs.
 
     Only the main process looks; jobs take the exposure sheets as they are.
     """
     try:
         settings = settings_from_mapping(config, "configuration")
         if workflow.is_main_process:
-            clear_dead_lock(Path(settings.results))
+            remove_stale_lock(Path(settings.results))
         return Plan.make(settings, refresh=workflow.is_main_process)
     except VisqlError as error:
         raise WorkflowError(str(error)) from None
@@ -37,10 +37,10 @@ def make_plan():
 
 
 def begin():
-    """Hold the results as long as this process lives: two runs would undo each other's work."""
-    global ALONE
+    """Lock the results as long as this process lives: two runs would undo each other's work."""
+    global RUN_LOCK
     try:
-        ALONE = begin_run(Path(RESULTS), PLAN.months)
+        RUN_LOCK = lock_results(Path(RESULTS), PLAN.months)
     except VisqlError as error:
         raise WorkflowError(str(error)) from None
     except OSError as error:  # results on a disk that is full, or may not be written
@@ -49,10 +49,10 @@ def begin():
         ) from None
 
 
-def tell_of_failure():
-    """Do what was to tell of a run and had to wait for what failed: pages and alerts say what is missing, and why.
+def report_failure():
+    """Run the reporting jobs that a failure kept waiting: pages and alerts show what is missing, and why.
 
-    Not if somebody stopped the run. A dead man's switch alone is not told: its silence tells.
+    Not if the run was interrupted. A heartbeat URL is not called: the missing call is the alarm.
     """
     if getattr(workflow.scheduler, "_user_kill", None):
         return
@@ -61,7 +61,7 @@ def tell_of_failure():
     waiting = list(workflow.dag.needrun_jobs())
     jobs = {job.rule.name: job for job in waiting}
     tellers = [jobs[name] for name in wanted if name in jobs]
-    # A table that failed costs its own quantities, not all of its month: those that are there are judged.
+    # A failed table costs only its own quantities: those of the other tables are evaluated.
     judges = [job for job in waiting if job.rule.name == "qc"] if tellers else []
     for job in judges + tellers:
         for path in (*job.log, *job.output):
@@ -69,7 +69,7 @@ def tell_of_failure():
         subprocess.run(["bash", "-c", job.shellcmd])
 
 
-# Planning makes millions of objects that live to its end: searching them for garbage costs a sixth of it.
+# Planning makes millions of long-lived objects: garbage collection would take a sixth of the time.
 gc.set_threshold(200_000, 50, 1000)
 PLAN = make_plan()
 RESULTS = PLAN.settings.results
@@ -80,26 +80,26 @@ LOG = f"{RESULTS}/logs"
 BENCHMARK = f"{RESULTS}/benchmarks"
 
 
-# What rules have in common comes from the registry of stages: visql_lib/pipelines/vis/registry.py.
+# Shared parts of rules come from the registry of stages: visql_lib/pipelines/vis/registry.py.
 def log_file(stage):
-    """Return the log of a stage, with its rule's wildcards."""
+    """Compose the log of a stage, with its rule's wildcards."""
     log = PLAN.registry[stage].log_pattern.replace("{group}", "{month}")
     return f"{RESULTS}/{log}"
 
 
 def benchmark_file(stage):
-    """Return the file with the time and memory of a stage's jobs, with its rule's wildcards."""
+    """Compose the benchmark file of a stage, with its rule's wildcards."""
     log = log_file(stage).removeprefix(LOG)
     return BENCHMARK + log.removesuffix(".log") + ".tsv"
 
 
 def stage_params(stage, **others):
-    """Return what a stage's jobs run again for when it changes (versions, settings, facts), and other params."""
+    """Compose the params of a stage, whose changes rerun its jobs (versions, settings, facts), and others."""
     return PLAN.params(stage) | others
 
 
 def pictures_of(stage):
-    """Return the pictures that a stage makes of an exposure, with its rule's wildcards."""
+    """List the pictures that a stage makes of an exposure, with its rule's wildcards."""
     return [
         f"{EXPOSURE}{end}"
         for end in PLAN.registry[stage].endings
@@ -113,7 +113,7 @@ wildcard_constraints:
 
 
 def raw_frame(wildcards):
-    """Return the raw frame of an exposure."""
+    """Find the raw frame of an exposure."""
     row = PLAN.row(wildcards.month, wildcards.exposure)
     if row is None:
         raise WorkflowError(
@@ -125,19 +125,19 @@ def raw_frame(wildcards):
 EXPOSURES = [row.exposure for month in PLAN.months for row in PLAN.sheets[month]]
 
 
-def these(exposures):
-    """Return a regular expression of some of the exposures that there are."""
+def regex_of(exposures):
+    """Build a regular expression that matches exactly these exposures."""
     return prefix_regex(exposures, EXPOSURES)
 
 
-def only(*exposures):
-    """Return a wildcard constraint: these exposures, without those that need no jobs."""
-    return these(set(exposures) - UP_TO_DATE)
+def only_exposures(*exposures):
+    """Build a wildcard constraint: only these exposures, without those that are up to date."""
+    return regex_of(set(exposures) - UP_TO_DATE)
 
 
-def all_but(*exposures):
-    """Return a wildcard constraint: all exposures but these, and those that need no jobs."""
-    return f"(?!(?:{these(UP_TO_DATE.union(exposures))})/)[^/]+"
+def except_exposures(*exposures):
+    """Build a wildcard constraint: all exposures except these, and those that are up to date."""
+    return f"(?!(?:{regex_of(UP_TO_DATE.union(exposures))})/)[^/]+"
 
 
 CACHE = UpToDateCache(
@@ -156,7 +156,7 @@ UP_TO_DATE = CACHE.exposures
 
 
 def unfinished_exposures():
-    """Return the exposures with jobs that a run should have done and did not."""
+    """Find the exposures with jobs that a run should have done and did not."""
     return {
         job.wildcards.exposure
         for job in workflow.dag.needrun_jobs()
@@ -164,13 +164,13 @@ def unfinished_exposures():
     }
 
 
-NOT_CATALOGUED = PLAN.others(*CATALOGUED)
+NOT_CATALOGUED = PLAN.not_of_type(*CATALOGUED)
 FLATS = PLAN.of_type("FLAT")
 WITHOUT_RAW = PLAN.without_raw()
 
 
 def sheet_value(name):
-    """Return a function that gives one value of an exposure's row in the sheet."""
+    """Make an input function for one value of an exposure's row in the sheet."""
 
     def value(wildcards):
         row = PLAN.row(wildcards.month, wildcards.exposure)
@@ -180,30 +180,30 @@ def sheet_value(name):
 
 
 def stem(wildcards):
-    """Return the path of an exposure's products, without their endings."""
+    """Compose the path of an exposure's products, without their endings."""
     return PLAN.stem(wildcards.month, wildcards.exposure)
 
 
 def fingerprint(wildcards):
-    """Return what changes when a raw frame is replaced (ancient() hides that from Snakemake)."""
+    """Look up the fingerprint of a raw frame, to detect its replacement (hidden from Snakemake by ancient())."""
     row = PLAN.row(wildcards.month, wildcards.exposure)
     return row.fingerprint if row is not None else ""
 
 
-# The settings of calibration frames must not make all SCIENCE frames again.
+# Changed settings of calibration frames must not rerun all SCIENCE frames.
 SETTINGS_OF_SCIENCE = PLAN.config_of("catalog", "preview")
 SETTINGS_OF_OTHERS = PLAN.config_of(*PLAN.registry["catalog"].settings)
 
 
 def settings_of_frame(wildcards):
-    """Return the file with the settings of an exposure's catalogue."""
+    """Choose the file with the settings of an exposure's catalogue."""
     science = sheet_value("frame_type")(wildcards) == "SCIENCE"
     return SETTINGS_OF_SCIENCE if science else SETTINGS_OF_OTHERS
 
 
 @cache
 def products_of(*targets):
-    """Return an input function: what stands for all products of some targets (none named: of the default one).
+    """Make an input function for all products of some targets (none named: of the default one).
 
     Beside the last products of each chain, what is missing: Snakemake leaves alone what is missing
     between files that are there.
@@ -218,21 +218,23 @@ def products_of(*targets):
 
 
 def all_products(wildcards):
-    """Return what stands for all products of the default target; not that no frame failed."""
+    """List files that represent all products of the default target, even if frames failed."""
     kept = [path for month in PLAN.months for path in PLAN.pictures_without_raw(month)]
     return products_of()(wildcards) + kept
 
 
 def missing_of(*targets):
-    """Return an input function: what is missing of some targets, though something made from it is there."""
+    """Make an input function for missing products of some targets from which something was made."""
     return lambda wildcards: [*Expected(PLAN, targets).missing()]
 
 
 def of_months(products):
-    """Return an input function: what `products` says of each month, worked out only for targets that are made."""
+    """Make an input function for `products` of every month, evaluated only if a target needs it."""
     return lambda wildcards: [path for month in PLAN.months for path in products(month)]
 
 
 def queries_of(part):
-    """Return an input function: what the outside world is asked for (again), if the default target makes a part."""
-    return lambda wildcards: getattr(PLAN, part).asking if part in PLAN.parts else []
+    """Make an input function for the pending queries of a part, if the default target includes it."""
+    return lambda wildcards: (
+        getattr(PLAN, part).pending_queries if part in PLAN.parts else []
+    )

@@ -1,5 +1,5 @@
-# New raw frames from the archive: a target by itself, made each time it is asked for.
-# No benchmark: Snakemake would take its file for the result, and never run it again.
+# New raw frames from the archive: a separate target, made each time it is requested.
+# No benchmark: Snakemake would take its file for the result, and never rerun it.
 
 
 rule fetch:

@@ -1,10 +1,10 @@
-# The site: tiles of each frame for its viewer, and the pages, which only say what is there.
+# The site: tiles of each frame for its viewer, and the pages, which only show existing results.
 
 
 rule pyramid:
     input:
         raw=ancient(raw_frame),
-        # Only compared with: the frame is in memory still when it was just catalogued.
+        # Read for comparison only: the frame is still in memory if it was just catalogued.
         quadrants=ancient(f"{EXPOSURE}_quadrants.parquet"),
     output:
         f"{RESULTS}/site/tiles/{{month}}/{{exposure}}/tiles.js",
@@ -13,7 +13,7 @@ rule pyramid:
     benchmark:
         benchmark_file("pyramid")
     wildcard_constraints:
-        exposure=all_but(),
+        exposure=except_exposures(),
     priority: 2
     conda:
         "../../../envs/visql.yaml"
@@ -33,7 +33,7 @@ rule pyramid:
         " --config {params.config:q} >{log:q} 2>&1"
 
 
-# Looks by itself at what changed, each time it is asked for; no benchmark, see fetch.smk.
+# Finds changes by itself, each time it is requested; no benchmark, see fetch.smk.
 rule site:
     input:
         all_products,
@@ -47,7 +47,7 @@ rule site:
     params:
         **stage_params(
             "site",
-            config=PLAN.standing_config(
+            config=PLAN.stable_config(
                 "site", *(s for s in PLAN.sections if s != "alerts")
             ),
         ),
@@ -55,7 +55,7 @@ rule site:
         "visql site --config {params.config:q} >{log:q} 2>&1"
 
 
-# Who wants to know is told: once, again while it lasts, and at the end.
+# Sends notifications: once, again while an alert lasts, and at its end.
 rule alerts:
     input:
         all_products,
@@ -66,6 +66,6 @@ rule alerts:
     resources:
         runtime=30,
     params:
-        **stage_params("alerts", config=PLAN.standing_config("alerts", *PLAN.sections)),
+        **stage_params("alerts", config=PLAN.stable_config("alerts", *PLAN.sections)),
     shell:
         "visql alerts --send --config {params.config:q} >{log:q} 2>&1"

@@ -13,7 +13,7 @@ rule catalog:
     benchmark:
         benchmark_file("catalog")
     wildcard_constraints:
-        exposure=all_but(*NOT_CATALOGUED, *WITHOUT_RAW),
+        exposure=except_exposures(*NOT_CATALOGUED, *WITHOUT_RAW),
     conda:
         "../../../envs/visql.yaml"
     threads: 1
@@ -40,7 +40,7 @@ rule preview:
     benchmark:
         benchmark_file("preview")
     wildcard_constraints:
-        exposure=only(*NOT_CATALOGUED),
+        exposure=only_exposures(*NOT_CATALOGUED),
     conda:
         "../../../envs/visql.yaml"
     resources:

@@ -1,8 +1,8 @@
 # Reference stars -> match: astrometry and flux ratios of every exposure.
 
 
-# A tile whose query failed is there, says why, and is asked for again at the next run; if it comes, the run
-# after that uses it.
+# A tile whose query failed has a table with the reason, and is queried again in the next run; if that succeeds,
+# the run after that uses it.
 rule gaia_tile:
     output:
         f"{PLAN.gaia.tile_pattern}",
@@ -61,7 +61,7 @@ rule gaia_match:
     benchmark:
         benchmark_file("gaia_match")
     wildcard_constraints:
-        exposure=all_but(*WITHOUT_RAW),
+        exposure=except_exposures(*WITHOUT_RAW),
     priority: 4
     conda:
         "../../../envs/visql.yaml"

@@ -23,15 +23,15 @@ onstart:
 
 onsuccess:
     CACHE.keep()
-    end_run(Path(RESULTS))
+    record_end(Path(RESULTS))
     if PLAN.run_messages():
         logger.warning(PLAN.run_messages())
 
 
 onerror:
     CACHE.keep(unfinished_exposures())
-    tell_of_failure()
-    end_run(Path(RESULTS))
+    report_failure()
+    record_end(Path(RESULTS))
     logger.error(PLAN.failure_summary())
 
 
@@ -45,7 +45,7 @@ localrules:
     legacy,
 
 
-# Where Snakemake runs, on a cluster too: what asks the world, which compute nodes often cannot, and what takes a second.
+# Run by Snakemake itself, also on clusters: rules that need the Internet, which compute nodes often lack, and short ones.
 localrules:
     fetch,
     gaia_tile,
@@ -72,13 +72,13 @@ rule quality:
 
 rule gaia:
     input:
-        lambda _: PLAN.gaia.asking,
+        lambda _: PLAN.gaia.pending_queries,
         products_of("gaia"),
 
 
 rule radiation:
     input:
-        lambda _: PLAN.radiation.asking,
+        lambda _: PLAN.radiation.pending_queries,
         products_of("radiation"),
 
 

@@ -15,7 +15,7 @@ rule pictures:
     benchmark:
         benchmark_file("pictures")
     wildcard_constraints:
-        exposure=all_but(*FLATS, *WITHOUT_RAW),
+        exposure=except_exposures(*FLATS, *WITHOUT_RAW),
     priority: 4
     conda:
         "../../../envs/visql.yaml"
@@ -40,7 +40,7 @@ rule pictures_flat:
     benchmark:
         benchmark_file("pictures_flat")
     wildcard_constraints:
-        exposure=only(*FLATS),
+        exposure=only_exposures(*FLATS),
     priority: 4
     conda:
         "../../../envs/visql.yaml"
@@ -64,7 +64,7 @@ rule pictures_without_raw:
     benchmark:
         benchmark_file("pictures_without_raw")
     wildcard_constraints:
-        exposure=only(*WITHOUT_RAW),
+        exposure=only_exposures(*WITHOUT_RAW),
     conda:
         "../../../envs/visql.yaml"
     resources:

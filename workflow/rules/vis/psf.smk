@@ -1,7 +1,7 @@
 # Catalogue -> stars -> moments.
 #
-# Priorities, here and in what follows: an exposure is finished before the next one is begun, while its frame is
-# in the machine's memory still. Otherwise all catalogues of a month would come first.
+# Priorities, here and below: an exposure is finished before the next one is begun, while its frame is still
+# in memory. Otherwise all catalogues of a month would come first.
 
 
 rule stars:
@@ -14,7 +14,7 @@ rule stars:
     benchmark:
         benchmark_file("stars")
     wildcard_constraints:
-        exposure=all_but(*WITHOUT_RAW),
+        exposure=except_exposures(*WITHOUT_RAW),
     priority: 1
     conda:
         "../../../envs/visql.yaml"
@@ -38,7 +38,7 @@ rule moments:
     benchmark:
         benchmark_file("moments")
     wildcard_constraints:
-        exposure=all_but(*WITHOUT_RAW),
+        exposure=except_exposures(*WITHOUT_RAW),
     priority: 3
     conda:
         "../../../envs/visql.yaml"

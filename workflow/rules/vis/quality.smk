@@ -1,4 +1,4 @@
-# Moments of a month -> image quality, its pictures, and what became of every frame.
+# Moments of a month -> image quality, its pictures, and the processing status of every frame.
 
 
 rule image_quality:
@@ -81,7 +81,7 @@ rule last_month:
         " --config {params.config:q} >{log:q} 2>&1"
 
 
-# Every quantity of the month's tables against the limits: what pages and alerts read.
+# Every quantity of the month's tables against its limits, for pages and alerts.
 rule qc:
     input:
         lambda wildcards: PLAN.inputs("qc", wildcards.month),
@@ -105,7 +105,7 @@ rule qc:
 
 rule month_status:
     input:
-        lambda wildcards: PLAN.judged(wildcards.month),
+        lambda wildcards: PLAN.summary_tables(wildcards.month),
         sheet=f"{RESULTS}/exposures/{{month}}.tsv",
     output:
         f"{MONTHS}/status.tsv",
@@ -123,7 +123,7 @@ rule month_status:
         "visql status {input.sheet:q} -o {output:q} --tolerate --config {params.config:q} >{log:q} 2>&1"
 
 
-# Fails, naming the files, as long as a frame of the month failed: the month itself is finished by then.
+# Fails, naming the files, as long as a frame of the month failed, when everything else of the month is done.
 rule month_complete:
     input:
         f"{MONTHS}/status.tsv",

@@ -17,7 +17,7 @@ rule particles:
     benchmark:
         benchmark_file("particles")
     wildcard_constraints:
-        exposure=all_but(*FLATS, *NOT_CATALOGUED, *WITHOUT_RAW),
+        exposure=except_exposures(*FLATS, *NOT_CATALOGUED, *WITHOUT_RAW),
     priority: 4
     conda:
         "../../../envs/visql.yaml"
@@ -76,7 +76,7 @@ rule month_radiation:
 # Levels of all frames: bias and noise of each, dark, flat, injection where there are such frames.
 rule detector:
     input:
-        lambda wildcards: PLAN.levels(wildcards.month),
+        lambda wildcards: PLAN.quadrant_tables(wildcards.month),
         sheet=f"{RESULTS}/exposures/{{month}}.tsv",
         thresholds=PLAN.threshold_file,
     output:

@@ -14,8 +14,10 @@ TREND_LABELS = {
 
 rule geometry:
     input:
-        lambda wildcards: PLAN.gaia.matched(wildcards.month),
-        lambda wildcards: PLAN.kept(wildcards.month, "_stars2_gaia.parquet"),
+        lambda wildcards: PLAN.gaia.matched_tables(wildcards.month),
+        lambda wildcards: PLAN.existing_without_raw(
+            wildcards.month, "_stars2_gaia.parquet"
+        ),
         sheet=f"{RESULTS}/exposures/{{month}}.tsv",
     output:
         geometry=f"{MONTHS}/geometry_{{month}}.parquet",

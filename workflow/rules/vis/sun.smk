@@ -1,8 +1,8 @@
 # The Sun: GOES, plate solutions, angles.
 
 
-# A day that could not be had, or is not final, is there, says so, and is asked for again at a later run: then
-# its table changes only if there is something new, and the run after that uses it.
+# A day whose download failed, or that is not final, has a table that says so, and is queried again in a later run:
+# its table changes only if there are new data, and the run after that uses them.
 rule goes_day:
     output:
         f"{PLAN.radiation.goes_pattern}",
@@ -56,7 +56,7 @@ rule plate:
     benchmark:
         benchmark_file("plate")
     wildcard_constraints:
-        exposure=all_but(*WITHOUT_RAW),
+        exposure=except_exposures(*WITHOUT_RAW),
     priority: 4
     conda:
         "../../../envs/visql.yaml"
@@ -66,7 +66,7 @@ rule plate:
         **stage_params("plate"),
         ra=sheet_value("ra"),
         dec=sheet_value("dec"),
-        # "Not installed" is tried again once it is.
+        # A failure "not installed" is retried after installation.
         installed=PLAN.radiation.installed,
         tiles=lambda wildcards, input: (
             [f"--tiles={tile}" for tile in input.tiles] if input.tiles else []

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from visql_lib.errors import ConfigError
-from visql_lib.plan.alone import begin_run, clear_dead_lock
+from visql_lib.plan.run_lock import lock_results, remove_stale_lock
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def test_what_killed_steps_left_is_removed_when_nobody_writes_it_any_more(tmp_pa
         (folder / name).touch()
         if "new" not in name:
             os.utime(folder / name, (time.time() - 3700,) * 2)
-    begin_run(tmp_path, ["202407"]).release()
+    lock_results(tmp_path, ["202407"]).release()
     assert names(folder) == [".E.txt.json", ".part-new-E.png", "E.png"]
 
 
@@ -39,28 +39,28 @@ def names(folder):
 
 
 def test_the_lock_of_a_killed_run_is_removed_that_of_other_results_stays(locks, tmp_path, caplog):
-    clear_dead_lock(tmp_path / "results")
+    remove_stale_lock(tmp_path / "results")
     assert names(locks) == ["1.output.lock"]
     assert "an earlier run was killed" in caplog.text
     caplog.clear()
-    clear_dead_lock(tmp_path / "results")
+    remove_stale_lock(tmp_path / "results")
     assert caplog.text == ""
-    held = begin_run(tmp_path / "results")
+    held = lock_results(tmp_path / "results")
     held.release()
 
 
 def test_the_lock_of_a_run_at_work_stays(locks, tmp_path):
     code = (
-        "import sys; from pathlib import Path; from visql_lib.plan.alone import begin_run; "
-        "held = begin_run(Path('results')); print('held', flush=True); sys.stdin.read()"
+        "import sys; from pathlib import Path; from visql_lib.plan.run_lock import lock_results; "
+        "held = lock_results(Path('results')); print('held', flush=True); sys.stdin.read()"
     )
     command = [sys.executable, "-c", code]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout.readline() == "held\n"
-        clear_dead_lock(tmp_path / "results")
+        remove_stale_lock(tmp_path / "results")
         assert names(locks) == ["0.input.lock", "0.output.lock", "1.output.lock"]
         with pytest.raises(ConfigError, match="another run is at work"):
-            begin_run(tmp_path / "results")
+            lock_results(tmp_path / "results")
         other.kill()
-    clear_dead_lock(tmp_path / "results")
+    remove_stale_lock(tmp_path / "results")
     assert names(locks) == ["1.output.lock"]

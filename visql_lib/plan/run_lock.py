@@ -1,4 +1,4 @@
-"""One run at a time on a folder of results, and results that are never of tomorrow."""
+"""Lock a folder of results for one run at a time, and keep times of files out of the future."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ from visql_lib.sheets.sheet import make_results
 log = logging.getLogger(__name__)
 
 _LOCK = ".run.lock"
-_FORGOTTEN = 3600.0  # s without a change: nobody writes that file any more
-_ASKEW = 60.0  # s by which the clocks of two machines may differ
+_ABANDONED = 3600.0  # s without a change: no process writes that file any more
+_CLOCK_OFFSET = 60.0  # s by which the clocks of two machines may differ
 
 
-def begin_run(results: Path, months: Iterable[str] = ()) -> FileLock:
-    """Take the results for this process; they are free again when it ends, however it does.
+def lock_results(results: Path, months: Iterable[str] = ()) -> FileLock:
+    """Lock a folder of results for this process; the lock is released when it ends, however it does.
 
     Parameters
     ----------
     results : Path
         Folder of all products.
     months : iterable of str, optional
-        Those it works on, YYYYMM: what killed steps left of them is removed.
+        Months that the run works on, YYYYMM: unfinished files of killed steps are removed there.
 
     Returns
     -------
     FileLock
-        To be kept as long as the run lasts.
+        To be held as long as the run lasts.
 
     Raises
     ------
     ConfigError
-        If another run is at work on them.
+        If another run holds the lock.
     """
     make_results(results)
     path = results / _LOCK
@@ -52,34 +52,34 @@ def begin_run(results: Path, months: Iterable[str] = ()) -> FileLock:
             f"results: another run is at work on {results}; wait for its end, or stop it"
         ) from error
     except NotImplementedError:
-        log.warning("%s: its file system has no locks; see that only one run works there", results)
-    if last > time.time() + _ASKEW:
-        bring_to_now(results)
+        log.warning("%s: its file system has no locks; make sure that only one run uses it", results)
+    if last > time.time() + _CLOCK_OFFSET:
+        touch_future_files(results)
     os.utime(path)
     remove_unfinished(results, months)
     return lock
 
 
 def remove_unfinished(results: Path, months: Iterable[str]) -> None:
-    """Remove what killed steps left half-written of some months, under names that no step reads.
+    """Remove unfinished files of killed steps from some months; no step reads them.
 
-    Not what is younger than an hour: a step may have outlived a Snakemake that was killed.
+    Files younger than an hour stay: a step may have outlived a Snakemake that was killed.
     """
-    oldest = time.time() - _FORGOTTEN
+    oldest = time.time() - _ABANDONED
     folders = [results / kind / month for kind in ("exposures", "months") for month in months]
     for folder in (*folders, results / "timeline"):
         for path in folder.rglob(f"{PART}*"):
             if path.is_file() and path.stat().st_mtime < oldest:
-                log.info("%s: left by a step that was killed; removed", path)
+                log.info("%s: unfinished file of a killed step; removed", path)
                 path.unlink(missing_ok=True)
 
 
-def clear_dead_lock(results: Path, locks: Path = Path(".snakemake/locks")) -> None:
-    """Remove what a killed run on these results left of Snakemake's lock, which would stop every later run.
+def remove_stale_lock(results: Path, locks: Path = Path(".snakemake/locks")) -> None:
+    """Remove the Snakemake lock of a killed run on these results, which would stop every later run.
 
-    Snakemake's lock is files that outlive a killed process; the one on the results (`begin_run`) is not held
-    any more when its process is gone, on whatever machine that ran, and no job begins without it. Locks of
-    runs on other results stay, and all of them where the file system has no locks.
+    Snakemake's lock consists of files that outlive a killed process. The lock on the results
+    (`lock_results`) is released when its process ends, on whatever machine it ran, and no job begins
+    without it. Locks of runs on other results stay, and all of them where the file system has no locks.
 
     Parameters
     ----------
@@ -96,31 +96,31 @@ def clear_dead_lock(results: Path, locks: Path = Path(".snakemake/locks")) -> No
         with FileLock(results / _LOCK, timeout=0):
             for path in ours:
                 path.unlink(missing_ok=True)
-    except (Timeout, NotImplementedError):  # another run is at work, or there is no telling
+    except (Timeout, NotImplementedError):  # another run is at work, or it cannot be known
         return
-    log.warning("%s: an earlier run was killed; its lock of Snakemake is removed", results)
+    log.warning("%s: an earlier run was killed; its Snakemake lock was removed", results)
 
 
 def _is_on(results: Path, lock: Path) -> bool:
-    """Say whether a lock of Snakemake is of a run on some results: if it names files of theirs."""
+    """Test whether a Snakemake lock is of a run on some results: whether it lists files there."""
     inside = os.path.join(os.path.abspath(results), "")  # noqa: PTH100, PTH118 as Snakemake: links are not followed
     with lock.open(encoding="utf-8", errors="replace") as file:
         return any(os.path.abspath(line.strip()).startswith(inside) for line in file)  # noqa: PTH100
 
 
-def end_run(results: Path) -> None:
-    """Note the time: what a run made is not newer."""
+def record_end(results: Path) -> None:
+    """Record the time at which a run ended, as the modification time of its lock: no product is newer."""
     if (results / _LOCK).is_file():
         os.utime(results / _LOCK)
 
 
-def bring_to_now(results: Path) -> None:
-    """Give files that are of the future the present time: the clock was set back since they were made.
+def touch_future_files(results: Path) -> None:
+    """Set modification times that lie in the future to now: the clock was set back since.
 
-    Snakemake takes a product for broken that is older than what it was made from.
+    Snakemake takes a product that is older than its inputs for incomplete.
     """
     now = time.time()
     late = [path for path in results.rglob("*") if path.is_file() and path.stat().st_mtime > now]
     for path in late:
         os.utime(path, (now, now))
-    log.warning("%s: the clock was set back; %d files of the future are of now", results, len(late))
+    log.warning("%s: the clock was set back; %d times in the future were set to now", results, len(late))
