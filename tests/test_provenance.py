@@ -19,7 +19,7 @@ from test_workflow import ROOT, Month, verified
 
 from visql_lib import __version__, run_record
 from visql_lib.cli import cli
-from visql_lib.cli.pictures import save
+from visql_lib.cli.outputs import save_picture
 from visql_lib.config import Settings
 from visql_lib.config.load import watched
 from visql_lib.frames import load_instrument
@@ -56,7 +56,7 @@ def picture(path):
 
     figure = Figure(figsize=(1, 1))
     figure.add_axes((0, 0, 1, 1)).plot([1, 2])
-    save(figure, path, None, "pictures")
+    save_picture(figure, path, None, "pictures")
 
 
 def movie(path):

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from visql_lib.cli.common import INPUT, OUTPUT, output_option, progress, settings_of, step, write_sidecars
+from visql_lib.cli.common import INPUT, OUTPUT, output_option, progress, settings_of, step
+from visql_lib.cli.outputs import write_sidecars
 
 if TYPE_CHECKING:
     from visql_lib.config import Settings
@@ -41,7 +42,7 @@ def command(
     sheet: Path, series: tuple[Path, ...], output: Path, text: Path | None, config: Path | None
 ) -> None:
     """Read the sheet and the series, collect the angles, write the tables."""
-    from visql_lib.cli.frame_pass import provenance
+    from visql_lib.cli.outputs import provenance
     from visql_lib.instruments.model import load_instrument
     from visql_lib.months.angles import month_angles
     from visql_lib.sheets.sheet import read_sheet

@@ -59,7 +59,7 @@ def command(
     config: Path | None,
 ) -> None:
     """Read, measure, write."""
-    from visql_lib.cli import frame_pass
+    from visql_lib.cli import frame_pass, outputs
     from visql_lib.frames import load_instrument
     from visql_lib.tables import CATALOGUE, SKY_CATALOGUE, write_table
 
@@ -68,7 +68,7 @@ def command(
     found, meta = frame_pass.pass_over(raw, settings, settings.catalog, record_failure, threads)
     instrument = load_instrument(settings.instrument)
     facts = frame_pass.facts_of(instrument)
-    origin = frame_pass.provenance("catalog", [raw], settings.catalog, settings.calibration, *facts)
+    origin = outputs.provenance("catalog", [raw], settings.catalog, settings.calibration, *facts)
     schema = CATALOGUE if instrument.has_grid else SKY_CATALOGUE
     columns = found.catalogue if found is not None and found.catalogue else schema.empty()
     write_table(output, columns, schema, meta=meta, **origin)

@@ -6,7 +6,7 @@ import errno
 import functools
 import logging
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -111,15 +111,6 @@ def note(path: Path, result: Path, changed: bool, reason: str) -> None:
         temporary.write_text(
             f"{'changed' if changed else 'the same'}\t{result}\t{reason}\n", encoding="utf-8"
         )
-
-
-def write_sidecars(stage: str, *paths: Path, inputs: Sequence[Path] = ()) -> None:
-    """Write the provenance of finished text tables next to them."""
-    from visql_lib.pipelines.vis.registry import VERSIONS
-    from visql_lib.tables.provenance import write_sidecar
-
-    for path in paths:
-        write_sidecar(path, {stage: VERSIONS[stage]}, inputs)
 
 
 _OF_THE_MACHINE = (

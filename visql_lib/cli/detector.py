@@ -46,7 +46,7 @@ def command(
     config: Path | None,
 ) -> None:
     """Read the tables of quadrants, combine and check them, write the tables, draw."""
-    from visql_lib.cli.frame_pass import provenance
+    from visql_lib.cli.outputs import provenance
     from visql_lib.instruments.model import load_instrument
     from visql_lib.months.detector import month_detector, month_frames
     from visql_lib.pipelines.vis.quantities import QUANTITIES
@@ -75,15 +75,17 @@ def _draw(found: MonthDetector, month: str, prefix: Path, settings: Settings, in
     """Draw the pictures of the month."""
     import numpy as np
 
-    from visql_lib.cli.pictures import save
+    from visql_lib.cli.outputs import save_picture
     from visql_lib.pictures.detector import detector_timeline
     from visql_lib.pictures.detector_map import detector_maps, hot_pixel_map
 
     dpi = settings.pictures.dpi
     epoch = np.datetime64(instrument.mission_epoch.replace(tzinfo=None), "us")
     figure = detector_timeline(found.quadrants, found.frames, epoch, title=f"detectors, {month}")
-    save(figure, prefix.with_name(f"{prefix.name}_timeline.png"), dpi, "detector_pictures", "detector")
+    save_picture(
+        figure, prefix.with_name(f"{prefix.name}_timeline.png"), dpi, "detector_pictures", "detector"
+    )
     figure = detector_maps(found.quadrants, instrument, title=f"detectors, medians of {month}")
-    save(figure, prefix.with_name(f"{prefix.name}_map.png"), dpi, "detector_pictures", "detector")
+    save_picture(figure, prefix.with_name(f"{prefix.name}_map.png"), dpi, "detector_pictures", "detector")
     figure = hot_pixel_map(found.hot, found.quadrants, found.facts, instrument, title=f"hot pixels, {month}")
-    save(figure, prefix.with_name(f"{prefix.name}_hot.png"), dpi, "detector_pictures", "detector")
+    save_picture(figure, prefix.with_name(f"{prefix.name}_hot.png"), dpi, "detector_pictures", "detector")

@@ -186,7 +186,7 @@ def _warn_of_clock(listing: Listing) -> None:
 
 
 def _write(settings: Settings, plan: FetchPlan, done: datetime | None) -> None:
-    from visql_lib.cli.frame_pass import provenance
+    from visql_lib.cli.outputs import provenance
     from visql_lib.tables.archive_names import merge_names
 
     used = settings.fetch.model_dump(mode="json", include={"source"})

@@ -87,7 +87,7 @@ def header_meta(exposure: Exposure) -> dict[str, Any]:
 
 def write_previews(found: FramePass | None, prefix: Path, title: str, settings: Settings) -> None:
     """Draw and write thumbnail and zooms; for an unreadable frame, pictures with a message."""
-    from visql_lib.cli.pictures import save
+    from visql_lib.cli.outputs import save_picture
     from visql_lib.frames.mosaic import ZOOM_POSITIONS
     from visql_lib.pictures.preview import thumbnail, zoom
 
@@ -95,11 +95,13 @@ def write_previews(found: FramePass | None, prefix: Path, title: str, settings: 
         small, limits = _NOTHING, (0.0, 1.0)
     else:
         small, limits = found.preview.thumbnail, display_limits(found.preview, settings.preview)
-    save(thumbnail(small, title, limits), prefix.with_name(f"{prefix.name}.png"), None, "preview")
+    save_picture(thumbnail(small, title, limits), prefix.with_name(f"{prefix.name}.png"), None, "preview")
     for name in ZOOM_POSITIONS:
         image = found.preview.zoom(name) if found is not None else _NOTHING
         # None: one pixel of the picture is one of the detector
-        save(zoom(image, title, limits, name), prefix.with_name(f"{prefix.name}_{name}.png"), None, "preview")
+        save_picture(
+            zoom(image, title, limits, name), prefix.with_name(f"{prefix.name}_{name}.png"), None, "preview"
+        )
 
 
 def display_limits(preview: Preview, settings: PreviewSettings) -> tuple[float, float]:
@@ -122,16 +124,3 @@ def write_quadrants(found: FramePass | None, path: Path, meta: dict[str, Any], *
 
     columns = found.quadrants if found is not None and found.quadrants else QUADRANTS.empty()
     write_table(path, columns, QUADRANTS, meta=meta, **provenance)
-
-
-def provenance(stage: str, inputs: list[Path], *settings: Any) -> dict[str, Any]:
-    """Return the arguments of `write_table` that describe the provenance of a table."""
-    from visql_lib.config.load import digest
-    from visql_lib.pipelines.vis.registry import VERSIONS
-
-    return {
-        "stage": stage,
-        "stage_version": VERSIONS[stage],
-        "inputs": inputs,
-        "settings_hash": digest(*settings),
-    }

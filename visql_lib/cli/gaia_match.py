@@ -19,8 +19,8 @@ from visql_lib.cli.common import (
     recorded,
     settings_of,
     step,
-    write_sidecars,
 )
+from visql_lib.cli.outputs import write_sidecars
 from visql_lib.errors import TableError
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def command(
     config: Path | None,
 ) -> None:
     """Read, project, match, write, draw."""
-    from visql_lib.cli.frame_pass import provenance
+    from visql_lib.cli.outputs import provenance
     from visql_lib.cli.pictures import draw
     from visql_lib.frames import load_instrument
     from visql_lib.photometry.ratios import gain_table

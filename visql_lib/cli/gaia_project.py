@@ -76,7 +76,7 @@ def project(
     record_failure: bool,
 ) -> None:
     """Read the reference stars of one or more files, project them, write them."""
-    from visql_lib.cli.frame_pass import provenance
+    from visql_lib.cli.outputs import provenance
     from visql_lib.flags import SolutionFlag
     from visql_lib.sky.reference import reference_stars, years_since_epoch
     from visql_lib.tables import write_table

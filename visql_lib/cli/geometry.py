@@ -30,7 +30,7 @@ from visql_lib.cli.common import INPUT, OUTPUT, output_option, progress, setting
 )
 def command(sheet: Path, output: Path, astrometry: Path | None, config: Path | None) -> None:
     """Read, fit, write."""
-    from visql_lib.cli.frame_pass import provenance
+    from visql_lib.cli.outputs import provenance
     from visql_lib.instruments.model import load_instrument
     from visql_lib.months.astrometry import month_astrometry
     from visql_lib.pipelines.vis.registry import VERSIONS

@@ -26,7 +26,7 @@ from visql_lib.cli.common import INPUT, output_option, step
 def command(files: tuple[Path, ...], output: Path, config: Path | None) -> None:
     """Read, join, write."""
     from visql_lib.archives.goes_files import read_goes
-    from visql_lib.cli.frame_pass import provenance
+    from visql_lib.cli.outputs import provenance
     from visql_lib.radiation.goes import join_series
     from visql_lib.tables import write_table
     from visql_lib.tables.radiation import GOES_SERIES

@@ -44,7 +44,7 @@ def draw_goes(
     hours: float | None = None,
 ) -> None:
     """Draw the flux from `hours` [h] before to after an exposure; default: goes.hours."""
-    from visql_lib.cli.pictures import save
+    from visql_lib.cli.outputs import save_picture
     from visql_lib.instruments.model import load_instrument
     from visql_lib.pictures.goes import goes_picture
     from visql_lib.radiation.goes import exposure_flux
@@ -67,7 +67,7 @@ def draw_goes(
         missing=missing,
         hours=hours or settings.goes.hours,
     )
-    save(figure, output, settings.pictures.dpi, "goes_pictures")
+    save_picture(figure, output, settings.pictures.dpi, "goes_pictures")
 
 
 def _start(row: SheetRow, sheet: Path) -> np.datetime64:

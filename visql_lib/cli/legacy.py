@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from visql_lib.cli.common import FOLDER, INPUT, output_option, progress, settings_of, step, write_sidecars
+from visql_lib.cli.common import FOLDER, INPUT, output_option, progress, settings_of, step
+from visql_lib.cli.outputs import write_sidecars
 from visql_lib.errors import TableError
 
 if TYPE_CHECKING:

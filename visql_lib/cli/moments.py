@@ -48,7 +48,7 @@ def command(
     raw: Path, stars: Path, output: Path, stamps: Path | None, record_failure: bool, config: Path | None
 ) -> None:
     """Read, measure, write."""
-    from visql_lib.cli.frame_pass import provenance
+    from visql_lib.cli.outputs import provenance
     from visql_lib.frames import load_instrument
     from visql_lib.frames.names import stem_of
     from visql_lib.steps.moments import STAR_COLUMNS

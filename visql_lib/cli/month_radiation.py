@@ -47,7 +47,7 @@ def command(
     config: Path | None,
 ) -> None:
     """Read, gather, judge, write, draw."""
-    from visql_lib.cli.frame_pass import provenance
+    from visql_lib.cli.outputs import provenance
     from visql_lib.instruments.model import load_instrument
     from visql_lib.months.radiation import month_radiation, radiation_exposures
     from visql_lib.pipelines.vis.quantities import QUANTITIES
@@ -94,12 +94,12 @@ def _draw(
     thresholds: Thresholds,
 ) -> None:
     """Draw the month."""
-    from visql_lib.cli.pictures import save
+    from visql_lib.cli.outputs import save_picture
     from visql_lib.pictures.leak import leak_picture
     from visql_lib.pictures.radiation_month import radiation_timeline
 
     dpi, when = settings.pictures.dpi, f"{month[:4]}-{month[4:]}"
     figure = radiation_timeline(joined, thresholds, title=f"particles and X-rays, {when}")
-    save(figure, folder / f"radiation_{month}.png", dpi, "month_radiation")
+    save_picture(figure, folder / f"radiation_{month}.png", dpi, "month_radiation")
     figure = leak_picture(joined, found, rows, title=f"solar X-rays on the detectors, {when}")
-    save(figure, folder / f"leak_{month}.png", dpi, "month_radiation")
+    save_picture(figure, folder / f"leak_{month}.png", dpi, "month_radiation")

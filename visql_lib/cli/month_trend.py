@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from visql_lib.cli.common import INPUT, OUTPUT, output_option, settings_of, step, write_sidecars
+from visql_lib.cli.common import INPUT, OUTPUT, output_option, settings_of, step
+from visql_lib.cli.outputs import write_sidecars
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 @click.option("--text", type=OUTPUT, metavar="FILE", help="Also write a text table.")
 def command(trend: Path, output: Path, month: str, text: Path | None, config: Path | None) -> None:
     """Read, choose, write."""
-    from visql_lib.cli.frame_pass import provenance
+    from visql_lib.cli.outputs import provenance
     from visql_lib.cli.trend import trend_limits
     from visql_lib.photometry.month_trend import month_trend
     from visql_lib.tables import atomic_path, read_table, write_table

@@ -25,7 +25,7 @@ from visql_lib.cli.common import FOLDER, INPUT, output_option, progress, setting
 def command(sheet: Path, output: Path, pictures: Path | None, config: Path | None) -> None:
     """Collect the times, write the table, draw."""
     from visql_lib import run_record
-    from visql_lib.cli.frame_pass import provenance
+    from visql_lib.cli.outputs import provenance
     from visql_lib.months.performance import month_performance
     from visql_lib.sheets.sheet import read_sheet
     from visql_lib.tables import write_table
@@ -39,7 +39,7 @@ def command(sheet: Path, output: Path, pictures: Path | None, config: Path | Non
     if pictures is None:
         return
     run_record.current().restart_from(output, checksum_of(output))
-    from visql_lib.cli.pictures import save
+    from visql_lib.cli.outputs import save_picture
     from visql_lib.pictures.performance import observing_days, pipeline_performance
 
     pictures.mkdir(parents=True, exist_ok=True)
@@ -47,5 +47,7 @@ def command(sheet: Path, output: Path, pictures: Path | None, config: Path | Non
     with progress(f"{sheet.stem}: pictures", len(days)) as advance:
         for day in days:
             name = f"pipelineperf_{str(day).replace('-', '')}.png"
-            save(pipeline_performance(found, day), pictures / name, settings.pictures.dpi, "performance")
+            save_picture(
+                pipeline_performance(found, day), pictures / name, settings.pictures.dpi, "performance"
+            )
             advance()

@@ -62,6 +62,8 @@ def draw(
     tables: Sequence[Path], only: Sequence[str], settings: Settings, prefix: Path, cutout: Path | None = None
 ) -> None:
     """Draw what some tables allow, or only some pictures."""
+    from visql_lib.cli.outputs import save_picture
+
     paths = _by_product(tables)
     wanted = _wanted(only, paths)
     sources = PictureInputs(paths, wanted, settings, cutout, prefix.name)
@@ -69,21 +71,7 @@ def draw(
     for name in wanted:
         stage = DRAWINGS[name].stage or "pictures"
         path = prefix.with_name(f"{prefix.name}_{name}.png")
-        save(sources.draw(name), path, settings.pictures.dpi, stage, inputs=given)
-
-
-def save(figure: Figure, path: Path, dpi: float | None, *stages: str, inputs: Sequence[Path] = ()) -> None:
-    """Write a figure as PNG, made by some stages; `dpi` None keeps its own resolution, as for zooms."""
-    from visql_lib import __version__, run_record
-    from visql_lib.atomic import atomic_path
-    from visql_lib.pictures.style import render_png
-    from visql_lib.pipelines.vis.registry import VERSIONS
-    from visql_lib.tables.provenance import png_with_provenance
-
-    content = render_png(figure, dpi, software=f"VISQL {__version__}", made=run_record.now())
-    content = png_with_provenance(path, content, {stage: VERSIONS[stage] for stage in stages}, inputs)
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(content)
+        save_picture(sources.draw(name), path, settings.pictures.dpi, stage, inputs=given)
 
 
 def _by_product(files: Sequence[Path]) -> dict[str, Path]:

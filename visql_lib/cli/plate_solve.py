@@ -19,8 +19,8 @@ from visql_lib.cli.common import (
     recorded,
     settings_of,
     step,
-    write_sidecars,
 )
+from visql_lib.cli.outputs import write_sidecars
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -201,7 +201,7 @@ def _read(paths: list[Path]) -> Mapping[str, NDArray]:
 
 def _origin(inputs: list[Path], settings: Settings) -> dict[str, Any]:
     from visql_lib import __version__
-    from visql_lib.cli.frame_pass import provenance
+    from visql_lib.cli.outputs import provenance
 
     origin = provenance("plate", inputs, settings.plate, settings.preview.thumbnail_binning)
     return {

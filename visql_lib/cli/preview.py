@@ -26,7 +26,7 @@ def command(
     raw: Path, output: Path, quadrants: Path | None, record_failure: bool, config: Path | None
 ) -> None:
     """Read, bin, draw."""
-    from visql_lib.cli import frame_pass
+    from visql_lib.cli import frame_pass, outputs
     from visql_lib.frames import load_instrument
 
     settings = settings_of(config)
@@ -34,6 +34,6 @@ def command(
     if quadrants is not None:
         instrument = load_instrument(settings.instrument)
         facts = frame_pass.facts_of(instrument)
-        origin = frame_pass.provenance("preview", [raw], settings.preview, settings.calibration, *facts)
+        origin = outputs.provenance("preview", [raw], settings.preview, settings.calibration, *facts)
         frame_pass.write_quadrants(found, quadrants, meta, **origin)
     frame_pass.write_previews(found, output, meta["exposure"], settings)

@@ -21,8 +21,8 @@ from visql_lib.cli.common import (
     progress,
     settings_of,
     step,
-    write_sidecars,
 )
+from visql_lib.cli.outputs import write_sidecars
 from visql_lib.errors import FrameError
 
 if TYPE_CHECKING:
@@ -191,7 +191,7 @@ def _description(pyramid: Pyramid, stretch: Stretch, sink: _Tiles, exposure: Exp
 
 def _origin(raw: Path, settings: Settings, full: bool) -> dict[str, Any]:
     from visql_lib import __version__
-    from visql_lib.cli.frame_pass import provenance
+    from visql_lib.cli.outputs import provenance
     from visql_lib.frames import load_instrument
 
     geometry = load_instrument(settings.instrument).geometry

@@ -44,7 +44,7 @@ def command(
         raise click.UsageError("give --diagrams PNG, --timeline PNG, or both")
     import numpy as np
 
-    from visql_lib.cli.pictures import save
+    from visql_lib.cli.outputs import save_picture
     from visql_lib.frames import load_instrument
     from visql_lib.pictures.month import quality_diagrams
     from visql_lib.pictures.timeline import timeline as draw_timeline
@@ -53,10 +53,12 @@ def command(
     settings = settings_of(config)
     dpi, title = settings.pictures.dpi, _title(table)
     if diagrams is not None:
-        save(quality_diagrams(table, title=title), diagrams, dpi, "quality_pictures")
+        save_picture(quality_diagrams(table, title=title), diagrams, dpi, "quality_pictures")
     if timeline is not None:
         start = load_instrument(settings.instrument).mission_epoch.replace(tzinfo=None)
-        save(draw_timeline(table, np.datetime64(start, "us"), title=title), timeline, dpi, "quality_pictures")
+        save_picture(
+            draw_timeline(table, np.datetime64(start, "us"), title=title), timeline, dpi, "quality_pictures"
+        )
 
 
 def _read(paths: tuple[Path, ...]) -> dict[str, NDArray]:

@@ -83,7 +83,7 @@ def command(
     """Read, count, write, draw."""
     if sheet is not None and pictures is None:
         raise click.UsageError("--sheet needs --pictures")
-    from visql_lib.cli.frame_pass import provenance
+    from visql_lib.cli.outputs import provenance
     from visql_lib.instruments.model import load_instrument
     from visql_lib.tables import write_table
     from visql_lib.tables.radiation import RADIATION, RADIATION_MAPS
@@ -149,7 +149,7 @@ def _known(value: Any) -> Any:
 
 def draw(bins: Mapping[str, NDArray], meta: Mapping[str, Any], prefix: Path, settings: Settings) -> None:
     """Draw the maps and the diagram of an exposure from its table of maps."""
-    from visql_lib.cli.pictures import save
+    from visql_lib.cli.outputs import save_picture
     from visql_lib.instruments.model import load_instrument
     from visql_lib.pictures.radiation import particle_map, radius_flux_diagram
 
@@ -158,6 +158,8 @@ def draw(bins: Mapping[str, NDArray], meta: Mapping[str, Any], prefix: Path, set
     title = str(meta["exposure"]) + (f" ({kind})" if kind != "SCIENCE" else "")
     for name, ending in PICTURES.items():
         figure = particle_map(bins, name, meta, instrument, title=title)
-        save(figure, prefix.with_name(f"{prefix.name}_{ending}.png"), dpi, "radiation_pictures", "radiation")
+        save_picture(
+            figure, prefix.with_name(f"{prefix.name}_{ending}.png"), dpi, "radiation_pictures", "radiation"
+        )
     figure = radius_flux_diagram(bins, meta, settings.radiation, title=title)
-    save(figure, prefix.with_name(f"{prefix.name}_rf.png"), dpi, "radiation_pictures", "radiation")
+    save_picture(figure, prefix.with_name(f"{prefix.name}_rf.png"), dpi, "radiation_pictures", "radiation")

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 @click.option("--days", type=FOLDER, metavar="FOLDER", help="Also draw every day and week, into this folder.")
 def command(ratios: Path, output: Path, days: Path | None, config: Path | None) -> None:
     """Read, draw."""
-    from visql_lib.cli.pictures import save
+    from visql_lib.cli.outputs import save_picture
     from visql_lib.instruments.model import load_instrument
     from visql_lib.months.ratios import focal_plane_cells
     from visql_lib.photometry.aggregate import select
@@ -52,7 +52,7 @@ def command(ratios: Path, output: Path, days: Path | None, config: Path | None) 
         for folder, label, said, rows in bins:
             figure = maps.draw(rows, title=f"VIS/Gaia, {said}, {cls} exposures")
             path = folder / f"iceplot_FPA_{label}_{exptime:g}.png"
-            save(figure, path, settings.pictures.dpi, "ratio_pictures")
+            save_picture(figure, path, settings.pictures.dpi, "ratio_pictures")
 
 
 def _shorter(rows: Mapping[str, NDArray]) -> Iterator[tuple[str, str, dict[str, NDArray]]]:

@@ -23,7 +23,7 @@ from visql_lib.cli.common import FOLDER, INPUT, output_option, settings_of, step
 @output_option("Folder for the pictures.", kind=FOLDER, metavar="FOLDER")
 def command(by_ccd: Path, sheet: Path, output: Path, config: Path | None) -> None:
     """Read, draw."""
-    from visql_lib.cli.pictures import save
+    from visql_lib.cli.outputs import save_picture
     from visql_lib.instruments.model import load_instrument
     from visql_lib.months.ratios import stars_by_class
     from visql_lib.photometry.aggregate import select
@@ -40,4 +40,4 @@ def command(by_ccd: Path, sheet: Path, output: Path, config: Path | None) -> Non
         title = f"VIS/Gaia, {month[:4]}-{month[4:]}, {cls} exposures"
         figure = ratio_sheet(stars, rows, instrument, gain="none", title=title)
         path = output / f"VISGaia_FPA_{cls.upper()}_{month}.png"
-        save(figure, path, settings.pictures.dpi, "ratio_sheets")
+        save_picture(figure, path, settings.pictures.dpi, "ratio_sheets")

@@ -30,7 +30,7 @@ from visql_lib.cli.common import INPUT, OUTPUT, output_option, progress, setting
 )
 def command(sheets: tuple[Path, ...], output: Path, by_ccd: Path | None, config: Path | None) -> None:
     """Read the flux ratios, bin them, write the table."""
-    from visql_lib.cli.frame_pass import provenance
+    from visql_lib.cli.outputs import provenance
     from visql_lib.instruments.model import load_instrument
     from visql_lib.months.ratios import month_ratios
     from visql_lib.sheets.exposures import science_exposures

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 @RECORD_FAILURE
 def command(cat: Path, output: Path, record_failure: bool, config: Path | None) -> None:
     """Read, select, write."""
-    from visql_lib.cli.frame_pass import provenance
+    from visql_lib.cli.outputs import provenance
     from visql_lib.tables import CATALOGUE, STARS, read_table, write_table
 
     settings = settings_of(config)

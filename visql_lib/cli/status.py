@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from visql_lib.cli.common import INPUT, output_option, settings_of, step, write_sidecars
+from visql_lib.cli.common import INPUT, output_option, settings_of, step
+from visql_lib.cli.outputs import write_sidecars
 
 
 @step(

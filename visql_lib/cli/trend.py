@@ -37,7 +37,7 @@ def command(ratios: tuple[Path, ...], output: Path, pictures: Path | None, confi
     """Read the flux ratios, fit the trends, write and draw them."""
     import numpy as np
 
-    from visql_lib.cli.frame_pass import provenance
+    from visql_lib.cli.outputs import provenance
     from visql_lib.photometry.trend import trends
     from visql_lib.tables import read_table, write_table
     from visql_lib.tables.gaia import RATIOS, TREND
@@ -91,7 +91,7 @@ def _classes(settings: Settings) -> tuple[str, ...]:
 
 def _draw(rows: Mapping[str, NDArray], found: Trends, cls: str, folder: Path, settings: Settings) -> None:
     """Draw all pictures of one class of exposures."""
-    from visql_lib.cli.pictures import save
+    from visql_lib.cli.outputs import save_picture
     from visql_lib.instruments.model import load_instrument
     from visql_lib.photometry.aggregate import select
     from visql_lib.pictures.ice import diagonal_timeline, ratio_timeline
@@ -106,19 +106,19 @@ def _draw(rows: Mapping[str, NDArray], found: Trends, cls: str, folder: Path, se
         what = f"VIS/Gaia, {cls} exposures" + (", self-calibration field" if field == "selfcal" else "")
         for end, since in SINCE.items():
             figure = ratio_timeline(part, since=since, title=what)
-            save(figure, folder / f"iceplot_{name}{cls}{end}.png", dpi, "trend")
+            save_picture(figure, folder / f"iceplot_{name}{cls}{end}.png", dpi, "trend")
     ccds = select(rows, space="ccd", cls=cls)
     for name, cross in (("diag", False), ("xdiag", True)):
         names = instrument.geometry.diagonal(cross=cross)
         figure = diagonal_timeline(ccds, names, clean=clean, title=f"VIS/Gaia, {cls} exposures, daily")
-        save(figure, folder / f"iceplot_{name}_{cls}.png", dpi, "trend")
+        save_picture(figure, folder / f"iceplot_{name}_{cls}.png", dpi, "trend")
     trend = _part(found.table, SPACE="fpa", CLASS=cls, FIELD="all")
     steps, forecast = (_records(records, cls) for records in (found.steps, found.forecast))
     figure = loss_trend(trend, steps, forecast, settings.trend, title=f"flux loss, {cls} exposures")
-    save(figure, folder / f"loss_{cls}.png", dpi, "trend")
+    save_picture(figure, folder / f"loss_{cls}.png", dpi, "trend")
     trend = _part(found.table, SPACE="ccd", CLASS=cls, FIELD="all")
     figure = loss_map(trend, instrument, title=f"flux loss per CCD, {cls} exposures")
-    save(figure, folder / f"loss_map_{cls}.png", dpi, "trend")
+    save_picture(figure, folder / f"loss_map_{cls}.png", dpi, "trend")
 
 
 def _part(table: Mapping[str, NDArray], **values: str) -> dict[str, NDArray]:
