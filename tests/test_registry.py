@@ -5,15 +5,20 @@ import shlex
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from snakemake.api import SnakemakeApi
 from snakemake.settings.types import ConfigSettings, OutputSettings, Quietness, ResourceSettings
 
-from visql_lib.config import settings_from_mapping
+from visql_lib.cli import pictures
+from visql_lib.config import Settings, settings_from_mapping
 from visql_lib.pipelines.vis.registry import REGISTRY
 from visql_lib.products.expected import Expected
-from visql_lib.products.registry import Per, Product, Registry, Stage, filled
+from visql_lib.products.registry import Drawing, Per, Product, Registry, Stage, filled
 from visql_lib.site.products import Commands
+from visql_lib.tables import CATALOGUE, write_table
+from visql_lib.tables.provenance import read_record
 
 ROOT = Path(__file__).parents[1]
 # The written rules by name, without those that are targets.
@@ -377,3 +382,27 @@ def test_a_part_left_out_stays_out_though_something_waits_for_it(tmp_path):
     plan.registry = registry(extra, last, all=("last",))
     assert [job.rule for job in Expected(plan).of_group("20210227")] == ["last"]
     assert [job.rule for job in Expected(plan, ["all"]).of_group("20210227")] == ["extra", "last"]
+
+
+# --- a picture ---------------------------------------------------------------------------------------
+
+
+def brightest(catalogue, *, title):
+    """A picture of an exposure, drawn from one column of its catalogue."""
+    figure = Figure(figsize=(2, 2))
+    figure.suptitle(f"{title}: {catalogue['FLUX_AUTO'].max():g}")
+    return figure
+
+
+def test_a_picture_needs_a_function_and_its_entry_alone(monkeypatch, tmp_path):
+    columns = {c.name: np.zeros(3, dtype=c.dtype if c.dtype != "str" else "U1") for c in CATALOGUE.columns}
+    columns["FLUX_AUTO"] = np.array([1.0, 7.0, 3.0])
+    write_table(tmp_path / "E.cat.parquet", columns, CATALOGUE, meta={"exposure": "E"})
+    drawing = Drawing(
+        "test_registry:brightest", {"catalogue": ("FLUX_AUTO",)}, ("catalogue",), {"title": "title"}
+    )
+    monkeypatch.setitem(pictures.DRAWINGS, "brightest", drawing)
+    pictures.draw([tmp_path / "E.cat.parquet"], ["brightest"], Settings(), tmp_path / "E")
+    record = read_record(tmp_path / "E_brightest.png")
+    assert list(record["inputs"]) == ["E.cat.parquet"]
+    assert record["stages"] == {"pictures": REGISTRY.versions["pictures"]}
