@@ -13,6 +13,7 @@ from visql_lib.config import settings_from_mapping
 from visql_lib.config.settings import PIPELINES
 from visql_lib.errors import ConfigError
 from visql_lib.pipelines import claim_results, pipeline_of, registry_of, sheet_rules_of
+from visql_lib.plan import Plan
 
 ROOT = Path(__file__).parents[1]
 
@@ -75,6 +76,16 @@ def test_index_leaves_results_of_another_pipeline_alone(tmp_path, toy_raw):
     done = CliRunner().invoke(cli, arguments)
     assert isinstance(done.exception, ConfigError)
     assert [path.name for path in (tmp_path / "results").iterdir()] == [".pipeline"]
+
+
+def test_limits_from_before_names_were_qualified_are_refused_before_anything_runs(tmp_path, toy_raw):
+    limits = tmp_path / "limits.yaml"
+    limits.write_text("epochs: [{from: 2023-01-01, SCORE: {warn_above: 27}}]\n")
+    values = {"raw": [str(toy_raw)], "months": "202407", "gaia": {"sources": []}}
+    wrong = settings(tmp_path / "results", quality={"thresholds": str(limits)}, **values)
+    with pytest.raises(ConfigError, match=r"limits.yaml: epoch 1 .*SCORE: write psf.SCORE"):
+        Plan.make(wrong, refresh=True)
+    assert not (tmp_path / "results").exists()
 
 
 def test_every_command_stands_under_one_heading():

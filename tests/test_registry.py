@@ -234,7 +234,7 @@ def test_a_page_shows_the_command_of_the_rule(stage, rules):
 
 
 def registry(*stages, **targets):
-    return Registry("toy", "night", stages, "night", targets, lambda _: {}, lambda _: {})
+    return Registry("toy", "night", "YYYYMMDD", stages, "night", targets, lambda _: {}, lambda _: {})
 
 
 F, N = "nights/{night}/frames/{exposure}/{exposure}", "nights/{night}"

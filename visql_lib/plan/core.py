@@ -17,11 +17,13 @@ from visql_lib.instruments.model import Instrument, load_instrument
 from visql_lib.photometry.ratios import gain_table
 from visql_lib.pipelines import check_results, claim_results, registry_of, sheet_rules_of
 from visql_lib.pipelines.vis.frame_stages import CATALOGUED
+from visql_lib.pipelines.vis.quantities import QUANTITIES
 from visql_lib.plan.gaia import GaiaPlan
 from visql_lib.plan.radiation import RadiationPlan
 from visql_lib.products.expected import Expected
 from visql_lib.products.registry import FieldValues, Registry, Stage
 from visql_lib.products.status import exposure_states, failure_summary
+from visql_lib.qc.limits import load_thresholds
 from visql_lib.sheets.index import refresh_sheets
 from visql_lib.sheets.sheet import USABLE, WITHOUT_RAW, SheetRow, read_sheet, sheet_path
 
@@ -55,7 +57,7 @@ class Plan:
         Raises
         ------
         ConfigError
-            If a raw folder does not exist, or the instrument has not the gain model.
+            If a raw folder does not exist, the instrument lacks the gain model, or limits are wrong.
         """
         instrument = load_instrument(settings.instrument)
         if settings.gaia.sources:
@@ -66,6 +68,7 @@ class Plan:
             return cls(
                 settings, instrument, {m: read_sheet(p) if p.is_file() else [] for m, p in paths.items()}
             )
+        load_thresholds(settings.quality.thresholds, QUANTITIES)  # so are wrong limits
         check_results(settings)
         sheets = refresh_sheets(settings, instrument, sheet_rules_of(settings), months)
         plan = cls(settings, instrument, sheets)
@@ -234,11 +237,6 @@ class Plan:
     def newest_tables(self, *, configured: bool) -> list[str]:
         """List the image-quality tables of the newest months: of configured months, or of the others."""
         return [self.quality(m)[0] for m in self.newest_months if (m in self.months) == configured]
-
-    def last_month(self) -> list[str]:
-        """List the timeline of the last month, if a configured month contributes to it."""
-        path = f"{self.settings.results}/timeline/IQ_timeline_lastmonth.png"
-        return [path] if self.newest_tables(configured=True) else []
 
     def archive_names(self) -> list[str]:
         """List the configured table of archive names, if there is one."""

@@ -110,14 +110,6 @@ class GaiaPlan:
         path = f"{self._settings.results}/months/{month}/geometry_{month}.parquet"
         return [path] if self.matched_tables(month) else []
 
-    def trend(self) -> list[str]:
-        """List the trend and its extracts for the configured months, if one contributes to it."""
-        with_ratios = [month for month in self._plan.months if self.month(month)]
-        root = self._settings.results
-        return [f"{root}/timeline/trend.parquet"] * bool(with_ratios) + [
-            f"{root}/months/{month}/trend_{month}.parquet" for month in with_ratios
-        ]
-
 
 def _on_sky(row: SheetRow) -> bool:
     """Test whether the header gives a position on the sky."""

@@ -110,13 +110,3 @@ class RadiationPlan:
         """List the movies of a month."""
         folder = f"{self._plan.settings.results}/months/{month}"
         return [f"{folder}/{name}{month}.mp4" for name in MOVIES] if self.tables(month) else []
-
-    def last_movie(self) -> list[str]:
-        """List the movie of the last days, if a configured month contributes to it."""
-        newest = [m for m in self._plan.newest_months if m in self._plan.months and self.tables(m)]
-        return [f"{self._plan.settings.results}/timeline/XCOSMIX_LASTMONTH.mp4"] if newest else []
-
-    def performance(self, month: str) -> list[str]:
-        """List the table of when the products of a month were made."""
-        folder = f"{self._plan.settings.results}/months/{month}"
-        return [f"{folder}/performance_{month}.parquet"] if self._plan.exposures(month) else []

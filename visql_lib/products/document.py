@@ -71,8 +71,8 @@ class _Page:
 
     def shown(self, path: str) -> str:
         """Show a path with its fields as users know them."""
-        group = "YYYYMM" if self.registry.group == "month" else self.registry.group.upper()
-        path = path.replace("{" + self.registry.group + "}", group).replace("{exposure}", "E")
+        path = path.replace("{" + self.registry.group + "}", self.registry.group_label)
+        path = path.replace("{exposure}", "E")
         for field, words in self.words.items():
             path = path.replace("{" + field + "}", "{" + ",".join(words) + "}")
         return path

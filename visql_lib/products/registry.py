@@ -238,8 +238,9 @@ class Registry:
     ----------
     pipeline : str
         Its name.
-    group : str
-        The field of paths that names a group, such as ``month``.
+    group, group_label : str
+        The field of paths that names a group, such as ``month``, and how its names are written, such as
+        ``YYYYMM``.
     stages : tuple of Stage
         In the order of the data's way.
     default_target : str
@@ -258,6 +259,7 @@ class Registry:
 
     pipeline: str
     group: str
+    group_label: str
     stages: tuple[Stage, ...]
     default_target: str
     targets: Mapping[str, tuple[str, ...]]

@@ -53,7 +53,6 @@ _MEDIANS = {
     ),
 }
 MEDIAN_KEYS = tuple(key for keys in _MEDIANS.values() for key in keys)
-_NO_LOSS = "flux loss: no flux ratios of the whole focal plane"
 _RANK = ("error", "warn", "ok", "unknown")
 
 

@@ -39,6 +39,7 @@ _BESIDE = (
 REGISTRY = Registry(
     pipeline="vis",
     group="month",
+    group_label="YYYYMM",
     stages=(*STORE_STAGES, *FRAME_STAGES, *MONTH_STAGES, *LEGACY_STAGES, *ALL_STAGES),
     default_target="month",
     targets={
