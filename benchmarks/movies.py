@@ -21,11 +21,11 @@ from numpy.typing import NDArray
 
 from visql_lib.config import RadiationSettings
 from visql_lib.instruments import load_instrument
+from visql_lib.pipelines.vis.schemas.radiation import GOES_SERIES, RADIATION_MAPS
 from visql_lib.radiation.maps import map_grids
 from visql_lib.sheets.sheet import SheetRow, write_sheet
 from visql_lib.tables import write_table
 from visql_lib.tables.provenance import actual_checksum
-from visql_lib.tables.radiation import GOES_SERIES, RADIATION_MAPS
 
 VIS = load_instrument("euclid_vis")
 MONTH, GOAL = 1800, 900.0  # frames, s

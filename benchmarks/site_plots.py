@@ -17,11 +17,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from visql_lib.pipelines.vis.quantities import QUANTITIES
+from visql_lib.pipelines.vis.pages.timelines import bokeh_files, month_plots
+from visql_lib.pipelines.vis.quantities import CATEGORIES, QUANTITIES
 from visql_lib.qc.evaluate import QCResult
 from visql_lib.qc.limits import load_thresholds
-from visql_lib.site.model import CATEGORIES, ExposureSummary, Month, StatusReason
-from visql_lib.site.timelines import bokeh_files, month_plots
+from visql_lib.qc.summary import ExposureSummary, Month, StatusReason
 
 START = np.datetime64("2024-07-01T00:00:00", "us")
 DAYS = 31

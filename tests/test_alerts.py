@@ -40,19 +40,19 @@ from visql_lib.config.vis_settings import TrendSettings
 from visql_lib.errors import ConfigError
 from visql_lib.live.errors import BusyError
 from visql_lib.live.lock import InstanceLock
-from visql_lib.months.qc import trend_results
 from visql_lib.pipelines.vis.quantities import QUANTITIES
+from visql_lib.pipelines.vis.stages.qc import trend_results
+from visql_lib.qc.alerts import Alert, Notification, due, stamp, update, with_notification
+from visql_lib.qc.checks import checks_of
 from visql_lib.qc.evaluate import QCResult, evaluate, worst_status
+from visql_lib.qc.feed import feed_text
+from visql_lib.qc.history import history, history_text, parse_history
 from visql_lib.qc.limits import LimitFile, Thresholds
+from visql_lib.qc.messages import alerts_text, mail, parse_alerts
 from visql_lib.qc.sentences import sentence
+from visql_lib.qc.summary import ExposureSummary, MissingProducts, Month, StatusReason
 from visql_lib.qc.table import day_of
 from visql_lib.sheets.sheet import SheetRow, write_sheet
-from visql_lib.site.alerts import Alert, Notification, due, stamp, update, with_notification
-from visql_lib.site.checks import checks_of
-from visql_lib.site.feed import feed_text
-from visql_lib.site.messages import alerts_text, mail, parse_alerts
-from visql_lib.site.model import ExposureSummary, MissingProducts, Month, StatusReason
-from visql_lib.site.status_history import history, history_text, parse_history
 
 HASTE = RetryPolicy(attempts=2, first_delay=0.01, timeout=2.0)
 DAYS = timedelta(days=30)
@@ -77,6 +77,7 @@ LIMITS = LimitFile(
             ]
         }
     ),
+    QUANTITIES,
 )
 NS = {"a": "http://www.w3.org/2005/Atom"}
 SECRET = "hook5ecret7790"
@@ -138,7 +139,7 @@ def step(
     limits: LimitFile = LIMITS,
 ) -> list[Alert]:
     months = months_of(*exposures)
-    return update(previous, months, checks_of(months), limits, now, DAYS)
+    return update(previous, months, checks_of(months, QUANTITIES), limits, now, DAYS)
 
 
 BAD_NIGHT = night("2024-07-13", *[2.3] * 5, *[2.7] * 30, *[3.4, 3.2], *[2.3])
@@ -175,13 +176,15 @@ def test_the_limits_of_the_epoch_of_the_day_hold() -> None:
         "2024-07-20",
     )
     assert found.threshold_epoch_reason == "mirrors <heated>"
-    _, text = mail([(found, "new")], "VISQL")
+    _, text = mail([(found, "new")], "VISQL", QUANTITIES.categories)
     assert "epoch from 2024-07-20: mirrors <heated> (content abc123)" in text
     (before,) = step(None, BAD_NIGHT)
     assert before.threshold_epoch_reason == ""
     values = json.loads(alerts_text([found], LIMITS, NOW))
     assert values["alerts"][0].pop("threshold_epoch_reason") == "mirrors <heated>"
-    assert parse_alerts(json.dumps(values))[0].threshold_epoch_reason == ""  # an older file is understood
+    assert (
+        parse_alerts(json.dumps(values), QUANTITIES)[0].threshold_epoch_reason == ""
+    )  # an older file is understood
 
 
 def trend(cls: str, colour: float, loss: float, rate: float, status: str) -> list[QCResult]:
@@ -202,7 +205,7 @@ def month_with(name: str, results: Sequence[QCResult] = (), lacks: Sequence[Miss
 
 def test_the_trend_of_the_newest_month_is_one_alert() -> None:
     def run_on(previous: Sequence[Alert] | None, now: datetime, *months: Month) -> list[Alert]:
-        return update(previous, months, checks_of(months), LIMITS, now, DAYS)
+        return update(previous, months, checks_of(months, QUANTITIES), LIMITS, now, DAYS)
 
     bad = [
         *trend("long", 0.75, 45.1, 0.5, "error"),
@@ -218,15 +221,15 @@ def test_the_trend_of_the_newest_month_is_one_alert() -> None:
     assert (first[0].value, first[0].threshold, first[0].unit, first[0].side) == (45.1, 40, "mmag", "above")
     assert (first[1].value, first[1].threshold, first[1].unit) == (0.5, 0.3, "mmag/d")
     assert {a.link for a in first} == {"trends.html"}
-    subject, text = mail([(first[0], "new")], "VISQL")
+    subject, text = mail([(first[0], "new")], "VISQL", QUANTITIES.categories)
     assert subject.endswith("flux loss at BP-RP 0.75, long exposures 45.1 mmag above 40, 1 month")
-    subject, _ = mail([(first[1], "new")], "VISQL")
+    subject, _ = mail([(first[1], "new")], "VISQL", QUANTITIES.categories)
     assert subject.endswith("rate of flux loss at BP-RP 1.75, long exposures 0.5 mmag/d above 0.3, 1 month")
     assert "since 2024-07-29T00:00:00Z\n" in text
     assert due(first[0], "mail", "error", DAY, utc("2024-07-29T00:00:00"), DAYS) == "new"
     again = run_on(first, utc("2024-07-30T00:00:00"), june, july)
     assert [(a.id, a.first_seen) for a in again] == [(a.id, a.first_seen) for a in first]
-    assert parse_alerts(alerts_text(again, LIMITS, NOW)) == again
+    assert parse_alerts(alerts_text(again, LIMITS, NOW), QUANTITIES) == again
     clean = [r for colour in (0.75, 1.75) for r in trend("long", colour, 3.0, 0.01, "ok")]
     later = run_on(again, utc("2024-08-29T00:00:00"), june, july, month_with("202408", clean))
     assert {a.state for a in later} == {"closed"}
@@ -247,7 +250,7 @@ def test_value_and_limit_of_the_trend_are_data(
     loss: float, rate: float, status: str, expected: tuple[float, str, str]
 ) -> None:
     month = month_with("202407", trend("long", 0.75, loss, rate, status))
-    (alert,) = update(None, [month], checks_of([month]), LIMITS, utc("2024-07-29T00:00:00"), DAYS)
+    (alert,) = update(None, [month], checks_of([month], QUANTITIES), LIMITS, utc("2024-07-29T00:00:00"), DAYS)
     value, limit, unit = expected
     assert (alert.status, alert.side) == (status, "above")
     assert (alert.value, alert.threshold, alert.unit) == (value, getattr(TrendSettings(), limit), unit)
@@ -265,12 +268,12 @@ def test_missing_products_of_a_month_are_an_alert_per_category() -> None:
         MissingProducts("movie", ("r/months/202407/XCOSMIX202407.mp4",), "never tried", "", "radiation"),
     ]
     month = month_with("202407", lacks=lacks)
-    alerts = update(None, [month], checks_of([month]), LIMITS, utc("2024-07-29T00:00:00"), DAYS)
+    alerts = update(None, [month], checks_of([month], QUANTITIES), LIMITS, utc("2024-07-29T00:00:00"), DAYS)
     assert {(a.category, a.metric, a.status, a.link) for a in alerts} == {
         ("photometry", "month_missing", "missing", "missing.html#m202407"),
         ("radiation", "month_missing", "missing", "missing.html#m202407"),
     }
-    _, text = mail([(a, "new") for a in alerts], "VISQL")
+    _, text = mail([(a, "new") for a in alerts], "VISQL", QUANTITIES.categories)
     assert "1 month, products missing" in text
     assert "ratios_202407.parquet: its log ends: <disk full>" in text
 
@@ -368,12 +371,12 @@ def test_an_alert_keeps_its_numbers_when_its_sentence_is_reworded(monkeypatch: p
     def numbers() -> list[tuple[str, float | None, float | None, str]]:
         month = month_with("202407", trend("long", 0.75, 45.0, 0.5, "error"))
         months = [*months_of(*BAD_NIGHT, dark("2024-07-13T02:00:00", 30.0)), month]
-        alerts = update(None, months, checks_of(months), LIMITS, NOW, DAYS)
+        alerts = update(None, months, checks_of(months, QUANTITIES), LIMITS, NOW, DAYS)
         return [(a.metric, a.value, a.threshold, a.side) for a in alerts]
 
     before = numbers()
     assert {value for _, value, _, _ in before} == {3.4, 45.0, 30.0}
-    monkeypatch.setattr("visql_lib.site.checks.sentence", lambda *_: "it is not as it should be")
+    monkeypatch.setattr("visql_lib.qc.checks.sentence", lambda *_: "it is not as it should be")
     monkeypatch.setattr(sys.modules[__name__], "sentence", lambda *_: "it is not as it should be")
     assert numbers() == before
 
@@ -447,12 +450,13 @@ def test_alerts_under_their_former_names_go_on() -> None:
     """Nothing is told twice, nothing ends silently: also while a month has no table of QC results yet."""
     months = [*months_of(*BAD_NIGHT), month_with("202406", trend("long", 0.75, 45.0, 0.5, "error"))]
     first = [
-        with_notification(a, "mail", NOW) for a in update(None, months, checks_of(months), LIMITS, NOW, DAYS)
+        with_notification(a, "mail", NOW)
+        for a in update(None, months, checks_of(months, QUANTITIES), LIMITS, NOW, DAYS)
     ]
     text = older(alerts_text(first, LIMITS, NOW))
     assert '"metric": "R2"' in text
     assert '"metric": "flux_loss_long_0.75"' in text
-    before = parse_alerts(text)
+    before = parse_alerts(text, QUANTITIES)
     assert [a.metric for a in before] == ["trend.LOSS_long_BP-RP_0.75", "psf.R2"]
     assert [a.metric for a in first] == [a.metric for a in before]
     assert before[1].id == "quality-R2-20240713T033000"  # what its messages and the feed know it by
@@ -470,20 +474,20 @@ def test_alerts_under_their_former_names_go_on() -> None:
         for m in months
     ]
     later = NOW + timedelta(hours=3)
-    waiting = update(before, nobody, checks_of(nobody), LIMITS, later, DAYS)
+    waiting = update(before, nobody, checks_of(nobody, QUANTITIES), LIMITS, later, DAYS)
     assert sorted(occasions(waiting, later)) == sorted((a.id, "open", "") for a in before)
-    again = update(waiting, months, checks_of(months), LIMITS, later, DAYS)
+    again = update(waiting, months, checks_of(months, QUANTITIES), LIMITS, later, DAYS)
     assert sorted(occasions(again, later)) == sorted((a.id, "open", "") for a in before)
-    assert update(before, months, checks_of(months), LIMITS, later, DAYS) == again
+    assert update(before, months, checks_of(months, QUANTITIES), LIMITS, later, DAYS) == again
 
 
 def test_alerts_wait_while_their_own_table_is_not_there() -> None:
     months = months_of(*BAD_NIGHT, dark("2024-07-13T02:00:00", 30.0))
-    first = update(None, months, checks_of(months), LIMITS, NOW, DAYS)
+    first = update(None, months, checks_of(months, QUANTITIES), LIMITS, NOW, DAYS)
     assert {a.metric for a in first} == {"psf.R2", "detector.N_HOT"}
     gone = [replace(e, results=(), statuses={"quality": "missing"}, findings=()) for e in BAD_NIGHT]
     without = [replace(m, unjudged=("psfmoments",)) for m in months_of(*gone)]
-    later = update(first, without, checks_of(without), LIMITS, NOW + timedelta(hours=1), DAYS)
+    later = update(first, without, checks_of(without, QUANTITIES), LIMITS, NOW + timedelta(hours=1), DAYS)
     states = {a.metric: a.state for a in later}
     assert states == {"psf.R2": "open", "detector.N_HOT": "closed", "missing": "open"}
 
@@ -496,11 +500,11 @@ def unjudged(one: ExposureSummary) -> ExposureSummary:
 
 def test_the_history_under_former_names_goes_on() -> None:
     months = months_of(*BAD_NIGHT)
-    rows = history([], months, checks_of(months))
-    assert parse_history(older(history_text(rows, LIMITS))) == rows
+    rows = history([], months, checks_of(months, QUANTITIES), QUANTITIES)
+    assert parse_history(older(history_text(rows, LIMITS)), QUANTITIES) == rows
     every = QUANTITIES.tables
     nobody = [replace(m, unjudged=every, exposures=tuple(unjudged(e) for e in m.exposures)) for m in months]
-    kept = history(rows, nobody, checks_of(nobody))
+    kept = history(rows, nobody, checks_of(nobody, QUANTITIES), QUANTITIES)
     assert [r for r in kept if r[2] == "psf.R2"] == [r for r in rows if r[2] == "psf.R2"] != []
     assert not [r for r in kept if r[1] == "quality" and r[2] == "status"]  # not judged is never ok
 
@@ -510,6 +514,7 @@ def test_other_limits_close_and_reopen() -> None:
         "wide.yaml",
         "f",
         Thresholds.model_validate({"epochs": [{"from": "2024-01-01", "psf.R2": {"warn_above": 9}}]}),
+        QUANTITIES,
     )
     first = step(None, BAD_NIGHT)
     fine = [
@@ -601,8 +606,8 @@ def test_whatever_order_they_come_in(plan: list[tuple[int, float, int]]) -> None
         now_open = [a for a in alerts if a.state == "open"]
         assert len({a.key for a in now_open}) == len(now_open)
         assert [a.key for a in now_open] == [a.key for a in step(None, seen, now) if a.state == "open"]
-        assert parse_alerts(alerts_text(alerts, LIMITS, now)) == alerts
-        check_feed(feed_text(alerts, "VISQL"))
+        assert parse_alerts(alerts_text(alerts, LIMITS, now), QUANTITIES) == alerts
+        check_feed(feed_text(alerts, "VISQL", QUANTITIES.categories))
         for i, alert in enumerate(alerts):
             if occasion := due(alert, "mail", "warn", DAY, now, DAYS):
                 messages.append((alert.id, occasion))
@@ -622,7 +627,7 @@ def test_whatever_order_they_come_in(plan: list[tuple[int, float, int]]) -> None
 def test_json_comes_back_and_is_stable() -> None:
     alerts = step(None, [*BAD_NIGHT, exposure("2024-07-13T23:00:00", None, statuses={"quality": "failed"})])
     text = alerts_text(alerts, LIMITS, NOW)
-    assert parse_alerts(text) == alerts
+    assert parse_alerts(text, QUANTITIES) == alerts
     shuffled = step(
         None, [*reversed(BAD_NIGHT), exposure("2024-07-13T23:00:00", None, statuses={"quality": "failed"})]
     )
@@ -639,7 +644,7 @@ def test_json_comes_back_and_is_stable() -> None:
         '{"version": 1, "alerts": [3]}',
     ):
         with pytest.raises(ValueError, match=r"version|broken|Expecting"):
-            parse_alerts(broken)
+            parse_alerts(broken, QUANTITIES)
 
 
 def test_values_that_are_not_numbers_are_left_out() -> None:
@@ -651,20 +656,20 @@ def test_values_that_are_not_numbers_are_left_out() -> None:
 
 def test_history_has_a_line_per_day_and_metric() -> None:
     days = [*BAD_NIGHT, *night("2024-07-21", 2.3, 2.9, 3.5)]
-    rows = history([], months_of(*days), checks_of(months_of(*days)))
+    rows = history([], months_of(*days), checks_of(months_of(*days), QUANTITIES), QUANTITIES)
     by_key = {row[:3]: row[3:] for row in rows}
     assert by_key["2024-07-13", "quality", "psf.R2"] == ((6, 30, 2, 0, 0), "2024-01-01")
     assert by_key["2024-07-21", "quality", "psf.R2"] == ((1, 1, 1, 0, 0), "2024-07-20")
     assert by_key["2024-07-13", "acquisition", "status"] == ((38, 0, 0, 0, 0), "")
     text = history_text(rows, LIMITS)
-    assert parse_history(text) == rows == sorted(rows)
+    assert parse_history(text, QUANTITIES) == rows == sorted(rows)
     assert sum('"psf.R2"' in line for line in text.splitlines()) == 2
     august = night("2024-08-01", 2.3)
-    more = history(rows, months_of(*august), checks_of(months_of(*august)))
+    more = history(rows, months_of(*august), checks_of(months_of(*august), QUANTITIES), QUANTITIES)
     assert [r for r in more if r[0] < "2024-08"] == rows  # months that are not looked at are kept
-    fewer = history(more, months_of(*BAD_NIGHT), checks_of(months_of(*BAD_NIGHT)))
+    fewer = history(more, months_of(*BAD_NIGHT), checks_of(months_of(*BAD_NIGHT), QUANTITIES), QUANTITIES)
     assert {r[0] for r in fewer} == {"2024-07-13", "2024-08-01"}  # those that are, are counted anew
-    assert parse_history(history_text([], LIMITS)) == []
+    assert parse_history(history_text([], LIMITS), QUANTITIES) == []
 
 
 def check_feed(text: str) -> list[ET.Element]:
@@ -700,7 +705,7 @@ def check_feed(text: str) -> list[ET.Element]:
 
 
 def test_the_feed_is_valid_escaped_and_stable() -> None:
-    assert check_feed(feed_text([], "VISQL")) == []
+    assert check_feed(feed_text([], "VISQL", QUANTITIES.categories)) == []
     evil = exposure(
         "2024-07-13T02:00:00",
         None,
@@ -709,28 +714,32 @@ def test_the_feed_is_valid_escaped_and_stable() -> None:
         findings=(StatusReason("acquisition", "failed", "<img src=x onerror=alert(1)>\x00]]>"),),
     )
     first = step(None, [*BAD_NIGHT, replace(evil, name="<E>&")])
-    text = feed_text(first, "A <b>&amp;</b> title")
+    text = feed_text(first, "A <b>&amp;</b> title", QUANTITIES.categories)
     assert "<b>" not in text
     entries = check_feed(text)
     assert len(entries) == 2
     titles = [e.findtext("a:title", "", NS) for e in entries]
     assert "error: Image quality: R² 3.4 px² above 3, 32 exposures" in titles
     lasts = step(first, [*BAD_NIGHT, replace(evil, name="<E>&")], NOW + timedelta(hours=9))
-    assert feed_text(lasts, "A <b>&amp;</b> title") == text  # what merely lasts is no news
+    assert (
+        feed_text(lasts, "A <b>&amp;</b> title", QUANTITIES.categories) == text
+    )  # what merely lasts is no news
     closed = step(first, [*BAD_NIGHT, *night("2024-07-15", *[2.3] * 20)], NOW + DAY)
-    anew = check_feed(feed_text(closed, "A <b>&amp;</b> title"))
+    anew = check_feed(feed_text(closed, "A <b>&amp;</b> title", QUANTITIES.categories))
     assert {e.findtext("a:id", "", NS) for e in anew} == {e.findtext("a:id", "", NS) for e in entries}
-    dirty = check_feed(feed_text(step(None, [replace(evil, name="E\x07")]), "V"))
+    dirty = check_feed(feed_text(step(None, [replace(evil, name="E\x07")]), "V", QUANTITIES.categories))
     assert "\ufffd" in (dirty[0].findtext("a:content", "", NS))
 
 
 def test_the_mail_says_what_who_and_since_when() -> None:
     (one,) = step(None, BAD_NIGHT)
-    subject, text = mail([(one, "new")], "VISQL")
+    subject, text = mail([(one, "new")], "VISQL", QUANTITIES.categories)
     assert subject == "VISQL: new: Image quality: R² 3.4 px² above 3, 32 exposures"
     assert "limit of toy.yaml, epoch from 2024-01-01 (content abc123)" in text
     assert "and 27 more" in text
-    subject, _ = mail([(one, "repeat"), (replace(one, state="closed"), "closed")], "VISQL")
+    subject, _ = mail(
+        [(one, "repeat"), (replace(one, state="closed"), "closed")], "VISQL", QUANTITIES.categories
+    )
     assert subject == "VISQL: 2 alerts (1 error, 1 closed)"
 
 
@@ -1012,7 +1021,7 @@ def run(
 
 
 def written(tmp_path: Path) -> list[Alert]:
-    return parse_alerts((tmp_path / "results/site/alerts.json").read_text())
+    return parse_alerts((tmp_path / "results/site/alerts.json").read_text(), QUANTITIES)
 
 
 def test_a_week_of_messages(hook: Hook, post: Post, tmp_path: Path) -> None:

@@ -24,10 +24,10 @@ from visql_lib.frames.mosaic import Preview
 from visql_lib.frames.sky_wcs import sky_of
 from visql_lib.frames.statistics import integer_median, level_and_noise
 from visql_lib.pipelines.vis.sheet_rules import RULES
+from visql_lib.pipelines.vis.stages.moments import measure_exposure_moments
 from visql_lib.sheets.index import refresh_sheets
 from visql_lib.sheets.sheet import read_sheet
 from visql_lib.steps.catalog import measure_frame
-from visql_lib.steps.moments import measure_exposure_moments
 from visql_lib.tables import read_table
 
 # What each dialect's header says: type, start, exposure time, RA, Dec, and further columns of the sheet.

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from visql_lib.flags import SolutionFlag
+from visql_lib.pipelines.vis.legacy.read import read_moments
 from visql_lib.simulate.field import star_field
 from visql_lib.sky.astrometry import solve_exposure
 from visql_lib.sky.fit import Pairs, offsets
@@ -20,7 +21,6 @@ from visql_lib.sky.geometry_fit import GEOMETRY_COLUMNS, fit_geometry, geometry_
 from visql_lib.sky.matching import PIXEL, match_reference, pairs_within
 from visql_lib.sky.pairs import Differences, mutual_nearest, nearest
 from visql_lib.sky.projection import Boresight, deproject, moved_boresight, project, reference_projection
-from visql_lib.tables.legacy_read import read_moments
 
 EXAMPLE = "vis_20240713/C_20240713_032840_W_52167482.VIS.bin_01_01"
 POINTING = Boresight(56.24568699, -55.71421686, 46.21774651)

@@ -26,17 +26,17 @@ from visql_lib.frames.calibration import calibration_measures, dark_level, flat_
 from visql_lib.frames.defects import hot_candidates, overscan_row_pattern, rows_and_columns, shared_rms
 from visql_lib.frames.injection import measure_injection
 from visql_lib.frames.repeats import deviations, nan_median, repeated, summary
-from visql_lib.months.detector import month_detector
-from visql_lib.pictures.detector import detector_timeline
-from visql_lib.pictures.detector_map import detector_maps, hot_pixel_map
 from visql_lib.pictures.style import render_png
+from visql_lib.pipelines.vis.pictures.detector import detector_timeline
+from visql_lib.pipelines.vis.pictures.detector_map import detector_maps, hot_pixel_map
+from visql_lib.pipelines.vis.schemas.detector import DETECTOR, DETECTOR_FRAMES, HOT_PIXELS
 from visql_lib.pipelines.vis.sheet_rules import RULES
+from visql_lib.pipelines.vis.stages.detector import month_detector
 from visql_lib.qc.limits import Thresholds
 from visql_lib.sheets.index import refresh_sheets
 from visql_lib.simulate import SimulatedExposure, exposures_of
 from visql_lib.steps.catalog import _levels, measure_frame
 from visql_lib.tables import QUADRANTS, read_table, write_table
-from visql_lib.tables.detector import DETECTOR, DETECTOR_FRAMES, HOT_PIXELS
 
 TOY = str(Path(__file__).parent / "toy_camera.yaml")
 HOT = {"hot_pixels": 60.0, "hot_columns": ["1-1.E:100", "2-2.G:321"], "row_pattern": 0.2}

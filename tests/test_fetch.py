@@ -52,9 +52,9 @@ from visql_lib.cli.serve_archive import command as serve_command
 from visql_lib.cli.serve_archive import products_of
 from visql_lib.config import settings_from_mapping
 from visql_lib.errors import ConfigError
-from visql_lib.steps.fetch import frames_in, newest_versions, parse_products, query_since
-from visql_lib.tables.archive_names import names_path, read_names, text_path
-from visql_lib.tables.legacy_read import read_archive_names
+from visql_lib.pipelines.vis.legacy.read import read_archive_names
+from visql_lib.pipelines.vis.schemas.archive_names import names_path, read_names, text_path
+from visql_lib.pipelines.vis.stages.fetch import frames_in, newest_versions, parse_products, query_since
 from visql_lib.tables.store import read_table
 
 TOY = str(Path(__file__).parent / "toy_camera.yaml")

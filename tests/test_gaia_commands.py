@@ -10,12 +10,12 @@ from visql_lib.cli import cli
 from visql_lib.config import AstrometrySettings, RatioSettings
 from visql_lib.flags import RatioFlag, SolutionFlag
 from visql_lib.instruments.euclid_names import start_from_name
+from visql_lib.pipelines.vis.legacy.gaia import read_frat
+from visql_lib.pipelines.vis.schemas.gaia import GAIA_STARS, GAIA_TILE
+from visql_lib.pipelines.vis.stages.gaia_match import match_exposure
 from visql_lib.sky.projection import Boresight, deproject
 from visql_lib.sky.reference import reference_stars, years_since_epoch
-from visql_lib.steps.gaia import match_exposure
 from visql_lib.tables import MOMENTS, read_meta, read_table, write_table
-from visql_lib.tables.gaia import GAIA_STARS, GAIA_TILE
-from visql_lib.tables.legacy_gaia import read_frat
 
 STEM = "C_20240713_032840_W_52167482.VIS.bin_01_01"
 POINTING = ("--ra", "56.24568699", "--dec", "-55.71421686", "--pa", "46.21774651")

@@ -16,12 +16,12 @@ from visql_lib.photometry.cells import HexagonGrid
 from visql_lib.photometry.relation import fit_size_relation
 from visql_lib.pictures import style
 from visql_lib.pictures.focalplane import ccd_outlines, quadrant_outlines
-from visql_lib.pictures.gaia import flux_ratio_colour, gaia_field
-from visql_lib.pictures.ratio_maps import RatioHexagons
-from visql_lib.pictures.ratio_sheet import ratio_sheet
-from visql_lib.pictures.residuals import astrometric_residuals
+from visql_lib.pipelines.vis.pictures.gaia import flux_ratio_colour, gaia_field
+from visql_lib.pipelines.vis.pictures.ratio_maps import RatioHexagons
+from visql_lib.pipelines.vis.pictures.ratio_sheet import ratio_sheet
+from visql_lib.pipelines.vis.pictures.residuals import astrometric_residuals
+from visql_lib.pipelines.vis.schemas.gaia import FRAT, GAIA_STARS, MOMENTS_COLOURS, RATIOS, SOLUTION
 from visql_lib.sky.projection import Boresight, project
-from visql_lib.tables.gaia import FRAT, GAIA_STARS, MOMENTS_COLOURS, RATIOS, SOLUTION
 
 BORESIGHT = Boresight(56.24568699, -55.71421686, 46.21774651)
 EXPOSURE = "C_20240713_032840_W_52167482.VIS.bin_01_01"

@@ -31,12 +31,13 @@ from visql_lib.cli import goes_picture as cli_goes_picture
 from visql_lib.config import settings_from_mapping
 from visql_lib.errors import SimulationError
 from visql_lib.flags import SunFlag
-from visql_lib.pictures.goes import goes_picture
 from visql_lib.pictures.style import render_png
+from visql_lib.pipelines.vis.pictures.goes import goes_picture
+from visql_lib.pipelines.vis.schemas.radiation import GOES_SERIES
 from visql_lib.radiation.goes import exposure_flux, join_series, sample_lengths
 from visql_lib.sheets.sheet import SheetRow, write_sheet
 from visql_lib.simulate.goes import Flare, GoesDay, flux_of_class, fluxes, write_goes_day
-from visql_lib.tables.goes_store import (
+from visql_lib.stores.goes import (
     days_around,
     goes_folder,
     goes_path,
@@ -46,7 +47,6 @@ from visql_lib.tables.goes_store import (
     read_series,
     write_day,
 )
-from visql_lib.tables.radiation import GOES_SERIES
 from visql_lib.tables.store import read_meta, read_table
 
 DAY = date(2024, 7, 13)

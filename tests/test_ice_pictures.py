@@ -15,9 +15,9 @@ from visql_lib.photometry.history import MMAG
 from visql_lib.photometry.trend import trends
 from visql_lib.photometry.trend_records import TrendLimits
 from visql_lib.pictures import style
-from visql_lib.pictures.ice import date_range, diagonal_timeline, ratio_timeline
-from visql_lib.pictures.ice_map import loss_map
-from visql_lib.pictures.ice_trend import loss_trend
+from visql_lib.pipelines.vis.pictures.ice import date_range, diagonal_timeline, ratio_timeline
+from visql_lib.pipelines.vis.pictures.ice_map import loss_map
+from visql_lib.pipelines.vis.pictures.ice_trend import loss_trend
 
 SETTINGS = TrendSettings()
 HOW = {"clean_epoch": ("2024-03-16", "2024-03-21"), "limits": TrendLimits()}

@@ -11,16 +11,19 @@ from visql_lib.cli import gaia_project, stars
 from visql_lib.cli.trend import trend_limits
 from visql_lib.config import Settings
 from visql_lib.frames import load_instrument
-from visql_lib.months import astrometry as month_astrometry
-from visql_lib.months import ratios as month_ratios
 from visql_lib.photometry import ratios, trend
 from visql_lib.photometry.trend_records import TrendLimits
+from visql_lib.pipelines.vis.stages import gaia_match as gaia
+from visql_lib.pipelines.vis.stages import geometry as month_astrometry
+from visql_lib.pipelines.vis.stages import moments
+from visql_lib.pipelines.vis.stages import particles as radiation
+from visql_lib.pipelines.vis.stages import ratios as month_ratios
 from visql_lib.psf import moments as psf_moments
 from visql_lib.psf import stars as psf_stars
 from visql_lib.sky import astrometry, geometry_fit, reference
 from visql_lib.sky.projection import Boresight
 from visql_lib.sources import detect_sources
-from visql_lib.steps import catalog, gaia, moments, radiation
+from visql_lib.steps import catalog
 
 DEFAULTS = Settings()
 VIS = load_instrument("euclid_vis")

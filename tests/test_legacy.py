@@ -13,11 +13,11 @@ from visql_lib.cli import cli
 from visql_lib.errors import LegacyFormatError
 from visql_lib.flags import MomentFlag
 from visql_lib.instruments.model import load_instrument
+from visql_lib.pipelines.vis.legacy import read as legacy
+from visql_lib.pipelines.vis.legacy import write as writers
+from visql_lib.pipelines.vis.legacy.imported import ImportedRow, imported_path, merge_imported, read_imported
 from visql_lib.psf.score import image_quality_score
 from visql_lib.tables import CATALOGUE, MOMENTS, STARS, read_table, write_table
-from visql_lib.tables import legacy_read as legacy
-from visql_lib.tables import legacy_write as writers
-from visql_lib.tables.imported import ImportedRow, imported_path, merge_imported, read_imported
 
 VIS = load_instrument("euclid_vis")
 E1, E2, E3 = (f"C_20230405_06070{i}_W_0123456{i}.VIS.bin_01_01" for i in (1, 2, 3))

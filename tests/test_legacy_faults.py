@@ -11,8 +11,8 @@ from corpus import seed
 from test_legacy import E1, VIS, moments_table, month_table, stars_table
 
 from visql_lib.cli import cli
-from visql_lib.tables import legacy_gaia as lg
-from visql_lib.tables import legacy_write as writers
+from visql_lib.pipelines.vis.legacy import gaia as lg
+from visql_lib.pipelines.vis.legacy import write as writers
 from visql_lib.tables import read_table
 
 LINE = f"{E1}_stars2_mom.cat VIS/GaiaBpRp 0.75 1.75 2.75  0.88  1.13  1.26    560.52\n"

@@ -8,9 +8,9 @@ from visql_lib.errors import LegacyFormatError
 from visql_lib.flags import MomentFlag, RatioFlag
 from visql_lib.instruments.model import load_instrument
 from visql_lib.photometry.aggregate import select
-from visql_lib.tables import legacy_gaia as lg
-from visql_lib.tables.gaia import FRAT, MOMENTS_COLOURS, RATIOS
-from visql_lib.tables.legacy_read import read_exposure_times, read_moments_with_colours
+from visql_lib.pipelines.vis.legacy import gaia as lg
+from visql_lib.pipelines.vis.legacy.read import read_exposure_times, read_moments_with_colours
+from visql_lib.pipelines.vis.schemas.gaia import FRAT, MOMENTS_COLOURS, RATIOS
 
 VIS = load_instrument("euclid_vis")
 EXPTIMES = dict(VIS.exposure_classes)

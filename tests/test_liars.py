@@ -16,7 +16,7 @@ import yaml
 from PIL import Image
 
 from visql_lib.config.load import load_settings
-from visql_lib.plan import Plan
+from visql_lib.pipelines.vis.plan import Plan
 from visql_lib.sheets.sheet import read_sheet, sheet_path
 from visql_lib.tables import read_table
 

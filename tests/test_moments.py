@@ -8,9 +8,9 @@ from numpy.testing import assert_allclose
 
 from visql_lib.config import MomentSettings
 from visql_lib.flags import MomentFlag
+from visql_lib.pipelines.vis.legacy.read import read_moments
 from visql_lib.psf.moments import cut_stamps, measure_moments
 from visql_lib.psf.summary import summarise_moments
-from visql_lib.tables.legacy_read import read_moments
 
 
 def gaussian(sx, sy, x0=0.0, y0=0.0, size=29, flux=1e5):

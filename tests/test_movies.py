@@ -30,17 +30,17 @@ from visql_lib.errors import VisqlError
 from visql_lib.instruments import load_instrument
 from visql_lib.movies.encode import encode_piece, encoder, write_movie
 from visql_lib.movies.errors import MovieError
-from visql_lib.movies.frames import GoesDays, movie_exposures, read_angles
 from visql_lib.pictures import style
-from visql_lib.pictures.movie import FrameFacts, MovieCanvas, even_size, grid_of
-from visql_lib.pictures.movie_bins import BinImage
-from visql_lib.pictures.movie_goes import FLUXES, series_line
-from visql_lib.pictures.movie_text import FastText
+from visql_lib.pipelines.vis.pictures.movie import FrameFacts, MovieCanvas, even_size, grid_of
+from visql_lib.pipelines.vis.pictures.movie_bins import BinImage
+from visql_lib.pipelines.vis.pictures.movie_goes import FLUXES, series_line
+from visql_lib.pipelines.vis.pictures.movie_text import FastText
+from visql_lib.pipelines.vis.schemas.radiation import ANGLES, GOES_SERIES, RADIATION_MAPS
+from visql_lib.pipelines.vis.stages.movie import GoesDays, movie_exposures, read_angles
 from visql_lib.radiation.maps import map_grids
 from visql_lib.sheets.sheet import SheetRow, write_sheet
 from visql_lib.tables import read_table, write_table
 from visql_lib.tables.provenance import actual_checksum, read_record
-from visql_lib.tables.radiation import ANGLES, GOES_SERIES, RADIATION_MAPS
 
 VIS = load_instrument("euclid_vis")
 WIDTH = 320  # px, small to be quick
@@ -311,7 +311,7 @@ def test_encoder_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(MovieError, match=r"^the encoder failed \(exit code 3\): no such codec"):
         encode_piece(frames, (320, 240), 6)
     with pytest.raises(MovieError, match=r"X\.mp4: the encoder failed \(exit code 3\): no such codec"):
-        write_movie([b"x" * 1000] * 1000, 6, tmp_path / "out" / "X.mp4")
+        write_movie([b"x" * 1000] * 1000, 6, tmp_path / "out" / "X.mp4", {"movies": 1})
     assert list((tmp_path / "out").iterdir()) == []
 
 
@@ -320,7 +320,7 @@ def test_encoder_that_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     with pytest.raises(MovieError, match="encoder"):
         encode_piece([np.zeros((240, 320, 4), np.uint8)], (320, 240), 6)
     with pytest.raises(MovieError, match="encoder"):
-        write_movie([b""], 6, tmp_path / "X.mp4")
+        write_movie([b""], 6, tmp_path / "X.mp4", {"movies": 1})
     assert not (tmp_path / "X.mp4").exists()
 
 
@@ -334,9 +334,9 @@ def test_failing_pieces_leave_the_old_movie(tmp_path: Path) -> None:
     path = tmp_path / "X.mp4"
     path.write_text("old")
     with pytest.raises(VisqlError, match=r"a frame has shape \(2, 2, 4\) \(uint8\), not \(240, 320, 4\)"):
-        write_movie(pieces(), 6, path)
+        write_movie(pieces(), 6, path, {"movies": 1})
     with pytest.raises(MovieError, match=r"X\.mp4: the encoder failed"):
-        write_movie([b"no stream"], 6, path)
+        write_movie([b"no stream"], 6, path, {"movies": 1})
     assert path.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["X.mp4"]
 
@@ -350,7 +350,7 @@ def test_pieces_follow_each_other(tmp_path: Path, frames_per_second: float, leng
     whole = [np.full((240, 320, 4), (level, 30, 90, 255), np.uint8) for level in levels]
     ends = np.cumsum((0, *lengths))
     pieces = [encode_piece(whole[a:b], size, frames_per_second) for a, b in pairwise(ends)]
-    write_movie(pieces, frames_per_second, tmp_path / "X.mp4")
+    write_movie(pieces, frames_per_second, tmp_path / "X.mp4", {"movies": 1})
     shown = decoded(tmp_path / "X.mp4")
     assert len(shown) == n
     assert np.abs(shown[..., 0].mean(axis=(1, 2)) - levels).max() <= 4

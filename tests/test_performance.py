@@ -22,14 +22,19 @@ from PIL.PngImagePlugin import PngInfo
 
 from visql_lib.cli.performance import command
 from visql_lib.errors import TableError
-from visql_lib.months.performance import month_performance
-from visql_lib.pictures.performance import duration, observing_days, pipeline_performance
 from visql_lib.pictures.style import render_png
+from visql_lib.pipelines.vis.pictures.performance import duration, observing_days, pipeline_performance
+from visql_lib.pipelines.vis.schemas.performance import (
+    PERFORMANCE,
+    creation_of_picture,
+    creation_of_table,
+    time_of,
+)
+from visql_lib.pipelines.vis.schemas.radiation import RADIATION, RADIATION_MAPS
+from visql_lib.pipelines.vis.stages.performance import month_performance
 from visql_lib.sheets.sheet import SheetRow, write_sheet
 from visql_lib.tables import read_table, write_table
-from visql_lib.tables.performance import PERFORMANCE, creation_of_picture, creation_of_table, time_of
 from visql_lib.tables.provenance import checksum_of, read_record
-from visql_lib.tables.radiation import RADIATION, RADIATION_MAPS
 from visql_lib.tables.schema import TableSchema
 
 DAY = np.datetime64("2024-07-13")

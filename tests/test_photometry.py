@@ -13,17 +13,17 @@ from visql_lib.config.vis_settings import RatioSettings
 from visql_lib.errors import ConfigError
 from visql_lib.flags import RatioFlag
 from visql_lib.instruments.model import load_instrument
-from visql_lib.months.ratios import _exposures, focal_plane_cells
 from visql_lib.photometry import aggregate as ag
 from visql_lib.photometry import cells as ce
 from visql_lib.photometry import ratios as ra
 from visql_lib.photometry.groups import Groups
 from visql_lib.photometry.relation import PIVOT, GroupedFits, design, fit_groups, fit_size_relation
+from visql_lib.pipelines.vis.legacy.gaia import read_frat, read_gaia_stars, read_ratio_lines
+from visql_lib.pipelines.vis.legacy.read import read_moments, read_moments_with_colours
+from visql_lib.pipelines.vis.schemas.gaia import FRAT, RATIOS
+from visql_lib.pipelines.vis.stages.ratios import _exposures, focal_plane_cells
 from visql_lib.sheets.sheet import SheetRow
 from visql_lib.simulate import photometry as truth
-from visql_lib.tables.gaia import FRAT, RATIOS
-from visql_lib.tables.legacy_gaia import read_frat, read_gaia_stars, read_ratio_lines
-from visql_lib.tables.legacy_read import read_moments, read_moments_with_colours
 
 VIS = load_instrument("euclid_vis")
 frat_columns = partial(ra.frat_columns, reference_exptime=VIS.photometry.reference_exptime)

@@ -19,12 +19,12 @@ from visql_lib.pictures import chimney as chimneys
 from visql_lib.pictures import dense, ranges, style
 from visql_lib.pictures.cutouts import lay_out, star_cutouts
 from visql_lib.pictures.focalplane import Field, bin_medians, ccd_outlines, field_of
-from visql_lib.pictures.iq import image_quality
 from visql_lib.pictures.maps import moment_maps
 from visql_lib.pictures.moments import MOMENTS, moments_against_position, running_median
-from visql_lib.pictures.month import quality_diagrams
 from visql_lib.pictures.preview import grey_levels, thumbnail, zoom
 from visql_lib.pictures.timeline import mission_days, timeline
+from visql_lib.pipelines.vis.pictures.iq import image_quality
+from visql_lib.pipelines.vis.pictures.month import quality_diagrams
 from visql_lib.psf.stars import select_between, select_stars
 from visql_lib.tables.products import CATALOGUE, PSFMOMENTS, STAMPS, STARS
 from visql_lib.tables.products import MOMENTS as MOMENT_TABLE

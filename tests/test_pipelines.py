@@ -13,7 +13,7 @@ from visql_lib.config import settings_from_mapping
 from visql_lib.config.settings import PIPELINES
 from visql_lib.errors import ConfigError
 from visql_lib.pipelines import claim_results, pipeline_of, registry_of, sheet_rules_of
-from visql_lib.plan import Plan
+from visql_lib.pipelines.vis.plan import Plan
 
 ROOT = Path(__file__).parents[1]
 

@@ -34,6 +34,9 @@ from visql_lib.config import PlateSettings
 from visql_lib.errors import TableError
 from visql_lib.frames.mosaic import Preview
 from visql_lib.pictures.preview import thumbnail
+from visql_lib.pipelines.vis.legacy.read import locate, read_stars2
+from visql_lib.pipelines.vis.schemas.gaia import GAIA_TILE
+from visql_lib.pipelines.vis.stages.plate_solve import ReferenceStars, solve_exposure
 from visql_lib.simulate.field import star_field
 from visql_lib.sky.geometry import CubicDistortion, FocalPlaneGeometry
 from visql_lib.sky.plate import (
@@ -47,10 +50,7 @@ from visql_lib.sky.plate import (
 )
 from visql_lib.sky.projection import Boresight, deproject, propagate
 from visql_lib.sky.thumbnail import ThumbnailFrame, header_cards
-from visql_lib.steps.plate import ReferenceStars, solve_exposure
 from visql_lib.tables import STARS, write_table
-from visql_lib.tables.gaia import GAIA_TILE
-from visql_lib.tables.legacy_read import locate, read_stars2
 from visql_lib.tables.plate import read_plate, write_plate
 
 REAL = Boresight(56.24568699, -55.71421686, 46.21774651)  # header of the real exposure

@@ -12,7 +12,7 @@ import yaml
 from packaging.requirements import Requirement
 
 from visql_lib.cli import COMMANDS
-from visql_lib.plan import Plan, month_list
+from visql_lib.pipelines.vis.plan import Plan, month_list
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]

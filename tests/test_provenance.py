@@ -61,7 +61,7 @@ def picture(path):
 
 def movie(path):
     frames = (np.full((64, 64, 4), 9 * n, np.uint8) for n in range(3))
-    write_movie([encode_piece(frames, (64, 64), 2)], 2, path)
+    write_movie([encode_piece(frames, (64, 64), 2)], 2, path, {"movies": 1})
 
 
 def table(path, **options):

@@ -18,8 +18,9 @@ import visql_lib.qc
 from visql_lib.cli.qc import command
 from visql_lib.config.vis_settings import TrendSettings
 from visql_lib.errors import ConfigError
-from visql_lib.months.qc import month_results, trend_results
-from visql_lib.pipelines.vis.quantities import QUANTITIES, TABLE_OF_CATEGORY, current_metric
+from visql_lib.pipelines.vis.quantities import CATEGORIES, QUANTITIES, TABLE_OF_CATEGORY
+from visql_lib.pipelines.vis.schemas.all import ALL
+from visql_lib.pipelines.vis.stages.qc import month_results, trend_results
 from visql_lib.qc import (
     NOT_JUDGED,
     Limits,
@@ -34,9 +35,7 @@ from visql_lib.qc import (
 from visql_lib.qc.sentences import called, limits_text, sentence, why_not_judged
 from visql_lib.qc.table import by_frame, columns_of, read_results, results_of
 from visql_lib.sheets.sheet import SheetRow, write_sheet
-from visql_lib.site.model import CATEGORIES
 from visql_lib.tables import PSFMOMENTS, read_meta, write_table
-from visql_lib.tables.all import ALL
 from visql_lib.tables.qc import QC
 
 DAY = date(2024, 7, 13)
@@ -49,7 +48,8 @@ SKY = Quantities(
         Quantity("dome.OPEN", "dome", "", "night", "nights", "OPEN", formerly="OPEN"),
         Quantity("dome.TEMPERATURE", "dome", "°C", "house", "nights", "TEMPERATURE", digits=1),
         Quantity("guide.RATE", "drift", "px/h", "house", "guiding", "RATE", reaching=True, bad="high"),
-    )
+    ),
+    {"night": "Night", "house": "House"},
 )  # fmt: skip
 NIGHT = Thresholds.model_validate(
     {
@@ -127,9 +127,10 @@ def test_quantities_are_told_by_their_names() -> None:
     for items, why in (
         ([SKY["sky.LEVEL"]] * 2, "two quantities"),
         ([replace(SKY["sky.LEVEL"], name="LEVEL")], "qualified"),
+        ([replace(SKY["sky.LEVEL"], category="sea")], "no category sea"),
     ):
         with pytest.raises(ValueError, match=why):
-            Quantities(items)
+            Quantities(items, SKY.categories)
 
 
 # --- values against limits
@@ -238,11 +239,11 @@ def test_the_table_of_vis_names_columns_that_there_are() -> None:
 
 
 def test_former_names_are_understood() -> None:
-    assert current_metric("R2") == current_metric("psf.R2") == "psf.R2"
-    assert current_metric("R2G") == "ratio.R2"
-    assert current_metric("flux_loss_long_0.75") == "trend.LOSS_long_BP-RP_0.75"
+    assert QUANTITIES.current_metric("R2") == QUANTITIES.current_metric("psf.R2") == "psf.R2"
+    assert QUANTITIES.current_metric("R2G") == "ratio.R2"
+    assert QUANTITIES.current_metric("flux_loss_long_0.75") == "trend.LOSS_long_BP-RP_0.75"
     for state in ("failed", "error", "warn", "missing", "month_missing", "status", "flux_loss_odd"):
-        assert current_metric(state) == state
+        assert QUANTITIES.current_metric(state) == state
     former = [q.formerly for q in QUANTITIES if q.formerly]
     assert len(former) == len(set(former))
 

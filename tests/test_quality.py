@@ -10,14 +10,14 @@ from numpy.testing import assert_allclose
 from visql_lib.cli import cli
 from visql_lib.flags import ExposureFlag, MomentFlag
 from visql_lib.instruments.model import load_instrument
+from visql_lib.pipelines.vis.legacy import read as legacy
+from visql_lib.pipelines.vis.legacy.imported import ImportedRow, merge_imported
 from visql_lib.pipelines.vis.sheet_rules import RULES
 from visql_lib.psf.score import image_quality_score
 from visql_lib.psf.summary import SUMMARY, summarise_moments
 from visql_lib.sheets.index import refresh_sheets
 from visql_lib.sheets.sheet import SheetRow, write_sheet
 from visql_lib.tables import MOMENTS, read_table, write_table
-from visql_lib.tables import legacy_read as legacy
-from visql_lib.tables.imported import ImportedRow, merge_imported
 
 VIS = load_instrument("euclid_vis")
 GOOD = {"R2": 1.95, "com1": 0.03, "com2": -0.02, "e1": -0.022, "e2": 0.004, "tr1": -0.23, "tr2": 0.03}

@@ -18,17 +18,20 @@ from visql_lib.config import CatalogSettings, RadiationSettings, load_settings
 from visql_lib.errors import TableError
 from visql_lib.flags import QuadrantFlag, RadiationFlag
 from visql_lib.frames import load_instrument, open_exposure
-from visql_lib.months.radiation import month_radiation
-from visql_lib.pictures.leak import answer, leak_picture
-from visql_lib.pictures.radiation import (
+from visql_lib.pictures.style import render_png
+from visql_lib.pipelines.vis.pictures.leak import answer, leak_picture
+from visql_lib.pipelines.vis.pictures.radiation import (
     map_of,
     particle_map,
     particle_scale,
     radius_flux_diagram,
     summary_text,
 )
-from visql_lib.pictures.radiation_month import log_span, radiation_timeline
-from visql_lib.pictures.style import render_png
+from visql_lib.pipelines.vis.pictures.radiation_month import log_span, radiation_timeline
+from visql_lib.pipelines.vis.schemas.leak import LEAK
+from visql_lib.pipelines.vis.schemas.radiation import ANGLES, MONTH_RADIATION, RADIATION, RADIATION_MAPS
+from visql_lib.pipelines.vis.stages.month_radiation import month_radiation
+from visql_lib.pipelines.vis.stages.particles import RadiationCount
 from visql_lib.qc.limits import Thresholds
 from visql_lib.radiation.illuminated import illuminated_part, significance
 from visql_lib.radiation.leak import leak_table, leakage, with_angles
@@ -44,10 +47,7 @@ from visql_lib.radiation.particles import (
 from visql_lib.sheets.sheet import SheetRow, write_sheet
 from visql_lib.simulate.plan import exposures_of
 from visql_lib.steps.catalog import measure_frame
-from visql_lib.steps.radiation import RadiationCount
 from visql_lib.tables import CATALOGUE, QUADRANTS, read_meta, read_table, write_table
-from visql_lib.tables.leak import LEAK
-from visql_lib.tables.radiation import ANGLES, MONTH_RADIATION, RADIATION, RADIATION_MAPS
 from visql_lib.tables.store import read_parts
 
 VIS = load_instrument("euclid_vis")

@@ -7,11 +7,11 @@ from scipy.spatial import cKDTree
 
 from visql_lib.config import Settings
 from visql_lib.frames import open_exposure
+from visql_lib.pipelines.vis.stages.moments import measure_exposure_moments
 from visql_lib.psf.moments import measure_moments
 from visql_lib.psf.stars import select_stars
 from visql_lib.simulate import psf_model
 from visql_lib.steps.catalog import measure_frame
-from visql_lib.steps.moments import measure_exposure_moments
 from visql_lib.tables import read_table
 
 SETTINGS = Settings()

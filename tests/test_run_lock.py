@@ -8,7 +8,7 @@ import time
 import pytest
 
 from visql_lib.errors import ConfigError
-from visql_lib.plan.run_lock import lock_results, remove_stale_lock
+from visql_lib.workflow.run_lock import lock_results, remove_stale_lock
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def test_the_lock_of_a_killed_run_is_removed_that_of_other_results_stays(locks, 
 
 def test_the_lock_of_a_run_at_work_stays(locks, tmp_path):
     code = (
-        "import sys; from pathlib import Path; from visql_lib.plan.run_lock import lock_results; "
+        "import sys; from pathlib import Path; from visql_lib.workflow.run_lock import lock_results; "
         "held = lock_results(Path('results')); print('held', flush=True); sys.stdin.read()"
     )
     command = [sys.executable, "-c", code]

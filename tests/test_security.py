@@ -36,12 +36,12 @@ from visql_lib.config import settings_from_mapping
 from visql_lib.errors import ConfigError, NameFormatError
 from visql_lib.instruments.euclid_names import ArchiveName, RawName
 from visql_lib.instruments.model import load_instrument
+from visql_lib.pipelines.vis.legacy.read import read_archive_names
 from visql_lib.pipelines.vis.sheet_rules import RULES
+from visql_lib.pipelines.vis.stages.fetch import parse_products, target_of
 from visql_lib.sheets.index import refresh_sheets
 from visql_lib.sheets.sheet import read_sheet, sheet_path
 from visql_lib.site.marks import read_marks
-from visql_lib.steps.fetch import parse_products, target_of
-from visql_lib.tables.legacy_read import read_archive_names
 
 GOOD = "C_20240712_020000_W_E3830AF0.VIS.bin_01_01"
 EVIL = (

@@ -10,9 +10,9 @@ from astropy.io import fits
 from visql_lib.config import settings_from_mapping
 from visql_lib.errors import ConfigError, TableError
 from visql_lib.pipelines.vis.sheet_rules import RULES
-from visql_lib.plan.run_lock import lock_results
 from visql_lib.sheets.index import refresh_sheets
 from visql_lib.sheets.sheet import read_sheet, sheet_path, write_sheet
+from visql_lib.workflow.run_lock import lock_results
 
 FAR = 4e9  # seconds since 1970: every file is old
 

@@ -25,23 +25,23 @@ from visql_lib.errors import ConfigError
 from visql_lib.frames import Instrument
 from visql_lib.pipelines.vis.quantities import QUANTITIES
 from visql_lib.pipelines.vis.registry import REGISTRY
+from visql_lib.pipelines.vis.schemas.detector import DETECTOR_FRAMES
+from visql_lib.pipelines.vis.schemas.radiation import MONTH_RADIATION
 from visql_lib.products.expected import GroupJob
 from visql_lib.products.registry import Stage
+from visql_lib.qc.summary import MissingProducts, Month
 from visql_lib.qc.table import qc_path
 from visql_lib.sheets.sheet import SheetRow, write_sheet
 from visql_lib.site.build import build
 from visql_lib.site.bundle import bundle, chosen
 from visql_lib.site.data import fields_of, month_data
 from visql_lib.site.gather import gather
-from visql_lib.site.model import MissingProducts, Month
 from visql_lib.site.neighbours import months_beside
 from visql_lib.site.pages import counted
 from visql_lib.site.products import Commands, stage_of
 from visql_lib.site.render import number_text, script_data, size_text, url
 from visql_lib.site.state import STATE, BuildResult, months_to_build
-from visql_lib.tables.detector import DETECTOR_FRAMES
 from visql_lib.tables.products import PSFMOMENTS, STARS
-from visql_lib.tables.radiation import MONTH_RADIATION
 from visql_lib.tables.schema import TableSchema
 from visql_lib.tables.store import write_table
 
@@ -146,7 +146,7 @@ def settings(tmp_path: Path) -> Settings:
 @pytest.fixture
 def no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave the plots away: they have tests of their own, and pages do without them."""
-    monkeypatch.setattr("visql_lib.site.plots._timelines", lambda: None)
+    monkeypatch.setattr("visql_lib.pipelines.vis.pages.plots._timelines", lambda: None)
 
 
 def _results(folder: Path) -> Path:

@@ -18,19 +18,19 @@ from hypothesis import strategies as st
 
 import visql_lib.site
 from visql_lib.config.vis_settings import TrendSettings
-from visql_lib.pipelines.vis.quantities import QUANTITIES
+from visql_lib.pipelines.vis.pages.calibration_plots import FRAMES, calibration_markup
+from visql_lib.pipelines.vis.pages.month_plots import GOES_POINTS, goes_series, month_plots
+from visql_lib.pipelines.vis.pages.timelines import bokeh_files, calibration_plots, plot_tables, trend_plots
+from visql_lib.pipelines.vis.pages.trend_plots import month_medians, trend_markup
+from visql_lib.pipelines.vis.quantities import CATEGORIES, QUANTITIES
+from visql_lib.pipelines.vis.schemas.detector import DETECTOR_FRAMES
+from visql_lib.pipelines.vis.schemas.gaia import TREND
+from visql_lib.plots.bands import bands, limits_text
+from visql_lib.plots.core import group_of, to_ms, value_range
 from visql_lib.qc.evaluate import QCResult
 from visql_lib.qc.limits import Thresholds, load_thresholds
-from visql_lib.site.model import CATEGORIES, ExposureSummary, Month, StatusReason
-from visql_lib.site.plots_bands import bands, limits_text
-from visql_lib.site.plots_calibration import FRAMES, calibration_markup
-from visql_lib.site.plots_core import group_of, to_ms, value_range
-from visql_lib.site.plots_month import GOES_POINTS, goes_series, month_plots
-from visql_lib.site.plots_trends import month_medians, trend_markup
-from visql_lib.site.timelines import bokeh_files, calibration_plots, plot_tables, trend_plots
+from visql_lib.qc.summary import ExposureSummary, Month, StatusReason
 from visql_lib.tables import write_table
-from visql_lib.tables.detector import DETECTOR_FRAMES
-from visql_lib.tables.gaia import TREND
 
 STATIC = Path(visql_lib.site.__file__).parent / "static"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

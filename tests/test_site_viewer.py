@@ -27,8 +27,8 @@ from visql_lib.frames.pyramid import (
     ViewerFrame,
     block_sums,
 )
+from visql_lib.pipelines.vis.pages.overlays import overlay_data, script
 from visql_lib.radiation.maps import Grid
-from visql_lib.site.overlays import overlay_data, script
 from visql_lib.tables import read_table
 
 TOY = str(Path(__file__).parent / "toy_camera.yaml")

@@ -7,8 +7,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from visql_lib.config import CatalogSettings, MomentSettings, PreviewSettings
 from visql_lib.frames import open_exposure
+from visql_lib.pipelines.vis.stages.moments import measure_exposure_moments
 from visql_lib.steps.catalog import measure_frame
-from visql_lib.steps.moments import measure_exposure_moments
 
 # The toy camera's four kinds of quadrants, in the order of the file: where (rows, columns) image,
 # prescan, serial and parallel overscan lie in the full array of 600 x 640. Written out, because

@@ -20,14 +20,14 @@ from visql_lib.archives.horizons import spacecraft_positions
 from visql_lib.cli.angles import command
 from visql_lib.errors import LegacyFormatError, TableError
 from visql_lib.flags import SunFlag
-from visql_lib.months.angles import month_angles
+from visql_lib.pipelines.vis.legacy.angles_text import read_angles_text, write_angles_text
+from visql_lib.pipelines.vis.schemas.radiation import ANGLES, GOES_SERIES
+from visql_lib.pipelines.vis.stages.angles import month_angles
 from visql_lib.sheets.sheet import SheetRow, write_sheet
 from visql_lib.sky.ephemeris import Ephemeris
 from visql_lib.sky.sun import ASTRONOMICAL_UNIT, earth_and_sun, solar_angles, sun_direction, wrapped
-from visql_lib.tables.angles_text import read_angles_text, write_angles_text
 from visql_lib.tables.ephemeris import read_ephemeris
 from visql_lib.tables.plate import write_plate
-from visql_lib.tables.radiation import ANGLES, GOES_SERIES
 from visql_lib.tables.store import read_table, write_table
 
 START = np.datetime64("2024-07-13T03:28:40", "us")

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from visql_lib.errors import TableError
+from visql_lib.pipelines.vis.schemas.all import ALL
 from visql_lib.tables import CATALOGUE, PSFMOMENTS, STAMPS, atomic_path, read_meta, read_table, write_table
-from visql_lib.tables.all import ALL
 from visql_lib.tables.schema import Column, TableSchema
 
 

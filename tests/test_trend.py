@@ -21,7 +21,7 @@ from visql_lib.photometry.segments import (
 )
 from visql_lib.photometry.trend import COLOURS, place_trend, trends
 from visql_lib.photometry.trend_records import TrendLimits
-from visql_lib.tables.gaia import MONTH_TREND, TREND
+from visql_lib.pipelines.vis.schemas.gaia import MONTH_TREND, TREND
 
 HOW = {"clean_epoch": ("2024-03-16", "2024-03-21"), "limits": TrendLimits()}
 LEVEL = np.array([0.886, 1.134, 1.260])

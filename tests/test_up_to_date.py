@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from visql_lib.config import settings_from_mapping
+from visql_lib.pipelines.vis.plan import Plan
 from visql_lib.pipelines.vis.registry import VERSIONS
-from visql_lib.plan import Plan
-from visql_lib.plan.requested import prefix_regex, requested_targets
 from visql_lib.products.up_to_date import UpToDateCache
+from visql_lib.workflow.requested import prefix_regex, requested_targets
 
 TOY = Path(__file__).parent / "toy_camera.yaml"
 MONTH = frozenset({"month"})

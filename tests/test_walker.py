@@ -11,10 +11,10 @@ from visql_lib.config import Settings, settings_from_mapping
 from visql_lib.frames import load_instrument
 from visql_lib.live.frame_watcher import FrameWatcher
 from visql_lib.pipelines.vis.sheet_rules import RULES, MonthSheets
+from visql_lib.pipelines.vis.stages.fetch import frames_in
 from visql_lib.sheets.index import refresh_sheets
 from visql_lib.sheets.sheet import sheet_path
 from visql_lib.sheets.walker import raw_files
-from visql_lib.steps.fetch import frames_in
 
 MONTH = "202407"
 

@@ -14,8 +14,8 @@ from numbers_of_stages import check_month
 from raised import in_all_commands
 
 from visql_lib.config import settings_from_mapping
+from visql_lib.pipelines.vis.plan import Plan
 from visql_lib.pipelines.vis.registry import REGISTRY, VERSIONS
-from visql_lib.plan import Plan
 from visql_lib.products.expected import Expected
 from visql_lib.site.steps import missing_products
 from visql_lib.tables import read_meta, read_table
@@ -391,7 +391,7 @@ def test_a_changed_fact_reruns_what_depends_on_it(month, tmp_path, monkeypatch):
         "day = datetime.datetime(2023, 7, 2, tzinfo=datetime.UTC)\n"
         "change = lambda name: load(name).model_copy(update={'mission_epoch': day})\n"
         "i.load_instrument = change\n"
-        "import visql_lib.plan.core; visql_lib.plan.core.load_instrument = change\n"
+        "import visql_lib.pipelines.vis.plan; visql_lib.pipelines.vis.plan.load_instrument = change\n"
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     assert other.missing() == {"quality_pictures": 1, "last_month": 1, "month": 1}

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -19,9 +20,9 @@ if TYPE_CHECKING:
     from visql_lib.archives.retry import RetryPolicy
     from visql_lib.config import Settings
     from visql_lib.live.lock import InstanceLock
+    from visql_lib.qc.alerts import Alert
     from visql_lib.qc.limits import LimitFile
-    from visql_lib.site.alerts import Alert
-    from visql_lib.site.model import Month
+    from visql_lib.qc.summary import Month
 
 log = logging.getLogger(__name__)
 
@@ -77,21 +78,29 @@ def refresh(
     alerts.json as soon as it is sent: who dies in between sends it once more.
     """
     from visql_lib.archives.notify import RETRY
-    from visql_lib.site.alerts import update
-    from visql_lib.site.checks import checks_of
-    from visql_lib.site.feed import feed_text
-    from visql_lib.site.messages import parse_alerts
-    from visql_lib.site.status_history import history, history_text, parse_history
+    from visql_lib.qc.alerts import update
+    from visql_lib.qc.checks import checks_of
+    from visql_lib.qc.feed import feed_text
+    from visql_lib.qc.history import history, history_text, parse_history
+    from visql_lib.qc.messages import parse_alerts
 
-    site = results / "site"
+    site, known = results / "site", limits.quantities
     with _alone(results) as lock:
-        seen = checks_of(months)
-        before = _read(site / "alerts.json", parse_alerts)
+        seen = checks_of(months, known)
+        before = _read(site / "alerts.json", partial(parse_alerts, quantities=known))
         alerts = update(before, months, seen, limits, now, timedelta(days=settings.site.days))
-        rows = history(_read(site / "status_history.json", parse_history) or [], months, seen)
+        rows = history(
+            _read(site / "status_history.json", partial(parse_history, quantities=known)) or [],
+            months,
+            seen,
+            limits.quantities,
+        )
         board = Board(site / "alerts.json", alerts, limits, now)
         board.write()
-        _write(site / "feed.xml", feed_text(alerts, settings.site.title, settings.site.url))
+        _write(
+            site / "feed.xml",
+            feed_text(alerts, settings.site.title, known.categories, settings.site.url),
+        )
         _write(site / "status_history.json", history_text(rows, limits))
         return _send(board, settings, lock, policy or RETRY) if send else []
 
@@ -104,16 +113,17 @@ class Board:
         self.now = now
         self._path = path
         self._limits = limits
+        self.categories = limits.quantities.categories
 
     def write(self) -> None:
         """Write them."""
-        from visql_lib.site.messages import alerts_text
+        from visql_lib.qc.messages import alerts_text
 
         _write(self._path, alerts_text(list(self.alerts.values()), self._limits, self.now))
 
     def due(self, channel: str, settings: Settings) -> list[tuple[Alert, str]]:
         """Select the alerts to send to a channel, with the occasion of each."""
-        from visql_lib.site.alerts import due
+        from visql_lib.qc.alerts import due
 
         wanted = settings.alerts
         repeat, fresh = timedelta(hours=wanted.repeat), timedelta(days=settings.site.days)
@@ -122,7 +132,7 @@ class Board:
 
     def note(self, sent: Sequence[Alert], channel: str) -> None:
         """Record that a channel was notified."""
-        from visql_lib.site.alerts import with_notification
+        from visql_lib.qc.alerts import with_notification
 
         self.alerts |= {alert.id: with_notification(alert, channel, self.now) for alert in sent}
         self.write()
@@ -154,13 +164,15 @@ def _send_webhook(
 ) -> list[str]:
     from visql_lib.archives.errors import SourceError
     from visql_lib.archives.notify import post_json
-    from visql_lib.site.messages import addressed, payload
+    from visql_lib.qc.messages import addressed, payload
 
     if not settings.alerts.webhook:
         return []
     due = board.due(WEBHOOK, settings)
     for sent, (alert, occasion) in enumerate(due):
-        values = payload(addressed(alert, settings.site.url), WEBHOOK, occasion, settings.site.title)
+        values = payload(
+            addressed(alert, settings.site.url), WEBHOOK, occasion, settings.site.title, board.categories
+        )
         _still_alone(lock)
         try:
             post_json(
@@ -177,7 +189,7 @@ def _send_mail(
 ) -> list[str]:
     from visql_lib.archives.errors import SourceError
     from visql_lib.archives.notify import send_mail
-    from visql_lib.site.messages import addressed, mail
+    from visql_lib.qc.messages import addressed, mail
 
     wanted = settings.alerts
     due = board.due(MAIL, settings) if wanted.mail_to else []
@@ -187,7 +199,9 @@ def _send_mail(
     sent = [(addressed(alert, settings.site.url), occasion) for alert, occasion in due]
     _still_alone(lock)
     try:
-        refused = send_mail(*envelope, *mail(sent, settings.site.title), board.now, credentials, policy)
+        refused = send_mail(
+            *envelope, *mail(sent, settings.site.title, board.categories), board.now, credentials, policy
+        )
     except SourceError as error:
         return [f"mail: {error}"]
     board.note([alert for alert, _ in due], MAIL)
@@ -240,7 +254,7 @@ def limit_file(name: str) -> LimitFile:
 def known_months(results: Path, settings: Settings) -> list[Month]:
     """Return the months of the settings, and the newest ones as far as alerts look back."""
     from visql_lib.cli.site import gathered
-    from visql_lib.plan import month_list
+    from visql_lib.pipelines.vis.plan import month_list
 
     known = sorted(p.stem for p in (results / "exposures").glob("[0-9]" * 6 + ".tsv"))
     newest = known[-2 - settings.site.days // 28 :]

@@ -44,12 +44,12 @@ def command(
     """Read the sheet and the series, collect the angles, write the tables."""
     from visql_lib.cli.outputs import provenance
     from visql_lib.instruments.model import load_instrument
-    from visql_lib.months.angles import month_angles
+    from visql_lib.pipelines.vis.legacy.angles_text import write_angles_text
+    from visql_lib.pipelines.vis.schemas.radiation import ANGLES
+    from visql_lib.pipelines.vis.stages.angles import month_angles
     from visql_lib.sheets.sheet import read_sheet
+    from visql_lib.stores.goes import read_series
     from visql_lib.tables import write_table
-    from visql_lib.tables.angles_text import write_angles_text
-    from visql_lib.tables.goes_store import read_series
-    from visql_lib.tables.radiation import ANGLES
 
     settings = settings_of(config)
     instrument = load_instrument(settings.instrument)

@@ -85,7 +85,7 @@ def _drop(settings: Settings, month: str, dry_run: bool) -> int:
     from visql_lib.live.errors import FrameMoveError
     from visql_lib.live.space import drop, frames_to_drop
     from visql_lib.pipelines import sheet_rules_of
-    from visql_lib.plan import Plan
+    from visql_lib.pipelines.vis.plan import Plan
     from visql_lib.sheets.index import refresh_sheets
 
     refresh_sheets(settings, load_instrument(settings.instrument), sheet_rules_of(settings), [month])

@@ -12,7 +12,7 @@ from visql_lib.cli.common import INPUT, OUTPUT, PREFIX, output_option, progress,
 if TYPE_CHECKING:
     from visql_lib.config import Settings
     from visql_lib.instruments.model import Instrument
-    from visql_lib.months.detector import MonthDetector
+    from visql_lib.pipelines.vis.stages.detector import MonthDetector
 
 
 @step(
@@ -48,11 +48,11 @@ def command(
     """Read the tables of quadrants, combine and check them, write the tables, draw."""
     from visql_lib.cli.outputs import provenance
     from visql_lib.instruments.model import load_instrument
-    from visql_lib.months.detector import month_detector, month_frames
     from visql_lib.pipelines.vis.quantities import QUANTITIES
+    from visql_lib.pipelines.vis.schemas.detector import DETECTOR, DETECTOR_FRAMES, HOT_PIXELS
+    from visql_lib.pipelines.vis.stages.detector import month_detector, month_frames
     from visql_lib.qc.limits import load_thresholds
     from visql_lib.tables import write_table
-    from visql_lib.tables.detector import DETECTOR, DETECTOR_FRAMES, HOT_PIXELS
 
     settings = settings_of(config)
     instrument = load_instrument(settings.instrument)
@@ -76,8 +76,8 @@ def _draw(found: MonthDetector, month: str, prefix: Path, settings: Settings, in
     import numpy as np
 
     from visql_lib.cli.outputs import save_picture
-    from visql_lib.pictures.detector import detector_timeline
-    from visql_lib.pictures.detector_map import detector_maps, hot_pixel_map
+    from visql_lib.pipelines.vis.pictures.detector import detector_timeline
+    from visql_lib.pipelines.vis.pictures.detector_map import detector_maps, hot_pixel_map
 
     dpi = settings.pictures.dpi
     epoch = np.datetime64(instrument.mission_epoch.replace(tzinfo=None), "us")

@@ -123,8 +123,8 @@ def fetch_frames(
     from visql_lib.archives.web import ArchiveClient, check_configured_url
     from visql_lib.cli.fetch_plan import FetchPlan
     from visql_lib.cli.fetch_run import Downloads, Outcome
-    from visql_lib.steps.fetch import month_start, query_since
-    from visql_lib.tables.archive_names import read_names
+    from visql_lib.pipelines.vis.schemas.archive_names import read_names
+    from visql_lib.pipelines.vis.stages.fetch import month_start, query_since
 
     now = now or datetime.now(UTC)
     folder = _folder(settings)
@@ -162,7 +162,7 @@ def _folder(settings: Settings) -> Path:
     It may be a disk that is not mounted: everything would be downloaded again.
     """
     from visql_lib.errors import ConfigError
-    from visql_lib.steps.fetch import is_inside
+    from visql_lib.pipelines.vis.stages.fetch import is_inside
 
     if settings.fetch.source != "euclid":
         raise ConfigError("fetch.source is none: set it to euclid to download frames from the archive")
@@ -187,7 +187,7 @@ def _warn_of_clock(listing: Listing) -> None:
 
 def _write(settings: Settings, plan: FetchPlan, done: datetime | None) -> None:
     from visql_lib.cli.outputs import provenance
-    from visql_lib.tables.archive_names import merge_names
+    from visql_lib.pipelines.vis.schemas.archive_names import merge_names
 
     used = settings.fetch.model_dump(mode="json", include={"source"})
     merge_names(Path(settings.results), plan.rows.values(), done=done, **provenance("fetch", [], used))

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from visql_lib.archives.euclid import Listing
     from visql_lib.config import Settings
-    from visql_lib.steps.fetch import ArchiveProduct, LocalFrame
-    from visql_lib.tables.archive_names import ArchiveRow
+    from visql_lib.pipelines.vis.schemas.archive_names import ArchiveRow
+    from visql_lib.pipelines.vis.stages.fetch import ArchiveProduct, LocalFrame
 
 log = logging.getLogger(__name__)
 
@@ -44,8 +44,8 @@ class FetchPlan:
     ) -> FetchPlan:
         """Compare the archive's list with the frames that are here."""
         from visql_lib.archives.euclid import ListedProduct
-        from visql_lib.steps.fetch import frames_in, newest_versions, parse_products
-        from visql_lib.tables import archive_names as names
+        from visql_lib.pipelines.vis.schemas import archive_names as names
+        from visql_lib.pipelines.vis.stages.fetch import frames_in, newest_versions, parse_products
 
         products, unparsed = parse_products(listing.products)
         if unparsed:
@@ -92,7 +92,7 @@ class StateResolver:
 
     def row(self, product: ArchiveProduct) -> ArchiveRow:
         """Build the row of a product, with the time it was seen first."""
-        from visql_lib.tables.archive_names import ArchiveRow
+        from visql_lib.pipelines.vis.schemas.archive_names import ArchiveRow
 
         old = self.known.get(product.name)
         seen = old.first_seen if old else stamp(self.now)
@@ -100,8 +100,8 @@ class StateResolver:
 
     def state(self, product: ArchiveProduct, replaced: dict[str, str]) -> tuple[str, str]:
         """Find state and reason; note in `replaced` the version of a file it replaces."""
-        from visql_lib.steps.fetch import target_of
-        from visql_lib.tables import archive_names as names
+        from visql_lib.pipelines.vis.schemas import archive_names as names
+        from visql_lib.pipelines.vis.stages.fetch import target_of
 
         stem = product.exposure
         if stem in self.settings.known_bad:
@@ -133,7 +133,7 @@ class StateResolver:
     @cached_property
     def _here(self) -> dict[str, list[ArchiveRow]]:
         """The rows of frames that are here, by exposure."""
-        from visql_lib.tables.archive_names import HERE
+        from visql_lib.pipelines.vis.schemas.archive_names import HERE
 
         rows: dict[str, list[ArchiveRow]] = {}
         for row in self.known.values():

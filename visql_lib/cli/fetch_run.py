@@ -18,7 +18,7 @@ from visql_lib.cli.fetch_plan import FetchPlan, stamp
 
 if TYPE_CHECKING:
     from visql_lib.config import Settings
-    from visql_lib.steps.fetch import ArchiveProduct
+    from visql_lib.pipelines.vis.stages.fetch import ArchiveProduct
 
 log = logging.getLogger(__name__)
 
@@ -120,7 +120,7 @@ class Downloads:
         from visql_lib.archives.download import download
         from visql_lib.archives.euclid import FILE_HEADERS, file_url
         from visql_lib.frames.raw_file import most_unpacked
-        from visql_lib.steps.fetch import old_version_path, target_of
+        from visql_lib.pipelines.vis.stages.fetch import old_version_path, target_of
 
         target = target_of(self.folder, product)
         version = self.plan.replaced.get(product.exposure)
@@ -170,7 +170,7 @@ class Downloads:
             TransientError,
         )
         from visql_lib.archives.parts import BrokenFileError, DiskFullError, DownloadBusyError
-        from visql_lib.tables import archive_names as names
+        from visql_lib.pipelines.vis.schemas import archive_names as names
 
         try:
             loaded = future.result()
@@ -197,7 +197,7 @@ class Downloads:
             self._loaded(product, loaded)
 
     def _loaded(self, product: ArchiveProduct, loaded: Any) -> None:
-        from visql_lib.tables.archive_names import HERE
+        from visql_lib.pipelines.vis.schemas.archive_names import HERE
 
         self._note(product, HERE, "")
         if loaded is None:  # another process was faster

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from visql_lib.config import Settings
-    from visql_lib.steps.gaia import ExposureMatch
+    from visql_lib.pipelines.vis.stages.gaia_match import ExposureMatch
 
 _MOMENTS_END, _GAIA_END = "_stars2_mom", "_stars2_gaia"
 
@@ -95,7 +95,7 @@ def command(
     from visql_lib.cli.pictures import draw
     from visql_lib.frames import load_instrument
     from visql_lib.photometry.ratios import gain_table
-    from visql_lib.tables.gaia import FRAT, MOMENTS_COLOURS, SOLUTION
+    from visql_lib.pipelines.vis.schemas.gaia import FRAT, MOMENTS_COLOURS, SOLUTION
 
     if pictures is not None and (table is None or colours is None):
         raise click.UsageError("--pictures needs --table and --colours")
@@ -160,8 +160,8 @@ def _match(
     moments: Path, gaia: Path, exptime: float | None, settings: Settings, meta: dict[str, Any]
 ) -> ExposureMatch:
     from visql_lib.frames import load_instrument
+    from visql_lib.pipelines.vis.stages.gaia_match import match_exposure
     from visql_lib.sky.projection import Boresight
-    from visql_lib.steps.gaia import match_exposure
 
     stars, about = read_moments(moments)
     meta |= about
@@ -190,8 +190,8 @@ def _flags_of(gaia: Path) -> int:
 
 def read_moments(path: Path) -> tuple[Mapping[str, NDArray], dict[str, Any]]:
     """Read moments of VISQL or of the original scripts, and the metadata of the exposure."""
+    from visql_lib.pipelines.vis.legacy.read import read_flagged_moments
     from visql_lib.tables import MOMENTS, read_table
-    from visql_lib.tables.legacy_read import read_flagged_moments
 
     if path.suffix != ".parquet":
         return read_flagged_moments(path), {}
@@ -204,9 +204,9 @@ def read_moments(path: Path) -> tuple[Mapping[str, NDArray], dict[str, Any]]:
 
 def read_gaia(path: Path) -> tuple[Mapping[str, NDArray], dict[str, float]]:
     """Read reference stars of VISQL or of the original scripts, and the boresight of their projection."""
+    from visql_lib.pipelines.vis.legacy.gaia import read_gaia_stars
+    from visql_lib.pipelines.vis.schemas.gaia import GAIA_STARS
     from visql_lib.tables import read_table
-    from visql_lib.tables.gaia import GAIA_STARS
-    from visql_lib.tables.legacy_gaia import read_gaia_stars
 
     if path.suffix != ".parquet":
         return read_gaia_stars(path), dict.fromkeys(("ra", "dec", "pa"), math.nan)
@@ -220,8 +220,8 @@ def _write(
     path: Path, columns: Mapping[str, NDArray], schema: Any, meta: dict[str, Any], origin: dict[str, Any]
 ) -> None:
     """Write a table, in the original format if its name ends in .txt or .cat."""
+    from visql_lib.pipelines.vis.legacy.gaia import write_frat, write_moments_with_colours
     from visql_lib.tables import write_table
-    from visql_lib.tables.legacy_gaia import write_frat, write_moments_with_colours
 
     if path.suffix in (".txt", ".cat"):
         texts = {"frat": write_frat, "moments_colours": write_moments_with_colours}
@@ -236,7 +236,7 @@ def _write(
 
 
 def _write_text(path: Path, found: ExposureMatch | None, meta: dict[str, Any]) -> None:
-    from visql_lib.tables.legacy_gaia import LegacySolution, RatioLine, write_solution
+    from visql_lib.pipelines.vis.legacy.gaia import LegacySolution, RatioLine, write_solution
 
     first, second = (f"{meta['exposure']}{end}.cat" for end in (_MOMENTS_END, _GAIA_END))
     numbers = ("sigma", "dx", "dy", "ddx_dx", "ddy_dx", "ddx_dy", "ddy_dy")

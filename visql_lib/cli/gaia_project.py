@@ -78,9 +78,9 @@ def project(
     """Read the reference stars of one or more files, project them, write them."""
     from visql_lib.cli.outputs import provenance
     from visql_lib.flags import SolutionFlag
+    from visql_lib.pipelines.vis.schemas.gaia import GAIA_STARS
     from visql_lib.sky.reference import reference_stars, years_since_epoch
     from visql_lib.tables import write_table
-    from visql_lib.tables.gaia import GAIA_STARS
 
     years = years_since_epoch(date)
     pointing = {"ra": boresight.ra, "dec": boresight.dec, "pa": boresight.pa}

@@ -37,9 +37,9 @@ RECORD_FAILURE = click.option(
 def command(pixel: int, output: Path, again: Path | None, record_failure: bool, config: Path | None) -> None:
     """Query the sources, keep the stars of the tile, write them."""
     from visql_lib.archives.gaia import fetch_tile
+    from visql_lib.pipelines.vis.schemas.gaia import GAIA_TILE
+    from visql_lib.stores.gaia import is_filled, query_of, source_names, store_folder
     from visql_lib.tables import write_table
-    from visql_lib.tables.gaia import GAIA_TILE
-    from visql_lib.tables.gaia_store import is_filled, query_of, source_names, store_folder
 
     settings = settings_of(config)
     gaia = settings.gaia

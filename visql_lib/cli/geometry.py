@@ -32,11 +32,11 @@ def command(sheet: Path, output: Path, astrometry: Path | None, config: Path | N
     """Read, fit, write."""
     from visql_lib.cli.outputs import provenance
     from visql_lib.instruments.model import load_instrument
-    from visql_lib.months.astrometry import month_astrometry
     from visql_lib.pipelines.vis.registry import VERSIONS
+    from visql_lib.pipelines.vis.schemas.gaia import ASTROMETRY, GEOMETRY
+    from visql_lib.pipelines.vis.stages.geometry import month_astrometry
     from visql_lib.sheets.exposures import science_exposures
     from visql_lib.tables import write_table
-    from visql_lib.tables.gaia import ASTROMETRY, GEOMETRY
 
     settings = settings_of(config)
     instrument = load_instrument(settings.instrument)

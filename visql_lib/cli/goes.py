@@ -27,9 +27,9 @@ def command(files: tuple[Path, ...], output: Path, config: Path | None) -> None:
     """Read, join, write."""
     from visql_lib.archives.goes_files import read_goes
     from visql_lib.cli.outputs import provenance
+    from visql_lib.pipelines.vis.schemas.radiation import GOES_SERIES
     from visql_lib.radiation.goes import join_series
     from visql_lib.tables import write_table
-    from visql_lib.tables.radiation import GOES_SERIES
 
     series = join_series(read_goes(path) for path in files)
     write_table(output, series, GOES_SERIES, **provenance("goes", list(files)))

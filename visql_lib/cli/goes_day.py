@@ -48,7 +48,7 @@ def command(day: date, output: Path, again: Path | None, record_failure: bool, c
     """Download and write the day."""
     from visql_lib.archives.errors import ArchiveError
     from visql_lib.archives.goes import FAILED, failed_day, fetch_day
-    from visql_lib.tables.goes_store import goes_folder, is_current, write_day
+    from visql_lib.stores.goes import goes_folder, is_current, write_day
 
     settings = settings_of(config)
     if is_current(output, day, settings):

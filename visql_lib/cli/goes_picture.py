@@ -46,10 +46,10 @@ def draw_goes(
     """Draw the flux from `hours` [h] before to after an exposure; default: goes.hours."""
     from visql_lib.cli.outputs import save_picture
     from visql_lib.instruments.model import load_instrument
-    from visql_lib.pictures.goes import goes_picture
+    from visql_lib.pipelines.vis.pictures.goes import goes_picture
     from visql_lib.radiation.goes import exposure_flux
     from visql_lib.sheets.sheet import row_of
-    from visql_lib.tables.goes_store import read_series
+    from visql_lib.stores.goes import read_series
 
     readout = load_instrument(settings.instrument).detector.readout_time
     row = row_of(sheet, exposure)

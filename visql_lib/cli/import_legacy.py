@@ -17,7 +17,7 @@ from visql_lib.errors import NameFormatError, TableError
 
 if TYPE_CHECKING:
     from visql_lib.instruments.model import Instrument
-    from visql_lib.tables.imported import ImportedRow
+    from visql_lib.pipelines.vis.legacy.imported import ImportedRow
 
 T = TypeVar("T")
 
@@ -146,8 +146,8 @@ def find_files(folder: Path, results: Path, report: Report) -> dict[str, list[Pa
 
 def read_month_tables(files: dict[str, list[Path]], report: Report) -> dict[str, ImportedRow]:
     """Return the values in tables of many exposures, by exposure."""
-    from visql_lib.tables import legacy_read as legacy
-    from visql_lib.tables.imported import ImportedRow
+    from visql_lib.pipelines.vis.legacy import read as legacy
+    from visql_lib.pipelines.vis.legacy.imported import ImportedRow
 
     rows: dict[str, ImportedRow] = {}
 
@@ -181,7 +181,7 @@ def convert_exposures(
     report: Report,
 ) -> None:
     """Write the tables of stars and moments; mark their exposures in `rows`."""
-    from visql_lib.tables.imported import ImportedRow
+    from visql_lib.pipelines.vis.legacy.imported import ImportedRow
 
     wanted = [(kind, path) for kind in (STARS, MOMENTS) for path in files.get(kind, ())]
     known = _Known(results, report)
@@ -226,7 +226,7 @@ class _Known:
 
     def rows(self, month: str) -> dict[str, ImportedRow] | None:
         """Return the rows of a month by exposure, None if their table is broken."""
-        from visql_lib.tables.imported import imported_rows
+        from visql_lib.pipelines.vis.legacy.imported import imported_rows
 
         if month not in self._months:
             self._months[month] = self._report.attempt(imported_rows, self._results, month)
@@ -245,10 +245,10 @@ def _convert(
 ) -> bool:
     """Convert one table; return whether the exposure now has an imported table."""
     from visql_lib.instruments.euclid_names import RawName
+    from visql_lib.pipelines.vis.legacy import read as legacy
+    from visql_lib.pipelines.vis.legacy.imported import store_imported
     from visql_lib.tables import MOMENTS as MOMENTS_TABLE
     from visql_lib.tables import STARS as STARS_TABLE
-    from visql_lib.tables import legacy_read as legacy
-    from visql_lib.tables.imported import store_imported
 
     if kind == STARS:
         columns = report.attempt(legacy.read_stars2, path, instrument)
@@ -278,7 +278,7 @@ def _convert(
 @run_record.recording("import-legacy")
 def _merge_month(month: str, found: list[ImportedRow], results: Path, report: Report) -> None:
     """Add rows to the imported table of a month."""
-    from visql_lib.tables.imported import imported_rows, merge_imported
+    from visql_lib.pipelines.vis.legacy.imported import imported_rows, merge_imported
 
     known = report.attempt(imported_rows, results, month)
     if known is None:

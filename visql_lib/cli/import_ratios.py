@@ -26,9 +26,9 @@ _SOLUTION_END = "_x_gaia_dxdy.txt"
 
 def import_ratios(paths: Iterable[Path], results: Path, instrument: Instrument, report: Report) -> None:
     """Add the lines of vis-over-gaia tables to the imported flux ratios of their months."""
-    from visql_lib.tables.gaia import RATIOS
-    from visql_lib.tables.imported import merge_imported_ratios
-    from visql_lib.tables.legacy_gaia import ratios_of_lines, read_ratio_lines
+    from visql_lib.pipelines.vis.legacy.gaia import ratios_of_lines, read_ratio_lines
+    from visql_lib.pipelines.vis.legacy.imported import merge_imported_ratios
+    from visql_lib.pipelines.vis.schemas.gaia import RATIOS
 
     parts = []
     for path in paths:
@@ -79,9 +79,9 @@ def _store_ratios(
     report: Report,
 ) -> None:
     """Store the flux ratios of one exposure, with its solution as metadata."""
-    from visql_lib.tables.gaia import FRAT
-    from visql_lib.tables.imported import store_imported
-    from visql_lib.tables.legacy_gaia import read_frat
+    from visql_lib.pipelines.vis.legacy.gaia import read_frat
+    from visql_lib.pipelines.vis.legacy.imported import store_imported
+    from visql_lib.pipelines.vis.schemas.gaia import FRAT
 
     columns = report.attempt(read_frat, path)
     if columns is None:
@@ -104,7 +104,7 @@ def _first(values: NDArray) -> float | None:
 def _solution(path: Path, settings: Settings) -> Mapping[str, Any]:
     """Return the metadata of a match from the original solution."""
     from visql_lib.photometry.ratios import is_accepted
-    from visql_lib.tables.legacy_gaia import read_solution
+    from visql_lib.pipelines.vis.legacy.gaia import read_solution
 
     solution, line = read_solution(path)
     names = ("n_kept", "sigma", "dx", "dy", "ddx_dx", "ddy_dx", "ddx_dy", "ddy_dy")

@@ -33,7 +33,7 @@ def command(raw: tuple[Path, ...], results: Path | None, months: str | None, con
     from visql_lib.config import settings_from_mapping
     from visql_lib.frames import load_instrument
     from visql_lib.pipelines import check_results, claim_results, sheet_rules_of
-    from visql_lib.plan import month_list
+    from visql_lib.pipelines.vis.plan import month_list
     from visql_lib.sheets.index import refresh_sheets
     from visql_lib.sheets.sheet import sheet_path
 

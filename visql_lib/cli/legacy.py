@@ -38,8 +38,8 @@ def command(tables: tuple[Path, ...], output: Path, config: Path | None) -> None
     settings = settings_of(config)
     for path in tables:
         if path.suffix == ".tsv":
+            from visql_lib.pipelines.vis.legacy.fits_list import write_fits_list
             from visql_lib.sheets.sheet import read_sheet
-            from visql_lib.tables.fits_list import write_fits_list
 
             text = output / f"fitslist{path.stem}.txt"
             write_fits_list(text, read_sheet(path))
@@ -66,9 +66,9 @@ def _write_month(path: Path, output: Path, meta: dict[str, Any], settings: Setti
 
     from visql_lib.flags import ExposureFlag
     from visql_lib.instruments.model import load_instrument
+    from visql_lib.pipelines.vis.legacy.read import MEDIANS
+    from visql_lib.pipelines.vis.legacy.write import write_month
     from visql_lib.tables import read_table
-    from visql_lib.tables.legacy_read import MEDIANS
-    from visql_lib.tables.legacy_write import write_month
 
     month = _wanted(path, meta, "month")
     quality = read_table(path, ["EXPOSURE", "ARCHIVE_NAME", "FLAGS", *MEDIANS])
@@ -85,9 +85,9 @@ def _write_month(path: Path, output: Path, meta: dict[str, Any], settings: Setti
 
 def _write_ratios(path: Path, output: Path, meta: dict[str, Any], settings: Settings) -> list[Path]:
     from visql_lib.instruments.model import load_instrument
+    from visql_lib.pipelines.vis.legacy.gaia import write_colour_fits, write_month_of_ratios
+    from visql_lib.pipelines.vis.schemas.gaia import RATIOS
     from visql_lib.tables import read_table
-    from visql_lib.tables.gaia import RATIOS
-    from visql_lib.tables.legacy_gaia import write_colour_fits, write_month_of_ratios
 
     month = _wanted(path, meta, "month")
     write = write_colour_fits if meta.get("rule") == "sheet" else write_month_of_ratios
@@ -97,7 +97,9 @@ def _write_ratios(path: Path, output: Path, meta: dict[str, Any], settings: Sett
 
 
 def _write_exposure(path: Path, output: Path, meta: dict[str, Any]) -> Path:
-    from visql_lib.tables import legacy_gaia, legacy_write, read_table
+    from visql_lib.pipelines.vis.legacy import gaia as legacy_gaia
+    from visql_lib.pipelines.vis.legacy import write as legacy_write
+    from visql_lib.tables import read_table
 
     exposure = _wanted(path, meta, "exposure")
     table = read_table(path)

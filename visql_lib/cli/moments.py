@@ -22,7 +22,7 @@ from visql_lib.errors import TableError
 if TYPE_CHECKING:
     from visql_lib.config import Settings
     from visql_lib.frames import Instrument
-    from visql_lib.steps.moments import ExposureMoments
+    from visql_lib.pipelines.vis.stages.moments import ExposureMoments
     from visql_lib.tables import Table
 
 
@@ -51,7 +51,7 @@ def command(
     from visql_lib.cli.outputs import provenance
     from visql_lib.frames import load_instrument
     from visql_lib.frames.names import stem_of
-    from visql_lib.steps.moments import STAR_COLUMNS
+    from visql_lib.pipelines.vis.stages.moments import STAR_COLUMNS
     from visql_lib.tables import MOMENTS, STAMPS, read_table, write_table
 
     settings = settings_of(config)
@@ -77,7 +77,7 @@ def _measure(
     """Measure the moments; None if no star is far enough from the edges."""
     from visql_lib.cli.frame_pass import check_same_frame
     from visql_lib.frames import open_exposure
-    from visql_lib.steps.moments import measure_exposure_moments
+    from visql_lib.pipelines.vis.stages.moments import measure_exposure_moments
 
     with (
         open_exposure(raw, instrument) as exposure,

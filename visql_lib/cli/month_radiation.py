@@ -49,14 +49,14 @@ def command(
     """Read, gather, judge, write, draw."""
     from visql_lib.cli.outputs import provenance
     from visql_lib.instruments.model import load_instrument
-    from visql_lib.months.radiation import month_radiation, radiation_exposures
     from visql_lib.pipelines.vis.quantities import QUANTITIES
+    from visql_lib.pipelines.vis.schemas.leak import LEAK
+    from visql_lib.pipelines.vis.schemas.radiation import MONTH_RADIATION
+    from visql_lib.pipelines.vis.stages.month_radiation import month_radiation, radiation_exposures
     from visql_lib.qc.limits import load_thresholds
     from visql_lib.radiation.leak import leak_table, leakage, with_angles
     from visql_lib.radiation.maps import Grid, bin_area
     from visql_lib.tables import read_table, write_table
-    from visql_lib.tables.leak import LEAK
-    from visql_lib.tables.radiation import MONTH_RADIATION
 
     settings = settings_of(config)
     instrument = load_instrument(settings.instrument)
@@ -95,8 +95,8 @@ def _draw(
 ) -> None:
     """Draw the month."""
     from visql_lib.cli.outputs import save_picture
-    from visql_lib.pictures.leak import leak_picture
-    from visql_lib.pictures.radiation_month import radiation_timeline
+    from visql_lib.pipelines.vis.pictures.leak import leak_picture
+    from visql_lib.pipelines.vis.pictures.radiation_month import radiation_timeline
 
     dpi, when = settings.pictures.dpi, f"{month[:4]}-{month[4:]}"
     figure = radiation_timeline(joined, thresholds, title=f"particles and X-rays, {when}")

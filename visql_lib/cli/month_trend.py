@@ -34,8 +34,8 @@ def command(trend: Path, output: Path, month: str, text: Path | None, config: Pa
     from visql_lib.cli.outputs import provenance
     from visql_lib.cli.trend import trend_limits
     from visql_lib.photometry.month_trend import month_trend
+    from visql_lib.pipelines.vis.schemas.gaia import MONTH_TREND, TREND
     from visql_lib.tables import atomic_path, read_table, write_table
-    from visql_lib.tables.gaia import MONTH_TREND, TREND
 
     if len(month) != 6 or not month.isdecimal() or not 1 <= int(month[4:]) <= 12:
         raise click.BadParameter(f"{month!r} is not a month: write YYYYMM", param_hint="--month")

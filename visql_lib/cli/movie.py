@@ -69,12 +69,14 @@ def command(
     """Find the exposures, draw days that changed, encode the movie."""
     from visql_lib.instruments.model import load_instrument
     from visql_lib.movies.encode import encode_piece, write_movie
-    from visql_lib.movies.frames import GoesDays, Pieces, movie_exposures, read_angles
+    from visql_lib.pipelines.vis.registry import VERSIONS
+    from visql_lib.pipelines.vis.stages.movie import GoesDays, Pieces, movie_exposures, read_angles
 
     settings = settings_of(config)
     instrument = load_instrument(settings.instrument)
     readout = instrument.detector.readout_time
     days = settings.movies.last_days if last_days == _CONFIGURED else last_days
+    versions = {"movies": VERSIONS["movies"]}
     series, tables = _files(goes), _files(angles)
     exposures = movie_exposures(sheets, [read_angles(path) for path in tables], readout, days)
     rate = settings.movies.frames_per_second
@@ -82,11 +84,11 @@ def command(
     if not exposures:
         nothing = pieces.canvas.draw_nothing(f"no exposure in {', '.join(sheet.stem for sheet in sheets)}")
         frames = repeat(nothing, max(1, round(rate * _NOTHING_SECONDS)))
-        write_movie([encode_piece(frames, pieces.size, rate)], rate, output, sheets)
+        write_movie([encode_piece(frames, pieces.size, rate)], rate, output, versions, sheets)
         return
     inputs = [*sheets, *tables, *series]
     with pieces.locked(exposures), progress(output.name, len(exposures)) as advance:
-        write_movie(pieces.make(exposures, GoesDays(series), advance), rate, output, inputs)
+        write_movie(pieces.make(exposures, GoesDays(series), advance), rate, output, versions, inputs)
         if days is None:  # a movie of the last days has parts of days
             for sheet in {exposure.sheet for exposure in exposures}:
                 pieces.remove_others(sheet)

@@ -26,10 +26,10 @@ def command(sheet: Path, output: Path, pictures: Path | None, config: Path | Non
     """Collect the times, write the table, draw."""
     from visql_lib import run_record
     from visql_lib.cli.outputs import provenance
-    from visql_lib.months.performance import month_performance
+    from visql_lib.pipelines.vis.schemas.performance import PERFORMANCE
+    from visql_lib.pipelines.vis.stages.performance import month_performance
     from visql_lib.sheets.sheet import read_sheet
     from visql_lib.tables import write_table
-    from visql_lib.tables.performance import PERFORMANCE
     from visql_lib.tables.provenance import checksum_of
 
     settings = settings_of(config)
@@ -40,7 +40,7 @@ def command(sheet: Path, output: Path, pictures: Path | None, config: Path | Non
         return
     run_record.current().restart_from(output, checksum_of(output))
     from visql_lib.cli.outputs import save_picture
-    from visql_lib.pictures.performance import observing_days, pipeline_performance
+    from visql_lib.pipelines.vis.pictures.performance import observing_days, pipeline_performance
 
     pictures.mkdir(parents=True, exist_ok=True)
     days = observing_days(found)

@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
     from visql_lib.config import Settings
     from visql_lib.frames import Instrument
+    from visql_lib.pipelines.vis.stages.plate_solve import ReferenceStars
     from visql_lib.sky.plate import PlateSolution
     from visql_lib.sky.thumbnail import ThumbnailFrame
-    from visql_lib.steps.plate import ReferenceStars
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +85,7 @@ def command(
 ) -> None:
     """Read, solve, write."""
     from visql_lib.archives.astrometry_net import PlateError
-    from visql_lib.tables.gaia_store import store_folder
+    from visql_lib.stores.gaia import store_folder
     from visql_lib.tables.plate import SOLVED, write_plate
 
     settings = settings_of(config)
@@ -119,7 +119,7 @@ def _solve(
 ) -> tuple[PlateSolution, str]:
     from visql_lib.errors import TableError
     from visql_lib.frames import load_instrument
-    from visql_lib.steps.plate import solve_exposure
+    from visql_lib.pipelines.vis.stages.plate_solve import solve_exposure
     from visql_lib.tables import read_table
 
     instrument = load_instrument(settings.instrument)
@@ -179,7 +179,7 @@ def thumbnail_frame(instrument: Instrument, quadrants: Sequence[str], binning: i
 def _reference(paths: list[Path], cache: Path) -> ReferenceStars | None:
     """Return the stars of tiles, read when needed; None without tiles."""
     from visql_lib.config.load import digest
-    from visql_lib.steps.plate import ReferenceStars
+    from visql_lib.pipelines.vis.stages.plate_solve import ReferenceStars
 
     if not paths:
         return None

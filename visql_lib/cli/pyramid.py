@@ -68,7 +68,7 @@ def command(
     """Read, cut, write."""
     from visql_lib.cli.common import recorded
     from visql_lib.frames.names import stem_of
-    from visql_lib.site.overlays import script
+    from visql_lib.pipelines.vis.pages.overlays import script
 
     settings = settings_of(config)
     meta: dict[str, Any] = {"exposure": stem_of(raw.name)} | _origin(raw, settings, full)

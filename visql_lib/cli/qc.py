@@ -28,9 +28,9 @@ from visql_lib.cli.common import FOLDER, INPUT, output_option, settings_of, step
 def command(sheet: Path, tables: Path | None, output: Path, config: Path | None) -> None:
     """Read, judge, write."""
     from visql_lib.config.load import digest
-    from visql_lib.months.qc import month_results, month_tables
     from visql_lib.pipelines.vis.quantities import QUANTITIES
     from visql_lib.pipelines.vis.registry import VERSIONS
+    from visql_lib.pipelines.vis.stages.qc import month_results, month_tables
     from visql_lib.qc.limits import LimitFile
     from visql_lib.qc.table import columns_of
     from visql_lib.sheets.sheet import read_sheet

@@ -26,13 +26,13 @@ def command(sheet: Path, output: Path, config: Path | None) -> None:
     """Read the moments, summarise and check them, write the table."""
     from visql_lib.config.load import digest
     from visql_lib.instruments.model import load_instrument
-    from visql_lib.months.quality import month_quality
+    from visql_lib.pipelines.vis.legacy.imported import imported_path
     from visql_lib.pipelines.vis.quantities import QUANTITIES
     from visql_lib.pipelines.vis.registry import VERSIONS
+    from visql_lib.pipelines.vis.stages.image_quality import month_quality
     from visql_lib.qc.limits import load_thresholds
     from visql_lib.sheets.exposures import science_exposures
     from visql_lib.tables import PSFMOMENTS, write_table
-    from visql_lib.tables.imported import imported_path
 
     settings = settings_of(config)
     instrument = load_instrument(settings.instrument)

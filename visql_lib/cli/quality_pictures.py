@@ -46,8 +46,8 @@ def command(
 
     from visql_lib.cli.outputs import save_picture
     from visql_lib.frames import load_instrument
-    from visql_lib.pictures.month import quality_diagrams
     from visql_lib.pictures.timeline import timeline as draw_timeline
+    from visql_lib.pipelines.vis.pictures.month import quality_diagrams
 
     table = _last(_read(psfmoments), last_days)
     settings = settings_of(config)

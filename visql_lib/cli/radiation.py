@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from visql_lib.config import Settings
     from visql_lib.instruments.model import Instrument
-    from visql_lib.steps.radiation import ExposureRadiation
+    from visql_lib.pipelines.vis.stages.particles import ExposureRadiation
 
 # Kind of map -> ending of its picture, as users know it.
 PICTURES = {"xray": "cosmiX", "cosmic": "cosmics", "proton": "protons"}
@@ -85,8 +85,8 @@ def command(
         raise click.UsageError("--sheet needs --pictures")
     from visql_lib.cli.outputs import provenance
     from visql_lib.instruments.model import load_instrument
+    from visql_lib.pipelines.vis.schemas.radiation import RADIATION, RADIATION_MAPS
     from visql_lib.tables import write_table
-    from visql_lib.tables.radiation import RADIATION, RADIATION_MAPS
 
     settings = settings_of(config)
     instrument = load_instrument(settings.instrument)
@@ -121,8 +121,8 @@ def _count(
     meta: dict[str, Any],
 ) -> ExposureRadiation | None:
     """Count the particles; None, with the reason in `meta`, if the catalogue failed."""
+    from visql_lib.pipelines.vis.stages.particles import RadiationCount
     from visql_lib.radiation.particles import COLUMNS
-    from visql_lib.steps.radiation import RadiationCount
     from visql_lib.tables.store import read_parts, read_table
 
     count = RadiationCount(settings.radiation, instrument)
@@ -151,7 +151,7 @@ def draw(bins: Mapping[str, NDArray], meta: Mapping[str, Any], prefix: Path, set
     """Draw the maps and the diagram of an exposure from its table of maps."""
     from visql_lib.cli.outputs import save_picture
     from visql_lib.instruments.model import load_instrument
-    from visql_lib.pictures.radiation import particle_map, radius_flux_diagram
+    from visql_lib.pipelines.vis.pictures.radiation import particle_map, radius_flux_diagram
 
     instrument, dpi = load_instrument(settings.instrument), settings.pictures.dpi
     kind = meta.get("frame_type") or "SCIENCE"

@@ -30,11 +30,11 @@ def command(ratios: Path, output: Path, days: Path | None, config: Path | None) 
     """Read, draw."""
     from visql_lib.cli.outputs import save_picture
     from visql_lib.instruments.model import load_instrument
-    from visql_lib.months.ratios import focal_plane_cells
     from visql_lib.photometry.aggregate import select
-    from visql_lib.pictures.ratio_maps import RatioHexagons
+    from visql_lib.pipelines.vis.pictures.ratio_maps import RatioHexagons
+    from visql_lib.pipelines.vis.schemas.gaia import RATIOS
+    from visql_lib.pipelines.vis.stages.ratios import focal_plane_cells
     from visql_lib.tables import read_table
-    from visql_lib.tables.gaia import RATIOS
 
     if days is not None:
         days.mkdir(parents=True, exist_ok=True)  # even if there is no day

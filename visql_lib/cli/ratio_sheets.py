@@ -25,11 +25,11 @@ def command(by_ccd: Path, sheet: Path, output: Path, config: Path | None) -> Non
     """Read, draw."""
     from visql_lib.cli.outputs import save_picture
     from visql_lib.instruments.model import load_instrument
-    from visql_lib.months.ratios import stars_by_class
     from visql_lib.photometry.aggregate import select
-    from visql_lib.pictures.ratio_sheet import ratio_sheet
+    from visql_lib.pipelines.vis.pictures.ratio_sheet import ratio_sheet
+    from visql_lib.pipelines.vis.schemas.gaia import RATIOS
+    from visql_lib.pipelines.vis.stages.ratios import stars_by_class
     from visql_lib.tables import read_table
-    from visql_lib.tables.gaia import RATIOS
 
     settings = settings_of(config)
     instrument = load_instrument(settings.instrument)

@@ -32,10 +32,10 @@ def command(sheets: tuple[Path, ...], output: Path, by_ccd: Path | None, config:
     """Read the flux ratios, bin them, write the table."""
     from visql_lib.cli.outputs import provenance
     from visql_lib.instruments.model import load_instrument
-    from visql_lib.months.ratios import month_ratios
+    from visql_lib.pipelines.vis.schemas.gaia import RATIOS
+    from visql_lib.pipelines.vis.stages.ratios import month_ratios
     from visql_lib.sheets.exposures import science_exposures
     from visql_lib.tables import write_table
-    from visql_lib.tables.gaia import RATIOS
 
     settings = settings_of(config)
     instrument = load_instrument(settings.instrument)

@@ -17,8 +17,8 @@ def generated() -> dict[str, str]:
     from visql_lib.config.settings import Settings
     from visql_lib.instruments.model import load_instrument
     from visql_lib.pipelines.vis.registry import REGISTRY
+    from visql_lib.pipelines.vis.schemas import all as all_tables
     from visql_lib.products.document import markdown as products
-    from visql_lib.tables import all as all_tables
 
     return {
         "workflow/schemas/config.schema.json": json.dumps(Settings.model_json_schema(), indent=1) + "\n",

@@ -13,7 +13,7 @@ from visql_lib.cli.common import FOLDER, settings_of, step
 
 if TYPE_CHECKING:
     from visql_lib.config import Settings
-    from visql_lib.site.model import MissingProducts, Month
+    from visql_lib.qc.summary import MissingProducts, Month
 
 
 @step(
@@ -38,7 +38,7 @@ def command(
     from visql_lib.cli.alerts import known_months, limit_file, refresh
     from visql_lib.config.units import names_in
     from visql_lib.errors import ConfigError
-    from visql_lib.plan.core import month_list
+    from visql_lib.pipelines.vis.plan import month_list
     from visql_lib.sheets.sheet import sheet_path
     from visql_lib.site.build import build
     from visql_lib.site.bundle import bundle as write_bundle
@@ -96,7 +96,7 @@ def gathered(
 ) -> tuple[list[Month], dict[str, list[str]]]:
     """Return months, and the endings of the products that each of their exposures should have."""
     from visql_lib.instruments.model import load_instrument
-    from visql_lib.plan import Plan
+    from visql_lib.pipelines.vis.plan import Plan
     from visql_lib.products.expected import Expected
     from visql_lib.site.gather import gather
 
@@ -114,7 +114,7 @@ def gathered(
 
 def _lost_of_all(results: Path, settings: Settings, months: Sequence[str]) -> list[MissingProducts]:
     """Find missing products of all months, the newest ones and `months` among them."""
-    from visql_lib.plan import Plan
+    from visql_lib.pipelines.vis.plan import Plan
     from visql_lib.products.expected import Expected
     from visql_lib.site.steps import missing_products
 

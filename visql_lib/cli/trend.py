@@ -39,8 +39,8 @@ def command(ratios: tuple[Path, ...], output: Path, pictures: Path | None, confi
 
     from visql_lib.cli.outputs import provenance
     from visql_lib.photometry.trend import trends
+    from visql_lib.pipelines.vis.schemas.gaia import RATIOS, TREND
     from visql_lib.tables import read_table, write_table
-    from visql_lib.tables.gaia import RATIOS, TREND
 
     settings = settings_of(config)
     wanted = [_followed(read_table(path, RATIOS.names)) for path in ratios]
@@ -94,9 +94,9 @@ def _draw(rows: Mapping[str, NDArray], found: Trends, cls: str, folder: Path, se
     from visql_lib.cli.outputs import save_picture
     from visql_lib.instruments.model import load_instrument
     from visql_lib.photometry.aggregate import select
-    from visql_lib.pictures.ice import diagonal_timeline, ratio_timeline
-    from visql_lib.pictures.ice_map import loss_map
-    from visql_lib.pictures.ice_trend import loss_trend
+    from visql_lib.pipelines.vis.pictures.ice import diagonal_timeline, ratio_timeline
+    from visql_lib.pipelines.vis.pictures.ice_map import loss_map
+    from visql_lib.pipelines.vis.pictures.ice_trend import loss_trend
 
     instrument = load_instrument(settings.instrument)
     dpi, clean = settings.pictures.dpi, (settings.trend.clean_start, settings.trend.clean_end)

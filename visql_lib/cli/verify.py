@@ -13,7 +13,7 @@ import click
 from visql_lib.cli.common import settings_of, step
 
 if TYPE_CHECKING:
-    from visql_lib.plan.verify import Finding
+    from visql_lib.workflow.verify import Finding
 
 _SHOWN = 40  # problems; if there are more, those of the same kind and reason are grouped
 _ADVICE = {
@@ -46,9 +46,9 @@ _ADVICE = {
 def command(month: str, deep: bool, as_json: bool, config: Path | None) -> int:
     """Check the products and report the problems."""
     from visql_lib.errors import ConfigError
-    from visql_lib.plan import Plan
-    from visql_lib.plan.verify import Verification
+    from visql_lib.pipelines.vis.plan import Plan
     from visql_lib.sheets.sheet import sheet_path
+    from visql_lib.workflow.verify import Verification
 
     if len(month) != 6 or not month.isdecimal():
         raise click.BadParameter(f"{month!r} is not a month: write YYYYMM", param_hint="MONTH")

@@ -13,7 +13,7 @@ from visql_lib.config.load import digest
 from visql_lib.errors import ConfigError
 from visql_lib.instruments.model import load_instrument
 from visql_lib.pipelines import sheet_rules_of
-from visql_lib.plan import month_list
+from visql_lib.pipelines.vis.plan import month_list
 from visql_lib.sheets.index import refresh_sheets
 from visql_lib.sheets.sheet import GROWING, SheetRow, read_sheet, sheet_path
 from visql_lib.sheets.walker import raw_files

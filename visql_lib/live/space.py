@@ -19,7 +19,7 @@ from visql_lib.instruments.model import load_instrument
 from visql_lib.instruments.names import NamePattern
 from visql_lib.live.errors import FrameMoveError
 from visql_lib.pipelines import sheet_rules_of
-from visql_lib.plan import Plan
+from visql_lib.pipelines.vis.plan import Plan
 from visql_lib.products.expected import Expected
 from visql_lib.products.status import exposure_states
 from visql_lib.sheets.sheet import OK, SheetRow, sheet_path

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from visql_lib.atomic import atomic_path
 from visql_lib.movies.errors import MovieError
-from visql_lib.pipelines.vis.registry import VERSIONS
 from visql_lib.tables.provenance import append_to_mp4
 
 _QUALITY = 20  # x264's constant rate factor: letters stay sharp
@@ -70,7 +69,11 @@ def encode_piece(
 
 
 def write_movie(
-    pieces: Iterable[bytes], frames_per_second: float, path: Path, inputs: Sequence[Path] = ()
+    pieces: Iterable[bytes],
+    frames_per_second: float,
+    path: Path,
+    versions: Mapping[str, int],
+    inputs: Sequence[Path] = (),
 ) -> None:
     """Join encoded parts to a movie, without encoding them again.
 
@@ -82,6 +85,8 @@ def write_movie(
         The one the pieces were encoded for.
     path : Path
         The .mp4; written under a temporary name and renamed.
+    versions : mapping
+        Versions of the stages that made it, for the movie's record.
     inputs : sequence of Path, optional
         The tables the frames were drawn from, for the movie's record.
 
@@ -95,7 +100,7 @@ def write_movie(
             _run(_joining(frames_per_second, temporary), pieces)
         except MovieError as error:
             raise MovieError(f"{path}: {error}") from error
-        append_to_mp4(temporary, path, {"movies": VERSIONS["movies"]}, inputs)
+        append_to_mp4(temporary, path, versions, inputs)
 
 
 def _encoding(size: tuple[int, int], rate: float) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
@@ -85,20 +85,34 @@ class Quantities:
     Parameters
     ----------
     items : iterable of Quantity
+    categories : mapping
+        What is evaluated, in the order of the pages: key -> label.
+    former_metric : callable, optional
+        Gives today's name of a metric of alerts that was once another; by default former names of
+        quantities alone are known.
 
     Raises
     ------
     ValueError
-        If two have one name, or a name is not qualified.
+        If two have one name, a name is not qualified, or a category is not among `categories`.
     """
 
-    def __init__(self, items: Iterable[Quantity]) -> None:
+    def __init__(
+        self,
+        items: Iterable[Quantity],
+        categories: Mapping[str, str],
+        former_metric: Callable[[str], str] = str,
+    ) -> None:
         self._items = tuple(items)
+        self.categories = dict(categories)
+        self._former_metric = former_metric
         self._named = {q.name: q for q in self._items}
         if len(self._named) < len(self._items):
             raise ValueError("two quantities of one name")
         if plain := [q.name for q in self._items if "." not in q.name]:
             raise ValueError(f"not a qualified name: {', '.join(plain)}")
+        if lost := {q.category for q in self._items} - set(self.categories):
+            raise ValueError(f"there is no category {', '.join(sorted(lost))}")
 
     def __iter__(self) -> Iterator[Quantity]:
         return iter(self._items)
@@ -135,6 +149,15 @@ class Quantities:
     def current_name(self, name: str) -> str:
         """Return the qualified name of a quantity that may have its former name; others stay as they are."""
         return next((q.name for q in self._items if q.formerly and q.formerly == name), name)
+
+    def current_metric(self, metric: str) -> str:
+        """Return today's name of a metric of an alert, or of the history of status, that was once another."""
+        return self.current_name(self._former_metric(metric))
+
+    def table_of(self, metric: str) -> str:
+        """Look up the kind of table that holds a metric, "" for one that is no quantity."""
+        of = (q.table for q in self._items if metric == q.name or metric.startswith(f"{q.name}_"))
+        return next(of, "")
 
     def unknown(self, name: str) -> str:
         """Return what to write in place of an unknown name, in words."""

@@ -16,14 +16,23 @@ from visql_lib.config import Settings
 from visql_lib.config.load import digest
 from visql_lib.instruments.model import load_instrument
 from visql_lib.pipelines import registry_of
+from visql_lib.pipelines.vis.pages.plots import (
+    Plots,
+    calibration_plots,
+    goes_of,
+    month_plots,
+    plot_files,
+    tables_of,
+    trend_plots,
+)
 from visql_lib.pipelines.vis.quantities import QUANTITIES
 from visql_lib.qc.limits import Thresholds, load_thresholds
+from visql_lib.qc.summary import ExposureSummary, MissingProducts, Month
 from visql_lib.sheets.sheet import SheetRow, read_sheet, sheet_path
 from visql_lib.site import overview
 from visql_lib.site.data import fields_of, missing_of_month, month_data, summary
 from visql_lib.site.links import Links
 from visql_lib.site.marks import read_marks
-from visql_lib.site.model import ExposureSummary, MissingProducts, Month
 from visql_lib.site.neighbours import (
     Ends,
     Neighbours,
@@ -42,15 +51,6 @@ from visql_lib.site.pages import (
     files_in,
     missing_of_exposure,
     month_groups,
-)
-from visql_lib.site.plots import (
-    Plots,
-    calibration_plots,
-    goes_of,
-    month_plots,
-    plot_files,
-    tables_of,
-    trend_plots,
 )
 from visql_lib.site.render import folder, render, script_data, style_digest
 from visql_lib.site.state import BuildResult, Store

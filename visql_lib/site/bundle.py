@@ -11,9 +11,9 @@ from pathlib import Path
 from visql_lib.atomic import atomic_path
 from visql_lib.config import Settings
 from visql_lib.errors import ConfigError
+from visql_lib.qc.summary import Month
 from visql_lib.site.build import build
 from visql_lib.site.links import BundleLinks
-from visql_lib.site.model import Month
 from visql_lib.site.state import STATE, BuildResult
 from visql_lib.site.thumbs import webps
 

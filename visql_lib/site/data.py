@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from visql_lib.pipelines.vis.quantities import QUANTITIES
-from visql_lib.site.model import CATEGORIES, STATUSES, UNJUDGED, ExposureSummary, MissingProducts, Month
+from visql_lib.pipelines.vis.quantities import CATEGORIES, QUANTITIES
+from visql_lib.qc.summary import STATUSES, UNJUDGED, ExposureSummary, MissingProducts, Month
 from visql_lib.site.pages import MissingOfExposure, counted
 from visql_lib.site.render import rounded
 from visql_lib.site.steps import workflow_command

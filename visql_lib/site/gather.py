@@ -17,12 +17,13 @@ from typing import Any
 from visql_lib.errors import TableError
 from visql_lib.flags import SolutionFlag
 from visql_lib.instruments.model import Instrument
-from visql_lib.months.qc import current_results
 from visql_lib.pipelines.vis.quantities import QUANTITIES, TABLE_OF_CATEGORY
+from visql_lib.pipelines.vis.stages.qc import current_results
 from visql_lib.products.expected import GroupJob
 from visql_lib.products.registry import Registry
 from visql_lib.qc.evaluate import BAD_STATUSES, NOT_JUDGED, OK, QCResult, worst_status
 from visql_lib.qc.sentences import sentence, why_not_judged
+from visql_lib.qc.summary import STATUSES, UNJUDGED, ExposureSummary, Month, StatusReason
 from visql_lib.qc.table import by_frame
 from visql_lib.sheets.sheet import (
     GROWING,
@@ -36,7 +37,6 @@ from visql_lib.sheets.sheet import (
     read_sheet,
     sheet_path,
 )
-from visql_lib.site.model import STATUSES, UNJUDGED, ExposureSummary, Month, StatusReason
 from visql_lib.site.products import category_of
 from visql_lib.site.steps import missing_products
 from visql_lib.tables.store import read_table

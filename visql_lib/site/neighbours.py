@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from visql_lib.qc.summary import ExposureSummary, Month
 from visql_lib.sheets.sheet import sheet_path
-from visql_lib.site.model import ExposureSummary, Month
 from visql_lib.site.state import known_months
 
 

@@ -16,9 +16,9 @@ import yaml
 
 from visql_lib.config import Settings, find_data_file
 from visql_lib.pipelines import registry_of
-from visql_lib.pipelines.vis.quantities import QUANTITIES
+from visql_lib.pipelines.vis.quantities import CATEGORIES, QUANTITIES
 from visql_lib.qc.limits import load_thresholds
-from visql_lib.site.model import CATEGORIES, STATUSES
+from visql_lib.qc.summary import STATUSES
 from visql_lib.site.pages import ShownFile
 
 _PACKAGES = ("numpy", "scipy", "astropy", "pyarrow", "matplotlib", "jinja2", "bokeh", "pillow", "snakemake")

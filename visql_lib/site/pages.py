@@ -13,14 +13,14 @@ from typing import Any, NamedTuple
 from visql_lib.config import Settings
 from visql_lib.errors import TableError
 from visql_lib.frames.mosaic import ZOOM_POSITIONS as ZOOMS
-from visql_lib.pipelines.vis.quantities import QUANTITIES
+from visql_lib.pipelines.vis.quantities import CATEGORIES, QUANTITIES
 from visql_lib.products.registry import Per, Registry, Stage
 from visql_lib.qc.evaluate import NOT_JUDGED, QCResult
 from visql_lib.qc.limits import Epoch, Thresholds
 from visql_lib.qc.quantity import Quantity
 from visql_lib.qc.sentences import limits_text
+from visql_lib.qc.summary import UNJUDGED, ExposureSummary, Month
 from visql_lib.sheets.sheet import SheetRow
-from visql_lib.site.model import CATEGORIES, UNJUDGED, ExposureSummary, Month
 from visql_lib.site.products import (
     OTHERS,
     TABLES,

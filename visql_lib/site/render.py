@@ -15,9 +15,8 @@ from urllib.parse import quote
 import jinja2
 
 from visql_lib import __version__
-from visql_lib.pipelines.vis.quantities import QUANTITIES
+from visql_lib.pipelines.vis.quantities import CATEGORIES, QUANTITIES
 from visql_lib.qc.quantity import Quantity
-from visql_lib.site.model import CATEGORIES
 
 # Status -> icon and text; the colour is the style sheet's.
 STATUS_TEXT: dict[str, tuple[str, str]] = {

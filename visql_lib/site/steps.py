@@ -7,9 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from visql_lib.products.expected import GroupJob
-from visql_lib.site.model import ExposureSummary, MissingProducts
-
-_NAMED = 3
+from visql_lib.qc.summary import ExposureSummary, MissingProducts
 
 
 def missing_products(
@@ -83,9 +81,3 @@ def workflow_command(paths: Sequence[str], months: str, results: str, config: st
         words += ["--configfile", config]
     words += ["--config", f"months={months}"]
     return shlex.join(words if config else [*words, f"results={results}"])
-
-
-def describe(lack: MissingProducts) -> str:
-    """Describe which products are missing."""
-    names = [Path(path).name for path in lack.paths]
-    return f"{', '.join(names[:_NAMED])}" + f" and {len(names) - _NAMED} more" * (len(names) > _NAMED)

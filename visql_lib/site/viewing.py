@@ -11,8 +11,8 @@ from typing import Any
 
 from visql_lib.errors import TableError
 from visql_lib.instruments.model import Instrument
+from visql_lib.qc.summary import ExposureSummary
 from visql_lib.sheets.sheet import SheetRow
-from visql_lib.site.model import ExposureSummary
 from visql_lib.tables.store import Table, read_meta, read_table
 
 log = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ def overlay_sources(names: Iterable[str], exposure: str) -> list[str]:
 def overlay_script(folder: Path, exposure: ExposureSummary, instrument: Instrument) -> bytes | None:
     """Compose the overlays of an exposure as a script, None if no table can be read."""
     from visql_lib.frames.pyramid import ViewerFrame
-    from visql_lib.site.overlays import overlay_data, script
+    from visql_lib.pipelines.vis.pages.overlays import overlay_data, script
 
     stars = _read(folder, exposure.name + "_stars2.parquet", ("X_WORLD", "Y_WORLD", "FLUX_AUTO"))
     gaia = _read(folder, exposure.name + "_stars2_gaia.parquet", ("RAV", "DECV", "G"))

@@ -65,7 +65,7 @@ def _inputs(frame: Frame, ending: str, pattern: str) -> list[str]:
 
 
 def _tiles(frame: Frame) -> list[str]:
-    from visql_lib.tables.gaia_store import tile_path
+    from visql_lib.stores.gaia import tile_path
 
     folder = tile_path(frame.settings, 0).parent
     names = _inputs(frame, "_stars2_gaia.parquet", r"\d+\.parquet")

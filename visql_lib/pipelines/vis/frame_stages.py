@@ -84,7 +84,7 @@ _STAR_PICTURES = (
         "Image quality at a glance",
         QUALITY,
         Drawing(
-            "visql_lib.pictures.iq:image_quality",
+            "visql_lib.pipelines.vis.pictures.iq:image_quality",
             {"catalogue": (*_CHIMNEY, "B_IMAGE"), "stars": (), "moments": ("EXT", *_MOMENTS)},
             ("moments", "catalogue", "selection", "settings.stars", "cutout"),
             {"instrument": "instrument", "space": "settings.pictures.map_space", **_TITLE},
@@ -131,7 +131,7 @@ _GAIA_PICTURES = (
         "VIS/Gaia against colour",
         PHOTOMETRY,
         Drawing(
-            "visql_lib.pictures.gaia_tables:flux_ratios",
+            "visql_lib.pipelines.vis.pictures.gaia_tables:flux_ratios",
             {
                 "frat": ("BpRp", "G", "VFLUX", "GFLUX", "FLAGS"),
                 "moments_colours": ("XWORLD", "YWORLD", "R2", "BpRp", "G"),
@@ -147,7 +147,7 @@ _GAIA_PICTURES = (
         "Astrometric residuals",
         PHOTOMETRY,
         Drawing(
-            "visql_lib.pictures.gaia_tables:residuals",
+            "visql_lib.pipelines.vis.pictures.gaia_tables:residuals",
             {
                 "frat": ("EXT", "XWORLD", "YWORLD", "DX", "DY", "VFLUX", "GFLUX", "BpRp"),
                 "solution": ("CCD", "N", "N_OUTLIERS", "SCATTER"),
@@ -163,7 +163,7 @@ _GAIA_PICTURES = (
         "Gaia stars on the detectors",
         PHOTOMETRY,
         Drawing(
-            "visql_lib.pictures.gaia_tables:field_of_stars",
+            "visql_lib.pipelines.vis.pictures.gaia_tables:field_of_stars",
             {"gaia_stars": ("RAV", "DECV", "G")},
             ("gaia_stars", "instrument"),
             _TITLE,

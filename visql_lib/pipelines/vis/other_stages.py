@@ -11,7 +11,7 @@ from visql_lib.pipelines.vis.conditions import (
 from visql_lib.pipelines.vis.month_stages import MOVIE, MOVIE_SETTINGS, QUALITY_PICTURES
 from visql_lib.pipelines.vis.paths import GOES_DAY, TILE, M, T
 from visql_lib.products.registry import LOCAL, Per, Product, Stage
-from visql_lib.tables.store_versions import GAIA_TILE_VERSION, GOES_DAY_VERSION
+from visql_lib.stores.versions import GAIA_TILE_VERSION, GOES_DAY_VERSION
 
 _LEGACY = {"legacy": 1}
 

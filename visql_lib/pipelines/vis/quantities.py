@@ -9,6 +9,15 @@ import re
 
 from visql_lib.qc.quantity import HIGH, Quantities, Quantity, metric_of
 
+# What QC evaluates, in the order of the tiles.
+CATEGORIES = {
+    "quality": "Image quality",
+    "photometry": "Photometry and ice",
+    "radiation": "Radiation",
+    "calibration": "Calibration frames",
+    "acquisition": "Acquisition",
+}
+
 _SCIENCE = ("SCIENCE",)
 _PARTICLES = ("SCIENCE", "DARK")
 _ALL = ("*",)
@@ -69,6 +78,21 @@ def _quantity(
 
 
 # In the order of the pages.
+_FLUX_LOSS = re.compile(r"flux_loss_(.+)_(\d+(?:\.\d+)?)")  # what alerts of the trend were called
+
+
+def colour_part(colour: float) -> str:
+    """Return what the flux loss at a colour BP-RP [mag] is called among the parts of a month."""
+    return f"BP-RP {colour:g}"
+
+
+def _former_metric(metric: str) -> str:
+    """Return what an alert of the trend is called that once had another name; others stay as they are."""
+    if (match := _FLUX_LOSS.fullmatch(metric)) is not None:
+        return metric_of("trend.LOSS", match[1], colour_part(float(match[2])))
+    return metric
+
+
 QUANTITIES = Quantities(
     (
         _psf("R2", "R²", 3, "px²", "R2_ERR"),
@@ -103,7 +127,9 @@ QUANTITIES = Quantities(
         Quantity("trend.RATE", "rate of flux loss", "mmag/d", "photometry", "trend", "RATE", "RATE_ERR",
                  digits=3, bad=HIGH, shown=False, reaching=True, alert="trend.LOSS",
                  limits_in="the settings trend.warn_rate and trend.error_rate"),
-    )
+    ),
+    CATEGORIES,
+    _former_metric,
 )  # fmt: skip
 
 # Category -> the table whose row says how a frame is.
@@ -113,18 +139,3 @@ TABLE_OF_CATEGORY = {
     "radiation": "radiation",
     "calibration": "detector_frames",
 }
-
-
-_FLUX_LOSS = re.compile(r"flux_loss_(.+)_(\d+(?:\.\d+)?)")  # what alerts of the trend were called
-
-
-def colour_part(colour: float) -> str:
-    """Return what the flux loss at a colour BP-RP [mag] is called among the parts of a month."""
-    return f"BP-RP {colour:g}"
-
-
-def current_metric(metric: str) -> str:
-    """Return today's name of a metric of an alert, or of the history of status, that was once another."""
-    if (match := _FLUX_LOSS.fullmatch(metric)) is not None:
-        return metric_of("trend.LOSS", match[1], colour_part(float(match[2])))
-    return QUANTITIES.current_name(metric)

@@ -35,7 +35,7 @@ class MonthSheets:
         """Yield rows of exposures that are known from imported tables only."""
         if not (results / "imported" / f"{group}.parquet").is_file():
             return
-        from visql_lib.tables.imported import read_imported
+        from visql_lib.pipelines.vis.legacy.imported import read_imported
 
         table = read_imported(results, group)
         if table is None:

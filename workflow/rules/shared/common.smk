@@ -11,9 +11,9 @@ from visql_lib.config import settings_from_mapping
 from visql_lib.errors import VisqlError
 from visql_lib.pipelines.vis.frame_stages import CATALOGUED
 from visql_lib.pipelines.vis.month_stages import MOVIES
-from visql_lib.plan import Plan
-from visql_lib.plan.run_lock import lock_results, remove_stale_lock, record_end
-from visql_lib.plan.requested import prefix_regex, requested_targets
+from visql_lib.pipelines.vis.plan import Plan
+from visql_lib.workflow.run_lock import lock_results, remove_stale_lock, record_end
+from visql_lib.workflow.requested import prefix_regex, requested_targets
 from visql_lib.products.expected import Expected
 from visql_lib.products.up_to_date import UpToDateCache
 

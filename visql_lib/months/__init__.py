@@ -1,1 +1,0 @@
-"""Stages that make tables of months from tables of exposures."""

@@ -1,0 +1,1 @@
+"""Text tables of the original scripts, both ways."""

@@ -1,0 +1,1 @@
+"""What the pages of VIS show besides tables: interactive plots, overlays of the viewer."""

@@ -1,0 +1,1 @@
+"""Pictures of VIS: tables in, a figure out."""

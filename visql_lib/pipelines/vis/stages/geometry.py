@@ -1,0 +1,169 @@
+"""Astrometry of a month: the geometry of its focal plane, and the actual pointings of its exposures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visql_lib.config import Settings
+from visql_lib.instruments.model import Instrument
+from visql_lib.pipelines.vis.schemas.gaia import ASTROMETRY
+from visql_lib.pipelines.vis.stages.ratios import exposure_facts, number
+from visql_lib.sheets.exposures import science_exposures, start_of_row
+from visql_lib.sheets.sheet import SheetRow
+from visql_lib.sky.fit import CLIP, Pairs
+from visql_lib.sky.geometry import FocalPlaneGeometry
+from visql_lib.sky.geometry_fit import GeometryFit, fit_geometry
+from visql_lib.sky.projection import Boresight
+from visql_lib.tables.store import read_table
+
+_NAN = float("nan")
+
+
+@dataclass(frozen=True)
+class MonthAstrometry:
+    """Astrometry of a month.
+
+    ``exposures`` holds the columns of ASTROMETRY, ``geometry`` the geometry fitted
+    to all exposures at once.
+    """
+
+    exposures: dict[str, NDArray]
+    geometry: GeometryFit
+
+    def facts(self, version: str) -> dict[str, Any]:
+        """Collect the numbers stored as metadata of the geometry's table."""
+        fit, dates = self.geometry, self.exposures["DATE_OBS"]
+        known = dates[~np.isnat(dates)]
+        return {
+            "version": version,
+            "cubic_x": list(fit.cubic_x),
+            "cubic_y": list(fit.cubic_y),
+            "n_exposures": len(fit.used),
+            "n_pairs": fit.n_pairs,
+            "n_kept": fit.n_kept,
+            "scatter": fit.scatter if np.isfinite(fit.scatter) else None,
+            "first": str(known.min()) if len(known) else None,
+            "last": str(known.max()) if len(known) else None,
+            "flags": int(fit.flags),
+        }
+
+
+def month_astrometry(
+    sheet: Path,
+    settings: Settings,
+    instrument: Instrument,
+    on_exposure: Callable[[], None] = lambda: None,
+) -> MonthAstrometry:
+    """Fit the geometry of a month to the matched stars of all its exposures.
+
+    Every exposure has a boresight, roll and scale of its own; the cubic and the
+    terms of the CCDs are common.
+
+    Parameters
+    ----------
+    sheet : Path
+        The exposure sheet; tables of flux ratios and reference stars are looked
+        for beside it.
+    settings : Settings
+        What is fitted per CCD.
+    instrument : Instrument
+        Its distortion is where the fit starts.
+    on_exposure : callable, optional
+        Called after each exposure.
+
+    Raises
+    ------
+    TableError
+        If the sheet cannot be read.
+    """
+    folder = sheet.parent / sheet.stem
+    rows, pairs, numbers = [], [], []
+    for row in science_exposures(sheet):
+        facts = exposure_facts(row, folder)
+        rows.append(_row(row, facts, instrument))
+        found = _pairs(row, facts, folder)
+        if found is not None:
+            numbers.append(len(rows) - 1)
+            pairs.append(found)
+        on_exposure()
+    astrometry = settings.astrometry
+    fit = fit_geometry(
+        pairs,
+        FocalPlaneGeometry.of(instrument.sky_distortion),
+        per_ccd="none" if astrometry.geometry == "reference" else astrometry.geometry,
+        min_stars=astrometry.min_stars,
+        min_stars_ccd=astrometry.min_stars_ccd,
+    )
+    columns = _columns(rows)
+    for k, pointing, residuals in zip(fit.used, fit.pointings, fit.residuals, strict=True):
+        line = numbers[k]
+        place = vars(pointing.boresight).values()
+        for name, value in zip(("RA", "DEC", "PA"), place, strict=True):
+            columns[name][line] = value
+        columns["SCALE"][line] = pointing.scale
+        columns["SCATTER_MONTH"][line] = _scatter(*residuals)
+    return MonthAstrometry(columns, fit)
+
+
+def _pairs(row: SheetRow, facts: Mapping[str, Any], folder: Path) -> Pairs | None:
+    """Select the matched stars of an exposure with a solution, None without one."""
+    solution = facts.get("META", {}).get("solution") or {}
+    if solution.get("pa") is None or solution.get("ra") is None:
+        return None
+    frat = read_table(facts["PATH"], ("EXT", "XWORLD", "YWORLD", "SOURCE_ID"))
+    gaia = read_table(
+        folder / row.exposure / f"{row.exposure}_stars2_gaia.parquet", ("SOURCE_ID", "RA", "DEC")
+    )
+    order = np.argsort(gaia["SOURCE_ID"])
+    place = order[np.searchsorted(gaia["SOURCE_ID"], frat["SOURCE_ID"], sorter=order)]
+    ccd = np.array([name.partition(".")[0] for name in frat["EXT"]], dtype=np.str_)
+    boresight = Boresight(solution["ra"], solution["dec"], solution["pa"])
+    return Pairs(ccd, frat["XWORLD"], frat["YWORLD"], gaia["RA"][place], gaia["DEC"][place], boresight)
+
+
+def _row(row: SheetRow, facts: Mapping[str, Any], instrument: Instrument) -> dict[str, Any]:
+    meta = facts.get("META", {})
+    solution, reference = meta.get("solution") or {}, meta.get("reference") or {}
+    relation = meta.get("relation") or {}
+    exptime = float(meta.get("exptime") or row.exptime)
+    names = ("RA", "DEC", "PA", "RA_ERR", "DEC_ERR", "PA_ERR", "SCALE", "SCALE_ERR", "SCATTER")
+    ratios, errors = ((relation.get(kind) or [None] * 3) for kind in ("ratios", "errors"))
+    return {
+        "EXPOSURE": row.exposure,
+        "DATE_OBS": start_of_row(row),
+        "EXPTIME": exptime,
+        "CLASS": instrument.exposure_class(exptime),
+        **{"RA_HEADER": row.ra, "DEC_HEADER": row.dec, "PA_HEADER": row.pa},
+        **{name: number(solution.get(name.lower())) for name in names},
+        "SCATTER_MONTH": _NAN,
+        "N": solution.get("n") or 0,
+        "N_OUTLIERS": solution.get("n_outliers") or 0,
+        "N_REFERENCE": reference.get("n_kept") or 0,
+        "SIGMA_REFERENCE": number(reference.get("sigma")),
+        **{f"R{i + 1}": number(value) for i, value in enumerate(ratios)},
+        **{f"R{i + 1}_ERR": number(value) for i, value in enumerate(errors)},
+        "N_FIT": relation.get("n_fit") or 0,
+        "N_CLIPPED": relation.get("n_clipped") or 0,
+        "ACCEPTED": bool(meta.get("accepted")),
+        "REASON": facts["REASON"],
+        "FLAGS": facts["FLAGS"],
+    }
+
+
+def _columns(rows: list[dict[str, Any]]) -> dict[str, NDArray]:
+    if not rows:
+        return ASTROMETRY.empty()
+    return ASTROMETRY.cast({name: np.array([row[name] for row in rows]) for name in ASTROMETRY.names})
+
+
+def _scatter(dx: NDArray, dy: NDArray) -> float:
+    """Compute the rms per axis of residuals that are no outliers."""
+    r2 = dx**2 + dy**2
+    spread = float(np.median(r2)) / (2 * np.log(2))  # variance of either of two Gaussian axes
+    return float(np.sqrt(r2[r2 <= CLIP**2 * spread].mean() / 2))

@@ -1,0 +1,198 @@
+"""Image quality of a month: the moments of its exposures, summarised, scored and compared with limits."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visql_lib.config import Settings
+from visql_lib.errors import ConfigError, TableError
+from visql_lib.flags import ExposureFlag
+from visql_lib.instruments.model import Instrument
+from visql_lib.pipelines.vis.legacy.imported import read_imported
+from visql_lib.pipelines.vis.legacy.read import read_archive_names
+from visql_lib.pipelines.vis.quantities import QUANTITIES
+from visql_lib.psf.score import image_quality_score
+from visql_lib.psf.summary import SUMMARY, summarise_moments
+from visql_lib.qc.evaluate import BELOW, ERROR, evaluate
+from visql_lib.qc.limits import Thresholds
+from visql_lib.qc.table import day_of
+from visql_lib.sheets.exposures import science_exposures, start_of_row
+from visql_lib.sheets.sheet import SheetRow
+from visql_lib.tables import PSFMOMENTS, Table, read_table
+
+# Quantities compared with limits, in the order of the column REASON.
+_ORDER = ("SCORE", "N_STARS", "R2", "com1", "com2", "e1", "e2", "tr1", "tr2")
+_JUDGED = QUANTITIES.of_table("psfmoments", _ORDER)
+
+MEASURED, IMPORTED_MOMENTS, IMPORTED_MEDIANS = "measured", "imported moments", "imported medians"
+
+
+def month_quality(
+    sheet: Path,
+    settings: Settings,
+    instrument: Instrument,
+    thresholds: Thresholds,
+    on_exposure: Callable[[], None] = lambda: None,
+) -> dict[str, NDArray]:
+    """Make the image-quality table of a month.
+
+    Our own moments count more than imported ones, and those more than imported medians.
+
+    Parameters
+    ----------
+    sheet : Path
+        The exposure sheet; moments are looked for beside it, imported medians in
+        the folder ``imported`` of the results.
+    settings : Settings
+        Where archive names are.
+    instrument : Instrument
+        Calibration of the score, exposure classes.
+    thresholds : Thresholds
+        Dated limits.
+    on_exposure : callable, optional
+        Called after each exposure.
+
+    Returns
+    -------
+    dict of arrays, shape (n,)
+        The columns of PSFMOMENTS (docs/tables.md), sorted by start.
+
+    Raises
+    ------
+    TableError
+        If the sheet cannot be read; a broken table of moments costs its exposure only.
+    """
+    month, results = sheet.stem, sheet.resolve().parent.parent
+    imported = _by_exposure(read_imported(results, month))
+    names = archive_names(settings, sheet)
+    rows = []
+    for row in science_exposures(sheet):
+        known = imported.get(row.exposure, {})
+        name = known.get("ARCHIVE_NAME") or names.get(row.exposure, "")
+        rows.append(quality_row(row, sheet.parent / month, known) | {"ARCHIVE_NAME": name})
+        on_exposure()
+    return quality_table(rows, instrument, thresholds)
+
+
+def quality_row(row: SheetRow, folder: Path, imported: dict[str, Any]) -> dict[str, Any]:
+    """Compute one exposure's row, without score and status.
+
+    Parameters
+    ----------
+    row : SheetRow
+        The exposure.
+    folder : Path
+        Holds the month's folders of exposures.
+    imported : mapping
+        The exposure's row of the imported table, empty if it has none.
+    """
+    exptime = imported.get("EXPTIME", math.nan) if math.isnan(row.exptime) else row.exptime
+    values = {
+        "EXPOSURE": row.exposure,
+        "DATE_OBS": start_of_row(row),
+        "EXPTIME": exptime,
+        "REASON": "",
+        "FLAGS": row.flags | (int(ExposureFlag.INCOMPLETE) if row.status == "incomplete" else 0),
+        **_no_medians(),
+    }
+    path = folder / row.exposure / f"{row.exposure}_stars2_mom.parquet"
+    if path.is_file():
+        found = _from_moments(path)
+    elif imported.get("HAS_MEDIANS"):
+        found = _from_medians(imported)
+    else:
+        found = _failed(f"{path.name}: no moments, neither measured nor imported", MEASURED)
+    flags = values["FLAGS"] | found.pop("FLAGS", 0)
+    values |= found
+    if values["N_STARS"] == 0:
+        flags |= ExposureFlag.NO_STARS
+    return values | {"FLAGS": int(flags)}
+
+
+def _from_moments(path: Path) -> dict[str, Any]:
+    try:
+        table = read_table(path, [*SUMMARY, "FLAGS"])
+    except TableError as error:  # costs this exposure, not the month
+        return _failed(str(error), MEASURED)
+    source = IMPORTED_MOMENTS if table.meta.get("origin") == "imported" else MEASURED
+    if "failed" in table.meta:
+        return _failed(str(table.meta["failed"]), source)
+    return {**summarise_moments(table), "SOURCE": source}
+
+
+def _from_medians(imported: dict[str, Any]) -> dict[str, Any]:
+    medians = {name: imported[name] for name in SUMMARY}
+    n_stars = 0 if math.isnan(medians["R2"]) else math.nan
+    flags = int(ExposureFlag.IMPORTED)
+    return {**medians, "N_STARS": n_stars, "SOURCE": IMPORTED_MEDIANS, "FLAGS": flags}
+
+
+def _failed(reason: str, source: str) -> dict[str, Any]:
+    return {"SOURCE": source, "REASON": reason, "FLAGS": int(ExposureFlag.FAILED)}
+
+
+def _no_medians() -> dict[str, Any]:
+    return {"N_STARS": math.nan} | {n + end: math.nan for n in SUMMARY for end in ("", "_ERR")}
+
+
+def quality_table(
+    rows: list[dict[str, Any]], instrument: Instrument, thresholds: Thresholds
+) -> dict[str, NDArray]:
+    """Compute the columns of the quality table, sorted by start: adds class, score and status."""
+    if not rows:
+        return PSFMOMENTS.empty()
+    rows = sorted(rows, key=lambda r: (str(r["DATE_OBS"]), r["EXPOSURE"]))
+    r2, e1, e2 = (np.array([r[name] for r in rows]) for name in ("R2", "e1", "e2"))
+    good = instrument.score
+    scores = image_quality_score(
+        r2,
+        e1,
+        e2,
+        centre=(good.R2, good.e1, good.e2),
+        covariance=(good.cov_R2_R2, good.cov_R2_e1, good.cov_e1_e1),
+        var_e2=good.var_e2,
+    ).tolist()
+    for row, score in zip(rows, scores, strict=True):
+        row["SCORE"] = score
+        row["CLASS"] = "unknown" if math.isnan(row["EXPTIME"]) else instrument.exposure_class(row["EXPTIME"])
+        row["STATUS"], row["REASON"] = _status(row, thresholds)
+    return {name: np.array([r[name] for r in rows]) for name in PSFMOMENTS.names}
+
+
+def _status(row: dict[str, Any], thresholds: Thresholds) -> tuple[str, str]:
+    """Determine status and reason of a row; an exposure without stars is always an error."""
+    if row["FLAGS"] & ExposureFlag.FAILED:
+        return "failed", row["REASON"]
+    if row["FLAGS"] & ExposureFlag.NO_STARS:
+        return ERROR, ExposureFlag.NO_STARS.doc
+    values = {q.name: float(row[q.column]) for q in _JUDGED}
+    found = evaluate(values, thresholds, day_of(row["DATE_OBS"]), QUANTITIES)
+    stars = found.of("psf.N_STARS")
+    if stars is not None and stars.side == BELOW:
+        row["FLAGS"] |= int(ExposureFlag.FEW_STARS)
+    return found.status, found.reason
+
+
+def _by_exposure(table: Table | None) -> dict[str, dict[str, Any]]:
+    if table is None:
+        return {}
+    columns = {name: values.tolist() for name, values in table.items()}
+    rows: Iterable[tuple] = zip(*columns.values(), strict=True)
+    return {row["EXPOSURE"]: row for row in (dict(zip(columns, values, strict=True)) for values in rows)}
+
+
+def archive_names(settings: Settings, sheet: Path) -> dict[str, str]:
+    """Look up the archive names of exposures, in the configured table or that of `visql fetch`."""
+    if not settings.legacy.archive_names:
+        path = sheet.parent.parent / "le1-vs-iws.txt"
+        return read_archive_names(path) if path.is_file() else {}
+    path = Path(settings.legacy.archive_names)
+    if not path.is_file():
+        raise ConfigError(f"{path}: no such file; correct or empty the setting legacy.archive_names")
+    return read_archive_names(path)

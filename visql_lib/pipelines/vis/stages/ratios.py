@@ -1,0 +1,245 @@
+"""Flux ratios of a month: its exposures gathered in the matrix, with imported ratios."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visql_lib.config import RatioSettings, Settings
+from visql_lib.errors import TableError
+from visql_lib.flags import SolutionFlag
+from visql_lib.instruments.model import Instrument
+from visql_lib.photometry.aggregate import Stars, aggregate, gather_stars, reference_rule, sheet_rule
+from visql_lib.photometry.cells import FocalPlaneCells
+from visql_lib.photometry.ratios import gain_factors, gain_table
+from visql_lib.pipelines.vis.legacy.imported import imported_ratios
+from visql_lib.pipelines.vis.schemas.gaia import FRAT, RATIOS
+from visql_lib.sheets.exposures import science_exposures, start_of_row
+from visql_lib.sheets.sheet import SheetRow
+from visql_lib.tables.store import read_meta, read_table
+
+log = logging.getLogger(__name__)
+
+FRAT_ENDING = "_frat.parquet"
+_FRAT_COLUMNS = ("EXT", "XWORLD", "YWORLD", "G", "BpRp", "VFLUX", "GFLUX", "FRAT")
+_CELL = ("TIME", "TIME_BIN", "SPACE", "SPACE_BIN", "CLASS", "FIELD")
+
+
+@dataclass(frozen=True)
+class MonthRatios:
+    """Flux ratios of one month or several.
+
+    ``matrix`` holds the columns of RATIOS (docs/tables.md) of every cell of time,
+    space, class and field; ``sheet`` those of the monthly sheet of CCDs and
+    quadrants, which has its own choice of stars and no gains.
+    """
+
+    matrix: dict[str, NDArray]
+    sheet: dict[str, NDArray]
+
+
+def exposure_facts(row: SheetRow, folder: Path) -> dict[str, Any]:
+    """Read the facts of one exposure from the metadata of its flux ratios; REASON if that fails.
+
+    Parameters
+    ----------
+    row : SheetRow
+        The exposure.
+    folder : Path
+        Holds the month's folders of exposures.
+    """
+    path = folder / row.exposure / f"{row.exposure}{FRAT_ENDING}"
+    if not path.is_file():
+        lost = np.isnan([row.ra, row.dec]).any()
+        reason = "no boresight in the header" if lost else "not matched with Gaia"
+        return {"REASON": f"{path.name}: {reason}", "FLAGS": int(SolutionFlag.NOT_TRIED)}
+    try:
+        meta = read_meta(path)
+    except TableError as error:  # costs this exposure, not the month
+        return {"REASON": str(error), "FLAGS": int(SolutionFlag.NOT_TRIED)}
+    if "failed" in meta:
+        return {"REASON": str(meta["failed"]), "FLAGS": int(meta.get("flags", SolutionFlag.NOT_TRIED))}
+    return {"PATH": path, "META": meta, "REASON": "", "FLAGS": int(meta.get("flags", 0))}
+
+
+def month_ratios(
+    sheets: Sequence[Path],
+    settings: Settings,
+    instrument: Instrument,
+    on_exposure: Callable[[], None] = lambda: None,
+) -> MonthRatios:
+    """Gather the flux ratios of a month, or of several.
+
+    Parameters
+    ----------
+    sheets : sequence of Path
+        Exposure sheets; tables of flux ratios are looked for beside each, imported
+        ratios in the folder ``imported`` of the results.
+    settings : Settings
+        Gain models, limits, hexagons.
+    instrument : Instrument
+        Its focal plane, classes and gain models.
+    on_exposure : callable, optional
+        Called after each exposure.
+
+    Raises
+    ------
+    TableError
+        If a sheet cannot be read; a broken table costs its exposure only.
+    """
+    found = [
+        (row, exposure_facts(row, sheet.parent / sheet.stem))
+        for sheet in sheets
+        for row in science_exposures(sheet)
+    ]
+    used = [(row, facts) for row, facts in found if "PATH" in facts]
+    exposures = _exposures(used, instrument)
+    stars = gather_stars(_tables(used, on_exposure))
+    ratios, cells = settings.ratios, focal_plane_cells(instrument, settings.ratios.hexagons)
+    matrix = _aggregated(stars, exposures, ratios, cells, instrument)
+    by_ccd = aggregate(
+        stars,
+        exposures,
+        cells,
+        sheet_rule(faintest_fit=ratios.faintest_fit, gain=gain_table(instrument, ratios.gain)),
+        min_stars=ratios.min_stars,
+        times=("month",),
+        spaces=("ccd", "quadrant"),
+        sky_fields=("all",),
+    )
+    for sheet in sheets:
+        matrix = with_imported(matrix, imported_ratios(sheet.resolve().parent.parent, sheet.stem))
+    return MonthRatios(matrix, by_ccd)
+
+
+def _aggregated(
+    stars: Stars,
+    exposures: Mapping[str, NDArray],
+    settings: RatioSettings,
+    cells: FocalPlaneCells,
+    instrument: Instrument,
+) -> dict[str, NDArray]:
+    rule = reference_rule(
+        instrument.quadrants,
+        faintest_fit=settings.faintest_fit,
+        gain=gain_table(instrument, settings.gain),
+        fit_gain=gain_table(instrument, settings.fit_gain, optional=True),
+    )
+    field = instrument.photometry.selfcal
+    return aggregate(
+        stars,
+        exposures,
+        cells,
+        rule,
+        min_stars=settings.min_stars,
+        left_out=[("exposure", "hexagon")],
+        in_selfcal=None if field is None else field.contains(exposures["RA"], exposures["DEC"]),
+    )
+
+
+def focal_plane_cells(instrument: Instrument, hexagons: int) -> FocalPlaneCells:
+    """Divide the focal plane of an instrument, with `hexagons` across it."""
+    geometry, facts = instrument.geometry, instrument.photometry
+    return FocalPlaneCells.of(
+        {name: quadrant.ccd for name, quadrant in instrument.quadrants.items()},
+        ccds=(geometry.ccd_columns, geometry.ccd_rows),
+        origin=(geometry.origin_x, geometry.origin_y),
+        pitch=(geometry.ccd_pitch_x, geometry.ccd_pitch_y),
+        hexagons=hexagons,
+        cuts_x=facts.block_cuts_x,
+        cuts_y=facts.block_cuts_y,
+    )
+
+
+def with_imported(
+    matrix: Mapping[str, NDArray], imported: Mapping[str, NDArray] | None
+) -> dict[str, NDArray]:
+    """Add imported cells to the matrix where it has none itself."""
+    columns = {name: np.asarray(matrix[name]) for name in RATIOS.names}
+    if imported is None:
+        return columns
+    own = set(zip(*(columns[name].tolist() for name in _CELL), strict=True))
+    cells = zip(*(np.asarray(imported[name]).tolist() for name in _CELL), strict=True)
+    new = np.array([cell not in own for cell in cells], dtype=bool)
+    return {name: np.concatenate([columns[name], np.asarray(imported[name])[new]]) for name in columns}
+
+
+def _tables(
+    used: list[tuple[SheetRow, dict[str, Any]]], on_exposure: Callable[[], None]
+) -> Iterator[tuple[int, Mapping[str, NDArray]]]:
+    for number, (_, facts) in enumerate(used):
+        yield number, read_table(facts["PATH"], _FRAT_COLUMNS)
+        on_exposure()
+
+
+def _exposures(used: list[tuple[SheetRow, dict[str, Any]]], instrument: Instrument) -> dict[str, NDArray]:
+    """Compose the table of exposures for `aggregate`, with their own relations."""
+    rows = [row for row, _ in used]
+    metas = [facts["META"] for _, facts in used]
+    relations = [meta.get("relation") or {} for meta in metas]
+    columns: dict[str, NDArray] = {
+        "EXPOSURE": np.array([row.exposure for row in rows], dtype=np.str_),
+        "DATE_OBS": np.array([start_of_row(row) for row in rows], dtype="datetime64[us]"),
+        "CLASS": np.array(
+            [
+                instrument.exposure_class(float(meta.get("exptime") or row.exptime))
+                for row, meta in zip(rows, metas, strict=True)
+            ],
+            dtype=np.str_,
+        ),
+        "RA": np.array([row.ra for row in rows], dtype=float),
+        "DEC": np.array([row.dec for row in rows], dtype=float),
+        "ACCEPTED": np.array([bool(meta.get("accepted")) for meta in metas], dtype=bool),
+        "N_FIT": np.array([r.get("n_fit") or 0 for r in relations], dtype=np.int32),
+        "N_CLIPPED": np.array([r.get("n_clipped") or 0 for r in relations], dtype=np.int32),
+        "RMS": np.array([number(r.get("rms")) for r in relations], dtype=float),
+    }
+    for kind, end in (("ratios", ""), ("errors", "_ERR")):
+        for i in range(3):
+            values = [number((r.get(kind) or [None] * 3)[i]) for r in relations]
+            columns[f"R{i + 1}{end}"] = np.array(values, dtype=float)
+    return columns
+
+
+def number(value: Any) -> float:
+    """Convert a number of a table's metadata, NaN for None."""
+    return float("nan") if value is None else float(value)
+
+
+def stars_by_class(
+    sheet: Path, settings: RatioSettings, instrument: Instrument
+) -> Iterator[tuple[str, dict[str, NDArray]]]:
+    """Yield each class with the stars of its accepted exposures, without any gain, for the sheet of CCDs.
+
+    Yields
+    ------
+    (class, dict of arrays, shape (n,))
+        EXT, BpRp [mag], VFLUX, GFLUX, FLAGS.
+
+    Raises
+    ------
+    TableError
+        If a table cannot be read.
+    """
+    folder = sheet.parent / sheet.stem
+    names = ("EXT", "BpRp", "VFLUX", "GFLUX", "FLAGS")
+    accepted: dict[str, list[Path]] = {cls: [] for cls in instrument.exposure_classes}
+    for row in science_exposures(sheet):
+        facts = exposure_facts(row, folder)
+        meta = facts.get("META", {})
+        cls = instrument.exposure_class(float(meta.get("exptime") or row.exptime))
+        if meta.get("accepted") and cls in accepted:
+            accepted[cls].append(facts["PATH"])
+    gains = gain_table(instrument, settings.gain)
+    for cls, paths in accepted.items():
+        parts: list[Mapping[str, NDArray]] = [FRAT.empty()]
+        for path in paths:
+            part = read_table(path, names)
+            parts.append(part | {"VFLUX": part["VFLUX"] / gain_factors(part["EXT"], gains)})
+        yield cls, {name: np.concatenate([part[name] for part in parts]) for name in names}

@@ -1,0 +1,1 @@
+"""Interactive plots: tables in, HTML and data out."""

@@ -1,0 +1,1 @@
+"""Caches of what external services gave: tiles of reference stars, days of GOES."""
