@@ -163,6 +163,8 @@ class Stage:
         With which jobs it travels on a cluster; "" for a job of its own, `LOCAL` for none.
     report : str
         The path of the table whose metadata give the reason why a frame failed, if it is one of those.
+    function : str
+        ``module:function`` of its work: called with a `Context` and its inputs, returns its outputs.
     closing : bool
         Whether it fails as long as a frame failed: requested by the default target only.
     """
@@ -188,6 +190,7 @@ class Stage:
     log: str = ""
     chunk: str = ""
     report: str = ""
+    function: str = ""
     closing: bool = False
 
     @property
