@@ -12,8 +12,7 @@ from visql_lib.cli import COMMANDS, HEADINGS, cli
 from visql_lib.config import settings_from_mapping
 from visql_lib.config.settings import PIPELINES
 from visql_lib.errors import ConfigError
-from visql_lib.pipelines import claim_results, pipeline_of, registry_of, sheet_rules_of
-from visql_lib.pipelines.vis.plan import Plan
+from visql_lib.pipelines import claim_results, make_plan, pipeline_of, registry_of, sheet_rules_of
 
 ROOT = Path(__file__).parents[1]
 
@@ -25,7 +24,7 @@ def settings(results, **values):
 @pytest.mark.parametrize("name", PIPELINES)
 def test_every_pipeline_has_a_registry_and_rules(name):
     assert registry_of(settings("results", pipeline=name)).pipeline == name
-    assert sheet_rules_of(settings("results", pipeline=name)).group_glob
+    assert sheet_rules_of(settings("results", pipeline=name)).grouping.names
     assert (ROOT / "workflow" / "rules" / name / "main.smk").is_file()
 
 
@@ -84,7 +83,7 @@ def test_limits_from_before_names_were_qualified_are_refused_before_anything_run
     values = {"raw": [str(toy_raw)], "months": "202407", "gaia": {"sources": []}}
     wrong = settings(tmp_path / "results", quality={"thresholds": str(limits)}, **values)
     with pytest.raises(ConfigError, match=r"limits.yaml: epoch 1 .*SCORE: write psf.SCORE"):
-        Plan.make(wrong, refresh=True)
+        make_plan(wrong, refresh=True)
     assert not (tmp_path / "results").exists()
 
 

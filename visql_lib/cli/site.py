@@ -96,12 +96,11 @@ def gathered(
 ) -> tuple[list[Month], dict[str, list[str]]]:
     """Return months, and the endings of the products that each of their exposures should have."""
     from visql_lib.instruments.model import load_instrument
-    from visql_lib.pipelines.vis.plan import Plan
     from visql_lib.products.expected import Expected
     from visql_lib.site.gather import gather
 
     given = {"results": str(results), "months": tuple(months) or settings.months}
-    plan = Plan.make(settings.model_copy(update=given), refresh=False)
+    plan = make_plan(settings.model_copy(update=given), refresh=False)
     asked_for = Expected(plan)
     expected: dict[str, list[str]] = {}
     for month, rows in plan.sheets.items():
@@ -114,7 +113,6 @@ def gathered(
 
 def _lost_of_all(results: Path, settings: Settings, months: Sequence[str]) -> list[MissingProducts]:
     """Find missing products of all months, the newest ones and `months` among them."""
-    from visql_lib.pipelines.vis.plan import Plan
     from visql_lib.products.expected import Expected
     from visql_lib.site.steps import missing_products
 
@@ -122,5 +120,5 @@ def _lost_of_all(results: Path, settings: Settings, months: Sequence[str]) -> li
     wanted = tuple(sorted({*months, *known[-2:]}))
     if not wanted:
         return []
-    plan = Plan.make(settings.model_copy(update={"months": wanted}), refresh=False)
+    plan = make_plan(settings.model_copy(update={"months": wanted}), refresh=False)
     return missing_products(results, (), Expected(plan).of_all())

@@ -176,6 +176,11 @@ class Settings(SettingsSection):
     network: NetworkSettings = Field(default=NetworkSettings(), description=NetworkSettings.__doc__)
     legacy: LegacySettings = Field(default=LegacySettings(), description=LegacySettings.__doc__)
 
+    @property
+    def thresholds(self) -> str:
+        """The name or path of the file of dated limits."""
+        return self.quality.thresholds
+
     @field_validator("raw", "results")
     @classmethod
     def _folders(cls, value: Any) -> Any:

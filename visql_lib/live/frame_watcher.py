@@ -12,10 +12,10 @@ from visql_lib.config import Settings
 from visql_lib.config.load import digest
 from visql_lib.errors import ConfigError
 from visql_lib.instruments.model import load_instrument
-from visql_lib.pipelines import sheet_rules_of
-from visql_lib.pipelines.vis.plan import month_list
+from visql_lib.pipelines import registry_of, sheet_rules_of
+from visql_lib.pipelines.vis.sheet_rules import month_list
 from visql_lib.sheets.index import refresh_sheets
-from visql_lib.sheets.sheet import GROWING, SheetRow, read_sheet, sheet_path
+from visql_lib.sheets.sheet import GROWING, SheetRow, read_sheet
 from visql_lib.sheets.walker import raw_files
 
 log = logging.getLogger(__name__)
@@ -112,7 +112,8 @@ class FrameWatcher:
 
 def _snapshot_before(settings: Settings, months: tuple[str, ...]) -> Snapshot:
     """Build the snapshot of the sheets as they are before the first look."""
-    paths = [sheet_path(Path(settings.results), month) for month in months]
+    grouping = registry_of(settings).grouping
+    paths = [grouping.sheet_path(Path(settings.results), month) for month in months]
     return Snapshot.from_rows(
         settings, months, [row for path in paths if path.is_file() for row in read_sheet(path)]
     )

@@ -36,7 +36,6 @@ from visql_lib.live.heartbeat import (
 from visql_lib.live.lock import InstanceLock, Owner
 from visql_lib.pipelines import registry_of
 from visql_lib.products.status import UNFINISHED, exposure_states, failure_summary
-from visql_lib.sheets.sheet import sheet_path
 
 log = logging.getLogger(__name__)
 
@@ -300,9 +299,8 @@ class Watch:
     def _failure_reason(self, child: Child, months: tuple[str, ...]) -> str:
         """Find the reason of a failed run: the exposures that failed, or the end of its log."""
         try:
-            paths = [path for month in months if (path := sheet_path(self.results, month)).is_file()]
             registry = registry_of(self._settings)
-            states = [state for path in paths for state in exposure_states(registry, path)]
+            states = [s for month in months for s in exposure_states(registry, self.results, month)]
         except VisqlError as error:
             return str(error)
         summary = failure_summary([state for state in states if state.status != UNFINISHED])

@@ -15,6 +15,9 @@ from itertools import product as combinations
 from string import Formatter
 from typing import Any
 
+from visql_lib.qc.quantity import Quantities
+from visql_lib.sheets.grouping import Grouping
+
 FieldValues = Mapping[
     str, Sequence[str]
 ]  # field of a path -> the words it stands for, such as exposure classes
@@ -241,11 +244,12 @@ class Registry:
     ----------
     pipeline : str
         Its name.
-    group, group_label : str
-        The field of paths that names a group, such as ``month``, and how its names are written, such as
-        ``YYYYMM``.
+    grouping : Grouping
+        How frames are grouped, and where the products of groups and frames are.
     stages : tuple of Stage
         In the order of the data's way.
+    quantities : Quantities
+        What is measured and evaluated.
     default_target : str
         The target of the workflow that makes everything the settings request.
     targets : mapping
@@ -256,19 +260,22 @@ class Registry:
         Gives the words of a frame's commands, see `visql_lib.site.products.Commands`.
     sections : tuple of str
         The headings of a frame's page, in order.
+    plan : str
+        ``module:class`` of its plan, a `visql_lib.products.plan.Plan`.
     beside : tuple of Product
         What lies beside, of no stage's making or many stages', for docs/products.md.
     """
 
     pipeline: str
-    group: str
-    group_label: str
+    grouping: Grouping
     stages: tuple[Stage, ...]
+    quantities: Quantities
     default_target: str
     targets: Mapping[str, tuple[str, ...]]
     words: Callable[[Any], FieldValues]
     values: Callable[[Any], Mapping[str, Any]]
     sections: tuple[str, ...] = ()
+    plan: str = "visql_lib.products.plan:Plan"
     beside: tuple[Product, ...] = ()
 
     def __post_init__(self) -> None:
