@@ -17,7 +17,7 @@ from PIL import Image
 
 from visql_lib.config.load import load_settings
 from visql_lib.pipelines import make_plan
-from visql_lib.pipelines.vis.grouping import MONTHS
+from visql_lib.pipelines.vis.grouping import MONTHS as GROUPING
 from visql_lib.sheets.sheet import read_sheet
 from visql_lib.tables import read_table
 
@@ -153,7 +153,7 @@ def test_a_real_month_with_lying_frames(good, tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     logs = "".join(p.read_text() for p in (tmp_path / "results" / "logs").rglob("*.log"))
     assert "Traceback" not in logs + done.stderr
-    rows = read_sheet(MONTHS.sheet_path(tmp_path / "results", liars.MONTH))
+    rows = read_sheet(GROUPING.sheet_path(tmp_path / "results", liars.MONTH))
     assert {(row.exposure, row.status) for row in rows} == {(f.stem, "ok") for f in (truth, *frames)}
     assert [bool(row.reason) for row in rows if row.exposure != truth.stem] == [True]
     assert sorted(read_table(wanted)["EXPOSURE"]) == [

@@ -165,6 +165,7 @@ class Nights(MonthSheets):
         sheet="nights/{night}.tsv",
         frame="nights/{night}/frames/{exposure}",
         folder="nights/{night}",
+        table="nights/{night}/{table}.parquet",
     )
 
     def group_of_name(self, name):

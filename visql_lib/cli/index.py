@@ -14,9 +14,9 @@ from visql_lib.cli.common import FOLDER, settings_of, step
     "index",
     """List the raw frames in the folders RAW (default: those of the settings).
 
-    Writes the sheet of each group, such as {results}/exposures/{month}.tsv, one row per raw file: type, DATE-OBS
-    (UTC), EXPTIME [s], angles [deg], status, and the columns that the instrument
-    file asks for. Headers are read only for files
+    Writes the sheet of each group, such as {results}/exposures/{month}.tsv, with one row
+    per raw file: type, DATE-OBS (UTC), EXPTIME [s], angles [deg], status, and the columns
+    that the instrument file asks for. Headers are read only for files
     that are new or changed. The workflow does this itself whenever it starts.""",
     "visql index raw --results results --months 202407",
 )

@@ -46,7 +46,7 @@ def sheet_rules_of(settings: Settings) -> SheetRules:
 
 
 def make_plan(settings: Settings, *, refresh: bool) -> Plan:
-    """Make the plan of a run: index the raw folders (`refresh`), or read the sheets as they are, as a job does.
+    """Make the plan of a run: index the raw folders (`refresh`), or read the sheets as they are.
 
     Raises
     ------

@@ -16,6 +16,7 @@ from string import Formatter
 from typing import Any
 
 from visql_lib.qc.quantity import Quantities
+from visql_lib.qc.summary import Terms
 from visql_lib.sheets.grouping import Grouping
 
 FieldValues = Mapping[
@@ -262,6 +263,8 @@ class Registry:
         The headings of a frame's page, in order.
     plan : str
         ``module:class`` of its plan, a `visql_lib.products.plan.Plan`.
+    pages : str
+        ``module:class`` of what it adds to the pages, a `visql_lib.products.pages.Pages`.
     beside : tuple of Product
         What lies beside, of no stage's making or many stages', for docs/products.md.
     """
@@ -276,6 +279,7 @@ class Registry:
     values: Callable[[Any], Mapping[str, Any]]
     sections: tuple[str, ...] = ()
     plan: str = "visql_lib.products.plan:Plan"
+    pages: str = "visql_lib.products.pages:Pages"
     beside: tuple[Product, ...] = ()
 
     def __post_init__(self) -> None:
@@ -291,6 +295,11 @@ class Registry:
                     raise ValueError(f"{self.pipeline}: {name} has two versions")
         if unknown := {name for target in self.targets.values() for name in target} - set(names):
             raise ValueError(f"{self.pipeline}: no stage is called {min(unknown)}")
+
+    @cached_property
+    def terms(self) -> Terms:
+        """What it measures and how it groups frames."""
+        return Terms(self.quantities, self.grouping)
 
     def __getitem__(self, name: str) -> Stage:
         return self._by_name[name]

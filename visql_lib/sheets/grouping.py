@@ -8,11 +8,15 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from string import Formatter
 
 from visql_lib.errors import TableError
+
+# Label of keys that are dates -> their format, and how people write them.
+_DATES = {"YYYYMM": ("%Y%m", "%Y-%m"), "YYYYMMDD": ("%Y%m%d", "%Y-%m-%d")}
 
 
 @dataclass(frozen=True)
@@ -27,9 +31,11 @@ class Grouping:
         How a key is written, such as ``YYYYMMDD``.
     names : mapping
         Field of paths -> the regular expression of its names, such as ``{"night": r"\\d{8}"}``.
-    sheet, frame, folder : str
+    sheet, frame, folder, table : str
         Paths with these fields: of the sheet; of a frame's products without their endings (with
-        ``{exposure}`` too); of the folder of a group's products.
+        ``{exposure}`` too); of the folder of a group's products; of its table of a kind (with ``{table}``).
+    in_name : str
+        Regular expression whose first part is the group's key in a frame's name, "" where names do not tell.
     """
 
     kind: str
@@ -38,6 +44,8 @@ class Grouping:
     sheet: str
     frame: str
     folder: str
+    table: str
+    in_name: str = ""
 
     @property
     def plural(self) -> str:
@@ -67,6 +75,28 @@ class Grouping:
     def group_folder(self, results: Path, group: str) -> Path:
         """Return the folder of a group's products."""
         return results / self.folder.format(**self.fields(group))
+
+    def table_path(self, results: Path, group: str, kind: str) -> Path:
+        """Return the path of a group's table of a kind."""
+        return results / self.table.format(**self.fields(group), table=kind)
+
+    def shown(self, group: str) -> str:
+        """Return a group's key as people write it: dates with hyphens."""
+        if self.label not in _DATES:
+            return group
+        return f"{datetime.strptime(group, _DATES[self.label][0]):{_DATES[self.label][1]}}"
+
+    def end(self, group: str) -> datetime | None:
+        """Return when a group that is a month or a day ends (UTC), None for others."""
+        if self.label not in _DATES or not self.is_key(group):
+            return None
+        try:
+            first = datetime.strptime(group, _DATES[self.label][0]).replace(tzinfo=UTC)
+        except ValueError:
+            return None
+        if self.label == "YYYYMMDD":
+            return first + timedelta(days=1)
+        return (first + timedelta(days=32)).replace(day=1)
 
     def groups(self, results: Path) -> list[str]:
         """List the groups that have a sheet, sorted."""

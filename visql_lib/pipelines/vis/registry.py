@@ -57,6 +57,7 @@ REGISTRY = Registry(
     values=command_words,
     sections=SECTIONS,
     plan="visql_lib.pipelines.vis.plan:VisPlan",
+    pages="visql_lib.pipelines.vis.pages.pages:VisPages",
     beside=_BESIDE,
 )
 VERSIONS = REGISTRY.versions

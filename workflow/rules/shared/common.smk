@@ -107,8 +107,8 @@ def pictures_of(stage):
 
 
 wildcard_constraints:
-    exposure=r"[^/]+",
     **GROUPING.names,
+    exposure=r"[^/]+",
 
 
 def group_of(wildcards):
@@ -223,4 +223,6 @@ def missing_of(*targets):
 
 def of_groups(products):
     """Make an input function for `products` of every group, evaluated only if a target needs it."""
-    return lambda wildcards: [path for group in PLAN.groups() for path in products(group)]
+    return lambda wildcards: [
+        path for group in PLAN.groups() for path in products(group)
+    ]
