@@ -23,7 +23,7 @@ from visql_lib.config.radiation_settings import (
 )
 from visql_lib.config.site_settings import AlertSettings, SiteSettings
 from visql_lib.config.sky_settings import AstrometrySettings, GaiaSettings
-from visql_lib.config.units import SettingsSection, names_in, one_or_more, setting, unfit_path
+from visql_lib.config.units import GroupNames, SettingsSection, names_in, one_or_more, setting, unfit_path
 from visql_lib.config.vis_settings import (
     LegacySettings,
     MomentSettings,
@@ -107,12 +107,6 @@ class PictureSettings(SettingsSection):
     )
 
 
-def _months(value: Any) -> Any:
-    """Accept one month, several separated by commas, or a list, as numbers or texts."""
-    value = names_in(str(value) if isinstance(value, int) else value)
-    return [str(item) for item in value] if isinstance(value, list | tuple) else value
-
-
 PARTS = ("gaia", "radiation", "movies", "performance")
 PIPELINES = ("vis",)  # the usual one first
 
@@ -125,7 +119,7 @@ class Settings(SettingsSection):
         None,
         f"What is made of the frames: {', '.join(PIPELINES)}. A folder of results belongs to one pipeline.",
     )
-    months: Annotated[tuple[str, ...], BeforeValidator(_months)] = setting(
+    months: GroupNames = setting(
         ("auto",),
         None,
         "Months to process: YYYYMM, a list, or auto (the current month, and during its first three days the "

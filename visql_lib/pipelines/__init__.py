@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib import import_module
+from importlib import import_module, resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,26 @@ if TYPE_CHECKING:
     from visql_lib.products.registry import Registry
     from visql_lib.sheets.rules import SheetRules
 
+_ENTRY_POINTS = "visql.pipelines"
 _MARK = ".pipeline"  # in the folder of results: whose products they are
+
+
+def package_of(name: str) -> str:
+    """Find the package of a pipeline: a built-in one, or an entry point of the group ``visql.pipelines``.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such pipeline.
+    """
+    if name in PIPELINES:
+        return f"{__name__}.{name}"
+    from importlib.metadata import entry_points  # only for those of other packages
+
+    others = {point.name: point.module for point in entry_points(group=_ENTRY_POINTS)}
+    if name not in others:
+        raise ConfigError(f"pipeline: {name!r} is none of {', '.join((*PIPELINES, *sorted(others)))}")
+    return others[name]
 
 
 def pipeline_of(config: Mapping[str, Any]) -> str:
@@ -43,6 +62,14 @@ def sheet_rules_of(settings: Settings) -> SheetRules:
     """Return what the pipeline of some settings adds to its sheets."""
     rules: SheetRules = import_module(f"visql_lib.pipelines.{settings.pipeline}.sheet_rules").RULES
     return rules
+
+
+def rules_of(name: str, workflow: str) -> str:
+    """Return the path of the rules of a pipeline: in the folder of the workflow, or in its own package."""
+    own = Path(workflow) / "workflow" / "rules" / name / "main.smk"
+    if name in PIPELINES:
+        return str(own)
+    return str(Path(str(resources.files(package_of(name)))) / "main.smk")
 
 
 def make_plan(settings: Settings, *, refresh: bool) -> Plan:

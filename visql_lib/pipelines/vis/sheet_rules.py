@@ -31,10 +31,11 @@ def month_list(months: Sequence[str], today: datetime | None = None) -> list[str
     return sorted(found)
 
 
-class MonthSheets:
+class MonthSheets(SheetRules):
     """Sheets of months YYYYMM, by the UTC start of an exposure; of several versions the newest counts."""
 
-    grouping = MONTHS
+    def __init__(self) -> None:
+        super().__init__(MONTHS, "_quadrants.parquet")  # the first product of all
 
     def wanted(self, names: Sequence[str]) -> list[str]:
         """Resolve the months of the settings, see `month_list`."""
@@ -47,10 +48,6 @@ class MonthSheets:
     def group_of_row(self, row: SheetRow) -> str:
         """Return the month of DATE-OBS."""
         return row.date_obs[:7].replace("-", "")
-
-    def has_products(self, results: Path, group: str, exposure: str) -> bool:
-        """Say whether an exposure has a table of quadrants, the first product of all."""
-        return Path(f"{MONTHS.stem(results, group, exposure)}_quadrants.parquet").is_file()
 
     def rows_without_files(self, results: Path, group: str) -> Iterator[SheetRow]:
         """Yield rows of exposures that are known from imported tables only."""

@@ -74,6 +74,7 @@ RESULTS = PLAN.settings.results
 GROUPING = PLAN.registry.grouping
 EXPOSURE = f"{RESULTS}/{GROUPING.frame}"
 GROUP = f"{RESULTS}/{GROUPING.folder}"
+SHEET = f"{RESULTS}/{GROUPING.sheet}"
 LOG = f"{RESULTS}/logs"
 BENCHMARK = f"{RESULTS}/benchmarks"
 
@@ -113,7 +114,7 @@ wildcard_constraints:
 
 def group_of(wildcards):
     """Return the key of the group that a rule's wildcards name."""
-    return GROUPING.key(wildcards)
+    return GROUPING.key({name: getattr(wildcards, name) for name in GROUPING.names})
 
 
 def row_of(wildcards):
@@ -226,3 +227,21 @@ def of_groups(products):
     return lambda wildcards: [
         path for group in PLAN.groups() for path in products(group)
     ]
+
+
+onstart:
+    begin()
+
+
+onsuccess:
+    CACHE.keep()
+    record_end(Path(RESULTS))
+    if PLAN.run_messages():
+        logger.warning(PLAN.run_messages())
+
+
+onerror:
+    CACHE.keep(unfinished_exposures())
+    report_failure()
+    record_end(Path(RESULTS))
+    logger.error(PLAN.failure_summary())
