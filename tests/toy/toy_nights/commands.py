@@ -3,8 +3,8 @@ from pathlib import Path
 import click
 import numpy as np
 from matplotlib.figure import Figure
-from toy_nights.registry import LEVEL, LEVELS, NIGHTS
 
+from toy_nights.registry import LEVEL, LEVELS, NIGHTS
 from visql_lib.cli.common import INPUT, PREFIX, output_option, settings_of, step
 from visql_lib.frames import open_exposure
 from visql_lib.pictures.save import save_picture
