@@ -94,7 +94,7 @@ def command(
     cards: dict[str, Any] = {"STATUS": "failed"}
     failure: PlateError | None = None
     with recorded(record_failure, meta):
-        reference = _reference(paths, cache or store_folder(settings) / "index")
+        reference = _reference(paths, cache or store_folder(settings.gaia, settings.results) / "index")
         try:
             found, index = _solve(stars, (ra, dec), reference, quadrants, settings)
             cards = {"STATUS": SOLVED, "INDEX": index} | _facts(found) | found.cards

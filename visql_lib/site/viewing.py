@@ -56,6 +56,7 @@ def overlay_script(folder: Path, exposure: ExposureSummary, instrument: Instrume
         maps,
         maps.meta.get("grids") if maps is not None else None,
         offset={k: v for k, v in offset.items() if isinstance(v, int | float)},
+        pixel=instrument.nominal_pixel / 3600 if offset else float("nan"),
         pa=exposure.pa,
     )
     return script("visqlOverlays", data).encode()

@@ -76,7 +76,9 @@ def goes_of(settings: Settings, month: str) -> PlotTables:
     """List the existing days of GOES of a month."""
     first = date(int(month[:4]), int(month[4:]), 1)
     days = [first + timedelta(n) for n in range(calendar.monthrange(first.year, first.month)[1])]
-    return PlotTables(tuple(path for path in (goes_path(settings, day) for day in days) if path.is_file()))
+    return PlotTables(
+        tuple(path for path in (goes_path(settings.results, day) for day in days) if path.is_file())
+    )
 
 
 def tables_of(results: Path) -> PlotTables:

@@ -96,6 +96,7 @@ def month_astrometry(
     fit = fit_geometry(
         pairs,
         FocalPlaneGeometry.of(instrument.sky_distortion),
+        pixel=instrument.nominal_pixel / 3600,
         per_ccd="none" if astrometry.geometry == "reference" else astrometry.geometry,
         min_stars=astrometry.min_stars,
         min_stars_ccd=astrometry.min_stars_ccd,
