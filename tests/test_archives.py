@@ -33,7 +33,7 @@ from visql_lib.archives.gaia import fetch_tile
 from visql_lib.archives.tiles import circle_of, cut_cone, tile_of, tiles_of
 from visql_lib.archives.wire import read_answer
 from visql_lib.cli.gaia_tile import command
-from visql_lib.config import settings_from_mapping
+from visql_lib.pipelines import settings_from_mapping
 from visql_lib.pipelines.vis.schemas.gaia import GAIA_TILE
 from visql_lib.simulate.field import star_field
 from visql_lib.stores.gaia import is_filled, tile_path

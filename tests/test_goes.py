@@ -28,10 +28,10 @@ from visql_lib.archives.goes_server import read_listing
 from visql_lib.cli import goes as cli_goes
 from visql_lib.cli import goes_day as cli_goes_day
 from visql_lib.cli import goes_picture as cli_goes_picture
-from visql_lib.config import settings_from_mapping
 from visql_lib.errors import SimulationError
 from visql_lib.flags import SunFlag
 from visql_lib.pictures.style import render_png
+from visql_lib.pipelines import settings_from_mapping
 from visql_lib.pipelines.vis.pictures.goes import goes_picture
 from visql_lib.pipelines.vis.schemas.radiation import GOES_SERIES
 from visql_lib.radiation.goes import exposure_flux, join_series, sample_lengths

@@ -15,7 +15,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from visql_lib.config.load import load_settings
+from visql_lib.pipelines import load_settings
 from visql_lib.pipelines.vis.plan import Plan
 from visql_lib.sheets.sheet import read_sheet, sheet_path
 from visql_lib.tables import read_table

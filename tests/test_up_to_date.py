@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from visql_lib.config import settings_from_mapping
+from visql_lib.pipelines import settings_from_mapping
 from visql_lib.pipelines.vis.plan import Plan
 from visql_lib.pipelines.vis.registry import VERSIONS
 from visql_lib.products.up_to_date import UpToDateCache

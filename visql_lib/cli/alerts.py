@@ -18,8 +18,8 @@ from visql_lib.cli.common import FOLDER, settings_of, step
 if TYPE_CHECKING:
     from visql_lib.archives.credentials import Credentials
     from visql_lib.archives.retry import RetryPolicy
-    from visql_lib.config import Settings
     from visql_lib.live.lock import InstanceLock
+    from visql_lib.pipelines.vis.settings import VisSettings
     from visql_lib.qc.alerts import Alert
     from visql_lib.qc.limits import LimitFile
     from visql_lib.qc.summary import Month
@@ -54,7 +54,7 @@ def command(results: Path | None, send: bool, moment: str | None, config: Path |
     settings = settings_of(config)
     now = _moment(moment)
     folder = Path(results or settings.results)
-    limits = limit_file(settings.quality.thresholds)
+    limits = limit_file(settings.thresholds)
     failures = refresh(known_months(folder, settings), folder, settings, limits, now, send=send)
     if failures:
         raise VisqlError(
@@ -65,7 +65,7 @@ def command(results: Path | None, send: bool, moment: str | None, config: Path |
 def refresh(
     months: Sequence[Month],
     results: Path,
-    settings: Settings,
+    settings: VisSettings,
     limits: LimitFile,
     now: datetime,
     *,
@@ -121,7 +121,7 @@ class Board:
 
         _write(self._path, alerts_text(list(self.alerts.values()), self._limits, self.now))
 
-    def due(self, channel: str, settings: Settings) -> list[tuple[Alert, str]]:
+    def due(self, channel: str, settings: VisSettings) -> list[tuple[Alert, str]]:
         """Select the alerts to send to a channel, with the occasion of each."""
         from visql_lib.qc.alerts import due
 
@@ -138,7 +138,7 @@ class Board:
         self.write()
 
 
-def _send(board: Board, settings: Settings, lock: InstanceLock, policy: RetryPolicy) -> list[str]:
+def _send(board: Board, settings: VisSettings, lock: InstanceLock, policy: RetryPolicy) -> list[str]:
     """Send what is due; one channel that fails does not keep the others from it."""
     from visql_lib.archives.credentials import Credentials
     from visql_lib.archives.notify import ping_heartbeat_url
@@ -160,7 +160,7 @@ def _send(board: Board, settings: Settings, lock: InstanceLock, policy: RetryPol
 
 
 def _send_webhook(
-    board: Board, settings: Settings, credentials: Credentials, lock: InstanceLock, policy: RetryPolicy
+    board: Board, settings: VisSettings, credentials: Credentials, lock: InstanceLock, policy: RetryPolicy
 ) -> list[str]:
     from visql_lib.archives.errors import SourceError
     from visql_lib.archives.notify import post_json
@@ -185,7 +185,7 @@ def _send_webhook(
 
 
 def _send_mail(
-    board: Board, settings: Settings, credentials: Credentials, lock: InstanceLock, policy: RetryPolicy
+    board: Board, settings: VisSettings, credentials: Credentials, lock: InstanceLock, policy: RetryPolicy
 ) -> list[str]:
     from visql_lib.archives.errors import SourceError
     from visql_lib.archives.notify import send_mail
@@ -251,14 +251,13 @@ def limit_file(name: str) -> LimitFile:
     return LimitFile.load(name, QUANTITIES)
 
 
-def known_months(results: Path, settings: Settings) -> list[Month]:
+def known_months(results: Path, settings: VisSettings) -> list[Month]:
     """Return the months of the settings, and the newest ones as far as alerts look back."""
     from visql_lib.cli.site import gathered
-    from visql_lib.pipelines.vis.plan import month_list
 
     known = sorted(p.stem for p in (results / "exposures").glob("[0-9]" * 6 + ".tsv"))
     newest = known[-2 - settings.site.days // 28 :]
-    wanted = sorted({*newest, *(m for m in month_list(settings.months) if m in known)})
+    wanted = sorted({*newest, *(m for m in settings.groups_at() if m in known)})
     return gathered(results, settings, wanted)[0]
 
 

@@ -12,7 +12,7 @@ import click
 from visql_lib.cli.common import FOLDER, settings_of, step
 
 if TYPE_CHECKING:
-    from visql_lib.config import Settings
+    from visql_lib.pipelines.vis.settings import VisSettings
     from visql_lib.qc.summary import MissingProducts, Month
 
 
@@ -38,7 +38,7 @@ def command(
     from visql_lib.cli.alerts import known_months, limit_file, refresh
     from visql_lib.config.units import names_in
     from visql_lib.errors import ConfigError
-    from visql_lib.pipelines.vis.plan import month_list
+    from visql_lib.pipelines.vis.settings import month_list
     from visql_lib.sheets.sheet import sheet_path
     from visql_lib.site.build import build
     from visql_lib.site.bundle import bundle as write_bundle
@@ -71,7 +71,7 @@ def command(
         click.echo(f"{bundle}: {len(built.written)} files")
         return
     links = Links(results, output) if output is not None else None
-    file = limit_file(settings.quality.thresholds)
+    file = limit_file(settings.thresholds)
     if output is None:  # the front page shows the alerts; who is told is up to `visql alerts --send`
         refresh(known_months(results, settings), results, settings, file, datetime.now(UTC), send=False)
     of_all = _lost_of_all(results, settings, wanted)
@@ -92,7 +92,7 @@ def command(
 
 
 def gathered(
-    results: Path, settings: Settings, months: Sequence[str]
+    results: Path, settings: VisSettings, months: Sequence[str]
 ) -> tuple[list[Month], dict[str, list[str]]]:
     """Return months, and the endings of the products that each of their exposures should have."""
     from visql_lib.instruments.model import load_instrument
@@ -112,7 +112,7 @@ def gathered(
     return found, expected
 
 
-def _lost_of_all(results: Path, settings: Settings, months: Sequence[str]) -> list[MissingProducts]:
+def _lost_of_all(results: Path, settings: VisSettings, months: Sequence[str]) -> list[MissingProducts]:
     """Find missing products of all months, the newest ones and `months` among them."""
     from visql_lib.pipelines.vis.plan import Plan
     from visql_lib.products.expected import Expected

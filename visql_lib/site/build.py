@@ -12,7 +12,6 @@ from typing import Any
 
 from filelock import FileLock
 
-from visql_lib.config import Settings
 from visql_lib.config.load import digest
 from visql_lib.instruments.model import load_instrument
 from visql_lib.pipelines import registry_of
@@ -26,6 +25,7 @@ from visql_lib.pipelines.vis.pages.plots import (
     trend_plots,
 )
 from visql_lib.pipelines.vis.quantities import QUANTITIES
+from visql_lib.pipelines.vis.settings import VisSettings
 from visql_lib.qc.limits import Thresholds, load_thresholds
 from visql_lib.qc.summary import ExposureSummary, MissingProducts, Month
 from visql_lib.sheets.sheet import SheetRow, read_sheet, sheet_path
@@ -70,7 +70,7 @@ def build(
     results: Path,
     months: Sequence[Month],
     expected: Mapping[str, Sequence[str]],
-    settings: Settings,
+    settings: VisSettings,
     *,
     thresholds: Thresholds | None = None,
     config: str = "",
@@ -88,7 +88,7 @@ def build(
         Months to look at; the pages of others stay as they are.
     expected : mapping
         Endings of the products each exposure should have, by its name.
-    settings : Settings
+    settings : VisSettings
     thresholds : Thresholds, optional
         Limits shown beside the numbers; default those of the settings.
     config : str, optional
@@ -106,7 +106,7 @@ def build(
         What was written and removed.
     """
     links = links or Links(results, results / "site")
-    limits = thresholds or load_thresholds(settings.quality.thresholds, QUANTITIES)
+    limits = thresholds or load_thresholds(settings.thresholds, QUANTITIES)
     links.out.mkdir(parents=True, exist_ok=True)
     with FileLock(links.out / ".lock"):
         builder = _Builder(results, links, settings, limits, config, now or datetime.now(UTC))
@@ -127,7 +127,7 @@ class _Builder:
         self,
         results: Path,
         links: Links,
-        settings: Settings,
+        settings: VisSettings,
         thresholds: Thresholds,
         config: str,
         now: datetime,

@@ -9,8 +9,8 @@ from datetime import datetime
 from pathlib import Path
 
 from visql_lib.atomic import atomic_path
-from visql_lib.config import Settings
 from visql_lib.errors import ConfigError
+from visql_lib.pipelines.vis.settings import VisSettings
 from visql_lib.qc.summary import Month
 from visql_lib.site.build import build
 from visql_lib.site.links import BundleLinks
@@ -40,7 +40,7 @@ def bundle(
     out: Path,
     months: Sequence[Month],
     expected: Mapping[str, Sequence[str]],
-    settings: Settings,
+    settings: VisSettings,
     *,
     config: str = "",
     now: datetime | None = None,

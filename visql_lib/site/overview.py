@@ -14,9 +14,10 @@ from typing import Any
 
 import yaml
 
-from visql_lib.config import Settings, find_data_file
+from visql_lib.config import find_data_file
 from visql_lib.pipelines import registry_of
 from visql_lib.pipelines.vis.quantities import CATEGORIES, QUANTITIES
+from visql_lib.pipelines.vis.settings import VisSettings
 from visql_lib.qc.limits import load_thresholds
 from visql_lib.qc.summary import STATUSES
 from visql_lib.site.pages import ShownFile
@@ -56,7 +57,7 @@ class Overview:
 
     results: Path
     out: Path
-    settings: Settings
+    settings: VisSettings
     months: Mapping[str, dict[str, Any]]
     now: datetime
 
@@ -155,17 +156,17 @@ class Overview:
 
     def about(self) -> dict[str, Any]:
         """Compose the page of versions, settings and limits."""
-        values = self.settings.model_dump(mode="json")
+        values = self.settings.in_order()
         for name in _SECRET:
             if values["alerts"].get(name):
                 values["alerts"][name] = "(set; not shown)"
-        limits = find_data_file("thresholds", self.settings.quality.thresholds)
+        limits = find_data_file("thresholds", self.settings.thresholds)
         return {
             "packages": [("Python", platform.python_version()), *((p, _version(p)) for p in _PACKAGES)],
             "stages": sorted(registry_of(self.settings).versions.items()),
             "settings": yaml.safe_dump(values, sort_keys=False, allow_unicode=True),
             "limits_name": limits.name,
-            "epochs": load_thresholds(self.settings.quality.thresholds, QUANTITIES).epochs,
+            "epochs": load_thresholds(self.settings.thresholds, QUANTITIES).epochs,
             "limits": limits.read_text(encoding="utf-8"),
         }
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from visql_lib.config import Settings
 from visql_lib.errors import TableError
 from visql_lib.frames.mosaic import ZOOM_POSITIONS as ZOOMS
 from visql_lib.pipelines.vis.quantities import CATEGORIES, QUANTITIES
+from visql_lib.pipelines.vis.settings import VisSettings
 from visql_lib.products.registry import Per, Registry, Stage
 from visql_lib.qc.evaluate import NOT_JUDGED, QCResult
 from visql_lib.qc.limits import Epoch, Thresholds
@@ -100,7 +100,7 @@ class Folder:
     row: SheetRow
     files: Mapping[str, Stat]
     results: Path
-    settings: Settings
+    settings: VisSettings
     config: str
     metas: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 

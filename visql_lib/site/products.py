@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from visql_lib.config import Settings
+from visql_lib.pipelines.vis.settings import VisSettings
 from visql_lib.products.registry import Per, Product, Registry, Stage
 from visql_lib.sheets.sheet import SheetRow
 from visql_lib.site.steps import workflow_command
@@ -61,7 +61,7 @@ class Commands:
     registry: Registry
     row: SheetRow
     month: str
-    settings: Settings
+    settings: VisSettings
     config: str
     metas: Mapping[str, Mapping[str, Any]]
 

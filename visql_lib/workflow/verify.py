@@ -182,9 +182,7 @@ class Verification:
         instrument = self.plan.instrument
         found = {name: fact_digest(getattr(instrument, name)) for name in type(instrument).model_fields}
         with suppress(ConfigError):
-            found["thresholds"] = fact_digest(
-                load_thresholds(self.plan.settings.quality.thresholds, QUANTITIES)
-            )
+            found["thresholds"] = fact_digest(load_thresholds(self.plan.settings.thresholds, QUANTITIES))
         return found
 
     def _inputs(self, path: Path, record: Mapping[str, Any], row: SheetRow | None) -> Iterator[str]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from visql_lib.config import Settings
+from visql_lib.pipelines.vis.settings import VisSettings
 from visql_lib.sheets.sheet import SheetRow
 
 
@@ -23,7 +23,7 @@ class Frame(Protocol):
         """YYYYMM."""
 
     @property
-    def settings(self) -> Settings:
+    def settings(self) -> VisSettings:
         """The settings of the site."""
 
     @property

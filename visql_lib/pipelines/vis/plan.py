@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from visql_lib.atomic import atomic_path
-from visql_lib.config import Settings, find_data_file
+from visql_lib.config import find_data_file
 from visql_lib.config.load import digest
 from visql_lib.instruments.model import Instrument, load_instrument
 from visql_lib.photometry.ratios import gain_table
@@ -20,6 +19,7 @@ from visql_lib.pipelines.vis.frame_stages import CATALOGUED
 from visql_lib.pipelines.vis.gaia_plan import GaiaPlan
 from visql_lib.pipelines.vis.quantities import QUANTITIES
 from visql_lib.pipelines.vis.radiation_plan import RadiationPlan
+from visql_lib.pipelines.vis.settings import VisSettings
 from visql_lib.products.expected import Expected
 from visql_lib.products.registry import FieldValues, Registry, Stage
 from visql_lib.products.status import exposure_states, failure_summary
@@ -27,31 +27,17 @@ from visql_lib.qc.limits import load_thresholds
 from visql_lib.sheets.index import refresh_sheets
 from visql_lib.sheets.sheet import USABLE, WITHOUT_RAW, SheetRow, read_sheet, sheet_path
 
-AUTO_DAYS = 3  # last month is still worked on during the first days of this one
-
-
-def month_list(months: Sequence[str], today: datetime | None = None) -> list[str]:
-    """Resolve months to YYYYMM, sorted; ``auto`` is this month, in its first three days last month too."""
-    today = today or datetime.now(UTC)
-    found = set()
-    for month in months:
-        if month == "auto":
-            found |= {f"{day:%Y%m}" for day in (today, today - timedelta(days=AUTO_DAYS))}
-        else:
-            found.add(month)
-    return sorted(found)
-
 
 @dataclass(frozen=True)
 class Plan:
     """The exposures of the configured months, and the paths of their products."""
 
-    settings: Settings
+    settings: VisSettings
     instrument: Instrument
     sheets: dict[str, list[SheetRow]]
 
     @classmethod
-    def make(cls, settings: Settings, *, refresh: bool) -> Plan:
+    def make(cls, settings: VisSettings, *, refresh: bool) -> Plan:
         """Make the plan: index the raw folders (`refresh`), or read the sheets as they are, as a job does.
 
         Raises
@@ -62,13 +48,13 @@ class Plan:
         instrument = load_instrument(settings.instrument)
         if settings.gaia.sources:
             gain_table(instrument, settings.ratios.gain)  # a wrong name is reported before anything runs
-        months = month_list(settings.months)
+        months = settings.groups_at()
         if not refresh:
             paths = {month: sheet_path(Path(settings.results), month) for month in months}
             return cls(
                 settings, instrument, {m: read_sheet(p) if p.is_file() else [] for m, p in paths.items()}
             )
-        load_thresholds(settings.quality.thresholds, QUANTITIES)  # so are wrong limits
+        load_thresholds(settings.thresholds, QUANTITIES)  # so are wrong limits
         check_results(settings)
         sheets = refresh_sheets(settings, instrument, sheet_rules_of(settings), months)
         plan = cls(settings, instrument, sheets)
@@ -289,7 +275,7 @@ class Plan:
     @property
     def sections(self) -> tuple[str, ...]:
         """The names of all settings."""
-        return tuple(type(self.settings).model_fields)
+        return tuple(self.settings.names())
 
     def legacy(self, month: str) -> list[str]:
         """List all text tables in the original's formats for a month and its exposures."""
@@ -348,7 +334,7 @@ class Plan:
 
     def values(self, *sections: str) -> dict[str, Any]:
         """Dump some sections of the settings as plain values."""
-        return self.settings.model_dump(mode="json", include={"instrument", *sections})
+        return self.settings.only(*sections)
 
     def _written(self, name: str, values: dict[str, Any]) -> str:
         import yaml
@@ -392,4 +378,4 @@ class Plan:
     @property
     def threshold_file(self) -> str:
         """The file of dated limits."""
-        return str(find_data_file("thresholds", self.settings.quality.thresholds))
+        return str(find_data_file("thresholds", self.settings.thresholds))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-from visql_lib.config import settings_from_mapping
+from visql_lib.pipelines import settings_from_mapping
 from visql_lib.errors import VisqlError
 from visql_lib.pipelines.vis.frame_stages import CATALOGUED
 from visql_lib.pipelines.vis.month_stages import MOVIES

@@ -11,13 +11,13 @@ import bokeh
 import numpy as np
 from numpy.typing import NDArray
 
-from visql_lib.config.vis_settings import TrendSettings
 from visql_lib.errors import TableError
 from visql_lib.pipelines.vis.pages.calibration_plots import CALIBRATION_COLUMNS, calibration_markup
 from visql_lib.pipelines.vis.pages.month_plots import month_plots
 from visql_lib.pipelines.vis.pages.trend_plots import MEDIAN_KEYS, month_medians, trend_markup
 from visql_lib.pipelines.vis.quantities import QUANTITIES
 from visql_lib.pipelines.vis.schemas.gaia import TREND
+from visql_lib.pipelines.vis.settings import TrendSettings
 from visql_lib.pipelines.vis.stages.qc import current_results
 from visql_lib.plots.core import group_of
 from visql_lib.qc.evaluate import NOT_JUDGED, worst_status

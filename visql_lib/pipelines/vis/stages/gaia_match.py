@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from visql_lib.config import AstrometrySettings, RatioSettings
 from visql_lib.flags import RatioFlag, SolutionFlag
 from visql_lib.instruments.model import Instrument
 from visql_lib.photometry.ratios import ColourRelation, frat_columns, gain_table, is_accepted
 from visql_lib.photometry.relation import SizeRelation, fit_size_relation
+from visql_lib.pipelines.vis.settings import AstrometrySettings, RatioSettings
 from visql_lib.sky.astrometry import Solution, solve_exposure
 from visql_lib.sky.geometry import FocalPlaneGeometry
 from visql_lib.sky.matching import ReferenceMatch, match_reference, pairs_within

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from visql_lib.config.vis_settings import TrendSettings
 from visql_lib.errors import TableError
 from visql_lib.pipelines.vis.quantities import QUANTITIES, colour_part
+from visql_lib.pipelines.vis.settings import TrendSettings
 from visql_lib.qc.evaluate import NO_VALUE, NOT_JUDGED, OK, QCResult, check
 from visql_lib.qc.limits import Limits, Thresholds
 from visql_lib.qc.table import qc_path, read_results, results_of
