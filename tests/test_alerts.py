@@ -35,14 +35,15 @@ from visql_lib.archives.errors import SourceError, TransientError
 from visql_lib.archives.notify import ping_heartbeat_url, post_json, send_mail
 from visql_lib.archives.retry import RetryPolicy
 from visql_lib.cli.alerts import command
-from visql_lib.config import FetchSettings, Settings, settings_from_mapping
-from visql_lib.config.vis_settings import TrendSettings
+from visql_lib.config import FetchSettings
 from visql_lib.errors import ConfigError
 from visql_lib.live.alerts import refresh
 from visql_lib.live.errors import BusyError
 from visql_lib.live.lock import InstanceLock
+from visql_lib.pipelines import settings_from_mapping
 from visql_lib.pipelines.vis.quantities import QUANTITIES
 from visql_lib.pipelines.vis.registry import REGISTRY
+from visql_lib.pipelines.vis.settings import TrendSettings, VisSettings
 from visql_lib.pipelines.vis.stages.qc import trend_results
 from visql_lib.qc.alerts import Alert, Notification, due, stamp, update, with_notification
 from visql_lib.qc.checks import checks_of
@@ -1004,14 +1005,14 @@ def test_mail_that_is_refused(post: Post, logins: Any) -> None:
 # --- the whole
 
 
-def settings_for(tmp_path: Path, **alerts: Any) -> Settings:
+def settings_for(tmp_path: Path, **alerts: Any) -> VisSettings:
     (tmp_path / "netrc").touch(0o600)
     return settings_from_mapping({"alerts": alerts, "fetch": {"netrc": str(tmp_path / "netrc")}})
 
 
 def run(
     tmp_path: Path,
-    settings: Settings,
+    settings: VisSettings,
     exposures: Sequence[ExposureSummary],
     now: datetime = NOW,
     *,
@@ -1100,7 +1101,7 @@ print(refresh(months, folder / "results", settings, limits, REGISTRY.terms, now,
 
 
 def children(
-    tmp_path: Path, settings: Settings, exposures: Sequence[ExposureSummary], n: int
+    tmp_path: Path, settings: VisSettings, exposures: Sequence[ExposureSummary], n: int
 ) -> list[subprocess.Popen[str]]:
     (tmp_path / "job").write_bytes(pickle.dumps((months_of(*exposures), settings, LIMITS, NOW)))
     call = [sys.executable, "-c", _CHILD, str(tmp_path)]
@@ -1181,7 +1182,7 @@ def test_a_broken_file_of_the_last_run_is_begun_anew(hook: Hook, tmp_path: Path)
 
 @pytest.fixture
 def config(tmp_path: Path, hook: Hook) -> Path:
-    """Settings of results that hold one unreadable frame."""
+    """VisSettings of results that hold one unreadable frame."""
     nan = float("nan")
     numbers = dict.fromkeys(("exptime", "ra", "dec", "pa", "saa", "alpha"), nan)
     words = dict.fromkeys(("obs_id", "calblkid", "calblkvr", "dithobs", "img_t1", "img_t2", "context"), "")

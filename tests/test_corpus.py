@@ -16,13 +16,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from visql_lib.config import Settings, settings_from_mapping
 from visql_lib.errors import FrameError
 from visql_lib.frames import load_instrument, open_exposure
 from visql_lib.frames.fits_parts import PartError, parts_in
 from visql_lib.frames.look import inspect
 from visql_lib.frames.names import stem_of
+from visql_lib.pipelines import settings_from_mapping
 from visql_lib.pipelines.vis.grouping import MONTHS
+from visql_lib.pipelines.vis.settings import VisSettings
 from visql_lib.pipelines.vis.sheet_rules import RULES
 from visql_lib.sheets.index import refresh_sheets
 from visql_lib.sheets.sheet import read_sheet
@@ -31,7 +32,7 @@ from visql_lib.tables.store import read_table
 
 LONGEST, LARGEST = 60.0, 1e9  # s, bytes resident
 VISQL = str(Path(sys.executable).with_name("visql"))
-SETTINGS = Settings()
+SETTINGS = VisSettings()
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from visql_lib.config.load import load_settings
-from visql_lib.pipelines import make_plan
+from visql_lib.pipelines import load_settings, make_plan
 from visql_lib.pipelines.vis.grouping import MONTHS as GROUPING
 from visql_lib.sheets.sheet import read_sheet
 from visql_lib.tables import read_table

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 
 import visql_lib.qc
 from visql_lib.cli.qc import command
-from visql_lib.config.vis_settings import TrendSettings
 from visql_lib.errors import ConfigError
 from visql_lib.pipelines.vis.quantities import CATEGORIES, QUANTITIES, TABLE_OF_CATEGORY
 from visql_lib.pipelines.vis.schemas.all import ALL
+from visql_lib.pipelines.vis.settings import TrendSettings
 from visql_lib.pipelines.vis.stages.qc import trend_results
 from visql_lib.qc import (
     NOT_JUDGED,

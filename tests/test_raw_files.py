@@ -12,12 +12,11 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from visql_lib.config import settings_from_mapping
 from visql_lib.errors import FrameError
 from visql_lib.flags import ExposureFlag, QuadrantFlag
 from visql_lib.frames import ExposureHeader, load_instrument, open_exposure
 from visql_lib.frames.look import inspect
-from visql_lib.pipelines import make_plan
+from visql_lib.pipelines import make_plan, settings_from_mapping
 from visql_lib.pipelines.vis.grouping import MONTHS
 from visql_lib.pipelines.vis.sheet_rules import RULES
 from visql_lib.sheets.index import refresh_sheets

@@ -12,8 +12,9 @@ from snakemake.api import SnakemakeApi
 from snakemake.settings.types import ConfigSettings, OutputSettings, Quietness, ResourceSettings
 
 from visql_lib.cli import pictures
-from visql_lib.config import Settings, settings_from_mapping
+from visql_lib.pipelines import settings_from_mapping
 from visql_lib.pipelines.vis.registry import REGISTRY
+from visql_lib.pipelines.vis.settings import VisSettings
 from visql_lib.products.expected import Expected
 from visql_lib.products.registry import Drawing, Per, Product, Registry, Stage, filled
 from visql_lib.qc.quantity import Quantities
@@ -415,7 +416,7 @@ def test_a_picture_needs_a_function_and_its_entry_alone(monkeypatch, tmp_path):
         "test_registry:brightest", {"catalogue": ("FLUX_AUTO",)}, ("catalogue",), {"title": "title"}
     )
     monkeypatch.setitem(pictures.DRAWINGS, "brightest", drawing)
-    pictures.draw([tmp_path / "E.cat.parquet"], ["brightest"], Settings(), tmp_path / "E")
+    pictures.draw([tmp_path / "E.cat.parquet"], ["brightest"], VisSettings(), tmp_path / "E")
     record = read_record(tmp_path / "E_brightest.png")
     assert list(record["inputs"]) == ["E.cat.parquet"]
     assert record["stages"] == {"pictures": REGISTRY.versions["pictures"]}

@@ -32,10 +32,10 @@ from visql_lib.archives.goes_server import read_listing
 from visql_lib.archives.wire import LARGEST, read_answer
 from visql_lib.cli import cli
 from visql_lib.cli.serve_archive import products_of
-from visql_lib.config import settings_from_mapping
 from visql_lib.errors import ConfigError, NameFormatError
 from visql_lib.instruments.euclid_names import ArchiveName, RawName
 from visql_lib.instruments.model import load_instrument
+from visql_lib.pipelines import settings_from_mapping
 from visql_lib.pipelines.vis.grouping import MONTHS
 from visql_lib.pipelines.vis.legacy.read import read_archive_names
 from visql_lib.pipelines.vis.sheet_rules import RULES

@@ -7,8 +7,8 @@ import shutil
 import pytest
 from astropy.io import fits
 
-from visql_lib.config import settings_from_mapping
 from visql_lib.errors import ConfigError, TableError
+from visql_lib.pipelines import settings_from_mapping
 from visql_lib.pipelines.vis.grouping import MONTHS
 from visql_lib.pipelines.vis.sheet_rules import RULES
 from visql_lib.sheets.index import refresh_sheets

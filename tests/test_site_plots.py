@@ -17,7 +17,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import visql_lib.site
-from visql_lib.config.vis_settings import TrendSettings
 from visql_lib.pipelines.vis.pages.calibration_plots import FRAMES, calibration_markup
 from visql_lib.pipelines.vis.pages.month_plots import GOES_POINTS, goes_series, month_plots
 from visql_lib.pipelines.vis.pages.timelines import bokeh_files, calibration_plots, plot_tables, trend_plots
@@ -25,6 +24,7 @@ from visql_lib.pipelines.vis.pages.trend_plots import month_medians, trend_marku
 from visql_lib.pipelines.vis.quantities import CATEGORIES, QUANTITIES
 from visql_lib.pipelines.vis.schemas.detector import DETECTOR_FRAMES
 from visql_lib.pipelines.vis.schemas.gaia import TREND
+from visql_lib.pipelines.vis.settings import TrendSettings
 from visql_lib.plots.bands import bands, limits_text
 from visql_lib.plots.core import group_of, to_ms, value_range
 from visql_lib.qc.evaluate import QCResult

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from visql_lib.config import settings_from_mapping
 from visql_lib.frames import open_exposure
+from visql_lib.pipelines import settings_from_mapping
 from visql_lib.pipelines.vis.grouping import MONTHS
 from visql_lib.pipelines.vis.sheet_rules import RULES
 from visql_lib.sheets.index import refresh_sheets

@@ -12,11 +12,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from visql_lib.config import settings_from_mapping
 from visql_lib.live import space
 from visql_lib.live.errors import FrameMoveError
 from visql_lib.live.space import frames_to_drop, frames_to_move, move
-from visql_lib.pipelines import make_plan
+from visql_lib.pipelines import make_plan, settings_from_mapping
 from visql_lib.tables import read_table
 
 ROOT = Path(__file__).parents[1]

@@ -11,8 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from visql_lib.config import settings_from_mapping
-from visql_lib.pipelines import make_plan
+from visql_lib.pipelines import make_plan, settings_from_mapping
 from visql_lib.pipelines.vis.registry import VERSIONS
 from visql_lib.products.up_to_date import UpToDateCache
 from visql_lib.workflow.requested import prefix_regex, requested_targets

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from visql_lib.config import Settings, settings_from_mapping
 from visql_lib.frames import load_instrument
 from visql_lib.live.frame_watcher import FrameWatcher
+from visql_lib.pipelines import settings_from_mapping
+from visql_lib.pipelines.vis.settings import VisSettings
 from visql_lib.pipelines.vis.sheet_rules import RULES, MonthSheets
 from visql_lib.pipelines.vis.stages.fetch import frames_in
 from visql_lib.sheets.grouping import Grouping
@@ -95,7 +96,7 @@ def test_the_watch_and_the_index_find_the_same_files(raw, tmp_path, toy, caplog)
 
 def test_no_frame_that_the_index_finds_is_fetched_again(raw):
     """Endings in upper case were not counted, and their frames fetched a second time."""
-    found = frames_in([raw], Settings().index.suffixes, 4e9)
+    found = frames_in([raw], VisSettings().index.suffixes, 4e9)
     there = {
         frame(number) for number in (*PLAIN, 7, 10)
     }  # of a link that leads nowhere: on a disk not mounted

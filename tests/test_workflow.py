@@ -13,8 +13,7 @@ import yaml
 from numbers_of_stages import check_month
 from raised import in_all_commands
 
-from visql_lib.config import settings_from_mapping
-from visql_lib.pipelines import make_plan
+from visql_lib.pipelines import make_plan, settings_from_mapping
 from visql_lib.pipelines.vis.registry import REGISTRY, VERSIONS
 from visql_lib.products.expected import Expected
 from visql_lib.site.steps import missing_products

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from visql_lib.cli.common import FOLDER, settings_of, step
+from visql_lib.cli.common import FOLDER, settings_of_any, step
 
 
 @step(
@@ -32,7 +32,7 @@ def command(results: Path | None, send: bool, moment: str | None, config: Path |
     from visql_lib.qc.limits import LimitFile
     from visql_lib.site.groups import recent_groups
 
-    settings = settings_of(config)
+    settings = settings_of_any(config)
     now = _moment(moment)
     folder = Path(results or settings.results)
     terms = registry_of(settings).terms

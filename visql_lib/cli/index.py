@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from visql_lib.cli.common import FOLDER, settings_of, step
+from visql_lib.cli.common import FOLDER, step
 
 
 @step(
@@ -32,21 +32,19 @@ from visql_lib.cli.common import FOLDER, settings_of, step
 def command(raw: tuple[Path, ...], results: Path | None, groups: str | None, config: Path | None) -> None:
     """Scan folders, read headers where needed, write sheets."""
     from visql_lib.cli.common import progress_count
-    from visql_lib.config import settings_from_mapping
     from visql_lib.frames import load_instrument
-    from visql_lib.pipelines import check_results, claim_results, sheet_rules_of
+    from visql_lib.pipelines import check_results, claim_results, settings_from_mapping, sheet_rules_of
     from visql_lib.sheets.index import refresh_sheets
 
-    settings = settings_of(config)
+    settings = settings_of_any(config)
     rules = sheet_rules_of(settings)
-    plural = rules.grouping.plural
-    given = {"raw": [str(r) for r in raw], "results": results and str(results), plural: groups}
+    given = {"raw": [str(r) for r in raw], "results": results and str(results), settings.group_key: groups}
     settings = settings_from_mapping(settings.model_dump() | {k: v for k, v in given.items() if v})
     check_results(settings)
     with progress_count("headers read") as advance:
         instrument = load_instrument(settings.instrument)
-        undated = not instrument.names.tell_start and getattr(settings, plural) == ("auto",)
-        wanted = None if undated else rules.wanted(getattr(settings, plural))
+        undated = not instrument.names.tell_start and settings.groups == type(settings)().groups
+        wanted = None if undated else settings.groups_at() or None
         sheets = refresh_sheets(settings, instrument, rules, wanted, on_read=advance)
     claim_results(settings)
     if not sheets:

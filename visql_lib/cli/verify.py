@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from visql_lib.cli.common import settings_of, step
+from visql_lib.cli.common import settings_of_any, step
 
 if TYPE_CHECKING:
     from visql_lib.workflow.verify import Finding
@@ -49,7 +49,7 @@ def command(group: str, deep: bool, as_json: bool, config: Path | None) -> int:
     from visql_lib.pipelines import make_plan, registry_of
     from visql_lib.workflow.verify import Verification
 
-    settings = settings_of(config)
+    settings = settings_of_any(config)
     grouping = registry_of(settings).grouping
     if not grouping.is_key(group):
         raise click.BadParameter(

@@ -1,4 +1,8 @@
-"""The pipelines: what is one pipeline's own. They do not know each other."""
+"""The pipelines: what is one pipeline's own. They do not know each other.
+
+A pipeline is a package with the modules ``registry``, ``settings`` and ``sheet_rules``. One that is not
+built in is found by an entry point of the group ``visql.pipelines``: its name, and the package.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from visql_lib.atomic import atomic_path
+from visql_lib.config.load import read_yaml, validated
 from visql_lib.config.settings import PIPELINES, Settings
 from visql_lib.errors import ConfigError
 
@@ -46,21 +51,47 @@ def pipeline_of(config: Mapping[str, Any]) -> str:
     ConfigError
         If there is no such pipeline.
     """
-    name = config.get("pipeline", PIPELINES[0])
-    if name not in PIPELINES:
-        raise ConfigError(f"pipeline: {name!r} is none of {', '.join(PIPELINES)}")
-    return str(name)
+    name = str(config.get("pipeline", PIPELINES[0]))
+    package_of(name)
+    return name
+
+
+def settings_class(name: str) -> type[Settings]:
+    """Return the class of the settings of a pipeline."""
+    settings: type[Settings] = import_module(f"{package_of(name)}.settings").SETTINGS
+    return settings
+
+
+def load_settings(path: Path | None = None) -> Settings:
+    """Read the settings of a pipeline from a YAML file (defaults where it is silent, or for no file at all).
+
+    Raises
+    ------
+    ConfigError
+        If the file cannot be read, or with one line per wrong setting.
+    """
+    values = read_yaml(path) if path is not None else {}
+    return settings_from_mapping(values, source=str(path or "settings"))
+
+
+def settings_from_mapping(values: Mapping[str, Any], source: str = "settings") -> Settings:
+    """Check a mapping of settings; see `load_settings`."""
+    try:
+        name = pipeline_of(values)
+    except ConfigError as error:
+        raise ConfigError(f"{source}: {error}") from None
+    return validated(settings_class(name), values, source)
 
 
 def registry_of(settings: Settings) -> Registry:
     """Return what the pipeline of some settings makes."""
-    registry: Registry = import_module(f"visql_lib.pipelines.{settings.pipeline}.registry").REGISTRY
+    registry: Registry = import_module(f"{package_of(settings.pipeline)}.registry").REGISTRY
     return registry
 
 
 def sheet_rules_of(settings: Settings) -> SheetRules:
     """Return what the pipeline of some settings adds to its sheets."""
-    rules: SheetRules = import_module(f"visql_lib.pipelines.{settings.pipeline}.sheet_rules").RULES
+    rules: SheetRules = import_module(f"{package_of(settings.pipeline)}.sheet_rules").RULES
     return rules
 
 

@@ -55,7 +55,7 @@ class Plan:
         """
         instrument, grouping = load_instrument(settings.instrument), registry.grouping
         cls.check(settings, instrument)
-        wanted = rules.wanted(getattr(settings, grouping.plural))
+        wanted = settings.groups_at()
         if not refresh:
             paths = {group: grouping.sheet_path(Path(settings.results), group) for group in wanted}
             sheets = {group: read_sheet(path) if path.is_file() else [] for group, path in paths.items()}
@@ -240,8 +240,7 @@ class Plan:
 
     def values(self, *sections: str) -> dict[str, Any]:
         """Dump some sections of the settings as plain values."""
-        own = {"pipeline"} if self.settings.pipeline != type(self.settings)().pipeline else set()
-        return self.settings.model_dump(mode="json", include={"instrument", *own, *sections})
+        return self.settings.only(*sections)
 
     def _written(self, name: str, values: dict[str, Any]) -> str:
         import yaml

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from visql_lib.instruments.names import FrameName, NamePattern
@@ -23,10 +23,6 @@ class SheetRules:
 
     def __init__(self, grouping: Grouping, first_ending: str) -> None:
         self.grouping, self.first_ending = grouping, first_ending
-
-    def wanted(self, names: Sequence[str]) -> list[str]:
-        """Resolve the groups that the settings name, such as ``auto``, to keys, sorted."""
-        return sorted(set(names))
 
     def group_of_name(self, name: FrameName) -> str:
         """Return the group of a frame by its name, "" where that does not tell it."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from visql_lib.config import Settings
-from visql_lib.pipelines import make_plan, registry_of, sheet_rules_of
+from visql_lib.pipelines import make_plan, registry_of
 from visql_lib.products.expected import Expected
 from visql_lib.qc.summary import GroupSummary, MissingProducts
 from visql_lib.site.gather import gather
@@ -15,18 +15,12 @@ from visql_lib.site.steps import missing_products
 _DAYS = 28  # a group is at most so long, as far as one knows how many are recent
 
 
-def wanted_groups(settings: Settings) -> list[str]:
-    """Return the keys of the groups that the settings name."""
-    rules = sheet_rules_of(settings)
-    return rules.wanted(getattr(settings, rules.grouping.plural))
-
-
 def recent_groups(results: Path, settings: Settings) -> list[GroupSummary]:
     """Return the groups of the settings, and the newest ones as far as alerts look back."""
     grouping = registry_of(settings).grouping
     known = grouping.groups(results)
     newest = _newest(known, settings, grouping.label)
-    wanted = sorted({*newest, *(group for group in wanted_groups(settings) if group in known)})
+    wanted = sorted({*newest, *(group for group in settings.groups_at() if group in known)})
     return gathered(results, settings, wanted)[0]
 
 

@@ -168,7 +168,7 @@ class Overview:
 
     def about(self) -> dict[str, Any]:
         """Compose the page of versions, settings and limits."""
-        values = self.settings.model_dump(mode="json")
+        values = self.settings.in_order()
         for name in _SECRET:
             if values["alerts"].get(name):
                 values["alerts"][name] = "(set; not shown)"

@@ -5,7 +5,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from toy_nights.registry import LEVEL, LEVELS, NIGHTS
-from visql_lib.cli.common import INPUT, PREFIX, output_option, settings_of, step
+from visql_lib.cli.common import INPUT, PREFIX, output_option, settings_of_any, step
 from visql_lib.frames import open_exposure
 from visql_lib.pictures.save import save_picture
 from visql_lib.products.context import Context
@@ -31,7 +31,7 @@ def write(path, columns, stage, inputs):
 @click.argument("raw", type=INPUT)
 @output_option("Table and picture.", PREFIX, "PREFIX")
 def level(raw, output, config):
-    context = Context.of(LEVEL, settings_of(config))
+    context = Context.of(LEVEL, settings_of_any(config))
     with open_exposure(raw, context.instrument) as frame:
         start = np.datetime64(frame.header.start.replace(tzinfo=None), "us")
         pixels = np.concatenate([part.pixels.ravel() for part in frame]).astype(float)

@@ -106,7 +106,7 @@ MONTH_STAGES = (
         {"geometry": 2},
         inputs=(f"{E}_frat.parquet", f"{E}_stars2_gaia.parquet", "sheet"),
         settings=("astrometry",),
-        facts=("sky_distortion", "exposure_classes"),
+        facts=("sky_distortion", "exposure_classes", "nominal_pixel"),
         applies=lambda plan, month: bool(plan.gaia.matched_tables(month)),
         part="gaia",
         category="photometry",

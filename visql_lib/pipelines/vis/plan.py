@@ -13,6 +13,7 @@ from visql_lib.photometry.ratios import gain_table
 from visql_lib.pipelines.vis.frame_stages import CATALOGUED
 from visql_lib.pipelines.vis.gaia_plan import GaiaPlan
 from visql_lib.pipelines.vis.radiation_plan import RadiationPlan
+from visql_lib.pipelines.vis.settings import VisSettings
 from visql_lib.products.plan import Plan
 from visql_lib.sheets.sheet import SheetRow
 
@@ -21,9 +22,12 @@ from visql_lib.sheets.sheet import SheetRow
 class VisPlan(Plan):
     """The exposures of the configured months, and the paths of their products."""
 
+    settings: VisSettings
+
     @classmethod
     def check(cls, settings: Settings, instrument: Instrument) -> None:
         """Check that the instrument has the gain model of the flux ratios."""
+        assert isinstance(settings, VisSettings)
         if settings.gaia.sources:
             gain_table(instrument, settings.ratios.gain)
 

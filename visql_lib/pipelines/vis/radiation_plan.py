@@ -38,7 +38,7 @@ class RadiationPlan:
             path = Path(day)
             if not path.is_file():
                 self.pending_queries.append(day)
-            elif must_query(path, self._settings):
+            elif must_query(path, self._settings.goes):
                 retry_stamp(path).unlink(missing_ok=True)
                 self.pending_queries.append(str(retry_stamp(path)))
 
@@ -69,12 +69,12 @@ class RadiationPlan:
                 end = start + timedelta(seconds=exptime if math.isfinite(exptime) else 0.0)
                 first, last = (start - margin).date(), (end + margin).date()
                 days |= {first + timedelta(days=i) for i in range((last - first).days + 1)}
-        return [str(goes_path(self._settings, day)) for day in sorted(days)]
+        return [str(goes_path(self._settings.results, day)) for day in sorted(days)]
 
     @property
     def goes_pattern(self) -> str:
         """The path of a day of GOES, with the wildcard ``day`` in place of its date."""
-        return str(goes_path(self._settings, date(2000, 1, 1)).with_name("goes_{day}.parquet"))
+        return str(goes_path(self._settings.results, date(2000, 1, 1)).with_name("goes_{day}.parquet"))
 
     @property
     def solves(self) -> bool:

@@ -9,6 +9,7 @@ from snakemake.exceptions import WorkflowError
 
 from visql_lib import pipelines
 from visql_lib.config import settings_from_mapping
+from visql_lib.pipelines import settings_from_mapping
 from visql_lib.errors import VisqlError
 from visql_lib.workflow.run_lock import lock_results, remove_stale_lock, record_end
 from visql_lib.workflow.requested import prefix_regex, requested_targets

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from visql_lib.errors import TableError
 from visql_lib.instruments.model import Instrument
 from visql_lib.radiation.maps import Grid
-from visql_lib.sky.matching import PIXEL
 from visql_lib.tables.store import Table, read_meta, read_table
 
 if TYPE_CHECKING:
@@ -95,6 +94,7 @@ def overlay_data(
     grids: Mapping[str, Mapping[str, Any]] | None = None,
     *,
     offset: Mapping[str, float] | None = None,
+    pixel: float = np.nan,
     pa: float | None = None,
     most: int = MOST,
 ) -> dict[str, Any]:
@@ -113,6 +113,8 @@ def overlay_data(
     offset : mapping, optional
         What the header's boresight is off, taken from RAV and DECV: ``reference`` in the
         metadata of the astrometric solution (dx, dy [px], ddx_dx ... [px per 0.75 deg]).
+    pixel : float, optional
+        The pixel of `offset` [deg].
     pa : float, optional
         Position angle [deg].
     most : int
@@ -133,7 +135,7 @@ def overlay_data(
         place = (stars["X_WORLD"], stars["Y_WORLD"])
         marks.append(_marks("stars", "detected stars", frame, place, bright, most))
     if gaia is not None:
-        place = _corrected(gaia["RAV"], gaia["DECV"], offset or {})
+        place = _corrected(gaia["RAV"], gaia["DECV"], offset or {}, pixel)
         bright = np.asarray(gaia["G"], dtype=float)
         marks.append(_marks("gaia", "Gaia stars", frame, place, bright, most))
     densities = []
@@ -172,15 +174,15 @@ def _marks(
     return {"kind": kind, "label": label, "total": len(inside), "uv": uv.ravel().tolist()}
 
 
-def _corrected(x: NDArray, y: NDArray, offset: Mapping[str, float]) -> tuple[NDArray, NDArray]:
+def _corrected(x: NDArray, y: NDArray, offset: Mapping[str, float], pixel: float) -> tuple[NDArray, NDArray]:
     """Correct positions of reference stars [deg] for the offset found; unchanged where it is not known."""
     known = {name: float(value) for name, value in offset.items() if value is not None}
     terms = [known.get(n, 0.0) for n in ("dx", "ddx_dx", "ddx_dy", "dy", "ddy_dx", "ddy_dy")]
-    if not np.isfinite(terms).all():
+    if not any(terms) or not np.isfinite(terms).all():
         return x, y
     px, py = x / _BASELINE, y / _BASELINE
     dx, dy = (c + cx * px + cy * py for c, cx, cy in (terms[:3], terms[3:]))
-    return x - dx * PIXEL, y - dy * PIXEL
+    return x - dx * pixel, y - dy * pixel
 
 
 def _density(

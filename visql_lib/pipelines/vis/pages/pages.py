@@ -18,6 +18,7 @@ from visql_lib.flags import SolutionFlag
 from visql_lib.instruments.model import Instrument
 from visql_lib.pipelines.vis.pages import overlays, plots
 from visql_lib.pipelines.vis.quantities import QUANTITIES, TABLE_OF_CATEGORY
+from visql_lib.pipelines.vis.settings import VisSettings
 from visql_lib.pipelines.vis.stages.qc import TREND, read_trend
 from visql_lib.products.pages import (
     Facts,
@@ -102,7 +103,7 @@ class VisPages(Pages):
 
     def readers(self, settings: Settings) -> Readers:
         """Return how the QC results of the trend are read."""
-        return {TREND: partial(read_trend, settings=settings.trend)}
+        return {TREND: partial(read_trend, settings=_own(settings).trend)}
 
     def tables(
         self, results: Path, group: str, rows: Sequence[SheetRow], terms: Terms, instrument: Instrument
@@ -175,18 +176,20 @@ class VisPages(Pages):
 
     def group_plots(self, group: GroupSummary, thresholds: Thresholds, settings: Settings) -> GroupPlots:
         """Prepare the timelines of a month."""
-        goes = plots.goes_of(settings, group.name)
+        goes = plots.goes_of(_own(settings), group.name)
         return GroupPlots(goes.digest, partial(plots.month_plots, group, thresholds, goes))
 
     def trend_digest(self, results: Path, settings: Settings) -> str:
         """Return a digest of the tables and settings that the plots of all months are made from."""
-        return digest({"trend": settings.trend.model_dump(mode="json")}, plots.tables_of(results).digest)
+        return digest(
+            {"trend": _own(settings).trend.model_dump(mode="json")}, plots.tables_of(results).digest
+        )
 
     def trend_plots(
         self, results: Path, thresholds: Thresholds, settings: Settings, held: Collection[str] | None
     ) -> Plots:
         """Make the plots of all months."""
-        return plots.trend_plots(results, thresholds, settings, held)
+        return plots.trend_plots(results, thresholds, _own(settings), held)
 
     def calibration_plots(self, results: Path, thresholds: Thresholds, held: Collection[str] | None) -> Plots:
         """Make the plots of the calibration frames of all months."""
@@ -204,6 +207,11 @@ class VisPages(Pages):
             ("More pictures", [f for f in left if f.ending == ".png"]),
         ]
         return [*found, ("Files", [f for f in left if f.ending not in (".mp4", ".png")])]
+
+
+def _own(settings: Settings) -> VisSettings:
+    assert isinstance(settings, VisSettings)
+    return settings
 
 
 def _records(path: Path, columns: Sequence[str]) -> dict[str, Record]:

@@ -11,7 +11,6 @@ import bokeh
 import numpy as np
 from numpy.typing import NDArray
 
-from visql_lib.config.vis_settings import TrendSettings
 from visql_lib.errors import TableError
 from visql_lib.pipelines.vis.grouping import MONTHS
 from visql_lib.pipelines.vis.pages.calibration_plots import CALIBRATION_COLUMNS, calibration_markup
@@ -19,6 +18,7 @@ from visql_lib.pipelines.vis.pages.month_plots import month_plots
 from visql_lib.pipelines.vis.pages.trend_plots import MEDIAN_KEYS, month_medians, trend_markup
 from visql_lib.pipelines.vis.quantities import QUANTITIES
 from visql_lib.pipelines.vis.schemas.gaia import TREND
+from visql_lib.pipelines.vis.settings import TrendSettings
 from visql_lib.pipelines.vis.stages.qc import TREND as TREND_KIND
 from visql_lib.pipelines.vis.stages.qc import read_trend
 from visql_lib.plots.core import group_of

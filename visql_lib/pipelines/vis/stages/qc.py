@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from visql_lib.config.vis_settings import TrendSettings
 from visql_lib.pipelines.vis.quantities import QUANTITIES, colour_part
+from visql_lib.pipelines.vis.settings import TrendSettings
 from visql_lib.qc.evaluate import NO_VALUE, NOT_JUDGED, OK, QCResult, check
 from visql_lib.qc.limits import Limits
 from visql_lib.tables.store import read_table
