@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from visql_lib.cli.common import FOLDER, step
+from visql_lib.cli.common import FOLDER, settings_of_any, step
 
 
 @step(
