@@ -15,13 +15,13 @@ from visql_lib.config.settings import PIPELINES
 from visql_lib.errors import ConfigError
 from visql_lib.pipelines import (
     claim_results,
+    make_plan,
     pipeline_of,
     registry_of,
     settings_class,
     settings_from_mapping,
     sheet_rules_of,
 )
-from visql_lib.pipelines.vis.plan import Plan
 
 ROOT = Path(__file__).parents[1]
 
@@ -33,7 +33,7 @@ def settings(results, **values):
 @pytest.mark.parametrize("name", PIPELINES)
 def test_every_pipeline_has_a_registry_and_rules(name):
     assert registry_of(settings("results", pipeline=name)).pipeline == name
-    assert sheet_rules_of(settings("results", pipeline=name)).group_glob
+    assert sheet_rules_of(settings("results", pipeline=name)).grouping.names
     assert (ROOT / "workflow" / "rules" / name / "main.smk").is_file()
 
 
@@ -92,7 +92,7 @@ def test_limits_from_before_names_were_qualified_are_refused_before_anything_run
     values = {"raw": [str(toy_raw)], "months": "202407", "gaia": {"sources": []}}
     wrong = settings(tmp_path / "results", quality={"thresholds": str(limits)}, **values)
     with pytest.raises(ConfigError, match=r"limits.yaml: epoch 1 .*SCORE: write psf.SCORE"):
-        Plan.make(wrong, refresh=True)
+        make_plan(wrong, refresh=True)
     assert not (tmp_path / "results").exists()
 
 
@@ -115,7 +115,6 @@ PACKAGE = {
 
         class NightSettings(Settings):
             order: ClassVar[tuple[str, ...]] = ("pipeline", "nights")
-            group_key: ClassVar[str] = "nights"
             nights: tuple[str, ...] = setting((), None, "Nights to process.")
 
             @property
@@ -177,7 +176,7 @@ def test_a_pipeline_of_another_package_is_found(other_package, tmp_path):
     values = {"pipeline": "nights", "nights": ["20240101", "20240102"], "results": str(tmp_path / "results")}
     nights = settings_from_mapping(values, "test")
     assert type(nights) is settings_class("nights")
-    assert nights.groups_at() == ["20240101", "20240102"]
+    assert nights.groups == ("20240101", "20240102")
     assert nights.names()[:2] == ["pipeline", "nights"]
     assert list(nights.in_order()) == nights.names()
     assert nights.only("index").keys() == {"pipeline", "instrument", "index"}

@@ -13,8 +13,8 @@ from visql_lib.pipelines import settings_from_mapping
 from visql_lib.pipelines.vis.settings import VisSettings
 from visql_lib.pipelines.vis.sheet_rules import RULES, MonthSheets
 from visql_lib.pipelines.vis.stages.fetch import frames_in
+from visql_lib.sheets.grouping import Grouping
 from visql_lib.sheets.index import refresh_sheets
-from visql_lib.sheets.sheet import sheet_path
 from visql_lib.sheets.walker import raw_files
 
 MONTH = "202407"
@@ -159,7 +159,15 @@ def test_the_watch_sees_a_change_of_any_of_them(raw, tmp_path):
 class Nights(MonthSheets):
     """Sheets of nights, from noon to noon, with no row but those of files."""
 
-    group_glob = "[12]" + "[0-9]" * 7
+    grouping = Grouping(
+        "night",
+        "YYYYMMDD",
+        {"night": r"\d{8}"},
+        sheet="nights/{night}.tsv",
+        frame="nights/{night}/frames/{exposure}",
+        folder="nights/{night}",
+        table="nights/{night}/{table}.parquet",
+    )
 
     def group_of_name(self, name):
         return f"{name.start - timedelta(hours=12):%Y%m%d}" if name.start else ""
@@ -172,6 +180,6 @@ def test_groups_are_the_pipelines(raw, tmp_path, toy):
     settings = settings_of(tmp_path)
     sheets = refresh_sheets(settings, toy, Nights(), ["20240701", "20240702"])
     assert [len(sheets[night]) for night in sheets] == [len(PLAIN) + len(NOT_PLAIN), 0]
-    assert sheet_path(tmp_path / "out", "20240701").is_file()
+    assert (tmp_path / "out/nights/20240701.tsv").is_file()
     (files,) = raw_files(settings, toy.names, Nights(), ["20240701"]).values()
     assert len(files) == len(PLAIN)

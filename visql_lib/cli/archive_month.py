@@ -85,12 +85,11 @@ def _drop(settings: VisSettings, month: str, dry_run: bool) -> int:
     from visql_lib.frames import load_instrument
     from visql_lib.live.errors import FrameMoveError
     from visql_lib.live.space import drop, frames_to_drop
-    from visql_lib.pipelines import sheet_rules_of
-    from visql_lib.pipelines.vis.plan import Plan
+    from visql_lib.pipelines import make_plan, sheet_rules_of
     from visql_lib.sheets.index import refresh_sheets
 
     refresh_sheets(settings, load_instrument(settings.instrument), sheet_rules_of(settings), [month])
-    frames = frames_to_drop(settings, Plan.make(settings, refresh=False), month)
+    frames = frames_to_drop(settings, make_plan(settings, refresh=False), month)
     chosen = [frame for frame in frames if not frame.obstacle]
     _print_summary(frames, "removed", dry_run)
     failed = 0

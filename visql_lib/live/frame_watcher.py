@@ -12,9 +12,9 @@ from visql_lib.config import Settings
 from visql_lib.config.load import digest
 from visql_lib.errors import ConfigError
 from visql_lib.instruments.model import load_instrument
-from visql_lib.pipelines import sheet_rules_of
+from visql_lib.pipelines import registry_of, sheet_rules_of
 from visql_lib.sheets.index import refresh_sheets
-from visql_lib.sheets.sheet import GROWING, SheetRow, read_sheet, sheet_path
+from visql_lib.sheets.sheet import GROWING, SheetRow, read_sheet
 from visql_lib.sheets.walker import raw_files
 
 log = logging.getLogger(__name__)
@@ -75,8 +75,8 @@ class FrameWatcher:
         TableError
             If a sheet cannot be read.
         """
-        groups = tuple(settings.groups_at(self._today()))
         instrument, rules = load_instrument(settings.instrument), sheet_rules_of(settings)
+        groups = tuple(rules.wanted(settings.groups, self._today()))
         found = raw_files(settings, instrument.names, rules, groups)
         files = {
             folder: {path: (stat.st_size, stat.st_mtime_ns) for path, stat in frames.items()}
@@ -111,7 +111,8 @@ class FrameWatcher:
 
 def _snapshot_before(settings: Settings, groups: tuple[str, ...]) -> Snapshot:
     """Build the snapshot of the sheets as they are before the first look."""
-    paths = [sheet_path(Path(settings.results), group) for group in groups]
+    grouping = registry_of(settings).grouping
+    paths = [grouping.sheet_path(Path(settings.results), group) for group in groups]
     return Snapshot.from_rows(
         settings, groups, [row for path in paths if path.is_file() for row in read_sheet(path)]
     )

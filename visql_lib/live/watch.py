@@ -35,7 +35,6 @@ from visql_lib.live.heartbeat import (
 from visql_lib.live.lock import InstanceLock, Owner
 from visql_lib.pipelines import load_settings, registry_of
 from visql_lib.products.status import UNFINISHED, exposure_states, failure_summary
-from visql_lib.sheets.sheet import sheet_path
 
 log = logging.getLogger(__name__)
 
@@ -267,14 +266,14 @@ class Watch:
             command += ["--profile", watch.profile]
         command += ["--cores", str(watch.cores or "all"), "--rerun-incomplete", "--keep-going"]
         # The groups of this look: the workflow must not start on another day than the look.
-        key = self._settings.group_key
-        return [*command, "--config", f"{key}={','.join(groups)}"] if key else command
+        key = registry_of(self._settings).grouping.plural
+        return [*command, "--config", f"{key}={','.join(groups)}"]
 
     def _has_site(self) -> bool:
         """Check whether the workflow publishes a site."""
         if self._settings.watch.target == "site":
             return False
-        files = [self._snakefile, *sorted(self._snakefile.parent.glob("workflow/rules/*.smk"))]
+        files = [self._snakefile, *sorted(self._snakefile.parent.glob("workflow/rules/**/*.smk"))]
         return any(re.search(r"^rule site:", path.read_text(encoding="utf-8"), re.M) for path in files)
 
     @property
@@ -300,9 +299,8 @@ class Watch:
     def _failure_reason(self, child: Child, groups: tuple[str, ...]) -> str:
         """Find the reason of a failed run: the exposures that failed, or the end of its log."""
         try:
-            paths = [path for group in groups if (path := sheet_path(self.results, group)).is_file()]
             registry = registry_of(self._settings)
-            states = [state for path in paths for state in exposure_states(registry, path)]
+            states = [s for group in groups for s in exposure_states(registry, self.results, group)]
         except VisqlError as error:
             return str(error)
         summary = failure_summary([state for state in states if state.status != UNFINISHED])

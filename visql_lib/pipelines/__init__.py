@@ -17,6 +17,7 @@ from visql_lib.config.settings import PIPELINES, Settings
 from visql_lib.errors import ConfigError
 
 if TYPE_CHECKING:
+    from visql_lib.products.plan import Plan
     from visql_lib.products.registry import Registry
     from visql_lib.sheets.rules import SheetRules
 
@@ -92,6 +93,27 @@ def sheet_rules_of(settings: Settings) -> SheetRules:
     """Return what the pipeline of some settings adds to its sheets."""
     rules: SheetRules = import_module(f"{package_of(settings.pipeline)}.sheet_rules").RULES
     return rules
+
+
+def make_plan(settings: Settings, *, refresh: bool) -> Plan:
+    """Make the plan of a run: index the raw folders (`refresh`), or read the sheets as they are.
+
+    Raises
+    ------
+    ConfigError
+        If settings, instrument or limits are wrong, a raw folder does not exist, or the folder of
+        results holds products of another pipeline.
+    """
+    registry = registry_of(settings)
+    module, _, name = registry.plan.partition(":")
+    plan_class: type[Plan] = getattr(import_module(module), name)
+    if refresh:
+        check_results(settings)
+    plan = plan_class.make(settings, registry, sheet_rules_of(settings), refresh=refresh)
+    if refresh:
+        claim_results(settings)
+        plan.retry()
+    return plan
 
 
 def check_results(settings: Settings) -> bool:

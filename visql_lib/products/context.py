@@ -41,7 +41,8 @@ class Context(Generic[S]):
     record : RunRecord
         What the run has read and used; provenance is written from it.
     progress : callable
-        Shows progress: called with a label and a total, gives a context manager whose value advances it by one.
+        Shows progress: called with a label and a total, it gives a context manager whose value
+        advances it by one.
     record_failure : bool
         Whether a frame that fails gives empty tables with the reason, instead of an error.
     """

@@ -19,8 +19,8 @@ class Frame(Protocol):
         """Its row of the sheet."""
 
     @property
-    def month(self) -> str:
-        """YYYYMM."""
+    def group(self) -> str:
+        """Its month, YYYYMM."""
 
     @property
     def settings(self) -> VisSettings:
@@ -47,7 +47,7 @@ def command_words(frame: Frame) -> Mapping[str, str | list[str]]:
         "dec": repr(row.dec),
         "pa": repr(row.pa),
         "date": row.date_obs,
-        "sheet": f"{settings.results}/exposures/{frame.month}.tsv",
+        "sheet": f"{settings.results}/exposures/{frame.group}.tsv",
         "hours": f"{settings.goes.hours:g}",
         "tiles": tiles,
         "plate_tiles": [f"--tiles={tile}" for tile in tiles],

@@ -13,13 +13,13 @@ from visql_lib.sheets.sheet import USABLE, SheetRow
 from visql_lib.stores.gaia import has_failed, is_filled, retry_stamp, tile_path
 
 if TYPE_CHECKING:
-    from visql_lib.pipelines.vis.plan import Plan
+    from visql_lib.pipelines.vis.plan import VisPlan
 
 
 class GaiaPlan:
-    """The part of a `Plan` for reference stars and products made from them."""
+    """The part of a `VisPlan` for reference stars and products made from them."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: VisPlan) -> None:
         self._plan = plan
         self._settings = plan.settings
         self.pending_queries: list[str] = []  # tiles, or their retry stamps, to query (again) now
@@ -60,7 +60,7 @@ class GaiaPlan:
         folder = self._tile_path(0).parent
         used = {
             tile
-            for month in self._plan.months
+            for month in self._plan.groups()
             for e in self.matched_exposures(month)
             for tile in self.tiles(month, e)
         }
@@ -97,7 +97,9 @@ class GaiaPlan:
         folder = Path(self._settings.results) / "months"
         made = {p.parent.name for p in folder.glob("*/ratios_*.parquet")}
         wanted = (
-            {m for m in self._plan.months if self.month(m)} if configured else made - set(self._plan.months)
+            {m for m in self._plan.groups() if self.month(m)}
+            if configured
+            else made - set(self._plan.groups())
         )
         return [self.ratio_table(month) for month in sorted(wanted)]
 

@@ -16,15 +16,15 @@ from visql_lib.stores.goes import goes_path, must_query, retry_stamp
 from visql_lib.values import duration
 
 if TYPE_CHECKING:
-    from visql_lib.pipelines.vis.plan import Plan
+    from visql_lib.pipelines.vis.plan import VisPlan
 
 _LONGEST = 86400.0  # s; whatever a sheet says, planning does not go through the days of a longer exposure
 
 
 class RadiationPlan:
-    """The part of a `Plan` for radiation, the Sun and products made from them."""
+    """The part of a `VisPlan` for radiation, the Sun and products made from them."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: VisPlan) -> None:
         self._plan = plan
         self._settings = plan.settings
         self.pending_queries: list[str] = []  # days, or their retry stamps, to query (again) now
@@ -34,7 +34,7 @@ class RadiationPlan:
 
         Their tables stay until there is something new.
         """
-        for day in sorted({day for month in self._plan.months for day in self.month_days(month)}):
+        for day in sorted({day for month in self._plan.groups() for day in self.month_days(month)}):
             path = Path(day)
             if not path.is_file():
                 self.pending_queries.append(day)

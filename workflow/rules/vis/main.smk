@@ -3,6 +3,7 @@
 
 
 include: "../shared/common.smk"
+include: "common.smk"
 include: "frames.smk"
 include: "psf.smk"
 include: "pictures.smk"
@@ -13,6 +14,7 @@ include: "sun.smk"
 include: "radiation.smk"
 include: "movies.smk"
 include: "legacy.smk"
+include: "tiles.smk"
 include: "../shared/fetch.smk"
 include: "../shared/site.smk"
 
@@ -60,7 +62,7 @@ localrules:
 rule month:
     input:
         all_products,
-        expand(f"{MONTHS}/complete.tsv", month=PLAN.months),
+        expand(f"{MONTHS}/complete.tsv", month=PLAN.groups()),
         queries_of("gaia"),
         queries_of("radiation"),
 
@@ -94,5 +96,5 @@ rule timeline:
 
 rule legacy:
     input:
-        of_months(PLAN.legacy),
+        of_groups(PLAN.legacy),
         missing_of("legacy"),

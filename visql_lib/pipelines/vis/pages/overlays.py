@@ -3,23 +3,88 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from visql_lib.errors import TableError
+from visql_lib.instruments.model import Instrument
 from visql_lib.radiation.maps import Grid
+from visql_lib.tables.store import Table, read_meta, read_table
 
 if TYPE_CHECKING:
     from visql_lib.frames.pyramid import ViewerFrame
 
+log = logging.getLogger(__name__)
+
+_TABLES = ("_stars2.parquet", "_stars2_gaia.parquet", "_radmaps.parquet", "_frat.parquet")
 MOST = 1500  # marks of each kind: two kinds and two maps stay below 60 kB
 _BASELINE = 0.75  # deg, of the terms of the reference solution
 _FINEST = 72  # bins along an axis of a map
 # A digit of base 36 for every bin: 0 none, 35 the largest number.
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 MAPS: dict[str, str] = {"cosmic": "cosmic rays", "xray": "X-rays"}
+
+
+def overlay_sources(names: Iterable[str], exposure: str) -> list[str]:
+    """Select an exposure's files from which overlays are made."""
+    return [name for name in names if name.removeprefix(exposure) in _TABLES]
+
+
+def overlay_script(stem: str, pa: float | None, instrument: Instrument) -> bytes | None:
+    """Compose the overlays of an exposure as a script, None if no table can be read.
+
+    Parameters
+    ----------
+    stem : str
+        The path of its products without their endings.
+    pa : float or None
+        Its position angle [deg].
+    instrument : Instrument
+        Its quadrants.
+    """
+    from visql_lib.frames.pyramid import ViewerFrame
+
+    stars = _read(stem + "_stars2.parquet", ("X_WORLD", "Y_WORLD", "FLUX_AUTO"))
+    gaia = _read(stem + "_stars2_gaia.parquet", ("RAV", "DECV", "G"))
+    maps = _read(stem + "_radmaps.parquet", ("MAP", "IX", "IY", "N"))
+    if stars is None and gaia is None and maps is None:
+        return None
+    offset: dict[str, Any] = {}
+    if gaia is not None:
+        offset = _meta(Path(stem + "_frat.parquet")).get("reference") or {}
+    data = overlay_data(
+        ViewerFrame.of(list(instrument.quadrants.values())),
+        stars,
+        gaia,
+        maps,
+        maps.meta.get("grids") if maps is not None else None,
+        offset={k: v for k, v in offset.items() if isinstance(v, int | float)},
+        pixel=instrument.nominal_pixel / 3600 if offset else np.nan,
+        pa=pa,
+    )
+    return script("visqlOverlays", data).encode()
+
+
+def _read(path: str, columns: Sequence[str]) -> Table | None:
+    if not Path(path).is_file():
+        return None
+    try:
+        return read_table(Path(path), columns)
+    except TableError as error:
+        log.warning("%s", error)
+        return None
+
+
+def _meta(path: Path) -> dict[str, Any]:
+    try:
+        return read_meta(path) if path.is_file() else {}
+    except TableError:
+        return {}
 
 
 def overlay_data(

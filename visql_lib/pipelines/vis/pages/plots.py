@@ -20,7 +20,7 @@ from visql_lib.config.load import digest
 from visql_lib.errors import TableError
 from visql_lib.pipelines.vis.settings import VisSettings
 from visql_lib.qc.limits import Thresholds
-from visql_lib.qc.summary import Month
+from visql_lib.qc.summary import GroupSummary
 from visql_lib.stores.goes import goes_path
 from visql_lib.tables.store import read_table
 
@@ -87,7 +87,7 @@ def tables_of(results: Path) -> PlotTables:
     return PlotTables(tuple(module.plot_tables(results)) if module is not None else ())
 
 
-def month_plots(month: Month, thresholds: Thresholds, goes: PlotTables) -> Plots:
+def month_plots(month: GroupSummary, thresholds: Thresholds, goes: PlotTables) -> Plots:
     """Make the timelines of a month."""
     return _made("month_plots", month, thresholds, goes.read(_SERIES))
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, Field, field_validator
@@ -41,23 +39,9 @@ __all__ = [
     "TrendSettings",
     "VisSettings",
     "WatchSettings",
-    "month_list",
 ]
 
 PARTS = ("gaia", "radiation", "movies", "performance")
-AUTO_DAYS = 3  # last month is still worked on during the first days of this one
-
-
-def month_list(months: Sequence[str], today: datetime | None = None) -> list[str]:
-    """Resolve months to YYYYMM, sorted; ``auto`` is this month, in its first three days last month too."""
-    today = today or datetime.now(UTC)
-    found = set()
-    for month in months:
-        if month == "auto":
-            found |= {f"{day:%Y%m}" for day in (today, today - timedelta(days=AUTO_DAYS))}
-        else:
-            found.add(month)
-    return sorted(found)
 
 
 def _months(value: Any) -> Any:
@@ -75,7 +59,6 @@ class VisSettings(Settings):
         *("radiation", "goes", "sun", "plate", "calibration", "movies", "fetch", "watch", "site", "alerts"),
         *("network", "legacy"),
     )
-    group_key: ClassVar[str] = "months"
     known_parts: ClassVar[tuple[str, ...]] = PARTS
 
     months: Annotated[tuple[str, ...], BeforeValidator(_months)] = setting(
@@ -123,10 +106,6 @@ class VisSettings(Settings):
     def groups(self) -> tuple[str, ...]:
         """The months to process, as the settings name them."""
         return self.months
-
-    def groups_at(self, now: datetime | None = None) -> list[str]:
-        """Resolve the months to YYYYMM, sorted; see `month_list`."""
-        return month_list(self.months, now)
 
     @property
     def thresholds(self) -> str:
