@@ -115,6 +115,7 @@ PACKAGE = {
 
         class NightSettings(Settings):
             order: ClassVar[tuple[str, ...]] = ("pipeline", "nights")
+            group_key: ClassVar[str] = "nights"
             nights: tuple[str, ...] = setting((), None, "Nights to process.")
 
             @property
@@ -123,7 +124,20 @@ PACKAGE = {
 
         SETTINGS = NightSettings
         """,
-    "registry.py": "REGISTRY = 'registry'",
+    "registry.py": """
+        from visql_lib.products.registry import Registry
+
+        REGISTRY = Registry(
+            pipeline="nights",
+            group="night",
+            group_label="YYYYMMDD",
+            stages=(),
+            default_target="night",
+            targets={},
+            words=lambda instrument: {},
+            values=lambda frame: {},
+        )
+        """,
     "sheet_rules.py": "RULES = 'rules'",
     "commands.py": """
         import click
@@ -163,11 +177,11 @@ def test_a_pipeline_of_another_package_is_found(other_package, tmp_path):
     values = {"pipeline": "nights", "nights": ["20240101", "20240102"], "results": str(tmp_path / "results")}
     nights = settings_from_mapping(values, "test")
     assert type(nights) is settings_class("nights")
-    assert nights.groups == ("20240101", "20240102")
+    assert nights.groups_at() == ["20240101", "20240102"]
     assert nights.names()[:2] == ["pipeline", "nights"]
     assert list(nights.in_order()) == nights.names()
     assert nights.only("index").keys() == {"pipeline", "instrument", "index"}
-    assert registry_of(nights) == "registry"
+    assert registry_of(nights).group == "night"
     assert sheet_rules_of(nights) == "rules"
     claim_results(nights)
     with pytest.raises(

@@ -13,7 +13,7 @@ from packaging.requirements import Requirement
 
 from visql_lib.cli import COMMANDS
 from visql_lib.pipelines import make_plan
-from visql_lib.pipelines.vis.sheet_rules import month_list
+from visql_lib.pipelines.vis.settings import month_list
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]

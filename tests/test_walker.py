@@ -156,18 +156,23 @@ def test_the_watch_sees_a_change_of_any_of_them(raw, tmp_path):
     assert watcher.new == 1
 
 
+NIGHTS = Grouping(
+    "night",
+    "YYYYMMDD",
+    {"night": r"\d{8}"},
+    sheet="nights/{night}.tsv",
+    frame="nights/{night}/frames/{exposure}",
+    folder="nights/{night}",
+    table="nights/{night}/{table}.parquet",
+)
+
+
 class Nights(MonthSheets):
     """Sheets of nights, from noon to noon, with no row but those of files."""
 
-    grouping = Grouping(
-        "night",
-        "YYYYMMDD",
-        {"night": r"\d{8}"},
-        sheet="nights/{night}.tsv",
-        frame="nights/{night}/frames/{exposure}",
-        folder="nights/{night}",
-        table="nights/{night}/{table}.parquet",
-    )
+    def __init__(self):
+        super().__init__()
+        self.grouping = NIGHTS
 
     def group_of_name(self, name):
         return f"{name.start - timedelta(hours=12):%Y%m%d}" if name.start else ""

@@ -38,14 +38,13 @@ def command(raw: tuple[Path, ...], results: Path | None, groups: str | None, con
 
     settings = settings_of_any(config)
     rules = sheet_rules_of(settings)
-    plural = rules.grouping.plural
-    given = {"raw": [str(r) for r in raw], "results": results and str(results), plural: groups}
+    given = {"raw": [str(r) for r in raw], "results": results and str(results), settings.group_key: groups}
     settings = settings_from_mapping(settings.model_dump() | {k: v for k, v in given.items() if v})
     check_results(settings)
     with progress_count("headers read") as advance:
         instrument = load_instrument(settings.instrument)
         undated = not instrument.names.tell_start and settings.groups == type(settings)().groups
-        wanted = None if undated else rules.wanted(settings.groups)
+        wanted = None if undated else settings.groups_at() or None
         sheets = refresh_sheets(settings, instrument, rules, wanted, on_read=advance)
     claim_results(settings)
     if not sheets:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from visql_lib.cli.common import INPUT, output_option, settings_of, step
+from visql_lib.cli.common import INPUT, output_option, settings_of_any, step
 
 
 @step(
@@ -34,7 +34,7 @@ def command(sheet: Path, output: Path, config: Path | None) -> None:
     from visql_lib.tables import write_table
     from visql_lib.tables.qc import QC
 
-    settings = settings_of(config)
+    settings = settings_of_any(config)
     registry = registry_of(settings)
     grouping, quantities, stage = registry.grouping, registry.quantities, registry["qc"]
     results, group = grouping.locate(sheet)

@@ -38,12 +38,12 @@ def command(
     from visql_lib.config.units import names_in
     from visql_lib.errors import ConfigError
     from visql_lib.live.alerts import refresh
-    from visql_lib.pipelines import registry_of, sheet_rules_of
+    from visql_lib.pipelines import registry_of
     from visql_lib.qc.limits import LimitFile
     from visql_lib.site.build import build
     from visql_lib.site.bundle import bundle as write_bundle
     from visql_lib.site.bundle import chosen
-    from visql_lib.site.groups import gathered, missing_of_all, recent_groups, wanted_groups
+    from visql_lib.site.groups import gathered, missing_of_all, recent_groups
     from visql_lib.site.links import Links
     from visql_lib.site.neighbours import groups_beside
     from visql_lib.site.state import groups_to_build
@@ -56,7 +56,9 @@ def command(
         raise ConfigError(f"results: folder {settings.results!r} does not exist")
     registry = registry_of(settings)
     grouping = registry.grouping
-    wanted = sheet_rules_of(settings).wanted(names_in(groups)) if groups else wanted_groups(settings)
+    if groups:
+        settings = settings.model_copy(update={settings.group_key: tuple(names_in(groups))})
+    wanted = settings.groups_at()
     if groups or bundle:
         lost = [m for m in wanted if not grouping.sheet_path(results, m).is_file()]
         if lost and groups:

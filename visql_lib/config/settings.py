@@ -7,6 +7,7 @@ Facts of an instrument are not settings: they live in ``config/instruments/``.
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Any, ClassVar, TypeVar
 
 from pydantic import BeforeValidator, Field, field_validator
@@ -108,6 +109,7 @@ class Settings(SettingsSection):
     """The settings that every pipeline has; each adds its own in a class of its own."""
 
     order: ClassVar[tuple[str, ...]] = ()  # of the keys in documents; those not named here stand behind
+    group_key: ClassVar[str] = ""  # the key that names the groups to process
     known_parts: ClassVar[tuple[str, ...]] = ()
 
     pipeline: str = setting(
@@ -145,8 +147,12 @@ class Settings(SettingsSection):
 
     @property
     def groups(self) -> tuple[str, ...]:
-        """The groups to process, as the settings name them, resolved by the pipeline's sheet rules."""
+        """The groups to process, as the settings name them; none: all there are."""
         return ()
+
+    def groups_at(self, now: datetime | None = None) -> list[str]:
+        """List the groups to process, sorted, with words such as "today" resolved; default: the clock's."""
+        return sorted(self.groups)
 
     @property
     def thresholds(self) -> str:

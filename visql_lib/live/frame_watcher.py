@@ -75,8 +75,8 @@ class FrameWatcher:
         TableError
             If a sheet cannot be read.
         """
+        groups = tuple(settings.groups_at(self._today()))
         instrument, rules = load_instrument(settings.instrument), sheet_rules_of(settings)
-        groups = tuple(rules.wanted(settings.groups, self._today()))
         found = raw_files(settings, instrument.names, rules, groups)
         files = {
             folder: {path: (stat.st_size, stat.st_mtime_ns) for path, stat in frames.items()}

@@ -266,14 +266,14 @@ class Watch:
             command += ["--profile", watch.profile]
         command += ["--cores", str(watch.cores or "all"), "--rerun-incomplete", "--keep-going"]
         # The groups of this look: the workflow must not start on another day than the look.
-        key = registry_of(self._settings).grouping.plural
-        return [*command, "--config", f"{key}={','.join(groups)}"]
+        key = self._settings.group_key
+        return [*command, "--config", f"{key}={','.join(groups)}"] if key else command
 
     def _has_site(self) -> bool:
         """Check whether the workflow publishes a site."""
         if self._settings.watch.target == "site":
             return False
-        files = [self._snakefile, *sorted(self._snakefile.parent.glob("workflow/rules/**/*.smk"))]
+        files = [self._snakefile, *sorted(self._snakefile.parent.glob("workflow/rules/*.smk"))]
         return any(re.search(r"^rule site:", path.read_text(encoding="utf-8"), re.M) for path in files)
 
     @property

@@ -7,7 +7,7 @@ built in is found by an entry point of the group ``visql.pipelines``: its name, 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib import import_module
+from importlib import import_module, resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -93,6 +93,39 @@ def sheet_rules_of(settings: Settings) -> SheetRules:
     """Return what the pipeline of some settings adds to its sheets."""
     rules: SheetRules = import_module(f"{package_of(settings.pipeline)}.sheet_rules").RULES
     return rules
+
+
+def default_config(config: Mapping[str, Any], workflow: str) -> str:
+    """Find the file of settings that a run reads if it names no other, "" if there is none.
+
+    Parameters
+    ----------
+    config : mapping
+        The settings that the command gives: of config/config.yaml they are, unless they name another
+        pipeline; then config/PIPELINE.yaml.
+    workflow : str
+        The folder of the workflow.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such pipeline, or the file cannot be read.
+    """
+    usual = Path(workflow) / "config" / "config.yaml"
+    own = read_yaml(usual)
+    name = pipeline_of(own | dict(config))
+    if name == pipeline_of(own):
+        return str(usual)
+    other = usual.with_name(f"{name}.yaml")
+    return str(other) if other.is_file() else ""
+
+
+def rules_of(name: str, workflow: str) -> str:
+    """Return the path of the rules of a pipeline: in the folder of the workflow, or in its own package."""
+    own = Path(workflow) / "workflow" / "rules" / name / "main.smk"
+    if name in PIPELINES:
+        return str(own)
+    return str(Path(str(resources.files(package_of(name)))) / "main.smk")
 
 
 def make_plan(settings: Settings, *, refresh: bool) -> Plan:

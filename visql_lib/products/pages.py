@@ -7,9 +7,9 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Generic
+from typing import Any
 
-from visql_lib.config.settings import S
+from visql_lib.config import Settings
 from visql_lib.instruments.model import Instrument
 from visql_lib.products.registry import Registry
 from visql_lib.qc.evaluate import NOT_JUDGED, OK, QCResult, worst_status
@@ -51,13 +51,13 @@ class GroupPlots:
     make: Callable[[], Plots] = lambda: NO_PLOTS
 
 
-class Pages(Generic[S]):
+class Pages:
     """What the pages show of any pipeline."""
 
     trends: tuple[str, ...] = ()  # further pages of all groups: ``trends``, ``calibration``
     shown: tuple[str, ...] = ()  # quantities that the table of a group shows at first; none named: all
 
-    def readers(self, settings: S) -> Readers:
+    def readers(self, settings: Settings) -> Readers:
         """Return how QC results are read from tables whose rows are not frames."""
         return {}
 
@@ -117,16 +117,16 @@ class Pages(Generic[S]):
         """List the scripts that pages with plots load, by name."""
         return {}
 
-    def group_plots(self, group: GroupSummary, thresholds: Thresholds, settings: S) -> GroupPlots:
+    def group_plots(self, group: GroupSummary, thresholds: Thresholds, settings: Settings) -> GroupPlots:
         """Prepare the plots of a group's page."""
         return GroupPlots()
 
-    def trend_digest(self, results: Path, settings: S) -> str:
+    def trend_digest(self, results: Path, settings: Settings) -> str:
         """Return a digest of what the plots of all groups are made from."""
         return ""
 
     def trend_plots(
-        self, results: Path, thresholds: Thresholds, settings: S, held: Collection[str] | None
+        self, results: Path, thresholds: Thresholds, settings: Settings, held: Collection[str] | None
     ) -> Plots:
         """Make the plots of all groups; points link to pages that exist (None: all do)."""
         return NO_PLOTS

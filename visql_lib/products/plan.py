@@ -7,12 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Generic, Self
+from typing import Any, Self
 
 from visql_lib.atomic import atomic_path
-from visql_lib.config import find_data_file
+from visql_lib.config import Settings, find_data_file
 from visql_lib.config.load import digest
-from visql_lib.config.settings import S
 from visql_lib.instruments.model import Instrument, load_instrument
 from visql_lib.products.expected import Expected
 from visql_lib.products.registry import FieldValues, Registry, Stage
@@ -25,7 +24,7 @@ from visql_lib.sheets.sheet import USABLE, WITHOUT_RAW, SheetRow, read_sheet
 
 
 @dataclass(frozen=True)
-class Plan(Generic[S]):
+class Plan:
     """The exposures of the configured groups, and the paths of their products.
 
     Parameters
@@ -40,13 +39,13 @@ class Plan(Generic[S]):
         The rows of each group's sheet, by its key.
     """
 
-    settings: S
+    settings: Settings
     instrument: Instrument
     registry: Registry
     sheets: dict[str, list[SheetRow]]
 
     @classmethod
-    def make(cls, settings: S, registry: Registry, rules: SheetRules, *, refresh: bool) -> Self:
+    def make(cls, settings: Settings, registry: Registry, rules: SheetRules, *, refresh: bool) -> Self:
         """Make the plan: index the raw folders (`refresh`), or read the sheets as they are, as a job does.
 
         Raises
@@ -56,7 +55,7 @@ class Plan(Generic[S]):
         """
         instrument, grouping = load_instrument(settings.instrument), registry.grouping
         cls.check(settings, instrument)
-        wanted = rules.wanted(settings.groups)
+        wanted = settings.groups_at()
         if not refresh:
             paths = {group: grouping.sheet_path(Path(settings.results), group) for group in wanted}
             sheets = {group: read_sheet(path) if path.is_file() else [] for group, path in paths.items()}
@@ -67,7 +66,7 @@ class Plan(Generic[S]):
         return cls(settings, instrument, registry, refresh_sheets(settings, instrument, rules, wanted))
 
     @classmethod
-    def check(cls, settings: S, instrument: Instrument) -> None:
+    def check(cls, settings: Settings, instrument: Instrument) -> None:
         """Check what the pipeline's settings and its instrument ask of each other, before anything runs."""
 
     def retry(self) -> None:

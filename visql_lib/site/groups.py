@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from visql_lib.config import Settings
-from visql_lib.pipelines import make_plan, registry_of, sheet_rules_of
+from visql_lib.pipelines import make_plan, registry_of
 from visql_lib.products.expected import Expected
 from visql_lib.qc.summary import GroupSummary, MissingProducts
 from visql_lib.site.gather import gather
@@ -15,18 +15,12 @@ from visql_lib.site.steps import missing_products
 _DAYS = 28  # a group is at most so long, as far as one knows how many are recent
 
 
-def wanted_groups(settings: Settings) -> list[str]:
-    """Return the keys of the groups that the settings name."""
-    rules = sheet_rules_of(settings)
-    return rules.wanted(settings.groups)
-
-
 def recent_groups(results: Path, settings: Settings) -> list[GroupSummary]:
     """Return the groups of the settings, and the newest ones as far as alerts look back."""
     grouping = registry_of(settings).grouping
     known = grouping.groups(results)
     newest = _newest(known, settings, grouping.label)
-    wanted = sorted({*newest, *(group for group in wanted_groups(settings) if group in known)})
+    wanted = sorted({*newest, *(group for group in settings.groups_at() if group in known)})
     return gathered(results, settings, wanted)[0]
 
 
@@ -41,7 +35,7 @@ def gathered(
 ) -> tuple[list[GroupSummary], dict[str, list[str]]]:
     """Return groups, and the endings of the products that each of their exposures should have."""
     plural = registry_of(settings).grouping.plural
-    given = {"results": str(results), plural: tuple(groups) or settings.groups}
+    given = {"results": str(results), plural: tuple(groups) or getattr(settings, plural)}
     plan = make_plan(settings.model_copy(update=given), refresh=False)
     asked_for = Expected(plan)
     expected: dict[str, list[str]] = {}

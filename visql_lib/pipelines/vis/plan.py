@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from visql_lib.config import Settings
 from visql_lib.config.load import digest
 from visql_lib.instruments.model import Instrument
 from visql_lib.photometry.ratios import gain_table
@@ -18,12 +19,15 @@ from visql_lib.sheets.sheet import SheetRow
 
 
 @dataclass(frozen=True)
-class VisPlan(Plan[VisSettings]):
+class VisPlan(Plan):
     """The exposures of the configured months, and the paths of their products."""
 
+    settings: VisSettings
+
     @classmethod
-    def check(cls, settings: VisSettings, instrument: Instrument) -> None:
+    def check(cls, settings: Settings, instrument: Instrument) -> None:
         """Check that the instrument has the gain model of the flux ratios."""
+        assert isinstance(settings, VisSettings)
         if settings.gaia.sources:
             gain_table(instrument, settings.ratios.gain)
 

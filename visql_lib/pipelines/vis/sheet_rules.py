@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from visql_lib.instruments.names import FrameName, NamePattern
@@ -16,29 +15,11 @@ from visql_lib.values import duration
 _LONGEST = 86400.0  # s, an exposure time of imported tables
 
 
-AUTO_DAYS = 3  # last month is still worked on during the first days of this one
-
-
-def month_list(months: Sequence[str], today: datetime | None = None) -> list[str]:
-    """Resolve months to YYYYMM, sorted; ``auto`` is this month, in its first three days last month too."""
-    today = today or datetime.now(UTC)
-    found = set()
-    for month in months:
-        if month == "auto":
-            found |= {f"{day:%Y%m}" for day in (today, today - timedelta(days=AUTO_DAYS))}
-        else:
-            found.add(month)
-    return sorted(found)
-
-
-class MonthSheets:
+class MonthSheets(SheetRules):
     """Sheets of months YYYYMM, by the UTC start of an exposure; of several versions the newest counts."""
 
-    grouping = MONTHS
-
-    def wanted(self, names: Sequence[str], today: datetime | None = None) -> list[str]:
-        """Resolve the months of the settings, see `month_list`."""
-        return month_list(names, today)
+    def __init__(self) -> None:
+        super().__init__(MONTHS, "_quadrants.parquet")  # the first product of all
 
     def group_of_name(self, name: FrameName) -> str:
         """Return the month of the start in the name, "" where there is none."""
@@ -47,10 +28,6 @@ class MonthSheets:
     def group_of_row(self, row: SheetRow) -> str:
         """Return the month of DATE-OBS."""
         return row.date_obs[:7].replace("-", "")
-
-    def has_products(self, results: Path, group: str, exposure: str) -> bool:
-        """Say whether an exposure has a table of quadrants, the first product of all."""
-        return Path(f"{MONTHS.stem(results, group, exposure)}_quadrants.parquet").is_file()
 
     def rows_without_files(self, results: Path, group: str) -> Iterator[SheetRow]:
         """Yield rows of exposures that are known from imported tables only."""

@@ -8,7 +8,6 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 from visql_lib import pipelines
-from visql_lib.pipelines import settings_from_mapping
 from visql_lib.errors import VisqlError
 from visql_lib.workflow.run_lock import lock_results, remove_stale_lock, record_end
 from visql_lib.workflow.requested import prefix_regex, requested_targets
@@ -22,7 +21,7 @@ def make_plan():
     Only the main process looks; jobs take the exposure sheets as they are.
     """
     try:
-        settings = settings_from_mapping(config, "configuration")
+        settings = pipelines.settings_from_mapping(config, "configuration")
         if workflow.is_main_process:
             remove_stale_lock(Path(settings.results))
         return pipelines.make_plan(settings, refresh=workflow.is_main_process)
@@ -74,6 +73,7 @@ RESULTS = PLAN.settings.results
 GROUPING = PLAN.registry.grouping
 EXPOSURE = f"{RESULTS}/{GROUPING.frame}"
 GROUP = f"{RESULTS}/{GROUPING.folder}"
+SHEET = f"{RESULTS}/{GROUPING.sheet}"
 LOG = f"{RESULTS}/logs"
 BENCHMARK = f"{RESULTS}/benchmarks"
 
@@ -113,7 +113,7 @@ wildcard_constraints:
 
 def group_of(wildcards):
     """Return the key of the group that a rule's wildcards name."""
-    return GROUPING.key(wildcards)
+    return GROUPING.key({name: getattr(wildcards, name) for name in GROUPING.names})
 
 
 def row_of(wildcards):
@@ -226,3 +226,21 @@ def of_groups(products):
     return lambda wildcards: [
         path for group in PLAN.groups() for path in products(group)
     ]
+
+
+onstart:
+    begin()
+
+
+onsuccess:
+    CACHE.keep()
+    record_end(Path(RESULTS))
+    if PLAN.run_messages():
+        logger.warning(PLAN.run_messages())
+
+
+onerror:
+    CACHE.keep(unfinished_exposures())
+    report_failure()
+    record_end(Path(RESULTS))
+    logger.error(PLAN.failure_summary())

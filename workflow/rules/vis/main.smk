@@ -16,25 +16,8 @@ include: "movies.smk"
 include: "legacy.smk"
 include: "tiles.smk"
 include: "../shared/fetch.smk"
+include: "../shared/qc.smk"
 include: "../shared/site.smk"
-
-
-onstart:
-    begin()
-
-
-onsuccess:
-    CACHE.keep()
-    record_end(Path(RESULTS))
-    if PLAN.run_messages():
-        logger.warning(PLAN.run_messages())
-
-
-onerror:
-    CACHE.keep(unfinished_exposures())
-    report_failure()
-    record_end(Path(RESULTS))
-    logger.error(PLAN.failure_summary())
 
 
 localrules:

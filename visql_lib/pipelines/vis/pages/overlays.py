@@ -64,7 +64,6 @@ def overlay_script(stem: str, pa: float | None, instrument: Instrument) -> bytes
         maps,
         maps.meta.get("grids") if maps is not None else None,
         offset={k: v for k, v in offset.items() if isinstance(v, int | float)},
-        pixel=instrument.nominal_pixel / 3600 if offset else np.nan,
         pa=pa,
     )
     return script("visqlOverlays", data).encode()

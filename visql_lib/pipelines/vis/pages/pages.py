@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from visql_lib.config import Settings
 from visql_lib.config.load import digest
 from visql_lib.errors import TableError
 from visql_lib.flags import SolutionFlag
@@ -91,7 +92,7 @@ class MonthTables(GroupTables):
         return self.rows.get(table, {}).get(exposure)
 
 
-class VisPages(Pages[VisSettings]):
+class VisPages(Pages):
     """The pages of VIS."""
 
     trends = ("trends", "calibration")
@@ -100,9 +101,9 @@ class VisPages(Pages[VisSettings]):
         *("radiation.COSMIC_DARK_RATE", "radiation.LIT_AREA"),
     )
 
-    def readers(self, settings: VisSettings) -> Readers:
+    def readers(self, settings: Settings) -> Readers:
         """Return how the QC results of the trend are read."""
-        return {TREND: partial(read_trend, settings=settings.trend)}
+        return {TREND: partial(read_trend, settings=_own(settings).trend)}
 
     def tables(
         self, results: Path, group: str, rows: Sequence[SheetRow], terms: Terms, instrument: Instrument
@@ -173,20 +174,22 @@ class VisPages(Pages[VisSettings]):
         """List the scripts that pages with plots load, by name."""
         return plots.plot_files()
 
-    def group_plots(self, group: GroupSummary, thresholds: Thresholds, settings: VisSettings) -> GroupPlots:
+    def group_plots(self, group: GroupSummary, thresholds: Thresholds, settings: Settings) -> GroupPlots:
         """Prepare the timelines of a month."""
-        goes = plots.goes_of(settings, group.name)
+        goes = plots.goes_of(_own(settings), group.name)
         return GroupPlots(goes.digest, partial(plots.month_plots, group, thresholds, goes))
 
-    def trend_digest(self, results: Path, settings: VisSettings) -> str:
+    def trend_digest(self, results: Path, settings: Settings) -> str:
         """Return a digest of the tables and settings that the plots of all months are made from."""
-        return digest({"trend": settings.trend.model_dump(mode="json")}, plots.tables_of(results).digest)
+        return digest(
+            {"trend": _own(settings).trend.model_dump(mode="json")}, plots.tables_of(results).digest
+        )
 
     def trend_plots(
-        self, results: Path, thresholds: Thresholds, settings: VisSettings, held: Collection[str] | None
+        self, results: Path, thresholds: Thresholds, settings: Settings, held: Collection[str] | None
     ) -> Plots:
         """Make the plots of all months."""
-        return plots.trend_plots(results, thresholds, settings, held)
+        return plots.trend_plots(results, thresholds, _own(settings), held)
 
     def calibration_plots(self, results: Path, thresholds: Thresholds, held: Collection[str] | None) -> Plots:
         """Make the plots of the calibration frames of all months."""
@@ -204,6 +207,11 @@ class VisPages(Pages[VisSettings]):
             ("More pictures", [f for f in left if f.ending == ".png"]),
         ]
         return [*found, ("Files", [f for f in left if f.ending not in (".mp4", ".png")])]
+
+
+def _own(settings: Settings) -> VisSettings:
+    assert isinstance(settings, VisSettings)
+    return settings
 
 
 def _records(path: Path, columns: Sequence[str]) -> dict[str, Record]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, ClassVar
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, ClassVar
 
 from pydantic import BeforeValidator, Field, field_validator
 
 from visql_lib.config import GaiaSettings, GoesSettings, Settings
-from visql_lib.config.units import names_in, setting
+from visql_lib.config.units import GroupNames, names_in, setting
 from visql_lib.pipelines.vis.settings.sections import (
     AstrometrySettings,
     LegacySettings,
@@ -39,15 +41,23 @@ __all__ = [
     "TrendSettings",
     "VisSettings",
     "WatchSettings",
+    "month_list",
 ]
 
 PARTS = ("gaia", "radiation", "movies", "performance")
+AUTO_DAYS = 3  # last month is still worked on during the first days of this one
 
 
-def _months(value: Any) -> Any:
-    """Accept one month, several separated by commas, or a list, as numbers or texts."""
-    value = names_in(str(value) if isinstance(value, int) else value)
-    return [str(item) for item in value] if isinstance(value, list | tuple) else value
+def month_list(months: Sequence[str], today: datetime | None = None) -> list[str]:
+    """Resolve months to YYYYMM, sorted; ``auto`` is this month, in its first three days last month too."""
+    today = today or datetime.now(UTC)
+    found = set()
+    for month in months:
+        if month == "auto":
+            found |= {f"{day:%Y%m}" for day in (today, today - timedelta(days=AUTO_DAYS))}
+        else:
+            found.add(month)
+    return sorted(found)
 
 
 class VisSettings(Settings):
@@ -59,9 +69,10 @@ class VisSettings(Settings):
         *("radiation", "goes", "sun", "plate", "calibration", "movies", "fetch", "watch", "site", "alerts"),
         *("network", "legacy"),
     )
+    group_key: ClassVar[str] = "months"
     known_parts: ClassVar[tuple[str, ...]] = PARTS
 
-    months: Annotated[tuple[str, ...], BeforeValidator(_months)] = setting(
+    months: GroupNames = setting(
         ("auto",),
         None,
         "Months to process: YYYYMM, a list, or auto (the current month, and during its first three days the "
@@ -106,6 +117,10 @@ class VisSettings(Settings):
     def groups(self) -> tuple[str, ...]:
         """The months to process, as the settings name them."""
         return self.months
+
+    def groups_at(self, now: datetime | None = None) -> list[str]:
+        """Resolve the months to YYYYMM, sorted; see `month_list`."""
+        return month_list(self.months, now)
 
     @property
     def thresholds(self) -> str:
