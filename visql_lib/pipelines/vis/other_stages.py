@@ -103,7 +103,7 @@ STORE_STAGES = (
         chunk=LOCAL,
     ),
     Stage(
-        "gaia_again",
+        "gaia_tile_retry",
         Per.STORE,
         (
             Product(
@@ -130,7 +130,7 @@ STORE_STAGES = (
         chunk=LOCAL,
     ),
     Stage(
-        "goes_again",
+        "goes_day_retry",
         Per.STORE,
         (Product("goes/again/goes_{day}.txt", "outcome of the last query for a day that was not final"),),
         {"goes": GOES_DAY_VERSION},
