@@ -124,6 +124,7 @@ def test_astrometry(monkeypatch, tmp_path):
     assert arguments[:4] == ("moments", {"RA": 0}, pointing, None)
     assert arguments[4].distortion.x == VIS.sky_distortion.x
     assert keywords.pop("per_ccd") == "shift"
+    assert keywords.pop("pixel") == VIS.nominal_pixel / 3600
     assert len(keywords) == 5
     same(keywords, settings)
 
