@@ -14,6 +14,7 @@ from PIL import Image
 
 from visql_lib.cli import cli
 from visql_lib.config import StarSettings
+from visql_lib.errors import RequestError
 from visql_lib.instruments.model import load_instrument
 from visql_lib.pictures import chimney as chimneys
 from visql_lib.pictures import dense, ranges, style
@@ -608,9 +609,10 @@ def test_wrong_usage_is_one_clear_line(tables, options, word, exposure, tmp_path
     copy = tmp_path / "again.parquet"
     copy.write_bytes(Path(exposure["cat"]).read_bytes())
     exposure["cat2"] = str(copy)
-    done = run("pictures", *(exposure[t] for t in tables), *options, "-o", tmp_path / "x")
-    assert done.exit_code == 2
-    assert word in done.output
+    with pytest.raises(RequestError, match=word) as wrong:
+        run("pictures", *(exposure[t] for t in tables), *options, "-o", tmp_path / "x")
+    assert wrong.value.exit_code == 2
+    assert "\n" not in str(wrong.value)
     assert not list(tmp_path.glob("x_*"))
 
 
