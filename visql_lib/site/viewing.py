@@ -7,13 +7,15 @@ import logging
 import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 from visql_lib.errors import TableError
 from visql_lib.instruments.model import Instrument
+from visql_lib.pipelines.vis.schemas.gaia_metadata import MatchMetadata
+from visql_lib.pipelines.vis.schemas.radiation_metadata import RadiationMetadata
 from visql_lib.qc.summary import ExposureSummary
 from visql_lib.sheets.sheet import SheetRow
-from visql_lib.tables.store import Table, read_meta, read_table
+from visql_lib.tables.metadata import M
+from visql_lib.tables.store import Table, read_facts, read_table
 
 log = logging.getLogger(__name__)
 
@@ -46,16 +48,14 @@ def overlay_script(folder: Path, exposure: ExposureSummary, instrument: Instrume
     maps = _read(folder, exposure.name + "_radmaps.parquet", ("MAP", "IX", "IY", "N"))
     if stars is None and gaia is None and maps is None:
         return None
-    offset: dict[str, Any] = {}
-    if gaia is not None:
-        offset = _meta(folder / (exposure.name + "_frat.parquet")).get("reference") or {}
+    grids = _facts(folder / (exposure.name + "_radmaps.parquet"), RadiationMetadata).grids
     data = overlay_data(
         ViewerFrame.of(list(instrument.quadrants.values())),
         stars,
         gaia,
         maps,
-        maps.meta.get("grids") if maps is not None else None,
-        offset={k: v for k, v in offset.items() if isinstance(v, int | float)},
+        grids,
+        offset=_facts(folder / (exposure.name + "_frat.parquet"), MatchMetadata).reference,
         pa=exposure.pa,
     )
     return script("visqlOverlays", data).encode()
@@ -71,11 +71,12 @@ def _read(folder: Path, name: str, columns: Sequence[str]) -> Table | None:
         return None
 
 
-def _meta(path: Path) -> dict[str, Any]:
+def _facts(path: Path, model: type[M]) -> M:
+    """Read the metadata of a table, nothing known where there is none."""
     try:
-        return read_meta(path) if path.is_file() else {}
+        return read_facts(path, model) if path.is_file() else model()
     except TableError:
-        return {}
+        return model()
 
 
 def pyramid_command(row: SheetRow, month: str, results: str, config: str) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from visql_lib.pipelines.vis.schemas.gaia_metadata import Reference
 from visql_lib.radiation.maps import Grid
 from visql_lib.sky.matching import PIXEL
 
@@ -28,9 +29,9 @@ def overlay_data(
     stars: Mapping[str, NDArray] | None = None,
     gaia: Mapping[str, NDArray] | None = None,
     maps: Mapping[str, NDArray] | None = None,
-    grids: Mapping[str, Mapping[str, Any]] | None = None,
+    grids: Mapping[str, Grid] | None = None,
     *,
-    offset: Mapping[str, float] | None = None,
+    offset: Reference | None = None,
     pa: float | None = None,
     most: int = MOST,
 ) -> dict[str, Any]:
@@ -45,10 +46,9 @@ def overlay_data(
     gaia : mapping, optional
         RAV, DECV [deg] and G [mag] of the reference stars.
     maps, grids : mappings, optional
-        Table of radiation maps, and the ``grids`` of its metadata.
-    offset : mapping, optional
-        What the header's boresight is off, taken from RAV and DECV: ``reference`` in the
-        metadata of the astrometric solution (dx, dy [px], ddx_dx ... [px per 0.75 deg]).
+        Table of radiation maps, and its grids.
+    offset : Reference, optional
+        What the header's boresight is off, taken from RAV and DECV.
     pa : float, optional
         Position angle [deg].
     most : int
@@ -69,7 +69,7 @@ def overlay_data(
         place = (stars["X_WORLD"], stars["Y_WORLD"])
         marks.append(_marks("stars", "detected stars", frame, place, bright, most))
     if gaia is not None:
-        place = _corrected(gaia["RAV"], gaia["DECV"], offset or {})
+        place = _corrected(gaia["RAV"], gaia["DECV"], offset or Reference())
         bright = np.asarray(gaia["G"], dtype=float)
         marks.append(_marks("gaia", "Gaia stars", frame, place, bright, most))
     densities = []
@@ -108,22 +108,17 @@ def _marks(
     return {"kind": kind, "label": label, "total": len(inside), "uv": uv.ravel().tolist()}
 
 
-def _corrected(x: NDArray, y: NDArray, offset: Mapping[str, float]) -> tuple[NDArray, NDArray]:
+def _corrected(x: NDArray, y: NDArray, offset: Reference) -> tuple[NDArray, NDArray]:
     """Correct positions of reference stars [deg] for the offset found; unchanged where it is not known."""
-    known = {name: float(value) for name, value in offset.items() if value is not None}
-    terms = [known.get(n, 0.0) for n in ("dx", "ddx_dx", "ddx_dy", "dy", "ddy_dx", "ddy_dy")]
-    if not np.isfinite(terms).all():
-        return x, y
+    names = ("dx", "ddx_dx", "ddx_dy", "dy", "ddy_dx", "ddy_dy")
+    terms = [value if np.isfinite(value := getattr(offset, name)) else 0.0 for name in names]
     px, py = x / _BASELINE, y / _BASELINE
     dx, dy = (c + cx * px + cy * py for c, cx, cy in (terms[:3], terms[3:]))
     return x - dx * PIXEL, y - dy * PIXEL
 
 
-def _density(
-    name: str, frame: ViewerFrame, maps: Mapping[str, NDArray], meta: Mapping[str, Any]
-) -> dict[str, Any]:
+def _density(name: str, frame: ViewerFrame, maps: Mapping[str, NDArray], grid: Grid) -> dict[str, Any]:
     """Rebin a map until it has few enough bins."""
-    grid = Grid.from_meta(meta)
     rows = maps["MAP"] == name
     number = grid.fill(maps["IX"][rows], maps["IY"][rows], maps["N"][rows])
     side = max(1, -(-max(grid.nx, grid.ny) // _FINEST))

@@ -17,6 +17,7 @@ from visql_lib.errors import TableError
 from visql_lib.flags import QuadrantFlag, RadiationFlag
 from visql_lib.instruments.model import Instrument
 from visql_lib.pipelines.vis.schemas.radiation import RADIATION, RADIATION_MAPS
+from visql_lib.pipelines.vis.schemas.radiation_metadata import RadiationMetadata
 from visql_lib.pipelines.vis.settings import VisSettings
 from visql_lib.products.context import Context
 from visql_lib.radiation.illuminated import illuminated_part
@@ -30,6 +31,7 @@ from visql_lib.radiation.particles import (
     sensitive_time,
 )
 from visql_lib.steps.frame import carried_meta
+from visql_lib.tables.metadata import facts_in
 from visql_lib.tables.store import read_parts, read_table
 
 if TYPE_CHECKING:
@@ -114,12 +116,12 @@ def figures(context: Context[VisSettings], outputs: ParticleOutputs) -> Iterator
     """
     from visql_lib.pipelines.vis.pictures.radiation import particle_map, radius_flux_diagram
 
-    meta = outputs.meta
-    kind = meta.get("frame_type") or "SCIENCE"
-    title = str(meta["exposure"]) + (f" ({kind})" if kind != "SCIENCE" else "")
+    facts = facts_in(outputs.meta, RadiationMetadata, "table of maps")
+    kind = facts.frame_type or "SCIENCE"
+    title = facts.exposure + (f" ({kind})" if kind != "SCIENCE" else "")
     for name, ending in _PICTURES.items():
-        yield f"_{ending}.png", particle_map(outputs.maps, name, meta, context.instrument, title=title)
-    yield "_rf.png", radius_flux_diagram(outputs.maps, meta, context.settings.radiation, title=title)
+        yield f"_{ending}.png", particle_map(outputs.maps, name, facts, context.instrument, title=title)
+    yield "_rf.png", radius_flux_diagram(outputs.maps, facts, context.settings.radiation, title=title)
 
 
 @dataclass(frozen=True)

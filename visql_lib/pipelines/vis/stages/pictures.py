@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import cached_property
-from typing import Any
 
 from visql_lib.pipelines.vis.registry import REGISTRY
 from visql_lib.pipelines.vis.settings import VisSettings
 from visql_lib.products.context import Context
 from visql_lib.steps.pictures import PictureInputs, PictureOutputs, PictureSources
-from visql_lib.tables.store import read_meta
+from visql_lib.tables.metadata import FrameMetadata, Selection, StarMetadata, facts_in
+from visql_lib.tables.store import read_facts
 
 
 def run(context: Context[VisSettings], inputs: PictureInputs) -> PictureOutputs:
@@ -30,11 +29,11 @@ class _Sources(PictureSources):
     """With what only tables of VIS hold."""
 
     @cached_property
-    def exptime(self) -> Any:
-        """Exposure time [s] from the catalogue's metadata, None if it has none."""
-        return self.table("catalogue").meta.get("exptime")
+    def exptime(self) -> float:
+        """Exposure time [s] from the catalogue's metadata, NaN if it has none."""
+        return facts_in(self.table("catalogue").meta, FrameMetadata, self.paths["catalogue"]).exptime
 
     @cached_property
-    def selection(self) -> Mapping[str, Any]:
-        """The result of the star selection; empty if the table has none."""
-        return read_meta(self.paths["stars"]).get("selection") or {}
+    def selection(self) -> Selection:
+        """The result of the star selection; nothing known if the table has none."""
+        return read_facts(self.paths["stars"], StarMetadata).selection or Selection()
