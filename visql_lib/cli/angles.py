@@ -13,7 +13,7 @@ from visql_lib.cli.common import INPUT, OUTPUT, output_option, progress, setting
 from visql_lib.cli.outputs import write_sidecars
 
 if TYPE_CHECKING:
-    from visql_lib.config import Settings
+    from visql_lib.pipelines.vis.settings import VisSettings
     from visql_lib.sheets.sheet import SheetRow
     from visql_lib.sky.ephemeris import Ephemeris
 
@@ -75,7 +75,7 @@ def command(
         write_sidecars("angles", text, inputs=origin["inputs"])
 
 
-def _ephemeris(settings: Settings, rows: Sequence[SheetRow]) -> tuple[Ephemeris | None, list[str]]:
+def _ephemeris(settings: VisSettings, rows: Sequence[SheetRow]) -> tuple[Ephemeris | None, list[str]]:
     """Return the positions of the spacecraft, if configured and available, and messages about them."""
     from visql_lib.archives.errors import SourceError
     from visql_lib.tables.ephemeris import read_ephemeris
@@ -92,7 +92,7 @@ def _ephemeris(settings: Settings, rows: Sequence[SheetRow]) -> tuple[Ephemeris 
         return None, [str(error)]
 
 
-def _ask_horizons(settings: Settings, rows: Sequence[SheetRow]) -> Ephemeris | None:
+def _ask_horizons(settings: VisSettings, rows: Sequence[SheetRow]) -> Ephemeris | None:
     """Query the days of exposures without angles in the header; None if there are none."""
     import numpy as np
 

@@ -10,8 +10,8 @@ import click
 from visql_lib.cli.common import INPUT, OUTPUT, PREFIX, output_option, progress, settings_of, step
 
 if TYPE_CHECKING:
-    from visql_lib.config import Settings
     from visql_lib.instruments.model import Instrument
+    from visql_lib.pipelines.vis.settings import VisSettings
     from visql_lib.pipelines.vis.stages.detector import MonthDetector
 
 
@@ -71,7 +71,9 @@ def command(
         _draw(found, sheet.stem, pictures, settings, instrument)
 
 
-def _draw(found: MonthDetector, month: str, prefix: Path, settings: Settings, instrument: Instrument) -> None:
+def _draw(
+    found: MonthDetector, month: str, prefix: Path, settings: VisSettings, instrument: Instrument
+) -> None:
     """Draw the pictures of the month."""
     import numpy as np
 

@@ -12,7 +12,7 @@ from visql_lib.cli.common import FOLDER, INPUT, OUTPUT, output_option, progress,
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from visql_lib.config import Settings
+    from visql_lib.pipelines.vis.settings import VisSettings
     from visql_lib.qc.limits import Thresholds
     from visql_lib.radiation.leak import Leakage
 
@@ -90,7 +90,7 @@ def _draw(
     rows: dict[str, NDArray],
     folder: Path,
     month: str,
-    settings: Settings,
+    settings: VisSettings,
     thresholds: Thresholds,
 ) -> None:
     """Draw the month."""

@@ -13,8 +13,8 @@ from visql_lib.cli.common import FOLDER, INPUT, output_option, settings_of, step
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from visql_lib.config import Settings, TrendSettings
     from visql_lib.photometry.trend_records import TrendLimits, Trends
+    from visql_lib.pipelines.vis.settings import TrendSettings, VisSettings
 
 # Endings of the original's timelines -> the first day they show.
 SINCE = {"": None, "2": "2024-03", "3": "2024-06"}
@@ -83,13 +83,13 @@ def _followed(table: Mapping[str, NDArray]) -> dict[str, NDArray]:
     return {name: values[(whole | parts) & good] for name, values in table.items()}
 
 
-def _classes(settings: Settings) -> tuple[str, ...]:
+def _classes(settings: VisSettings) -> tuple[str, ...]:
     from visql_lib.instruments.model import load_instrument
 
     return tuple(load_instrument(settings.instrument).exposure_classes)
 
 
-def _draw(rows: Mapping[str, NDArray], found: Trends, cls: str, folder: Path, settings: Settings) -> None:
+def _draw(rows: Mapping[str, NDArray], found: Trends, cls: str, folder: Path, settings: VisSettings) -> None:
     """Draw all pictures of one class of exposures."""
     from visql_lib.cli.outputs import save_picture
     from visql_lib.instruments.model import load_instrument

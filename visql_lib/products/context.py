@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     Progress = Callable[[str, int], AbstractContextManager[Callable[[], None]]]
 
-S = TypeVar("S", bound=Settings)
+S = TypeVar("S", bound=Settings, covariant=True)  # what works for any settings takes those of a pipeline
+T = TypeVar("T", bound=Settings)
 
 
 @contextmanager
@@ -57,8 +58,8 @@ class Context(Generic[S]):
 
     @classmethod
     def of(
-        cls, stage: Stage, settings: S, progress: Progress = no_progress, record_failure: bool = False
-    ) -> Context[S]:
+        cls, stage: Stage, settings: T, progress: Progress = no_progress, record_failure: bool = False
+    ) -> Context[T]:
         """Make the context of a stage's run, and note its settings and facts in the current record.
 
         Raises
@@ -66,21 +67,21 @@ class Context(Generic[S]):
         ConfigError
             If the instrument's file is missing or wrong.
         """
-        return cls.using(settings, stage.settings, stage.facts, progress, record_failure)
+        return Context.using(settings, stage.settings, stage.facts, progress, record_failure)
 
     @classmethod
     def using(
         cls,
-        settings: S,
+        settings: T,
         sections: Sequence[str],
         facts: Sequence[str] = (),
         progress: Progress = no_progress,
         record_failure: bool = False,
-    ) -> Context[S]:
+    ) -> Context[T]:
         """Make the context of a run that is no stage of its own, and note what it uses; see `of`."""
         instrument = load_instrument(settings.instrument)
         note_used(settings, instrument, sections, facts)
-        return cls(settings, instrument, run_record.current(), progress, record_failure)
+        return Context(settings, instrument, run_record.current(), progress, record_failure)
 
     def failures(self, meta: dict[str, Any]) -> AbstractContextManager[None]:
         """Keep the reason why a frame fails in the metadata of its tables, if the run records failures."""

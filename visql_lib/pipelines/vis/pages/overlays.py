@@ -3,25 +3,89 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from visql_lib.pipelines.vis.schemas.gaia_metadata import Reference
+from visql_lib.errors import TableError
+from visql_lib.instruments.model import Instrument
+from visql_lib.pipelines.vis.schemas.gaia_metadata import MatchMetadata, Reference
+from visql_lib.pipelines.vis.schemas.radiation_metadata import RadiationMetadata
 from visql_lib.radiation.maps import Grid
-from visql_lib.sky.matching import PIXEL
+from visql_lib.tables.metadata import M
+from visql_lib.tables.store import Table, read_facts, read_table
 
 if TYPE_CHECKING:
     from visql_lib.frames.pyramid import ViewerFrame
 
+log = logging.getLogger(__name__)
+
+_TABLES = ("_stars2.parquet", "_stars2_gaia.parquet", "_radmaps.parquet", "_frat.parquet")
 MOST = 1500  # marks of each kind: two kinds and two maps stay below 60 kB
 _BASELINE = 0.75  # deg, of the terms of the reference solution
 _FINEST = 72  # bins along an axis of a map
 # A digit of base 36 for every bin: 0 none, 35 the largest number.
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 MAPS: dict[str, str] = {"cosmic": "cosmic rays", "xray": "X-rays"}
+
+
+def overlay_sources(names: Iterable[str], exposure: str) -> list[str]:
+    """Select an exposure's files from which overlays are made."""
+    return [name for name in names if name.removeprefix(exposure) in _TABLES]
+
+
+def overlay_script(stem: str, pa: float | None, instrument: Instrument) -> bytes | None:
+    """Compose the overlays of an exposure as a script, None if no table can be read.
+
+    Parameters
+    ----------
+    stem : str
+        The path of its products without their endings.
+    pa : float or None
+        Its position angle [deg].
+    instrument : Instrument
+        Its quadrants.
+    """
+    from visql_lib.frames.pyramid import ViewerFrame
+
+    stars = _read(stem + "_stars2.parquet", ("X_WORLD", "Y_WORLD", "FLUX_AUTO"))
+    gaia = _read(stem + "_stars2_gaia.parquet", ("RAV", "DECV", "G"))
+    maps = _read(stem + "_radmaps.parquet", ("MAP", "IX", "IY", "N"))
+    if stars is None and gaia is None and maps is None:
+        return None
+    data = overlay_data(
+        ViewerFrame.of(list(instrument.quadrants.values())),
+        stars,
+        gaia,
+        maps,
+        _metadata(Path(stem + "_radmaps.parquet"), RadiationMetadata).grids,
+        offset=_metadata(Path(stem + "_frat.parquet"), MatchMetadata).reference,
+        pixel=instrument.nominal_pixel / 3600 if instrument.has("nominal_pixel") else np.nan,
+        pa=pa,
+    )
+    return script("visqlOverlays", data).encode()
+
+
+def _read(path: str, columns: Sequence[str]) -> Table | None:
+    if not Path(path).is_file():
+        return None
+    try:
+        return read_table(Path(path), columns)
+    except TableError as error:
+        log.warning("%s", error)
+        return None
+
+
+def _metadata(path: Path, model: type[M]) -> M:
+    """Read the metadata of a table, nothing known where there is none."""
+    try:
+        return read_facts(path, model) if path.is_file() else model()
+    except TableError:
+        return model()
 
 
 def overlay_data(
@@ -32,6 +96,7 @@ def overlay_data(
     grids: Mapping[str, Grid] | None = None,
     *,
     offset: Reference | None = None,
+    pixel: float = np.nan,
     pa: float | None = None,
     most: int = MOST,
 ) -> dict[str, Any]:
@@ -49,6 +114,8 @@ def overlay_data(
         Table of radiation maps, and its grids.
     offset : Reference, optional
         What the header's boresight is off, taken from RAV and DECV.
+    pixel : float, optional
+        The pixel of `offset` [deg].
     pa : float, optional
         Position angle [deg].
     most : int
@@ -69,7 +136,7 @@ def overlay_data(
         place = (stars["X_WORLD"], stars["Y_WORLD"])
         marks.append(_marks("stars", "detected stars", frame, place, bright, most))
     if gaia is not None:
-        place = _corrected(gaia["RAV"], gaia["DECV"], offset or Reference())
+        place = _corrected(gaia["RAV"], gaia["DECV"], offset or Reference(), pixel)
         bright = np.asarray(gaia["G"], dtype=float)
         marks.append(_marks("gaia", "Gaia stars", frame, place, bright, most))
     densities = []
@@ -108,13 +175,15 @@ def _marks(
     return {"kind": kind, "label": label, "total": len(inside), "uv": uv.ravel().tolist()}
 
 
-def _corrected(x: NDArray, y: NDArray, offset: Reference) -> tuple[NDArray, NDArray]:
+def _corrected(x: NDArray, y: NDArray, offset: Reference, pixel: float) -> tuple[NDArray, NDArray]:
     """Correct positions of reference stars [deg] for the offset found; unchanged where it is not known."""
     names = ("dx", "ddx_dx", "ddx_dy", "dy", "ddy_dx", "ddy_dy")
     terms = [value if np.isfinite(value := getattr(offset, name)) else 0.0 for name in names]
+    if not any(terms):
+        return x, y
     px, py = x / _BASELINE, y / _BASELINE
     dx, dy = (c + cx * px + cy * py for c, cx, cy in (terms[:3], terms[3:]))
-    return x - dx * PIXEL, y - dy * PIXEL
+    return x - dx * pixel, y - dy * pixel
 
 
 def _density(name: str, frame: ViewerFrame, maps: Mapping[str, NDArray], grid: Grid) -> dict[str, Any]:

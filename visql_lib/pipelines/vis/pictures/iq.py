@@ -8,7 +8,6 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from visql_lib.config import StarSettings
 from visql_lib.instruments.model import Instrument
 from visql_lib.pictures import style
 from visql_lib.pictures.chimney import draw_chimney2
@@ -17,6 +16,7 @@ from visql_lib.pictures.maps import draw_sizes, draw_vectors, with_room
 from visql_lib.pictures.moments import MOMENTS
 from visql_lib.pictures.preview import grey_levels
 from visql_lib.pictures.ranges import finite
+from visql_lib.pipelines.vis.settings import StarSettings
 from visql_lib.tables.metadata import Selection
 
 _WIDTH, _HEIGHT = 2080, 1060

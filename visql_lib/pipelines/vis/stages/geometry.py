@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from visql_lib.config import Settings
 from visql_lib.instruments.model import Instrument
 from visql_lib.pipelines.vis.schemas.gaia import ASTROMETRY
+from visql_lib.pipelines.vis.settings import VisSettings
 from visql_lib.pipelines.vis.stages.ratios import exposure_facts, number
 from visql_lib.sheets.exposures import science_exposures, start_of_row
 from visql_lib.sheets.sheet import SheetRow
@@ -56,7 +56,7 @@ class MonthAstrometry:
 
 def month_astrometry(
     sheet: Path,
-    settings: Settings,
+    settings: VisSettings,
     instrument: Instrument,
     on_exposure: Callable[[], None] = lambda: None,
 ) -> MonthAstrometry:
@@ -70,7 +70,7 @@ def month_astrometry(
     sheet : Path
         The exposure sheet; tables of flux ratios and reference stars are looked
         for beside it.
-    settings : Settings
+    settings : VisSettings
         What is fitted per CCD.
     instrument : Instrument
         Its distortion is where the fit starts.
@@ -96,6 +96,7 @@ def month_astrometry(
     fit = fit_geometry(
         pairs,
         FocalPlaneGeometry.of(instrument.sky_distortion),
+        pixel=instrument.nominal_pixel / 3600,
         per_ccd="none" if astrometry.geometry == "reference" else astrometry.geometry,
         min_stars=astrometry.min_stars,
         min_stars_ccd=astrometry.min_stars_ccd,

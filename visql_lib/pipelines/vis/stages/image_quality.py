@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from visql_lib.config import Settings
 from visql_lib.errors import ConfigError, TableError
 from visql_lib.flags import ExposureFlag
 from visql_lib.instruments.model import Instrument
 from visql_lib.pipelines.vis.legacy.imported import read_imported
 from visql_lib.pipelines.vis.legacy.read import read_archive_names
 from visql_lib.pipelines.vis.quantities import QUANTITIES
+from visql_lib.pipelines.vis.settings import VisSettings
 from visql_lib.psf.score import image_quality_score
 from visql_lib.psf.summary import SUMMARY, summarise_moments
 from visql_lib.qc.evaluate import BELOW, ERROR, evaluate
@@ -35,7 +35,7 @@ MEASURED, IMPORTED_MOMENTS, IMPORTED_MEDIANS = "measured", "imported moments", "
 
 def month_quality(
     sheet: Path,
-    settings: Settings,
+    settings: VisSettings,
     instrument: Instrument,
     thresholds: Thresholds,
     on_exposure: Callable[[], None] = lambda: None,
@@ -49,7 +49,7 @@ def month_quality(
     sheet : Path
         The exposure sheet; moments are looked for beside it, imported medians in
         the folder ``imported`` of the results.
-    settings : Settings
+    settings : VisSettings
         Where archive names are.
     instrument : Instrument
         Calibration of the score, exposure classes.
@@ -187,7 +187,7 @@ def _by_exposure(table: Table | None) -> dict[str, dict[str, Any]]:
     return {row["EXPOSURE"]: row for row in (dict(zip(columns, values, strict=True)) for values in rows)}
 
 
-def archive_names(settings: Settings, sheet: Path) -> dict[str, str]:
+def archive_names(settings: VisSettings, sheet: Path) -> dict[str, str]:
     """Look up the archive names of exposures, in the configured table or that of `visql fetch`."""
     if not settings.legacy.archive_names:
         path = sheet.parent.parent / "le1-vs-iws.txt"

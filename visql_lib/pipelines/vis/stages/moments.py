@@ -10,12 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from visql_lib.config import MomentSettings
 from visql_lib.errors import FrameError, TableError
 from visql_lib.frames import Exposure, Quadrant, open_exposure
 from visql_lib.frames.names import stem_of
 from visql_lib.frames.statistics import integer_median
-from visql_lib.pipelines.vis.settings import VisSettings
+from visql_lib.pipelines.vis.settings import MomentSettings, VisSettings
 from visql_lib.products.context import Context
 from visql_lib.psf.moments import cut_stamps, measure_moments
 from visql_lib.steps.frame import check_same_frame

@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from visql_lib.config import RadiationSettings
 from visql_lib.errors import TableError
 from visql_lib.flags import QuadrantFlag, RadiationFlag
 from visql_lib.instruments.model import Instrument
 from visql_lib.pipelines.vis.schemas.radiation import RADIATION, RADIATION_MAPS
 from visql_lib.pipelines.vis.schemas.radiation_metadata import RadiationMetadata
-from visql_lib.pipelines.vis.settings import VisSettings
+from visql_lib.pipelines.vis.settings import RadiationSettings, VisSettings
 from visql_lib.products.context import Context
 from visql_lib.radiation.illuminated import illuminated_part
 from visql_lib.radiation.maps import bin_area, excess, exposed_area, map_grids, radius_flux

@@ -27,12 +27,11 @@ from visql_lib.archives.astrometry_net import (
 )
 from visql_lib.archives.columns import joined
 from visql_lib.archives.files import read_stars
-from visql_lib.config import PlateSettings
 from visql_lib.config.load import digest
 from visql_lib.errors import TableError
 from visql_lib.frames.mosaic import bounding_box
 from visql_lib.instruments.model import Instrument
-from visql_lib.pipelines.vis.settings import VisSettings
+from visql_lib.pipelines.vis.settings import PlateSettings, VisSettings
 from visql_lib.products.context import Context
 from visql_lib.sky.geometry import FocalPlaneGeometry
 from visql_lib.sky.plate import (
@@ -105,11 +104,14 @@ def run(context: Context[VisSettings], inputs: PlateInputs) -> PlateOutputs:
     VisqlError
         If a table cannot be used, and failures are not recorded.
     """
+    settings = context.settings
     meta: dict[str, Any] = {"exposure": inputs.stars.stem.removesuffix("_stars2")}
     cards: dict[str, Any] = {"STATUS": "failed"}
     unsolved: PlateError | None = None
     with context.failures(meta):
-        reference = _reference(inputs.tiles, inputs.cache or store_folder(context.settings) / "index")
+        reference = _reference(
+            inputs.tiles, inputs.cache or store_folder(settings.gaia, settings.results) / "index"
+        )
         try:
             found, index = _solved(context, inputs, reference)
             cards = {"STATUS": SOLVED, "INDEX": index} | _facts(found) | found.cards

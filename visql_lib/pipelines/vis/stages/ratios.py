@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from visql_lib.config import RatioSettings, Settings
 from visql_lib.errors import TableError
 from visql_lib.flags import SolutionFlag
 from visql_lib.instruments.model import Instrument
@@ -20,6 +19,7 @@ from visql_lib.photometry.cells import FocalPlaneCells
 from visql_lib.photometry.ratios import gain_factors, gain_table
 from visql_lib.pipelines.vis.legacy.imported import imported_ratios
 from visql_lib.pipelines.vis.schemas.gaia import FRAT, RATIOS
+from visql_lib.pipelines.vis.settings import RatioSettings, VisSettings
 from visql_lib.sheets.exposures import science_exposures, start_of_row
 from visql_lib.sheets.sheet import SheetRow
 from visql_lib.tables.store import read_meta, read_table
@@ -70,7 +70,7 @@ def exposure_facts(row: SheetRow, folder: Path) -> dict[str, Any]:
 
 def month_ratios(
     sheets: Sequence[Path],
-    settings: Settings,
+    settings: VisSettings,
     instrument: Instrument,
     on_exposure: Callable[[], None] = lambda: None,
 ) -> MonthRatios:
@@ -81,7 +81,7 @@ def month_ratios(
     sheets : sequence of Path
         Exposure sheets; tables of flux ratios are looked for beside each, imported
         ratios in the folder ``imported`` of the results.
-    settings : Settings
+    settings : VisSettings
         Gain models, limits, hexagons.
     instrument : Instrument
         Its focal plane, classes and gain models.

@@ -9,8 +9,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from visql_lib.config import StarSettings
-from visql_lib.pipelines.vis.settings import VisSettings
+from visql_lib.pipelines.vis.settings import StarSettings, VisSettings
 from visql_lib.products.context import Context
 from visql_lib.psf.stars import StarSelection, select_between, select_stars
 from visql_lib.tables import CATALOGUE, STARS, read_table
