@@ -38,7 +38,7 @@ LEVELS = Stage(
 REGISTRY = Registry(
     "toy",
     NIGHTS,
-    (LEVEL, LEVELS, qc_stage(NIGHTS, QUANTITIES, "level"), *site_stages()),
+    (LEVEL, LEVELS, qc_stage(NIGHTS, QUANTITIES, "level", settings=("limits",)), *site_stages()),
     QUANTITIES,
     default_target="night",
     targets={},
