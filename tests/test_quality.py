@@ -114,7 +114,8 @@ def sheet_row(exposure, status="ok", frame_type="SCIENCE", exptime=560.52, date_
         ["ra", "dec", "pa", "saa", "alpha"], math.nan
     )
     values = {"exposure": exposure, "status": status, "frame_type": frame_type, "exptime": exptime}
-    return SheetRow(**(texts | values | {"date_obs": date_obs, "size": 0, "mtime": 0, "flags": 0}))
+    values["date_obs"] = date_obs or f"2023-04-05T06:07:{exposure[15:17]}.000"  # as the index has it
+    return SheetRow(**(texts | values | {"size": 0, "mtime": 0, "flags": 0}))
 
 
 class Month:

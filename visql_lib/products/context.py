@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from visql_lib import run_record
 from visql_lib.config import Settings
+from visql_lib.config.units import SettingsSection
 from visql_lib.instruments.model import Instrument, load_instrument
 from visql_lib.run_record import RunRecord
 
@@ -66,7 +67,9 @@ class Context(Generic[S]):
         """
         instrument, record = load_instrument(settings.instrument), run_record.current()
         for name in stage.settings:
-            record.use_setting(name, getattr(settings, name))
+            section = getattr(settings, name)
+            if isinstance(section, SettingsSection) and section.recorded:
+                record.use_setting(name, section)
         for name in stage.facts:
             record.use_fact(name, getattr(instrument, name))
         return cls(settings, instrument, record, progress, record_failure)
