@@ -410,7 +410,7 @@ def test_the_relation_through_three_ratios_has_them():
 
 
 def test_what_a_month_takes_from_its_exposures():
-    """Places from the sheet; numbers, ratios and their errors from the relation of each exposure."""
+    """Places and times from the sheet; numbers, ratios and their errors from the relation of each exposure."""
     names = SheetRow.__dataclass_fields__
     blank = {n: np.nan if f.type == "float" else 0 if f.type == "int" else "" for n, f in names.items()}
     known = {"exposure": EXAMPLE[13:], "date_obs": "2024-07-13T03:28:40", "exptime": 560.52}
@@ -422,8 +422,8 @@ def test_what_a_month_takes_from_its_exposures():
         "n_clipped": 7,
         "rms": 0.04,
     }
-    meta = {"relation": relation, "accepted": True, "exptime": 89.52}
-    found = _exposures([(row, {"META": meta}), (row, {"META": {}})], VIS)
+    meta = {"relation": relation, "accepted": True, "exptime": 1.0}  # times count from the sheet alone
+    found = _exposures([(replace(row, exptime=89.52), {"META": meta}), (row, {"META": {}})], VIS)
     expected = {"R1": 0.9, "R2": 1.1, "R3": 1.2, "R1_ERR": 0.01, "R2_ERR": 0.02, "R3_ERR": 0.03}
     expected |= {"RA": 56.2, "DEC": -55.7, "N_FIT": 300, "N_CLIPPED": 7, "RMS": 0.04}
     assert {name: found[name][0] for name in expected} == expected

@@ -234,8 +234,8 @@ def test_our_moments_before_imported_ones_before_medians(month):
     rows.append(ImportedRow(name(4), medians=dict.fromkeys(SUMMARY, math.nan)))
     merge_imported(month.results, "202304", rows)
     month.add(1, moments(100))
-    month.add(2, moments(100), {"origin": "imported"}, status="imported", exptime=math.nan)
-    month.add(3, status="imported", exptime=math.nan)
+    month.add(2, moments(100), {"origin": "imported"}, status="imported", exptime=89.52)
+    month.add(3, status="imported", exptime=89.52)
     month.add(4, status="imported", exptime=math.nan)
     _, (own, imported, only_medians, no_stars) = month.run()
     assert [r["SOURCE"] for r in (own, imported, only_medians)] == [
