@@ -1,5 +1,6 @@
 """Flux ratios: colour relations, their errors, the cells they are gathered in, the matrix."""
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
