@@ -36,10 +36,10 @@ from visql_lib.archives.notify import ping_heartbeat_url, post_json, send_mail
 from visql_lib.archives.retry import RetryPolicy
 from visql_lib.cli.alerts import command, limit_file, refresh
 from visql_lib.config import FetchSettings, Settings, settings_from_mapping
-from visql_lib.config.vis_settings import TrendSettings
 from visql_lib.errors import ConfigError
 from visql_lib.live.errors import BusyError
 from visql_lib.live.lock import InstanceLock
+from visql_lib.photometry.trend_records import TrendLimits
 from visql_lib.pipelines.vis.quantities import QUANTITIES
 from visql_lib.pipelines.vis.stages.qc import trend_results
 from visql_lib.qc.alerts import Alert, Notification, due, stamp, update, with_notification
@@ -189,7 +189,7 @@ def test_the_limits_of_the_epoch_of_the_day_hold() -> None:
 
 def trend(cls: str, colour: float, loss: float, rate: float, status: str) -> list[QCResult]:
     """QC results of the flux loss of a class at a colour."""
-    found = trend_results(loss, rate, 0.01, status, TrendSettings())
+    found = trend_results(loss, rate, 0.01, status, TrendLimits())
     return [replace(r, cls=cls, part=f"BP-RP {colour:g}") for r in found]
 
 
@@ -253,7 +253,7 @@ def test_value_and_limit_of_the_trend_are_data(
     (alert,) = update(None, [month], checks_of([month], QUANTITIES), LIMITS, utc("2024-07-29T00:00:00"), DAYS)
     value, limit, unit = expected
     assert (alert.status, alert.side) == (status, "above")
-    assert (alert.value, alert.threshold, alert.unit) == (value, getattr(TrendSettings(), limit), unit)
+    assert (alert.value, alert.threshold, alert.unit) == (value, getattr(TrendLimits(), limit), unit)
 
 
 def test_missing_products_of_a_month_are_an_alert_per_category() -> None:

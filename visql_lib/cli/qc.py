@@ -26,29 +26,20 @@ from visql_lib.cli.common import FOLDER, INPUT, output_option, settings_of, step
 )
 @output_option("QC results (Parquet).")
 def command(sheet: Path, tables: Path | None, output: Path, config: Path | None) -> None:
-    """Read, judge, write."""
-    from visql_lib.config.load import digest
+    """Evaluate the month, write the table."""
+    from visql_lib.cli.outputs import provenance
     from visql_lib.pipelines.vis.quantities import QUANTITIES
-    from visql_lib.pipelines.vis.registry import VERSIONS
-    from visql_lib.pipelines.vis.stages.qc import month_results, month_tables
-    from visql_lib.qc.limits import LimitFile
+    from visql_lib.pipelines.vis.registry import REGISTRY
+    from visql_lib.pipelines.vis.stages.qc import QCInputs, run
+    from visql_lib.products.context import Context
     from visql_lib.qc.table import columns_of
-    from visql_lib.sheets.sheet import read_sheet
     from visql_lib.tables import write_table
     from visql_lib.tables.qc import QC
 
-    settings = settings_of(config)
-    limits = LimitFile.load(settings.quality.thresholds, QUANTITIES)
-    month = sheet.stem
-    found = month_tables(tables or output.parent, month)
-    results = month_results(found, read_sheet(sheet), limits.thresholds, settings.trend)
-    write_table(
-        output,
-        columns_of(results, QUANTITIES),
-        QC,
-        meta={"month": month, "thresholds": limits.name, "thresholds_hash": limits.digest},
-        stage="qc",
-        stage_version=VERSIONS["qc"],
-        inputs=[sheet, *found.values()],
-        settings_hash=digest(settings.quality, settings.trend, limits.thresholds),
-    )
+    context = Context.of(REGISTRY["qc"], settings_of(config))
+    found = run(context, QCInputs(sheet, tables or output.parent))
+    limits, settings = found.limits, context.settings
+    meta = {"month": sheet.stem, "thresholds": limits.name, "thresholds_hash": limits.digest}
+    hashed = (settings.quality, settings.trend, limits.thresholds)
+    origin = provenance("qc", [sheet, *found.tables.values()], *hashed)
+    write_table(output, columns_of(found.results, QUANTITIES), QC, meta=meta, **origin)

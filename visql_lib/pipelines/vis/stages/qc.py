@@ -5,29 +5,74 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from visql_lib.config.vis_settings import TrendSettings
 from visql_lib.errors import TableError
+from visql_lib.photometry.trend_records import TrendLimits
+from visql_lib.photometry.trend_status import (
+    LOSS,
+    RATE,
+    UNKNOWN,
+    ReachedLimit,
+    deciding_limit,
+    reached_limit,
+)
 from visql_lib.pipelines.vis.quantities import QUANTITIES, colour_part
-from visql_lib.qc.evaluate import NO_VALUE, NOT_JUDGED, OK, QCResult, check
-from visql_lib.qc.limits import Limits, Thresholds
+from visql_lib.pipelines.vis.settings import VisSettings
+from visql_lib.pipelines.vis.stages.trend import trend_limits
+from visql_lib.products.context import Context
+from visql_lib.qc.evaluate import NO_VALUE, NOT_JUDGED, OK, QCResult
+from visql_lib.qc.limits import LimitFile, Thresholds
 from visql_lib.qc.table import qc_path, read_results, results_of
-from visql_lib.sheets.sheet import SheetRow
+from visql_lib.sheets.sheet import SheetRow, read_sheet
 from visql_lib.tables.provenance import checksum_of, read_record
 from visql_lib.tables.store import read_table
 
 log = logging.getLogger(__name__)
 
 TREND = "trend"
+_LOSS, _RATE = "trend.LOSS", "trend.RATE"
 _WITHOUT_CLASS = ("detector_frames", "angles")  # tables of frames of all types
 _WHOLE = ("fpa", "all")  # SPACE and FIELD of the trend that is compared with limits
 _TREND_COLUMNS = ("SPACE", "FIELD", "CLASS", "COLOUR", "LOSS_END", "RATE", "RATE_ERR", "STATUS")
+
+
+@dataclass(frozen=True)
+class QCInputs:
+    """The sheet of a month, and the folder of its tables."""
+
+    sheet: Path
+    folder: Path
+
+
+@dataclass(frozen=True)
+class QCOutputs:
+    """The results of a month, the tables they are of, and the limits."""
+
+    results: list[QCResult]
+    tables: dict[str, Path]
+    limits: LimitFile
+
+
+def run(context: Context[VisSettings], inputs: QCInputs) -> QCOutputs:
+    """Evaluate all quantities of a month.
+
+    Raises
+    ------
+    TableError
+        If the sheet or a table cannot be read.
+    """
+    settings = context.settings
+    limits = LimitFile.load(settings.quality.thresholds, QUANTITIES)
+    tables = month_tables(inputs.folder, inputs.sheet.stem)
+    rows = read_sheet(inputs.sheet)
+    results = month_results(tables, rows, limits.thresholds, trend_limits(settings.trend))
+    return QCOutputs(results, tables, limits)
 
 
 def month_tables(folder: Path, month: str) -> dict[str, Path]:
@@ -40,7 +85,7 @@ def month_results(
     tables: Mapping[str, Path],
     rows: Sequence[SheetRow],
     thresholds: Thresholds | None,
-    trend: TrendSettings,
+    trend: TrendLimits,
     *,
     note: str = "",
     on_error: Callable[[TableError], None] | None = None,
@@ -55,8 +100,8 @@ def month_results(
         The month's sheet: the types of its frames.
     thresholds : Thresholds or None
         Dated limits; None: nothing is evaluated, `note` says why.
-    trend : TrendSettings
-        Limits of the flux loss.
+    trend : TrendLimits
+        Limits of the flux loss and its rate.
     note : str, optional
         See `thresholds`.
     on_error : callable, optional
@@ -125,7 +170,7 @@ def current_results(
     for kind in (kind for kind in tables if kind not in there):
         note = f"{path.name} is older than {tables[kind].name}" if known else f"{path.name} is not there"
         some = {kind: tables[kind]}
-        found += month_results(some, rows, None, TrendSettings(), note=note, on_error=_warn)
+        found += month_results(some, rows, None, TrendLimits(), note=note, on_error=_warn)
     return found, tuple(kind for kind in QUANTITIES.tables if kind not in there)
 
 
@@ -147,7 +192,7 @@ def _columns(kind: str) -> list[str]:
     return list(dict.fromkeys((*first, *(q.column for q in own), *(q.error for q in own if q.error))))
 
 
-def _trend_results(table: Mapping[str, NDArray], settings: TrendSettings, note: str) -> list[QCResult]:
+def _trend_results(table: Mapping[str, NDArray], limits: TrendLimits, note: str) -> list[QCResult]:
     """Evaluate the trend of the whole focal plane for each class and colour."""
     chosen = (np.asarray(table["SPACE"]) == _WHOLE[0]) & (np.asarray(table["FIELD"]) == _WHOLE[1])
     found = []
@@ -155,22 +200,18 @@ def _trend_results(table: Mapping[str, NDArray], settings: TrendSettings, note: 
         row = {name: table[name][i] for name in _TREND_COLUMNS}
         cls, part = str(row["CLASS"]), colour_part(float(row["COLOUR"]))
         results = trend_results(
-            float(row["LOSS_END"]), float(row["RATE"]), float(row["RATE_ERR"]), str(row["STATUS"]), settings
+            float(row["LOSS_END"]), float(row["RATE"]), float(row["RATE_ERR"]), str(row["STATUS"]), limits
         )
         if note:
-            results = [QCResult(r.quantity, r.value, NOT_JUDGED, r.error, reason=note) for r in results]
+            results = [_unjudged(r.quantity, r.value, note, r.error) for r in results]
         found += [replace(r, cls=cls, part=part) for r in results]
     return found
 
 
 def trend_results(
-    loss: float, rate: float, rate_err: float, status: str, settings: TrendSettings
+    loss: float, rate: float, rate_err: float, status: str, limits: TrendLimits
 ) -> list[QCResult]:
-    """Attribute the status of a trend to the flux loss or to its rate.
-
-    The trend judges a rate only where it is significant and rests on days enough, which is
-    not told apart here from its status: a rate beyond a limit counts where the loss does not
-    explain the status.
+    """Make the results of a trend's loss and rate.
 
     Parameters
     ----------
@@ -180,22 +221,27 @@ def trend_results(
         Rate of loss there [mmag/d] and its standard error.
     status : str
         That of the trend: ok, warn, error or unknown.
-    settings : TrendSettings
-        The limits.
+    limits : TrendLimits
+        Those it was made with.
     """
-    nan = math.nan
-    if status == "unknown" or math.isnan(loss):
+    if status == UNKNOWN or math.isnan(loss):
         why = NO_VALUE if math.isnan(loss) else "not known"
-        values = (("trend.LOSS", loss, nan), ("trend.RATE", rate, rate_err))
-        return [QCResult(name, value, NOT_JUDGED, error, reason=why) for name, value, error in values]
-    of_loss = Limits(warn_above=settings.warn_loss, error_above=settings.error_loss)
-    of_rate = Limits(warn_above=settings.warn_rate, error_above=settings.error_rate)
-    by_loss = check(loss, of_loss, reaching=QUANTITIES["trend.LOSS"].reaching)
-    found = [QCResult("trend.LOSS", loss, by_loss.status, nan, by_loss.limit, by_loss.side)]
+        return [_unjudged(_LOSS, loss, why), _unjudged(_RATE, rate, why, rate_err)]
+    of_loss = _result(_LOSS, loss, reached_limit(LOSS, loss, limits))
     if math.isnan(rate):
-        return [*found, QCResult("trend.RATE", rate, NOT_JUDGED, rate_err, reason=NO_VALUE)]
-    by_rate = check(rate, of_rate, reaching=QUANTITIES["trend.RATE"].reaching)
-    if by_rate.status == OK or by_loss.status != status:
-        return [*found, QCResult("trend.RATE", rate, by_rate.status, rate_err, by_rate.limit, by_rate.side)]
+        return [of_loss, _unjudged(_RATE, rate, NO_VALUE, rate_err)]
+    by_rate = reached_limit(RATE, rate, limits)
+    if by_rate is None or by_rate == deciding_limit(status, loss, rate, limits):
+        return [of_loss, _result(_RATE, rate, by_rate, rate_err)]
     why = "not significant, from too few days, or no worse than the loss"
-    return [*found, QCResult("trend.RATE", rate, NOT_JUDGED, rate_err, reason=why)]
+    return [of_loss, _unjudged(_RATE, rate, why, rate_err)]
+
+
+def _result(name: str, value: float, found: ReachedLimit | None, error: float = math.nan) -> QCResult:
+    if found is None:
+        return QCResult(name, value, OK, error)
+    return QCResult(name, value, found.status, error, found.limit, found.side)
+
+
+def _unjudged(name: str, value: float, why: str, error: float = math.nan) -> QCResult:
+    return QCResult(name, value, NOT_JUDGED, error, reason=why)

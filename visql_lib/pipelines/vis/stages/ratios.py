@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,15 +11,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from visql_lib.config import RatioSettings, Settings
+from visql_lib.config import RatioSettings
 from visql_lib.errors import TableError
 from visql_lib.flags import SolutionFlag
 from visql_lib.instruments.model import Instrument
 from visql_lib.photometry.aggregate import Stars, aggregate, gather_stars, reference_rule, sheet_rule
 from visql_lib.photometry.cells import FocalPlaneCells
-from visql_lib.photometry.ratios import gain_factors, gain_table
+from visql_lib.photometry.ratios import gain_table
 from visql_lib.pipelines.vis.legacy.imported import imported_ratios
-from visql_lib.pipelines.vis.schemas.gaia import FRAT, RATIOS
+from visql_lib.pipelines.vis.paths import MonthFiles
+from visql_lib.pipelines.vis.schemas.gaia import RATIOS
+from visql_lib.pipelines.vis.settings import VisSettings
+from visql_lib.products.context import Context
 from visql_lib.sheets.exposures import science_exposures, start_of_row
 from visql_lib.sheets.sheet import SheetRow
 from visql_lib.tables.store import read_meta, read_table
@@ -44,17 +47,16 @@ class MonthRatios:
     sheet: dict[str, NDArray]
 
 
-def exposure_facts(row: SheetRow, folder: Path) -> dict[str, Any]:
+def exposure_facts(row: SheetRow, path: Path) -> dict[str, Any]:
     """Read the facts of one exposure from the metadata of its flux ratios; REASON if that fails.
 
     Parameters
     ----------
     row : SheetRow
         The exposure.
-    folder : Path
-        Holds the month's folders of exposures.
+    path : Path
+        Its table of flux ratios, if there is one.
     """
-    path = folder / row.exposure / f"{row.exposure}{FRAT_ENDING}"
     if not path.is_file():
         lost = np.isnan([row.ra, row.dec]).any()
         reason = "no boresight in the header" if lost else "not matched with Gaia"
@@ -68,40 +70,32 @@ def exposure_facts(row: SheetRow, folder: Path) -> dict[str, Any]:
     return {"PATH": path, "META": meta, "REASON": "", "FLAGS": int(meta.get("flags", 0))}
 
 
-def month_ratios(
-    sheets: Sequence[Path],
-    settings: Settings,
-    instrument: Instrument,
-    on_exposure: Callable[[], None] = lambda: None,
-) -> MonthRatios:
-    """Gather the flux ratios of a month, or of several.
+@dataclass(frozen=True)
+class RatiosInputs:
+    """The month or months whose flux ratios are gathered."""
 
-    Parameters
-    ----------
-    sheets : sequence of Path
-        Exposure sheets; tables of flux ratios are looked for beside each, imported
-        ratios in the folder ``imported`` of the results.
-    settings : Settings
-        Gain models, limits, hexagons.
-    instrument : Instrument
-        Its focal plane, classes and gain models.
-    on_exposure : callable, optional
-        Called after each exposure.
+    months: tuple[MonthFiles, ...]
+
+
+def run(context: Context[VisSettings], inputs: RatiosInputs) -> MonthRatios:
+    """Gather the flux ratios of a month, or of several.
 
     Raises
     ------
     TableError
         If a sheet cannot be read; a broken table costs its exposure only.
     """
+    ratios, instrument = context.settings.ratios, context.instrument
     found = [
-        (row, exposure_facts(row, sheet.parent / sheet.stem))
-        for sheet in sheets
-        for row in science_exposures(sheet)
+        (row, exposure_facts(row, month.frame_file(row.exposure, FRAT_ENDING)))
+        for month in inputs.months
+        for row in science_exposures(month.sheet)
     ]
     used = [(row, facts) for row, facts in found if "PATH" in facts]
     exposures = _exposures(used, instrument)
-    stars = gather_stars(_tables(used, on_exposure))
-    ratios, cells = settings.ratios, focal_plane_cells(instrument, settings.ratios.hexagons)
+    with context.progress(",".join(month.month for month in inputs.months), len(used)) as advance:
+        stars = gather_stars(_tables(used, advance))
+    cells = focal_plane_cells(instrument, ratios.hexagons)
     matrix = _aggregated(stars, exposures, ratios, cells, instrument)
     by_ccd = aggregate(
         stars,
@@ -113,8 +107,8 @@ def month_ratios(
         spaces=("ccd", "quadrant"),
         sky_fields=("all",),
     )
-    for sheet in sheets:
-        matrix = with_imported(matrix, imported_ratios(sheet.resolve().parent.parent, sheet.stem))
+    for month in inputs.months:
+        matrix = with_imported(matrix, imported_ratios(month.results, month.month))
     return MonthRatios(matrix, by_ccd)
 
 
@@ -186,13 +180,7 @@ def _exposures(used: list[tuple[SheetRow, dict[str, Any]]], instrument: Instrume
     columns: dict[str, NDArray] = {
         "EXPOSURE": np.array([row.exposure for row in rows], dtype=np.str_),
         "DATE_OBS": np.array([start_of_row(row) for row in rows], dtype="datetime64[us]"),
-        "CLASS": np.array(
-            [
-                instrument.exposure_class(float(meta.get("exptime") or row.exptime))
-                for row, meta in zip(rows, metas, strict=True)
-            ],
-            dtype=np.str_,
-        ),
+        "CLASS": np.array([instrument.exposure_class(row.exptime) for row in rows], dtype=np.str_),
         "RA": np.array([row.ra for row in rows], dtype=float),
         "DEC": np.array([row.dec for row in rows], dtype=float),
         "ACCEPTED": np.array([bool(meta.get("accepted")) for meta in metas], dtype=bool),
@@ -210,36 +198,3 @@ def _exposures(used: list[tuple[SheetRow, dict[str, Any]]], instrument: Instrume
 def number(value: Any) -> float:
     """Convert a number of a table's metadata, NaN for None."""
     return float("nan") if value is None else float(value)
-
-
-def stars_by_class(
-    sheet: Path, settings: RatioSettings, instrument: Instrument
-) -> Iterator[tuple[str, dict[str, NDArray]]]:
-    """Yield each class with the stars of its accepted exposures, without any gain, for the sheet of CCDs.
-
-    Yields
-    ------
-    (class, dict of arrays, shape (n,))
-        EXT, BpRp [mag], VFLUX, GFLUX, FLAGS.
-
-    Raises
-    ------
-    TableError
-        If a table cannot be read.
-    """
-    folder = sheet.parent / sheet.stem
-    names = ("EXT", "BpRp", "VFLUX", "GFLUX", "FLAGS")
-    accepted: dict[str, list[Path]] = {cls: [] for cls in instrument.exposure_classes}
-    for row in science_exposures(sheet):
-        facts = exposure_facts(row, folder)
-        meta = facts.get("META", {})
-        cls = instrument.exposure_class(float(meta.get("exptime") or row.exptime))
-        if meta.get("accepted") and cls in accepted:
-            accepted[cls].append(facts["PATH"])
-    gains = gain_table(instrument, settings.gain)
-    for cls, paths in accepted.items():
-        parts: list[Mapping[str, NDArray]] = [FRAT.empty()]
-        for path in paths:
-            part = read_table(path, names)
-            parts.append(part | {"VFLUX": part["VFLUX"] / gain_factors(part["EXT"], gains)})
-        yield cls, {name: np.concatenate([part[name] for part in parts]) for name in names}
