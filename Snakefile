@@ -1,10 +1,10 @@
 # VISQL: from raw frames to calibrated images, quality numbers, pictures and trends.
-# The setting `pipeline` selects the rules: workflow/rules/PIPELINE/main.smk. Data flow: docs/architecture.md.
+# The setting `pipeline` selects the rules: workflow/rules/PIPELINE/main.smk, or main.smk of its package. Data flow: docs/architecture.md.
 
 from snakemake.exceptions import WorkflowError
 
 from visql_lib.errors import VisqlError
-from visql_lib.pipelines import pipeline_of
+from visql_lib.pipelines import pipeline_of, rules_of
 
 
 configfile: f"{workflow.basedir}/config/config.yaml"
@@ -16,7 +16,10 @@ except VisqlError as error:
     raise WorkflowError(str(error)) from None
 
 
-include: f"workflow/rules/{PIPELINE}/main.smk"
+SHARED = f"{workflow.basedir}/workflow/rules/shared"
+
+
+include: rules_of(PIPELINE, workflow.basedir)
 
 
 # Snakemake forgets which target an included file calls its default.

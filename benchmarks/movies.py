@@ -19,9 +19,9 @@ import numpy as np
 from common import Figures, measured
 from numpy.typing import NDArray
 
-from visql_lib.config import RadiationSettings
 from visql_lib.instruments import load_instrument
 from visql_lib.pipelines.vis.schemas.radiation import GOES_SERIES, RADIATION_MAPS
+from visql_lib.pipelines.vis.settings import RadiationSettings
 from visql_lib.radiation.maps import map_grids
 from visql_lib.sheets.sheet import SheetRow, write_sheet
 from visql_lib.tables import write_table

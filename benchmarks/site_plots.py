@@ -21,7 +21,7 @@ from visql_lib.pipelines.vis.pages.timelines import bokeh_files, month_plots
 from visql_lib.pipelines.vis.quantities import CATEGORIES, QUANTITIES
 from visql_lib.qc.evaluate import QCResult
 from visql_lib.qc.limits import load_thresholds
-from visql_lib.qc.summary import ExposureSummary, Month, StatusReason
+from visql_lib.qc.summary import ExposureSummary, GroupSummary, StatusReason
 
 START = np.datetime64("2024-07-01T00:00:00", "us")
 DAYS = 31
@@ -64,10 +64,10 @@ def exposure(i: int, count: int, random: np.random.Generator) -> ExposureSummary
     )
 
 
-def month(count: int) -> Month:
+def month(count: int) -> GroupSummary:
     """Return a month of that many exposures."""
     random = np.random.default_rng(7)
-    return Month("202407", tuple(exposure(i, count, random) for i in range(count)))
+    return GroupSummary("202407", tuple(exposure(i, count, random) for i in range(count)))
 
 
 def sun() -> dict[str, NDArray]:

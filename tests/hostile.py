@@ -401,7 +401,7 @@ def clients(folder: Path, port: int, mail: int) -> dict[str, Callable[[int], str
     from visql_lib.archives.notify import ping_heartbeat_url, post_json, send_mail
     from visql_lib.archives.retry import RetryPolicy
     from visql_lib.archives.web import ArchiveClient
-    from visql_lib.config import settings_from_mapping
+    from visql_lib.pipelines import settings_from_mapping
 
     policy = RetryPolicy(ATTEMPTS, 0.01, timeout=SILENCE)
 

@@ -15,7 +15,7 @@ from click.testing import CliRunner
 
 from visql_lib.cli import cli
 from visql_lib.pipelines.vis.frame_stages import CATALOGUED, RADIATED
-from visql_lib.pipelines.vis.plan import Plan
+from visql_lib.products.plan import Plan
 from visql_lib.sheets.sheet import USABLE, SheetRow
 from visql_lib.tables import read_table
 

@@ -34,13 +34,17 @@ from visql_lib.archives.credentials import Credentials
 from visql_lib.archives.errors import SourceError, TransientError
 from visql_lib.archives.notify import ping_heartbeat_url, post_json, send_mail
 from visql_lib.archives.retry import RetryPolicy
-from visql_lib.cli.alerts import command, limit_file, refresh
-from visql_lib.config import FetchSettings, Settings, settings_from_mapping
+from visql_lib.cli.alerts import command
+from visql_lib.config import FetchSettings
 from visql_lib.errors import ConfigError
+from visql_lib.live.alerts import refresh
 from visql_lib.live.errors import BusyError
 from visql_lib.live.lock import InstanceLock
 from visql_lib.photometry.trend_records import TrendLimits
+from visql_lib.pipelines import settings_from_mapping
 from visql_lib.pipelines.vis.quantities import QUANTITIES
+from visql_lib.pipelines.vis.registry import REGISTRY
+from visql_lib.pipelines.vis.settings import VisSettings
 from visql_lib.pipelines.vis.stages.qc import trend_results
 from visql_lib.qc.alerts import Alert, Notification, due, stamp, update, with_notification
 from visql_lib.qc.checks import checks_of
@@ -50,13 +54,14 @@ from visql_lib.qc.history import history, history_text, parse_history
 from visql_lib.qc.limits import LimitFile, Thresholds
 from visql_lib.qc.messages import alerts_text, mail, parse_alerts
 from visql_lib.qc.sentences import sentence
-from visql_lib.qc.summary import ExposureSummary, MissingProducts, Month, StatusReason
+from visql_lib.qc.summary import ExposureSummary, GroupSummary, MissingProducts, StatusReason
 from visql_lib.qc.table import day_of
 from visql_lib.sheets.sheet import SheetRow, write_sheet
 
 HASTE = RetryPolicy(attempts=2, first_delay=0.01, timeout=2.0)
 DAYS = timedelta(days=30)
 DAY = timedelta(days=1)
+TERMS = REGISTRY.terms
 LIMITS = LimitFile(
     "toy.yaml",
     "abc123",
@@ -77,7 +82,6 @@ LIMITS = LimitFile(
             ]
         }
     ),
-    QUANTITIES,
 )
 NS = {"a": "http://www.w3.org/2005/Atom"}
 SECRET = "hook5ecret7790"
@@ -127,9 +131,9 @@ def night(day: str, *values: float) -> list[ExposureSummary]:
     return [exposure(f"{day}T{i // 2:02d}:{i % 2 * 30:02d}:00", v) for i, v in enumerate(values, 2)]
 
 
-def months_of(*exposures: ExposureSummary) -> list[Month]:
-    names = sorted({e.month for e in exposures})
-    return [Month(name, tuple(e for e in exposures if e.month == name)) for name in names]
+def months_of(*exposures: ExposureSummary) -> list[GroupSummary]:
+    names = sorted({e.group for e in exposures})
+    return [GroupSummary(name, tuple(e for e in exposures if e.group == name)) for name in names]
 
 
 def step(
@@ -139,7 +143,7 @@ def step(
     limits: LimitFile = LIMITS,
 ) -> list[Alert]:
     months = months_of(*exposures)
-    return update(previous, months, checks_of(months, QUANTITIES), limits, now, DAYS)
+    return update(previous, months, checks_of(months, TERMS), limits, now, DAYS, TERMS)
 
 
 BAD_NIGHT = night("2024-07-13", *[2.3] * 5, *[2.7] * 30, *[3.4, 3.2], *[2.3])
@@ -176,14 +180,14 @@ def test_the_limits_of_the_epoch_of_the_day_hold() -> None:
         "2024-07-20",
     )
     assert found.threshold_epoch_reason == "mirrors <heated>"
-    _, text = mail([(found, "new")], "VISQL", QUANTITIES.categories)
+    _, text = mail([(found, "new")], "VISQL", TERMS)
     assert "epoch from 2024-07-20: mirrors <heated> (content abc123)" in text
     (before,) = step(None, BAD_NIGHT)
     assert before.threshold_epoch_reason == ""
-    values = json.loads(alerts_text([found], LIMITS, NOW))
+    values = json.loads(alerts_text([found], LIMITS, NOW, TERMS))
     assert values["alerts"][0].pop("threshold_epoch_reason") == "mirrors <heated>"
     assert (
-        parse_alerts(json.dumps(values), QUANTITIES)[0].threshold_epoch_reason == ""
+        parse_alerts(json.dumps(values), TERMS)[0].threshold_epoch_reason == ""
     )  # an older file is understood
 
 
@@ -193,19 +197,21 @@ def trend(cls: str, colour: float, loss: float, rate: float, status: str) -> lis
     return [replace(r, cls=cls, part=f"BP-RP {colour:g}") for r in found]
 
 
-def month_with(name: str, results: Sequence[QCResult] = (), lacks: Sequence[MissingProducts] = ()) -> Month:
+def month_with(
+    name: str, results: Sequence[QCResult] = (), lacks: Sequence[MissingProducts] = ()
+) -> GroupSummary:
     """A month of one good exposure of its last days; its exposures have what its trend says."""
     said = [
-        StatusReason("photometry", r.status, "trend", of_month=True, of_qc=True) for r in results if r.is_bad
+        StatusReason("photometry", r.status, "trend", of_group=True, of_qc=True) for r in results if r.is_bad
     ]
     statuses = {"photometry": said[0].status} if said else {}
     day = exposure(f"{name[:4]}-{name[4:]}-28T02:00:00", statuses=statuses, findings=tuple(said))
-    return Month(name, (day,), results=tuple(results), missing=tuple(lacks))
+    return GroupSummary(name, (day,), results=tuple(results), missing=tuple(lacks))
 
 
 def test_the_trend_of_the_newest_month_is_one_alert() -> None:
-    def run_on(previous: Sequence[Alert] | None, now: datetime, *months: Month) -> list[Alert]:
-        return update(previous, months, checks_of(months, QUANTITIES), LIMITS, now, DAYS)
+    def run_on(previous: Sequence[Alert] | None, now: datetime, *months: GroupSummary) -> list[Alert]:
+        return update(previous, months, checks_of(months, TERMS), LIMITS, now, DAYS, TERMS)
 
     bad = [
         *trend("long", 0.75, 45.1, 0.5, "error"),
@@ -221,15 +227,15 @@ def test_the_trend_of_the_newest_month_is_one_alert() -> None:
     assert (first[0].value, first[0].threshold, first[0].unit, first[0].side) == (45.1, 40, "mmag", "above")
     assert (first[1].value, first[1].threshold, first[1].unit) == (0.5, 0.3, "mmag/d")
     assert {a.link for a in first} == {"trends.html"}
-    subject, text = mail([(first[0], "new")], "VISQL", QUANTITIES.categories)
+    subject, text = mail([(first[0], "new")], "VISQL", TERMS)
     assert subject.endswith("flux loss at BP-RP 0.75, long exposures 45.1 mmag above 40, 1 month")
-    subject, _ = mail([(first[1], "new")], "VISQL", QUANTITIES.categories)
+    subject, _ = mail([(first[1], "new")], "VISQL", TERMS)
     assert subject.endswith("rate of flux loss at BP-RP 1.75, long exposures 0.5 mmag/d above 0.3, 1 month")
     assert "since 2024-07-29T00:00:00Z\n" in text
-    assert due(first[0], "mail", "error", DAY, utc("2024-07-29T00:00:00"), DAYS) == "new"
+    assert due(first[0], "mail", "error", DAY, utc("2024-07-29T00:00:00"), DAYS, TERMS) == "new"
     again = run_on(first, utc("2024-07-30T00:00:00"), june, july)
     assert [(a.id, a.first_seen) for a in again] == [(a.id, a.first_seen) for a in first]
-    assert parse_alerts(alerts_text(again, LIMITS, NOW), QUANTITIES) == again
+    assert parse_alerts(alerts_text(again, LIMITS, NOW, TERMS), TERMS) == again
     clean = [r for colour in (0.75, 1.75) for r in trend("long", colour, 3.0, 0.01, "ok")]
     later = run_on(again, utc("2024-08-29T00:00:00"), june, july, month_with("202408", clean))
     assert {a.state for a in later} == {"closed"}
@@ -250,7 +256,9 @@ def test_value_and_limit_of_the_trend_are_data(
     loss: float, rate: float, status: str, expected: tuple[float, str, str]
 ) -> None:
     month = month_with("202407", trend("long", 0.75, loss, rate, status))
-    (alert,) = update(None, [month], checks_of([month], QUANTITIES), LIMITS, utc("2024-07-29T00:00:00"), DAYS)
+    (alert,) = update(
+        None, [month], checks_of([month], TERMS), LIMITS, utc("2024-07-29T00:00:00"), DAYS, TERMS
+    )
     value, limit, unit = expected
     assert (alert.status, alert.side) == (status, "above")
     assert (alert.value, alert.threshold, alert.unit) == (value, getattr(TrendLimits(), limit), unit)
@@ -268,12 +276,12 @@ def test_missing_products_of_a_month_are_an_alert_per_category() -> None:
         MissingProducts("movie", ("r/months/202407/XCOSMIX202407.mp4",), "never tried", "", "radiation"),
     ]
     month = month_with("202407", lacks=lacks)
-    alerts = update(None, [month], checks_of([month], QUANTITIES), LIMITS, utc("2024-07-29T00:00:00"), DAYS)
+    alerts = update(None, [month], checks_of([month], TERMS), LIMITS, utc("2024-07-29T00:00:00"), DAYS, TERMS)
     assert {(a.category, a.metric, a.status, a.link) for a in alerts} == {
         ("photometry", "month_missing", "missing", "missing.html#m202407"),
         ("radiation", "month_missing", "missing", "missing.html#m202407"),
     }
-    _, text = mail([(a, "new") for a in alerts], "VISQL", QUANTITIES.categories)
+    _, text = mail([(a, "new") for a in alerts], "VISQL", TERMS)
     assert "1 month, products missing" in text
     assert "ratios_202407.parquet: its log ends: <disk full>" in text
 
@@ -371,7 +379,7 @@ def test_an_alert_keeps_its_numbers_when_its_sentence_is_reworded(monkeypatch: p
     def numbers() -> list[tuple[str, float | None, float | None, str]]:
         month = month_with("202407", trend("long", 0.75, 45.0, 0.5, "error"))
         months = [*months_of(*BAD_NIGHT, dark("2024-07-13T02:00:00", 30.0)), month]
-        alerts = update(None, months, checks_of(months, QUANTITIES), LIMITS, NOW, DAYS)
+        alerts = update(None, months, checks_of(months, TERMS), LIMITS, NOW, DAYS, TERMS)
         return [(a.metric, a.value, a.threshold, a.side) for a in alerts]
 
     before = numbers()
@@ -382,10 +390,10 @@ def test_an_alert_keeps_its_numbers_when_its_sentence_is_reworded(monkeypatch: p
 
 
 def test_an_unreadable_frame_without_date_lasts_until_mended() -> None:
-    lost = exposure("", None, name="X", month="202407", statuses={"acquisition": "failed"})
+    lost = exposure("", None, name="X", group="202407", statuses={"acquisition": "failed"})
     alerts = step(None, [lost])
     assert [(a.id, a.state) for a in alerts] == [("acquisition-failed-20240714T060000", "open")]
-    assert due(alerts[0], "mail", "error", DAY, NOW, DAYS) == "new"
+    assert due(alerts[0], "mail", "error", DAY, NOW, DAYS, TERMS) == "new"
     mended = step(alerts, [exposure("2024-07-13T02:00:00", name="X")], NOW + DAY)
     assert [(a.state, a.closed, a.why_closed) for a in mended] == [
         ("closed", "2024-07-15T06:00:00Z", "mended, judged anew, or removed")
@@ -451,18 +459,18 @@ def test_alerts_under_their_former_names_go_on() -> None:
     months = [*months_of(*BAD_NIGHT), month_with("202406", trend("long", 0.75, 45.0, 0.5, "error"))]
     first = [
         with_notification(a, "mail", NOW)
-        for a in update(None, months, checks_of(months, QUANTITIES), LIMITS, NOW, DAYS)
+        for a in update(None, months, checks_of(months, TERMS), LIMITS, NOW, DAYS, TERMS)
     ]
-    text = older(alerts_text(first, LIMITS, NOW))
+    text = older(alerts_text(first, LIMITS, NOW, TERMS))
     assert '"metric": "R2"' in text
     assert '"metric": "flux_loss_long_0.75"' in text
-    before = parse_alerts(text, QUANTITIES)
+    before = parse_alerts(text, TERMS)
     assert [a.metric for a in before] == ["trend.LOSS_long_BP-RP_0.75", "psf.R2"]
     assert [a.metric for a in first] == [a.metric for a in before]
     assert before[1].id == "quality-R2-20240713T033000"  # what its messages and the feed know it by
 
     def occasions(alerts: Sequence[Alert], now: datetime) -> list[tuple[str, str, str]]:
-        return [(a.id, a.state, due(a, "mail", "warn", 10 * DAY, now, DAYS)) for a in alerts]
+        return [(a.id, a.state, due(a, "mail", "warn", 10 * DAY, now, DAYS, TERMS)) for a in alerts]
 
     nobody = [
         replace(
@@ -474,20 +482,20 @@ def test_alerts_under_their_former_names_go_on() -> None:
         for m in months
     ]
     later = NOW + timedelta(hours=3)
-    waiting = update(before, nobody, checks_of(nobody, QUANTITIES), LIMITS, later, DAYS)
+    waiting = update(before, nobody, checks_of(nobody, TERMS), LIMITS, later, DAYS, TERMS)
     assert sorted(occasions(waiting, later)) == sorted((a.id, "open", "") for a in before)
-    again = update(waiting, months, checks_of(months, QUANTITIES), LIMITS, later, DAYS)
+    again = update(waiting, months, checks_of(months, TERMS), LIMITS, later, DAYS, TERMS)
     assert sorted(occasions(again, later)) == sorted((a.id, "open", "") for a in before)
-    assert update(before, months, checks_of(months, QUANTITIES), LIMITS, later, DAYS) == again
+    assert update(before, months, checks_of(months, TERMS), LIMITS, later, DAYS, TERMS) == again
 
 
 def test_alerts_wait_while_their_own_table_is_not_there() -> None:
     months = months_of(*BAD_NIGHT, dark("2024-07-13T02:00:00", 30.0))
-    first = update(None, months, checks_of(months, QUANTITIES), LIMITS, NOW, DAYS)
+    first = update(None, months, checks_of(months, TERMS), LIMITS, NOW, DAYS, TERMS)
     assert {a.metric for a in first} == {"psf.R2", "detector.N_HOT"}
     gone = [replace(e, results=(), statuses={"quality": "missing"}, findings=()) for e in BAD_NIGHT]
     without = [replace(m, unjudged=("psfmoments",)) for m in months_of(*gone)]
-    later = update(first, without, checks_of(without, QUANTITIES), LIMITS, NOW + timedelta(hours=1), DAYS)
+    later = update(first, without, checks_of(without, TERMS), LIMITS, NOW + timedelta(hours=1), DAYS, TERMS)
     states = {a.metric: a.state for a in later}
     assert states == {"psf.R2": "open", "detector.N_HOT": "closed", "missing": "open"}
 
@@ -500,11 +508,11 @@ def unjudged(one: ExposureSummary) -> ExposureSummary:
 
 def test_the_history_under_former_names_goes_on() -> None:
     months = months_of(*BAD_NIGHT)
-    rows = history([], months, checks_of(months, QUANTITIES), QUANTITIES)
-    assert parse_history(older(history_text(rows, LIMITS)), QUANTITIES) == rows
+    rows = history([], months, checks_of(months, TERMS), TERMS)
+    assert parse_history(older(history_text(rows, LIMITS)), TERMS) == rows
     every = QUANTITIES.tables
     nobody = [replace(m, unjudged=every, exposures=tuple(unjudged(e) for e in m.exposures)) for m in months]
-    kept = history(rows, nobody, checks_of(nobody, QUANTITIES), QUANTITIES)
+    kept = history(rows, nobody, checks_of(nobody, TERMS), TERMS)
     assert [r for r in kept if r[2] == "psf.R2"] == [r for r in rows if r[2] == "psf.R2"] != []
     assert not [r for r in kept if r[1] == "quality" and r[2] == "status"]  # not judged is never ok
 
@@ -514,7 +522,6 @@ def test_other_limits_close_and_reopen() -> None:
         "wide.yaml",
         "f",
         Thresholds.model_validate({"epochs": [{"from": "2024-01-01", "psf.R2": {"warn_above": 9}}]}),
-        QUANTITIES,
     )
     first = step(None, BAD_NIGHT)
     fine = [
@@ -536,7 +543,7 @@ def test_a_date_in_the_future_does_not_hide_the_present() -> None:
 def test_a_month_processed_years_later_is_no_news() -> None:
     (found,) = step(None, BAD_NIGHT, NOW + 800 * DAY)
     assert found.state == "open"
-    assert due(found, "mail", "warn", DAY, NOW + 800 * DAY, DAYS) == ""
+    assert due(found, "mail", "warn", DAY, NOW + 800 * DAY, DAYS, TERMS) == ""
 
 
 def test_an_alert_names_its_newest_exposures_and_counts_all() -> None:
@@ -561,7 +568,7 @@ def test_what_is_due() -> None:
     (found,) = step(None, BAD_NIGHT)
 
     def ask(alert: Alert, hours: float = 0.0, least: str = "error") -> str:
-        return due(alert, "mail", least, DAY, NOW + timedelta(hours=hours), DAYS)
+        return due(alert, "mail", least, DAY, NOW + timedelta(hours=hours), DAYS, TERMS)
 
     assert ask(found) == "new"
     assert ask(replace(found, status="warn")) == ""
@@ -583,7 +590,7 @@ def test_what_was_over_before_anybody_looked_is_told_to_nobody() -> None:
     (first,) = step(None, past, NOW + DAY)
     assert (first.state, first.quiet) == ("closed", True)
     (later,) = step([], past, NOW + DAY)  # but it is where a run looked before
-    assert due(later, "mail", "error", DAY, NOW + DAY, DAYS) == "over"
+    assert due(later, "mail", "error", DAY, NOW + DAY, DAYS, TERMS) == "over"
 
 
 @hypothesis.settings(max_examples=60, deadline=None)
@@ -606,13 +613,13 @@ def test_whatever_order_they_come_in(plan: list[tuple[int, float, int]]) -> None
         now_open = [a for a in alerts if a.state == "open"]
         assert len({a.key for a in now_open}) == len(now_open)
         assert [a.key for a in now_open] == [a.key for a in step(None, seen, now) if a.state == "open"]
-        assert parse_alerts(alerts_text(alerts, LIMITS, now), QUANTITIES) == alerts
-        check_feed(feed_text(alerts, "VISQL", QUANTITIES.categories))
+        assert parse_alerts(alerts_text(alerts, LIMITS, now, TERMS), TERMS) == alerts
+        check_feed(feed_text(alerts, "VISQL", TERMS))
         for i, alert in enumerate(alerts):
-            if occasion := due(alert, "mail", "warn", DAY, now, DAYS):
+            if occasion := due(alert, "mail", "warn", DAY, now, DAYS, TERMS):
                 messages.append((alert.id, occasion))
                 alerts[i] = with_notification(alert, "mail", now)
-                assert due(alerts[i], "mail", "warn", DAY, now, DAYS) == ""
+                assert due(alerts[i], "mail", "warn", DAY, now, DAYS, TERMS) == ""
     for name in {name for name, _ in messages}:
         said = [occasion for other, occasion in messages if other == name]
         assert said[0] in ("new", "over")
@@ -626,12 +633,12 @@ def test_whatever_order_they_come_in(plan: list[tuple[int, float, int]]) -> None
 
 def test_json_comes_back_and_is_stable() -> None:
     alerts = step(None, [*BAD_NIGHT, exposure("2024-07-13T23:00:00", None, statuses={"quality": "failed"})])
-    text = alerts_text(alerts, LIMITS, NOW)
-    assert parse_alerts(text, QUANTITIES) == alerts
+    text = alerts_text(alerts, LIMITS, NOW, TERMS)
+    assert parse_alerts(text, TERMS) == alerts
     shuffled = step(
         None, [*reversed(BAD_NIGHT), exposure("2024-07-13T23:00:00", None, statuses={"quality": "failed"})]
     )
-    assert alerts_text(shuffled, LIMITS, NOW) == text
+    assert alerts_text(shuffled, LIMITS, NOW, TERMS) == text
     assert "NaN" not in text
     values = json.loads(text)
     assert values["thresholds"] == {"file": "toy.yaml", "hash": "abc123"}
@@ -644,7 +651,7 @@ def test_json_comes_back_and_is_stable() -> None:
         '{"version": 1, "alerts": [3]}',
     ):
         with pytest.raises(ValueError, match=r"version|broken|Expecting"):
-            parse_alerts(broken, QUANTITIES)
+            parse_alerts(broken, TERMS)
 
 
 def test_values_that_are_not_numbers_are_left_out() -> None:
@@ -656,20 +663,20 @@ def test_values_that_are_not_numbers_are_left_out() -> None:
 
 def test_history_has_a_line_per_day_and_metric() -> None:
     days = [*BAD_NIGHT, *night("2024-07-21", 2.3, 2.9, 3.5)]
-    rows = history([], months_of(*days), checks_of(months_of(*days), QUANTITIES), QUANTITIES)
+    rows = history([], months_of(*days), checks_of(months_of(*days), TERMS), TERMS)
     by_key = {row[:3]: row[3:] for row in rows}
     assert by_key["2024-07-13", "quality", "psf.R2"] == ((6, 30, 2, 0, 0), "2024-01-01")
     assert by_key["2024-07-21", "quality", "psf.R2"] == ((1, 1, 1, 0, 0), "2024-07-20")
     assert by_key["2024-07-13", "acquisition", "status"] == ((38, 0, 0, 0, 0), "")
     text = history_text(rows, LIMITS)
-    assert parse_history(text, QUANTITIES) == rows == sorted(rows)
+    assert parse_history(text, TERMS) == rows == sorted(rows)
     assert sum('"psf.R2"' in line for line in text.splitlines()) == 2
     august = night("2024-08-01", 2.3)
-    more = history(rows, months_of(*august), checks_of(months_of(*august), QUANTITIES), QUANTITIES)
+    more = history(rows, months_of(*august), checks_of(months_of(*august), TERMS), TERMS)
     assert [r for r in more if r[0] < "2024-08"] == rows  # months that are not looked at are kept
-    fewer = history(more, months_of(*BAD_NIGHT), checks_of(months_of(*BAD_NIGHT), QUANTITIES), QUANTITIES)
+    fewer = history(more, months_of(*BAD_NIGHT), checks_of(months_of(*BAD_NIGHT), TERMS), TERMS)
     assert {r[0] for r in fewer} == {"2024-07-13", "2024-08-01"}  # those that are, are counted anew
-    assert parse_history(history_text([], LIMITS), QUANTITIES) == []
+    assert parse_history(history_text([], LIMITS), TERMS) == []
 
 
 def check_feed(text: str) -> list[ET.Element]:
@@ -705,7 +712,7 @@ def check_feed(text: str) -> list[ET.Element]:
 
 
 def test_the_feed_is_valid_escaped_and_stable() -> None:
-    assert check_feed(feed_text([], "VISQL", QUANTITIES.categories)) == []
+    assert check_feed(feed_text([], "VISQL", TERMS)) == []
     evil = exposure(
         "2024-07-13T02:00:00",
         None,
@@ -714,32 +721,28 @@ def test_the_feed_is_valid_escaped_and_stable() -> None:
         findings=(StatusReason("acquisition", "failed", "<img src=x onerror=alert(1)>\x00]]>"),),
     )
     first = step(None, [*BAD_NIGHT, replace(evil, name="<E>&")])
-    text = feed_text(first, "A <b>&amp;</b> title", QUANTITIES.categories)
+    text = feed_text(first, "A <b>&amp;</b> title", TERMS)
     assert "<b>" not in text
     entries = check_feed(text)
     assert len(entries) == 2
     titles = [e.findtext("a:title", "", NS) for e in entries]
     assert "error: Image quality: R² 3.4 px² above 3, 32 exposures" in titles
     lasts = step(first, [*BAD_NIGHT, replace(evil, name="<E>&")], NOW + timedelta(hours=9))
-    assert (
-        feed_text(lasts, "A <b>&amp;</b> title", QUANTITIES.categories) == text
-    )  # what merely lasts is no news
+    assert feed_text(lasts, "A <b>&amp;</b> title", TERMS) == text  # what merely lasts is no news
     closed = step(first, [*BAD_NIGHT, *night("2024-07-15", *[2.3] * 20)], NOW + DAY)
-    anew = check_feed(feed_text(closed, "A <b>&amp;</b> title", QUANTITIES.categories))
+    anew = check_feed(feed_text(closed, "A <b>&amp;</b> title", TERMS))
     assert {e.findtext("a:id", "", NS) for e in anew} == {e.findtext("a:id", "", NS) for e in entries}
-    dirty = check_feed(feed_text(step(None, [replace(evil, name="E\x07")]), "V", QUANTITIES.categories))
+    dirty = check_feed(feed_text(step(None, [replace(evil, name="E\x07")]), "V", TERMS))
     assert "\ufffd" in (dirty[0].findtext("a:content", "", NS))
 
 
 def test_the_mail_says_what_who_and_since_when() -> None:
     (one,) = step(None, BAD_NIGHT)
-    subject, text = mail([(one, "new")], "VISQL", QUANTITIES.categories)
+    subject, text = mail([(one, "new")], "VISQL", TERMS)
     assert subject == "VISQL: new: Image quality: R² 3.4 px² above 3, 32 exposures"
     assert "limit of toy.yaml, epoch from 2024-01-01 (content abc123)" in text
     assert "and 27 more" in text
-    subject, _ = mail(
-        [(one, "repeat"), (replace(one, state="closed"), "closed")], "VISQL", QUANTITIES.categories
-    )
+    subject, _ = mail([(one, "repeat"), (replace(one, state="closed"), "closed")], "VISQL", TERMS)
     assert subject == "VISQL: 2 alerts (1 error, 1 closed)"
 
 
@@ -1003,25 +1006,25 @@ def test_mail_that_is_refused(post: Post, logins: Any) -> None:
 # --- the whole
 
 
-def settings_for(tmp_path: Path, **alerts: Any) -> Settings:
+def settings_for(tmp_path: Path, **alerts: Any) -> VisSettings:
     (tmp_path / "netrc").touch(0o600)
     return settings_from_mapping({"alerts": alerts, "fetch": {"netrc": str(tmp_path / "netrc")}})
 
 
 def run(
     tmp_path: Path,
-    settings: Settings,
+    settings: VisSettings,
     exposures: Sequence[ExposureSummary],
     now: datetime = NOW,
     *,
     send: bool = True,
 ) -> list[str]:
     months = months_of(*exposures)
-    return refresh(months, tmp_path / "results", settings, LIMITS, now, send=send, policy=HASTE)
+    return refresh(months, tmp_path / "results", settings, LIMITS, TERMS, now, send=send, policy=HASTE)
 
 
 def written(tmp_path: Path) -> list[Alert]:
-    return parse_alerts((tmp_path / "results/site/alerts.json").read_text(), QUANTITIES)
+    return parse_alerts((tmp_path / "results/site/alerts.json").read_text(), TERMS)
 
 
 def test_a_week_of_messages(hook: Hook, post: Post, tmp_path: Path) -> None:
@@ -1090,15 +1093,16 @@ import pickle, sys
 from itertools import pairwise
 from pathlib import Path
 from visql_lib.archives.retry import RetryPolicy
-from visql_lib.cli.alerts import refresh
+from visql_lib.live.alerts import refresh
+from visql_lib.pipelines.vis.registry import REGISTRY
 folder = Path(sys.argv[1])
 months, settings, limits, now = pickle.loads((folder / "job").read_bytes())
-print(refresh(months, folder / "results", settings, limits, now, send=True, policy=RetryPolicy(1, timeout=9.0)))
+print(refresh(months, folder / "results", settings, limits, REGISTRY.terms, now, send=True, policy=RetryPolicy(1, timeout=9.0)))
 """
 
 
 def children(
-    tmp_path: Path, settings: Settings, exposures: Sequence[ExposureSummary], n: int
+    tmp_path: Path, settings: VisSettings, exposures: Sequence[ExposureSummary], n: int
 ) -> list[subprocess.Popen[str]]:
     (tmp_path / "job").write_bytes(pickle.dumps((months_of(*exposures), settings, LIMITS, NOW)))
     call = [sys.executable, "-c", _CHILD, str(tmp_path)]
@@ -1156,7 +1160,7 @@ def test_who_lost_the_lock_sends_nothing_more(hook: Hook, tmp_path: Path) -> Non
 
 
 def test_waiting_for_another_one_has_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("visql_lib.cli.alerts._WAIT", 0.3)
+    monkeypatch.setattr("visql_lib.live.alerts._WAIT", 0.3)
     with (
         InstanceLock(tmp_path / "results/watch/alerts.lock", 900.0),
         pytest.raises(BusyError, match="in use by"),
@@ -1179,7 +1183,7 @@ def test_a_broken_file_of_the_last_run_is_begun_anew(hook: Hook, tmp_path: Path)
 
 @pytest.fixture
 def config(tmp_path: Path, hook: Hook) -> Path:
-    """Settings of results that hold one unreadable frame."""
+    """VisSettings of results that hold one unreadable frame."""
     nan = float("nan")
     numbers = dict.fromkeys(("exptime", "ra", "dec", "pa", "saa", "alpha"), nan)
     words = dict.fromkeys(("obs_id", "calblkid", "calblkvr", "dithobs", "img_t1", "img_t2", "context"), "")
@@ -1243,13 +1247,13 @@ def test_the_command_without_any_results(tmp_path: Path) -> None:
 
 
 def test_the_version_of_a_threshold_file_is_its_content(tmp_path: Path) -> None:
-    ours = limit_file("euclid_vis")
+    ours = LimitFile.load("euclid_vis", QUANTITIES)
     assert (ours.name, len(ours.digest)) == ("euclid_vis.yaml", 12)
     assert ours.reason("2023-01-01").startswith("first limits")
     assert ours.reason("2020-01-01") == ours.reason("") == ""
     path = tmp_path / "mine.yaml"
     path.write_text("epochs:\n  - from: 2024-01-01\n    psf.R2: {warn_above: 2}\n")
-    first = limit_file(str(path))
+    first = LimitFile.load(str(path), QUANTITIES)
     path.write_text("epochs:\n  - from: 2024-01-01\n    psf.R2: {warn_above: 3}\n")
-    assert limit_file(str(path)).digest != first.digest
+    assert LimitFile.load(str(path), QUANTITIES).digest != first.digest
     assert first.name == "mine.yaml"

@@ -15,7 +15,7 @@ from dialects import BIAS, DIALECTS, FLUX, IMAGE, SKY, STARS, camera_file, image
 from numpy.testing import assert_allclose
 
 from visql_lib.cli import cli
-from visql_lib.config import CatalogSettings, MomentSettings, PreviewSettings, settings_from_mapping
+from visql_lib.config import CatalogSettings, PreviewSettings
 from visql_lib.errors import FrameError
 from visql_lib.flags import ExposureFlag, QuadrantFlag
 from visql_lib.frames import load_instrument, open_exposure
@@ -23,6 +23,8 @@ from visql_lib.frames.look import inspect
 from visql_lib.frames.mosaic import Preview
 from visql_lib.frames.sky_wcs import sky_of
 from visql_lib.frames.statistics import integer_median, level_and_noise
+from visql_lib.pipelines import settings_from_mapping
+from visql_lib.pipelines.vis.settings import MomentSettings
 from visql_lib.pipelines.vis.sheet_rules import RULES
 from visql_lib.pipelines.vis.stages.moments import measure_exposure_moments
 from visql_lib.sheets.index import refresh_sheets

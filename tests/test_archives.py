@@ -33,7 +33,7 @@ from visql_lib.archives.gaia import fetch_tile
 from visql_lib.archives.tiles import circle_of, cut_cone, tile_of, tiles_of
 from visql_lib.archives.wire import read_answer
 from visql_lib.cli.gaia_tile import command
-from visql_lib.config import settings_from_mapping
+from visql_lib.pipelines import settings_from_mapping
 from visql_lib.pipelines.vis.schemas.gaia import GAIA_TILE
 from visql_lib.simulate.field import star_field
 from visql_lib.stores.gaia import is_filled, tile_path
@@ -773,9 +773,11 @@ def test_configurations_with_other_questions_keep_their_tiles_apart(tmp_path, ch
     shared = {"store": str(tmp_path), "folder": str(tmp_path)}
     ours = settings_from_mapping({"gaia": shared})
     theirs = settings_from_mapping({"gaia": shared | changes})
-    assert tile_path(ours, 7) == tmp_path / "nside32" / "7.parquet"  # where stores have always had it
-    assert tile_path(ours, 7).parent != tile_path(theirs, 7).parent
-    assert tile_path(settings_from_mapping({"gaia": shared | {"timeout": 5.0}}), 7) == tile_path(ours, 7)
+    path = tile_path(ours.gaia, "results", 7)
+    assert path == tmp_path / "nside32" / "7.parquet"  # where stores have always had it
+    assert path.parent != tile_path(theirs.gaia, "results", 7).parent
+    patient = settings_from_mapping({"gaia": shared | {"timeout": 5.0}})
+    assert tile_path(patient.gaia, "results", 7) == path
 
 
 # --- tables that lie, by the hundred
@@ -929,7 +931,7 @@ def configured(services, tmp_path, **changes):
 def test_the_command_fills_a_tile_once(services, tmp_path):
     out = tmp_path / "results" / "gaia" / f"{TILE}.parquet"
     with configured(services, tmp_path) as (run, found):
-        assert not is_filled(out, TILE, found)
+        assert not is_filled(out, TILE, found.gaia)
         done = run("-o", str(out))
         assert done.exit_code == 0, done.output
         table = read_table(out)
@@ -940,13 +942,13 @@ def test_the_command_fills_a_tile_once(services, tmp_path):
         assert table.meta["source"] == "vizier"
         assert table.meta["rows"] == table.n_rows
         assert table.meta["asked"] > "2024"
-        assert is_filled(out, TILE, found)
+        assert is_filled(out, TILE, found.gaia)
         services.script = [says("", 500)] * 9
         assert run("-o", str(out)).exit_code == 0  # not asked for again
         assert len(services.queries) == 1
         same(read_table(out), expected())
     with configured(services, tmp_path, faintest=20.0) as (_, found):
-        assert not is_filled(out, TILE, found)  # another question
+        assert not is_filled(out, TILE, found.gaia)  # another question
     assert Table.read(out)["RA"].unit == "deg"
 
 
@@ -959,7 +961,7 @@ def test_a_failed_tile_is_on_record_and_asked_for_again(services, tmp_path):
         table = read_table(out)
         assert table.n_rows == 0
         assert "vizier: http" in table.meta["failed"]
-        assert not is_filled(out, TILE, found)
+        assert not is_filled(out, TILE, found.gaia)
         assert run("-o", str(out), "--record-failure").exit_code == 0
         table = read_table(out)
         assert "failed" not in table.meta
@@ -981,9 +983,9 @@ def test_the_bottom_of_an_empty_sky_is_not_a_failure(services, tmp_path):
         services.script = [says(xml(catalogue([], VIZIER)))]
         assert run("-o", str(out)).exit_code == 0
         assert read_table(out).meta["rows"] == 0
-        assert is_filled(out, TILE, found)
+        assert is_filled(out, TILE, found.gaia)
         out.write_bytes(b"half")
-        assert not is_filled(out, TILE, found)
+        assert not is_filled(out, TILE, found.gaia)
 
 
 # --- real answers

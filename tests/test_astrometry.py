@@ -18,15 +18,16 @@ from visql_lib.sky.astrometry import solve_exposure
 from visql_lib.sky.fit import Pairs, offsets
 from visql_lib.sky.geometry import CcdAffine, FocalPlaneGeometry
 from visql_lib.sky.geometry_fit import GEOMETRY_COLUMNS, fit_geometry, geometry_of_columns
-from visql_lib.sky.matching import PIXEL, match_reference, pairs_within
+from visql_lib.sky.matching import match_reference, pairs_within
 from visql_lib.sky.pairs import Differences, mutual_nearest, nearest
 from visql_lib.sky.projection import Boresight, deproject, moved_boresight, project, reference_projection
 
 EXAMPLE = "vis_20240713/C_20240713_032840_W_52167482.VIS.bin_01_01"
 POINTING = Boresight(56.24568699, -55.71421686, 46.21774651)
 NAMES = [f"{row}-{column}" for row in range(1, 7) for column in range(1, 7)]
-SHIFT = {"per_ccd": "shift"}
-AFFINE = {"per_ccd": "affine"}
+PIXEL = 0.1 / 3600  # deg
+SHIFT = {"pixel": PIXEL, "per_ccd": "shift"}
+AFFINE = {"pixel": PIXEL, "per_ccd": "affine"}
 
 
 def _csv(path):
@@ -67,7 +68,7 @@ def _reference_match(real):
     first = moments["XWORLD"], moments["YWORLD"]
     second = gaia["RAV"], gaia["DECV"]
     flux = 10 ** (-0.4 * (gaia["G"] - 30))
-    return match_reference(*first, moments["FLUX"], *second, flux), first, second
+    return match_reference(*first, moments["FLUX"], *second, flux, pixel=PIXEL), first, second
 
 
 def test_match_of_the_original_to_the_last_printed_digit(real):
@@ -83,7 +84,7 @@ def test_pairs_are_the_rows_of_the_original_flux_ratios(real, reference):
     frat = np.genfromtxt(
         reference / f"{EXAMPLE}_frat.txt", names=True, usecols=("XWORLD", "YWORLD", "G", "BpRp")
     )
-    i, j = pairs_within(match, *first, *second)
+    i, j = pairs_within(match, *first, *second, pixel=PIXEL)
     assert len(i) == len(frat) == 722
     np.testing.assert_allclose(first[0][i], frat["XWORLD"], atol=1e-9)
     np.testing.assert_allclose(first[1][i], frat["YWORLD"], atol=1e-9)
@@ -97,7 +98,7 @@ def test_match_recovers_a_linear_relation():
     flux = 10 ** rng.uniform(4, 5, 800)
     dx, dy = 0.003 + 1e-4 * x - 2e-4 * y, -0.002 + 3e-4 * x + 4e-4 * y
     order = rng.permutation(800)
-    match = match_reference(x, y, flux, (x + dx)[order], (y + dy)[order], flux[order])
+    match = match_reference(x, y, flux, (x + dx)[order], (y + dy)[order], flux[order], pixel=PIXEL)
     assert match.n_kept > 790  # a star in the way of another is clipped
     assert (order[match.second] == match.first).all()
     # At the mean position of a pair, which half the offset away has changed by half a slope.
@@ -111,7 +112,7 @@ def test_match_of_crowded_catalogues_is_cut_to_common_fluxes():
     rng = np.random.default_rng(5)
     x, y = rng.uniform(-0.35, 0.35, (2, 9000))
     flux = 10 ** rng.uniform(3, 6, 9000)
-    match = match_reference(x, y, flux, x + 0.001, y, flux)
+    match = match_reference(x, y, flux, x + 0.001, y, flux, pixel=PIXEL)
     assert 2000 < match.n_kept <= 5000
     assert match.dx == pytest.approx(0.001 / PIXEL, abs=0.01)
 
@@ -121,10 +122,10 @@ def test_match_of_next_to_nothing(n):
     x = np.linspace(0, 0.1, n)
     some = np.linspace(-0.2, 0.2, 7)
     for first, second in (((x, x), (some, some)), ((some, some), (x, x)), ((x * np.nan, x), (some, some))):
-        match = match_reference(*first, np.ones(len(first[0])), *second, np.ones(len(second[0])))
+        match = match_reference(*first, np.ones(len(first[0])), *second, np.ones(len(second[0])), pixel=PIXEL)
         if match.n_kept < 3:
             assert np.isnan(match.dx)
-            assert not len(pairs_within(match, *first, *second)[0])
+            assert not len(pairs_within(match, *first, *second, pixel=PIXEL)[0])
 
 
 @given(st.integers(0, 10**6), st.integers(1, 60), st.integers(1, 60))
@@ -462,9 +463,9 @@ def test_months_of_affines_find_there_are_none(vis):
 def test_a_geometry_survives_its_table(vis, month):
     _, exposures, _ = month
     fit = fit_geometry(exposures[:5], FocalPlaneGeometry.of(vis.sky_distortion), **AFFINE)
-    back = geometry_of_columns(fit.columns, fit.cubic_x, fit.cubic_y)
+    back = geometry_of_columns(fit.columns, fit.cubic_x, fit.cubic_y, pixel=PIXEL)
     for number, exposure in enumerate(exposures[:2]):
-        was, now = (offsets(exposure, g, fit.pointings[number]) for g in (fit.geometry, back))
+        was, now = (offsets(exposure, g, fit.pointings[number], pixel=PIXEL) for g in (fit.geometry, back))
         np.testing.assert_allclose(now, was, atol=1e-6)
 
 
@@ -486,7 +487,7 @@ def test_real_stars_fit_to_a_fraction_of_a_pixel(vis, real, reference):
     start = FocalPlaneGeometry.of(vis.sky_distortion)
     shifts = solve_exposure(moments, sky, POINTING, start=start, **SHIFT)
     affines = solve_exposure(moments, sky, POINTING, start=start, **AFFINE)
-    none = solve_exposure(moments, sky, POINTING, start=start, per_ccd="none")
+    none = solve_exposure(moments, sky, POINTING, start=start, pixel=PIXEL, per_ccd="none")
     assert shifts.scatter < 0.75
     assert affines.scatter < 0.60
     assert shifts.cross_validated < 0.85

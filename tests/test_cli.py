@@ -11,8 +11,8 @@ from click.testing import CliRunner
 
 from visql_lib import __version__
 from visql_lib.cli import COMMANDS, cli
-from visql_lib.config import Settings
 from visql_lib.flags import QuadrantFlag, SelectionFlag
+from visql_lib.pipelines.vis.settings import VisSettings
 from visql_lib.tables import read_meta, read_table
 
 
@@ -24,7 +24,7 @@ def visql(*arguments, cwd=None):
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory):
-    """Settings for the toy camera."""
+    """VisSettings for the toy camera."""
     path = tmp_path_factory.mktemp("config") / "toy.yaml"
     path.write_text(f"instrument: {__file__.rsplit('/', 1)[0]}/toy_camera.yaml\n")
     return path
@@ -183,7 +183,7 @@ def test_positions_are_one_based_in_the_full_array(chain, long_frame, toy):
 
 def test_stars_close_to_the_edge_have_no_moments(chain, toy):
     moments = read_table(chain / "E_stars2_mom.parquet")
-    border = Settings().moments.border
+    border = VisSettings().moments.border
     rows, columns = toy.geometry.shape
     nearest_x = moments["XIMAGE"] - moments["DX"]
     nearest_y = moments["YIMAGE"] - moments["DY"]

@@ -1,4 +1,4 @@
-"""Settings: declared once, typed, refused in one clear line."""
+"""VisSettings: declared once, typed, refused in one clear line."""
 
 import re
 from pathlib import Path
@@ -8,11 +8,12 @@ import yaml
 from pydantic import BaseModel
 
 from visql_lib.cli.schema import generated
-from visql_lib.config import Settings, load_settings, settings_from_mapping
 from visql_lib.config.load import digest, find_data_file, read_yaml
 from visql_lib.config.units import unit_of
 from visql_lib.errors import ConfigError
 from visql_lib.frames import load_instrument
+from visql_lib.pipelines import load_settings, settings_from_mapping
+from visql_lib.pipelines.vis.settings import VisSettings
 
 ROOT = Path(__file__).parents[1]
 
@@ -89,11 +90,11 @@ def test_names_may_stand_in_one_text(text):
 
 
 def test_defaults_and_shipped_files_are_valid():
-    assert load_settings(ROOT / "config" / "config.yaml") == Settings()
+    assert load_settings(ROOT / "config" / "config.yaml") == VisSettings()
     assert load_settings(ROOT / "config" / "demo.yaml").months == ("202407",)
 
 
-def sections(model: type[BaseModel] = Settings):
+def sections(model: type[BaseModel] = VisSettings):
     yield model
     for field in model.model_fields.values():
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
@@ -117,9 +118,9 @@ def test_schema_and_documentation_are_in_sync():
 
 
 def test_the_hash_of_settings_follows_their_values():
-    one = Settings()
+    one = VisSettings()
     two = settings_from_mapping({"catalog": {"threshold": 2.0}})
-    assert digest(one) == digest(Settings())
+    assert digest(one) == digest(VisSettings())
     assert digest(one.catalog) != digest(two.catalog)
     assert digest(one.stars) == digest(two.stars)
 

@@ -16,21 +16,23 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from visql_lib.config import Settings, settings_from_mapping
 from visql_lib.errors import FrameError
 from visql_lib.frames import load_instrument, open_exposure
 from visql_lib.frames.fits_parts import PartError, parts_in
 from visql_lib.frames.look import inspect
 from visql_lib.frames.names import stem_of
+from visql_lib.pipelines import settings_from_mapping
+from visql_lib.pipelines.vis.grouping import MONTHS
+from visql_lib.pipelines.vis.settings import VisSettings
 from visql_lib.pipelines.vis.sheet_rules import RULES
 from visql_lib.sheets.index import refresh_sheets
-from visql_lib.sheets.sheet import read_sheet, sheet_path
+from visql_lib.sheets.sheet import read_sheet
 from visql_lib.steps.catalog import measure_frame
 from visql_lib.tables.store import read_table
 
 LONGEST, LARGEST = 60.0, 1e9  # s, bytes resident
 VISQL = str(Path(sys.executable).with_name("visql"))
-SETTINGS = Settings()
+SETTINGS = VisSettings()
 
 
 @dataclass(frozen=True)
@@ -155,7 +157,7 @@ def test_some_of_them_in_the_sheet_and_through_the_catalogue(cases, camera, tmp_
     instrument = load_instrument(str(camera))
     values = {"raw": str(tmp_path / "raw"), "results": str(tmp_path), "index": {"growing_age": 0}}
     rows = refresh_sheets(settings_from_mapping(values), instrument, RULES, ["202407"])["202407"]
-    assert str(rows) == str(read_sheet(sheet_path(tmp_path, "202407")))  # NaN is not NaN
+    assert str(rows) == str(read_sheet(MONTHS.sheet_path(tmp_path, "202407")))  # NaN is not NaN
     assert {row.exposure for row in rows} == set(made)
     for row in rows:
         assert row.status in made[row.exposure].statuses, (made[row.exposure].what, row.reason)
@@ -199,7 +201,7 @@ def test_the_whole_corpus_gets_a_sheet(cases, config, tmp_path):
     done = run("index", "raw", "--results", "results", "--months", "202407", "--config", config, cwd=tmp_path)
     check(done, "")
     assert done.code == 0
-    rows = {row.exposure: row for row in read_sheet(sheet_path(tmp_path / "results", "202407"))}
+    rows = {row.exposure: row for row in read_sheet(MONTHS.sheet_path(tmp_path / "results", "202407"))}
     assert set(rows) == set(made)
     wrong = [(made[e].what, r.status, r.reason) for e, r in rows.items() if r.status not in made[e].statuses]
     assert not wrong
@@ -255,7 +257,7 @@ def test_some_of_them_in_the_real_format(vis_ccd, tmp_path):
     (tmp_path / "c.yaml").write_text("index: {growing_age: 0}\n")
     done = run("index", "raw", "--results", ".", "--months", "202407", "--config", "c.yaml", cwd=tmp_path)
     check(done, "")
-    assert set(made) == {row.exposure for row in read_sheet(sheet_path(tmp_path, "202407"))}
+    assert set(made) == {row.exposure for row in read_sheet(MONTHS.sheet_path(tmp_path, "202407"))}
     for file in sorted((tmp_path / "raw").iterdir()):
         check(run("catalog", f"raw/{file.name}", "-o", "c.parquet", cwd=tmp_path), f"raw/{file.name}")
 

@@ -18,7 +18,7 @@ from visql_lib.cli.catalog import command as catalog
 from visql_lib.cli.detector import command as detector
 from visql_lib.cli.preview import command as preview
 from visql_lib.cli.simulate import make_frames
-from visql_lib.config import CalibrationSettings, PreviewSettings, settings_from_mapping
+from visql_lib.config import CalibrationSettings, PreviewSettings
 from visql_lib.errors import SimulationError
 from visql_lib.flags import QuadrantFlag
 from visql_lib.frames import Quadrant, open_exposure
@@ -27,7 +27,8 @@ from visql_lib.frames.defects import hot_candidates, overscan_row_pattern, rows_
 from visql_lib.frames.injection import measure_injection
 from visql_lib.frames.repeats import deviations, nan_median, repeated, summary
 from visql_lib.pictures.style import render_png
-from visql_lib.pipelines.vis.paths import MonthFiles
+from visql_lib.pipelines import settings_from_mapping
+from visql_lib.pipelines.vis.month_files import MonthFiles
 from visql_lib.pipelines.vis.pictures.detector import detector_timeline
 from visql_lib.pipelines.vis.pictures.detector_map import detector_maps, hot_pixel_map
 from visql_lib.pipelines.vis.schemas.detector import DETECTOR, DETECTOR_FRAMES, HOT_PIXELS

@@ -18,9 +18,10 @@ import yaml
 
 from visql_lib.cli import COMMANDS, cli
 from visql_lib.cli.simulate import make_frames
-from visql_lib.config import Settings, settings_from_mapping
 from visql_lib.errors import ConfigError
+from visql_lib.pipelines import settings_from_mapping
 from visql_lib.pipelines.vis.registry import REGISTRY
+from visql_lib.pipelines.vis.settings import VisSettings
 from visql_lib.simulate.plan import ExposureOptions, exposures_of
 
 ROOT = Path(__file__).parents[1]
@@ -28,7 +29,9 @@ PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob
 GENERATED = {"configuration.md", "tables.md", "flags.md"}
 WRITTEN = [page for page in PAGES if page.name not in GENERATED]
 SECTIONS = {
-    name: f.annotation for name, f in Settings.model_fields.items() if hasattr(f.annotation, "model_fields")
+    name: f.annotation
+    for name, f in VisSettings.model_fields.items()
+    if hasattr(f.annotation, "model_fields")
 }
 OPTIONS = {
     name: f.annotation
@@ -253,7 +256,7 @@ def wrong_commands(text: str) -> Iterator[str]:
             )
         if words[:1] == ["snakemake"]:
             keys = (w.partition("=")[0] for w in words[1:] if re.match(r"\w+=", w))
-            yield from (f"--config {key}" for key in keys if key not in Settings.model_fields)
+            yield from (f"--config {key}" for key in keys if key not in VisSettings.model_fields)
 
 
 def wrong_settings(text: str) -> Iterator[str]:

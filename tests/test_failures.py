@@ -222,7 +222,7 @@ def waited_for(inputs, makers):
 def is_product(name):
     """Say whether a file is one that a rule makes, or a raw frame."""
     parts = Path(name).parts
-    kept = ("config", "logs", "benchmarks", "movies", "watch", "settled", "site")
+    kept = ("config", "logs", "benchmarks", "movies", "watch", "up_to_date", "site")
     if parts[0] != "results" or parts[1] in kept or (parts[1] == "exposures" and len(parts) == 3):
         return parts[0] == "raw" and name.endswith(".fits")
     return not parts[-1].startswith((".part-", ".run")) and not parts[-1].endswith((".lock", ".down"))

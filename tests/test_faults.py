@@ -87,7 +87,7 @@ def products(month):
     for path in sorted(month.results.rglob("*")):
         parts = path.relative_to(month.results).parts
         hidden = any(part.startswith(".") for part in parts)
-        if path.is_file() and not hidden and parts[0] not in ("logs", "benchmarks", "config", "settled"):
+        if path.is_file() and not hidden and parts[0] not in ("logs", "benchmarks", "config", "up_to_date"):
             found["/".join(parts)] = path
     return found
 

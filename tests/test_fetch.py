@@ -50,8 +50,8 @@ from visql_lib.archives.web import ArchiveClient
 from visql_lib.cli.fetch import command, fetch_frames
 from visql_lib.cli.serve_archive import command as serve_command
 from visql_lib.cli.serve_archive import products_of
-from visql_lib.config import settings_from_mapping
 from visql_lib.errors import ConfigError
+from visql_lib.pipelines import settings_from_mapping
 from visql_lib.pipelines.vis.legacy.read import read_archive_names
 from visql_lib.pipelines.vis.schemas.archive_names import names_path, read_names, text_path
 from visql_lib.pipelines.vis.stages.fetch import frames_in, newest_versions, parse_products, query_since

@@ -7,11 +7,11 @@ from click.testing import CliRunner
 from numpy.testing import assert_allclose, assert_array_equal
 
 from visql_lib.cli import cli
-from visql_lib.config import AstrometrySettings, RatioSettings
 from visql_lib.flags import RatioFlag, SolutionFlag
 from visql_lib.instruments.euclid_names import start_from_name
 from visql_lib.pipelines.vis.legacy.gaia import read_frat
 from visql_lib.pipelines.vis.schemas.gaia import GAIA_STARS, GAIA_TILE
+from visql_lib.pipelines.vis.settings import AstrometrySettings, RatioSettings
 from visql_lib.pipelines.vis.stages.gaia_match import match_exposure
 from visql_lib.sky.projection import Boresight, deproject
 from visql_lib.sky.reference import reference_stars, years_since_epoch

@@ -28,10 +28,10 @@ from visql_lib.archives.goes_server import read_listing
 from visql_lib.cli import goes as cli_goes
 from visql_lib.cli import goes_day as cli_goes_day
 from visql_lib.cli import goes_picture as cli_goes_picture
-from visql_lib.config import settings_from_mapping
 from visql_lib.errors import SimulationError
 from visql_lib.flags import SunFlag
 from visql_lib.pictures.style import render_png
+from visql_lib.pipelines import settings_from_mapping
 from visql_lib.pipelines.vis.pictures.goes import goes_picture
 from visql_lib.pipelines.vis.schemas.radiation import GOES_SERIES
 from visql_lib.radiation.goes import exposure_flux, join_series, sample_lengths
@@ -494,7 +494,7 @@ def ask(server, tmp_path):
 
     def fetch(day=DAY, **changes):
         wanted = options(server, tmp_path, **changes)
-        return fetch_day(day, wanted.goes, goes_folder(wanted))
+        return fetch_day(day, wanted.goes, goes_folder(wanted.results))
 
     return fetch
 
@@ -916,59 +916,59 @@ def test_a_month_of_seconds_is_quick():
 def test_a_day_is_asked_for_until_it_is_final(server, tmp_path):
     wanted = options(server, tmp_path, refresh=3.0, final_after=30.0)
     day = datetime.now(UTC).date() - timedelta(days=2)
-    path, now = goes_path(wanted, day), datetime.now(UTC)
+    path, now = goes_path(wanted.results, day), datetime.now(UTC)
 
     def fetch():
-        write_day(path, day, fetch_day(day, wanted.goes, goes_folder(wanted)), wanted)
+        write_day(path, day, fetch_day(day, wanted.goes, goes_folder(wanted.results)), wanted.goes)
         return read_meta(path)["state"]
 
-    assert must_query(path, wanted)
+    assert must_query(path, wanted.goes)
     put(server, satellite=18, day=day, science=False)
     assert fetch() == "provisional"
-    assert not must_query(path, wanted, now + timedelta(hours=2))
-    assert must_query(path, wanted, now + timedelta(hours=4))
+    assert not must_query(path, wanted.goes, now + timedelta(hours=2))
+    assert must_query(path, wanted.goes, now + timedelta(hours=4))
     assert read_series([path], wanted.goes)[1] == [np.datetime64(day)]
     put(server, satellite=18, day=day)
     assert fetch() == "final"
-    assert not must_query(path, wanted, now + timedelta(hours=400))
+    assert not must_query(path, wanted.goes, now + timedelta(hours=400))
     assert read_series([path], wanted.goes)[1] == []
 
 
 def test_an_old_day_is_final_whatever_it_is(server, tmp_path):
     wanted = options(server, tmp_path)
     put(server, science=False)
-    path = goes_path(wanted, DAY)
-    write_day(path, DAY, fetch_day(DAY, wanted.goes, goes_folder(wanted)), wanted)
+    path = goes_path(wanted.results, DAY)
+    write_day(path, DAY, fetch_day(DAY, wanted.goes, goes_folder(wanted.results)), wanted.goes)
     meta = read_meta(path)
     assert meta["state"] == "provisional"
     assert is_final(meta, wanted.goes)
-    assert is_current(path, DAY, wanted, datetime.now(UTC) + timedelta(days=9))
-    assert not is_current(path, DAY + timedelta(days=1), wanted)
+    assert is_current(path, DAY, wanted.goes, datetime.now(UTC) + timedelta(days=9))
+    assert not is_current(path, DAY + timedelta(days=1), wanted.goes)
     other = options(server, tmp_path, satellites=["18"])
-    assert not is_current(path, DAY, other)
-    assert not must_query(path, wanted)
-    assert must_query(path, other)
+    assert not is_current(path, DAY, other.goes)
+    assert not must_query(path, wanted.goes)
+    assert must_query(path, other.goes)
     path.write_bytes(b"PAR1")
-    assert not is_current(path, DAY, wanted)
-    assert must_query(path, wanted)
+    assert not is_current(path, DAY, wanted.goes)
+    assert must_query(path, wanted.goes)
 
 
 def test_a_day_without_files_and_a_failed_one(server, tmp_path):
     wanted = options(server, tmp_path)
-    path = goes_path(wanted, DAY)
-    write_day(path, DAY, fetch_day(DAY, wanted.goes, goes_folder(wanted)), wanted)
+    path = goes_path(wanted.results, DAY)
+    write_day(path, DAY, fetch_day(DAY, wanted.goes, goes_folder(wanted.results)), wanted.goes)
     meta = read_meta(path)
     assert (meta["state"], "failed" in meta) == ("none", False)
-    assert is_current(path, DAY, wanted)
-    assert not is_current(path, DAY, options(server, tmp_path, sources=["folder"], folder="x"))
+    assert is_current(path, DAY, wanted.goes)
+    assert not is_current(path, DAY, options(server, tmp_path, sources=["folder"], folder="x").goes)
     server.on = {"/": says("down", 503)}
-    write_day(path, DAY, fetch_day(DAY, wanted.goes, goes_folder(wanted)), wanted)
+    write_day(path, DAY, fetch_day(DAY, wanted.goes, goes_folder(wanted.results)), wanted.goes)
     meta = read_meta(path)
     assert (meta["state"], meta["failed"]) == ("failed", meta["reason"])
     assert "status 503" in meta["reason"]
-    assert not is_current(path, DAY, wanted)
-    assert not must_query(path, wanted, datetime.now(UTC) + timedelta(hours=2))
-    assert must_query(path, wanted, datetime.now(UTC) + timedelta(hours=4))
+    assert not is_current(path, DAY, wanted.goes)
+    assert not must_query(path, wanted.goes, datetime.now(UTC) + timedelta(hours=2))
+    assert must_query(path, wanted.goes, datetime.now(UTC) + timedelta(hours=4))
     series, early, missing = read_series([path], wanted.goes)
     assert (len(series["TIME"]), early) == (0, [])
     assert "status 503" in missing["2024-07-13"]

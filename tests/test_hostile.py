@@ -38,9 +38,10 @@ from visql_lib.archives.parts import BrokenFileError
 from visql_lib.archives.retry import RetryPolicy
 from visql_lib.archives.web import ArchiveClient
 from visql_lib.archives.wire import read_answer
-from visql_lib.config import FetchSettings, settings_from_mapping
-from visql_lib.config.load import load_settings, watched
+from visql_lib.config import FetchSettings
+from visql_lib.config.load import watched
 from visql_lib.errors import ConfigError, TableError, VisqlError
+from visql_lib.pipelines import load_settings, settings_from_mapping
 from visql_lib.simulate.goes import GoesDay, write_goes_day
 from visql_lib.tables.provenance import PARQUET_META
 from visql_lib.tables.store import read_meta, read_table

@@ -9,7 +9,6 @@ from matplotlib.patches import Rectangle
 from numpy.testing import assert_allclose
 from PIL import Image
 
-from visql_lib.config.vis_settings import TrendSettings
 from visql_lib.frames import load_instrument
 from visql_lib.photometry.history import MMAG
 from visql_lib.photometry.trend import trends
@@ -18,6 +17,7 @@ from visql_lib.pictures import style
 from visql_lib.pipelines.vis.pictures.ice import date_range, diagonal_timeline, ratio_timeline
 from visql_lib.pipelines.vis.pictures.ice_map import loss_map
 from visql_lib.pipelines.vis.pictures.ice_trend import loss_trend
+from visql_lib.pipelines.vis.settings import TrendSettings
 
 SETTINGS = TrendSettings()
 HOW = {"clean_epoch": ("2024-03-16", "2024-03-21"), "limits": TrendLimits()}

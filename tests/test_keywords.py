@@ -1,4 +1,4 @@
-"""Settings reach the functions that measure as the keywords they are meant for, and have the same defaults."""
+"""VisSettings reach the functions that measure as the keywords they are meant for, and have the same defaults."""
 
 import inspect
 from dataclasses import asdict
@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from visql_lib.cli import gaia_project, stars
-from visql_lib.config import Settings
 from visql_lib.frames import load_instrument
 from visql_lib.photometry import ratios, trend
 from visql_lib.photometry.trend_records import TrendLimits
-from visql_lib.pipelines.vis.paths import MonthFiles
+from visql_lib.pipelines.vis.month_files import MonthFiles
+from visql_lib.pipelines.vis.settings import VisSettings
 from visql_lib.pipelines.vis.stages import gaia_match as gaia
 from visql_lib.pipelines.vis.stages import geometry as month_astrometry
 from visql_lib.pipelines.vis.stages import moments
@@ -28,7 +28,7 @@ from visql_lib.sky.projection import Boresight
 from visql_lib.sources import detect_sources
 from visql_lib.steps import catalog
 
-DEFAULTS = Settings()
+DEFAULTS = VisSettings()
 VIS = load_instrument("euclid_vis")
 
 

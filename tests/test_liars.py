@@ -15,9 +15,9 @@ import pytest
 import yaml
 from PIL import Image
 
-from visql_lib.config.load import load_settings
-from visql_lib.pipelines.vis.plan import Plan
-from visql_lib.sheets.sheet import read_sheet, sheet_path
+from visql_lib.pipelines import load_settings, make_plan
+from visql_lib.pipelines.vis.grouping import MONTHS as GROUPING
+from visql_lib.sheets.sheet import read_sheet
 from visql_lib.tables import read_table
 
 ROOT = Path(__file__).parents[1]
@@ -49,7 +49,7 @@ def planned(folder, frames, **more):
     liars.write(folder / "raw", frames)
     config = configured(folder, **more)
     start = time.perf_counter()
-    plan = Plan.make(load_settings(config), refresh=True)
+    plan = make_plan(load_settings(config), refresh=True)
     return plan, time.perf_counter() - start
 
 
@@ -152,7 +152,7 @@ def test_a_real_month_with_lying_frames(good, tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     logs = "".join(p.read_text() for p in (tmp_path / "results" / "logs").rglob("*.log"))
     assert "Traceback" not in logs + done.stderr
-    rows = read_sheet(sheet_path(tmp_path / "results", liars.MONTH))
+    rows = read_sheet(GROUPING.sheet_path(tmp_path / "results", liars.MONTH))
     assert {(row.exposure, row.status) for row in rows} == {(f.stem, "ok") for f in (truth, *frames)}
     assert [bool(row.reason) for row in rows if row.exposure != truth.stem] == [True]
     assert sorted(read_table(wanted)["EXPOSURE"]) == [

@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
-from visql_lib.config import MomentSettings
 from visql_lib.flags import MomentFlag
 from visql_lib.pipelines.vis.legacy.read import read_moments
+from visql_lib.pipelines.vis.settings import MomentSettings
 from visql_lib.psf.moments import cut_stamps, measure_moments
 from visql_lib.psf.summary import summarise_moments
 

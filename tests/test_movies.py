@@ -25,7 +25,6 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from visql_lib.cli.movie import command
-from visql_lib.config import RadiationSettings
 from visql_lib.errors import VisqlError
 from visql_lib.instruments import load_instrument
 from visql_lib.movies.encode import encode_piece, encoder, write_movie
@@ -36,6 +35,7 @@ from visql_lib.pipelines.vis.pictures.movie_bins import BinImage
 from visql_lib.pipelines.vis.pictures.movie_goes import FLUXES, series_line
 from visql_lib.pipelines.vis.pictures.movie_text import FastText
 from visql_lib.pipelines.vis.schemas.radiation import ANGLES, GOES_SERIES, RADIATION_MAPS
+from visql_lib.pipelines.vis.settings import RadiationSettings
 from visql_lib.pipelines.vis.stages.movie import GoesDays, movie_exposures, read_angles
 from visql_lib.radiation.maps import map_grids
 from visql_lib.sheets.sheet import SheetRow, write_sheet

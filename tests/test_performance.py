@@ -24,7 +24,7 @@ from visql_lib.cli.performance import command
 from visql_lib.config import Settings
 from visql_lib.errors import TableError
 from visql_lib.pictures.style import render_png
-from visql_lib.pipelines.vis.paths import MonthFiles
+from visql_lib.pipelines.vis.month_files import MonthFiles
 from visql_lib.pipelines.vis.pictures.performance import duration, observing_days, pipeline_performance
 from visql_lib.pipelines.vis.registry import REGISTRY
 from visql_lib.pipelines.vis.schemas.performance import (

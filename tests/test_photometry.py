@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.spatial import cKDTree
 
-from visql_lib.config.vis_settings import RatioSettings
 from visql_lib.errors import ConfigError
 from visql_lib.flags import RatioFlag
 from visql_lib.instruments.model import load_instrument
@@ -22,6 +21,7 @@ from visql_lib.photometry.relation import PIVOT, GroupedFits, design, fit_groups
 from visql_lib.pipelines.vis.legacy.gaia import read_frat, read_gaia_stars, read_ratio_lines
 from visql_lib.pipelines.vis.legacy.read import read_moments, read_moments_with_colours
 from visql_lib.pipelines.vis.schemas.gaia import FRAT, RATIOS
+from visql_lib.pipelines.vis.settings import RatioSettings
 from visql_lib.pipelines.vis.stages.ratios import _exposures, focal_plane_cells
 from visql_lib.sheets.sheet import SheetRow
 from visql_lib.simulate import photometry as truth

@@ -13,7 +13,6 @@ from numpy.testing import assert_allclose, assert_array_equal
 from PIL import Image
 
 from visql_lib.cli import cli
-from visql_lib.config import StarSettings
 from visql_lib.instruments.model import load_instrument
 from visql_lib.pictures import chimney as chimneys
 from visql_lib.pictures import dense, ranges, style
@@ -25,6 +24,7 @@ from visql_lib.pictures.preview import grey_levels, thumbnail, zoom
 from visql_lib.pictures.timeline import mission_days, timeline
 from visql_lib.pipelines.vis.pictures.iq import image_quality
 from visql_lib.pipelines.vis.pictures.month import quality_diagrams
+from visql_lib.pipelines.vis.settings import StarSettings
 from visql_lib.psf.stars import select_between, select_stars
 from visql_lib.tables.products import CATALOGUE, PSFMOMENTS, STAMPS, STARS
 from visql_lib.tables.products import MOMENTS as MOMENT_TABLE

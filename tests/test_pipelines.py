@@ -3,17 +3,25 @@
 import shutil
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from visql_lib.cli import COMMANDS, HEADINGS, cli
-from visql_lib.config import settings_from_mapping
+from visql_lib.cli.common import settings_of, settings_of_any
 from visql_lib.config.settings import PIPELINES
 from visql_lib.errors import ConfigError
-from visql_lib.pipelines import claim_results, pipeline_of, registry_of, sheet_rules_of
-from visql_lib.pipelines.vis.plan import Plan
+from visql_lib.pipelines import (
+    claim_results,
+    make_plan,
+    pipeline_of,
+    registry_of,
+    settings_class,
+    settings_from_mapping,
+    sheet_rules_of,
+)
 
 ROOT = Path(__file__).parents[1]
 
@@ -25,7 +33,7 @@ def settings(results, **values):
 @pytest.mark.parametrize("name", PIPELINES)
 def test_every_pipeline_has_a_registry_and_rules(name):
     assert registry_of(settings("results", pipeline=name)).pipeline == name
-    assert sheet_rules_of(settings("results", pipeline=name)).group_glob
+    assert sheet_rules_of(settings("results", pipeline=name)).grouping.names
     assert (ROOT / "workflow" / "rules" / name / "main.smk").is_file()
 
 
@@ -84,7 +92,7 @@ def test_limits_from_before_names_were_qualified_are_refused_before_anything_run
     values = {"raw": [str(toy_raw)], "months": "202407", "gaia": {"sources": []}}
     wrong = settings(tmp_path / "results", quality={"thresholds": str(limits)}, **values)
     with pytest.raises(ConfigError, match=r"limits.yaml: epoch 1 .*SCORE: write psf.SCORE"):
-        Plan.make(wrong, refresh=True)
+        make_plan(wrong, refresh=True)
     assert not (tmp_path / "results").exists()
 
 
@@ -94,3 +102,121 @@ def test_every_command_stands_under_one_heading():
     text = CliRunner().invoke(cli, ["--help"]).output
     for heading in HEADINGS:
         assert f"\n{heading}:\n" in text
+
+
+# --- Pipelines of other packages
+
+
+PACKAGE = {
+    "settings.py": """
+        from typing import ClassVar
+        from visql_lib.config import Settings
+        from visql_lib.config.units import setting
+
+        class NightSettings(Settings):
+            order: ClassVar[tuple[str, ...]] = ("pipeline", "nights")
+            group_key: ClassVar[str] = "nights"
+            nights: tuple[str, ...] = setting((), None, "Nights to process.")
+
+            @property
+            def groups(self):
+                return self.nights
+
+        SETTINGS = NightSettings
+        """,
+    "registry.py": """
+        from visql_lib.products.registry import Registry
+
+        REGISTRY = Registry(
+            pipeline="nights",
+            group="night",
+            group_label="YYYYMMDD",
+            stages=(),
+            default_target="night",
+            targets={},
+            words=lambda instrument: {},
+            values=lambda frame: {},
+        )
+        """,
+    "sheet_rules.py": "RULES = 'rules'",
+    "commands.py": """
+        import click
+
+        @click.command("night-summary")
+        def summary():
+            \"\"\"Summarise a night.\"\"\"
+            click.echo("a summary")
+        """,
+}
+ENTRY_POINTS = """
+[visql.pipelines]
+nights = visql_nights
+[visql.commands]
+night-summary = visql_nights.commands:summary
+"""
+
+
+@pytest.fixture
+def other_package(tmp_path, monkeypatch):
+    """Make an installed package with a pipeline and a command of its own."""
+    package = tmp_path / "site" / "visql_nights"
+    package.mkdir(parents=True)
+    for name, text in {"__init__.py": "", **PACKAGE}.items():
+        (package / name).write_text(textwrap.dedent(text))
+    info = tmp_path / "site" / "visql_nights-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: visql-nights\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(ENTRY_POINTS)
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    yield
+    for name in [name for name in sys.modules if name.partition(".")[0] == "visql_nights"]:
+        del sys.modules[name]
+
+
+def test_a_pipeline_of_another_package_is_found(other_package, tmp_path):
+    values = {"pipeline": "nights", "nights": ["20240101", "20240102"], "results": str(tmp_path / "results")}
+    nights = settings_from_mapping(values, "test")
+    assert type(nights) is settings_class("nights")
+    assert nights.groups_at() == ["20240101", "20240102"]
+    assert nights.names()[:2] == ["pipeline", "nights"]
+    assert list(nights.in_order()) == nights.names()
+    assert nights.only("index").keys() == {"pipeline", "instrument", "index"}
+    assert registry_of(nights).group == "night"
+    assert sheet_rules_of(nights) == "rules"
+    claim_results(nights)
+    with pytest.raises(
+        ConfigError, match=r"products of the pipeline 'nights'; choose another folder for 'vis'"
+    ):
+        claim_results(settings(tmp_path / "results"))
+    with pytest.raises(ConfigError, match=r"^test: pipeline: 'knights' is none of vis, nights$"):
+        settings_from_mapping(values | {"pipeline": "knights"}, "test")
+    with pytest.raises(ConfigError, match=r"^test: unknown key 'gaia'"):
+        settings_from_mapping(values | {"gaia": {}}, "test")
+
+
+def test_commands_of_another_package_are_found(other_package):
+    runner = CliRunner()
+    assert runner.invoke(cli, ["night-summary"]).output == "a summary\n"
+    text = runner.invoke(cli, ["--help"]).output
+    assert "\nOther pipelines:\n  night-summary  See visql_nights.commands.\n" in text
+    assert "did you mean 'night-summary'?" in runner.invoke(cli, ["night-sumary"]).output
+
+
+def test_a_command_of_vis_refuses_settings_of_another_pipeline(other_package, tmp_path):
+    config = tmp_path / "nights.yaml"
+    config.write_text("pipeline: nights\n")
+    with pytest.raises(
+        ConfigError, match=r"nights.yaml: pipeline: this is a command of 'vis', not of 'nights'"
+    ):
+        settings_of(config)
+    assert settings_of_any(config).pipeline == "nights"
+
+
+def test_what_is_built_in_is_not_looked_up(monkeypatch):
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda **group: pytest.fail(f"{group} looked up"))
+    assert registry_of(settings_from_mapping({})).pipeline == "vis"
+    assert CliRunner().invoke(cli, ["goes", "--help"]).exit_code == 0
+
+
+def test_without_other_packages_help_does_not_speak_of_them():
+    assert "Other pipelines" not in CliRunner().invoke(cli, ["--help"]).output

@@ -12,7 +12,8 @@ import yaml
 from packaging.requirements import Requirement
 
 from visql_lib.cli import COMMANDS
-from visql_lib.pipelines.vis.plan import Plan, month_list
+from visql_lib.pipelines import make_plan
+from visql_lib.pipelines.vis.settings import month_list
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -86,10 +87,10 @@ def test_auto_is_this_month_and_for_three_days_the_last(today, expected):
 
 
 def test_a_job_does_not_look_at_raw_folders(tmp_path):
-    from visql_lib.config import settings_from_mapping
+    from visql_lib.pipelines import settings_from_mapping
 
     settings = settings_from_mapping({"months": "202407", "raw": "nowhere", "results": str(tmp_path)})
-    assert Plan.make(settings, refresh=False).sheets == {"202407": []}
+    assert make_plan(settings, refresh=False).sheets == {"202407": []}
 
 
 def test_the_project_speaks_of_itself_alone():

@@ -20,11 +20,11 @@ from test_workflow import ROOT, Month, verified
 from visql_lib import __version__, run_record
 from visql_lib.cli import cli
 from visql_lib.cli.outputs import save_picture
-from visql_lib.config import Settings
 from visql_lib.config.load import watched
 from visql_lib.frames import load_instrument
 from visql_lib.movies.encode import encode_piece, write_movie
 from visql_lib.pipelines.vis.registry import VERSIONS
+from visql_lib.pipelines.vis.settings import VisSettings
 from visql_lib.simulate.goes import Flare, GoesDay, write_goes_day
 from visql_lib.tables import STARS, read_table, write_table
 from visql_lib.tables.provenance import (
@@ -193,9 +193,9 @@ def test_the_command_tells_and_refuses(tmp_path, step):
 
 
 def load(section):
-    from visql_lib.config import Settings
+    from visql_lib.pipelines.vis.settings import VisSettings
 
-    return getattr(Settings(), section)
+    return getattr(VisSettings(), section)
 
 
 def test_old_products_say_that_they_have_no_record(tmp_path):
@@ -228,7 +228,7 @@ def test_two_frames_in_one_process_do_not_mix_their_provenance(tmp_path):
         (tmp_path / f"{name}_raw.parquet").unlink(missing_ok=True)
         table(tmp_path / f"{name}_raw.parquet")
         with run_record.recording(name):
-            settings, instrument = watched(Settings()), load_instrument("euclid_vis")
+            settings, instrument = watched(VisSettings()), load_instrument("euclid_vis")
             turns.wait()
             read_table(tmp_path / f"{name}_raw.parquet")
             turns.wait()

@@ -20,7 +20,7 @@ from visql_lib.errors import ConfigError
 from visql_lib.photometry.trend_records import TrendLimits
 from visql_lib.pipelines.vis.quantities import CATEGORIES, QUANTITIES, TABLE_OF_CATEGORY
 from visql_lib.pipelines.vis.schemas.all import ALL
-from visql_lib.pipelines.vis.stages.qc import month_results, trend_results
+from visql_lib.pipelines.vis.stages.qc import trend_results
 from visql_lib.qc import (
     NOT_JUDGED,
     Limits,
@@ -32,6 +32,7 @@ from visql_lib.qc import (
     load_thresholds,
     worst_status,
 )
+from visql_lib.qc.group import group_results
 from visql_lib.qc.sentences import called, limits_text, sentence, why_not_judged
 from visql_lib.qc.table import by_frame, columns_of, read_results, results_of
 from visql_lib.sheets.sheet import SheetRow, write_sheet
@@ -352,7 +353,7 @@ def test_results_come_back_from_their_table(results: Path) -> None:
 def test_a_month_that_nobody_judged_has_its_values(results: Path) -> None:
     tables = {"psfmoments": results / "months" / "202407" / "psfmoments_202407.parquet"}
     rows = [row(i) for i in range(3)]
-    found = month_results(tables, rows, None, TrendLimits(), note="nobody did")
+    found = group_results(tables, rows, None, QUANTITIES, note="nobody did")
     assert [(r.frame, r.quantity, r.value) for r in found if r.value > 0] == [
         (r.frame, r.quantity, r.value) for r in judge(results) if r.value > 0
     ]

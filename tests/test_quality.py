@@ -302,7 +302,7 @@ def test_the_text_of_a_month_leaves_failures_out(month, tmp_path):
 
 def imported_month(folder, results, tmp_path):
     """Import a folder and make the month's quality table from nothing else."""
-    from visql_lib.config import settings_from_mapping
+    from visql_lib.pipelines import settings_from_mapping
 
     runner = CliRunner()
     done = runner.invoke(cli, ["import-legacy", str(folder), "--results", str(results)])

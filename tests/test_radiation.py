@@ -14,12 +14,13 @@ from scipy.special import ndtri, pdtrc
 from visql_lib.cli.month_radiation import command as month_command
 from visql_lib.cli.radiation import command
 from visql_lib.cli.simulate import make_frames
-from visql_lib.config import CatalogSettings, RadiationSettings, load_settings
+from visql_lib.config import CatalogSettings
 from visql_lib.errors import TableError
 from visql_lib.flags import QuadrantFlag, RadiationFlag
 from visql_lib.frames import load_instrument, open_exposure
 from visql_lib.pictures.style import render_png
-from visql_lib.pipelines.vis.paths import MonthFiles
+from visql_lib.pipelines import load_settings
+from visql_lib.pipelines.vis.month_files import MonthFiles
 from visql_lib.pipelines.vis.pictures.leak import answer, leak_picture
 from visql_lib.pipelines.vis.pictures.radiation import (
     map_of,
@@ -31,6 +32,7 @@ from visql_lib.pipelines.vis.pictures.radiation import (
 from visql_lib.pipelines.vis.pictures.radiation_month import log_span, radiation_timeline
 from visql_lib.pipelines.vis.schemas.leak import LEAK
 from visql_lib.pipelines.vis.schemas.radiation import ANGLES, MONTH_RADIATION, RADIATION, RADIATION_MAPS
+from visql_lib.pipelines.vis.settings import RadiationSettings
 from visql_lib.pipelines.vis.stages.month_radiation import month_radiation
 from visql_lib.pipelines.vis.stages.particles import RadiationCount
 from visql_lib.qc.limits import Thresholds

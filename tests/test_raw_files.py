@@ -12,15 +12,15 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from visql_lib.config import settings_from_mapping
 from visql_lib.errors import FrameError
 from visql_lib.flags import ExposureFlag, QuadrantFlag
 from visql_lib.frames import ExposureHeader, load_instrument, open_exposure
 from visql_lib.frames.look import inspect
-from visql_lib.pipelines.vis.plan import Plan
+from visql_lib.pipelines import make_plan, settings_from_mapping
+from visql_lib.pipelines.vis.grouping import MONTHS
 from visql_lib.pipelines.vis.sheet_rules import RULES
 from visql_lib.sheets.index import refresh_sheets
-from visql_lib.sheets.sheet import read_sheet, sheet_path
+from visql_lib.sheets.sheet import read_sheet
 
 NAME = "C_20240720_010000_W_00000001.VIS.bin_01_01.fits"
 NAMED = datetime(2024, 7, 20, 1, tzinfo=UTC)
@@ -148,7 +148,7 @@ def sheet_of(data, camera, tmp_path, name=NAME, **index):
         "index": {"growing_age": 0} | index,
     }
     refresh_sheets(settings_from_mapping(values), camera, RULES, ["202407"])
-    (row,) = read_sheet(sheet_path(tmp_path / "out", "202407"))
+    (row,) = read_sheet(MONTHS.sheet_path(tmp_path / "out", "202407"))
     return row
 
 
@@ -311,7 +311,7 @@ def test_one_senseless_exposure_time_costs_no_month(good, camera, tmp_path):
         "raw": str(raw), "results": str(tmp_path / "out"), "months": "202407", "index": {"growing_age": 0}, "ratios": {"gain": "toy"},
         "instrument": str(corpus.small_camera(tmp_path / "small_camera.yaml")),
     })  # fmt: skip
-    plan = Plan.make(settings, refresh=True)
+    plan = make_plan(settings, refresh=True)
     first, *others = plan.sheets["202407"]
     assert (first.status, first.exptime) == ("ok", 560.52)
     assert [row.status for row in others] == ["ok"] * 3
@@ -323,7 +323,7 @@ def test_one_senseless_exposure_time_costs_no_month(good, camera, tmp_path):
 def test_a_sheet_of_an_earlier_version_is_brought_up_to_date(good, camera, tmp_path):
     wrong = corpus.with_card(good, 0, "SAA", corpus.card("SAA", "-9999.0"))
     row = sheet_of(wrong, camera, tmp_path)
-    path = sheet_path(tmp_path / "out", "202407")
+    path = MONTHS.sheet_path(tmp_path / "out", "202407")
     old = [line.rpartition("\t")[0].replace(row.context, "then") for line in path.read_text().splitlines()]
     path.write_text("".join(line.replace(row.reason, "") + "\n" for line in old))
     assert read_sheet(path)[0].flags == 0

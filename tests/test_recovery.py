@@ -5,8 +5,8 @@ import pytest
 from numpy.testing import assert_allclose
 from scipy.spatial import cKDTree
 
-from visql_lib.config import Settings
 from visql_lib.frames import open_exposure
+from visql_lib.pipelines.vis.settings import VisSettings
 from visql_lib.pipelines.vis.stages.moments import measure_exposure_moments
 from visql_lib.psf.moments import measure_moments
 from visql_lib.psf.stars import select_stars
@@ -14,7 +14,7 @@ from visql_lib.simulate import psf_model
 from visql_lib.steps.catalog import measure_frame
 from visql_lib.tables import read_table
 
-SETTINGS = Settings()
+SETTINGS = VisSettings()
 
 
 @pytest.fixture(scope="module")

@@ -12,10 +12,13 @@ from snakemake.api import SnakemakeApi
 from snakemake.settings.types import ConfigSettings, OutputSettings, Quietness, ResourceSettings
 
 from visql_lib.cli import pictures
-from visql_lib.config import Settings, settings_from_mapping
+from visql_lib.pipelines import settings_from_mapping
 from visql_lib.pipelines.vis.registry import REGISTRY
+from visql_lib.pipelines.vis.settings import VisSettings
 from visql_lib.products.expected import Expected
 from visql_lib.products.registry import Drawing, Per, Product, Registry, Stage, filled
+from visql_lib.qc.quantity import Quantities
+from visql_lib.sheets.grouping import Grouping
 from visql_lib.site.products import Commands
 from visql_lib.tables import CATALOGUE, write_table
 from visql_lib.tables.provenance import read_record
@@ -233,8 +236,19 @@ def test_a_page_shows_the_command_of_the_rule(stage, rules):
 # --- what the registry refuses -----------------------------------------------------------------------
 
 
+NIGHTS = Grouping(
+    "night",
+    "YYYYMMDD",
+    {"night": r"\d{8}"},
+    sheet="nights/{night}.tsv",
+    frame="nights/{night}/frames/{exposure}",
+    folder="nights/{night}",
+    table="nights/{night}/{table}.parquet",
+)
+
+
 def registry(*stages, **targets):
-    return Registry("toy", "night", "YYYYMMDD", stages, "night", targets, lambda _: {}, lambda _: {})
+    return Registry("toy", NIGHTS, stages, Quantities([], {}), "night", targets, lambda _: {}, lambda _: {})
 
 
 F, N = "nights/{night}/frames/{exposure}/{exposure}", "nights/{night}"
@@ -402,7 +416,7 @@ def test_a_picture_needs_a_function_and_its_entry_alone(monkeypatch, tmp_path):
         "test_registry:brightest", {"catalogue": ("FLUX_AUTO",)}, ("catalogue",), {"title": "title"}
     )
     monkeypatch.setitem(pictures.DRAWINGS, "brightest", drawing)
-    pictures.draw([tmp_path / "E.cat.parquet"], ["brightest"], Settings(), tmp_path / "E")
+    pictures.draw([tmp_path / "E.cat.parquet"], ["brightest"], VisSettings(), tmp_path / "E")
     record = read_record(tmp_path / "E_brightest.png")
     assert list(record["inputs"]) == ["E.cat.parquet"]
     assert record["stages"] == {"pictures": REGISTRY.versions["pictures"]}

@@ -32,15 +32,16 @@ from visql_lib.archives.goes_server import read_listing
 from visql_lib.archives.wire import LARGEST, read_answer
 from visql_lib.cli import cli
 from visql_lib.cli.serve_archive import products_of
-from visql_lib.config import settings_from_mapping
 from visql_lib.errors import ConfigError, NameFormatError
 from visql_lib.instruments.euclid_names import ArchiveName, RawName
 from visql_lib.instruments.model import load_instrument
+from visql_lib.pipelines import settings_from_mapping
+from visql_lib.pipelines.vis.grouping import MONTHS
 from visql_lib.pipelines.vis.legacy.read import read_archive_names
 from visql_lib.pipelines.vis.sheet_rules import RULES
 from visql_lib.pipelines.vis.stages.fetch import parse_products, target_of
 from visql_lib.sheets.index import refresh_sheets
-from visql_lib.sheets.sheet import read_sheet, sheet_path
+from visql_lib.sheets.sheet import read_sheet
 from visql_lib.site.marks import read_marks
 
 GOOD = "C_20240712_020000_W_E3830AF0.VIS.bin_01_01"
@@ -181,7 +182,7 @@ def test_subfolders_with_impossible_names_are_told_of_in_the_sheet(small, frame_
     for _ in range(2):
         (row,) = refresh_sheets(settings, small, RULES, ["202407"], now=4e9)["202407"]
         assert (row.status, "rename the folder" in row.reason) == ("unreadable", True)
-        (row,) = read_sheet(sheet_path(tmp_path, "202407"))
+        (row,) = read_sheet(MONTHS.sheet_path(tmp_path, "202407"))
         assert row.status == "unreadable"
 
 

@@ -7,11 +7,12 @@ import shutil
 import pytest
 from astropy.io import fits
 
-from visql_lib.config import settings_from_mapping
 from visql_lib.errors import ConfigError, TableError
+from visql_lib.pipelines import settings_from_mapping
+from visql_lib.pipelines.vis.grouping import MONTHS
 from visql_lib.pipelines.vis.sheet_rules import RULES
 from visql_lib.sheets.index import refresh_sheets
-from visql_lib.sheets.sheet import read_sheet, sheet_path, write_sheet
+from visql_lib.sheets.sheet import read_sheet, write_sheet
 from visql_lib.workflow.run_lock import lock_results
 
 FAR = 4e9  # seconds since 1970: every file is old
@@ -57,14 +58,14 @@ def test_every_frame_of_the_month_has_a_row(toy_raw, tmp_path, toy):
     assert science.exptime == header["EXPTIME"]
     assert (science.ra, science.dec, science.pa) == (header["RA"], header["DEC"], header["PA"])
     assert science.date_obs == header["DATE-OBS"][:23]
-    assert read_sheet(sheet_path(tmp_path, "202407")) == rows
+    assert read_sheet(MONTHS.sheet_path(tmp_path, "202407")) == rows
 
 
 def test_known_frames_are_not_read_again(raw, tmp_path, toy):
     look = Look(raw, tmp_path, toy)
     look()
     assert look.read == 2
-    path = sheet_path(tmp_path, "202407")
+    path = MONTHS.sheet_path(tmp_path, "202407")
     before = path.stat().st_mtime_ns
     look()
     assert look.read == 0
@@ -220,7 +221,7 @@ def test_hundreds_of_known_exposures_are_not_read(raw, tmp_path, toy):
                 }
             )
         )
-    write_sheet(sheet_path(tmp_path, "202407"), rows)
+    write_sheet(MONTHS.sheet_path(tmp_path, "202407"), rows)
     assert len(look()) >= 500
     assert look.read <= 2
 

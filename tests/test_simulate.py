@@ -542,7 +542,6 @@ def test_common_options_are_overridden_key_by_key():
     ("exposure", "message"),
     [
         ({"typ": "long"}, "unknown key 'typ'; did you mean 'type'"),
-        ({"type": "LIGHT"}, "none of long, short"),
         ({"sky": {"star": 1}}, "did you mean 'stars'"),
         ({"radiation": {"cosmics": -1}}, "radiation.cosmics"),
         ({"exptime": "2 m"}, "not a value in s"),
@@ -551,6 +550,13 @@ def test_common_options_are_overridden_key_by_key():
 def test_wrong_plans_are_refused_in_one_line(exposure, message):
     with pytest.raises(ConfigError, match=message):
         exposures_of({"exposures": [exposure]}, "plan")
+
+
+def test_a_type_is_a_class_of_the_instrument_or_a_kind_of_calibration_frame(toy, tmp_path):
+    with pytest.raises(ConfigError, match=r"^C_\S+: type: 'LIGHT' is none of long, short, DARK, FLAT"):
+        make_frames([one(), one(type="LIGHT", number=2)], toy, tmp_path)
+    assert not list(tmp_path.iterdir())
+    assert SimulatedExposure(one(), toy).options.type == "long"
 
 
 def test_two_exposures_of_one_name_are_refused():

@@ -20,27 +20,29 @@ from PIL import Image
 
 from visql_lib.cli.qc import command as qc_command
 from visql_lib.cli.site import command
-from visql_lib.config import Settings, settings_from_mapping
 from visql_lib.errors import ConfigError
 from visql_lib.frames import Instrument
-from visql_lib.pipelines.vis.quantities import QUANTITIES
+from visql_lib.pipelines import settings_from_mapping
+from visql_lib.pipelines.vis.grouping import MONTHS
+from visql_lib.pipelines.vis.pages.pages import VisPages
+from visql_lib.pipelines.vis.quantities import CATEGORIES, QUANTITIES
 from visql_lib.pipelines.vis.registry import REGISTRY
 from visql_lib.pipelines.vis.schemas.detector import DETECTOR_FRAMES
 from visql_lib.pipelines.vis.schemas.radiation import MONTH_RADIATION
+from visql_lib.pipelines.vis.settings import VisSettings
 from visql_lib.products.expected import GroupJob
 from visql_lib.products.registry import Stage
-from visql_lib.qc.summary import MissingProducts, Month
-from visql_lib.qc.table import qc_path
+from visql_lib.qc.summary import GroupSummary, MissingProducts
 from visql_lib.sheets.sheet import SheetRow, write_sheet
 from visql_lib.site.build import build
 from visql_lib.site.bundle import bundle, chosen
-from visql_lib.site.data import fields_of, month_data
+from visql_lib.site.data import fields_of, group_data
 from visql_lib.site.gather import gather
-from visql_lib.site.neighbours import months_beside
+from visql_lib.site.neighbours import groups_beside
 from visql_lib.site.pages import counted
 from visql_lib.site.products import Commands, stage_of
 from visql_lib.site.render import number_text, script_data, size_text, url
-from visql_lib.site.state import STATE, BuildResult, months_to_build
+from visql_lib.site.state import STATE, BuildResult, groups_to_build
 from visql_lib.tables.products import PSFMOMENTS, STARS
 from visql_lib.tables.schema import TableSchema
 from visql_lib.tables.store import write_table
@@ -128,18 +130,18 @@ def _month(
 
 def _judge(results: Path, month: str = "202407") -> None:
     """Make the QC results of a month, as the workflow does."""
-    sheet, table = results / "exposures" / f"{month}.tsv", qc_path(results / "months" / month, month)
+    sheet, table = results / "exposures" / f"{month}.tsv", MONTHS.table_path(results, month, "qc")
     done = CliRunner().invoke(qc_command, [str(sheet), "-o", str(table)], catch_exceptions=False)
     assert done.exit_code == 0, done.output
 
 
-def _settings(folder: Path) -> Settings:
+def _settings(folder: Path) -> VisSettings:
     values = {"results": str(folder), "months": "202407", "site": {"title": "Our <camera>"}}
     return settings_from_mapping(values, "test")
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
+def settings(tmp_path: Path) -> VisSettings:
     return _settings(tmp_path / "results")
 
 
@@ -181,7 +183,7 @@ def _expected(row: SheetRow) -> list[str]:
 
 
 def _make(
-    results: Path, settings: Settings, vis: Instrument, *months: str, now: datetime = NOW
+    results: Path, settings: VisSettings, vis: Instrument, *months: str, now: datetime = NOW
 ) -> BuildResult:
     found = [gather(results, m, _expected, vis, REGISTRY) for m in months or ("202407",)]
     expected = {e.name: list(ENDINGS) for m in found for e in m.exposures}
@@ -245,7 +247,9 @@ def test_a_month_without_tables_is_missing_not_ok(tmp_path: Path, vis: Instrumen
     month = gather(tmp_path, "202407", {_name(0): ENDINGS, _name(3): ENDINGS[:2]}, vis, REGISTRY)
     assert month.exposures[0].statuses["quality"] == "missing"
     assert month.exposures[1].statuses == {"acquisition": "ok", "calibration": "missing"}
-    assert gather(tmp_path, "202408", {}, vis, REGISTRY) == Month("202408", (), unjudged=QUANTITIES.tables)
+    assert gather(tmp_path, "202408", {}, vis, REGISTRY) == GroupSummary(
+        "202408", (), unjudged=QUANTITIES.tables
+    )
 
 
 def test_a_month_that_nobody_judged_yet_is_not_judged(tmp_path: Path, vis: Instrument) -> None:
@@ -293,7 +297,7 @@ def test_quantities_without_limits_are_not_judged(results: Path, vis: Instrument
     assert bias.statuses == {"acquisition": "ok", "calibration": "unjudged"}
     assert bias.status == "unjudged"
     assert {r.status for r in bias.results} == {"not judged"}
-    assert counted([bias])["calibration"] == {"unjudged": 1}
+    assert counted([bias], CATEGORIES)["calibration"] == {"unjudged": 1}
 
 
 def test_a_broken_table_costs_its_column_only(results: Path, vis: Instrument) -> None:
@@ -311,7 +315,7 @@ def test_dithers_share_a_field(results: Path, vis: Instrument) -> None:
 # --- commands ---------------------------------------------------------------------------------------
 
 
-def _commands(row: SheetRow, settings: Settings, config: str = "") -> Commands:
+def _commands(row: SheetRow, settings: VisSettings, config: str = "") -> Commands:
     return Commands(REGISTRY, row, "202407", settings, config, {})
 
 
@@ -321,7 +325,7 @@ def _stage(ending: str, row: SheetRow) -> Stage:
     return stage
 
 
-def test_every_shown_product_has_a_command(settings: Settings) -> None:
+def test_every_shown_product_has_a_command(settings: VisSettings) -> None:
     row = _row(0)
     commands = _commands(row, settings, "my settings.yaml")
     shown = [product for product in REGISTRY.frame_products.values() if product.title]
@@ -339,12 +343,12 @@ def test_every_shown_product_has_a_command(settings: Settings) -> None:
     assert stage_of(REGISTRY, "_nobody_knows.png", row) is None
 
 
-def test_commands_survive_odd_names(settings: Settings) -> None:
+def test_commands_survive_odd_names(settings: VisSettings) -> None:
     text = _commands(_row(0, file="/raw/a b; rm -rf x.fits"), settings).of(REGISTRY["catalog"])
     assert "'/raw/a b; rm -rf x.fits'" in text
 
 
-def test_commands_are_those_of_the_command_line(settings: Settings) -> None:
+def test_commands_are_those_of_the_command_line(settings: VisSettings) -> None:
     from visql_lib.cli import cli
 
     for stage in REGISTRY.stages:
@@ -421,7 +425,7 @@ def test_missing_page_tells_reason_and_command(site: Path) -> None:
 
 @pytest.mark.usefixtures("no_plots")
 def test_missing_page_tells_of_the_months_own_products(
-    results: Path, settings: Settings, vis: Instrument
+    results: Path, settings: VisSettings, vis: Instrument
 ) -> None:
     def path(name: str) -> str:
         return f"{results}/months/202407/{name}"
@@ -475,14 +479,14 @@ def test_exposure_page_has_numbers_limits_files(site: Path) -> None:
     assert "first limits" in (site / "about.html").read_text(encoding="utf-8")
     assert 'rel="prev"' in text
     assert 'rel="next"' in text
-    assert 'data-pattern="../../../exposures/{month}/{name}/{name}{ending}.png"' in text
+    assert 'data-pattern="../../../exposures/{month}/{exposure}/{exposure}{ending}.png"' in text
 
 
 # --- building again ---------------------------------------------------------------------------------
 
 
 @pytest.mark.usefixtures("no_plots")
-def test_only_what_changed_is_made_again(results: Path, settings: Settings, vis: Instrument) -> None:
+def test_only_what_changed_is_made_again(results: Path, settings: VisSettings, vis: Instrument) -> None:
     first = _make(results, settings, vis)
     assert "index.html" in first.written
     again = _make(results, settings, vis)
@@ -498,7 +502,7 @@ def test_only_what_changed_is_made_again(results: Path, settings: Settings, vis:
 
 @pytest.mark.usefixtures("no_plots")
 def test_pages_of_exposures_that_are_gone_are_removed(
-    results: Path, settings: Settings, vis: Instrument
+    results: Path, settings: VisSettings, vis: Instrument
 ) -> None:
     _make(results, settings, vis)
     write_sheet(results / "exposures" / "202407.tsv", [_row(i) for i in range(9)])
@@ -512,11 +516,11 @@ def test_pages_of_exposures_that_are_gone_are_removed(
 
 
 @pytest.mark.usefixtures("no_plots")
-def test_months_that_are_not_looked_at_stay(results: Path, settings: Settings, vis: Instrument) -> None:
+def test_months_that_are_not_looked_at_stay(results: Path, settings: VisSettings, vis: Instrument) -> None:
     _month(results, [_row(i, "202406") for i in range(3)], "202406")
-    assert months_to_build(results, ["202407", "209901"]) == ["202406", "202407"]
+    assert groups_to_build(results, ["202407", "209901"], MONTHS) == ["202406", "202407"]
     _make(results, settings, vis, "202406", "202407")
-    assert months_to_build(results, ["202407"]) == ["202407"]
+    assert groups_to_build(results, ["202407"], MONTHS) == ["202407"]
     assert _make(results, settings, vis, "202407").written == []
     text = (results / "site" / "index.html").read_text(encoding="utf-8")
     assert "months/202406.html" in text
@@ -534,14 +538,17 @@ def _steps(results: Path, i: int, month: str) -> dict[str, str]:
 
 
 @pytest.mark.usefixtures("no_plots")
-def test_previous_and_next_go_on_in_the_months_beside(
-    results: Path, settings: Settings, vis: Instrument
+def test_previous_and_next_go_on_in_the_groups_beside(
+    results: Path, settings: VisSettings, vis: Instrument
 ) -> None:
     def rebuilt(*months: str) -> list[str]:
         found = [gather(results, m, _expected, vis, REGISTRY) for m in months]
-        beside = months_beside(found, results)
+        beside = groups_beside(found, results, MONTHS)
         built = _make(results, settings, vis, *sorted({*months, *beside}))
-        assert months_beside([gather(results, m, _expected, vis, REGISTRY) for m in months], results) == []
+        assert (
+            groups_beside([gather(results, m, _expected, vis, REGISTRY) for m in months], results, MONTHS)
+            == []
+        )
         return sorted(Path(p).stem for p in (*built.written, *built.removed) if p.startswith("exposures/"))
 
     _make(results, settings, vis, "202407")
@@ -577,7 +584,7 @@ def test_previous_and_next_go_on_in_the_months_beside(
 
 
 @pytest.mark.usefixtures("no_plots")
-def test_front_page_without_anything(tmp_path: Path, settings: Settings) -> None:
+def test_front_page_without_anything(tmp_path: Path, settings: VisSettings) -> None:
     results = tmp_path / "results"
     results.mkdir()
     build(results, [], {}, settings, now=NOW)
@@ -585,7 +592,7 @@ def test_front_page_without_anything(tmp_path: Path, settings: Settings) -> None
 
 
 @pytest.mark.usefixtures("no_plots")
-def test_front_page_shows_open_alerts_only(results: Path, settings: Settings, vis: Instrument) -> None:
+def test_front_page_shows_open_alerts_only(results: Path, settings: VisSettings, vis: Instrument) -> None:
     site = results / "site"
     site.mkdir()
     alert = {
@@ -616,7 +623,7 @@ def test_front_page_shows_open_alerts_only(results: Path, settings: Settings, vi
 
 @pytest.mark.usefixtures("no_plots")
 def test_marks_of_a_file_are_shown_to_all(
-    results: Path, settings: Settings, vis: Instrument, tmp_path: Path
+    results: Path, settings: VisSettings, vis: Instrument, tmp_path: Path
 ) -> None:
     path = tmp_path / "marks.json"
     marks = {_name(1): {"seen": True, "note": EVIL, "at": "2024-07-13T00:00:00Z", "more": 1}}
@@ -634,14 +641,16 @@ def test_marks_of_a_file_are_shown_to_all(
 
 
 def test_two_thousand_exposures_are_gathered_quickly_and_small(
-    tmp_path: Path, vis: Instrument, settings: Settings
+    tmp_path: Path, vis: Instrument, settings: VisSettings
 ) -> None:
     rows = [_row(i) for i in range(2000)]
     _month(tmp_path / "results", rows, files=False)
     start = time.monotonic()
     month = gather(tmp_path / "results", "202407", {r.exposure: ENDINGS for r in rows}, vis, REGISTRY)
     assert time.monotonic() - start < 10
-    data = script_data("x", month_data(month, [r.exposure for r in rows], fields_of(month.exposures)))
+    data = script_data(
+        "x", group_data(month, [r.exposure for r in rows], fields_of(month.exposures), REGISTRY, VisPages())
+    )
     assert len(month.exposures) == 2000
     assert len(data) < 1_200_000  # the plots take the rest of the 2 MB
 
@@ -659,7 +668,7 @@ def test_an_exposure_costs_less_than_100_kb(site: Path) -> None:
 
 
 def test_a_bundle_needs_nothing_outside(
-    results: Path, settings: Settings, vis: Instrument, tmp_path: Path
+    results: Path, settings: VisSettings, vis: Instrument, tmp_path: Path
 ) -> None:
     _month(results, [_row(i, "202406") for i in range(5)], "202406", files=False)
     (results / "timeline").mkdir()
@@ -693,7 +702,7 @@ def test_a_bundle_needs_nothing_outside(
 
 @pytest.mark.usefixtures("no_plots")
 def test_a_bundle_never_empties_another_folder(
-    results: Path, settings: Settings, vis: Instrument, tmp_path: Path
+    results: Path, settings: VisSettings, vis: Instrument, tmp_path: Path
 ) -> None:
     month = gather(results, "202407", _expected, vis, REGISTRY)
     (tmp_path / "mine").mkdir()

@@ -17,7 +17,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import visql_lib.site
-from visql_lib.config.vis_settings import TrendSettings
 from visql_lib.pipelines.vis.pages.calibration_plots import FRAMES, calibration_markup
 from visql_lib.pipelines.vis.pages.month_plots import GOES_POINTS, goes_series, month_plots
 from visql_lib.pipelines.vis.pages.timelines import bokeh_files, calibration_plots, plot_tables, trend_plots
@@ -25,11 +24,12 @@ from visql_lib.pipelines.vis.pages.trend_plots import month_medians, trend_marku
 from visql_lib.pipelines.vis.quantities import CATEGORIES, QUANTITIES
 from visql_lib.pipelines.vis.schemas.detector import DETECTOR_FRAMES
 from visql_lib.pipelines.vis.schemas.gaia import TREND
+from visql_lib.pipelines.vis.settings import TrendSettings
 from visql_lib.plots.bands import bands, limits_text
 from visql_lib.plots.core import group_of, to_ms, value_range
 from visql_lib.qc.evaluate import QCResult
 from visql_lib.qc.limits import Thresholds, load_thresholds
-from visql_lib.qc.summary import ExposureSummary, Month, StatusReason
+from visql_lib.qc.summary import ExposureSummary, GroupSummary, StatusReason
 from visql_lib.tables import write_table
 
 STATIC = Path(visql_lib.site.__file__).parent / "static"
@@ -53,7 +53,7 @@ def exposure(i, keys=EVERY, **changes):
     hour, values = i % 24, {key: _MEANS.get(key, 1.0) * (1 + 0.01 * (i % 7)) for key in keys}
     fields = {
         "name": f"C_202407{1 + i // 24:02d}_{hour:02d}0000_W_{i:08X}.VIS.bin_01_01",
-        "month": "202407",
+        "group": "202407",
         "date_obs": f"2024-07-{1 + i // 24:02d}T{hour:02d}:00:00.000000",
         "frame_type": "SCIENCE",
         "cls": "long" if i % 2 else "short",
@@ -69,7 +69,7 @@ def exposure(i, keys=EVERY, **changes):
 
 
 def month(n, *more, keys=EVERY):
-    return Month("202407", (*(exposure(i, keys) for i in range(n)), *more))
+    return GroupSummary("202407", (*(exposure(i, keys) for i in range(n)), *more))
 
 
 @pytest.fixture(scope="module")
@@ -200,11 +200,13 @@ def test_what_is_not_known_is_a_gap_and_a_panel_without_data_a_line(limits):
 
 
 def test_an_empty_month_and_one_without_dates(limits):
-    script, body = month_plots(Month("202407", ()), limits)
+    script, body = month_plots(GroupSummary("202407", ()), limits)
     assert script == ""
     assert "no values this month" in body
     assert "<button" not in body
-    script, body = month_plots(Month("202407", (exposure(1, FEW, date_obs=""), exposure(2, FEW))), limits)
+    script, body = month_plots(
+        GroupSummary("202407", (exposure(1, FEW, date_obs=""), exposure(2, FEW))), limits
+    )
     assert "1 exposure without a date not drawn." in body
     assert len(columns(named(script, "visql-points")[0])["t"]) == 1
 
@@ -234,7 +236,7 @@ def test_points_lead_only_to_pages_that_are_there(limits):
 
 def test_text_from_data_ends_no_script_and_becomes_no_element(limits):
     odd = exposure(1, FEW, name=NAUGHTY, findings=(StatusReason("quality", "warn", NAUGHTY),))
-    script, body = month_plots(Month("202407", (odd,)), limits)
+    script, body = month_plots(GroupSummary("202407", (odd,)), limits)
     assert script.count("</script>") == 1
     assert "<b id" not in script
     assert "<b id" not in body
@@ -477,7 +479,9 @@ def test_tables_are_read_where_they_lie_and_left_out_where_broken(tmp_path, limi
 
 def test_two_thousand_exposures_are_small(limits):
     base = month(700).exposures
-    many = Month("202407", tuple(replace(e, name=f"{e.name}{i}") for i in range(3) for e in base)[:2000])
+    many = GroupSummary(
+        "202407", tuple(replace(e, name=f"{e.name}{i}") for i in range(3) for e in base)[:2000]
+    )
     script, body = month_plots(many, limits, sun(31 * 1440))
     assert len(script.encode()) + len(body.encode()) < 1_000_000
 

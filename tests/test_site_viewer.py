@@ -359,7 +359,7 @@ def test_overlays_are_small_and_in_place(vis):
     frame = ViewerFrame.of(list(vis.quadrants.values()))
     stars, gaia, maps, grids = many(vis)
     offset = {"dx": 7.2, "dy": 0.0, "ddx_dx": 0.0, "ddx_dy": 0.0, "ddy_dx": 0.0, "ddy_dy": None}
-    found = overlay_data(frame, stars, gaia, maps, grids, offset=offset, pa=46.2)
+    found = overlay_data(frame, stars, gaia, maps, grids, offset=offset, pixel=0.1 / 3600, pa=46.2)
     assert len(script("visqlOverlays", found)) < 60_000
     seen, reference = found["marks"]
     assert seen["total"] > len(seen["uv"]) // 2 == 1500

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from visql_lib.config import settings_from_mapping
 from visql_lib.frames import open_exposure
+from visql_lib.pipelines import settings_from_mapping
+from visql_lib.pipelines.vis.grouping import MONTHS
 from visql_lib.pipelines.vis.sheet_rules import RULES
 from visql_lib.sheets.index import refresh_sheets
-from visql_lib.sheets.sheet import read_sheet, sheet_path
+from visql_lib.sheets.sheet import read_sheet
 
 FAR = 4e9  # seconds since 1970: every file is old
 
@@ -164,7 +165,7 @@ def test_of_two_versions_the_newest_counts_and_the_other_is_listed(frame, look, 
     rows = {row.exposure[-2:]: row for row in look(*folders)}
     assert {version: row.status for version, row in rows.items()} == {"01": "superseded", "02": "ok"}
     assert rows["01"].reason == f"version 02 of it is there: {rows['02'].exposure}"
-    assert [row.status for row in read_sheet(sheet_path(tmp_path / "results", "202407"))] == [
+    assert [row.status for row in read_sheet(MONTHS.sheet_path(tmp_path / "results", "202407"))] == [
         "superseded",
         "ok",
     ]

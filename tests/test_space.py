@@ -12,11 +12,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from visql_lib.config import settings_from_mapping
 from visql_lib.live import space
 from visql_lib.live.errors import FrameMoveError
 from visql_lib.live.space import frames_to_drop, frames_to_move, move
-from visql_lib.pipelines.vis.plan import Plan
+from visql_lib.pipelines import make_plan, settings_from_mapping
 from visql_lib.tables import read_table
 
 ROOT = Path(__file__).parents[1]
@@ -297,7 +296,7 @@ def test_frames_are_dropped_whose_products_are_complete(worked, tmp_path):
 @pytest.mark.slow
 def test_frames_stay_whose_products_are_not_as_they_should_be(worked, tmp_path):
     other = copied(worked, tmp_path / "m")
-    plan = Plan.make(other.settings, refresh=True)
+    plan = make_plan(other.settings, refresh=True)
     folder = other.results / "exposures" / "202407"
 
     def obstacles():

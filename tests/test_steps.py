@@ -5,8 +5,9 @@ import pytest
 from astropy.io import fits
 from numpy.testing import assert_allclose, assert_array_equal
 
-from visql_lib.config import CatalogSettings, MomentSettings, PreviewSettings
+from visql_lib.config import CatalogSettings, PreviewSettings
 from visql_lib.frames import open_exposure
+from visql_lib.pipelines.vis.settings import MomentSettings
 from visql_lib.pipelines.vis.stages.moments import measure_exposure_moments
 from visql_lib.steps.catalog import measure_frame
 

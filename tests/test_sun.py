@@ -21,7 +21,7 @@ from visql_lib.cli.angles import command
 from visql_lib.errors import LegacyFormatError, TableError
 from visql_lib.flags import SunFlag
 from visql_lib.pipelines.vis.legacy.angles_text import read_angles_text, write_angles_text
-from visql_lib.pipelines.vis.paths import MonthFiles
+from visql_lib.pipelines.vis.month_files import MonthFiles
 from visql_lib.pipelines.vis.schemas.radiation import ANGLES, GOES_SERIES
 from visql_lib.pipelines.vis.stages.angles import month_angles
 from visql_lib.sheets.sheet import SheetRow, write_sheet

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from visql_lib.config import Settings, settings_from_mapping
 from visql_lib.frames import load_instrument
 from visql_lib.live.frame_watcher import FrameWatcher
+from visql_lib.pipelines import settings_from_mapping
+from visql_lib.pipelines.vis.settings import VisSettings
 from visql_lib.pipelines.vis.sheet_rules import RULES, MonthSheets
 from visql_lib.pipelines.vis.stages.fetch import frames_in
+from visql_lib.sheets.grouping import Grouping
 from visql_lib.sheets.index import refresh_sheets
-from visql_lib.sheets.sheet import sheet_path
 from visql_lib.sheets.walker import raw_files
 
 MONTH = "202407"
@@ -95,7 +96,7 @@ def test_the_watch_and_the_index_find_the_same_files(raw, tmp_path, toy, caplog)
 
 def test_no_frame_that_the_index_finds_is_fetched_again(raw):
     """Endings in upper case were not counted, and their frames fetched a second time."""
-    found = frames_in([raw], Settings().index.suffixes, 4e9)
+    found = frames_in([raw], VisSettings().index.suffixes, 4e9)
     there = {
         frame(number) for number in (*PLAIN, 7, 10)
     }  # of a link that leads nowhere: on a disk not mounted
@@ -155,10 +156,23 @@ def test_the_watch_sees_a_change_of_any_of_them(raw, tmp_path):
     assert watcher.new == 1
 
 
+NIGHTS = Grouping(
+    "night",
+    "YYYYMMDD",
+    {"night": r"\d{8}"},
+    sheet="nights/{night}.tsv",
+    frame="nights/{night}/frames/{exposure}",
+    folder="nights/{night}",
+    table="nights/{night}/{table}.parquet",
+)
+
+
 class Nights(MonthSheets):
     """Sheets of nights, from noon to noon, with no row but those of files."""
 
-    group_glob = "[12]" + "[0-9]" * 7
+    def __init__(self):
+        super().__init__()
+        self.grouping = NIGHTS
 
     def group_of_name(self, name):
         return f"{name.start - timedelta(hours=12):%Y%m%d}" if name.start else ""
@@ -171,6 +185,6 @@ def test_groups_are_the_pipelines(raw, tmp_path, toy):
     settings = settings_of(tmp_path)
     sheets = refresh_sheets(settings, toy, Nights(), ["20240701", "20240702"])
     assert [len(sheets[night]) for night in sheets] == [len(PLAIN) + len(NOT_PLAIN), 0]
-    assert sheet_path(tmp_path / "out", "20240701").is_file()
+    assert (tmp_path / "out/nights/20240701.tsv").is_file()
     (files,) = raw_files(settings, toy.names, Nights(), ["20240701"]).values()
     assert len(files) == len(PLAIN)

@@ -19,7 +19,6 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from visql_lib.config import settings_from_mapping
 from visql_lib.errors import ConfigError, TableError
 from visql_lib.live.children import Child, CrashedRun
 from visql_lib.live.errors import BusyError
@@ -40,6 +39,7 @@ from visql_lib.live.heartbeat import (
 from visql_lib.live.lock import InstanceLock, Owner
 from visql_lib.live.processes import Machine, commands_in, group_lives, start_of
 from visql_lib.live.watch import StopSignals, Watch, find_snakefile
+from visql_lib.pipelines import settings_from_mapping
 from visql_lib.tables import read_table
 
 ROOT = Path(__file__).parents[1]
@@ -344,7 +344,7 @@ def test_auto_months_roll_over(place):
     settings = settings_of(place.folder, months="auto")
     views = [watcher.snapshot(settings) for _ in days]
     both, july, later = ("202406", "202407"), ("202407",), ("202407", "202408")
-    assert [view.months for view in views] == [both, both, july, july, later]
+    assert [view.groups for view in views] == [both, both, july, july, later]
     assert len({id(view) for view in views}) == 3  # the sheets are refreshed only where the months change
     assert all(len(view.exposures) == 1 for view in views)
 

@@ -13,8 +13,7 @@ import yaml
 from numbers_of_stages import check_month
 from raised import in_all_commands
 
-from visql_lib.config import settings_from_mapping
-from visql_lib.pipelines.vis.plan import Plan
+from visql_lib.pipelines import make_plan, settings_from_mapping
 from visql_lib.pipelines.vis.registry import REGISTRY, VERSIONS
 from visql_lib.products.expected import Expected
 from visql_lib.site.steps import missing_products
@@ -123,7 +122,7 @@ def rules_of_workflow():
 def steps(month):
     """Return what the site expects of a month as a whole, and of all months, with absolute paths."""
     values = yaml.safe_load(month.config.read_text()) | {"results": str(month.results)}
-    plan = Plan.make(settings_from_mapping(values, "test"), refresh=False)
+    plan = make_plan(settings_from_mapping(values, "test"), refresh=False)
     expected = Expected(plan)
     return [*expected.of_group("202407"), *expected.of_all()]
 
@@ -243,7 +242,7 @@ def test_a_second_run_has_nothing_to_do(month):
 def test_exposures_without_jobs_are_there_for_who_asks_for_more(month, tmp_path):
     """What a run left complete is not planned, but can be forced, listed and made again alone."""
     other = month.copy(tmp_path / "m")
-    assert len(json.loads((other.results / "settled" / "202407.json").read_text())["entries"]) == 6
+    assert len(json.loads((other.results / "up_to_date" / "202407.json").read_text())["entries"]) == 6
     assert other.missing("--forcerun", "moments") == {"moments": 3, "pictures": 3} | MONTH_JOBS
     stem = stems(month, "SCIENCE")[0]
     product = other.exposure(stem) / f"{stem}_iq.png"
@@ -478,7 +477,7 @@ def test_broken_frames_cost_themselves_only(month, tmp_path):
     assert code != 0
     for frame in (cut, sly):
         assert frame.name in said
-    kept = json.loads((other.results / "settled" / "202407.json").read_text())["entries"]
+    kept = json.loads((other.results / "up_to_date" / "202407.json").read_text())["entries"]
     assert set(kept) == {*stems(month, "SCIENCE", "DARK", "FLAT", "BIAS"), fine.stem, sly.stem}
     text = (other.results / "months" / "202407" / "status.tsv").read_text()
     assert f"{cut.stem}\tUNKNOWN\tunreadable\t" in text

@@ -15,7 +15,7 @@ from visql_lib.archives.services import query_tap, query_vizier
 from visql_lib.config.network_settings import ENVIRONMENT
 
 if TYPE_CHECKING:
-    from visql_lib.config.sky_settings import GaiaSettings
+    from visql_lib.config import GaiaSettings
 
 log = logging.getLogger(__name__)
 

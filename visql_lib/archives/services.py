@@ -17,7 +17,7 @@ from visql_lib.archives.wire import read_answer
 from visql_lib.config.network_settings import ENVIRONMENT
 
 if TYPE_CHECKING:
-    from visql_lib.config.sky_settings import GaiaSettings
+    from visql_lib.config import GaiaSettings
 
 T = TypeVar("T")
 

@@ -10,11 +10,15 @@ import gc
 import importlib
 import os
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
 from visql_lib import __version__
 from visql_lib.errors import VisqlError
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 # Number of new objects before garbage collection. With Python's default of 700, all imported modules are
 # scanned again and again, which takes a tenth of the time of a short step.
@@ -83,6 +87,14 @@ HEADINGS: dict[str, dict[str, tuple[str, str]]] = {
     },
 }
 COMMANDS = {name: known for group in HEADINGS.values() for name, known in group.items()}
+_ENTRY_POINTS = "visql.commands"  # their group: commands of pipelines of other packages
+
+
+def other_commands() -> dict[str, EntryPoint]:
+    """Find the commands of pipelines of other packages: entry points, each a click command."""
+    from importlib.metadata import entry_points  # takes longer than most commands' start: only where needed
+
+    return {point.name: point for point in entry_points(group=_ENTRY_POINTS) if point.name not in COMMANDS}
 
 
 class LazyGroup(click.Group):
@@ -90,30 +102,35 @@ class LazyGroup(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of all subcommands."""
-        return list(COMMANDS)
+        return [*COMMANDS, *sorted(other_commands())]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import and return one subcommand."""
-        if cmd_name not in COMMANDS:
-            return None
-        module = importlib.import_module(f"visql_lib.cli.{COMMANDS[cmd_name][0]}")
-        command: click.Command = module.command
+        command: click.Command | None = None
+        if cmd_name in COMMANDS:
+            command = importlib.import_module(f"visql_lib.cli.{COMMANDS[cmd_name][0]}").command
+        elif point := other_commands().get(cmd_name):
+            command = point.load()
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the subcommands under their headings, without importing them."""
+        """List the subcommands under their headings, without importing them; those of others are named."""
         for heading, group in HEADINGS.items():
             with formatter.section(heading):
                 formatter.write_dl([(name, text) for name, (_, text) in group.items()])
+        if others := other_commands():
+            with formatter.section("Other pipelines"):
+                formatter.write_dl([(name, f"See {point.module}.") for name, point in sorted(others.items())])
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find a subcommand; suggest the nearest name for an unknown one."""
-        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+        unknown = bool(args) and args[0] not in COMMANDS and not args[0].startswith("-")
+        if unknown and args[0] not in (others := other_commands()):
             from difflib import get_close_matches
 
-            close = get_close_matches(args[0], COMMANDS, n=1)
+            close = get_close_matches(args[0], [*COMMANDS, *others], n=1)
             hint = f"; did you mean {close[0]!r}?" if close else "; see visql --help"
             raise click.UsageError(f"no step {args[0]!r}{hint}", ctx)
         return super().resolve_command(ctx, args)

@@ -31,7 +31,7 @@ def command(
     """Collect the angles, write the tables."""
     from visql_lib.cli.outputs import provenance, write_sidecars
     from visql_lib.pipelines.vis.legacy.angles_text import write_angles_text
-    from visql_lib.pipelines.vis.paths import MonthFiles
+    from visql_lib.pipelines.vis.month_files import MonthFiles
     from visql_lib.pipelines.vis.registry import REGISTRY
     from visql_lib.pipelines.vis.schemas.radiation import ANGLES
     from visql_lib.pipelines.vis.stages.angles import AnglesInputs, run

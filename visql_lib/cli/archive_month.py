@@ -12,8 +12,8 @@ import click
 from visql_lib.cli.common import FOLDER, settings_of, step
 
 if TYPE_CHECKING:
-    from visql_lib.config import Settings
     from visql_lib.live.space import RawFile
+    from visql_lib.pipelines.vis.settings import VisSettings
 
 log = logging.getLogger(__name__)
 
@@ -41,15 +41,16 @@ def command(
     """List the frames, then move or remove them."""
     from filelock import FileLock, Timeout
 
-    from visql_lib.config import settings_from_mapping
+    from visql_lib.config.load import validated
     from visql_lib.live.errors import BusyError
+    from visql_lib.pipelines.vis.settings import VisSettings
 
     if (target is None) != drop:
         raise click.UsageError("give either --to FOLDER or --drop")
     if drop and not (yes or dry_run):
         raise click.UsageError("--drop removes raw frames for good: check with --dry-run, then add --yes")
     given = settings_of(config)
-    settings = settings_from_mapping(given.model_dump() | {"months": month})
+    settings = validated(VisSettings, given.model_dump() | {"months": month}, "settings")
     guard = Path(settings.results) / "watch" / ".space"
     guard.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -61,7 +62,7 @@ def command(
         raise BusyError(f"{guard}: another archive-month is at work on these results") from error
 
 
-def _move(settings: Settings, month: str, target: Path, dry_run: bool) -> int:
+def _move(settings: VisSettings, month: str, target: Path, dry_run: bool) -> int:
     from visql_lib.live.errors import FrameMoveError
     from visql_lib.live.space import frames_to_move, move
 
@@ -80,16 +81,15 @@ def _move(settings: Settings, month: str, target: Path, dry_run: bool) -> int:
     return 1 if failed else 0
 
 
-def _drop(settings: Settings, month: str, dry_run: bool) -> int:
+def _drop(settings: VisSettings, month: str, dry_run: bool) -> int:
     from visql_lib.frames import load_instrument
     from visql_lib.live.errors import FrameMoveError
     from visql_lib.live.space import drop, frames_to_drop
-    from visql_lib.pipelines import sheet_rules_of
-    from visql_lib.pipelines.vis.plan import Plan
+    from visql_lib.pipelines import make_plan, sheet_rules_of
     from visql_lib.sheets.index import refresh_sheets
 
     refresh_sheets(settings, load_instrument(settings.instrument), sheet_rules_of(settings), [month])
-    frames = frames_to_drop(settings, Plan.make(settings, refresh=False), month)
+    frames = frames_to_drop(settings, make_plan(settings, refresh=False), month)
     chosen = [frame for frame in frames if not frame.obstacle]
     _print_summary(frames, "removed", dry_run)
     failed = 0

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from visql_lib import run_record
-from visql_lib.errors import VisqlError
+from visql_lib.errors import ConfigError, VisqlError
 
 if TYPE_CHECKING:
     from visql_lib.config import Settings
+    from visql_lib.pipelines.vis.settings import VisSettings
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +52,7 @@ def config_option(function: F) -> F:
         "config",
         type=INPUT,
         metavar="FILE",
-        help="Settings file (YAML), for settings other than the defaults; see docs/configuration.md.",
+        help="VisSettings file (YAML), for settings other than the defaults; see docs/configuration.md.",
     )(function)
 
 
@@ -81,11 +82,28 @@ def set_up_logging(verbose: bool) -> None:
     logging.getLogger("visql_lib").setLevel(logging.DEBUG if verbose else logging.INFO)
 
 
-def settings_of(config: Path | None) -> Settings:
-    """Read the settings of ``--config``."""
-    from visql_lib.config.load import load_settings, watched
+def settings_of_any(config: Path | None) -> Settings:
+    """Read the settings of ``--config``, of whatever pipeline they are."""
+    from visql_lib.config.load import watched
+    from visql_lib.pipelines import load_settings
 
     return watched(load_settings(config))
+
+
+def settings_of(config: Path | None) -> VisSettings:
+    """Read the settings of ``--config``, which must be those of VIS.
+
+    Raises
+    ------
+    ConfigError
+        If they are another pipeline's.
+    """
+    from visql_lib.pipelines.vis.settings import VisSettings
+
+    settings = settings_of_any(config)
+    if not isinstance(settings, VisSettings):
+        raise ConfigError(f"{config}: pipeline: this is a command of 'vis', not of {settings.pipeline!r}")
+    return settings
 
 
 RECORD_FAILURE = click.option(

@@ -41,7 +41,7 @@ def command(
 ) -> None:
     """Gather the month, write the tables, draw."""
     from visql_lib.cli.outputs import provenance, save_picture
-    from visql_lib.pipelines.vis.paths import MonthFiles
+    from visql_lib.pipelines.vis.month_files import MonthFiles
     from visql_lib.pipelines.vis.registry import REGISTRY
     from visql_lib.pipelines.vis.schemas.detector import DETECTOR, DETECTOR_FRAMES, HOT_PIXELS
     from visql_lib.pipelines.vis.stages import detector as stage

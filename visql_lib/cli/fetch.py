@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from visql_lib.archives.euclid import Listing
     from visql_lib.cli.fetch_plan import FetchPlan
     from visql_lib.cli.fetch_run import Outcome
-    from visql_lib.config import Settings
+    from visql_lib.pipelines.vis.settings import VisSettings
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +78,7 @@ def command(
 
 
 def fetch_frames(
-    settings: Settings,
+    settings: VisSettings,
     *,
     month: str | None = None,
     since: date | None = None,
@@ -91,7 +91,7 @@ def fetch_frames(
 
     Parameters
     ----------
-    settings : Settings
+    settings : VisSettings
         Of the archive, the raw folders, the results.
     month, since : optional
         Frames observed in a month YYYYMM, or that the archive got since a day; else
@@ -156,7 +156,7 @@ def fetch_frames(
     return outcome
 
 
-def _folder(settings: Settings) -> Path:
+def _folder(settings: VisSettings) -> Path:
     """Find the folder of new frames; refuse to work while a raw folder is missing.
 
     It may be a disk that is not mounted: everything would be downloaded again.
@@ -185,7 +185,7 @@ def _warn_of_clock(listing: Listing) -> None:
         log.warning("the clock of this machine is %.0f h %s that of the archive", hours, word)
 
 
-def _write(settings: Settings, plan: FetchPlan, done: datetime | None) -> None:
+def _write(settings: VisSettings, plan: FetchPlan, done: datetime | None) -> None:
     from visql_lib.cli.outputs import provenance
     from visql_lib.pipelines.vis.schemas.archive_names import merge_names
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from visql_lib.archives.euclid import Listing
-    from visql_lib.config import Settings
     from visql_lib.pipelines.vis.schemas.archive_names import ArchiveRow
+    from visql_lib.pipelines.vis.settings import VisSettings
     from visql_lib.pipelines.vis.stages.fetch import ArchiveProduct, LocalFrame
 
 log = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ class FetchPlan:
     @classmethod
     def of(
         cls,
-        settings: Settings,
+        settings: VisSettings,
         folder: Path,
         listing: Listing,
         known: dict[str, ArchiveRow],
@@ -83,7 +83,7 @@ class FetchPlan:
 class StateResolver:
     """Finds out the state of a product."""
 
-    settings: Settings
+    settings: VisSettings
     folder: Path
     known: dict[str, ArchiveRow]
     found: dict[str, LocalFrame]

@@ -17,7 +17,7 @@ from visql_lib.cli.common import progress
 from visql_lib.cli.fetch_plan import FetchPlan, stamp
 
 if TYPE_CHECKING:
-    from visql_lib.config import Settings
+    from visql_lib.pipelines.vis.settings import VisSettings
     from visql_lib.pipelines.vis.stages.fetch import ArchiveProduct
 
 log = logging.getLogger(__name__)
@@ -69,7 +69,7 @@ class Downloads:
     """Downloads frames, some at once."""
 
     def __init__(
-        self, settings: Settings, folder: Path, client: Any, plan: FetchPlan, outcome: Outcome
+        self, settings: VisSettings, folder: Path, client: Any, plan: FetchPlan, outcome: Outcome
     ) -> None:
         from visql_lib.frames import load_instrument
 

@@ -12,16 +12,17 @@ from visql_lib.cli.common import progress, recorded
 from visql_lib.errors import FrameError
 
 if TYPE_CHECKING:
-    from visql_lib.config import CatalogSettings, PreviewSettings, Settings
+    from visql_lib.config import CatalogSettings, PreviewSettings
     from visql_lib.frames import Exposure, Instrument
     from visql_lib.frames.mosaic import Preview
+    from visql_lib.pipelines.vis.settings import VisSettings
     from visql_lib.steps.catalog import FramePass
 
 _NOTHING = np.full((8, 8), np.nan)  # drawn for an unreadable frame
 
 
 def pass_over(
-    raw: Path, settings: Settings, catalog: CatalogSettings | None, record_failure: bool, threads: int = 1
+    raw: Path, settings: VisSettings, catalog: CatalogSettings | None, record_failure: bool, threads: int = 1
 ) -> tuple[FramePass | None, dict[str, Any]]:
     """Measure one frame; return the results (None if it failed with `record_failure`) and the metadata.
 
@@ -85,7 +86,7 @@ def header_meta(exposure: Exposure) -> dict[str, Any]:
     }
 
 
-def write_previews(found: FramePass | None, prefix: Path, title: str, settings: Settings) -> None:
+def write_previews(found: FramePass | None, prefix: Path, title: str, settings: VisSettings) -> None:
     """Draw and write thumbnail and zooms; for an unreadable frame, pictures with a message."""
     from visql_lib.cli.outputs import save_picture
     from visql_lib.frames.mosaic import ZOOM_POSITIONS

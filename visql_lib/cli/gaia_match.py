@@ -26,7 +26,7 @@ from visql_lib.errors import TableError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from visql_lib.config import Settings
+    from visql_lib.pipelines.vis.settings import VisSettings
     from visql_lib.pipelines.vis.stages.gaia_match import ExposureMatch
 
 _MOMENTS_END, _GAIA_END = "_stars2_mom", "_stars2_gaia"
@@ -132,7 +132,7 @@ def _reference(
     sheet: Path | None,
     projected: Path | None,
     exposure: str,
-    settings: Settings,
+    settings: VisSettings,
     record_failure: bool,
 ) -> Path:
     """Return the table of projected stars: the given one, or one made from sky positions."""
@@ -157,7 +157,7 @@ def _reference(
 
 
 def _match(
-    moments: Path, gaia: Path, exptime: float | None, settings: Settings, meta: dict[str, Any]
+    moments: Path, gaia: Path, exptime: float | None, settings: VisSettings, meta: dict[str, Any]
 ) -> ExposureMatch:
     from visql_lib.frames import load_instrument
     from visql_lib.pipelines.vis.stages.gaia_match import match_exposure

@@ -13,7 +13,7 @@ from visql_lib.cli.common import INPUT, output_option, recorded, settings_of, st
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from visql_lib.config import Settings
+    from visql_lib.pipelines.vis.settings import VisSettings
     from visql_lib.sky.projection import Boresight
 
 
@@ -72,7 +72,7 @@ def project(
     date: datetime | None,
     exposure: str,
     output: Path,
-    settings: Settings,
+    settings: VisSettings,
     record_failure: bool,
 ) -> None:
     """Read the reference stars of one or more files, project them, write them."""

@@ -43,15 +43,17 @@ def command(pixel: int, output: Path, again: Path | None, record_failure: bool, 
 
     settings = settings_of(config)
     gaia = settings.gaia
-    origin = query_of(settings)
-    if is_filled(output, pixel, settings):
+    origin = query_of(settings.gaia)
+    if is_filled(output, pixel, settings.gaia):
         log.info("%s: exists already", output)
         return
     meta: dict[str, Any] = {"tile": pixel, "nside": gaia.nside, "faintest": gaia.faintest}
-    meta["origins"] = source_names(settings)
+    meta["origins"] = source_names(settings.gaia)
     stars: Mapping[str, Any] = GAIA_TILE.empty()
     with recorded(record_failure, meta):
-        answer = fetch_tile(pixel, gaia, store_folder(settings), settings.network.proxy)
+        answer = fetch_tile(
+            pixel, gaia, store_folder(settings.gaia, settings.results), settings.network.proxy
+        )
         stars, meta = answer.stars, answer.meta
     changed = "failed" not in meta or not output.is_file() or again is None
     if changed:

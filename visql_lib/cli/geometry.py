@@ -31,7 +31,7 @@ from visql_lib.cli.common import INPUT, OUTPUT, output_option, progress, setting
 def command(sheet: Path, output: Path, astrometry: Path | None, config: Path | None) -> None:
     """Fit the month, write the tables."""
     from visql_lib.cli.outputs import provenance
-    from visql_lib.pipelines.vis.paths import MonthFiles
+    from visql_lib.pipelines.vis.month_files import MonthFiles
     from visql_lib.pipelines.vis.registry import REGISTRY, VERSIONS
     from visql_lib.pipelines.vis.schemas.gaia import ASTROMETRY, GEOMETRY
     from visql_lib.pipelines.vis.stages.geometry import GeometryInputs, run

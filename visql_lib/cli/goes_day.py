@@ -51,16 +51,16 @@ def command(day: date, output: Path, again: Path | None, record_failure: bool, c
     from visql_lib.stores.goes import goes_folder, is_current, write_day
 
     settings = settings_of(config)
-    if is_current(output, day, settings):
+    if is_current(output, day, settings.goes):
         log.info("%s: exists already", output)
         return
     failure: dict[str, Any] = {}
     with recorded(record_failure, failure):
-        answer = fetch_day(day, settings.goes, goes_folder(settings), settings.network.proxy)
+        answer = fetch_day(day, settings.goes, goes_folder(settings.results), settings.network.proxy)
         if answer.state == FAILED:
             raise ArchiveError(f"{day}: {answer.reason}")
     if failure:
         answer = failed_day(str(failure["failed"]).removeprefix(f"{day}: "))
-    changed = write_day(output, day, answer, settings)
+    changed = write_day(output, day, answer, settings.goes)
     if again is not None:
         note(again, output, changed, answer.reason)

@@ -13,7 +13,7 @@ from visql_lib.cli.common import INPUT, output_option, settings_of, step
 from visql_lib.errors import TableError
 
 if TYPE_CHECKING:
-    from visql_lib.config import Settings
+    from visql_lib.pipelines.vis.settings import VisSettings
     from visql_lib.sheets.sheet import SheetRow
 
 
@@ -40,7 +40,7 @@ def draw_goes(
     exposure: str,
     series: Sequence[Path],
     output: Path,
-    settings: Settings,
+    settings: VisSettings,
     hours: float | None = None,
 ) -> None:
     """Draw the flux from `hours` [h] before to after an exposure; default: goes.hours."""

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from visql_lib.cli.import_legacy import Report
-    from visql_lib.config import Settings
     from visql_lib.instruments.model import Instrument
+    from visql_lib.pipelines.vis.settings import VisSettings
 
 _LINES = "flux ratios of exposures and CCDs (vis-over-gaia-*.txt)"
 _STARS = "flux ratios of stars (*_frat.txt)"
@@ -52,7 +52,7 @@ def import_ratios(paths: Iterable[Path], results: Path, instrument: Instrument, 
 
 
 def import_frats(
-    paths: list[Path], solutions: Iterable[Path], results: Path, settings: Settings, report: Report
+    paths: list[Path], solutions: Iterable[Path], results: Path, settings: VisSettings, report: Report
 ) -> None:
     """Store the flux ratios of stars as tables of their exposures, with their solutions as metadata."""
     from visql_lib.instruments.euclid_names import RawName
@@ -75,7 +75,7 @@ def _store_ratios(
     month: str,
     solution: Path | None,
     results: Path,
-    settings: Settings,
+    settings: VisSettings,
     report: Report,
 ) -> None:
     """Store the flux ratios of one exposure, with its solution as metadata."""
@@ -101,7 +101,7 @@ def _first(values: NDArray) -> float | None:
     return float(values[0]) if len(values) else None
 
 
-def _solution(path: Path, settings: Settings) -> Mapping[str, Any]:
+def _solution(path: Path, settings: VisSettings) -> Mapping[str, Any]:
     """Return the metadata of a match from the original solution."""
     from visql_lib.photometry.ratios import is_accepted
     from visql_lib.pipelines.vis.legacy.gaia import read_solution

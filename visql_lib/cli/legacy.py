@@ -12,7 +12,7 @@ from visql_lib.cli.outputs import write_sidecars
 from visql_lib.errors import TableError
 
 if TYPE_CHECKING:
-    from visql_lib.config import Settings
+    from visql_lib.pipelines.vis.settings import VisSettings
 
 _EXPOSURES = ("stars", "moments", "catalogue", "gaia_stars", "moments_colours", "frat")
 
@@ -61,7 +61,7 @@ def command(tables: tuple[Path, ...], output: Path, config: Path | None) -> None
         write_sidecars("legacy", *written, inputs=[path])
 
 
-def _write_month(path: Path, output: Path, meta: dict[str, Any], settings: Settings) -> list[Path]:
+def _write_month(path: Path, output: Path, meta: dict[str, Any], settings: VisSettings) -> list[Path]:
     import numpy as np
 
     from visql_lib.flags import ExposureFlag
@@ -83,7 +83,7 @@ def _write_month(path: Path, output: Path, meta: dict[str, Any], settings: Setti
     return write_month(output, month, columns, instrument.score)
 
 
-def _write_ratios(path: Path, output: Path, meta: dict[str, Any], settings: Settings) -> list[Path]:
+def _write_ratios(path: Path, output: Path, meta: dict[str, Any], settings: VisSettings) -> list[Path]:
     from visql_lib.instruments.model import load_instrument
     from visql_lib.pipelines.vis.legacy.gaia import write_colour_fits, write_month_of_ratios
     from visql_lib.pipelines.vis.schemas.gaia import RATIOS

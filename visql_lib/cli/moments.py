@@ -20,8 +20,8 @@ from visql_lib.cli.common import (
 from visql_lib.errors import TableError
 
 if TYPE_CHECKING:
-    from visql_lib.config import Settings
     from visql_lib.frames import Instrument
+    from visql_lib.pipelines.vis.settings import VisSettings
     from visql_lib.pipelines.vis.stages.moments import ExposureMoments
     from visql_lib.tables import Table
 
@@ -72,7 +72,7 @@ def command(
 
 
 def _measure(
-    raw: Path, table: Table, instrument: Instrument, settings: Settings, stars: Path
+    raw: Path, table: Table, instrument: Instrument, settings: VisSettings, stars: Path
 ) -> ExposureMoments | None:
     """Measure the moments; None if no star is far enough from the edges."""
     from visql_lib.cli.frame_pass import check_same_frame

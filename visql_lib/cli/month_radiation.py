@@ -38,7 +38,7 @@ def command(
 ) -> None:
     """Gather and judge the month, write the tables, draw."""
     from visql_lib.cli.outputs import provenance, save_picture
-    from visql_lib.pipelines.vis.paths import MonthFiles
+    from visql_lib.pipelines.vis.month_files import MonthFiles
     from visql_lib.pipelines.vis.registry import REGISTRY
     from visql_lib.pipelines.vis.schemas.leak import LEAK
     from visql_lib.pipelines.vis.schemas.radiation import MONTH_RADIATION

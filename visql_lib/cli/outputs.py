@@ -28,15 +28,9 @@ def save_picture(
     figure: Figure, path: Path, dpi: float | None, *stages: str, inputs: Sequence[Path] = ()
 ) -> None:
     """Write a figure as PNG, made by some stages; `dpi` None keeps its own resolution, as for zooms."""
-    from visql_lib import __version__, run_record
-    from visql_lib.atomic import atomic_path
-    from visql_lib.pictures.style import render_png
-    from visql_lib.tables.provenance import png_with_provenance
+    from visql_lib.pictures.save import save_picture as save
 
-    content = render_png(figure, dpi, software=f"VISQL {__version__}", made=run_record.now())
-    content = png_with_provenance(path, content, {stage: VERSIONS[stage] for stage in stages}, inputs)
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(content)
+    save(figure, path, dpi, {stage: VERSIONS[stage] for stage in stages}, inputs)
 
 
 def write_sidecars(stage: str, *paths: Path, inputs: Sequence[Path] = ()) -> None:

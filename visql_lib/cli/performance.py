@@ -26,7 +26,7 @@ def command(sheet: Path, output: Path, pictures: Path | None, config: Path | Non
     """Collect the times, write the table, draw."""
     from visql_lib import run_record
     from visql_lib.cli.outputs import provenance, save_picture
-    from visql_lib.pipelines.vis.paths import MonthFiles
+    from visql_lib.pipelines.vis.month_files import MonthFiles
     from visql_lib.pipelines.vis.registry import REGISTRY
     from visql_lib.pipelines.vis.schemas.performance import PERFORMANCE
     from visql_lib.pipelines.vis.stages import performance as stage

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-    from visql_lib.config import Settings
     from visql_lib.instruments.model import Instrument
+    from visql_lib.pipelines.vis.settings import VisSettings
     from visql_lib.tables.store import Table
 
 DRAWINGS = REGISTRY.drawings
@@ -59,7 +59,11 @@ def command(
 
 
 def draw(
-    tables: Sequence[Path], only: Sequence[str], settings: Settings, prefix: Path, cutout: Path | None = None
+    tables: Sequence[Path],
+    only: Sequence[str],
+    settings: VisSettings,
+    prefix: Path,
+    cutout: Path | None = None,
 ) -> None:
     """Draw what some tables allow, or only some pictures."""
     from visql_lib.cli.outputs import save_picture
@@ -107,7 +111,12 @@ class PictureInputs:
     """Inputs of the pictures; every table is read once, and only the columns needed."""
 
     def __init__(
-        self, paths: Mapping[str, Path], wanted: list[str], settings: Settings, cutout: Path | None, stem: str
+        self,
+        paths: Mapping[str, Path],
+        wanted: list[str],
+        settings: VisSettings,
+        cutout: Path | None,
+        stem: str,
     ) -> None:
         self.paths, self.wanted, self.settings = paths, wanted, settings
         self._cutout, self._stem = cutout, stem

@@ -25,8 +25,8 @@ from visql_lib.cli.outputs import write_sidecars
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from visql_lib.config import Settings
     from visql_lib.frames import Instrument
+    from visql_lib.pipelines.vis.settings import VisSettings
     from visql_lib.pipelines.vis.stages.plate_solve import ReferenceStars
     from visql_lib.sky.plate import PlateSolution
     from visql_lib.sky.thumbnail import ThumbnailFrame
@@ -94,7 +94,7 @@ def command(
     cards: dict[str, Any] = {"STATUS": "failed"}
     failure: PlateError | None = None
     with recorded(record_failure, meta):
-        reference = _reference(paths, cache or store_folder(settings) / "index")
+        reference = _reference(paths, cache or store_folder(settings.gaia, settings.results) / "index")
         try:
             found, index = _solve(stars, (ra, dec), reference, quadrants, settings)
             cards = {"STATUS": SOLVED, "INDEX": index} | _facts(found) | found.cards
@@ -115,7 +115,7 @@ def _solve(
     position: tuple[float, float],
     reference: ReferenceStars | None,
     quadrants: Path | None,
-    settings: Settings,
+    settings: VisSettings,
 ) -> tuple[PlateSolution, str]:
     from visql_lib.errors import TableError
     from visql_lib.frames import load_instrument
@@ -199,7 +199,7 @@ def _read(paths: list[Path]) -> Mapping[str, NDArray]:
     return joined(read_stars(path) for path in paths if path not in failed)
 
 
-def _origin(inputs: list[Path], settings: Settings) -> dict[str, Any]:
+def _origin(inputs: list[Path], settings: VisSettings) -> dict[str, Any]:
     from visql_lib import __version__
     from visql_lib.cli.outputs import provenance
 

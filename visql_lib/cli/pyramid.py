@@ -28,9 +28,9 @@ from visql_lib.errors import FrameError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from visql_lib.config import Settings
     from visql_lib.frames import Exposure
     from visql_lib.frames.pyramid import Pyramid, Stretch
+    from visql_lib.pipelines.vis.settings import VisSettings
 
 INDEX = "tiles.js"  # loaded by the viewer; the tiles are in the same folder
 _TILE = 512  # px
@@ -83,7 +83,7 @@ def command(
 
 
 def cut(
-    raw: Path, folder: Path, settings: Settings, full: bool, quadrants: Path | None = None
+    raw: Path, folder: Path, settings: VisSettings, full: bool, quadrants: Path | None = None
 ) -> dict[str, Any]:
     """Write the tiles of a frame into an empty folder; return the description for the viewer.
 
@@ -189,7 +189,7 @@ def _description(pyramid: Pyramid, stretch: Stretch, sink: _Tiles, exposure: Exp
     }
 
 
-def _origin(raw: Path, settings: Settings, full: bool) -> dict[str, Any]:
+def _origin(raw: Path, settings: VisSettings, full: bool) -> dict[str, Any]:
     from visql_lib import __version__
     from visql_lib.cli.outputs import provenance
     from visql_lib.frames import load_instrument

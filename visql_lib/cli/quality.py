@@ -25,7 +25,7 @@ from visql_lib.cli.common import INPUT, output_option, progress, settings_of, st
 def command(sheet: Path, output: Path, config: Path | None) -> None:
     """Make the table, write it."""
     from visql_lib.cli.outputs import provenance
-    from visql_lib.pipelines.vis.paths import MonthFiles
+    from visql_lib.pipelines.vis.month_files import MonthFiles
     from visql_lib.pipelines.vis.registry import REGISTRY
     from visql_lib.pipelines.vis.stages.image_quality import ImageQualityInputs, run
     from visql_lib.products.context import Context

@@ -24,8 +24,8 @@ from visql_lib.errors import TableError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from visql_lib.config import Settings
     from visql_lib.instruments.model import Instrument
+    from visql_lib.pipelines.vis.settings import VisSettings
     from visql_lib.pipelines.vis.stages.particles import ExposureRadiation
 
 # Kind of map -> ending of its picture, as users know it.
@@ -116,7 +116,7 @@ def command(
 def _count(
     catalogue: Path,
     quadrants: Path | None,
-    settings: Settings,
+    settings: VisSettings,
     instrument: Instrument,
     meta: dict[str, Any],
 ) -> ExposureRadiation | None:
@@ -147,7 +147,7 @@ def _known(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def draw(bins: Mapping[str, NDArray], meta: Mapping[str, Any], prefix: Path, settings: Settings) -> None:
+def draw(bins: Mapping[str, NDArray], meta: Mapping[str, Any], prefix: Path, settings: VisSettings) -> None:
     """Draw the maps and the diagram of an exposure from its table of maps."""
     from visql_lib.cli.outputs import save_picture
     from visql_lib.instruments.model import load_instrument

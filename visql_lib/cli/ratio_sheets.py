@@ -24,7 +24,7 @@ from visql_lib.cli.common import FOLDER, INPUT, output_option, settings_of, step
 def command(by_ccd: Path, sheet: Path, output: Path, config: Path | None) -> None:
     """Draw the sheets."""
     from visql_lib.cli.outputs import save_picture
-    from visql_lib.pipelines.vis.paths import MonthFiles
+    from visql_lib.pipelines.vis.month_files import MonthFiles
     from visql_lib.pipelines.vis.registry import REGISTRY
     from visql_lib.pipelines.vis.stages.ratio_sheets import RatioSheetsInputs, run
     from visql_lib.products.context import Context

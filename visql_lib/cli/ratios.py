@@ -31,7 +31,7 @@ from visql_lib.cli.common import INPUT, OUTPUT, output_option, progress, setting
 def command(sheets: tuple[Path, ...], output: Path, by_ccd: Path | None, config: Path | None) -> None:
     """Gather the flux ratios, write the tables."""
     from visql_lib.cli.outputs import provenance
-    from visql_lib.pipelines.vis.paths import MonthFiles
+    from visql_lib.pipelines.vis.month_files import MonthFiles
     from visql_lib.pipelines.vis.registry import REGISTRY
     from visql_lib.pipelines.vis.schemas.gaia import RATIOS
     from visql_lib.pipelines.vis.stages.ratios import RatiosInputs, run

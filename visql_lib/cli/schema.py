@@ -13,19 +13,19 @@ from visql_lib.cli.common import FOLDER
 def generated() -> dict[str, str]:
     """Return the text of every generated file, by its path in the project."""
     from visql_lib import flags
-    from visql_lib.config.document import markdown
-    from visql_lib.config.settings import Settings
+    from visql_lib.config.document import json_schema, markdown
     from visql_lib.instruments.model import load_instrument
     from visql_lib.pipelines.vis.registry import REGISTRY
     from visql_lib.pipelines.vis.schemas import all as all_tables
+    from visql_lib.pipelines.vis.settings import VisSettings
     from visql_lib.products.document import markdown as products
 
     return {
-        "workflow/schemas/config.schema.json": json.dumps(Settings.model_json_schema(), indent=1) + "\n",
-        "docs/configuration.md": markdown(Settings),
+        "workflow/schemas/config.schema.json": json.dumps(json_schema(VisSettings), indent=1) + "\n",
+        "docs/configuration.md": markdown(VisSettings),
         "docs/tables.md": all_tables.markdown(),
         "docs/flags.md": flags.markdown(),
-        "docs/products.md": products(REGISTRY, REGISTRY.words(load_instrument(Settings().instrument))),
+        "docs/products.md": products(REGISTRY, REGISTRY.words(load_instrument(VisSettings().instrument))),
     }
 
 

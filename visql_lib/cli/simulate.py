@@ -16,7 +16,12 @@ if TYPE_CHECKING:
 
 # Options of one exposure: flag, key in a plan, type, meaning with unit.
 _OPTIONS: tuple[tuple[str, str, Any, str], ...] = (
-    ("--type", "type", str, "long, short, DARK, FLAT, BIAS or CHARGE."),
+    (
+        "--type",
+        "type",
+        str,
+        "An exposure class of the instrument (its first if not given), DARK, FLAT, BIAS or CHARGE.",
+    ),
     ("--date", "date", str, "Start, UTC, such as 2024-07-13T03:28:40."),
     ("--ccds", "ccds", str, "CCDs, separated by commas, such as 3-3,3-4. [default: all]"),
     ("--seed", "seed", int, "Seed of sky, instrument and exposure."),
@@ -136,7 +141,12 @@ def make_frames(
     ------
     SimulationError
         If a file of the same name exists that was not made by the simulator.
+    ConfigError
+        If the instrument has no exposure class of a type.
     """
+    from visql_lib.simulate.plan import with_type
+
+    exposures = [with_type(options, instrument) for options in exposures]
     missing = [e for e in exposures if overwrite or not _is_made(e, instrument, folder)]
     for options in missing:
         _refuse_foreign(options, folder, overwrite)

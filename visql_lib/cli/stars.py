@@ -13,7 +13,7 @@ from visql_lib.cli.common import INPUT, RECORD_FAILURE, output_option, recorded,
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from visql_lib.config import StarSettings
+    from visql_lib.pipelines.vis.settings import StarSettings
     from visql_lib.psf.stars import StarSelection
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from visql_lib.cli.common import INPUT, output_option, settings_of, step
+from visql_lib.cli.common import INPUT, output_option, settings_of_any, step
 from visql_lib.cli.outputs import write_sidecars
 
 
@@ -29,7 +29,8 @@ def command(sheet: Path, output: Path, tolerate: bool, config: Path | None) -> N
     from visql_lib.products.status import exposure_states, failure_summary
     from visql_lib.tables import atomic_path
 
-    states = exposure_states(registry_of(settings_of(config)), sheet)
+    registry = registry_of(settings_of_any(config))
+    states = exposure_states(registry, *registry.grouping.locate(sheet))
     lines = ["exposure\ttype\tstatus\treason"]
     lines += [f"{s.exposure}\t{s.frame_type}\t{s.status}\t{s.reason}" for s in states]
     with atomic_path(output) as temporary:

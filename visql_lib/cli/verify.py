@@ -1,4 +1,4 @@
-"""`visql verify`: are the products of a month what the settings ask for, whole, and up to date?"""
+"""`visql verify`: are the products of a group what the settings ask for, whole, and up to date?"""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from visql_lib.cli.common import settings_of, step
+from visql_lib.cli.common import settings_of_any, step
 
 if TYPE_CHECKING:
     from visql_lib.workflow.verify import Finding
@@ -26,7 +26,7 @@ _ADVICE = {
 
 @step(
     "verify",
-    """Check all products of MONTH (YYYYMM) and list those that are
+    """Check all products of GROUP, such as a month YYYYMM, and list those that are
 
     \b
     missing   expected with these settings, but not there
@@ -38,47 +38,49 @@ _ADVICE = {
     is 1 if there is a problem. No file is changed.""",
     "visql verify 202407 --config config/config.yaml",
 )
-@click.argument("month")
+@click.argument("group")
 @click.option(
     "--deep", is_flag=True, help="Read all products and raw frames completely and compare checksums."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-def command(month: str, deep: bool, as_json: bool, config: Path | None) -> int:
+def command(group: str, deep: bool, as_json: bool, config: Path | None) -> int:
     """Check the products and report the problems."""
     from visql_lib.errors import ConfigError
-    from visql_lib.pipelines.vis.plan import Plan
-    from visql_lib.sheets.sheet import sheet_path
+    from visql_lib.pipelines import make_plan, registry_of
     from visql_lib.workflow.verify import Verification
 
-    if len(month) != 6 or not month.isdecimal():
-        raise click.BadParameter(f"{month!r} is not a month: write YYYYMM", param_hint="MONTH")
-    settings = settings_of(config)
-    if not (sheet := sheet_path(Path(settings.results), month)).is_file():
-        raise ConfigError(
-            f"{sheet}: no exposure sheet of {month}; is this the right results folder? Give --config"
+    settings = settings_of_any(config)
+    grouping = registry_of(settings).grouping
+    if not grouping.is_key(group):
+        raise click.BadParameter(
+            f"{group!r} is not a {grouping.kind}: write {grouping.label}", param_hint="GROUP"
         )
-    plan = Plan.make(settings.model_copy(update={"months": (month,)}), refresh=False)
-    look = Verification(plan, month, deep)
+    if not (sheet := grouping.sheet_path(Path(settings.results), group)).is_file():
+        raise ConfigError(
+            f"{sheet}: no exposure sheet of {group}; is this the right results folder? Give --config"
+        )
+    plan = make_plan(settings.model_copy(update={grouping.plural: (group,)}), refresh=False)
+    look = Verification(plan, group, deep)
     found = list(look.findings())
     if as_json:
         rows = [finding._asdict() for finding in found]
-        click.echo(json.dumps({"month": month, "products": look.seen, "findings": rows}, indent=2))
+        click.echo(json.dumps({"group": group, "products": look.seen, "findings": rows}, indent=2))
     else:
-        click.echo(_report(month, look.seen, found))
+        click.echo(_report(group, look.seen, found))
     return int(bool(found))
 
 
-def _report(month: str, seen: int, found: Sequence[Finding]) -> str:
+def _report(group: str, seen: int, found: Sequence[Finding]) -> str:
     """Return the problems as lines, with advice for each kind."""
     if not found:
-        return f"{seen} products of {month}, all well"
+        return f"{seen} products of {group}, all well"
     rows = [(f.kind, f.product, f.reason) for f in found]
     if len(rows) > _SHOWN:
         rows = _gathered(found)
     wide = max(len(product) for _, product, _ in rows)
     lines = [f"{kind:<8} {product:<{wide}}  {reason}" for kind, product, reason in rows]
     numbers = Counter(finding.kind for finding in found)
-    lines.append(f"{seen} products of {month}: " + ", ".join(f"{n} {kind}" for kind, n in numbers.items()))
+    lines.append(f"{seen} products of {group}: " + ", ".join(f"{n} {kind}" for kind, n in numbers.items()))
     return "\n".join(lines + [f"  {kind}: {_ADVICE[kind]}" for kind in numbers])
 
 

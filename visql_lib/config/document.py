@@ -1,4 +1,4 @@
-"""The documentation's page of settings, made from their declarations."""
+"""The documentation's page and the JSON schema of settings, made from their declarations."""
 
 from __future__ import annotations
 
@@ -7,10 +7,18 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
+from visql_lib.config.settings import Settings
 from visql_lib.config.units import unit_of
 
 
-def markdown(model: type[BaseModel]) -> str:
+def json_schema(model: type[Settings]) -> dict[str, Any]:
+    """Return the JSON schema of a pipeline's settings, its keys in the order of the documentation."""
+    schema = model.model_json_schema()
+    properties = {name: schema["properties"][name] for name in model.names()}
+    return schema | {"title": "Settings", "properties": properties}
+
+
+def markdown(model: type[Settings]) -> str:
     """Return a page with one table per section: key, default, unit, check, meaning."""
     lines = [
         "# Configuration",
@@ -21,18 +29,25 @@ def markdown(model: type[BaseModel]) -> str:
         "the first table, and every `visql` command reads a settings file with `--config FILE`. Unknown",
         "keys are rejected. A value may include a unit: `growing_age: 2 min`.",
         "",
-        *_table(model),
+        *_table(model, model.names()),
     ]
-    for name, field in model.model_fields.items():
-        section = field.annotation
+    for name in model.names():
+        section = model.model_fields[name].annotation
         if isinstance(section, type) and issubclass(section, BaseModel):
-            lines += [f"## {name}", "", (section.__doc__ or "").strip(), "", *_table(section)]
+            lines += [
+                f"## {name}",
+                "",
+                (section.__doc__ or "").strip(),
+                "",
+                *_table(section, list(section.model_fields)),
+            ]
     return "\n".join(lines)
 
 
-def _table(model: type[BaseModel]) -> list[str]:
+def _table(model: type[BaseModel], names: list[str]) -> list[str]:
     rows = []
-    for name, field in model.model_fields.items():
+    for name in names:
+        field = model.model_fields[name]
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             continue
         checks = ", ".join(_check(item) for item in field.metadata if _check(item))

@@ -37,7 +37,7 @@ class WatchSettings(SettingsSection):
     """Continuous operation with `visql watch`."""
 
     interval: float = setting(10.0, "min", "Time between two looks.", gt=0)
-    target: str = setting("month", None, "Target of Snakemake.", pattern="^[a-z_]+$")
+    target: str = setting("", None, "Target of Snakemake; empty: the default one.", pattern="^[a-z_]*$")
     cores: int = setting(0, None, "Cores for Snakemake; 0: all.", ge=0)
     profile: str = setting("", None, "Snakemake profile; empty: the default one.")
     stale_after: float = setting(

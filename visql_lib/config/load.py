@@ -1,4 +1,4 @@
-"""Reading settings and finding the files of the ``config`` folder."""
+"""Reading and checking files of settings, and finding those of the ``config`` folder."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 import re
 import reprlib
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,7 +15,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from visql_lib import run_record
-from visql_lib.config.settings import Settings
+from visql_lib.config.settings import S, Settings
 from visql_lib.config.units import SettingsSection, is_secret
 from visql_lib.errors import ConfigError
 
@@ -31,34 +32,24 @@ _REPR.maxstring = _REPR.maxother = 200
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 
-def load_settings(path: Path | None = None) -> Settings:
-    """Read settings from a YAML file (defaults where it is silent, or for no file at all).
-
-    Raises
-    ------
-    ConfigError
-        If the file cannot be read, or with one line per wrong setting.
-    """
-    values = read_yaml(path) if path is not None else {}
-    return settings_from_mapping(values, source=str(path or "settings"))
-
-
-def watched(settings: Settings) -> Settings:
+def watched(settings: S) -> S:
     """Return the same settings, which note every section that is used in the record of the current run."""
-    return _RecordedSettings.model_construct(**dict(settings))
+    return _recorded(type(settings)).model_construct(**dict(settings))
 
 
-class _RecordedSettings(Settings):
-    def __getattribute__(self, name: str) -> Any:
-        value = super().__getattribute__(name)
+@cache
+def _recorded(kind: type[S]) -> type[S]:
+    """Derive a class of settings that note what is used."""
+
+    def __getattribute__(self: S, name: str) -> Any:
+        value = kind.__getattribute__(self, name)
         if isinstance(value, SettingsSection) and value.recorded:
             run_record.current().use_setting(name, value)
         return value
 
-
-def settings_from_mapping(values: Mapping[str, Any], source: str = "settings") -> Settings:
-    """Check a mapping of settings; see `load_settings`."""
-    return validated(Settings, values, source)
+    own = {"__getattribute__": __getattribute__, "__module__": kind.__module__}
+    derived: type[S] = type(kind.__name__, (kind,), own)
+    return derived
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -193,7 +184,7 @@ def _known_keys(model: type[BaseModel], location: tuple[Any, ...]) -> list[str]:
         if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
             return []
         model = annotation
-    return list(model.model_fields)
+    return model.names() if issubclass(model, Settings) else list(model.model_fields)
 
 
 def find_data_file(kind: str, name: str) -> Path:

@@ -1,38 +1,21 @@
-"""Every setting of VISQL, declared once: type, unit, default, check and meaning.
+"""The settings that every pipeline has, declared once: type, unit, default, check and meaning.
 
 The JSON schema (``workflow/schemas/config.schema.json``) and the documentation
-(``docs/configuration.md``) are made from these classes by ``visql schema``.
+(``docs/configuration.md``) are made by ``visql schema`` from these classes and those that VIS adds.
 Facts of an instrument are not settings: they live in ``config/instruments/``.
 """
 
 from __future__ import annotations
 
-import re
-from typing import Annotated, Any
+from datetime import datetime
+from typing import Annotated, Any, ClassVar, TypeVar
 
 from pydantic import BeforeValidator, Field, field_validator
 
 from visql_lib.config.fetch_settings import FetchSettings, WatchSettings
 from visql_lib.config.network_settings import NetworkSettings
-from visql_lib.config.radiation_settings import (
-    CalibrationSettings,
-    GoesSettings,
-    MovieSettings,
-    PlateSettings,
-    SunSettings,
-)
 from visql_lib.config.site_settings import AlertSettings, SiteSettings
-from visql_lib.config.sky_settings import AstrometrySettings, GaiaSettings
 from visql_lib.config.units import SettingsSection, names_in, one_or_more, setting, unfit_path
-from visql_lib.config.vis_settings import (
-    LegacySettings,
-    MomentSettings,
-    QualitySettings,
-    RadiationSettings,
-    RatioSettings,
-    StarSettings,
-    TrendSettings,
-)
 
 
 class IndexSettings(SettingsSection):
@@ -107,41 +90,42 @@ class PictureSettings(SettingsSection):
     )
 
 
-def _months(value: Any) -> Any:
-    """Accept one month, several separated by commas, or a list, as numbers or texts."""
-    value = names_in(str(value) if isinstance(value, int) else value)
-    return [str(item) for item in value] if isinstance(value, list | tuple) else value
+class CalibrationSettings(SettingsSection):
+    """Levels and defects of DARK, FLAT, BIAS and CHARGE frames."""
+
+    hot_sigma: float = setting(
+        6.0,
+        None,
+        "A pixel, row or column of a DARK or BIAS that exceeds its quadrant by this many sigma is hot.",
+        gt=0,
+    )
+    hot_signal: float = setting(20.0, "adu", "Smallest signal of a hot pixel above its quadrant.", gt=0)
 
 
-PARTS = ("gaia", "radiation", "movies", "performance")
-PIPELINES = ("vis",)  # the usual one first
+PIPELINES = ("vis",)  # those that are built in, the usual one first
 
 
 class Settings(SettingsSection):
-    """All settings of a configuration file."""
+    """The settings that every pipeline has; each adds its own in a class of its own."""
+
+    order: ClassVar[tuple[str, ...]] = ()  # of the keys in documents; those not named here stand behind
+    group_key: ClassVar[str] = ""  # the key that names the groups to process
+    known_parts: ClassVar[tuple[str, ...]] = ()
 
     pipeline: str = setting(
         PIPELINES[0],
         None,
         f"What is made of the frames: {', '.join(PIPELINES)}. A folder of results belongs to one pipeline.",
     )
-    months: Annotated[tuple[str, ...], BeforeValidator(_months)] = setting(
-        ("auto",),
-        None,
-        "Months to process: YYYYMM, a list, or auto (the current month, and during its first three days the "
-        "previous one).",
-    )
     raw: Annotated[tuple[str, ...], BeforeValidator(one_or_more)] = setting(
         ("raw",), None, "Folder of raw frames, or a list of folders; subfolders are searched."
     )
     results: str = setting("results", None, "Folder of all products.")
     instrument: str = setting(
-        "euclid_vis", None, "Instrument: a name in config/instruments or the path of an instrument file."
+        "generic_ccd", None, "Instrument: a name in config/instruments or the path of an instrument file."
     )
     parts: Annotated[tuple[str, ...], BeforeValidator(names_in)] = setting(
-        PARTS,
-        None,
-        f"What the default target makes besides levels, previews and image quality: {', '.join(PARTS)}.",
+        (), None, "What the default target makes besides what is always made."
     )
     known_bad: Annotated[tuple[str, ...], BeforeValidator(names_in)] = setting(
         (),
@@ -151,30 +135,45 @@ class Settings(SettingsSection):
     index: IndexSettings = Field(default=IndexSettings(), description=IndexSettings.__doc__)
     catalog: CatalogSettings = Field(default=CatalogSettings(), description=CatalogSettings.__doc__)
     preview: PreviewSettings = Field(default=PreviewSettings(), description=PreviewSettings.__doc__)
-    stars: StarSettings = Field(default=StarSettings(), description=StarSettings.__doc__)
-    moments: MomentSettings = Field(default=MomentSettings(), description=MomentSettings.__doc__)
     pictures: PictureSettings = Field(default=PictureSettings(), description=PictureSettings.__doc__)
-    quality: QualitySettings = Field(default=QualitySettings(), description=QualitySettings.__doc__)
-    gaia: GaiaSettings = Field(default=GaiaSettings(), description=GaiaSettings.__doc__)
-    astrometry: AstrometrySettings = Field(
-        default=AstrometrySettings(), description=AstrometrySettings.__doc__
-    )
-    ratios: RatioSettings = Field(default=RatioSettings(), description=RatioSettings.__doc__)
-    trend: TrendSettings = Field(default=TrendSettings(), description=TrendSettings.__doc__)
-    radiation: RadiationSettings = Field(default=RadiationSettings(), description=RadiationSettings.__doc__)
-    goes: GoesSettings = Field(default=GoesSettings(), description=GoesSettings.__doc__)
-    sun: SunSettings = Field(default=SunSettings(), description=SunSettings.__doc__)
-    plate: PlateSettings = Field(default=PlateSettings(), description=PlateSettings.__doc__)
     calibration: CalibrationSettings = Field(
         default=CalibrationSettings(), description=CalibrationSettings.__doc__
     )
-    movies: MovieSettings = Field(default=MovieSettings(), description=MovieSettings.__doc__)
     fetch: FetchSettings = Field(default=FetchSettings(), description=FetchSettings.__doc__)
     watch: WatchSettings = Field(default=WatchSettings(), description=WatchSettings.__doc__)
     site: SiteSettings = Field(default=SiteSettings(), description=SiteSettings.__doc__)
     alerts: AlertSettings = Field(default=AlertSettings(), description=AlertSettings.__doc__)
     network: NetworkSettings = Field(default=NetworkSettings(), description=NetworkSettings.__doc__)
-    legacy: LegacySettings = Field(default=LegacySettings(), description=LegacySettings.__doc__)
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """The groups to process, as the settings name them; none: all there are."""
+        return ()
+
+    def groups_at(self, now: datetime | None = None) -> list[str]:
+        """List the groups to process, sorted, with words such as "today" resolved; default: the clock's."""
+        return sorted(self.groups)
+
+    @property
+    def thresholds(self) -> str:
+        """The threshold file: a name or a path; "" for none."""
+        return ""
+
+    @classmethod
+    def names(cls) -> list[str]:
+        """List all keys, in the order in which documents show them."""
+        known = dict.fromkeys((*cls.order, *cls.model_fields))
+        return [name for name in known if name in cls.model_fields]
+
+    def in_order(self) -> dict[str, Any]:
+        """Dump all settings as plain values, in the order of `names`."""
+        values = self.model_dump(mode="json")
+        return {name: values[name] for name in self.names()}
+
+    def only(self, *sections: str) -> dict[str, Any]:
+        """Dump what a command needs that uses some sections: these, and by what the rest is found."""
+        other = {"pipeline"} if self.pipeline != PIPELINES[0] else set()
+        return self.model_dump(mode="json", include={"instrument", *other, *sections})
 
     @field_validator("raw", "results")
     @classmethod
@@ -184,26 +183,12 @@ class Settings(SettingsSection):
                 raise ValueError(f"{folder!r} {reason}")
         return value
 
-    @field_validator("pipeline")
-    @classmethod
-    def _known_pipeline(cls, pipeline: str) -> str:
-        if pipeline not in PIPELINES:
-            raise ValueError(f"{pipeline!r} is none of {', '.join(PIPELINES)}")
-        return pipeline
-
     @field_validator("parts")
     @classmethod
     def _known_parts(cls, parts: tuple[str, ...]) -> tuple[str, ...]:
-        if unknown := set(parts) - set(PARTS):
-            raise ValueError(f"{min(unknown)!r} is none of {', '.join(PARTS)}")
+        if unknown := set(parts) - set(cls.known_parts):
+            raise ValueError(f"{min(unknown)!r} is none of {', '.join(cls.known_parts)}")
         return parts
 
-    @field_validator("months")
-    @classmethod
-    def _known_months(cls, months: tuple[str, ...]) -> tuple[str, ...]:
-        if not months:
-            raise ValueError("name at least one month, or auto")
-        for month in months:
-            if month != "auto" and not re.fullmatch(r"(19|20)\d\d(0[1-9]|1[0-2])", month):
-                raise ValueError(f"{month!r} is not a month: write YYYYMM, such as 202407, or auto")
-        return months
+
+S = TypeVar("S", bound=Settings)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from pathlib import PurePath
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 
 def setting(default: Any, unit: str | None, doc: str, *, secret: bool = False, **checks: Any) -> Any:
@@ -37,6 +37,14 @@ def names_in(value: Any) -> Any:
         return value
     return [name.strip() for name in value.split(",")] if value.strip() else []
 
+
+def _group_names(value: Any) -> Any:
+    """Accept one group, several separated by commas, or a list, as numbers or texts."""
+    value = names_in(str(value) if isinstance(value, int) else value)
+    return [str(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+GroupNames = Annotated[tuple[str, ...], BeforeValidator(_group_names)]
 
 # What no path may hold: what cannot be printed or is no text, and what Snakemake takes for a wildcard.
 UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")

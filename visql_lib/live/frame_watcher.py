@@ -12,10 +12,9 @@ from visql_lib.config import Settings
 from visql_lib.config.load import digest
 from visql_lib.errors import ConfigError
 from visql_lib.instruments.model import load_instrument
-from visql_lib.pipelines import sheet_rules_of
-from visql_lib.pipelines.vis.plan import month_list
+from visql_lib.pipelines import registry_of, sheet_rules_of
 from visql_lib.sheets.index import refresh_sheets
-from visql_lib.sheets.sheet import GROWING, SheetRow, read_sheet, sheet_path
+from visql_lib.sheets.sheet import GROWING, SheetRow, read_sheet
 from visql_lib.sheets.walker import raw_files
 
 log = logging.getLogger(__name__)
@@ -26,14 +25,14 @@ class Snapshot:
     """The exposures there are to work on, and the settings to do it with."""
 
     settings: str  # digest
-    months: tuple[str, ...]
+    groups: tuple[str, ...]
     exposures: frozenset[tuple[str, str, str]]  # name, status, fingerprint; without those that still grow
 
     @classmethod
-    def from_rows(cls, settings: Settings, months: tuple[str, ...], rows: Iterable[SheetRow]) -> Snapshot:
+    def from_rows(cls, settings: Settings, groups: tuple[str, ...], rows: Iterable[SheetRow]) -> Snapshot:
         """Build a snapshot from the rows of sheets."""
         found = ((row.exposure, row.status, row.fingerprint) for row in rows if row.status != GROWING)
-        return cls(digest(settings), months, frozenset(found))
+        return cls(digest(settings), groups, frozenset(found))
 
     def count_new(self, before: Snapshot) -> int:
         """Count the exposures that are new or changed since another snapshot."""
@@ -49,7 +48,7 @@ class FrameWatcher:
     Parameters
     ----------
     today : callable, optional
-        The clock, for `auto` months.
+        The clock, for groups such as the present month.
     """
 
     def __init__(self, today: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
@@ -76,26 +75,26 @@ class FrameWatcher:
         TableError
             If a sheet cannot be read.
         """
-        months = tuple(month_list(settings.months, self._today()))
+        groups = tuple(settings.groups_at(self._today()))
         instrument, rules = load_instrument(settings.instrument), sheet_rules_of(settings)
-        found = raw_files(settings, instrument.names, rules, months)
+        found = raw_files(settings, instrument.names, rules, groups)
         files = {
             folder: {path: (stat.st_size, stat.st_mtime_ns) for path, stat in frames.items()}
             for folder, frames in found.items()
         }
         last = self._last
-        same_months = last is not None and last.months == months
-        if same_months:
+        same_groups = last is not None and last.groups == groups
+        if same_groups:
             self._check_mounts(files)
         self.new = 0
-        if last is not None and same_months and not self.growing and files == self._files:
+        if last is not None and same_groups and not self.growing and files == self._files:
             if last.settings == digest(settings):
                 return last
             log.info("the settings changed")
-        before = last or _snapshot_before(settings, months)
-        sheets = refresh_sheets(settings, instrument, rules, months, on_read=on_read)
+        before = last or _snapshot_before(settings, groups)
+        sheets = refresh_sheets(settings, instrument, rules, groups, on_read=on_read)
         rows = [row for sheet in sheets.values() for row in sheet]
-        snapshot = Snapshot.from_rows(settings, months, rows)
+        snapshot = Snapshot.from_rows(settings, groups, rows)
         self.new, self.growing = snapshot.count_new(before), any(row.status == GROWING for row in rows)
         self._files, self._last = files, snapshot
         return snapshot
@@ -110,9 +109,10 @@ class FrameWatcher:
                 )
 
 
-def _snapshot_before(settings: Settings, months: tuple[str, ...]) -> Snapshot:
+def _snapshot_before(settings: Settings, groups: tuple[str, ...]) -> Snapshot:
     """Build the snapshot of the sheets as they are before the first look."""
-    paths = [sheet_path(Path(settings.results), month) for month in months]
+    grouping = registry_of(settings).grouping
+    paths = [grouping.sheet_path(Path(settings.results), group) for group in groups]
     return Snapshot.from_rows(
-        settings, months, [row for path in paths if path.is_file() for row in read_sheet(path)]
+        settings, groups, [row for path in paths if path.is_file() for row in read_sheet(path)]
     )

@@ -19,10 +19,11 @@ from visql_lib.instruments.model import load_instrument
 from visql_lib.instruments.names import NamePattern
 from visql_lib.live.errors import FrameMoveError
 from visql_lib.pipelines import sheet_rules_of
-from visql_lib.pipelines.vis.plan import Plan
 from visql_lib.products.expected import Expected
+from visql_lib.products.plan import Plan
 from visql_lib.products.status import exposure_states
-from visql_lib.sheets.sheet import OK, SheetRow, sheet_path
+from visql_lib.sheets.grouping import Grouping
+from visql_lib.sheets.sheet import OK, SheetRow
 from visql_lib.sheets.walker import raw_files
 from visql_lib.tables.store import read_table
 
@@ -200,11 +201,12 @@ def frames_to_drop(settings: Settings, plan: Plan, month: str, now: float | None
     now : float, optional
         Seconds since 1970.
     """
-    month_obstacle = _month_obstacle(Path(settings.results), month)
+    grouping = plan.registry.grouping
+    month_obstacle = _month_obstacle(grouping, Path(settings.results), month)
     states = {}
     if not month_obstacle:
-        sheet = sheet_path(Path(settings.results), month)
-        states = {s.exposure: s for s in exposure_states(plan.registry, sheet)}
+        found_states = exposure_states(plan.registry, Path(settings.results), month)
+        states = {s.exposure: s for s in found_states}
     found = []
     for frame in _frames(settings, month, time.time() if now is None else now):
         obstacle = month_obstacle or frame.obstacle
@@ -230,9 +232,10 @@ def drop(frame: RawFile) -> None:
     frame.path.unlink()
 
 
-def _month_obstacle(results: Path, month: str) -> str:
+def _month_obstacle(grouping: Grouping, results: Path, month: str) -> str:
     """Find the reason why the month as a whole is not complete."""
-    sheet, complete = sheet_path(results, month), results / "months" / month / "complete.tsv"
+    sheet = grouping.sheet_path(results, month)
+    complete = grouping.group_folder(results, month) / "complete.tsv"
     if not complete.is_file():
         return f"the month is not complete: no {complete}"
     if complete.stat().st_mtime_ns < sheet.stat().st_mtime_ns:

@@ -15,7 +15,6 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from visql_lib.config import load_settings
 from visql_lib.errors import ConfigError, VisqlError
 from visql_lib.live.children import AT_ONCE, GENTLY, TICK, Child, CrashedRun
 from visql_lib.live.frame_watcher import FrameWatcher, Snapshot
@@ -34,9 +33,8 @@ from visql_lib.live.heartbeat import (
     write_heartbeat,
 )
 from visql_lib.live.lock import InstanceLock, Owner
-from visql_lib.pipelines import registry_of
+from visql_lib.pipelines import load_settings, registry_of
 from visql_lib.products.status import UNFINISHED, exposure_states, failure_summary
-from visql_lib.sheets.sheet import sheet_path
 
 log = logging.getLogger(__name__)
 
@@ -97,7 +95,7 @@ class Watch:
     interval : float, optional
         Time between two looks [s], in place of that of the settings.
     today : callable, optional
-        The clock, for `auto` months.
+        The clock, for groups such as the present month.
     """
 
     def __init__(
@@ -210,9 +208,9 @@ class Watch:
             self._beat(last_look=utc(time.time()), interval=self._seconds)
         self._report_success("look")
         if new := self._watcher.new:
-            log.info("%d new or changed exposures in %s", new, " ".join(snapshot.months))
+            log.info("%d new or changed exposures in %s", new, " ".join(snapshot.groups))
             self._beat(new_exposures=new)
-        self._beat(months=list(snapshot.months))
+        self._beat(months=list(snapshot.groups))
         if snapshot == self._ran and time.monotonic() < self._run_due:
             return True
         return self._run(snapshot)
@@ -229,18 +227,18 @@ class Watch:
     def _run(self, snapshot: Snapshot) -> bool:
         """Run the workflow; returns whether it succeeded."""
         started = time.monotonic()
-        if blocked := self._clean_up_crash(snapshot.months):
+        if blocked := self._clean_up_crash(snapshot.groups):
             self._report_failure("snakemake", blocked)
             return False
-        targets = [self._settings.watch.target]
+        targets = [self._settings.watch.target or registry_of(self._settings).default_target]
         if self._has_site():
             alerts = self._settings.alerts
             sends = alerts.webhook or alerts.mail_to or alerts.dead_man
             targets += ["site", *(["alerts"] if sends else [])]
-        doing = f"runs snakemake {' '.join(targets)} for {' '.join(snapshot.months)}"
+        doing = f"runs snakemake {' '.join(targets)} for {' '.join(snapshot.groups)}"
         log.info("%s", doing)
         self._beat(state=RUNNING, doing=doing)
-        child = Child(self._command(targets, snapshot.months), self._folder / "snakemake.log", self._record)
+        child = Child(self._command(targets, snapshot.groups), self._folder / "snakemake.log", self._record)
         code = self._wait_for(child)
         if self._stop.received:
             return code == 0
@@ -254,12 +252,12 @@ class Watch:
         self._pause = min(max(2 * self._pause, self._seconds), _LONGEST)
         self._run_due = time.monotonic() + self._pause
         self._report_failure(
-            "snakemake", f"ended with {code}: {self._failure_reason(child, snapshot.months)}"
+            "snakemake", f"ended with {code}: {self._failure_reason(child, snapshot.groups)}"
         )
         log.info("the run is repeated after %s", ago(self._pause))
         return False
 
-    def _command(self, targets: list[str], months: tuple[str, ...]) -> list[str]:
+    def _command(self, targets: list[str], groups: tuple[str, ...]) -> list[str]:
         watch = self._settings.watch
         command = [sys.executable, "-m", "snakemake", *targets, "--snakefile", str(self._snakefile)]
         if self._config is not None:
@@ -267,8 +265,9 @@ class Watch:
         if watch.profile:
             command += ["--profile", watch.profile]
         command += ["--cores", str(watch.cores or "all"), "--rerun-incomplete", "--keep-going"]
-        # The months of this look: the workflow must not start on another day than the look.
-        return [*command, "--config", f"months={','.join(months)}"]
+        # The groups of this look: the workflow must not start on another day than the look.
+        key = self._settings.group_key
+        return [*command, "--config", f"{key}={','.join(groups)}"] if key else command
 
     def _has_site(self) -> bool:
         """Check whether the workflow publishes a site."""
@@ -281,7 +280,7 @@ class Watch:
     def _record(self) -> Path:
         return self._folder / "run.json"
 
-    def _clean_up_crash(self, months: tuple[str, ...]) -> str:
+    def _clean_up_crash(self, groups: tuple[str, ...]) -> str:
         """Clean up after a run that crashed; returns why that is not possible now, "" if all is clean."""
         crashed = CrashedRun.read(self._record)
         if crashed is None:
@@ -290,19 +289,18 @@ class Watch:
             return f"{reason} {self._record}"
         if crashed.has_lock():
             log.warning("a run of ours (process %d) crashed and left its lock; unlocking", crashed.pid)
-            command = [*self._command([], months), f"--directory={crashed.folder}", "--unlock"]
+            command = [*self._command([], groups), f"--directory={crashed.folder}", "--unlock"]
             child = Child(command, self._folder / "unlock.log")
             if self._wait_for(child) != 0:
                 return f"--unlock: {child.log_tail()}"
         self._record.unlink(missing_ok=True)
         return ""
 
-    def _failure_reason(self, child: Child, months: tuple[str, ...]) -> str:
+    def _failure_reason(self, child: Child, groups: tuple[str, ...]) -> str:
         """Find the reason of a failed run: the exposures that failed, or the end of its log."""
         try:
-            paths = [path for month in months if (path := sheet_path(self.results, month)).is_file()]
             registry = registry_of(self._settings)
-            states = [state for path in paths for state in exposure_states(registry, path)]
+            states = [s for group in groups for s in exposure_states(registry, self.results, group)]
         except VisqlError as error:
             return str(error)
         summary = failure_summary([state for state in states if state.status != UNFINISHED])

@@ -14,7 +14,6 @@ from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
-from visql_lib.config import StarSettings
 from visql_lib.pictures import dense, style
 from visql_lib.pictures.ranges import log_range, robust_range
 from visql_lib.psf.stars import chimney_region
@@ -36,6 +35,26 @@ class PhotometryFacts(Protocol):
     @property
     def magnitude_gain(self) -> float:
         """Electrons per ADU of that definition."""
+
+
+class StarLimits(Protocol):
+    """The settings of the star selection for `chimney2`."""
+
+    @property
+    def min_b_image(self) -> float:
+        """Smallest B_IMAGE of a star [px]."""
+
+    @property
+    def stack_flux_min(self) -> float:
+        """Lowest flux of the stack of unsaturated stars [ADU], at a radius of 1 px."""
+
+    @property
+    def stack_width(self) -> float:
+        """Half width of the stack, as a factor in radius."""
+
+    @property
+    def plume_width(self) -> float:
+        """Half width of the plume of saturated stars, as a factor in flux."""
 
 
 @style.styled
@@ -68,7 +87,7 @@ def chimney(catalogue: Mapping[str, NDArray], *, title: str = "") -> Figure:
 def chimney2(
     catalogue: Mapping[str, NDArray],
     selection: Mapping[str, Any],
-    settings: StarSettings,
+    settings: StarLimits,
     *,
     title: str = "",
 ) -> Figure:
@@ -81,7 +100,7 @@ def chimney2(
     selection : mapping
         What the star selection found (radii in px, fluxes in ADU); None or NaN
         where nothing was found.
-    settings : StarSettings
+    settings : StarLimits
         Limit of B_IMAGE and widths of the chimney's region.
     title : str, optional
     """
@@ -95,7 +114,7 @@ def chimney2(
 
 
 def draw_chimney2(
-    axes: Axes, catalogue: Mapping[str, NDArray], selection: Mapping[str, Any], settings: StarSettings
+    axes: Axes, catalogue: Mapping[str, NDArray], selection: Mapping[str, Any], settings: StarLimits
 ) -> AxesImage | None:
     """Draw the content of `chimney2` into a panel; return the image of the dense part, if any."""
     found = {name: _number(selection.get(name)) for name in ("r_c", "f_c", "r_median")}

@@ -79,7 +79,7 @@ def field_of(instrument: Instrument | None, x: NDArray, y: NDArray) -> Field:
     x, y = np.asarray(x)[known], np.asarray(y)[known]
     if instrument is None:
         if len(x) == 0:
-            return Field(-0.4, -0.4, 0.4, 0.4)
+            return Field(-1.0, -1.0, 1.0, 1.0)
         half = max(np.ptp(x), np.ptp(y), 0.02) / 2
         cx, cy = (x.min() + x.max()) / 2, (y.min() + y.max()) / 2
         return Field(float(cx - half), float(cy - half), float(cx + half), float(cy + half))

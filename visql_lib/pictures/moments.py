@@ -19,7 +19,9 @@ _FEWEST = 3  # stars in a bin that has a median
 
 
 @style.styled
-def moments_against_position(moments: Mapping[str, NDArray], *, title: str = "") -> Figure:
+def moments_against_position(
+    moments: Mapping[str, NDArray], *, title: str = "", half_width: float = 0.4
+) -> Figure:
     """Draw the seven moments of every star against X and Y, with running medians.
 
     Parameters
@@ -28,6 +30,8 @@ def moments_against_position(moments: Mapping[str, NDArray], *, title: str = "")
         XWORLD, YWORLD [deg], R2 [px^2], e1, e2, tr1, tr2, com1, com2
         (dimensionless); a NaN is left out.
     title : str, optional
+    half_width : float, optional
+        Half the range of X and Y [deg] where no star has a position.
     """
     figure = style.canvas(1200, 1400)
     style.heading(figure, title)
@@ -38,7 +42,7 @@ def moments_against_position(moments: Mapping[str, NDArray], *, title: str = "")
         for column, (axis_name, position) in enumerate(positions.items()):
             box = (80 + 560 * column, 1400 - 35 - 186 * (row + 1), 540, 166)
             axes = style.panel(figure, box)
-            axes.set_xlim(*_position_range(position))
+            axes.set_xlim(*_position_range(position, half_width))
             axes.set_ylim(*shown)
             axes.xaxis.set_major_locator(MaxNLocator(9, steps=[1, 2, 5, 10]))
             axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10], prune="both"))
@@ -55,10 +59,10 @@ def moments_against_position(moments: Mapping[str, NDArray], *, title: str = "")
     return figure
 
 
-def _position_range(position: NDArray) -> Range:
+def _position_range(position: NDArray, half_width: float) -> Range:
     known = finite(position)
     if len(known) == 0:
-        return -0.4, 0.4
+        return -half_width, half_width
     margin = max(0.04 * float(np.ptp(known)), 0.005)
     return float(known.min()) - margin, float(known.max()) + margin
 

@@ -36,7 +36,7 @@ def markdown(registry: Registry, words: FieldValues) -> str:
     for per, heading in _HEADINGS.items():
         stages = [stage for stage in registry.of(per) if stage.outputs]
         where = page.shown(str(PurePosixPath(stages[0].outputs[0].path).parent))
-        title = heading.format(group=registry.group, where=f"results/{where}/")
+        title = heading.format(group=registry.grouping.kind, where=f"results/{where}/")
         lines += ["", f"## {title}", "", *page.table(stages, with_types=per == Per.FRAME)]
     lines += ["", "## Beside them", "", "| file | content |", "|---|---|"]
     stores = [product for stage in registry.of(Per.STORE) for product in stage.outputs]
@@ -71,7 +71,10 @@ class _Page:
 
     def shown(self, path: str) -> str:
         """Show a path with its fields as users know them."""
-        path = path.replace("{" + self.registry.group + "}", self.registry.group_label)
+        grouping = self.registry.grouping
+        for name in grouping.names:
+            shown = grouping.label if len(grouping.names) == 1 else name.upper()
+            path = path.replace("{" + name + "}", shown)
         path = path.replace("{exposure}", "E")
         for field, words in self.words.items():
             path = path.replace("{" + field + "}", "{" + ",".join(words) + "}")

@@ -149,7 +149,7 @@ class Expected:
 
     def of_group(self, group: str, closing: bool = False) -> list[GroupJob]:
         """List the jobs of a group; with `closing`, also those that fail as long as a frame failed."""
-        known = {self.registry.group: group}
+        known = self.registry.grouping.fields(group)
         return [
             job
             for stage in self.registry.of(Per.GROUP)
@@ -183,10 +183,10 @@ class Expected:
         for path in stage.inputs:
             if "/" not in path or self._ending_of(path):
                 continue
-            own = "{" + self.registry.group + "}" in path
+            own = any("{" + name + "}" in path for name in self.registry.grouping.names)
             for group in groups if own else groups[:1]:
                 if self._is_made(path, group):
-                    yield from self._below([path.format(**{self.registry.group: group})])
+                    yield from self._below([path.format(**self.registry.grouping.fields(group))])
 
     def _is_made(self, path: str, group: str) -> bool:
         """Test whether a requested stage makes a product of a group or of all groups."""
@@ -211,7 +211,7 @@ class Expected:
         time of planning.
         """
         for group in self.plan.groups():
-            known = {self.registry.group: group}
+            known = self.registry.grouping.fields(group)
             jobs = self.of_group(group)
             readers = frozenset(job.rule for job in jobs)
             for row in self.plan.rows(group):
@@ -253,7 +253,7 @@ class Expected:
     def _missing_frames(self, group: str) -> Iterator[str]:
         """Yield a missing product of each job of a frame while something made from it exists."""
         made = self._made_groups(group)
-        known = {self.registry.group: group}
+        known = self.registry.grouping.fields(group)
         for row in self.plan.rows(group):
             have = {
                 name.removeprefix(row.exposure)
@@ -268,7 +268,7 @@ class Expected:
 
     def _made_groups(self, group: str) -> set[str]:
         """List the stages of a group of which some product exists."""
-        known = {self.registry.group: group}
+        known = self.registry.grouping.fields(group)
         return {
             stage.name
             for stage in self.registry.of(Per.GROUP)

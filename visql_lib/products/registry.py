@@ -15,6 +15,10 @@ from itertools import product as combinations
 from string import Formatter
 from typing import Any
 
+from visql_lib.qc.quantity import Quantities
+from visql_lib.qc.summary import Terms
+from visql_lib.sheets.grouping import Grouping
+
 FieldValues = Mapping[
     str, Sequence[str]
 ]  # field of a path -> the words it stands for, such as exposure classes
@@ -241,11 +245,12 @@ class Registry:
     ----------
     pipeline : str
         Its name.
-    group, group_label : str
-        The field of paths that names a group, such as ``month``, and how its names are written, such as
-        ``YYYYMM``.
+    grouping : Grouping
+        How frames are grouped, and where the products of groups and frames are.
     stages : tuple of Stage
         In the order of the data's way.
+    quantities : Quantities
+        What is measured and evaluated.
     default_target : str
         The target of the workflow that makes everything the settings request.
     targets : mapping
@@ -256,19 +261,25 @@ class Registry:
         Gives the words of a frame's commands, see `visql_lib.site.products.Commands`.
     sections : tuple of str
         The headings of a frame's page, in order.
+    plan : str
+        ``module:class`` of its plan, a `visql_lib.products.plan.Plan`.
+    pages : str
+        ``module:class`` of what it adds to the pages, a `visql_lib.products.pages.Pages`.
     beside : tuple of Product
         What lies beside, of no stage's making or many stages', for docs/products.md.
     """
 
     pipeline: str
-    group: str
-    group_label: str
+    grouping: Grouping
     stages: tuple[Stage, ...]
+    quantities: Quantities
     default_target: str
     targets: Mapping[str, tuple[str, ...]]
     words: Callable[[Any], FieldValues]
     values: Callable[[Any], Mapping[str, Any]]
     sections: tuple[str, ...] = ()
+    plan: str = "visql_lib.products.plan:Plan"
+    pages: str = "visql_lib.products.pages:Pages"
     beside: tuple[Product, ...] = ()
 
     def __post_init__(self) -> None:
@@ -284,6 +295,11 @@ class Registry:
                     raise ValueError(f"{self.pipeline}: {name} has two versions")
         if unknown := {name for target in self.targets.values() for name in target} - set(names):
             raise ValueError(f"{self.pipeline}: no stage is called {min(unknown)}")
+
+    @cached_property
+    def terms(self) -> Terms:
+        """What it measures and how it groups frames."""
+        return Terms(self.quantities, self.grouping)
 
     def __getitem__(self, name: str) -> Stage:
         return self._by_name[name]

@@ -57,21 +57,24 @@ def _advice(bad: Sequence[ExposureState]) -> list[str]:
     return advice
 
 
-def exposure_states(registry: Registry, sheet: Path) -> list[ExposureState]:
-    """Determine the processing status of every exposure of a sheet, from the sheet and from the products.
+def exposure_states(registry: Registry, results: Path, group: str) -> list[ExposureState]:
+    """Determine the processing status of every exposure of a group, from its sheet and the products.
 
     Parameters
     ----------
     registry : Registry
         Defines which tables record why a frame failed.
-    sheet : Path
-        The exposure sheet of a group; products are looked for below its results.
+    results : Path
+        Folder of all products.
+    group : str
+        The key of the group; without a sheet it has no exposures.
     """
-    states = []
-    for row in read_sheet(sheet):
+    states: list[ExposureState] = []
+    sheet = registry.grouping.sheet_path(results, group)
+    for row in read_sheet(sheet) if sheet.is_file() else ():
         status, reason = row.status, row.reason
         if status in USABLE:
-            failure = _failure(registry, sheet, row)
+            failure = _failure(registry, results, group, row)
             if failure is None:
                 status, reason = UNFINISHED, "steps are missing; run the workflow"
             elif failure:
@@ -80,12 +83,12 @@ def exposure_states(registry: Registry, sheet: Path) -> list[ExposureState]:
     return states
 
 
-def _failure(registry: Registry, sheet: Path, row: SheetRow) -> str | None:
+def _failure(registry: Registry, results: Path, group: str, row: SheetRow) -> str | None:
     """Read from its tables why a frame failed; "" if it did not, None if there are none yet."""
-    known = {registry.group: sheet.stem, "exposure": row.exposure}
+    known = registry.grouping.fields(group) | {"exposure": row.exposure}
     for path in registry.reports(row.frame_type):
         try:
-            failure = read_meta(sheet.parent.parent / path.format(**known)).get("failed")
+            failure = read_meta(results / path.format(**known)).get("failed")
         except TableError:
             return None
         if failure:

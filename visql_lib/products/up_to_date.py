@@ -126,7 +126,7 @@ class UpToDateCache:
         return found.hexdigest()[:20]
 
     def _path(self, group: str) -> Path:
-        return Path(self.plan.results) / "settled" / f"{group}.json"
+        return Path(self.plan.results) / "up_to_date" / f"{group}.json"
 
 
 def _stat(path: str) -> str:

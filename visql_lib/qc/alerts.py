@@ -15,8 +15,7 @@ from urllib.parse import quote
 
 from visql_lib.qc.checks import Check, time_of
 from visql_lib.qc.limits import LimitFile
-from visql_lib.qc.quantity import Quantities
-from visql_lib.qc.summary import BAD, STATUSES, Month
+from visql_lib.qc.summary import BAD, STATUSES, GroupSummary, Terms
 
 OPEN, CLOSED = "open", "closed"
 _QUIET = timedelta(days=1)  # so much later a good exposure ends what is out of range
@@ -34,7 +33,7 @@ class AffectedExposure:
     """An exposure affected by an alert; value and threshold are None where there is no number."""
 
     name: str
-    month: str
+    group: str
     date_obs: str
     status: str
     value: float | None
@@ -88,7 +87,7 @@ class Alert:
     why_closed: str
     quiet: bool  # over before the first run that saw it: no notification
     count: int
-    months: tuple[str, ...]
+    groups: tuple[str, ...]
     link: str  # relative to the site
     exposures: tuple[AffectedExposure, ...]
     sent: dict[str, Notification] = field(default_factory=dict)  # by channel
@@ -99,10 +98,9 @@ class Alert:
         """Category and metric."""
         return self.category, self.metric
 
-    @property
-    def affected(self) -> str:
-        """The number of affected exposures, or of months as a whole, in words."""
-        noun = "month" if all(e.name == e.month for e in self.exposures) else "exposure"
+    def affected(self, kind: str) -> str:
+        """Return the number of affected exposures, or of groups of a kind as a whole, in words."""
+        noun = kind if all(e.name == e.group for e in self.exposures) else "exposure"
         return f"{self.count} {noun}{'s' * (self.count != 1)}"
 
 
@@ -116,11 +114,12 @@ class _Episode:
 
 def update(
     previous: Sequence[Alert] | None,
-    months: Sequence[Month],
+    groups: Sequence[GroupSummary],
     checks: Sequence[Check],
     limits: LimitFile,
     now: datetime,
     look_back: timedelta,
+    terms: Terms,
 ) -> list[Alert]:
     """Update the alerts from the latest checks, open ones first, the worst and newest first.
 
@@ -128,7 +127,7 @@ def update(
     ----------
     previous : sequence of Alert or None
         What the last run returned, None if there was none.
-    months : sequence of Month
+    groups : sequence of GroupSummary
         All that is known.
     checks : sequence of Check
         The same as checks; see `visql_lib.qc.checks.checks_of`.
@@ -138,9 +137,11 @@ def update(
         With its time zone.
     look_back : timedelta
         Exposures that are older than so much before the newest one raise no alert.
+    terms : Terms
+        Those of the pipeline.
     """
     known = [o for o in checks if o.time is None or o.time <= now + _ASKEW]
-    times = [time_of(e.date_obs) for month in months for e in month.exposures]
+    times = [time_of(e.date_obs) for group in groups for e in group.exposures]
     since = max((t for t in times if t and t <= now + _ASKEW), default=now) - look_back
     by_key: dict[tuple[str, str], list[Check]] = {}
     for one in known:
@@ -148,17 +149,17 @@ def update(
     left = {a.id: a for a in previous or ()}
     alerts: list[Alert] = []
     for _, group in sorted(by_key.items()):
-        episodes = _episodes(group, since) if group[0].measured else _standing(group, since)
+        episodes = _episodes(group, since) if group[0].measured else _standing(group, since, terms)
         for episode in reversed(episodes):  # what lasts takes up the old alert
             before = _match(episode, list(left.values()))
             taken = {*left, *(a.id for a in alerts)}
             if before is not None:
                 del left[before.id]
-            alerts.append(_alert(episode, before, taken, limits, now, previous is None))
+            alerts.append(_alert(episode, before, taken, limits, now, previous is None, terms))
     still = {(*o.key, o.exposure) for o in known if o.status in BAD}
-    waiting = {(month.name, table) for month in months for table in month.unjudged}
+    waiting = {(group.name, table) for group in groups for table in group.unjudged}
     for before in left.values():
-        if _waits(before, waiting, since, limits.quantities):
+        if _waits(before, waiting, since, terms):
             alerts.append(before)
             continue
         gone = _ended(before, still, look_back, now)
@@ -167,7 +168,9 @@ def update(
     return sorted(alerts, key=_order)
 
 
-def due(alert: Alert, channel: str, least: str, repeat: timedelta, now: datetime, fresh: timedelta) -> str:
+def due(
+    alert: Alert, channel: str, least: str, repeat: timedelta, now: datetime, fresh: timedelta, terms: Terms
+) -> str:
     """Decide why a channel is to be notified of an alert now, "" if it is not.
 
     Parameters
@@ -184,6 +187,8 @@ def due(alert: Alert, channel: str, least: str, repeat: timedelta, now: datetime
         With its time zone.
     fresh : timedelta
         Alerts whose newest exposure is older are not sent; only their end, to channels notified before.
+    terms : Terms
+        Those of the pipeline.
 
     Returns
     -------
@@ -197,7 +202,7 @@ def due(alert: Alert, channel: str, least: str, repeat: timedelta, now: datetime
             return "closed" if previous.state == OPEN else ""
         recent = (time_of(alert.first_seen) or now) > now - repeat
         return "over" if recent and not alert.quiet and _is_reported(alert.worst, least) else ""
-    newest = time_of(alert.last_exposure) or _end_of(max(alert.months, default=""), now)
+    newest = time_of(alert.last_exposure) or _end_of(max(alert.groups, default=""), now, terms)
     if not _is_reported(alert.status, least) or newest < now - fresh:
         return ""
     if previous is None:
@@ -237,7 +242,7 @@ def _order(alert: Alert) -> tuple[bool, int, tuple[int, ...], str]:
 
 
 def _in_time(one: Check) -> tuple[bool, str, str]:
-    return one.time is not None, stamp(one.time) if one.time else one.month, one.exposure
+    return one.time is not None, stamp(one.time) if one.time else one.group, one.exposure
 
 
 def _episodes(group: Iterable[Check], since: datetime) -> list[_Episode]:
@@ -260,19 +265,15 @@ def _later(one: Check, bad: Check) -> bool:
     return one.time is not None and bad.time is not None and one.time >= bad.time + _QUIET
 
 
-def _standing(group: Iterable[Check], since: datetime) -> list[_Episode]:
+def _standing(group: Iterable[Check], since: datetime, terms: Terms) -> list[_Episode]:
     """Group the exposures of the last weeks that are in a state."""
-    bad = [o for o in group if o.status in BAD and (o.time or _end_of(o.month, since)) >= since]
+    bad = [o for o in group if o.status in BAD and (o.time or _end_of(o.group, since, terms)) >= since]
     return [_Episode(tuple(sorted(bad, key=_in_time)))] if bad else []
 
 
-def _end_of(month: str, otherwise: datetime) -> datetime:
-    """Compute the end of a month YYYYMM."""
-    try:
-        first = datetime.strptime(month, "%Y%m").replace(tzinfo=UTC)
-    except ValueError:
-        return otherwise
-    return (first + timedelta(days=32)).replace(day=1)
+def _end_of(group: str, otherwise: datetime, terms: Terms) -> datetime:
+    """Compute the end of a group, if its key is a date."""
+    return terms.grouping.end(group) or otherwise
 
 
 def _match(episode: _Episode, previous: Sequence[Alert]) -> Alert | None:
@@ -293,7 +294,13 @@ def _overlap(alert: Alert, start: datetime | None, end: datetime | None) -> bool
 
 
 def _alert(
-    episode: _Episode, before: Alert | None, taken: set[str], limits: LimitFile, now: datetime, first: bool
+    episode: _Episode,
+    before: Alert | None,
+    taken: set[str],
+    limits: LimitFile,
+    now: datetime,
+    first: bool,
+    terms: Terms,
 ) -> Alert:
     """Make the alert of an episode, with the history of its old one."""
     bad, last = episode.bad, episode.bad[-1]
@@ -304,7 +311,7 @@ def _alert(
     judged = top.measured and top.epoch != ""
     state = CLOSED if episode.over else OPEN
     at = stamp(now)
-    months = tuple(sorted({o.month for o in bad}))
+    groups = tuple(sorted({o.group for o in bad}))
     same = before is not None and (before.state, before.status) == (state, status)
     return Alert(
         id=before.id if before else _name(bad[0], now, taken),
@@ -331,8 +338,8 @@ def _alert(
         why_closed=episode.over,
         quiet=state == CLOSED and (before.quiet if before else first),
         count=len(bad),
-        months=months,
-        link=_link(last) if len(bad) == 1 or last.page else f"months/{months[-1]}.html",
+        groups=groups,
+        link=_link(last) if len(bad) == 1 or last.page else terms.page_of_group(groups[-1]),
         exposures=tuple(_affected(o) for o in bad[-_LISTED:]),
         sent=dict(before.sent) if before else {},
         threshold_epoch_reason=limits.reason(top.epoch) if judged else "",
@@ -355,14 +362,14 @@ def _name(first: Check, now: datetime, taken: set[str]) -> str:
     return next(name for name in names if name not in taken)
 
 
-def _waits(alert: Alert, waiting: set[tuple[str, str]], since: datetime, quantities: Quantities) -> bool:
-    """Test whether an alert stays as it is: its quantity was not evaluated yet in one of its months.
+def _waits(alert: Alert, waiting: set[tuple[str, str]], since: datetime, terms: Terms) -> bool:
+    """Test whether an alert stays as it is: its quantity was not evaluated yet in one of its groups.
 
-    `waiting` are months with a kind of table whose quantities were not evaluated.
+    `waiting` are groups with a kind of table whose quantities were not evaluated.
     """
-    newest = time_of(alert.last_exposure) or _end_of(max(alert.months, default=""), since)
-    table = quantities.table_of(alert.metric)
-    waits = any((month, table) in waiting for month in alert.months)
+    newest = time_of(alert.last_exposure) or _end_of(max(alert.groups, default=""), since, terms)
+    table = terms.quantities.table_of(alert.metric)
+    waits = any((group, table) in waiting for group in alert.groups)
     return alert.state == OPEN and waits and newest >= since
 
 
@@ -379,7 +386,7 @@ def _ended(alert: Alert, still: set[tuple[str, str, str]], look_back: timedelta,
 def _affected(one: Check) -> AffectedExposure:
     return AffectedExposure(
         one.exposure,
-        one.month,
+        one.group,
         one.date_obs,
         one.status,
         _short(one.value),
@@ -391,7 +398,7 @@ def _affected(one: Check) -> AffectedExposure:
 
 
 def _link(one: Check) -> str:
-    return one.page or f"exposures/{quote(one.month)}/{quote(one.exposure)}.html"
+    return one.page or f"exposures/{quote(one.group)}/{quote(one.exposure)}.html"
 
 
 def _short(value: float | None) -> float | None:

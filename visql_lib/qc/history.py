@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from visql_lib.qc.checks import Check
 from visql_lib.qc.evaluate import OK
 from visql_lib.qc.limits import LimitFile
-from visql_lib.qc.quantity import Quantities
-from visql_lib.qc.summary import Month
+from visql_lib.qc.summary import GroupSummary, Terms
+from visql_lib.sheets.grouping import Grouping
 
 STATUS = "status"  # the metric of a category as a whole
 COUNTS = (OK, "warn", "error", "failed", "missing")
@@ -22,49 +22,44 @@ Row = tuple[str, str, str, tuple[int, ...], str]  # day, category, metric, count
 
 
 def history(
-    previous: Iterable[Row], months: Sequence[Month], checks: Iterable[Check], quantities: Quantities
+    previous: Iterable[Row], groups: Sequence[GroupSummary], checks: Iterable[Check], terms: Terms
 ) -> list[Row]:
     """Count statuses by day (UTC), category and metric, in this order.
 
     Parameters
     ----------
     previous : iterable of Row
-        What is known of other months; what it has of `months` is counted anew, but quantities
-        of a month that was not evaluated yet.
-    months : sequence of Month
+        What is known of other groups; what it has of `groups` is counted anew, but quantities
+        of a group that was not evaluated yet.
+    groups : sequence of GroupSummary
         What is counted.
     checks : iterable of Check
         See `visql_lib.qc.checks.checks_of`; only measured ones are counted: of the
         others, the metric ``status`` of their category holds their status.
-    quantities : Quantities
+    terms : Terms
         Those of the pipeline.
 
     Returns
     -------
     list of Row
-        Where the day of an exposure is not known, the day is its month, YYYY-MM.
+        Where the day of an exposure is not known, the day is its group.
     """
-    anew = {month.name for month in months}
     counts: dict[tuple[str, str, str], Counter[str]] = {}
     epochs: dict[tuple[str, str, str], str] = {}
-    for month in months:
-        for exposure in month.exposures:
-            day = _day(exposure.date_obs, month.name)
+    for group in groups:
+        for exposure in group.exposures:
+            day = _day(exposure.date_obs, group.name, terms.grouping)
             for category, status in exposure.statuses.items():
                 if status in COUNTS:
                     counts.setdefault((day, category, STATUS), Counter())[status] += 1
     for one in checks:
         if one.measured:
-            key = (_day(one.date_obs, one.month), one.category, one.metric)
+            key = (_day(one.date_obs, one.group, terms.grouping), one.category, one.metric)
             counts.setdefault(key, Counter())[one.status] += 1
             epochs[key] = max(one.epoch, epochs.get(key, ""))
     rows = [(*k, tuple(n[s] for s in COUNTS), epochs.get(k, "")) for k, n in counts.items()]
-    waiting = {(month.name, table) for month in months for table in month.unjudged}
-    kept = (
-        row
-        for row in previous
-        if _month(row[0]) not in anew or (_month(row[0]), quantities.table_of(row[2])) in waiting
-    )
+    days = {group.name: {e.date_obs[:10] for e in group.exposures} for group in groups}
+    kept = [row for row in previous if not _is_counted(row, groups, days, terms)]
     return sorted([*kept, *rows])
 
 
@@ -80,7 +75,7 @@ def history_text(rows: Iterable[Row], limits: LimitFile) -> str:
     return json.dumps(head, indent=1)[:-2] + ',\n "rows": [\n' + ",\n".join(lines) + "\n]}\n"
 
 
-def parse_history(text: str, quantities: Quantities) -> list[Row]:
+def parse_history(text: str, terms: Terms) -> list[Row]:
     """Read the history back; former names of quantities are replaced by the current ones.
 
     Raises
@@ -99,7 +94,7 @@ def parse_history(text: str, quantities: Quantities) -> list[Row]:
         (
             str(r[0]),
             str(r[1]),
-            quantities.current_metric(str(r[2])),
+            terms.quantities.current_metric(str(r[2])),
             tuple(map(int, r[first:last])),
             str(r[last]),
         )
@@ -107,9 +102,12 @@ def parse_history(text: str, quantities: Quantities) -> list[Row]:
     ]
 
 
-def _day(date_obs: str, month: str) -> str:
-    return date_obs[:10] if date_obs else f"{month[:4]}-{month[4:]}"
+def _is_counted(row: Row, groups: Sequence[GroupSummary], days: Mapping[str, set[str]], terms: Terms) -> bool:
+    """Test whether a row is counted anew: its day is in a group whose table of the metric was evaluated."""
+    day, table = row[0], terms.quantities.table_of(row[2])
+    own = [g for g in groups if day.startswith(terms.grouping.shown(g.name)) or day in days[g.name]]
+    return bool(own) and not any(table in group.unjudged for group in own)
 
 
-def _month(day: str) -> str:
-    return day[:7].replace("-", "")
+def _day(date_obs: str, group: str, grouping: Grouping) -> str:
+    return date_obs[:10] if date_obs else grouping.shown(group)

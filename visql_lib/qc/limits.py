@@ -105,21 +105,19 @@ class Thresholds(SettingsSection):
 class LimitFile:
     """A threshold file: its limits, and which file and which version of it they are.
 
-    ``name`` is the file's name without folders, ``digest`` a hash of its content; ``quantities`` are those
-    that may have limits.
+    ``name`` is the file's name without folders, ``digest`` a hash of its content.
     """
 
     name: str
     digest: str
     thresholds: Thresholds
-    quantities: Quantities
 
     @classmethod
     def load(cls, name: str, quantities: Quantities) -> LimitFile:
         """Read a threshold file with its version; see `load_thresholds`."""
         path = find_data_file("thresholds", name)
         digest = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
-        return cls(path.name, digest, load_thresholds(name, quantities), quantities)
+        return cls(path.name, digest, load_thresholds(name, quantities))
 
     def reason(self, epoch: str) -> str:
         """Return why limits are what they are from the first day of an epoch (ISO 8601) on, "" if unknown."""

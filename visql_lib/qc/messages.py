@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, fields, replace
 from datetime import datetime
 from typing import Any
@@ -11,7 +11,8 @@ from typing import Any
 from visql_lib import __version__
 from visql_lib.qc.alerts import OPEN, AffectedExposure, Alert, Notification, stamp
 from visql_lib.qc.limits import LimitFile
-from visql_lib.qc.quantity import Quantities
+from visql_lib.qc.summary import Terms
+from visql_lib.sheets.grouping import Grouping
 
 _VERSION = 1
 _NAMED = 5  # exposures, or texts, a message names
@@ -26,19 +27,19 @@ _WHY = {
 }
 
 
-def alerts_text(alerts: Sequence[Alert], limits: LimitFile, now: datetime) -> str:
+def alerts_text(alerts: Sequence[Alert], limits: LimitFile, now: datetime, terms: Terms) -> str:
     """Compose the content of alerts.json."""
     values = {
         "version": _VERSION,
         "made": stamp(now),
         "thresholds": {"file": limits.name, "hash": limits.digest},
         "open": sum(a.state == OPEN for a in alerts),
-        "alerts": [_plain(a) for a in alerts],
+        "alerts": [_plain(a, terms.grouping) for a in alerts],
     }
     return json.dumps(values, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def parse_alerts(text: str, quantities: Quantities) -> list[Alert]:
+def parse_alerts(text: str, terms: Terms) -> list[Alert]:
     """Read alerts.json back; former names of quantities are replaced by the current ones.
 
     Raises
@@ -50,7 +51,7 @@ def parse_alerts(text: str, quantities: Quantities) -> list[Alert]:
     if not isinstance(values, dict) or values.get("version") != _VERSION:
         raise ValueError("not a file of alerts of this version")
     try:
-        return [_alert(item, quantities) for item in values["alerts"]]
+        return [_alert(item, terms) for item in values["alerts"]]
     except (TypeError, KeyError, AttributeError) as error:
         raise ValueError(f"an alert is broken ({type(error).__name__}: {error})") from error
 
@@ -63,10 +64,10 @@ def addressed(alert: Alert, site: str) -> Alert:
     return replace(alert, link=site + alert.link, exposures=exposures)
 
 
-def line(alert: Alert, categories: Mapping[str, str]) -> str:
+def line(alert: Alert, terms: Terms) -> str:
     """Format an alert in one line."""
-    what = f"{categories[alert.category]}: "
-    n = alert.affected
+    what = f"{terms.categories[alert.category]}: "
+    n = alert.affected(terms.grouping.kind)
     if not alert.measured and alert.value is None:
         return f"{what}{n}, {alert.label}"
     unit = f" {alert.unit}" if alert.unit else ""
@@ -75,11 +76,9 @@ def line(alert: Alert, categories: Mapping[str, str]) -> str:
     return f"{what}{alert.label} {alert.value:.4g}{unit} {alert.side} {alert.threshold:g}, {n}"
 
 
-def payload(
-    alert: Alert, channel: str, occasion: str, title: str, categories: Mapping[str, str]
-) -> dict[str, Any]:
+def payload(alert: Alert, channel: str, occasion: str, title: str, terms: Terms) -> dict[str, Any]:
     """Compose the payload of a webhook: the alert, the occasion, and a key shared by repetitions."""
-    values = _plain(alert)
+    values = _plain(alert, terms.grouping)
     values["exposures"] = values["exposures"][-_SENT:]
     del values["sent"]
     times = alert.sent[channel].times if channel in alert.sent else 0
@@ -88,12 +87,12 @@ def payload(
         "visql": __version__,
         "key": f"{alert.id}/{times + 1}",
         "occasion": occasion,
-        "text": f"{title}: {_WHY[occasion]}: {_status(alert)}: {line(alert, categories)}",
+        "text": f"{title}: {_WHY[occasion]}: {_status(alert)}: {line(alert, terms)}",
         "alert": values,
     }
 
 
-def mail(alerts: Sequence[tuple[Alert, str]], title: str, categories: Mapping[str, str]) -> tuple[str, str]:
+def mail(alerts: Sequence[tuple[Alert, str]], title: str, terms: Terms) -> tuple[str, str]:
     """Compose subject and text of one mail about some alerts, each with the occasion."""
     states = [(_status(a), occasion) for a, occasion in alerts]
     ended = sum(occasion in ("closed", "over") for _, occasion in states)
@@ -101,10 +100,10 @@ def mail(alerts: Sequence[tuple[Alert, str]], title: str, categories: Mapping[st
     parts = [f"{kinds.count(k)} {k}" for k in dict.fromkeys(kinds)] + [f"{ended} closed"] * (ended > 0)
     if len(alerts) == 1:
         alert, occasion = alerts[0]
-        subject = f"{title}: {_WHY[occasion]}: {line(alert, categories)}"
+        subject = f"{title}: {_WHY[occasion]}: {line(alert, terms)}"
     else:
         subject = f"{title}: {len(alerts)} alerts ({', '.join(parts)})"
-    return subject, "\n\n".join(_paragraph(a, occasion, categories) for a, occasion in alerts) + "\n"
+    return subject, "\n\n".join(_paragraph(a, occasion, terms) for a, occasion in alerts) + "\n"
 
 
 def details(alert: Alert) -> list[str]:
@@ -123,8 +122,8 @@ def details(alert: Alert) -> list[str]:
     return [*lines, f"{', '.join(names)}{more}"]
 
 
-def _paragraph(alert: Alert, occasion: str, categories: Mapping[str, str]) -> str:
-    head = f"{_status(alert).upper()} ({_WHY[occasion]}): {line(alert, categories)}"
+def _paragraph(alert: Alert, occasion: str, terms: Terms) -> str:
+    head = f"{_status(alert).upper()} ({_WHY[occasion]}): {line(alert, terms)}"
     return "\n  ".join([head, *details(alert), f"page: {alert.link}", f"id: {alert.id}"])
 
 
@@ -132,17 +131,26 @@ def _status(alert: Alert) -> str:
     return alert.status if alert.state == OPEN else "closed"
 
 
-def _plain(alert: Alert) -> dict[str, Any]:
-    values = asdict(alert)
+def _plain(alert: Alert, grouping: Grouping) -> dict[str, Any]:
+    """Convert an alert to plain values; groups are called as the pipeline calls them."""
+    values = {grouping.plural if name == "groups" else name: value for name, value in asdict(alert).items()}
     values["sent"] = dict(sorted(values["sent"].items()))
+    values["exposures"] = tuple(
+        {grouping.kind if name == "group" else name: value for name, value in exposure.items()}
+        for exposure in values["exposures"]
+    )
     return values
 
 
-def _alert(values: dict[str, Any], quantities: Quantities) -> Alert:
+def _alert(values: dict[str, Any], terms: Terms) -> Alert:
+    kind, plural = terms.grouping.kind, terms.grouping.plural
     values = {"threshold_epoch_reason": ""} | values  # which older files lack
-    known = {f.name: values[f.name] for f in fields(Alert)}
-    known["metric"] = quantities.current_metric(known["metric"])
-    known["months"] = tuple(known["months"])
-    known["exposures"] = tuple(AffectedExposure(**e) for e in known["exposures"])
+    known = {f.name: values[plural if f.name == "groups" else f.name] for f in fields(Alert)}
+    known["metric"] = terms.quantities.current_metric(known["metric"])
+    known["groups"] = tuple(known["groups"])
+    known["exposures"] = tuple(
+        AffectedExposure(**{"group" if name == kind else name: value for name, value in e.items()})
+        for e in known["exposures"]
+    )
     known["sent"] = {channel: Notification(**last) for channel, last in known["sent"].items()}
     return Alert(**known)

@@ -8,6 +8,26 @@ from functools import cached_property
 from pathlib import Path
 
 from visql_lib.qc.evaluate import QCResult
+from visql_lib.qc.quantity import Quantities
+from visql_lib.sheets.grouping import Grouping
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What a pipeline measures and how it groups frames, for those who write about it."""
+
+    quantities: Quantities
+    grouping: Grouping
+
+    @property
+    def categories(self) -> dict[str, str]:
+        """What is evaluated, in the order of the pages: key -> label."""
+        return self.quantities.categories
+
+    def page_of_group(self, group: str) -> str:
+        """Return the path of a group's page in the site."""
+        return f"{self.grouping.plural}/{group}.html"
+
 
 # Worst first. ``missing``: expected and not made; ``unjudged``: there are numbers and no limits for them, or
 # they were not evaluated yet; ``none``: nothing to evaluate.
@@ -21,14 +41,14 @@ _NAMED = 3  # missing products that are named
 class StatusReason:
     """The reason of a status: the category, the status, and an explanation.
 
-    ``of_month``: it is about the month, and the exposure has it from there.
+    ``of_group``: it is about the group, and the exposure has it from there.
     ``of_qc``: it repeats a QC result in words.
     """
 
     category: str
     status: str
     text: str
-    of_month: bool = False
+    of_group: bool = False
     of_qc: bool = False
 
 
@@ -41,7 +61,7 @@ class ExposureSummary:
     """
 
     name: str
-    month: str  # YYYYMM
+    group: str  # YYYYMM
     date_obs: str  # "" where not known
     frame_type: str
     cls: str  # exposure class, "" for other frames
@@ -72,7 +92,7 @@ class ExposureSummary:
 
 @dataclass(frozen=True)
 class MissingProducts:
-    """Missing products of a whole month, or of all months, which one rule should have made.
+    """Missing products of a whole group, or of all groups, which one rule should have made.
 
     ``paths`` are as the workflow names them; ``log`` is relative to the folder of
     results, "" if it explains nothing; ``category`` that of the products.
@@ -92,11 +112,11 @@ class MissingProducts:
 
 
 @dataclass(frozen=True)
-class Month:
-    """One month: its exposures in order of time, its existing and missing products.
+class GroupSummary:
+    """One group: its exposures in order of time, its existing and missing products.
 
     Products are paths relative to the folder of results; ``expected`` is how many the
-    settings ask for; ``results`` are the QC results of the month as a whole, and
+    settings ask for; ``results`` are the QC results of the group as a whole, and
     ``unjudged`` the kinds of tables whose quantities have none.
     """
 

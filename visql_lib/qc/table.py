@@ -35,11 +35,6 @@ _ATTRIBUTES = {
 }
 
 
-def qc_path(folder: Path, group: str) -> Path:
-    """Return where the QC results of a group are, in its folder."""
-    return folder / f"qc_{group}.parquet"
-
-
 def columns_of(results: Sequence[QCResult], quantities: Quantities) -> dict[str, NDArray]:
     """Return results as the columns of the QC table, in the same order."""
     if not results:

@@ -30,7 +30,6 @@ from visql_lib.sheets.sheet import (
     SheetRow,
     make_results,
     read_sheet,
-    sheet_path,
     write_sheet,
 )
 from visql_lib.sheets.walker import SHOWN, IgnoredFiles, check_folders, find_entries, suffixes_of
@@ -78,8 +77,9 @@ def refresh_sheets(
     check_folders(settings.raw)
     results = Path(settings.results)
     found = _find_frames(settings, instrument, rules, groups)
-    make_results(results / "exposures")
-    with FileLock(results / "exposures" / ".lock"):
+    folder = results / Path(rules.grouping.sheet).parts[0]
+    make_results(folder)
+    with FileLock(folder / ".lock"):
         builder = RowBuilder(settings, instrument, time.time() if now is None else now, on_read)
         index = _Index(results, builder, rules)
         built: dict[str, dict[str, SheetRow]] = {}
@@ -99,12 +99,12 @@ class _Index:
 
     def refresh(self, group: str, frames: _Found, built: dict[str, SheetRow] | None) -> list[SheetRow]:
         """Bring the sheet of one group up to date; `built` are the rows of its frames if they are there."""
-        path = sheet_path(self.results, group)
+        path = self.rules.grouping.sheet_path(self.results, group)
         known = {r.exposure: r for r in read_sheet(path)} if path.is_file() else {}
         rows = built or {stem: self.builder.row(*frame, known.get(stem)) for stem, frame in frames.items()}
         for stem, row in known.items():
             away = stem not in rows or stat.S_ISLNK(frames[stem][1].st_mode)  # on a disk not mounted
-            if away and (kept := self._without_raw(row, path)) is not None:
+            if away and (kept := self._without_raw(row, group)) is not None:
                 rows[stem] = kept
         for row in self.rules.rows_without_files(self.results, group):
             rows.setdefault(row.exposure, row)
@@ -122,7 +122,8 @@ class _Index:
         What is known of a file stands in the sheet of any group.
         """
         known: dict[str, SheetRow] = {}
-        for path in sorted((self.results / "exposures").glob(f"{self.rules.group_glob}.tsv")):
+        for group in self.rules.grouping.groups(self.results):
+            path = self.rules.grouping.sheet_path(self.results, group)
             known |= {row.exposure: row for row in read_sheet(path)}
         rows: dict[str, dict[str, SheetRow]] = {}
         found: dict[str, _Found] = {}
@@ -133,9 +134,11 @@ class _Index:
             found.setdefault(group, {})[stem] = frame
         return rows, found
 
-    def _without_raw(self, row: SheetRow, sheet: Path) -> SheetRow | None:
+    def _without_raw(self, row: SheetRow, group: str) -> SheetRow | None:
         """Return the row of an exposure whose raw frame is gone, None if nothing was made of it."""
-        if row.status not in (*USABLE, GONE, SUPERSEDED) or not self.rules.has_products(sheet, row.exposure):
+        if row.status not in (*USABLE, GONE, SUPERSEDED):
+            return None
+        if not self.rules.has_products(self.results, group, row.exposure):
             return None
         return replace(row, file="", status=GONE, reason="the raw frame is gone; its products are kept")
 

@@ -4,30 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Protocol
 
 from visql_lib.instruments.names import FrameName, NamePattern
+from visql_lib.sheets.grouping import Grouping
 from visql_lib.sheets.sheet import SheetRow
 
 
-class SheetRules(Protocol):
-    """The rules of one pipeline: how frames are grouped, and which rows its sheets have besides raw files."""
+class SheetRules:
+    """The rules of one pipeline: how frames are grouped, and which rows its sheets have besides raw files.
 
-    @property
-    def group_glob(self) -> str:
-        """A glob that the names of all groups match, and those of no other sheets."""
+    Parameters
+    ----------
+    grouping : Grouping
+        The kind of its groups, and where their sheets are.
+    first_ending : str
+        The ending of a product whose presence keeps the row of an exposure whose raw file is gone.
+    """
+
+    def __init__(self, grouping: Grouping, first_ending: str) -> None:
+        self.grouping, self.first_ending = grouping, first_ending
 
     def group_of_name(self, name: FrameName) -> str:
         """Return the group of a frame by its name, "" where that does not tell it."""
+        return ""
 
     def group_of_row(self, row: SheetRow) -> str:
         """Return the group of a frame by its row, for frames whose names do not tell it."""
+        raise NotImplementedError
 
-    def has_products(self, sheet: Path, exposure: str) -> bool:
-        """Say whether an exposure of a sheet has products, for which its row is kept without a raw file."""
+    def has_products(self, results: Path, group: str, exposure: str) -> bool:
+        """Say whether an exposure has products, for which its row is kept without a raw file."""
+        return Path(self.grouping.stem(results, group, exposure) + self.first_ending).is_file()
 
     def rows_without_files(self, results: Path, group: str) -> Iterable[SheetRow]:
         """Yield rows of exposures of a group that are known from elsewhere than raw files."""
+        return ()
 
     def settle(
         self, rows: dict[str, SheetRow], names: NamePattern, rebuild: Callable[[str], SheetRow]

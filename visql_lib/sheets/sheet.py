@@ -169,8 +169,3 @@ def make_results(folder: Path) -> None:
     except OSError as error:
         reason = f"cannot be made ({error.strerror or error})"
         raise ConfigError(f"results: {str(folder)!r} {reason}; set results=FOLDER") from error
-
-
-def sheet_path(results: Path, group: str) -> Path:
-    """Return the path of the sheet of a group, such as a month YYYYMM."""
-    return results / "exposures" / f"{group}.tsv"

@@ -22,7 +22,7 @@ from visql_lib.simulate.field import EPOCH, Columns, galaxy_field, star_field
 from visql_lib.simulate.lamps import flat_signal, injected_signal, lamp_light
 from visql_lib.simulate.optics import PsfModel, psf_model
 from visql_lib.simulate.photometry import expected_flux
-from visql_lib.simulate.plan import ExposureOptions, exposure_time, image_types
+from visql_lib.simulate.plan import ExposureOptions, exposure_time, image_types, with_type
 from visql_lib.simulate.render import GalaxyLibrary, Patch, add_stars
 from visql_lib.simulate.writer import FrameWriter, truncate
 from visql_lib.sky import Boresight, FocalPlaneGeometry, propagate
@@ -59,7 +59,7 @@ class SimulatedExposure:
     """
 
     def __init__(self, options: ExposureOptions, instrument: Instrument) -> None:
-        self.options = options
+        self.options = options = with_type(options, instrument)
         self.instrument = instrument
         self.exptime = exposure_time(options, instrument)
         self.boresight = Boresight(options.ra, options.dec, options.pa)

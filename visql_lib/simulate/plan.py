@@ -11,14 +11,14 @@ from pydantic import Field, field_validator
 
 from visql_lib.config.load import validated
 from visql_lib.config.units import SettingsSection, setting
-from visql_lib.errors import SimulationError
+from visql_lib.errors import ConfigError, SimulationError
 from visql_lib.instruments.euclid_names import RawName
 from visql_lib.instruments.model import Instrument
 
 # Raise it whenever the same options give another frame: frames of an older version are made again.
 VERSION = 2
 
-TYPES = ("long", "short", "DARK", "FLAT", "BIAS", "CHARGE")
+CALIBRATIONS = ("DARK", "FLAT", "BIAS", "CHARGE")  # all other types are exposure classes of the instrument
 
 
 class SkyOptions(SettingsSection):
@@ -95,7 +95,11 @@ class DamageOptions(SettingsSection):
 class ExposureOptions(SettingsSection):
     """One exposure."""
 
-    type: str = setting("long", None, f"One of {', '.join(TYPES)}.")
+    type: str = setting(
+        "",
+        None,
+        f"An exposure class of the instrument, or {', '.join(CALIBRATIONS)}; empty: its first class.",
+    )
     date: datetime = setting(datetime(2024, 7, 13, 3, 28, 40, tzinfo=UTC), None, "Start, UTC.")
     seed: int = setting(1, None, "Seed of the sky, the instrument and, with the date, the exposure.", ge=0)
     ccds: tuple[str, ...] = setting((), None, "CCDs to simulate, such as 3-3; empty: all.")
@@ -118,13 +122,6 @@ class ExposureOptions(SettingsSection):
     detector: DetectorOptions = Field(default=DetectorOptions(), description=DetectorOptions.__doc__)
     damage: DamageOptions = Field(default=DamageOptions(), description=DamageOptions.__doc__)
 
-    @field_validator("type")
-    @classmethod
-    def _known_type(cls, value: str) -> str:
-        if value not in TYPES:
-            raise ValueError(f"{value!r} is none of {', '.join(TYPES)}")
-        return value
-
     @field_validator("date")
     @classmethod
     def _utc(cls, value: datetime) -> datetime:
@@ -140,7 +137,7 @@ class ExposureOptions(SettingsSection):
     @property
     def science(self) -> bool:
         """Whether the shutter is open to the sky."""
-        return self.type in ("long", "short")
+        return self.type not in CALIBRATIONS
 
 
 class SimulationPlan(SettingsSection):
@@ -184,6 +181,22 @@ def _merged(common: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]
     return merged
 
 
+def with_type(options: ExposureOptions, instrument: Instrument) -> ExposureOptions:
+    """Check the type of an exposure, and fill in an empty one.
+
+    Raises
+    ------
+    ConfigError
+        If the instrument has no such exposure class, and there is no such frame type.
+    """
+    known = (*instrument.exposure_classes, *CALIBRATIONS)
+    if not options.type and instrument.exposure_classes:
+        return options.model_copy(update={"type": known[0]})
+    if options.type and options.type not in known:
+        raise ConfigError(f"{options.name.stem}: type: {options.type!r} is none of {', '.join(known)}")
+    return options
+
+
 def exposure_time(options: ExposureOptions, instrument: Instrument) -> float:
     """Determine the exposure time [s]: the given one, or that of the type."""
     if options.exptime is not None:
@@ -191,7 +204,7 @@ def exposure_time(options: ExposureOptions, instrument: Instrument) -> float:
     if options.type in instrument.exposure_classes:
         return instrument.exposure_classes[options.type]
     if options.science:
-        raise SimulationError(f"{instrument.name} has no exposure class {options.type!r}; give exptime")
+        raise SimulationError(f"{instrument.name} has no exposure classes; give exptime")
     if options.type == "DARK":
         return max(instrument.exposure_classes.values(), default=100.0)
     return {"FLAT": 10.0}.get(options.type, 0.0)

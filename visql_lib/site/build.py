@@ -1,4 +1,4 @@
-"""Build pages from months: only changed pages are made again, outdated ones are removed."""
+"""Build pages from groups: only changed pages are made again, outdated ones are removed."""
 
 from __future__ import annotations
 
@@ -16,21 +16,12 @@ from visql_lib.config import Settings
 from visql_lib.config.load import digest
 from visql_lib.instruments.model import load_instrument
 from visql_lib.pipelines import registry_of
-from visql_lib.pipelines.vis.pages.plots import (
-    Plots,
-    calibration_plots,
-    goes_of,
-    month_plots,
-    plot_files,
-    tables_of,
-    trend_plots,
-)
-from visql_lib.pipelines.vis.quantities import QUANTITIES
+from visql_lib.products.pages import Plots, pages_of
 from visql_lib.qc.limits import Thresholds, load_thresholds
-from visql_lib.qc.summary import ExposureSummary, MissingProducts, Month
-from visql_lib.sheets.sheet import SheetRow, read_sheet, sheet_path
+from visql_lib.qc.summary import ExposureSummary, GroupSummary, MissingProducts
+from visql_lib.sheets.sheet import SheetRow, read_sheet
 from visql_lib.site import overview
-from visql_lib.site.data import fields_of, missing_of_month, month_data, summary
+from visql_lib.site.data import fields_of, group_data, missing_of_group, summary
 from visql_lib.site.links import Links
 from visql_lib.site.marks import read_marks
 from visql_lib.site.neighbours import (
@@ -49,8 +40,8 @@ from visql_lib.site.pages import (
     counted,
     exposure_page,
     files_in,
+    files_of_group,
     missing_of_exposure,
-    month_groups,
 )
 from visql_lib.site.render import folder, render, script_data, style_digest
 from visql_lib.site.state import BuildResult, Store
@@ -59,16 +50,13 @@ from visql_lib.site.viewing import (
     TILES,
     others,
     overlay_path,
-    overlay_script,
-    overlay_sources,
-    pyramid_command,
     tiles_path,
 )
 
 
 def build(
     results: Path,
-    months: Sequence[Month],
+    groups: Sequence[GroupSummary],
     expected: Mapping[str, Sequence[str]],
     settings: Settings,
     *,
@@ -84,7 +72,7 @@ def build(
     ----------
     results : Path
         Folder of all products.
-    months : sequence of Month
+    groups : sequence of GroupSummary
         Months to look at; the pages of others stay as they are.
     expected : mapping
         Endings of the products each exposure should have, by its name.
@@ -98,26 +86,26 @@ def build(
     now : datetime, optional
         For the days on the front page.
     of_all : sequence of MissingProducts, optional
-        What is missing of the products of all months.
+        What is missing of the products of all groups.
 
     Returns
     -------
     BuildResult
         What was written and removed.
     """
-    links = links or Links(results, results / "site")
-    limits = thresholds or load_thresholds(settings.quality.thresholds, QUANTITIES)
+    links = links or Links(results, results / "site", registry_of(settings).grouping.frame)
+    limits = thresholds or load_thresholds(settings.thresholds, registry_of(settings).quantities)
     links.out.mkdir(parents=True, exist_ok=True)
     with FileLock(links.out / ".lock"):
         builder = _Builder(results, links, settings, limits, config, now or datetime.now(UTC))
         try:
-            builder.build(months, expected, of_all)
+            builder.build(groups, expected, of_all)
         finally:  # what was written is known, also if the rest failed
             builder.save()
     return builder.store.built
 
 
-def _plain(values: ExposureSummary | Month | SheetRow) -> dict[str, Any]:
+def _plain(values: ExposureSummary | GroupSummary | SheetRow) -> dict[str, Any]:
     """List the fields for a digest, without a deep copy."""
     return {f.name: getattr(values, f.name) for f in fields(values)}
 
@@ -136,10 +124,12 @@ class _Builder:
         self.thresholds, self.config, self.now = thresholds, config, now
         self.out = links.out
         self.store = Store(self.out)
-        self.months = self.store.months
+        self.groups = self.store.groups
         self.ends: dict[str, Ends] = {}
         self.instrument = load_instrument(settings.instrument)
         self.registry = registry_of(settings)
+        self.grouping = self.registry.grouping
+        self.pages = pages_of(self.registry)
 
     @cached_property
     def common(self) -> str:
@@ -150,20 +140,20 @@ class _Builder:
 
     def build(
         self,
-        months: Sequence[Month],
+        groups: Sequence[GroupSummary],
         expected: Mapping[str, Sequence[str]],
         of_all: Sequence[MissingProducts],
     ) -> None:
         """Write everything."""
         self._static()
-        given = [m for m in months if m.exposures or sheet_path(self.results, m.name).is_file()]
-        for name in set(self.months) - {m.name for m in given}:
-            if not sheet_path(self.results, name).is_file():
+        given = [m for m in groups if m.exposures or self.grouping.sheet_path(self.results, m.name).is_file()]
+        for name in set(self.groups) - {m.name for m in given}:
+            if not self.grouping.sheet_path(self.results, name).is_file():
                 self._forget(name)
-        self.ends = {name: values.get("ends", {}) for name, values in self.months.items()}
+        self.ends = {name: values.get("ends", {}) for name, values in self.groups.items()}
         self.ends |= {m.name: ends_of(m.exposures) for m in given}
-        for month in sorted(given, key=lambda m: m.name):
-            self._month(month, expected)
+        for group in sorted(given, key=lambda m: m.name):
+            self._group(group, expected)
         self._overviews(of_all)
 
     def save(self) -> None:
@@ -185,6 +175,10 @@ class _Builder:
             have_plots=(folder("static") / "plots.js").is_file(),
             have_viewer=(folder("static") / "viewer.js").is_file(),
             bundle=self.links.kind == "bundle",
+            grouping=self.grouping,
+            trend_pages=self.pages.trends,
+            CATEGORIES=self.registry.terms.categories,
+            QUANTITIES=self.registry.quantities.shown,
             **context,
         )
         return text.encode()
@@ -193,51 +187,61 @@ class _Builder:
         for path in sorted(folder("static").glob("*")):
             if path.is_file():
                 self.store.put(f"static/{path.name}", path.read_bytes())
-        for name, content in plot_files().items():
+        for name, content in self.pages.plot_files().items():
             self.store.renew(f"static/{name}", digest({name: len(content)}), partial(bytes, content))
         self.store.put(
             "data/marks.js", script_data("window.visql.shared", read_marks(self.settings.site.marks)).encode()
         )
 
-    # -- one month --------------------------------------------------------------------------------
+    # -- one group --------------------------------------------------------------------------------
 
-    def _month(self, month: Month, expected: Mapping[str, Sequence[str]]) -> None:
-        sheet = sheet_path(self.results, month.name)
+    def _group(self, group: GroupSummary, expected: Mapping[str, Sequence[str]]) -> None:
+        sheet = self.grouping.sheet_path(self.results, group.name)
         rows = {row.exposure: row for row in read_sheet(sheet)} if sheet.is_file() else {}
-        exposures = [e for e in month.exposures if e.name in rows]
-        base = self.results / "exposures" / month.name
+        exposures = [e for e in group.exposures if e.name in rows]
         folders = {
             e.name: Folder(
                 self.registry,
                 rows[e.name],
-                files_in(base / e.name),
+                self._files_of(e.name, group.name),
                 self.results,
                 self.settings,
                 self.config,
             )
             for e in exposures
         }
-        small = self._thumbs(month.name, folders)
-        fields = fields_of(month.exposures)
-        outside = surroundings(month.name, self.ends)
+        small = self._thumbs(group.name, folders)
+        fields = fields_of(group.exposures)
+        outside = surroundings(group.name, self.ends)
         around = neighbours(exposures, outside)
-        places = {PageLocation(e.month, e.name) for e in exposures}.union(*around.values())
+        places = {PageLocation(e.group, e.name) for e in exposures}.union(*around.values())
         tiled = {place for place in places if self._is_tiled(place)}
         for e in exposures:
             self._exposure(e, folders[e.name], around[e.name], fields[e.name], tiled)
         lost = {e.name: missing_of_exposure(e, folders[e.name]) for e in exposures if e.missing}
         numbers = {e.name: len(tuple(expected.get(e.name, ()))) for e in exposures}
-        own = missing_of_month(month.missing, month.name, self.settings.results, self.config)
-        self.months[month.name] = summary(month, lost, numbers, own) | {
-            "ends": self.ends[month.name],
+        own = missing_of_group(
+            group.missing, self.grouping.plural, group.name, self.settings.results, self.config
+        )
+        self.groups[group.name] = summary(group, lost, numbers, own, terms=self.registry.terms) | {
+            "ends": self.ends[group.name],
             "beside": as_json(outside),
         }
         data = script_data(
-            "(visql.months=visql.months||{})" + f'["{month.name}"]', month_data(month, small, fields)
+            "(visql.groups=visql.groups||{})" + f'["{group.name}"]',
+            group_data(group, small, fields, self.registry, self.pages),
         )
-        self.store.put(f"data/{month.name}.js", data.encode())
-        self._month_page(month, outside)
-        self._clean(month.name, {e.name for e in exposures})
+        self.store.put(f"data/{group.name}.js", data.encode())
+        self._group_page(group, outside)
+        self._clean(group.name, {e.name for e in exposures})
+
+    def _files_of(self, exposure: str, group: str) -> dict[str, Stat]:
+        """List the files of an exposure; frames of some pipelines share a folder."""
+        found = files_in(Path(self.grouping.stem(self.results, group, exposure)).parent)
+        return {name: stat for name, stat in found.items() if name.startswith(exposure)}
+
+    def _below(self, group: str) -> str:
+        return f"{self.grouping.folder.format(**self.grouping.fields(group))}/"
 
     def _is_tiled(self, place: PageLocation) -> bool:
         return bool(place.name) and (self.out / tiles_path(*place) / TILES).is_file()
@@ -245,14 +249,16 @@ class _Builder:
     def _exposure(
         self, e: ExposureSummary, folder: Folder, around: Neighbours, field: str, tiled: set[PageLocation]
     ) -> None:
-        path = f"exposures/{e.month}/{e.name}.html"
+        path = f"exposures/{e.group}/{e.name}.html"
         up = "../" * path.count("/")
-        has_tiles = PageLocation(e.month, e.name) in tiled
+        has_tiles = PageLocation(e.group, e.name) in tiled
         viewer = {
-            "tiles": f"{tiles_path(e.month, e.name)}/" if has_tiles else "",
+            "tiles": f"{tiles_path(e.group, e.name)}/" if has_tiles else "",
             "overlays": self._overlays(e, folder) if has_tiles else "",
             "others": others((place for place in around if place in tiled), up),
-            "pyramid": pyramid_command(folder.row, e.month, self.settings.results, self.config),
+            "pyramid": self.pages.tiles_command(
+                folder.row, f"{self.settings.results}/site/{tiles_path(e.group, e.name)}", self.config
+            ),
         }
         key = digest(
             {
@@ -276,44 +282,44 @@ class _Builder:
 
     def _overlays(self, e: ExposureSummary, folder: Folder) -> str:
         """Write the overlays of the viewer; return their path, "" if there are none."""
-        sources = overlay_sources(folder.files, e.name)
-        path = overlay_path(e.month, e.name)
+        sources = self.pages.overlay_sources(folder.files, e.name)
+        path = overlay_path(e.group, e.name)
         if not sources:
             return ""
         key = digest({name: folder.files[name] for name in sources}, str(e.pa))
-        where = self.results / "exposures" / e.month / e.name
-        self.store.renew(path, key, lambda: overlay_script(where, e, self.instrument))
+        stem = self.grouping.stem(self.results, e.group, e.name)
+        self.store.renew(path, key, lambda: self.pages.overlay_script(stem, e, self.instrument))
         return path if path in self.store.pages else ""
 
-    def _month_page(self, month: Month, outside: Surroundings) -> None:
-        path = f"months/{month.name}.html"
+    def _group_page(self, group: GroupSummary, outside: Surroundings) -> None:
+        path = self.registry.terms.page_of_group(group.name)
         sizes = {
             p: self._stat(p)
             for kind in ("pictures", "tables", "texts", "movies")
-            for p in getattr(month, kind)
+            for p in getattr(group, kind)
         }
-        goes = goes_of(self.settings, month.name)
+        made_from = self.pages.group_plots(group, self.thresholds, self.settings)
         key = digest(
-            {"month": _plain(month), "sizes": sizes},
-            goes.digest,
+            {"group": _plain(group), "sizes": sizes},
+            made_from.digest,
             self.common,
-            *outside.months,
+            *outside.groups,
         )
 
         def make() -> bytes:
-            script, plots = month_plots(month, self.thresholds, goes)
-            self.store.put(f"data/plots_{month.name}.js", script.encode())
+            script, plots = made_from.make()
+            self.store.put(f"data/plots_{group.name}.js", script.encode())
             return self._page(
                 path,
-                "month.html",
-                month=month,
-                counts=counted(month.exposures),
-                lost=sum(len(x.paths) for x in month.missing),
-                products=month_groups(month, lambda p: sizes[p].size),
+                "group.html",
+                group=group,
+                counts=counted(group.exposures, self.registry.terms.categories),
+                lost=sum(len(x.paths) for x in group.missing),
+                products=files_of_group(group, self._below(group.name), lambda p: sizes[p].size),
                 plots=plots,
-                script=f"data/plots_{month.name}.js" if plots else "",
-                before=outside.months[0],
-                after=outside.months[1],
+                script=f"data/plots_{group.name}.js" if plots else "",
+                before=outside.groups[0],
+                after=outside.groups[1],
             )
 
         self.store.renew(path, key, make)
@@ -325,19 +331,19 @@ class _Builder:
             return Stat(0, 0)
         return Stat(stat.st_size, stat.st_mtime_ns)
 
-    def _thumbs(self, month: str, folders: Mapping[str, Folder]) -> set[str]:
+    def _thumbs(self, group: str, folders: Mapping[str, Folder]) -> set[str]:
         """Make the small pictures that are new or changed; return the exposures that have one."""
         width = self.settings.site.thumbnail
         sources = {name: f.files[f"{name}.png"] for name, f in folders.items() if f"{name}.png" in f.files}
         keys = {name: f"{stat.size}-{stat.mtime}-{width}" for name, stat in sources.items()}
-        paths = {name: f"thumbs/{month}/{name}.jpg" for name in sources}
+        paths = {name: f"thumbs/{group}/{name}.jpg" for name in sources}
         todo = [
             n
             for n in sources
             if self.store.pages.get(paths[n]) != keys[n] or not (self.out / paths[n]).is_file()
         ]
         self.store.built.unchanged += len(sources) - len(todo)
-        frames = [self.results / "exposures" / month / name / f"{name}.png" for name in todo]
+        frames = [Path(f"{self.grouping.stem(self.results, group, name)}.png") for name in todo]
         have = set(sources) - set(todo)
         for frame, content in small_jpegs(frames, width):
             if content is not None:
@@ -345,59 +351,62 @@ class _Builder:
                 have.add(frame.stem)
         return have
 
-    def _clean(self, month: str, names: set[str]) -> None:
-        """Remove the pages of exposures that no longer belong to a month."""
+    def _clean(self, group: str, names: set[str]) -> None:
+        """Remove the pages of exposures that no longer belong to a group."""
         for path in list(self.store.pages):
             parts = path.split("/")
-            if len(parts) == 3 and parts[0] in ("exposures", "thumbs") and parts[1] == month:
+            if len(parts) == 3 and parts[0] in ("exposures", "thumbs") and parts[1] == group:
                 name = parts[2].removesuffix(".html").removesuffix(".jpg")
                 if name not in names:
                     self.store.remove(path)
-                    shutil.rmtree(self.out / tiles_path(month, name), ignore_errors=True)
-                    if overlay_path(month, name) in self.store.pages:
-                        self.store.remove(overlay_path(month, name))
+                    shutil.rmtree(self.out / tiles_path(group, name), ignore_errors=True)
+                    if overlay_path(group, name) in self.store.pages:
+                        self.store.remove(overlay_path(group, name))
 
-    def _forget(self, month: str) -> None:
-        """Remove the pages of a month that has no sheet any more."""
-        self._clean(month, set())
-        for path in (f"months/{month}.html", f"data/{month}.js", f"data/plots_{month}.js"):
+    def _forget(self, group: str) -> None:
+        """Remove the pages of a group that has no sheet any more."""
+        self._clean(group, set())
+        for path in (self.registry.terms.page_of_group(group), f"data/{group}.js", f"data/plots_{group}.js"):
             if path in self.store.pages:
                 self.store.remove(path)
-        self.months.pop(month, None)
+        self.groups.pop(group, None)
 
-    # -- pages of all months ----------------------------------------------------------------------
+    # -- pages of all groups ----------------------------------------------------------------------
 
     def _overviews(self, of_all: Sequence[MissingProducts]) -> None:
-        wanted = ",".join(self.settings.months)
-        lost = missing_of_month(of_all, wanted, self.settings.results, self.config)
-        look = overview.Overview(self.results, self.out, self.settings, self.months, self.now)
+        wanted = ",".join(getattr(self.settings, self.grouping.plural))
+        lost = missing_of_group(of_all, self.grouping.plural, wanted, self.settings.results, self.config)
+        look = overview.Overview(
+            self.results, self.out, self.settings, self.groups, self.now, self.registry, self.pages
+        )
         pages: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {
             "missing.html": ("missing.html", partial(look.missing, lost)),
             "about.html": ("about.html", look.about),
         }
         for path, (template, context) in pages.items():
             self.store.put(path, self._page(path, template, **context()))
-        key = digest(
-            {"trend": self.settings.trend.model_dump(mode="json")},
-            tables_of(self.results).digest,
-            self.common,
-        )
-        # In a bundle a point of another month leads nowhere.
+        if self.pages.trends:
+            self._trends(look)
+        # Last, as it links only to pages that are there.
+        self.store.put("index.html", self._page("index.html", "front.html", **look.front()))
+
+    def _trends(self, look: overview.Overview) -> None:
+        """Write the pages with plots of all groups."""
+        key = digest(self.pages.trend_digest(self.results, self.settings), self.common)
+        # In a bundle a point of another group leads nowhere.
         held = frozenset(self.store.pages) if self.links.kind == "bundle" else None
         self._plotted(
             "trends.html",
             key,
             look.trends(),
-            lambda: trend_plots(self.results, self.thresholds, self.settings, held),
+            lambda: self.pages.trend_plots(self.results, self.thresholds, self.settings, held),
         )
         self._plotted(
             "calibration.html",
             key,
             look.calibration(),
-            lambda: calibration_plots(self.results, self.thresholds, held),
+            lambda: self.pages.calibration_plots(self.results, self.thresholds, held),
         )
-        # Last, as it links only to pages that are there.
-        self.store.put("index.html", self._page("index.html", "front.html", **look.front()))
 
     def _plotted(
         self, path: str, plots_key: str, context: dict[str, Any], plots: Callable[[], Plots]

@@ -1,4 +1,4 @@
-"""A bundle: chosen months or exposures with their pictures in one folder, to zip and send."""
+"""A bundle: chosen groups or exposures with their pictures in one folder, to zip and send."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from pathlib import Path
 from visql_lib.atomic import atomic_path
 from visql_lib.config import Settings
 from visql_lib.errors import ConfigError
-from visql_lib.qc.summary import Month
+from visql_lib.pipelines import registry_of
+from visql_lib.qc.summary import GroupSummary
 from visql_lib.site.build import build
 from visql_lib.site.links import BundleLinks
 from visql_lib.site.state import STATE, BuildResult
 from visql_lib.site.thumbs import webps
 
 
-def chosen(months: Sequence[Month], names: Collection[str]) -> list[Month]:
-    """Select some exposures of the months; none named: all.
+def chosen(groups: Sequence[GroupSummary], names: Collection[str]) -> list[GroupSummary]:
+    """Select some exposures of the groups; none named: all.
 
     Raises
     ------
@@ -27,18 +28,18 @@ def chosen(months: Sequence[Month], names: Collection[str]) -> list[Month]:
         If there is no such exposure.
     """
     if not names:
-        return list(months)
-    known = {e.name for month in months for e in month.exposures}
+        return list(groups)
+    known = {e.name for group in groups for e in group.exposures}
     if unknown := set(names) - known:
-        raise ConfigError(f"no exposure {min(unknown)} in {', '.join(m.name for m in months) or 'no month'}")
-    found = [replace(m, exposures=tuple(e for e in m.exposures if e.name in names)) for m in months]
-    return [month for month in found if month.exposures]
+        raise ConfigError(f"no exposure {min(unknown)} in {', '.join(m.name for m in groups) or 'no group'}")
+    found = [replace(m, exposures=tuple(e for e in m.exposures if e.name in names)) for m in groups]
+    return [group for group in found if group.exposures]
 
 
 def bundle(
     results: Path,
     out: Path,
-    months: Sequence[Month],
+    groups: Sequence[GroupSummary],
     expected: Mapping[str, Sequence[str]],
     settings: Settings,
     *,
@@ -53,7 +54,7 @@ def bundle(
         Folder of all products.
     out : Path
         Where to: a new or empty folder, or an old bundle, which is replaced.
-    months : sequence of Month
+    groups : sequence of GroupSummary
         What to show; see `chosen`.
     expected, settings, config, now
         As for `build`.
@@ -64,16 +65,16 @@ def bundle(
         If the folder holds something else.
     """
     _clear(out)
-    links = BundleLinks(results, out)
+    links = BundleLinks(results, out, registry_of(settings).grouping.frame)
     tiles = results / "site" / "tiles"
-    for month in months:
-        for e in month.exposures:
-            if (tiles / month.name / e.name).is_dir():
-                shutil.copytree(tiles / month.name / e.name, out / "tiles" / month.name / e.name)
+    for group in groups:
+        for e in group.exposures:
+            if (tiles / group.name / e.name).is_dir():
+                shutil.copytree(tiles / group.name / e.name, out / "tiles" / group.name / e.name)
     alerts = results / "site" / "alerts.json"
     if alerts.is_file():
         shutil.copyfile(alerts, out / "alerts.json")
-    built = build(results, months, expected, settings, config=config, links=links, now=now)
+    built = build(results, groups, expected, settings, config=config, links=links, now=now)
     for product, path in links.wanted.items():
         if not path.endswith(".webp"):
             (out / path).parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Data for the pages: the table of a month, and the summary of every month on the front page."""
+"""Data for the pages: the table of a group, and the summary of every group on the front page."""
 
 from __future__ import annotations
 
@@ -10,16 +10,18 @@ from typing import Any
 
 import numpy as np
 
-from visql_lib.pipelines.vis.quantities import CATEGORIES, QUANTITIES
-from visql_lib.qc.summary import STATUSES, UNJUDGED, ExposureSummary, MissingProducts, Month
+from visql_lib.products.pages import Pages
+from visql_lib.products.registry import Registry
+from visql_lib.qc.quantity import Quantities
+from visql_lib.qc.summary import STATUSES, UNJUDGED, ExposureSummary, GroupSummary, MissingProducts, Terms
 from visql_lib.site.pages import MissingOfExposure, counted
 from visql_lib.site.render import rounded
 from visql_lib.site.steps import workflow_command
 
 _SAME_FIELD = 0.25  # deg: closer pointings are dithers of one field
 _NEWEST = 24
-_LACKING = 300  # exposures of a month that the page of missing products names
-_FRAMES = 400  # calibration frames of a month that are kept for the page of all months
+_LACKING = 300  # exposures of a group that the page of missing products names
+_FRAMES = 400  # calibration frames of a group that are kept for the page of all groups
 
 # key, label, unit, kind, digits, shown at first
 _COLUMNS: tuple[tuple[str, str, str, str, int, bool], ...] = (
@@ -41,20 +43,15 @@ _AFTER: tuple[tuple[str, str, str, str, int, bool], ...] = (
     ("alpha", "Alpha", "deg", "number", 2, False),
     ("missing", "Missing", "", "number", 0, False),
 )
-_SHOWN = (
-    *("psf.R2", "psf.e1", "psf.e2", "psf.SCORE", "ratio.R2"),
-    *("radiation.COSMIC_DARK_RATE", "radiation.LIT_AREA"),
-)
-
-_CALIBRATION = tuple(q for q in QUANTITIES.shown if q.category == "calibration")
+_CALIBRATION = "calibration"  # the category whose values of calibration frames have a page
 
 
-def columns() -> list[dict[str, Any]]:
-    """List the columns of the table of a month."""
+def columns(registry: Registry, pages: Pages) -> list[dict[str, Any]]:
+    """List the columns of the table of a group."""
     named = [dict(zip(("key", "label", "unit", "kind", "digits", "show"), c, strict=True)) for c in _COLUMNS]
     judged = [
         {"key": f"cat.{key}", "label": label, "unit": "", "kind": "status", "digits": 0, "show": False}
-        for key, label in CATEGORIES.items()
+        for key, label in registry.terms.categories.items()
     ]
     values = [
         {
@@ -63,29 +60,31 @@ def columns() -> list[dict[str, Any]]:
             "unit": q.unit,
             "kind": "number",
             "digits": q.digits,
-            "show": q.name in _SHOWN,
+            "show": not pages.shown or q.name in pages.shown,
         }
-        for q in QUANTITIES.shown
+        for q in registry.quantities.shown
     ]
     after = [dict(zip(("key", "label", "unit", "kind", "digits", "show"), c, strict=True)) for c in _AFTER]
     return [*named, *judged, *values, *after]
 
 
-def month_data(month: Month, thumbs: Iterable[str], fields: dict[str, str]) -> dict[str, Any]:
-    """Compose the table of a month as its page reads it; statuses are indices into ``statuses``."""
+def group_data(
+    group: GroupSummary, thumbs: Iterable[str], fields: dict[str, str], registry: Registry, pages: Pages
+) -> dict[str, Any]:
+    """Compose the table of a group as its page reads it; statuses are indices into ``statuses``."""
     small = set(thumbs)
     return {
-        "month": month.name,
+        "group": group.name,
         "statuses": list(STATUSES),
-        "columns": columns(),
-        "rows": [_row(e, fields[e.name]) for e in month.exposures],
-        "thumbs": [int(e.name in small) for e in month.exposures],
+        "columns": columns(registry, pages),
+        "rows": [_row(e, fields[e.name], registry.quantities) for e in group.exposures],
+        "thumbs": [int(e.name in small) for e in group.exposures],
     }
 
 
-def _row(e: ExposureSummary, field: str) -> list[Any]:
-    values = [rounded(e.values[q.name], q) if q.name in e.values else None for q in QUANTITIES.shown]
-    judged = [STATUSES.index(e.statuses.get(category, "none")) for category in CATEGORIES]
+def _row(e: ExposureSummary, field: str, quantities: Quantities) -> list[Any]:
+    values = [rounded(e.values[q.name], q) if q.name in e.values else None for q in quantities.shown]
+    judged = [STATUSES.index(e.statuses.get(category, "none")) for category in quantities.categories]
     text = "; ".join(f.text for f in e.findings if f.status not in ("none", UNJUDGED) and f.text)
     return [
         e.date_obs[:19],
@@ -127,37 +126,42 @@ def fields_of(exposures: Sequence[ExposureSummary]) -> dict[str, str]:
 
 
 def summary(
-    month: Month,
+    group: GroupSummary,
     lacks: dict[str, list[MissingOfExposure]],
     expected: dict[str, int],
     own: Sequence[list[Any]] = (),
+    *,
+    terms: Terms,
 ) -> dict[str, Any]:
-    """Summarise a month for the pages of all months; it is kept until the month is built again.
+    """Summarise a group for the pages of all groups; it is kept until the group is built again.
 
     Parameters
     ----------
-    month : Month
+    group : GroupSummary
     lacks : dict
         What is missing, by exposure.
     expected : dict
         How many products each exposure should have.
     own : sequence, optional
-        What is missing of the month as a whole: see `missing_of_month`.
+        What is missing of the group as a whole: see `missing_of_group`.
+    terms : Terms
+        Those of the pipeline.
     """
     days: dict[str, list[ExposureSummary]] = {}
-    for e in month.exposures:
+    for e in group.exposures:
         days.setdefault(e.date_obs[:10], []).append(e)
-    unread = [e for e in month.exposures if e.statuses.get("acquisition") == "failed"]
-    named = [e for e in month.exposures if e.name in lacks]
-    frames = [e for e in month.exposures if e.frame_type != "SCIENCE"]
+    unread = [e for e in group.exposures if e.statuses.get("acquisition") == "failed"]
+    named = [e for e in group.exposures if e.name in lacks]
+    measured = [q.name for q in terms.quantities.shown if q.category == _CALIBRATION]
+    frames = [e for e in group.exposures if e.frame_type != "SCIENCE"]
     return {
-        "n": len(month.exposures),
-        "types": dict(Counter(e.frame_type for e in month.exposures)),
-        "counts": counted(month.exposures),
-        "days": {day: counted(some) for day, some in sorted(days.items())},
-        "newest": [_brief(e) for e in month.exposures[-_NEWEST:][::-1]],
-        "expected": sum(expected.values()) + month.expected,
-        "lost": sum(len(e.missing) for e in month.exposures) + sum(len(x.paths) for x in month.missing),
+        "n": len(group.exposures),
+        "types": dict(Counter(e.frame_type for e in group.exposures)),
+        "counts": counted(group.exposures, terms.categories),
+        "days": {day: counted(some, terms.categories) for day, some in sorted(days.items())},
+        "newest": [_brief(e) for e in group.exposures[-_NEWEST:][::-1]],
+        "expected": sum(expected.values()) + group.expected,
+        "lost": sum(len(e.missing) for e in group.exposures) + sum(len(x.paths) for x in group.missing),
         "own": list(own),
         "n_lacking": len(named),
         "lacking": [_lacking(e, lacks[e.name], expected.get(e.name, 0)) for e in named[:_LACKING]],
@@ -165,23 +169,23 @@ def summary(
         "frames": [
             [
                 *_brief(e),
-                {q.name: e.values[q.name] for q in _CALIBRATION if q.name in e.values},
+                {name: e.values[name] for name in measured if name in e.values},
             ]
             for e in frames[-_FRAMES:][::-1]
         ],
     }
 
 
-def missing_of_month(
-    lacks: Sequence[MissingProducts], months: str, results: str, config: str
+def missing_of_group(
+    lacks: Sequence[MissingProducts], plural: str, groups: str, results: str, config: str
 ) -> list[list[Any]]:
-    """Describe missing products of a month, or of all months: rule, names, reason, command, log."""
+    """Describe missing products of a group, or of all groups: rule, names, reason, command, log."""
     return [
         [
             x.rule,
             [Path(path).name for path in x.paths],
             x.reason,
-            workflow_command(x.paths[:1], months, results, config),
+            workflow_command(x.paths[:1], plural, groups, results, config),
             x.log,
         ]
         for x in lacks

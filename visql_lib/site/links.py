@@ -12,13 +12,14 @@ class Links:
     """Links of the site: products are linked in place.
 
     ``out`` is the folder of the site; everything is relative, so that results
-    may be moved with their site.
+    may be moved with their site. ``frame`` is the path of a frame's products, with fields.
     """
 
     kind = "site"
 
-    def __init__(self, results: Path, out: Path) -> None:
+    def __init__(self, results: Path, out: Path, frame: str) -> None:
         self.results, self.out = results, out
+        self._frame = frame
         self._root = os.path.relpath(results, out).replace(os.sep, "/")
 
     def href(self, product: str, depth: int) -> str:
@@ -29,8 +30,8 @@ class Links:
         return url(f"{'../' * depth}{self._root}/{product}")
 
     def pattern(self, depth: int) -> str:
-        """Compose the address of any exposure's pictures, with fields {month}, {name} and {ending}."""
-        return f"{url('../' * depth + self._root)}/exposures/{{month}}/{{name}}/{{name}}{{ending}}.png"
+        """Compose the address of any exposure's pictures, with the fields of paths and {ending}."""
+        return f"{url('../' * depth + self._root)}/{self._frame}{{ending}}.png"
 
 
 class BundleLinks(Links):
@@ -39,8 +40,8 @@ class BundleLinks(Links):
     kind = "bundle"
     _COPIED = (".mp4", ".txt", ".csv", ".tsv", ".wcs", ".jpg")
 
-    def __init__(self, results: Path, out: Path) -> None:
-        super().__init__(results, out)
+    def __init__(self, results: Path, out: Path, frame: str) -> None:
+        super().__init__(results, out, frame)
         self.wanted: dict[str, str] = {}  # product -> its path in the bundle
 
     def href(self, product: str, depth: int) -> str:
@@ -58,4 +59,4 @@ class BundleLinks(Links):
 
     def pattern(self, depth: int) -> str:
         """Compose the address of any exposure's pictures in the bundle."""
-        return f"{'../' * depth}pictures/exposures/{{month}}/{{name}}/{{name}}{{ending}}.webp"
+        return f"{'../' * depth}pictures/{self._frame}{{ending}}.webp"

@@ -1,7 +1,7 @@
-"""Neighbours of an exposure in time, also across the ends of its month.
+"""Neighbours of an exposure in time, also across the ends of its group.
 
-A month's neighbours are known by the names at its ends, which the site keeps of
-every month: to look past the end of a month, the other month need not be read.
+A group's neighbours are known by the names at its ends, which the site keeps of
+every group: to look past the end of a group, the other group need not be read.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from visql_lib.qc.summary import ExposureSummary, Month
-from visql_lib.sheets.sheet import sheet_path
-from visql_lib.site.state import known_months
+from visql_lib.qc.summary import ExposureSummary, GroupSummary
+from visql_lib.sheets.grouping import Grouping
+from visql_lib.site.state import known_groups
 
 
 class PageLocation(NamedTuple):
     """The location of an exposure's page; both "" for none."""
 
-    month: str
+    group: str
     name: str
 
 
@@ -37,9 +37,9 @@ class Neighbours(NamedTuple):
 
 
 class Surroundings(NamedTuple):
-    """The surroundings of a month: adjacent months, and by kind the exposures before and after."""
+    """The surroundings of a group: adjacent groups, and by kind the exposures before and after."""
 
-    months: tuple[str, str]
+    groups: tuple[str, str]
     exposures: dict[str, tuple[PageLocation, PageLocation]]
 
 
@@ -48,7 +48,7 @@ def _kind(e: ExposureSummary) -> str:
 
 
 def ends_of(exposures: Sequence[ExposureSummary]) -> dict[str, list[str]]:
-    """Find the first and last exposures of a month, by kind."""
+    """Find the first and last exposures of a group, by kind."""
     found: dict[str, list[str]] = {}
     for e in exposures:
         for kind in (_ALL, _kind(e)):
@@ -56,32 +56,32 @@ def ends_of(exposures: Sequence[ExposureSummary]) -> dict[str, list[str]]:
     return found
 
 
-def surroundings(month: str, ends: Mapping[str, Ends]) -> Surroundings:
-    """Find the surroundings of a month, given the ends of all months that have pages."""
-    earlier = sorted((m for m in ends if m < month), reverse=True)
-    later = sorted(m for m in ends if m > month)
+def surroundings(group: str, ends: Mapping[str, Ends]) -> Surroundings:
+    """Find the surroundings of a group, given the ends of all groups that have pages."""
+    earlier = sorted((m for m in ends if m < group), reverse=True)
+    later = sorted(m for m in ends if m > group)
     around = {
         kind: (_nearest(kind, earlier, ends, -1), _nearest(kind, later, ends, 0))
-        for kind in ends.get(month, {})
+        for kind in ends.get(group, {})
     }
     return Surroundings((next(iter(earlier), ""), next(iter(later), "")), around)
 
 
-def _nearest(kind: str, months: Sequence[str], ends: Mapping[str, Ends], end: int) -> PageLocation:
-    return next((PageLocation(m, ends[m][kind][end]) for m in months if kind in ends[m]), NOWHERE)
+def _nearest(kind: str, groups: Sequence[str], ends: Mapping[str, Ends], end: int) -> PageLocation:
+    return next((PageLocation(m, ends[m][kind][end]) for m in groups if kind in ends[m]), NOWHERE)
 
 
 def as_json(found: Surroundings) -> list[Any]:
-    """Convert the surroundings of a month for the site's state (JSON)."""
-    return [list(found.months), {kind: [list(p) for p in pair] for kind, pair in found.exposures.items()}]
+    """Convert the surroundings of a group for the site's state (JSON)."""
+    return [list(found.groups), {kind: [list(p) for p in pair] for kind, pair in found.exposures.items()}]
 
 
 def neighbours(exposures: Sequence[ExposureSummary], outside: Surroundings) -> dict[str, Neighbours]:
-    """Find the neighbours of every exposure of a month, in order of time."""
+    """Find the neighbours of every exposure of a group, in order of time."""
     rows: dict[str, list[PageLocation]] = {}
     for e in exposures:
         for kind in (_ALL, _kind(e)):
-            rows.setdefault(kind, []).append(PageLocation(e.month, e.name))
+            rows.setdefault(kind, []).append(PageLocation(e.group, e.name))
     around: dict[str, dict[str, tuple[PageLocation, PageLocation]]] = {}
     for kind, places in rows.items():
         first, last = outside.exposures.get(kind, (NOWHERE, NOWHERE))
@@ -90,21 +90,25 @@ def neighbours(exposures: Sequence[ExposureSummary], outside: Surroundings) -> d
     return {e.name: Neighbours(*around[_ALL][e.name], *around[_kind(e)][e.name]) for e in exposures}
 
 
-def months_beside(found: Sequence[Month], results: Path, site: Path | None = None) -> list[str]:
-    """Find further months whose pages link to exposures that are no longer at the ends of their month.
+def groups_beside(
+    found: Sequence[GroupSummary], results: Path, grouping: Grouping, site: Path | None = None
+) -> list[str]:
+    """Find further groups whose pages link to exposures that are no longer at the ends of their group.
 
     Parameters
     ----------
-    found : sequence of Month
-        The months that are built anyway.
+    found : sequence of GroupSummary
+        The groups that are built anyway.
     results : Path
         Folder of all products.
+    grouping : Grouping
+        Where sheets are.
     site : Path, optional
         Default ``results/site``.
     """
-    known = known_months(results / "site" if site is None else site)
+    known = known_groups(results / "site" if site is None else site)
     ends: dict[str, Ends] = {m: values.get("ends", {}) for m, values in known.items()}
-    ends |= {month.name: ends_of(month.exposures) for month in found}
-    there = {m: e for m, e in ends.items() if sheet_path(results, m).is_file()}
-    others = sorted(set(known) & set(there) - {month.name for month in found})
+    ends |= {group.name: ends_of(group.exposures) for group in found}
+    there = {m: e for m, e in ends.items() if grouping.sheet_path(results, m).is_file()}
+    others = sorted(set(known) & set(there) - {group.name for group in found})
     return [m for m in others if known[m].get("beside") != as_json(surroundings(m, there))]

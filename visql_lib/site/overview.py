@@ -1,4 +1,4 @@
-"""The pages of all months: front, missing, trends, calibration, about."""
+"""The pages of all groups: front, missing, trends, calibration, about."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from typing import Any
 import yaml
 
 from visql_lib.config import Settings, find_data_file
-from visql_lib.pipelines import registry_of
-from visql_lib.pipelines.vis.quantities import CATEGORIES, QUANTITIES
+from visql_lib.products.pages import Pages
+from visql_lib.products.registry import Registry
 from visql_lib.qc.limits import load_thresholds
 from visql_lib.qc.summary import STATUSES
 from visql_lib.site.pages import ShownFile
@@ -38,7 +38,7 @@ class Day:
     """A day of the front page: its counts of statuses by category."""
 
     day: str
-    month: str  # "" without a page
+    group: str  # "" without a page
     counts: Counts
 
     def worst(self, category: str) -> str:
@@ -52,13 +52,15 @@ class Day:
 
 @dataclass(frozen=True)
 class Overview:
-    """Content of the pages of all months, from the summary of each month."""
+    """Content of the pages of all groups, from the summary of each group."""
 
     results: Path
     out: Path
     settings: Settings
-    months: Mapping[str, dict[str, Any]]
+    groups: Mapping[str, dict[str, Any]]
     now: datetime
+    registry: Registry
+    pages: Pages
 
     def front(self) -> dict[str, Any]:
         """Compose the content of the front page."""
@@ -67,9 +69,12 @@ class Overview:
         return {
             "days": days,
             "past": bool(days) and days[-1].day != f"{self.now:%Y-%m-%d}",
-            "tiles": [(key, label, last.get(key, {}), _sum(days, key)) for key, label in CATEGORIES.items()],
+            "tiles": [
+                (key, label, last.get(key, {}), _sum(days, key))
+                for key, label in self.registry.terms.categories.items()
+            ],
             "newest": self._newest(),
-            "months": [(name, self.months[name]) for name in sorted(self.months, reverse=True)],
+            "groups": [(name, self.groups[name]) for name in sorted(self.groups, reverse=True)],
             "alerts": self._alerts(),
             "heartbeat": (self.results / "watch" / "heartbeat.js").is_file(),
             "feed": (self.out / "feed.xml").is_file(),
@@ -78,7 +83,7 @@ class Overview:
     def _days(self) -> list[Day]:
         """List the last days up to today, or up to the newest exposure if that is long ago."""
         known = {
-            day: (name, counts) for name, m in self.months.items() for day, counts in m["days"].items() if day
+            day: (name, counts) for name, m in self.groups.items() for day, counts in m["days"].items() if day
         }
         length, last = timedelta(days=self.settings.site.days - 1), self.now.date()
         if not known:
@@ -87,18 +92,21 @@ class Overview:
         if newest < last - length:
             last = newest
         days = [last - length + timedelta(days=n) for n in range(self.settings.site.days)]
-        return [
-            Day(f"{d}", *known.get(f"{d}", (f"{d:%Y%m}" * (f"{d:%Y%m}" in self.months), {}))) for d in days
-        ]
+        return [Day(f"{d}", *known.get(f"{d}", (self._group_of(f"{d}"), {}))) for d in days]
+
+    def _group_of(self, day: str) -> str:
+        """Find the group that a day without exposures belongs to, "" if there is none."""
+        shown = self.registry.grouping.shown
+        return next((group for group in self.groups if day.startswith(shown(group))), "")
 
     def _newest(self) -> list[dict[str, Any]]:
-        rows = [(name, row) for name, m in self.months.items() for row in m["newest"]]
+        rows = [(name, row) for name, m in self.groups.items() for row in m["newest"]]
         rows.sort(key=lambda item: item[1][1], reverse=True)
         keys = ("name", "date", "type", "cls", "status")
         found = []
-        for month, row in rows[:12]:
-            entry = {"month": month, **dict(zip(keys, row, strict=True))}
-            small = f"thumbs/{month}/{entry['name']}.jpg"
+        for group, row in rows[:12]:
+            entry = {"group": group, **dict(zip(keys, row, strict=True))}
+            small = f"thumbs/{group}/{entry['name']}.jpg"
             found.append({**entry, "thumb": small if (self.out / small).is_file() else ""})
         return found
 
@@ -109,42 +117,43 @@ class Overview:
             alerts = [dict(a) for a in values["alerts"] if a["state"] == "open"]
         except (OSError, ValueError, TypeError, KeyError):
             return []
+        kind = self.registry.grouping.kind
         found = [{key: alert.get(key) for key in _OF_ALERT} for alert in alerts[:_ALERTS]]
         for alert, whole in zip(found, alerts, strict=False):
-            names = [(e.get("name"), e.get("month")) for e in whole.get("exposures", ())]
-            alert["noun"] = "month" if names and all(name == month for name, month in names) else "exposure"
+            names = [(e.get("name"), e.get(kind)) for e in whole.get("exposures", ())]
+            alert["noun"] = kind if names and all(name == group for name, group in names) else "exposure"
             if alert["status"] not in STATUSES:
                 alert["status"] = "none"
-            alert["link"] = _inside(self.out, str(alert["link"] or ""), self.months)
+            alert["link"] = _inside(self.out, str(alert["link"] or ""), self.groups)
         return found
 
     def missing(self, of_all: Sequence[Sequence[Any]]) -> dict[str, Any]:
-        """Compose the page of missing products, of all months (see `data.missing_of_month`) and by month."""
+        """Compose the page of missing products, of all groups (see `data.missing_of_group`) and by group."""
         keys = ("expected", "lost", "n_lacking", "lacking", "unreadable", "n", "own")
         return {
             "of_all": of_all,
-            "months": [
-                (name, {k: self.months[name][k] for k in keys}) for name in sorted(self.months, reverse=True)
+            "groups": [
+                (name, {k: self.groups[name][k] for k in keys}) for name in sorted(self.groups, reverse=True)
             ],
         }
 
     def trends(self) -> dict[str, Any]:
-        """Compose the page of the pictures, tables and movies of all months."""
-        return {"groups": _timeline(_files(self.results, "timeline"))}
+        """Compose the page of the pictures, tables and movies of all groups."""
+        return {"groups": self.pages.timeline(_files(self.results, "timeline"))}
 
     def calibration(self) -> dict[str, Any]:
         """Compose the page of calibration frames and pictures of the detectors, newest first."""
         frames = [
             {
-                "month": name,
+                "group": name,
                 **dict(zip(("name", "date", "type", "cls", "status", "values"), row, strict=True)),
             }
-            for name in sorted(self.months, reverse=True)
-            for row in self.months[name]["frames"]
+            for name in sorted(self.groups, reverse=True)
+            for row in self.groups[name]["frames"]
         ]
         pictures = [
-            (name, _files(self.results, f"months/{name}", "detector_*.png"))
-            for name in sorted(self.months, reverse=True)
+            (name, _files(self.results, self._folder(name), "detector_*.png"))
+            for name in sorted(self.groups, reverse=True)
         ]
         return {
             "frames": frames[:_FRAMES],
@@ -153,19 +162,23 @@ class Overview:
             "types": sorted({f["type"] for f in frames}),
         }
 
+    def _folder(self, group: str) -> str:
+        grouping = self.registry.grouping
+        return grouping.folder.format(**grouping.fields(group))
+
     def about(self) -> dict[str, Any]:
         """Compose the page of versions, settings and limits."""
-        values = self.settings.model_dump(mode="json")
+        values = self.settings.in_order()
         for name in _SECRET:
             if values["alerts"].get(name):
                 values["alerts"][name] = "(set; not shown)"
-        limits = find_data_file("thresholds", self.settings.quality.thresholds)
+        limits = find_data_file("thresholds", self.settings.thresholds)
         return {
             "packages": [("Python", platform.python_version()), *((p, _version(p)) for p in _PACKAGES)],
-            "stages": sorted(registry_of(self.settings).versions.items()),
+            "stages": sorted(self.registry.versions.items()),
             "settings": yaml.safe_dump(values, sort_keys=False, allow_unicode=True),
             "limits_name": limits.name,
-            "epochs": load_thresholds(self.settings.quality.thresholds, QUANTITIES).epochs,
+            "epochs": load_thresholds(self.settings.thresholds, self.registry.quantities).epochs,
             "limits": limits.read_text(encoding="utf-8"),
         }
 
@@ -177,12 +190,12 @@ def _sum(days: Iterable[Day], category: str) -> dict[str, int]:
     return dict(found)
 
 
-def _inside(out: Path, link: str, months: Collection[str]) -> str:
-    """Check a link: returned if it leads to a page of the site and an existing month, else ""."""
+def _inside(out: Path, link: str, groups: Collection[str]) -> str:
+    """Check a link: returned if it leads to a page of the site and an existing group, else ""."""
     page, _, place = link.partition("#")
     if not page or ".." in page or ":" in page or not (out / page).is_file():
         return ""
-    if page == "missing.html" and place.removeprefix("m") not in months:
+    if page == "missing.html" and place.removeprefix("m") not in groups:
         return page
     return f"{page}#{place}" if place else page
 
@@ -195,29 +208,6 @@ def _files(results: Path, folder: str, pattern: str = "*") -> list[ShownFile]:
         ShownFile(p.name, f"{folder}/{p.name}", p.stem.replace("_", " "), p.stat().st_size, p.suffix)
         for p in paths
     ]
-
-
-_GROUPS = (
-    ("Flux loss", ("loss_",)),
-    ("Image quality", ("IQ_",)),
-    ("VIS/Gaia at three colours", ("iceplot_long", "iceplot_short")),
-    ("VIS/Gaia, self-calibration field", ("iceplot_selfcal",)),
-    ("VIS/Gaia along the diagonals", ("iceplot_diag", "iceplot_xdiag")),
-)
-
-
-def _timeline(files: list[ShownFile]) -> list[tuple[str, list[ShownFile]]]:
-    """Sort the files of all months into groups; those of no group come last."""
-    left = list(files)
-    found = []
-    for label, starts in _GROUPS:
-        found.append((label, [f for f in left if f.ending == ".png" and f.name.startswith(starts)]))
-        left = [f for f in left if f not in found[-1][1]]
-    found += [
-        ("Movies", [f for f in left if f.ending == ".mp4"]),
-        ("More pictures", [f for f in left if f.ending == ".png"]),
-    ]
-    return [*found, ("Files", [f for f in left if f.ending not in (".mp4", ".png")])]
 
 
 def _version(package: str) -> str:

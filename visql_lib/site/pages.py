@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import struct
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,13 +13,13 @@ from typing import Any, NamedTuple
 from visql_lib.config import Settings
 from visql_lib.errors import TableError
 from visql_lib.frames.mosaic import ZOOM_POSITIONS as ZOOMS
-from visql_lib.pipelines.vis.quantities import CATEGORIES, QUANTITIES
+from visql_lib.products.pages import Pages, pages_of
 from visql_lib.products.registry import Per, Registry, Stage
 from visql_lib.qc.evaluate import NOT_JUDGED, QCResult
 from visql_lib.qc.limits import Epoch, Thresholds
-from visql_lib.qc.quantity import Quantity
+from visql_lib.qc.quantity import Quantities, Quantity
 from visql_lib.qc.sentences import limits_text
-from visql_lib.qc.summary import UNJUDGED, ExposureSummary, Month
+from visql_lib.qc.summary import UNJUDGED, ExposureSummary, GroupSummary
 from visql_lib.sheets.sheet import SheetRow
 from visql_lib.site.products import (
     OTHERS,
@@ -118,8 +118,8 @@ def exposure_page(exposure: ExposureSummary, folder: Folder, thresholds: Thresho
             groups.setdefault(product_of(folder.registry, item.ending).section, []).append(item)
     return {
         "e": exposure,
-        "facts": header_facts(exposure, folder.row),
-        "measured": measured(exposure, thresholds),
+        "facts": header_facts(exposure, folder.row, pages_of(folder.registry)),
+        "measured": measured(exposure, thresholds, folder.registry.quantities),
         "epoch": _epoch(exposure, thresholds),
         "frame": by_ending.get(".png"),
         "zooms": [by_ending[f"_{z}.png"] for z in ZOOMS if f"_{z}.png" in by_ending],
@@ -144,18 +144,20 @@ def _commands(exposure: ExposureSummary, folder: Folder) -> Commands:
                 metas[name.removeprefix(exposure.name)] = read_meta(_folder(exposure, folder) / name)
             except TableError:
                 continue  # it is listed with its size; its readers report the error
-    return Commands(folder.registry, folder.row, exposure.month, folder.settings, folder.config, metas)
+    return Commands(folder.registry, folder.row, exposure.group, folder.settings, folder.config, metas)
 
 
 def _folder(exposure: ExposureSummary, folder: Folder) -> Path:
-    return folder.results / "exposures" / exposure.month / exposure.name
+    return Path(folder.registry.grouping.stem(folder.results, exposure.group, exposure.name)).parent
 
 
 def _shown(
     name: str, stat: Stat, exposure: ExposureSummary, folder: Folder, metas: Mapping[str, Mapping[str, Any]]
 ) -> ShownFile:
     ending = name.removeprefix(exposure.name)
-    path = f"exposures/{exposure.month}/{exposure.name}/{name}"
+    grouping = folder.registry.grouping
+    stem = grouping.frame.format(**grouping.fields(exposure.group), exposure=exposure.name)
+    path = f"{stem.rpartition('/')[0]}/{name}"
     width, height = png_size(folder.results / path) if ending.endswith(".png") else (0, 0)
     made = creation_text(metas.get(ending, {}))
     title = product_of(folder.registry, ending).title or name
@@ -206,7 +208,7 @@ def missing_of_exposure(
     if not exposure.missing:
         return []
     if commands is None:
-        commands = Commands(folder.registry, folder.row, exposure.month, folder.settings, folder.config, {})
+        commands = Commands(folder.registry, folder.row, exposure.group, folder.settings, folder.config, {})
     by_stage: dict[Stage, list[str]] = {}
     for name in exposure.missing:
         ending = name.removeprefix(exposure.name)
@@ -223,15 +225,18 @@ def missing_of_exposure(
 
 def _reason(stage: Stage, exposure: ExposureSummary, folder: Folder) -> tuple[str, str]:
     """Explain why a stage did not make its products, and find its log."""
-    needs = [path.format(exposure=exposure.name, month=exposure.month) for path in stage.needs]
+    needs = [
+        path.format(exposure=exposure.name, **folder.registry.grouping.fields(exposure.group))
+        for path in stage.needs
+    ]
     lost = [name for name in map(os.path.basename, needs) if name not in folder.files]
-    log = log_of(stage, folder.row, exposure.month)
+    log = log_of(stage, folder.row, exposure.group)
     if lost:
         return f"needs {', '.join(lost)}", log if last_log_line(folder.results / log) else ""
     return last_attempt(folder.results, log)
 
 
-def header_facts(exposure: ExposureSummary, row: SheetRow) -> list[tuple[str, str]]:
+def header_facts(exposure: ExposureSummary, row: SheetRow, pages: Pages) -> list[tuple[str, str]]:
     """Format the facts of the header as label and text; unknown ones are left out."""
     found = [
         (
@@ -240,9 +245,7 @@ def header_facts(exposure: ExposureSummary, row: SheetRow) -> list[tuple[str, st
         ),
         ("Exposure time", _with_unit(exposure.exptime, "s", 2)),
         ("Type in the header", " / ".join(t for t in (row.img_t1, row.img_t2) if t)),
-        ("OBS_ID", exposure.obs_id),
-        ("DITHOBS", row.dithobs),
-        ("CALBLKID", " ".join(t for t in (row.calblkid, row.calblkvr) if t)),
+        *pages.header_facts(exposure, row),
         ("Right ascension", _with_unit(exposure.ra, "°", 5)),
         ("Declination", _with_unit(exposure.dec, "°", 5)),
         ("Position angle", _with_unit(exposure.pa, "°", 4)),
@@ -258,12 +261,14 @@ def _with_unit(value: float | None, unit: str, digits: int) -> str:
     return "" if value is None else f"{value:.{digits}f} {unit}".replace("-", "−")
 
 
-def measured(exposure: ExposureSummary, thresholds: Thresholds) -> list[MeasuredValue]:
+def measured(
+    exposure: ExposureSummary, thresholds: Thresholds, quantities: Quantities
+) -> list[MeasuredValue]:
     """List the numbers of an exposure with the limits they were compared with, and their meaning."""
     results = {r.quantity: r for r in exposure.results}
     return [
         _measured(quantity, results[quantity.name], thresholds)
-        for quantity in QUANTITIES.shown
+        for quantity in quantities.shown
         if quantity.name in exposure.values
     ]
 
@@ -281,9 +286,8 @@ def _epoch(exposure: ExposureSummary, thresholds: Thresholds) -> Epoch | None:
     return thresholds.from_day(max(starts)) if starts else None
 
 
-def month_groups(month: Month, sizes: Callable[[str], int]) -> dict[str, Any]:
-    """Group a month's products for its page: those of single days apart from the others."""
-    top = f"months/{month.name}/"
+def files_of_group(group: GroupSummary, top: str, sizes: Callable[[str], int]) -> dict[str, Any]:
+    """Sort a group's products for its page: those in folders below its own, `top`, apart from the others."""
 
     def shown(paths: Sequence[str], nested: bool = False) -> list[ShownFile]:
         return [
@@ -293,14 +297,14 @@ def month_groups(month: Month, sizes: Callable[[str], int]) -> dict[str, Any]:
         ]
 
     return {
-        "pictures": shown(month.pictures),
-        "daily": shown(month.pictures, nested=True),
-        "tables": [*shown(month.tables), *shown(month.texts), *shown(month.texts, nested=True)],
-        "movies": shown(month.movies),
+        "pictures": shown(group.pictures),
+        "daily": shown(group.pictures, nested=True),
+        "tables": [*shown(group.tables), *shown(group.texts), *shown(group.texts, nested=True)],
+        "movies": shown(group.movies),
     }
 
 
-def counted(exposures: Sequence[ExposureSummary]) -> dict[str, dict[str, int]]:
+def counted(exposures: Sequence[ExposureSummary], categories: Iterable[str]) -> dict[str, dict[str, int]]:
     """Count the exposures by status, per category and of all ("all")."""
-    counts = {c: dict(Counter(e.statuses.get(c, "none") for e in exposures)) for c in CATEGORIES}
+    counts = {c: dict(Counter(e.statuses.get(c, "none") for e in exposures)) for c in categories}
     return {**counts, "all": dict(Counter(e.status for e in exposures))}

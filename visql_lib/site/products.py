@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from visql_lib.config import Settings
+from visql_lib.products.pages import Pages
 from visql_lib.products.registry import Per, Product, Registry, Stage
 from visql_lib.sheets.sheet import SheetRow
 from visql_lib.site.steps import workflow_command
@@ -37,17 +38,15 @@ def _fits(stage: Stage, row: SheetRow) -> bool:
     return not stage.types or row.frame_type in stage.types
 
 
-def log_of(stage: Stage, row: SheetRow, month: str) -> str:
+def log_of(stage: Stage, row: SheetRow, group: str) -> str:
     """Compose the path of a stage's log, relative to the results."""
-    return stage.log_pattern.format(group=month, exposure=row.exposure)
+    return stage.log_pattern.format(group=group, exposure=row.exposure)
 
 
-def category_of(registry: Registry, ending: str, row: SheetRow) -> str:
+def category_of(registry: Registry, ending: str, row: SheetRow, pages: Pages) -> str:
     """Look up the category whose status a missing product changes."""
     stage = stage_of(registry, ending, row)
-    if row.frame_type == "SCIENCE":
-        return stage.category if stage is not None else "quality"
-    return "radiation" if stage is not None and stage.category == "radiation" else "calibration"
+    return pages.missing_category(registry, ending, row, stage.category if stage is not None else "")
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,7 @@ class Commands:
 
     registry: Registry
     row: SheetRow
-    month: str
+    group: str
     settings: Settings
     config: str
     metas: Mapping[str, Mapping[str, Any]]
@@ -69,7 +68,7 @@ class Commands:
     def stem(self) -> str:
         """The path of the products without their endings, relative as in the workflow."""
         name = self.row.exposure
-        return f"{self.settings.results}/exposures/{self.month}/{name}/{name}"
+        return self.registry.grouping.stem(self.settings.results, self.group, name)
 
     def of(self, stage: Stage) -> str:
         """Compose the command of a stage, to paste into a shell."""
@@ -85,7 +84,9 @@ class Commands:
     def workflow(self, endings: Sequence[str]) -> str:
         """Compose the command by which the workflow makes products with all they need."""
         paths = [self.stem + ending for ending in endings]
-        return workflow_command(paths, self.month, self.settings.results, self.config)
+        return workflow_command(
+            paths, self.registry.grouping.plural, self.group, self.settings.results, self.config
+        )
 
 
 def creation_text(meta: Mapping[str, Any]) -> str:

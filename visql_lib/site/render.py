@@ -15,7 +15,6 @@ from urllib.parse import quote
 import jinja2
 
 from visql_lib import __version__
-from visql_lib.pipelines.vis.quantities import CATEGORIES, QUANTITIES
 from visql_lib.qc.quantity import Quantity
 
 # Status -> icon and text; the colour is the style sheet's.
@@ -55,8 +54,6 @@ def environment() -> jinja2.Environment:
     }
     found.globals |= {
         "STATUS_TEXT": STATUS_TEXT,
-        "CATEGORIES": CATEGORIES,
-        "QUANTITIES": QUANTITIES.shown,
         "version": __version__,
     }
     return found

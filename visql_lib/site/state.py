@@ -10,6 +10,7 @@ from typing import Any
 from visql_lib.atomic import atomic_path
 from visql_lib.config.load import digest
 from visql_lib.products.fingerprints import Fingerprints
+from visql_lib.sheets.grouping import Grouping
 from visql_lib.site.render import style_digest
 
 STATE = ".state.json"
@@ -28,7 +29,7 @@ class BuildResult:
 class Store:
     """The files of a site, with the fingerprint of the inputs of each.
 
-    ``pages`` has the fingerprints by path; ``months`` what the pages of all months need to know of each.
+    ``pages`` has the fingerprints by path; ``groups`` what the pages of all groups need to know of each.
     """
 
     def __init__(self, out: Path) -> None:
@@ -36,7 +37,7 @@ class Store:
         self.built = BuildResult()
         self._kept = _fingerprints(out)
         self.pages = self._kept.entries
-        self.months: dict[str, Any] = self._kept.notes.setdefault("months", {})
+        self.groups: dict[str, Any] = self._kept.notes.setdefault("groups", {})
 
     def write(self, path: str, content: bytes) -> None:
         """Write a file, even if it exists."""
@@ -75,15 +76,17 @@ def _fingerprints(out: Path) -> Fingerprints:
     return Fingerprints(out / STATE, _FORMAT)
 
 
-def known_months(out: Path) -> dict[str, Any]:
-    """Read the summaries of months from the last build; none where they cannot be read."""
-    return dict(_fingerprints(out).notes.get("months", {}))
+def known_groups(out: Path) -> dict[str, Any]:
+    """Read the summaries of groups from the last build; none where they cannot be read."""
+    return dict(_fingerprints(out).notes.get("groups", {}))
 
 
-def months_to_build(results: Path, wanted: Iterable[str], site: Path | None = None) -> list[str]:
-    """Choose the months to build: requested ones with a sheet, and all without pages of the current style."""
+def groups_to_build(
+    results: Path, wanted: Iterable[str], grouping: Grouping, site: Path | None = None
+) -> list[str]:
+    """Choose the groups to build: requested ones with a sheet, and all without pages of the current style."""
     notes = _fingerprints(results / "site" if site is None else site).notes
     old = notes.get("style") != style_digest()
-    made = {path.stem for path in (results / "exposures").glob("*.tsv") if path.stem.isdecimal()}
-    stale = {month for month in made if old or month not in notes.get("months", {})}
+    made = set(grouping.groups(results))
+    stale = {group for group in made if old or group not in notes.get("groups", {})}
     return sorted((set(wanted) & made) | stale)

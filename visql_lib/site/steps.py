@@ -1,4 +1,4 @@
-"""Find missing products of whole months, by the job that should have made them, and why."""
+"""Find missing products of whole groups, by the job that should have made them, and why."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def missing_products(
     results : Path
         Folder of all products.
     exposures : sequence of ExposureSummary
-        Of the month; none for jobs of all months.
+        Of the group; none for jobs of all groups.
     jobs : sequence of GroupJob
     """
     found = []
@@ -64,20 +64,20 @@ def last_log_line(path: Path) -> str:
     return lines[-1].strip()[:300] if lines else ""
 
 
-def workflow_command(paths: Sequence[str], months: str, results: str, config: str) -> str:
+def workflow_command(paths: Sequence[str], plural: str, groups: str, results: str, config: str) -> str:
     """Compose the command by which the workflow makes products with all they need.
 
     Parameters
     ----------
     paths : sequence of str
         As the workflow names them.
-    months : str
-        Which months it is to look at, YYYYMM[,...].
+    plural, groups : str
+        The setting that names groups, and which ones it is to look at, separated by commas.
     results, config : str
         Folder of results and file of settings, "" for none.
     """
     words = ["snakemake", *paths]
     if config:
         words += ["--configfile", config]
-    words += ["--config", f"months={months}"]
+    words += ["--config", f"{plural}={groups}"]
     return shlex.join(words if config else [*words, f"results={results}"])

@@ -14,7 +14,7 @@ from PIL import Image
 log = logging.getLogger(__name__)
 
 _QUALITY = 70
-_AHEAD = 64  # pictures that wait to be written: a month of them would fill the memory
+_AHEAD = 64  # pictures that wait to be written: a group of them would fill the memory
 THREADS = min(8, os.cpu_count() or 1)
 
 

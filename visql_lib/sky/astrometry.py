@@ -9,10 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from visql_lib.flags import SolutionFlag
-from visql_lib.sky.fit import Fit, Model, Pairs, Pointing, fit_pairs, offsets
+from visql_lib.sky.fit import RADIUS, Fit, Model, Pairs, Pointing, fit_pairs, offsets
 from visql_lib.sky.geometry import FocalPlaneGeometry
 from visql_lib.sky.geometry_fit import Columns, ccd_columns, empty_columns
-from visql_lib.sky.matching import PIXEL
 from visql_lib.sky.pairs import mutual_nearest
 from visql_lib.sky.projection import Boresight, moved_boresight, project
 from visql_lib.sky.search import find_field
@@ -85,6 +84,7 @@ def solve_exposure(
     geometry: FocalPlaneGeometry | None = None,
     start: FocalPlaneGeometry | None = None,
     *,
+    pixel: float,
     per_ccd: str = "affine",
     min_stars: int = 10,
     min_stars_ccd: int = 6,
@@ -107,6 +107,8 @@ def solve_exposure(
         If given, it is believed, and only boresight, roll and scale are fitted.
     start : FocalPlaneGeometry, optional
         Where the fit of a geometry starts, usually the instrument's; none if not given.
+    pixel : float
+        Unit of residuals and shifts, "px" [deg].
     per_ccd : {"none", "shift", "affine"}, optional
         Terms of each CCD that are fitted.
     min_stars : int, optional
@@ -132,7 +134,10 @@ def solve_exposure(
     pairs = field_.search(search_offset, search_roll, match_radius, scales, bend=geometry is None)
     if pairs is None:
         return Solution(SolutionFlag.NOT_FOUND, boresight, columns=empty_columns(field_.ccds))
-    model = Model(1, "none") if geometry is not None else Model(3, per_ccd, min_stars_ccd)
+    if geometry is not None:
+        model = Model(1, "none", pixel=pixel)
+    else:
+        model = Model(3, per_ccd, min_stars_ccd, pixel=pixel)
     return _refine(field_, pairs, model, match_radius, min_stars)
 
 
@@ -293,7 +298,7 @@ def _solution(
     if fit.kept.sum() < min_stars:
         return replace(found, flags=SolutionFlag.FEW_MATCHES, columns=empty_columns(field_.ccds))
     pointing = fit.pointings[0]
-    ra_err, dec_err, pa_err, scale_err = _errors(pointing)
+    ra_err, dec_err, pa_err, scale_err = _errors(pointing, model.pixel)
     return replace(
         found,
         flags=_wrong(field_.header, pointing.boresight),
@@ -323,13 +328,13 @@ def _wrong(header: Boresight, boresight: Boresight) -> SolutionFlag:
     return flags
 
 
-def _errors(pointing: Pointing) -> tuple[float, float, float, float]:
+def _errors(pointing: Pointing, pixel: float) -> tuple[float, float, float, float]:
     """Derive the standard errors of RA, Dec [arcsec on the sky], PA [deg] and scale."""
     c, s = np.cos(pointing.boresight.roll), np.sin(pointing.boresight.roll)
     to_sky = np.array([[-c, s], [s, c]])
     on_sky = np.diag(to_sky @ pointing.covariance[:2, :2] @ to_sky.T)
-    ra_err, dec_err = np.sqrt(np.maximum(on_sky, 0)) * PIXEL * 3600
-    turn, stretch = np.sqrt(np.maximum(np.diag(pointing.covariance)[2:], 0)) * PIXEL / 0.4
+    ra_err, dec_err = np.sqrt(np.maximum(on_sky, 0)) * pixel * 3600
+    turn, stretch = np.sqrt(np.maximum(np.diag(pointing.covariance)[2:], 0)) * pixel / RADIUS
     return float(ra_err), float(dec_err), float(np.degrees(turn)), float(stretch)
 
 
@@ -348,5 +353,7 @@ def _cross_validated(pairs: Pairs, fit: Fit, model: Model) -> float:
             return float("nan")
         seen = replace(seen, boresight=pointing.boresight)
         part = fit_pairs([seen], fit.geometry, model, [pointing.scale], None)
-        squares.append((np.array(offsets(unseen, part.geometry, part.pointings[0])) ** 2).ravel())
+        squares.append(
+            (np.array(offsets(unseen, part.geometry, part.pointings[0], pixel=model.pixel)) ** 2).ravel()
+        )
     return float(np.sqrt(np.concatenate(squares).mean()))

@@ -21,7 +21,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visql_lib.sky.geometry import CUBIC_TERMS, CcdAffine, CubicDistortion, FocalPlaneGeometry, monomials
-from visql_lib.sky.matching import PIXEL
 from visql_lib.sky.normal import NormalEquations
 from visql_lib.sky.projection import Boresight, moved_boresight, project
 
@@ -61,12 +60,13 @@ class Model:
     """The terms that are fitted besides boresight, roll and scale.
 
     ``degree`` of the common polynomial (1: nothing), ``ccd`` of the terms per CCD:
-    none, shift or affine, for CCDs of at least ``min_stars``.
+    none, shift or affine, for CCDs of at least ``min_stars``; ``pixel`` [deg], the unit.
     """
 
     degree: int = 3
     ccd: str = "none"
     min_stars: int = 6
+    pixel: float = field(kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -148,12 +148,14 @@ def fit_pairs(
     return work.result(weight > 0, sigma)
 
 
-def offsets(pairs: Pairs, geometry: FocalPlaneGeometry, pointing: Pointing) -> tuple[NDArray, NDArray]:
-    """Compare positions of matched stars with those a geometry and a pointing predict [px]."""
+def offsets(
+    pairs: Pairs, geometry: FocalPlaneGeometry, pointing: Pointing, *, pixel: float
+) -> tuple[NDArray, NDArray]:
+    """Compare positions of matched stars with those a geometry and a pointing predict [px of `pixel` deg]."""
     x, y = project(pairs.ra, pairs.dec, pointing.boresight)
     p, q = geometry.distortion.invert(x / pointing.scale, y / pointing.scale)
     true = geometry.true_of(pairs.ccd, pairs.x, pairs.y)
-    return (true[0] - p) / PIXEL, (true[1] - q) / PIXEL
+    return (true[0] - p) / pixel, (true[1] - q) / pixel
 
 
 class _Here(NamedTuple):
@@ -213,7 +215,7 @@ class _Work:
         big_x, big_y = big_x * scale, big_y * scale
         at = [project(e.ra, e.dec, b) for e, b in zip(self.exposures, self.boresights, strict=True)]
         x, y = (np.concatenate([a[k] for a in at]) for k in (0, 1))
-        missing = np.array([(x - big_x) / PIXEL, (y - big_y) / PIXEL])
+        missing = np.array([x - big_x, y - big_y]) / self.model.pixel
         jacobian = self.geometry.distortion.jacobian(p, q)
         (xx, xy, yx, yy), (rx, ry) = jacobian, missing
         det = (xx * yy - xy * yx) * scale
@@ -292,12 +294,10 @@ class _Work:
 
     def _move(self, shared: NDArray, each: NDArray) -> None:
         """Take the solved changes into pointings and geometry."""
+        shared, each = shared * self.model.pixel, each * self.model.pixel
         for number, (x, y, turn, stretch) in enumerate(each):
-            angle = turn * PIXEL / RADIUS
-            self.boresights[number] = moved_boresight(
-                self.boresights[number], x * PIXEL, y * PIXEL, float(angle)
-            )
-            self.scales[number] *= 1 + stretch * PIXEL / RADIUS
+            self.boresights[number] = moved_boresight(self.boresights[number], x, y, float(turn / RADIUS))
+            self.scales[number] *= 1 + stretch / RADIUS
         distortion = _changed(self.geometry.distortion, self.common, shared)
         shifts, affines = dict(self.geometry.shifts), dict(self.geometry.affines)
         for place, c in enumerate(self.own):
@@ -331,7 +331,7 @@ class _Work:
         covariance, covariances = self.normal.covariances()
         error = np.sqrt(np.maximum(np.diag(covariance), 0)) * sigma
         n = len(self.common)
-        unit = np.array([1.0, *[PIXEL / HALF_CCD] * (self.per_ccd // 2 - 1)] * 2)
+        unit = np.array([1.0, *[self.model.pixel / HALF_CCD] * (self.per_ccd // 2 - 1)] * 2)
         errors = {
             str(self.names[c]): error[n + k * self.per_ccd : n + (k + 1) * self.per_ccd] * unit
             for k, c in enumerate(self.own)
@@ -371,10 +371,10 @@ def _contributions(
 def _changed(
     distortion: CubicDistortion, common: list[tuple[int, tuple[int, int]]], values: NDArray
 ) -> CubicDistortion:
-    """Add common terms [px] to a distortion."""
+    """Add common terms [deg] to a distortion."""
     coefficients = [dict(zip(CUBIC_TERMS, c, strict=True)) for c in (distortion.x, distortion.y)]
     for (axis, (i, j)), value in zip(common, values, strict=False):
-        change = float(value) * PIXEL / RADIUS ** (i + j)
+        change = float(value) / RADIUS ** (i + j)
         if axis >= 0:
             coefficients[axis][i, j] += change
         else:
@@ -390,12 +390,12 @@ def _change_ccd(
     centre: tuple[float, float],
     values: NDArray,
 ) -> None:
-    """Add the terms of one CCD [px] to its shift and affine."""
+    """Add the terms of one CCD [deg] to its shift and affine."""
     half = len(values) // 2
     x, y = shifts.get(name, (0.0, 0.0))
-    shifts[name] = (x + float(values[0]) * PIXEL, y + float(values[half]) * PIXEL)
+    shifts[name] = (x + float(values[0]), y + float(values[half]))
     if half == 1:
         return
     old = affines.get(name, CcdAffine(*centre, 0.0, 0.0, 0.0, 0.0))
-    xx, xy, yx, yy = (float(v) * PIXEL / HALF_CCD for v in (*values[1:3], *values[4:6]))
+    xx, xy, yx, yy = (float(v) / HALF_CCD for v in (*values[1:3], *values[4:6]))
     affines[name] = CcdAffine(old.x, old.y, old.xx + xx, old.xy + xy, old.yx + yx, old.yy + yy)

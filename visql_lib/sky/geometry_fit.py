@@ -11,7 +11,6 @@ from numpy.typing import ArrayLike, NDArray
 from visql_lib.flags import SolutionFlag
 from visql_lib.sky.fit import Fit, Model, Pairs, Pointing, fit_pairs
 from visql_lib.sky.geometry import CUBIC_TERMS, CcdAffine, CubicDistortion, FocalPlaneGeometry
-from visql_lib.sky.matching import PIXEL
 
 Columns = dict[str, NDArray]
 
@@ -63,6 +62,7 @@ def fit_geometry(
     exposures: Sequence[Pairs],
     start: FocalPlaneGeometry | None = None,
     *,
+    pixel: float,
     per_ccd: str = "affine",
     min_stars: int = 10,
     min_stars_ccd: int = 6,
@@ -75,6 +75,8 @@ def fit_geometry(
         Matched stars; exposures of fewer than `min_stars` are left out.
     start : FocalPlaneGeometry, optional
         Its cubic fixes what pointings could do as well: constant, rotation, scale.
+    pixel : float
+        Unit of residuals and shifts, "px" [deg].
     per_ccd : {"none", "shift", "affine"}, optional
         Terms of each CCD that are fitted.
     min_stars : int, optional
@@ -92,7 +94,7 @@ def fit_geometry(
     if sum(len(exposures[k].x) for k in used) < max(80, 3 * min_stars):
         names = sorted({str(c) for e in exposures for c in e.ccd})
         return GeometryFit(SolutionFlag.FEW_MATCHES, start, empty_columns(names), [], [], [])
-    model = Model(3, per_ccd, min_stars_ccd)
+    model = Model(3, per_ccd, min_stars_ccd, pixel=pixel)
     fit = fit_pairs([exposures[k] for k in used], start, model)
     ccd = np.concatenate([exposures[k].ccd for k in used])
     columns = ccd_columns(ccd, fit, sorted(set(ccd.tolist())), model)
@@ -106,17 +108,17 @@ def fit_geometry(
 
 
 def geometry_of_columns(
-    columns: Mapping[str, ArrayLike], cubic_x: Sequence[float], cubic_y: Sequence[float]
+    columns: Mapping[str, ArrayLike], cubic_x: Sequence[float], cubic_y: Sequence[float], *, pixel: float
 ) -> FocalPlaneGeometry:
     """Rebuild the geometry that a table of CCDs and the cubic's coefficients describe.
 
-    CCDs whose shift is NaN stand where they should.
+    `pixel` [deg] is the unit of the shifts. CCDs whose shift is NaN stand where they should.
     """
     shifts, affines = {}, {}
     c = {name: np.asarray(columns[name]) for name in ("CCD", "X", "Y", "DX", "DY", *_AFFINE)}
     for row, name in enumerate(c["CCD"]):
         if np.isfinite(c["DX"][row]) and np.isfinite(c["DY"][row]):
-            shifts[str(name)] = (float(c["DX"][row]) * PIXEL, float(c["DY"][row]) * PIXEL)
+            shifts[str(name)] = (float(c["DX"][row]) * pixel, float(c["DY"][row]) * pixel)
         terms = [float(c[k][row]) for k in ("X", "Y", *_AFFINE)]
         if np.isfinite(terms).all() and any(terms[2:]):
             affines[str(name)] = CcdAffine(*terms)
@@ -154,16 +156,16 @@ def ccd_columns(ccd: NDArray, fit: Fit, names: Sequence[str], model: Model) -> C
         columns["N"][row], columns["N_OUTLIERS"][row] = on.sum(), (on & ~fit.kept).sum()
         if kept.any():
             columns["SCATTER"][row] = np.sqrt(r2[kept].mean() / 2)
-        _put_terms(columns, row, name, fit)
+        _put_terms(columns, row, name, fit, model.pixel)
         if model.ccd != "none" and name not in fit.errors:
             columns["FLAGS"][row] = SolutionFlag.FEW_STARS
     return columns
 
 
-def _put_terms(columns: Columns, row: int, name: str, fit: Fit) -> None:
+def _put_terms(columns: Columns, row: int, name: str, fit: Fit, pixel: float) -> None:
     """Write shift, affine and errors of one CCD."""
     dx, dy = fit.geometry.shifts.get(name, (0.0, 0.0))
-    columns["DX"][row], columns["DY"][row] = dx / PIXEL, dy / PIXEL
+    columns["DX"][row], columns["DY"][row] = dx / pixel, dy / pixel
     affine = fit.geometry.affines.get(name)
     centre = (affine.x, affine.y) if affine else fit.centres.get(name, (np.nan, np.nan))
     columns["X"][row], columns["Y"][row] = centre

@@ -9,7 +9,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from visql_lib.sky.pairs import Differences, nearest
 
-PIXEL = 0.1 / 3600  # deg: a pixel of all astrometric numbers
 _SPAN = 0.75  # deg: the slopes are changes over this
 _FLUX_FACTOR = 20.0  # by which the smaller catalogue's flux range is widened
 _MANY = 5000
@@ -48,7 +47,14 @@ class ReferenceMatch:
 
 
 def match_reference(
-    x1: ArrayLike, y1: ArrayLike, flux1: ArrayLike, x2: ArrayLike, y2: ArrayLike, flux2: ArrayLike
+    x1: ArrayLike,
+    y1: ArrayLike,
+    flux1: ArrayLike,
+    x2: ArrayLike,
+    y2: ArrayLike,
+    flux2: ArrayLike,
+    *,
+    pixel: float,
 ) -> ReferenceMatch:
     """Match two catalogues of focal-plane positions as the original system does.
 
@@ -59,6 +65,8 @@ def match_reference(
     flux1, flux2 : array_like
         Fluxes in one unit, to within a few tens of per cent: FLUX_AUTO, and
         10^(-0.4 (G - 30)) of a long exposure. Only the cut to common fluxes uses them.
+    pixel : float
+        Unit of the result's "px" [deg].
 
     Returns
     -------
@@ -73,11 +81,18 @@ def match_reference(
     if offset is None:
         return ReferenceMatch(np.empty(0, np.intp), np.empty(0, np.intp), np.empty(0, bool))
     i, j = nearest(a[0] + offset[0], a[1] + offset[1], b[0], b[1], _REACH)
-    return _linear_relation(index1[i], index2[j], first, second)
+    return _linear_relation(index1[i], index2[j], first, second, pixel)
 
 
 def pairs_within(
-    match: ReferenceMatch, x1: ArrayLike, y1: ArrayLike, x2: ArrayLike, y2: ArrayLike, radius: float = 2.0
+    match: ReferenceMatch,
+    x1: ArrayLike,
+    y1: ArrayLike,
+    x2: ArrayLike,
+    y2: ArrayLike,
+    *,
+    pixel: float,
+    radius: float = 2.0,
 ) -> tuple[NDArray, NDArray]:
     """List the pairs of the original's table of flux ratios, in its order.
 
@@ -91,6 +106,8 @@ def pairs_within(
         Result of `match_reference`.
     x1, y1, x2, y2 : array_like
         Positions [deg] given to it.
+    pixel : float
+        As given to it [deg].
     radius : float, optional
         Largest distance [arcsec].
 
@@ -103,7 +120,7 @@ def pairs_within(
     if not np.isfinite(match.dx):
         return np.empty(0, np.intp), np.empty(0, np.intp)
     index1, index2 = _finite(first), _finite(second)
-    a = first[index1] + np.array([match.dx, match.dy]) * PIXEL
+    a = first[index1] + np.array([match.dx, match.dy]) * pixel
     b = second[index2]
     i, j = nearest(a[:, 0], a[:, 1], b[:, 0], b[:, 1], radius / 3600)
     return index1[i], index2[j]
@@ -156,7 +173,7 @@ def _common_offset(differences: Differences) -> tuple[float, float] | None:
     return offset
 
 
-def _linear_relation(i: NDArray, j: NDArray, first: NDArray, second: NDArray) -> ReferenceMatch:
+def _linear_relation(i: NDArray, j: NDArray, first: NDArray, second: NDArray, pixel: float) -> ReferenceMatch:
     """Fit dx, dy linear in the mean position, 25 rounds of clipping about the fit of the round before."""
     difference = second[j, :2] - first[i, :2]
     design = np.column_stack([np.ones(len(i)), (second[j, :2] + first[i, :2]) / 2])
@@ -172,6 +189,6 @@ def _linear_relation(i: NDArray, j: NDArray, first: NDArray, second: NDArray) ->
         if n == 3 or (kept == last).all():  # three stars fit exactly; and what repeats, repeats for ever
             kept = last
             break
-    slopes = terms[1:] * (_SPAN / PIXEL)
-    offset = terms[0] / PIXEL
-    return ReferenceMatch(i, j, kept, float(np.sqrt(sigma2) / PIXEL), *map(float, [*offset, *slopes.ravel()]))
+    slopes = terms[1:] * (_SPAN / pixel)
+    offset = terms[0] / pixel
+    return ReferenceMatch(i, j, kept, float(np.sqrt(sigma2) / pixel), *map(float, [*offset, *slopes.ravel()]))

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visql_lib.archives.goes import FAILED, FINAL, NONE, GoesDayFlux
-from visql_lib.config import GoesSettings, Settings
+from visql_lib.config import GoesSettings
 from visql_lib.config.load import digest
 from visql_lib.errors import TableError
 from visql_lib.radiation.goes import join_series
@@ -20,14 +20,14 @@ from visql_lib.stores.versions import GOES_DAY_VERSION
 from visql_lib.tables.store import read_meta, read_table, write_table
 
 
-def goes_folder(settings: Settings) -> Path:
+def goes_folder(results: str | Path) -> Path:
     """Compose the path of the folder of the series."""
-    return Path(settings.results) / "goes"
+    return Path(results) / "goes"
 
 
-def goes_path(settings: Settings, day: date) -> Path:
+def goes_path(results: str | Path, day: date) -> Path:
     """Compose the path of the series of a day."""
-    return goes_folder(settings) / f"goes_{day:%Y%m%d}.parquet"
+    return goes_folder(results) / f"goes_{day:%Y%m%d}.parquet"
 
 
 def days_around(start: datetime, before: float, after: float) -> list[date]:
@@ -36,7 +36,7 @@ def days_around(start: datetime, before: float, after: float) -> list[date]:
     return [first.date() + timedelta(days=n) for n in range((last.date() - first.date()).days + 1)]
 
 
-def write_day(path: Path, day: date, answer: GoesDayFlux, settings: Settings) -> bool:
+def write_day(path: Path, day: date, answer: GoesDayFlux, goes: GoesSettings) -> bool:
     """Write the series of a day; a failed one records the reason as ``failed``.
 
     A table with the same content stays as it is, so that nothing which hangs on
@@ -57,13 +57,13 @@ def write_day(path: Path, day: date, answer: GoesDayFlux, settings: Settings) ->
         "version": answer.version,
         "source": answer.source,
         "asked": answer.asked,
-        "origins": _source_names(settings.goes),
+        "origins": _source_names(goes),
     }
     if answer.state == FAILED:
         meta["failed"] = answer.reason
-    changed = not _is_same(path, columns, meta, settings)
+    changed = not _is_same(path, columns, meta, goes)
     if changed:
-        write_table(path, columns, GOES_SERIES, meta=meta, **query_of(settings, day))
+        write_table(path, columns, GOES_SERIES, meta=meta, **query_of(goes, day))
     if retry_stamp(path).is_file():
         retry_stamp(path).touch()
     return changed
@@ -74,7 +74,7 @@ def retry_stamp(path: Path) -> Path:
     return path.parent / "again" / f"{path.stem}.txt"
 
 
-def _is_same(path: Path, columns: Mapping[str, NDArray], meta: dict[str, Any], settings: Settings) -> bool:
+def _is_same(path: Path, columns: Mapping[str, NDArray], meta: dict[str, Any], goes: GoesSettings) -> bool:
     """Test whether a table holds the same series, and is equally final."""
     try:
         table = read_table(path, GOES_SERIES.names)
@@ -82,15 +82,15 @@ def _is_same(path: Path, columns: Mapping[str, NDArray], meta: dict[str, Any], s
         return False  # there is none, or none of ours
     if any(table.meta.get(key) != meta.get(key) for key in ({*meta, "failed"} - {"asked"})):
         return False
-    if is_final(table.meta, settings.goes) != is_final(meta, settings.goes):
+    if is_final(table.meta, goes) != is_final(meta, goes):
         return False
     new = GOES_SERIES.cast(columns)
     return all(np.array_equal(table[name], new[name], equal_nan=new[name].dtype.kind in "fM") for name in new)
 
 
-def query_of(settings: Settings, day: date) -> dict[str, Any]:
+def query_of(goes: GoesSettings, day: date) -> dict[str, Any]:
     """Compose the arguments of `write_table` that record the stage of a day and its query."""
-    asked = {"satellites": settings.goes.satellites_on(day)}  # neither the services, nor retries
+    asked = {"satellites": goes.satellites_on(day)}  # neither the services, nor retries
     return {
         "stage": "goes",
         "stage_version": GOES_DAY_VERSION,
@@ -104,7 +104,7 @@ def _source_names(goes: GoesSettings) -> list[str]:
     return [f"{source} {where[source]}" for source in goes.sources]
 
 
-def is_current(path: Path, day: date, settings: Settings, now: datetime | None = None) -> bool:
+def is_current(path: Path, day: date, goes: GoesSettings, now: datetime | None = None) -> bool:
     """Test whether a day need not be queried (again).
 
     A day that failed is always asked for again; one that is not final (see
@@ -117,7 +117,8 @@ def is_current(path: Path, day: date, settings: Settings, now: datetime | None =
         Of the table.
     day : date
         UTC.
-    settings : Settings
+    goes : GoesSettings
+        The sources, and when a day is queried again.
     now : datetime, optional
         With a time zone; by default the clock's.
     """
@@ -127,7 +128,7 @@ def is_current(path: Path, day: date, settings: Settings, now: datetime | None =
         meta = read_meta(path)
     except TableError:
         return False  # not ours, or of a disk that was full
-    origin = query_of(settings, day)
+    origin = query_of(goes, day)
     wanted = {
         "product": GOES_SERIES.product,
         "day": day.isoformat(),
@@ -136,9 +137,9 @@ def is_current(path: Path, day: date, settings: Settings, now: datetime | None =
     }
     if meta.get("state") == FAILED or any(meta.get(key) != value for key, value in wanted.items()):
         return False
-    if meta.get("state") == NONE and meta.get("origins") != _source_names(settings.goes):
+    if meta.get("state") == NONE and meta.get("origins") != _source_names(goes):
         return False
-    return is_final(meta, settings.goes) or _since(path, meta, now) < timedelta(hours=settings.goes.refresh)
+    return is_final(meta, goes) or _since(path, meta, now) < timedelta(hours=goes.refresh)
 
 
 def is_final(meta: dict[str, Any], goes: GoesSettings) -> bool:
@@ -155,7 +156,7 @@ def is_final(meta: dict[str, Any], goes: GoesSettings) -> bool:
     return datetime.fromisoformat(meta["asked"]) >= end + timedelta(days=goes.final_after)
 
 
-def must_query(path: Path, settings: Settings, now: datetime | None = None) -> bool:
+def must_query(path: Path, goes: GoesSettings, now: datetime | None = None) -> bool:
     """Test whether an existing day must be queried again in this run.
 
     Like `is_current`, but a day that failed is given ``goes.refresh``, too: all
@@ -168,8 +169,8 @@ def must_query(path: Path, settings: Settings, now: datetime | None = None) -> b
     except (TableError, ValueError):
         return True
     if meta.get("state") == FAILED:
-        return waited >= timedelta(hours=settings.goes.refresh)
-    return not is_current(path, day, settings, now)
+        return waited >= timedelta(hours=goes.refresh)
+    return not is_current(path, day, goes, now)
 
 
 def _since(path: Path, meta: dict[str, Any], now: datetime | None) -> timedelta:

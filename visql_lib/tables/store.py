@@ -204,6 +204,18 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> Table:
     return Table(read, _meta_of(path, table.schema))
 
 
+def column_names(path: Path) -> list[str]:
+    """List the columns of a table.
+
+    Raises
+    ------
+    TableError
+        If it cannot be read.
+    """
+    with _broken_told(path), _opened(path, ()) as file:
+        return list(file.schema_arrow.names)
+
+
 def read_parts(path: Path, columns: Sequence[str]) -> Iterator[Table]:
     """Yield some columns of one of our tables, some ten thousand rows at a time; at least one part.
 

@@ -1,4 +1,4 @@
-"""Verify that the products of a month agree with the current settings, stages and raw frames."""
+"""Verify that the products of a group agree with the current settings, stages and raw frames."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ from typing import Any, NamedTuple
 
 from visql_lib.errors import ConfigError, FrameError, TableError
 from visql_lib.frames import open_exposure
-from visql_lib.pipelines.vis.plan import Plan
-from visql_lib.pipelines.vis.quantities import QUANTITIES
 from visql_lib.products.expected import Expected
+from visql_lib.products.plan import Plan
 from visql_lib.products.registry import Per, Registry
 from visql_lib.qc.limits import load_thresholds
 from visql_lib.sheets.sheet import SheetRow
@@ -43,20 +42,20 @@ class Finding(NamedTuple):
 
 @dataclass
 class Verification:
-    """Verifies the products of one month.
+    """Verifies the products of one group.
 
     Parameters
     ----------
     plan : Plan
-        Of this month alone, with its sheet as it is.
-    month : str
-        YYYYMM.
+        Of this group alone, with its sheet as it is.
+    group : str
+        Its key.
     deep : bool
         Read every product and raw frame whole and compare checksums; else only ends, records, sizes, times.
     """
 
     plan: Plan
-    month: str
+    group: str
     deep: bool = False
     seen: int = 0
     _checksums: dict[Path, str] = field(default_factory=dict)
@@ -65,7 +64,7 @@ class Verification:
     def findings(self) -> Iterator[Finding]:
         """Yield all problems; `seen` counts the verified products."""
         yield from self._exposures()
-        yield from self._month()
+        yield from self._of_group()
         for job in self._asked_for.of_all():
             for path in map(Path, job.paths):
                 yield from self._expected(path, None)
@@ -84,30 +83,53 @@ class Verification:
         return Path(self.plan.settings.results)
 
     def _exposures(self) -> Iterator[Finding]:
-        folder = self.results / "exposures" / self.month
-        rows = {row.exposure: row for row in self.plan.sheets[self.month]}
-        usable = {row.exposure for row in self.plan.rows(self.month)}
+        rows = {row.exposure: row for row in self.plan.sheets[self.group]}
+        usable = {row.exposure for row in self.plan.rows(self.group)}
+        there = self._files_of_frames(rows)
         for exposure, row in rows.items():
             endings = self._asked_for.endings(row) if exposure in usable else ()
+            folder = Path(self.plan.folder(self.group, exposure))
             wanted = {exposure + ending for ending in endings}
-            there = _names(folder / exposure)
-            for name in sorted(wanted | there):
-                path = folder / exposure / name
+            for name in sorted(wanted | there.get(exposure, set())):
+                path = folder / name
                 ending = name.removeprefix(exposure)
                 if name in wanted or (ending != name and ending in self._registry.endings):
                     yield from self._expected(path, row)
                 elif not _belongs(path):
                     yield self._finding(FOREIGN, path, "no rule makes it")
-        for name in sorted(_names(folder) - rows.keys()):
-            if name not in _OTHERS:
-                yield self._finding(FOREIGN, folder / name, "not in the exposure sheet")
+        for path in sorted(self._of_no_frame(rows, there)):
+            yield self._finding(FOREIGN, path, "not in the exposure sheet")
 
-    def _month(self) -> Iterator[Finding]:
-        folder = self.results / "months" / self.month
-        jobs = self._asked_for.of_group(self.month, closing=True)
+    def _files_of_frames(self, rows: Mapping[str, SheetRow]) -> dict[str, set[str]]:
+        """List the names of the files in the folder of each frame; of one that frames share, its own."""
+        folders = {exposure: Path(self.plan.folder(self.group, exposure)) for exposure in rows}
+        if len(set(folders.values())) == len(folders):
+            return {exposure: _names(folder) for exposure, folder in folders.items()}
+        found: dict[str, set[str]] = {}
+        for folder in set(folders.values()):
+            for name in _names(folder):
+                own = [e for e in rows if name.removeprefix(".").startswith(e)]
+                found.setdefault(max(own, key=len, default=""), set()).add(name)
+        return found
+
+    def _of_no_frame(self, rows: Mapping[str, SheetRow], there: Mapping[str, set[str]]) -> Iterator[Path]:
+        """Yield what lies among the frames' folders or files and belongs to no frame of the sheet."""
+        sample = Path(self.plan.folder(self.group, "{exposure}"))
+        if sample.name != "{exposure}":
+            yield from (sample / name for name in there.get("", ()) if not _belongs(sample / name))
+            return
+        folder = sample.parent
+        yield from (folder / name for name in _names(folder) - rows.keys() if name not in _OTHERS)
+
+    def _of_group(self) -> Iterator[Finding]:
+        grouping = self._registry.grouping
+        folder = grouping.group_folder(self.results, self.group)
+        jobs = self._asked_for.of_group(self.group, closing=True)
         wanted = {Path(path) for job in jobs for path in (*job.paths, *job.folders)}
         known, folders = self._group_products()
-        there = {folder / name for name in _names(folder)}
+        frames = Path(self.plan.folder(self.group, "E"))
+        others = {grouping.sheet_path(self.results, self.group), *frames.parents, frames}
+        there = {folder / name for name in _names(folder)} - others
         for path in sorted(wanted | there):
             if path in folders and path.is_dir():
                 for inner in sorted(_names(path)):
@@ -119,8 +141,8 @@ class Verification:
                 yield self._finding(FOREIGN, path, "no rule makes it")
 
     def _group_products(self) -> tuple[set[Path], set[Path]]:
-        """List the files, and the folders, that a month may have with any settings."""
-        known = {self._registry.group: self.month}
+        """List the files, and the folders, that a group may have with any settings."""
+        known = self._registry.grouping.fields(self.group)
         stages = self._registry.of(Per.GROUP)
         files = {p for s in stages for p in self._registry.paths(s, self.plan.words, **known)}
         folders = {p for s in stages for p in self._registry.folders(s, **known)}
@@ -183,7 +205,7 @@ class Verification:
         found = {name: fact_digest(getattr(instrument, name)) for name in type(instrument).model_fields}
         with suppress(ConfigError):
             found["thresholds"] = fact_digest(
-                load_thresholds(self.plan.settings.quality.thresholds, QUANTITIES)
+                load_thresholds(self.plan.settings.thresholds, self._registry.quantities)
             )
         return found
 
@@ -203,10 +225,11 @@ class Verification:
                 yield f"made from another {name}"
 
     def _counts(self, source: Path, row: SheetRow | None) -> bool:
-        """Test whether a changed input makes a product outdated; exposure sheets and other months do not."""
+        """Test whether a changed input makes a product outdated; sheets and other groups do not."""
         if source.suffix == ".tsv" and row is not None:
             return False
-        return source.parent.parent.name != "months" or source.parent.name == self.month
+        own = self._registry.grouping.group_folder(self.results, self.group)
+        return source.parent.parent != own.parent or source.parent == own
 
     def _raw(self, name: str, known: Mapping[str, Any], row: SheetRow | None) -> Iterator[str]:
         if row is None or not row.file or Path(row.file).name != Path(name).name:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from visql_lib.config import Settings
+from visql_lib.pipelines.vis.settings import VisSettings
 from visql_lib.sheets.sheet import SheetRow
 
 
@@ -19,11 +19,11 @@ class Frame(Protocol):
         """Its row of the sheet."""
 
     @property
-    def month(self) -> str:
-        """YYYYMM."""
+    def group(self) -> str:
+        """Its month, YYYYMM."""
 
     @property
-    def settings(self) -> Settings:
+    def settings(self) -> VisSettings:
         """The settings of the site."""
 
     @property
@@ -47,7 +47,7 @@ def command_words(frame: Frame) -> Mapping[str, str | list[str]]:
         "dec": repr(row.dec),
         "pa": repr(row.pa),
         "date": row.date_obs,
-        "sheet": f"{settings.results}/exposures/{frame.month}.tsv",
+        "sheet": f"{settings.results}/exposures/{frame.group}.tsv",
         "hours": f"{settings.goes.hours:g}",
         "tiles": tiles,
         "plate_tiles": [f"--tiles={tile}" for tile in tiles],
@@ -67,6 +67,6 @@ def _inputs(frame: Frame, ending: str, pattern: str) -> list[str]:
 def _tiles(frame: Frame) -> list[str]:
     from visql_lib.stores.gaia import tile_path
 
-    folder = tile_path(frame.settings, 0).parent
+    folder = tile_path(frame.settings.gaia, frame.settings.results, 0).parent
     names = _inputs(frame, "_stars2_gaia.parquet", r"\d+\.parquet")
     return [str(folder / name) for name in names] or ["TILES"]

@@ -23,12 +23,12 @@ def has_ratios(plan: Any, month: str) -> bool:
 
 def newest_months(plan: Any) -> Sequence[str]:
     """Return those of the newest two months that are configured."""
-    return [month for month in plan.newest_months if month in plan.months]
+    return [month for month in plan.newest_months if month in plan.groups()]
 
 
 def months_with_ratios(plan: Any) -> Sequence[str]:
     """List the months with flux ratios."""
-    return [month for month in plan.months if has_ratios(plan, month)]
+    return [month for month in plan.groups() if has_ratios(plan, month)]
 
 
 def months_with_movies(plan: Any) -> Sequence[str]:

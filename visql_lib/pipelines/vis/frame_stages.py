@@ -345,7 +345,14 @@ FRAME_STAGES = (
         " --solution {stem}_x_gaia_dxdy.txt --table {stem}_x_gaia_dxdy.parquet"
         " --colours {stem}_stars2_mom_col.parquet --pictures {stem}",
         settings=("gaia", "astrometry", "ratios", "pictures"),
-        facts=("gain_models", "sky_distortion", "photometry", "exposure_classes", "geometry"),
+        facts=(
+            "gain_models",
+            "sky_distortion",
+            "photometry",
+            "exposure_classes",
+            "geometry",
+            "nominal_pixel",
+        ),
         counted=_STARS,
         types=("SCIENCE",),
         applies=lambda plan, row: plan.gaia.is_matched(row),

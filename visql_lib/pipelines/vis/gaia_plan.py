@@ -13,13 +13,13 @@ from visql_lib.sheets.sheet import USABLE, SheetRow
 from visql_lib.stores.gaia import has_failed, is_filled, retry_stamp, tile_path
 
 if TYPE_CHECKING:
-    from visql_lib.pipelines.vis.plan import Plan
+    from visql_lib.pipelines.vis.plan import VisPlan
 
 
 class GaiaPlan:
-    """The part of a `Plan` for reference stars and products made from them."""
+    """The part of a `VisPlan` for reference stars and products made from them."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: VisPlan) -> None:
         self._plan = plan
         self._settings = plan.settings
         self.pending_queries: list[str] = []  # tiles, or their retry stamps, to query (again) now
@@ -41,12 +41,15 @@ class GaiaPlan:
             return []
         gaia = self._settings.gaia
         tiles = _tiles_around(row.ra, row.dec, gaia.radius, gaia.nside)
-        return [str(tile_path(self._settings, tile)) for tile in tiles]
+        return [str(self._tile_path(tile)) for tile in tiles]
+
+    def _tile_path(self, tile: int) -> Path:
+        return tile_path(self._settings.gaia, self._settings.results, tile)
 
     @property
     def tile_pattern(self) -> str:
         """The path of a tile, with the wildcard ``tile`` in place of its number."""
-        return str(tile_path(self._settings, 0).with_name("{tile}.parquet"))
+        return str(self._tile_path(0).with_name("{tile}.parquet"))
 
     def retry_failed(self) -> None:
         """Remove tiles of outdated queries, and the retry stamps of queries that failed long enough ago.
@@ -54,20 +57,20 @@ class GaiaPlan:
         A tile whose query failed stays until it is answered: else all exposures on it
         would be worked on again at each run while a service is down.
         """
-        folder = tile_path(self._settings, 0).parent
+        folder = self._tile_path(0).parent
         used = {
             tile
-            for month in self._plan.months
+            for month in self._plan.groups()
             for e in self.matched_exposures(month)
             for tile in self.tiles(month, e)
         }
         for path in sorted(folder.glob("*.parquet")) if folder.is_dir() else ():
-            if not path.stem.isdecimal() or is_filled(path, int(path.stem), self._settings):
+            if not path.stem.isdecimal() or is_filled(path, int(path.stem), self._settings.gaia):
                 continue
-            if not has_failed(path, self._settings):
+            if not has_failed(path, self._settings.gaia):
                 path.unlink()
             elif str(path) in used:
-                asked = retry_stamp(self._settings, int(path.stem))
+                asked = retry_stamp(self._settings.gaia, self._settings.results, int(path.stem))
                 last = max(p.stat().st_mtime for p in (path, asked) if p.is_file())
                 if time.time() - last >= self._settings.gaia.rest:
                     asked.unlink(missing_ok=True)
@@ -94,7 +97,9 @@ class GaiaPlan:
         folder = Path(self._settings.results) / "months"
         made = {p.parent.name for p in folder.glob("*/ratios_*.parquet")}
         wanted = (
-            {m for m in self._plan.months if self.month(m)} if configured else made - set(self._plan.months)
+            {m for m in self._plan.groups() if self.month(m)}
+            if configured
+            else made - set(self._plan.groups())
         )
         return [self.ratio_table(month) for month in sorted(wanted)]
 

@@ -7,9 +7,11 @@ from visql_lib.pipelines.vis.conditions import (
     has_particles,
     has_ratios,
 )
+from visql_lib.pipelines.vis.grouping import MONTHS
 from visql_lib.pipelines.vis.paths import E, M, T
 from visql_lib.pipelines.vis.quantities import QUANTITIES
 from visql_lib.products.registry import LOCAL, Per, Product, Stage
+from visql_lib.products.shared_stages import qc_stage
 
 # Beginning of a movie's file name -> kind of the movie.
 MOVIES = {"XCOSMIX": "xcosmix", "PROTONS": "protons"}
@@ -82,25 +84,14 @@ MONTH_STAGES = (
         chunk=LOCAL,
         closing=True,
     ),
-    Stage(
-        "qc",
-        Per.GROUP,
-        (
-            Product(
-                f"{M}/qc_{{month}}.parquet",
-                "every quantity of every exposure and of the month: value, limit, status; see"
-                " [quality control](site.md#quality-control)",
-            ),
-        ),
-        {"qc": 1},
-        inputs=(
-            *(f"{M}/{kind}_{{month}}.parquet" for kind in QUANTITIES.tables),
-            "sheet",
-            "thresholds",
-        ),
+    qc_stage(
+        MONTHS,
+        QUANTITIES,
+        "quality",
         settings=("quality", "trend"),
-        category="quality",
         chunk="timeline",
+        doc="every quantity of every exposure and of the month: value, limit, status; see"
+        " [quality control](site.md#quality-control)",
     ),
     Stage(
         "geometry",
@@ -115,7 +106,7 @@ MONTH_STAGES = (
         {"geometry": 2},
         inputs=(f"{E}_frat.parquet", f"{E}_stars2_gaia.parquet", "sheet"),
         settings=("astrometry",),
-        facts=("sky_distortion", "exposure_classes"),
+        facts=("sky_distortion", "exposure_classes", "nominal_pixel"),
         applies=lambda plan, month: bool(plan.gaia.matched_tables(month)),
         part="gaia",
         category="photometry",

@@ -11,6 +11,7 @@ from visql_lib.pipelines.vis.conditions import (
 from visql_lib.pipelines.vis.month_stages import MOVIE, MOVIE_SETTINGS, QUALITY_PICTURES
 from visql_lib.pipelines.vis.paths import GOES_DAY, TILE, M, T
 from visql_lib.products.registry import LOCAL, Per, Product, Stage
+from visql_lib.products.shared_stages import site_stages
 from visql_lib.stores.versions import GAIA_TILE_VERSION, GOES_DAY_VERSION
 
 _LEGACY = {"legacy": 1}
@@ -149,14 +150,7 @@ STORE_STAGES = (
         part="fetch",
         chunk=LOCAL,
     ),
-    Stage(
-        "site",
-        Per.STORE,
-        (Product("site", "pages, tiles, alerts; see [site](site.md)", folder=True),),
-        {"site": 1},
-        part="site",
-    ),
-    Stage("alerts", Per.STORE, (), {"site": 1}, part="alerts", chunk=LOCAL),
+    *site_stages(),
 )
 
 _LEGACY_QUALITY = (

@@ -16,15 +16,15 @@ from visql_lib.stores.goes import goes_path, must_query, retry_stamp
 from visql_lib.values import duration
 
 if TYPE_CHECKING:
-    from visql_lib.pipelines.vis.plan import Plan
+    from visql_lib.pipelines.vis.plan import VisPlan
 
 _LONGEST = 86400.0  # s; whatever a sheet says, planning does not go through the days of a longer exposure
 
 
 class RadiationPlan:
-    """The part of a `Plan` for radiation, the Sun and products made from them."""
+    """The part of a `VisPlan` for radiation, the Sun and products made from them."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: VisPlan) -> None:
         self._plan = plan
         self._settings = plan.settings
         self.pending_queries: list[str] = []  # days, or their retry stamps, to query (again) now
@@ -34,11 +34,11 @@ class RadiationPlan:
 
         Their tables stay until there is something new.
         """
-        for day in sorted({day for month in self._plan.months for day in self.month_days(month)}):
+        for day in sorted({day for month in self._plan.groups() for day in self.month_days(month)}):
             path = Path(day)
             if not path.is_file():
                 self.pending_queries.append(day)
-            elif must_query(path, self._settings):
+            elif must_query(path, self._settings.goes):
                 retry_stamp(path).unlink(missing_ok=True)
                 self.pending_queries.append(str(retry_stamp(path)))
 
@@ -69,12 +69,12 @@ class RadiationPlan:
                 end = start + timedelta(seconds=exptime if math.isfinite(exptime) else 0.0)
                 first, last = (start - margin).date(), (end + margin).date()
                 days |= {first + timedelta(days=i) for i in range((last - first).days + 1)}
-        return [str(goes_path(self._settings, day)) for day in sorted(days)]
+        return [str(goes_path(self._settings.results, day)) for day in sorted(days)]
 
     @property
     def goes_pattern(self) -> str:
         """The path of a day of GOES, with the wildcard ``day`` in place of its date."""
-        return str(goes_path(self._settings, date(2000, 1, 1)).with_name("goes_{day}.parquet"))
+        return str(goes_path(self._settings.results, date(2000, 1, 1)).with_name("goes_{day}.parquet"))
 
     @property
     def solves(self) -> bool:

@@ -7,8 +7,10 @@ from typing import Any
 
 from visql_lib.pipelines.vis.commands import command_words
 from visql_lib.pipelines.vis.frame_stages import FRAME_STAGES, SECTIONS
+from visql_lib.pipelines.vis.grouping import MONTHS
 from visql_lib.pipelines.vis.month_stages import MONTH_STAGES
 from visql_lib.pipelines.vis.other_stages import ALL_STAGES, LEGACY_STAGES, STORE_STAGES
+from visql_lib.pipelines.vis.quantities import QUANTITIES
 from visql_lib.products.registry import Product, Registry
 
 
@@ -27,7 +29,7 @@ _BESIDE = (
     Product("imported/{month}.parquet", "imported values of a month; see [legacy](legacy.md)"),
     Product("imported/ratios_{month}.parquet", "imported flux ratios of a month"),
     Product("movies/", "encoded days of the movies (cache)"),
-    Product("settled/", "cache of exposures that are up to date; see [workflow](workflow.md#what-reruns)"),
+    Product("up_to_date/", "cache of exposures that are up to date; see [workflow](workflow.md#what-reruns)"),
     Product("archive_names.parquet", "archive names and raw names; see [acquisition](acquisition.md)"),
     Product("le1-vs-iws.txt", "the same, as text"),
     Product("watch/", "lock, heartbeat and logs of `visql watch`"),
@@ -38,9 +40,9 @@ _BESIDE = (
 
 REGISTRY = Registry(
     pipeline="vis",
-    group="month",
-    group_label="YYYYMM",
+    grouping=MONTHS,
     stages=(*STORE_STAGES, *FRAME_STAGES, *MONTH_STAGES, *LEGACY_STAGES, *ALL_STAGES),
+    quantities=QUANTITIES,
     default_target="month",
     targets={
         "quality": ("image_quality", "quality_pictures"),
@@ -54,6 +56,8 @@ REGISTRY = Registry(
     words=_words,
     values=command_words,
     sections=SECTIONS,
+    plan="visql_lib.pipelines.vis.plan:VisPlan",
+    pages="visql_lib.pipelines.vis.pages.pages:VisPages",
     beside=_BESIDE,
 )
 VERSIONS = REGISTRY.versions

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from visql_lib.instruments.names import FrameName, NamePattern
+from visql_lib.pipelines.vis.grouping import MONTHS
 from visql_lib.sheets.rules import SheetRules
 from visql_lib.sheets.sheet import GONE, IMPORTED, KNOWN_BAD, SUPERSEDED, USABLE, SheetRow, empty_row
 from visql_lib.values import duration
@@ -14,10 +15,11 @@ from visql_lib.values import duration
 _LONGEST = 86400.0  # s, an exposure time of imported tables
 
 
-class MonthSheets:
+class MonthSheets(SheetRules):
     """Sheets of months YYYYMM, by the UTC start of an exposure; of several versions the newest counts."""
 
-    group_glob = "[12]" + "[0-9]" * 5
+    def __init__(self) -> None:
+        super().__init__(MONTHS, "_quadrants.parquet")  # the first product of all
 
     def group_of_name(self, name: FrameName) -> str:
         """Return the month of the start in the name, "" where there is none."""
@@ -26,10 +28,6 @@ class MonthSheets:
     def group_of_row(self, row: SheetRow) -> str:
         """Return the month of DATE-OBS."""
         return row.date_obs[:7].replace("-", "")
-
-    def has_products(self, sheet: Path, exposure: str) -> bool:
-        """Say whether an exposure has a table of quadrants, the first product of all."""
-        return (sheet.with_suffix("") / exposure / f"{exposure}_quadrants.parquet").is_file()
 
     def rows_without_files(self, results: Path, group: str) -> Iterator[SheetRow]:
         """Yield rows of exposures that are known from imported tables only."""

@@ -5,20 +5,22 @@
   const el = visql.el;
   const NAME = /^[\w][\w.+-]*$/;
 
-  function month(name) {
-    const found = /_(\d{6})\d\d_/.exec(name);
-    return found ? found[1] : "";
+  // The group of an exposure: as its name tells, else the one of this page.
+  function group(name) {
+    const own = document.querySelector("[data-compare]").dataset;
+    const found = own.inName ? new RegExp(own.inName).exec(name) : null;
+    return own.inName ? (found ? found[1] : "") : own.group;
   }
 
   async function table(name) {
-    const key = month(name);
+    const key = group(name);
     if (!key) return null;
     try {
       await visql.load(`data/${key}.js`);
     } catch {
       return null;
     }
-    const data = visql.months[key];
+    const data = visql.groups[key];
     const at = Object.fromEntries(data.columns.map((column, i) => [column.key, i]));
     const row = data.rows.find((r) => r[at.name] === name);
     return row ? { data, row } : null;
@@ -47,7 +49,10 @@
 
   function address(pattern, name, ending) {
     const safe = encodeURIComponent(name);
-    return pattern.replace("{month}", month(name)).replaceAll("{name}", safe).replace("{ending}", ending);
+    const fields = document.querySelector("[data-compare]").dataset.fields.split(" ");
+    const words = group(name).split("/");
+    const filled = fields.reduce((path, field, i) => path.replaceAll(`{${field}}`, words[i]), pattern);
+    return filled.replaceAll("{exposure}", safe).replace("{ending}", ending);
   }
 
   function picture(pattern, name, ending, title) {
@@ -70,7 +75,7 @@
     const parts = [el("h3", {}, `${own} and ${name}`)];
     if (!b) parts.push(el("p", { class: "none across" }, "No such exposure on this site."));
     else {
-      parts.push(el("p", { class: "across" }, el("a", { href: `${visql.up}exposures/${month(name)}/${encodeURIComponent(name)}.html` }, `Page of ${name}`)));
+      parts.push(el("p", { class: "across" }, el("a", { href: `${visql.up}exposures/${group(name)}/${encodeURIComponent(name)}.html` }, `Page of ${name}`)));
       if (a) parts.push(numbers(a, b));
       for (const figure of document.querySelectorAll("[data-ending]")) {
         const [ending, title] = [figure.dataset.ending, figure.dataset.title];

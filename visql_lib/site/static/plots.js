@@ -127,7 +127,7 @@
     whenDrawn(1000);
   }
 
-  // For the month's table: show only these exposures, all of them for null.
+  // For the group's table: show only these exposures, all of them for null.
   window.visqlPlots = {
     show(names) {
       wanted = names === null ? null : new Set(names);

@@ -1,4 +1,4 @@
-// The table of a month: all its exposures, filtered, sorted, and only the rows in sight drawn.
+// The table of a group: all its exposures, filtered, sorted, and only the rows in sight drawn.
 "use strict";
 
 (() => {
@@ -6,11 +6,11 @@
   const LISTS = ["type", "class", "field"];
   const el = visql.el;
 
-  class MonthTable {
+  class GroupTable {
     constructor(box, data) {
       this.box = box;
       this.data = data;
-      this.month = data.month;
+      this.group = data.group;
       this.at = Object.fromEntries(data.columns.map((column, i) => [column.key, i]));
       this.text = data.rows.map((row) => row.filter((v) => typeof v === "string").join(" ").toLowerCase());
       this.shown = [];
@@ -176,7 +176,7 @@
     }
 
     address(row) {
-      return `${visql.up}exposures/${this.month}/${encodeURIComponent(this.value(row, "name"))}.html`;
+      return `${visql.up}exposures/${this.group}/${encodeURIComponent(this.value(row, "name"))}.html`;
     }
 
     row(place, marks) {
@@ -194,7 +194,7 @@
 
     picture(i, name) {
       if (!this.data.thumbs[i]) return el("td", {});
-      const source = `${visql.up}thumbs/${this.month}/${encodeURIComponent(name)}.jpg`;
+      const source = `${visql.up}thumbs/${this.group}/${encodeURIComponent(name)}.jpg`;
       return el("td", {}, el("img", { src: source, alt: "", loading: "lazy" }));
     }
 
@@ -245,7 +245,7 @@
       this.clear = this.button("Clear", () => { location.hash = "exposures"; });
       this.head = el("thead", {});
       this.body = el("tbody", { on: { click: (event) => this.pick(event) } });
-      const caption = el("caption", { class: "skip" }, `Exposures of ${this.month}`);
+      const caption = el("caption", { class: "skip" }, `Exposures of ${this.group}`);
       this.table = el("table", {}, caption, this.head, this.body);
       this.scroller = el("div", { class: "scroller", tabindex: "0", role: "region", "aria-label": "Exposures", on: { scroll: () => this.draw(false) } }, this.table);
       this.menus = [this.listMenu("status", "Status"), ...LISTS.map((key) => this.listMenu(key, this.data.columns[this.at[key]].label)),
@@ -377,7 +377,7 @@
         const row = this.data.rows[i];
         lines.push(columns.map((c) => quote(c.kind === "status" ? this.status(row, c.key) : this.value(row, c.key))).join(","));
       }
-      visql.download(`visql_${this.month}.csv`, "text/csv", lines.join("\n") + "\n");
+      visql.download(`visql_${this.group}.csv`, "text/csv", lines.join("\n") + "\n");
     }
 
     // --- one row ------------------------------------------------------------------------------
@@ -419,8 +419,8 @@
 
   function start() {
     const box = document.querySelector("[data-table]");
-    const data = box && visql.months && visql.months[box.dataset.table];
-    if (data) visql.table = new MonthTable(box, data);
+    const data = box && visql.groups && visql.groups[box.dataset.table];
+    if (data) visql.table = new GroupTable(box, data);
   }
 
   if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", start);

@@ -7,11 +7,10 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
+from visql_lib import pipelines
 from visql_lib.config import settings_from_mapping
+from visql_lib.pipelines import settings_from_mapping
 from visql_lib.errors import VisqlError
-from visql_lib.pipelines.vis.frame_stages import CATALOGUED
-from visql_lib.pipelines.vis.month_stages import MOVIES
-from visql_lib.pipelines.vis.plan import Plan
 from visql_lib.workflow.run_lock import lock_results, remove_stale_lock, record_end
 from visql_lib.workflow.requested import prefix_regex, requested_targets
 from visql_lib.products.expected import Expected
@@ -27,7 +26,7 @@ def make_plan():
         settings = settings_from_mapping(config, "configuration")
         if workflow.is_main_process:
             remove_stale_lock(Path(settings.results))
-        return Plan.make(settings, refresh=workflow.is_main_process)
+        return pipelines.make_plan(settings, refresh=workflow.is_main_process)
     except VisqlError as error:
         raise WorkflowError(str(error)) from None
     except OSError as error:  # results on a disk that is full, or may not be written
@@ -40,7 +39,7 @@ def begin():
     """Lock the results as long as this process lives: two runs would undo each other's work."""
     global RUN_LOCK
     try:
-        RUN_LOCK = lock_results(Path(RESULTS), PLAN.months)
+        RUN_LOCK = lock_results(Path(RESULTS), PLAN.groups())
     except VisqlError as error:
         raise WorkflowError(str(error)) from None
     except OSError as error:  # results on a disk that is full, or may not be written
@@ -73,17 +72,19 @@ def report_failure():
 gc.set_threshold(200_000, 50, 1000)
 PLAN = make_plan()
 RESULTS = PLAN.settings.results
-EXPOSURE = f"{RESULTS}/exposures/{{month}}/{{exposure}}/{{exposure}}"
-MONTHS = f"{RESULTS}/months/{{month}}"
-TIMELINE = f"{RESULTS}/timeline"
+GROUPING = PLAN.registry.grouping
+EXPOSURE = f"{RESULTS}/{GROUPING.frame}"
+GROUP = f"{RESULTS}/{GROUPING.folder}"
+SHEET = f"{RESULTS}/{GROUPING.sheet}"
 LOG = f"{RESULTS}/logs"
 BENCHMARK = f"{RESULTS}/benchmarks"
 
 
-# Shared parts of rules come from the registry of stages: visql_lib/pipelines/vis/registry.py.
+# Shared parts of rules come from the registry of stages: visql_lib/pipelines/PIPELINE/registry.py.
 def log_file(stage):
     """Compose the log of a stage, with its rule's wildcards."""
-    log = PLAN.registry[stage].log_pattern.replace("{group}", "{month}")
+    names = "/".join("{" + name + "}" for name in GROUPING.names)
+    log = PLAN.registry[stage].log_pattern.replace("{group}", names)
     return f"{RESULTS}/{log}"
 
 
@@ -108,21 +109,31 @@ def pictures_of(stage):
 
 
 wildcard_constraints:
-    month=r"\d{6}",
+    **GROUPING.names,
     exposure=r"[^/]+",
+
+
+def group_of(wildcards):
+    """Return the key of the group that a rule's wildcards name."""
+    return GROUPING.key({name: getattr(wildcards, name) for name in GROUPING.names})
+
+
+def row_of(wildcards):
+    """Find the row of an exposure in its sheet, None if it has none."""
+    return PLAN.row(group_of(wildcards), wildcards.exposure)
 
 
 def raw_frame(wildcards):
     """Find the raw frame of an exposure."""
-    row = PLAN.row(wildcards.month, wildcards.exposure)
+    row = row_of(wildcards)
     if row is None:
         raise WorkflowError(
-            f"{wildcards.exposure}: not in the exposure sheet of {wildcards.month}"
+            f"{wildcards.exposure}: not in the exposure sheet of {group_of(wildcards)}"
         )
     return row.file
 
 
-EXPOSURES = [row.exposure for month in PLAN.months for row in PLAN.sheets[month]]
+EXPOSURES = [row.exposure for group in PLAN.groups() for row in PLAN.sheets[group]]
 
 
 def regex_of(exposures):
@@ -164,16 +175,11 @@ def unfinished_exposures():
     }
 
 
-NOT_CATALOGUED = PLAN.not_of_type(*CATALOGUED)
-FLATS = PLAN.of_type("FLAT")
-WITHOUT_RAW = PLAN.without_raw()
-
-
 def sheet_value(name):
     """Make an input function for one value of an exposure's row in the sheet."""
 
     def value(wildcards):
-        row = PLAN.row(wildcards.month, wildcards.exposure)
+        row = row_of(wildcards)
         return "" if row is None else getattr(row, name)
 
     return value
@@ -181,24 +187,13 @@ def sheet_value(name):
 
 def stem(wildcards):
     """Compose the path of an exposure's products, without their endings."""
-    return PLAN.stem(wildcards.month, wildcards.exposure)
+    return PLAN.stem(group_of(wildcards), wildcards.exposure)
 
 
 def fingerprint(wildcards):
     """Look up the fingerprint of a raw frame, to detect its replacement (hidden from Snakemake by ancient())."""
-    row = PLAN.row(wildcards.month, wildcards.exposure)
+    row = row_of(wildcards)
     return row.fingerprint if row is not None else ""
-
-
-# Changed settings of calibration frames must not rerun all SCIENCE frames.
-SETTINGS_OF_SCIENCE = PLAN.config_of("catalog", "preview")
-SETTINGS_OF_OTHERS = PLAN.config_of(*PLAN.registry["catalog"].settings)
-
-
-def settings_of_frame(wildcards):
-    """Choose the file with the settings of an exposure's catalogue."""
-    science = sheet_value("frame_type")(wildcards) == "SCIENCE"
-    return SETTINGS_OF_SCIENCE if science else SETTINGS_OF_OTHERS
 
 
 @cache
@@ -219,7 +214,7 @@ def products_of(*targets):
 
 def all_products(wildcards):
     """List files that represent all products of the default target, even if frames failed."""
-    kept = [path for month in PLAN.months for path in PLAN.pictures_without_raw(month)]
+    kept = [path for group in PLAN.groups() for path in PLAN.kept_pictures(group)]
     return products_of()(wildcards) + kept
 
 
@@ -228,13 +223,26 @@ def missing_of(*targets):
     return lambda wildcards: [*Expected(PLAN, targets).missing()]
 
 
-def of_months(products):
-    """Make an input function for `products` of every month, evaluated only if a target needs it."""
-    return lambda wildcards: [path for month in PLAN.months for path in products(month)]
+def of_groups(products):
+    """Make an input function for `products` of every group, evaluated only if a target needs it."""
+    return lambda wildcards: [
+        path for group in PLAN.groups() for path in products(group)
+    ]
 
 
-def queries_of(part):
-    """Make an input function for the pending queries of a part, if the default target includes it."""
-    return lambda wildcards: (
-        getattr(PLAN, part).pending_queries if part in PLAN.parts else []
-    )
+onstart:
+    begin()
+
+
+onsuccess:
+    CACHE.keep()
+    record_end(Path(RESULTS))
+    if PLAN.run_messages():
+        logger.warning(PLAN.run_messages())
+
+
+onerror:
+    CACHE.keep(unfinished_exposures())
+    report_failure()
+    record_end(Path(RESULTS))
+    logger.error(PLAN.failure_summary())

@@ -3,6 +3,7 @@
 
 
 include: "../shared/common.smk"
+include: "common.smk"
 include: "frames.smk"
 include: "psf.smk"
 include: "pictures.smk"
@@ -13,26 +14,10 @@ include: "sun.smk"
 include: "radiation.smk"
 include: "movies.smk"
 include: "legacy.smk"
+include: "tiles.smk"
 include: "../shared/fetch.smk"
+include: "../shared/qc.smk"
 include: "../shared/site.smk"
-
-
-onstart:
-    begin()
-
-
-onsuccess:
-    CACHE.keep()
-    record_end(Path(RESULTS))
-    if PLAN.run_messages():
-        logger.warning(PLAN.run_messages())
-
-
-onerror:
-    CACHE.keep(unfinished_exposures())
-    report_failure()
-    record_end(Path(RESULTS))
-    logger.error(PLAN.failure_summary())
 
 
 localrules:
@@ -60,7 +45,7 @@ localrules:
 rule month:
     input:
         all_products,
-        expand(f"{MONTHS}/complete.tsv", month=PLAN.months),
+        expand(f"{MONTHS}/complete.tsv", month=PLAN.groups()),
         queries_of("gaia"),
         queries_of("radiation"),
 
@@ -94,5 +79,5 @@ rule timeline:
 
 rule legacy:
     input:
-        of_months(PLAN.legacy),
+        of_groups(PLAN.legacy),
         missing_of("legacy"),

@@ -34,7 +34,7 @@ rule last_movie:
         [
             PLAN.radiation.movies(month)[:1]
             for month in PLAN.newest_months
-            if month in PLAN.months
+            if month in PLAN.groups()
         ],
     output:
         f"{TIMELINE}/XCOSMIX_LASTMONTH.mp4",
@@ -51,7 +51,7 @@ rule last_movie:
         sheets=[
             f"{RESULTS}/exposures/{month}.tsv"
             for month in PLAN.newest_months
-            if month in PLAN.months
+            if month in PLAN.groups()
             or os.path.isfile(f"{RESULTS}/exposures/{month}.tsv")
         ],
         goes=[
@@ -62,7 +62,7 @@ rule last_movie:
         angles=[
             f"--angles={RESULTS}/months/{month}/angles_{month}.parquet"
             for month in PLAN.newest_months
-            if month in PLAN.months
+            if month in PLAN.groups()
             or os.path.isfile(f"{RESULTS}/months/{month}/angles_{month}.parquet")
         ],
         cache=f"{RESULTS}/movies",

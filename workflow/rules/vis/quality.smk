@@ -81,28 +81,6 @@ rule last_month:
         " --config {params.config:q} >{log:q} 2>&1"
 
 
-# Every quantity of the month's tables against its limits, for pages and alerts.
-rule qc:
-    input:
-        lambda wildcards: PLAN.inputs("qc", wildcards.month),
-        sheet=f"{RESULTS}/exposures/{{month}}.tsv",
-        thresholds=PLAN.threshold_file,
-    output:
-        f"{MONTHS}/qc_{{month}}.parquet",
-    log:
-        log_file("qc"),
-    benchmark:
-        benchmark_file("qc")
-    conda:
-        "../../../envs/visql.yaml"
-    resources:
-        runtime=5,
-    params:
-        **stage_params("qc"),
-    shell:
-        "visql qc {input.sheet:q} -o {output:q} --config {params.config:q} >{log:q} 2>&1"
-
-
 rule month_status:
     input:
         lambda wildcards: PLAN.summary_tables(wildcards.month),

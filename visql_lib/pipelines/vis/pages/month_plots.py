@@ -34,7 +34,7 @@ from visql_lib.plots.core import (
 from visql_lib.plots.markup import PlotSection, markup, without_data
 from visql_lib.qc.limits import Thresholds
 from visql_lib.qc.quantity import Quantity
-from visql_lib.qc.summary import UNJUDGED, ExposureSummary, Month
+from visql_lib.qc.summary import UNJUDGED, ExposureSummary, GroupSummary
 
 GOES_POINTS = 9000  # of the Sun's flux at most; more are reduced to the largest of each interval
 _FLUX = "sun.GOES_FLUX"
@@ -60,7 +60,7 @@ def panel_of(quantity: Quantity) -> Panel:
 
 
 def month_plots(
-    month: Month, thresholds: Thresholds, goes: Mapping[str, NDArray] | None = None
+    month: GroupSummary, thresholds: Thresholds, goes: Mapping[str, NDArray] | None = None
 ) -> tuple[str, str]:
     """Make the plots of a month: Bokeh's script and the HTML for it.
 
@@ -100,7 +100,7 @@ def month_plots(
     return markup(sections, counted, spans=spans, notes=notes)
 
 
-def month_points(month: Month) -> Points:
+def month_points(month: GroupSummary) -> Points:
     """Convert the dated exposures of a month to the points of its panels."""
     dates = to_ms([_date(e) for e in month.exposures])
     known = np.isfinite(dates)

@@ -3,24 +3,87 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from visql_lib.errors import TableError
+from visql_lib.instruments.model import Instrument
 from visql_lib.radiation.maps import Grid
-from visql_lib.sky.matching import PIXEL
+from visql_lib.tables.store import Table, read_meta, read_table
 
 if TYPE_CHECKING:
     from visql_lib.frames.pyramid import ViewerFrame
 
+log = logging.getLogger(__name__)
+
+_TABLES = ("_stars2.parquet", "_stars2_gaia.parquet", "_radmaps.parquet", "_frat.parquet")
 MOST = 1500  # marks of each kind: two kinds and two maps stay below 60 kB
 _BASELINE = 0.75  # deg, of the terms of the reference solution
 _FINEST = 72  # bins along an axis of a map
 # A digit of base 36 for every bin: 0 none, 35 the largest number.
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 MAPS: dict[str, str] = {"cosmic": "cosmic rays", "xray": "X-rays"}
+
+
+def overlay_sources(names: Iterable[str], exposure: str) -> list[str]:
+    """Select an exposure's files from which overlays are made."""
+    return [name for name in names if name.removeprefix(exposure) in _TABLES]
+
+
+def overlay_script(stem: str, pa: float | None, instrument: Instrument) -> bytes | None:
+    """Compose the overlays of an exposure as a script, None if no table can be read.
+
+    Parameters
+    ----------
+    stem : str
+        The path of its products without their endings.
+    pa : float or None
+        Its position angle [deg].
+    instrument : Instrument
+        Its quadrants.
+    """
+    from visql_lib.frames.pyramid import ViewerFrame
+
+    stars = _read(stem + "_stars2.parquet", ("X_WORLD", "Y_WORLD", "FLUX_AUTO"))
+    gaia = _read(stem + "_stars2_gaia.parquet", ("RAV", "DECV", "G"))
+    maps = _read(stem + "_radmaps.parquet", ("MAP", "IX", "IY", "N"))
+    if stars is None and gaia is None and maps is None:
+        return None
+    offset: dict[str, Any] = {}
+    if gaia is not None:
+        offset = _meta(Path(stem + "_frat.parquet")).get("reference") or {}
+    data = overlay_data(
+        ViewerFrame.of(list(instrument.quadrants.values())),
+        stars,
+        gaia,
+        maps,
+        maps.meta.get("grids") if maps is not None else None,
+        offset={k: v for k, v in offset.items() if isinstance(v, int | float)},
+        pa=pa,
+    )
+    return script("visqlOverlays", data).encode()
+
+
+def _read(path: str, columns: Sequence[str]) -> Table | None:
+    if not Path(path).is_file():
+        return None
+    try:
+        return read_table(Path(path), columns)
+    except TableError as error:
+        log.warning("%s", error)
+        return None
+
+
+def _meta(path: Path) -> dict[str, Any]:
+    try:
+        return read_meta(path) if path.is_file() else {}
+    except TableError:
+        return {}
 
 
 def overlay_data(
@@ -31,6 +94,7 @@ def overlay_data(
     grids: Mapping[str, Mapping[str, Any]] | None = None,
     *,
     offset: Mapping[str, float] | None = None,
+    pixel: float = np.nan,
     pa: float | None = None,
     most: int = MOST,
 ) -> dict[str, Any]:
@@ -49,6 +113,8 @@ def overlay_data(
     offset : mapping, optional
         What the header's boresight is off, taken from RAV and DECV: ``reference`` in the
         metadata of the astrometric solution (dx, dy [px], ddx_dx ... [px per 0.75 deg]).
+    pixel : float, optional
+        The pixel of `offset` [deg].
     pa : float, optional
         Position angle [deg].
     most : int
@@ -69,7 +135,7 @@ def overlay_data(
         place = (stars["X_WORLD"], stars["Y_WORLD"])
         marks.append(_marks("stars", "detected stars", frame, place, bright, most))
     if gaia is not None:
-        place = _corrected(gaia["RAV"], gaia["DECV"], offset or {})
+        place = _corrected(gaia["RAV"], gaia["DECV"], offset or {}, pixel)
         bright = np.asarray(gaia["G"], dtype=float)
         marks.append(_marks("gaia", "Gaia stars", frame, place, bright, most))
     densities = []
@@ -108,15 +174,15 @@ def _marks(
     return {"kind": kind, "label": label, "total": len(inside), "uv": uv.ravel().tolist()}
 
 
-def _corrected(x: NDArray, y: NDArray, offset: Mapping[str, float]) -> tuple[NDArray, NDArray]:
+def _corrected(x: NDArray, y: NDArray, offset: Mapping[str, float], pixel: float) -> tuple[NDArray, NDArray]:
     """Correct positions of reference stars [deg] for the offset found; unchanged where it is not known."""
     known = {name: float(value) for name, value in offset.items() if value is not None}
     terms = [known.get(n, 0.0) for n in ("dx", "ddx_dx", "ddx_dy", "dy", "ddy_dx", "ddy_dy")]
-    if not np.isfinite(terms).all():
+    if not any(terms) or not np.isfinite(terms).all():
         return x, y
     px, py = x / _BASELINE, y / _BASELINE
     dx, dy = (c + cx * px + cy * py for c, cx, cy in (terms[:3], terms[3:]))
-    return x - dx * PIXEL, y - dy * PIXEL
+    return x - dx * pixel, y - dy * pixel
 
 
 def _density(

@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from visql_lib.config import Settings
 from visql_lib.config.load import digest
 from visql_lib.errors import TableError
+from visql_lib.pipelines.vis.settings import VisSettings
 from visql_lib.qc.limits import Thresholds
-from visql_lib.qc.summary import Month
+from visql_lib.qc.summary import GroupSummary
 from visql_lib.stores.goes import goes_path
 from visql_lib.tables.store import read_table
 
@@ -72,11 +72,13 @@ class PlotTables:
         return {name: np.concatenate([part[name] for part in parts]) for name in names}
 
 
-def goes_of(settings: Settings, month: str) -> PlotTables:
+def goes_of(settings: VisSettings, month: str) -> PlotTables:
     """List the existing days of GOES of a month."""
     first = date(int(month[:4]), int(month[4:]), 1)
     days = [first + timedelta(n) for n in range(calendar.monthrange(first.year, first.month)[1])]
-    return PlotTables(tuple(path for path in (goes_path(settings, day) for day in days) if path.is_file()))
+    return PlotTables(
+        tuple(path for path in (goes_path(settings.results, day) for day in days) if path.is_file())
+    )
 
 
 def tables_of(results: Path) -> PlotTables:
@@ -85,13 +87,13 @@ def tables_of(results: Path) -> PlotTables:
     return PlotTables(tuple(module.plot_tables(results)) if module is not None else ())
 
 
-def month_plots(month: Month, thresholds: Thresholds, goes: PlotTables) -> Plots:
+def month_plots(month: GroupSummary, thresholds: Thresholds, goes: PlotTables) -> Plots:
     """Make the timelines of a month."""
     return _made("month_plots", month, thresholds, goes.read(_SERIES))
 
 
 def trend_plots(
-    results: Path, thresholds: Thresholds, settings: Settings, held: Collection[str] | None
+    results: Path, thresholds: Thresholds, settings: VisSettings, held: Collection[str] | None
 ) -> Plots:
     """Make the plots of all months; points link to pages that exist (None: all do)."""
     return _made("trend_plots", results, thresholds, settings.trend, held)

@@ -11,16 +11,19 @@ import bokeh
 import numpy as np
 from numpy.typing import NDArray
 
-from visql_lib.config.vis_settings import TrendSettings
 from visql_lib.errors import TableError
+from visql_lib.pipelines.vis.grouping import MONTHS
 from visql_lib.pipelines.vis.pages.calibration_plots import CALIBRATION_COLUMNS, calibration_markup
 from visql_lib.pipelines.vis.pages.month_plots import month_plots
 from visql_lib.pipelines.vis.pages.trend_plots import MEDIAN_KEYS, month_medians, trend_markup
 from visql_lib.pipelines.vis.quantities import QUANTITIES
 from visql_lib.pipelines.vis.schemas.gaia import TREND
-from visql_lib.pipelines.vis.stages.qc import current_results
+from visql_lib.pipelines.vis.settings import TrendSettings
+from visql_lib.pipelines.vis.stages.qc import TREND as TREND_KIND
+from visql_lib.pipelines.vis.stages.qc import read_trend
 from visql_lib.plots.core import group_of
 from visql_lib.qc.evaluate import NOT_JUDGED, worst_status
+from visql_lib.qc.group import current_results
 from visql_lib.qc.limits import Thresholds
 from visql_lib.qc.sentences import sentence
 from visql_lib.qc.summary import UNJUDGED
@@ -101,21 +104,21 @@ def calibration_plots(
     for folder in _months(results):
         table = _read(folder / f"detector_frames_{folder.name}.parquet", CALIBRATION_COLUMNS)
         if table is not None and table.n_rows:
-            own = {"MONTH": np.full(table.n_rows, folder.name)} | _judged(table, folder)
+            own = {"MONTH": np.full(table.n_rows, folder.name)} | _judged(table, results, folder.name)
             tables.append({**table, **own})
     names = tables[0].keys() if tables else ()
     frames = {name: np.concatenate([table[name] for table in tables]) for name in names}
     return calibration_markup(frames, thresholds, held)
 
 
-def _judged(frames: Table, folder: Path) -> dict[str, NDArray]:
+def _judged(frames: Table, results: Path, month: str) -> dict[str, NDArray]:
     """Derive status and reason of a month's frames from their QC results; failed ones stay failed."""
-    found, _ = current_results(folder, folder.name)
-    results = by_frame([r for r in found if r.quantity in _OF_FRAMES])
+    found, _ = current_results(results, month, MONTHS, QUANTITIES, readers={TREND_KIND: read_trend})
+    by_name = by_frame([r for r in found if r.quantity in _OF_FRAMES])
     status, reason = frames["STATUS"].astype(object), frames["REASON"].astype(object)
     for i, name in enumerate(frames["EXPOSURE"]):
         if status[i] != "failed":
-            mine = results.get(str(name), [])
+            mine = by_name.get(str(name), [])
             worst = worst_status(mine)
             status[i] = UNJUDGED if worst == NOT_JUDGED else worst
             reason[i] = "; ".join(sentence(r, QUANTITIES) for r in mine if r.is_bad)

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from visql_lib.config.vis_settings import TrendSettings
 from visql_lib.pictures import style
 from visql_lib.pipelines.vis.pages.month_plots import panel_of
 from visql_lib.pipelines.vis.quantities import QUANTITIES
+from visql_lib.pipelines.vis.settings import TrendSettings
 from visql_lib.plots.bands import Band, add_bands, bands, limits_text
 from visql_lib.plots.core import (
     DAY,

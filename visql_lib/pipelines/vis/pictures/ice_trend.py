@@ -12,7 +12,6 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from visql_lib.config.vis_settings import TrendSettings
 from visql_lib.pictures import style
 from visql_lib.pictures.ranges import Range, finite, to_edges
 from visql_lib.pipelines.vis.pictures.ice import (
@@ -24,6 +23,7 @@ from visql_lib.pipelines.vis.pictures.ice import (
     show_dates,
     to_days,
 )
+from visql_lib.pipelines.vis.settings import TrendSettings
 
 _HEIGHT = 465.0  # px, of the panel of losses
 _LABEL = 0.155  # width of a step's label, as a part of the panel's

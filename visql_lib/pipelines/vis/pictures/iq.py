@@ -9,7 +9,6 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from visql_lib.config import StarSettings
 from visql_lib.instruments.model import Instrument
 from visql_lib.pictures import style
 from visql_lib.pictures.chimney import draw_chimney2
@@ -18,6 +17,7 @@ from visql_lib.pictures.maps import draw_sizes, draw_vectors, with_room
 from visql_lib.pictures.moments import MOMENTS
 from visql_lib.pictures.preview import grey_levels
 from visql_lib.pictures.ranges import finite
+from visql_lib.pipelines.vis.settings import StarSettings
 
 _WIDTH, _HEIGHT = 2080, 1060
 _COARSE = np.rint(np.rint(np.arange(256) / 255 * 31) * (255 / 31)).astype(np.uint8)

@@ -13,12 +13,12 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from numpy.typing import NDArray
 
-from visql_lib.config import RadiationSettings
 from visql_lib.instruments.facts import ParticleScale
 from visql_lib.instruments.model import Instrument
 from visql_lib.pictures import style
 from visql_lib.pictures.focalplane import Field, draw_outlines, show_field
 from visql_lib.pictures.ranges import Range
+from visql_lib.pipelines.vis.settings import RadiationSettings
 from visql_lib.radiation.maps import Grid
 
 

@@ -16,7 +16,7 @@ from visql_lib.archives.errors import SourceError
 from visql_lib.errors import TableError
 from visql_lib.flags import SunFlag
 from visql_lib.instruments.model import Instrument
-from visql_lib.pipelines.vis.paths import MonthFiles
+from visql_lib.pipelines.vis.month_files import MonthFiles
 from visql_lib.pipelines.vis.schemas.radiation import ANGLES
 from visql_lib.pipelines.vis.settings import VisSettings
 from visql_lib.products.context import Context

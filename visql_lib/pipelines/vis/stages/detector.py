@@ -16,7 +16,7 @@ from visql_lib.flags import QuadrantFlag
 from visql_lib.frames.calibration import BIAS, CALIBRATION, CHARGE, DARK, FLAT
 from visql_lib.frames.repeats import Repeated, deviations, nan_median, repeated, repeated_columns, summary
 from visql_lib.instruments.model import Instrument
-from visql_lib.pipelines.vis.paths import MonthFiles
+from visql_lib.pipelines.vis.month_files import MonthFiles
 from visql_lib.pipelines.vis.quantities import QUANTITIES
 from visql_lib.pipelines.vis.schemas.detector import DETECTOR, DETECTOR_FRAMES, HOT_PIXELS, MEDIANS
 from visql_lib.pipelines.vis.settings import VisSettings

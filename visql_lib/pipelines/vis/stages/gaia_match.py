@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from visql_lib.config import AstrometrySettings, RatioSettings
 from visql_lib.flags import RatioFlag, SolutionFlag
 from visql_lib.instruments.model import Instrument
 from visql_lib.photometry.ratios import ColourRelation, frat_columns, gain_table, is_accepted
 from visql_lib.photometry.relation import SizeRelation, fit_size_relation
+from visql_lib.pipelines.vis.settings import AstrometrySettings, RatioSettings
 from visql_lib.sky.astrometry import Solution, solve_exposure
 from visql_lib.sky.geometry import FocalPlaneGeometry
 from visql_lib.sky.matching import ReferenceMatch, match_reference, pairs_within
@@ -82,7 +82,7 @@ def match_exposure(
     exptime : float
         Exposure time [s].
     instrument : Instrument
-        Gain models and distortion.
+        Gain models, distortion, and the pixel of astrometric numbers.
     astrometry : AstrometrySettings
         With the geometry ``reference``, only the original method is used.
     ratios : RatioSettings
@@ -101,11 +101,12 @@ def match_exposure(
     long = max(instrument.exposure_classes.values(), default=exptime) / exptime
     gaia_flux = 10 ** (-0.4 * (np.asarray(stars["G"]) - 30))
     x, y, flux = moments["XWORLD"], moments["YWORLD"], moments["FLUX"]
-    reference = match_reference(x, y, flux * long, stars["RAV"], stars["DECV"], gaia_flux)
+    pixel = instrument.nominal_pixel / 3600
+    reference = match_reference(x, y, flux * long, stars["RAV"], stars["DECV"], gaia_flux, pixel=pixel)
     solution = None
     if astrometry.geometry == "reference":
         first, second = pairs_within(
-            reference, x, y, stars["RAV"], stars["DECV"], radius=astrometry.match_radius
+            reference, x, y, stars["RAV"], stars["DECV"], pixel=pixel, radius=astrometry.match_radius
         )
         kept: NDArray | None = np.isin(first, reference.first[reference.kept])
         residuals, ccds, flags = None, {}, _missing(moments, stars, reference, astrometry)
@@ -159,6 +160,7 @@ def _solve(
     """Fit VISQL's solution; without boresight if the stars have no sky positions."""
     start = FocalPlaneGeometry.of(instrument.sky_distortion)
     keywords: dict[str, Any] = {
+        "pixel": instrument.nominal_pixel / 3600,
         "per_ccd": settings.geometry,
         "min_stars": settings.min_stars,
         "min_stars_ccd": settings.min_stars_ccd,

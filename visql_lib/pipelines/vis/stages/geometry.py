@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visql_lib.instruments.model import Instrument
-from visql_lib.pipelines.vis.paths import MonthFiles
+from visql_lib.pipelines.vis.month_files import MonthFiles
 from visql_lib.pipelines.vis.schemas.gaia import ASTROMETRY
 from visql_lib.pipelines.vis.settings import VisSettings
 from visql_lib.pipelines.vis.stages.ratios import FRAT_ENDING, exposure_facts, number
@@ -91,6 +91,7 @@ def run(context: Context[VisSettings], inputs: GeometryInputs) -> MonthAstrometr
     fit = fit_geometry(
         pairs,
         FocalPlaneGeometry.of(instrument.sky_distortion),
+        pixel=instrument.nominal_pixel / 3600,
         per_ccd="none" if astrometry.geometry == "reference" else astrometry.geometry,
         min_stars=astrometry.min_stars,
         min_stars_ccd=astrometry.min_stars_ccd,

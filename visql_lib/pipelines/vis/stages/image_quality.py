@@ -16,7 +16,7 @@ from visql_lib.flags import ExposureFlag
 from visql_lib.instruments.model import Instrument
 from visql_lib.pipelines.vis.legacy.imported import imported_path, read_imported
 from visql_lib.pipelines.vis.legacy.read import read_archive_names
-from visql_lib.pipelines.vis.paths import MonthFiles
+from visql_lib.pipelines.vis.month_files import MonthFiles
 from visql_lib.pipelines.vis.quantities import QUANTITIES
 from visql_lib.pipelines.vis.schemas.archive_names import text_path
 from visql_lib.pipelines.vis.settings import VisSettings

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from visql_lib.config import MomentSettings
 from visql_lib.errors import FrameError
 from visql_lib.frames import Exposure, Quadrant
 from visql_lib.frames.statistics import integer_median
+from visql_lib.pipelines.vis.settings import MomentSettings
 from visql_lib.psf.moments import cut_stamps, measure_moments
 
 # Column of the moments table <- column of the stars table.

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from visql_lib.errors import TableError
 from visql_lib.flags import RadiationFlag
 from visql_lib.instruments.model import Instrument
-from visql_lib.pipelines.vis.paths import MonthFiles
+from visql_lib.pipelines.vis.month_files import MonthFiles
 from visql_lib.pipelines.vis.quantities import QUANTITIES
 from visql_lib.pipelines.vis.schemas.radiation import MONTH_RADIATION
 from visql_lib.pipelines.vis.settings import VisSettings

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from visql_lib.config import RadiationSettings
 from visql_lib.flags import QuadrantFlag, RadiationFlag
 from visql_lib.instruments.model import Instrument
+from visql_lib.pipelines.vis.settings import RadiationSettings
 from visql_lib.radiation.illuminated import illuminated_part
 from visql_lib.radiation.maps import bin_area, excess, exposed_area, map_grids, radius_flux
 from visql_lib.radiation.particles import KINDS, quadrant_area, rates, select_particles, sensitive_time

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visql_lib.errors import TableError
-from visql_lib.pipelines.vis.paths import MonthFiles
+from visql_lib.pipelines.vis.month_files import MonthFiles
 from visql_lib.pipelines.vis.schemas.performance import (
     PERFORMANCE,
     RAW,

@@ -23,9 +23,9 @@ from visql_lib.archives.astrometry_net import (
     build_index,
     solve,
 )
-from visql_lib.config import PlateSettings
 from visql_lib.config.load import digest
 from visql_lib.instruments.model import Instrument
+from visql_lib.pipelines.vis.settings import PlateSettings
 from visql_lib.sky.geometry import FocalPlaneGeometry
 from visql_lib.sky.plate import (
     PlateSolution,

@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from visql_lib.config import RatioSettings
 from visql_lib.instruments.model import Instrument
 from visql_lib.photometry.aggregate import select
 from visql_lib.photometry.ratios import gain_factors, gain_table
-from visql_lib.pipelines.vis.paths import MonthFiles
+from visql_lib.pipelines.vis.month_files import MonthFiles
 from visql_lib.pipelines.vis.pictures.ratio_sheet import ratio_sheet
 from visql_lib.pipelines.vis.schemas.gaia import FRAT, RATIOS
-from visql_lib.pipelines.vis.settings import VisSettings
+from visql_lib.pipelines.vis.settings import RatioSettings, VisSettings
 from visql_lib.pipelines.vis.stages.ratios import FRAT_ENDING, exposure_facts
 from visql_lib.products.context import Context
 from visql_lib.sheets.exposures import science_exposures

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from visql_lib.config import RatioSettings
 from visql_lib.errors import TableError
 from visql_lib.flags import SolutionFlag
 from visql_lib.instruments.model import Instrument
@@ -19,9 +18,9 @@ from visql_lib.photometry.aggregate import Stars, aggregate, gather_stars, refer
 from visql_lib.photometry.cells import FocalPlaneCells
 from visql_lib.photometry.ratios import gain_table
 from visql_lib.pipelines.vis.legacy.imported import imported_ratios
-from visql_lib.pipelines.vis.paths import MonthFiles
+from visql_lib.pipelines.vis.month_files import MonthFiles
 from visql_lib.pipelines.vis.schemas.gaia import RATIOS
-from visql_lib.pipelines.vis.settings import VisSettings
+from visql_lib.pipelines.vis.settings import RatioSettings, VisSettings
 from visql_lib.products.context import Context
 from visql_lib.sheets.exposures import science_exposures, start_of_row
 from visql_lib.sheets.sheet import SheetRow

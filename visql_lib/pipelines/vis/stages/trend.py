@@ -10,13 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from visql_lib.config import TrendSettings
 from visql_lib.flags import RatioFlag
 from visql_lib.photometry.aggregate import select
-from visql_lib.photometry.trend import trends
 from visql_lib.photometry.trend_records import TrendLimits, Trends
 from visql_lib.pipelines.vis.schemas.gaia import RATIOS
-from visql_lib.pipelines.vis.settings import VisSettings
+from visql_lib.pipelines.vis.settings import TrendSettings, VisSettings
 from visql_lib.products.context import Context
 from visql_lib.tables.store import read_table
 
@@ -56,6 +54,8 @@ def run(context: Context[VisSettings], inputs: TrendInputs) -> TrendOutputs:
     TableError
         If a table cannot be read.
     """
+    from visql_lib.photometry.trend import trends
+
     settings = context.settings.trend
     wanted = [_followed(read_table(path, RATIOS.names)) for path in inputs.ratios]
     rows = {name: np.concatenate([part[name] for part in wanted]) for name in RATIOS.names}

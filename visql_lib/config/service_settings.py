@@ -1,4 +1,4 @@
-"""Settings of radiation, the Sun, the other frame types, plate solving and movies."""
+"""Settings of clients that several pipelines may use: reference stars, X-ray flux of the Sun."""
 
 from __future__ import annotations
 
@@ -7,7 +7,67 @@ from typing import Annotated, NamedTuple
 
 from pydantic import BeforeValidator, field_validator
 
-from visql_lib.config.units import SettingsSection, names_in, setting
+from visql_lib.config.units import SettingsSection, names_in, one_or_more, setting
+
+
+class GaiaSettings(SettingsSection):
+    """Reference stars: their source, their local copy, and which of them are used."""
+
+    store: str = setting(
+        "", None, "Folder of the sky tiles, shared by all months; empty: gaia in the results folder."
+    )
+    sources: Annotated[tuple[str, ...], BeforeValidator(one_or_more)] = setting(
+        ("vizier", "tap"),
+        None,
+        "Sources of a missing tile, in this order: folder, vizier, tap; none: no match with Gaia.",
+    )
+    folder: str = setting(
+        "", None, "Your own catalogue files (FITS, Parquet, CSV, VOTable), used by the source `folder`."
+    )
+    vizier_url: str = setting(
+        "https://vizier.cds.unistra.fr/viz-bin/votable", None, "Address of VizieR's VOTable service."
+    )
+    vizier_catalogue: str = setting("I/355/gaiadr3", None, "Catalogue of VizieR.")
+    tap_url: str = setting(
+        "https://gea.esac.esa.int/tap-server/tap/sync",
+        None,
+        "Address of the TAP service of the Gaia archive.",
+    )
+    tap_table: str = setting("gaiadr3.gaia_source", None, "Table of the TAP service.")
+    nside: int = setting(
+        32, None, "HEALPix parameter of the tiles; 32 gives tiles of 1.8 deg.", ge=1, le=1024
+    )
+    timeout: float = setting(120.0, "s", "A service that sends nothing for so long has failed.", gt=0)
+    attempts: int = setting(4, None, "Attempts at a query before the next source.", ge=1)
+    backoff: float = setting(
+        2.0, "s", "Delay before the second attempt; each further one is twice as long.", ge=0
+    )
+    rest: float = setting(
+        600.0,
+        "s",
+        "After all attempts failed, no query is sent to a service for so long, for any tile.",
+        ge=0,
+    )
+    radius: float = setting(0.6, "deg", "Radius around the boresight within which stars are used.", gt=0)
+    faintest: float = setting(21.0, "mag", "Faintest G magnitude.")
+    max_error: float = setting(0.02, "mag", "Largest error of the G magnitude.", gt=0)
+    proper_motions: bool = setting(
+        True, None, "Propagate positions to the date of the exposure with their proper motions."
+    )
+
+    @field_validator("sources")
+    @classmethod
+    def _known_sources(cls, sources: tuple[str, ...]) -> tuple[str, ...]:
+        if unknown := set(sources) - {"folder", "vizier", "tap"}:
+            raise ValueError(f"{min(unknown)!r} is none of folder, vizier, tap")
+        return sources
+
+    @field_validator("nside")
+    @classmethod
+    def _power_of_two(cls, value: int) -> int:
+        if value & (value - 1):
+            raise ValueError("must be a power of two")
+        return value
 
 
 class Satellite(NamedTuple):
@@ -85,66 +145,3 @@ class GoesSettings(SettingsSection):
         """Return the numbers of the satellites for a day (UTC), in order of preference."""
         found = [satellite_of(text) for text in self.satellites]
         return [s.number for s in found if s.first <= day <= s.last]
-
-
-class SunSettings(SettingsSection):
-    """Position of the spacecraft, for angles to the Sun that are not in the header."""
-
-    ephemeris: str = setting(
-        "",
-        None,
-        "Positions of the spacecraft: a table (columns TIME, X, Y, Z: barycentric ICRS, km), or horizons; "
-        "empty: the position of the Earth, which gives angles to 1 deg.",
-    )
-    horizons_id: str = setting("-680", None, "Number of the spacecraft at Horizons.")
-
-
-def _word(value: object) -> object:
-    """Undo YAML, which reads yes and no as truth values."""
-    return {True: "yes", False: "no"}.get(value, value) if isinstance(value, bool) else value
-
-
-class PlateSettings(SettingsSection):
-    """Plate solving with astrometry.net, if it is installed."""
-
-    solve: Annotated[str, BeforeValidator(_word)] = setting(
-        "auto",
-        None,
-        "Solve SCIENCE exposures: yes, no, or auto (if solve-field is installed).",
-        pattern="^(yes|no|auto)$",
-    )
-    time_limit: float = setting(60.0, "s", "Time limit for one exposure.", gt=0)
-    radius: float = setting(2.0, "deg", "Radius of the search around the boresight of the header.", gt=0)
-    scale_error: float = setting(
-        0.05,
-        None,
-        "Largest error of the pixel scale for which the search is made, as a fraction.",
-        gt=0,
-        lt=1,
-    )
-    blind: bool = setting(
-        True,
-        None,
-        "If the search around the boresight fails, search the whole sky with the installed indexes.",
-    )
-    stars: int = setting(200, None, "Number of brightest stars used.", ge=10)
-
-
-class CalibrationSettings(SettingsSection):
-    """Levels and defects of DARK, FLAT, BIAS and CHARGE frames."""
-
-    hot_sigma: float = setting(
-        6.0,
-        None,
-        "A pixel, row or column of a DARK or BIAS that exceeds its quadrant by this many sigma is hot.",
-        gt=0,
-    )
-    hot_signal: float = setting(20.0, "adu", "Smallest signal of a hot pixel above its quadrant.", gt=0)
-
-
-class MovieSettings(SettingsSection):
-    """Movies of a month."""
-
-    frames_per_second: float = setting(6.0, "1/s", "Number of exposures shown per second.", gt=0, le=60)
-    last_days: int = setting(30, "d", "Number of days in the movie of the last days.", ge=1)
-    width: int = setting(1280, "px", "Width of a frame; must be even.", ge=320, le=3840, multiple_of=2)

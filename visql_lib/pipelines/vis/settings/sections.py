@@ -1,11 +1,12 @@
-"""Settings of the VIS pipeline alone: their defaults are numbers of Euclid VIS and of its monitoring."""
+"""The sections of settings of VIS alone: their defaults are numbers of Euclid VIS and of its monitoring."""
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Annotated, Self
 
-from pydantic import field_validator, model_validator
+from pydantic import BeforeValidator, field_validator, model_validator
 
+from visql_lib.config import fetch_settings
 from visql_lib.config.units import SettingsSection, setting
 
 
@@ -79,12 +80,63 @@ class QualitySettings(SettingsSection):
     )
 
 
-class LegacySettings(SettingsSection):
-    """Text tables of the original scripts."""
+class AstrometrySettings(SettingsSection):
+    """Matching of stars to the reference, and the geometry of the focal plane."""
 
-    archive_names: str = setting(
-        "", None, "Table of archive names and raw names (le1-vs-iws); empty: use imported names only."
+    geometry: str = setting(
+        "affine",
+        None,
+        "Terms fitted per CCD: reference (none, as in the original scripts), shift, or affine.",
+        pattern="^(reference|shift|affine)$",
     )
+    min_stars: int = setting(10, None, "Solutions with fewer matches are flagged.", ge=3)
+    min_stars_ccd: int = setting(6, None, "CCDs with fewer stars get no terms of their own.", ge=3)
+    search_offset: float = setting(
+        0.1, "deg", "Largest error of the boresight for which the search is made.", gt=0
+    )
+    search_roll: float = setting(2.5, "deg", "Largest error of the roll for which the search is made.", ge=0)
+    match_radius: float = setting(2.0, "arcsec", "Largest separation of a matched pair.", gt=0)
+
+
+class RatioSettings(SettingsSection):
+    """VIS/Gaia flux ratios: selection of stars, gain models, binning."""
+
+    gain: str = setting(
+        "3", None, "Gain model of the fluxes: name of a table in the instrument file, or none."
+    )
+    fit_gain: str = setting(
+        "V",
+        None,
+        "Gain model of the fits for blocks, CCDs and quadrants; factors of 1 if not in the instrument file.",
+    )
+    faintest_fit: float = setting(19.5, "mag", "Faintest G magnitude of stars used for the colour relation.")
+    max_sigma: float = setting(
+        10.0, "px", "Exposures with a larger astrometric scatter are not used for the trends.", gt=0
+    )
+    curvature: tuple[float, float] = setting(
+        (-0.175, -0.025), None, "Range of r(0.75) + r(2.75) - 2 r(1.75) of exposures used for the trends."
+    )
+    hexagons: int = setting(40, None, "Number of hexagons across the focal plane.", ge=4)
+    min_stars: int = setting(10, None, "Bins with fewer stars get no fit.", ge=4)
+
+
+class TrendSettings(SettingsSection):
+    """Trend of the flux ratios: flux loss, steps, forecast."""
+
+    clean_start: str = setting("2024-03-16", None, "First day of the clean epoch, YYYY-MM-DD.")
+    clean_end: str = setting("2024-03-21", None, "Last day of the clean epoch, YYYY-MM-DD.")
+    loss: float = setting(50.0, "mmag", "Flux loss for which the forecast gives the date.", gt=0)
+    warn_loss: float = setting(20.0, "mmag", "Flux loss above which the status is warn.", gt=0)
+    error_loss: float = setting(40.0, "mmag", "Flux loss above which the status is error.", gt=0)
+    warn_rate: float = setting(0.3, "mmag/d", "Rate of loss above which the status is warn.", gt=0)
+    error_rate: float = setting(1.0, "mmag/d", "Rate of loss above which the status is error.", gt=0)
+    min_days: int = setting(
+        5,
+        "d",
+        "Days since the last step that are needed for a forecast, or for a status based on the rate.",
+        ge=2,
+    )
+    step_significance: float = setting(5.0, None, "Smallest significance of a reported step, in sigma.", gt=0)
 
 
 class RadiationSettings(SettingsSection):
@@ -129,42 +181,66 @@ class RadiationSettings(SettingsSection):
         return {"xray": self.xray_bin, "cosmic": self.cosmic_bin, "proton": self.proton_bin}
 
 
-class RatioSettings(SettingsSection):
-    """VIS/Gaia flux ratios: selection of stars, gain models, binning."""
+class SunSettings(SettingsSection):
+    """Position of the spacecraft, for angles to the Sun that are not in the header."""
 
-    gain: str = setting(
-        "3", None, "Gain model of the fluxes: name of a table in the instrument file, or none."
-    )
-    fit_gain: str = setting(
-        "V",
+    ephemeris: str = setting(
+        "",
         None,
-        "Gain model of the fits for blocks, CCDs and quadrants; factors of 1 if not in the instrument file.",
+        "Positions of the spacecraft: a table (columns TIME, X, Y, Z: barycentric ICRS, km), or horizons; "
+        "empty: the position of the Earth, which gives angles to 1 deg.",
     )
-    faintest_fit: float = setting(19.5, "mag", "Faintest G magnitude of stars used for the colour relation.")
-    max_sigma: float = setting(
-        10.0, "px", "Exposures with a larger astrometric scatter are not used for the trends.", gt=0
-    )
-    curvature: tuple[float, float] = setting(
-        (-0.175, -0.025), None, "Range of r(0.75) + r(2.75) - 2 r(1.75) of exposures used for the trends."
-    )
-    hexagons: int = setting(40, None, "Number of hexagons across the focal plane.", ge=4)
-    min_stars: int = setting(10, None, "Bins with fewer stars get no fit.", ge=4)
+    horizons_id: str = setting("-680", None, "Number of the spacecraft at Horizons.")
 
 
-class TrendSettings(SettingsSection):
-    """Trend of the flux ratios: flux loss, steps, forecast."""
+def _word(value: object) -> object:
+    """Undo YAML, which reads yes and no as truth values."""
+    return {True: "yes", False: "no"}.get(value, value) if isinstance(value, bool) else value
 
-    clean_start: str = setting("2024-03-16", None, "First day of the clean epoch, YYYY-MM-DD.")
-    clean_end: str = setting("2024-03-21", None, "Last day of the clean epoch, YYYY-MM-DD.")
-    loss: float = setting(50.0, "mmag", "Flux loss for which the forecast gives the date.", gt=0)
-    warn_loss: float = setting(20.0, "mmag", "Flux loss above which the status is warn.", gt=0)
-    error_loss: float = setting(40.0, "mmag", "Flux loss above which the status is error.", gt=0)
-    warn_rate: float = setting(0.3, "mmag/d", "Rate of loss above which the status is warn.", gt=0)
-    error_rate: float = setting(1.0, "mmag/d", "Rate of loss above which the status is error.", gt=0)
-    min_days: int = setting(
-        5,
-        "d",
-        "Days since the last step that are needed for a forecast, or for a status based on the rate.",
-        ge=2,
+
+class PlateSettings(SettingsSection):
+    """Plate solving with astrometry.net, if it is installed."""
+
+    solve: Annotated[str, BeforeValidator(_word)] = setting(
+        "auto",
+        None,
+        "Solve SCIENCE exposures: yes, no, or auto (if solve-field is installed).",
+        pattern="^(yes|no|auto)$",
     )
-    step_significance: float = setting(5.0, None, "Smallest significance of a reported step, in sigma.", gt=0)
+    time_limit: float = setting(60.0, "s", "Time limit for one exposure.", gt=0)
+    radius: float = setting(2.0, "deg", "Radius of the search around the boresight of the header.", gt=0)
+    scale_error: float = setting(
+        0.05,
+        None,
+        "Largest error of the pixel scale for which the search is made, as a fraction.",
+        gt=0,
+        lt=1,
+    )
+    blind: bool = setting(
+        True,
+        None,
+        "If the search around the boresight fails, search the whole sky with the installed indexes.",
+    )
+    stars: int = setting(200, None, "Number of brightest stars used.", ge=10)
+
+
+class MovieSettings(SettingsSection):
+    """Movies of a month."""
+
+    frames_per_second: float = setting(6.0, "1/s", "Number of exposures shown per second.", gt=0, le=60)
+    last_days: int = setting(30, "d", "Number of days in the movie of the last days.", ge=1)
+    width: int = setting(1280, "px", "Width of a frame; must be even.", ge=320, le=3840, multiple_of=2)
+
+
+class WatchSettings(fetch_settings.WatchSettings):
+    """Continuous operation with `visql watch`."""
+
+    target: str = setting("month", None, "Target of Snakemake.", pattern="^[a-z_]+$")
+
+
+class LegacySettings(SettingsSection):
+    """Text tables of the original scripts."""
+
+    archive_names: str = setting(
+        "", None, "Table of archive names and raw names (le1-vs-iws); empty: use imported names only."
+    )

@@ -1,0 +1,1 @@
+"""A pipeline of another package: the level of every frame of a camera, by nights."""
