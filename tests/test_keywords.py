@@ -7,19 +7,21 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from visql_lib.cli.trend import trend_limits
 from visql_lib.frames import load_instrument
 from visql_lib.photometry import ratios, trend
 from visql_lib.photometry.trend_records import TrendLimits
+from visql_lib.pipelines.vis.month_files import MonthFiles
 from visql_lib.pipelines.vis.settings import VisSettings
 from visql_lib.pipelines.vis.stages import gaia_match as gaia
 from visql_lib.pipelines.vis.stages import gaia_project, moments, stars
 from visql_lib.pipelines.vis.stages import geometry as month_astrometry
 from visql_lib.pipelines.vis.stages import particles as radiation
 from visql_lib.pipelines.vis.stages import ratios as month_ratios
+from visql_lib.pipelines.vis.stages.trend import trend_limits
 from visql_lib.products.context import Context
 from visql_lib.psf import moments as psf_moments
 from visql_lib.psf import stars as psf_stars
+from visql_lib.run_record import RunRecord
 from visql_lib.sky import astrometry, geometry_fit
 from visql_lib.sky.projection import Boresight
 from visql_lib.sources import detect_sources
@@ -132,7 +134,8 @@ def test_astrometry(monkeypatch, tmp_path):
     for geometry, expected in (("shift", "shift"), ("reference", "none")):
         section = settings.model_copy(update={"geometry": geometry})
         whole = DEFAULTS.model_copy(update={"astrometry": section})
-        _, keywords = called(month_astrometry.month_astrometry, tmp_path / "202407.tsv", whole, VIS)
+        inputs = month_astrometry.GeometryInputs(MonthFiles(tmp_path, "202407"))
+        _, keywords = called(month_astrometry.run, Context(whole, VIS, RunRecord()), inputs)
         assert keywords.pop("per_ccd") == expected
         assert len(keywords) == 2
         same(keywords, settings)

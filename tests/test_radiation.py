@@ -20,6 +20,7 @@ from visql_lib.flags import QuadrantFlag, RadiationFlag
 from visql_lib.frames import load_instrument, open_exposure
 from visql_lib.pictures.style import render_png
 from visql_lib.pipelines import load_settings
+from visql_lib.pipelines.vis.month_files import MonthFiles
 from visql_lib.pipelines.vis.pictures.leak import answer, leak_picture
 from visql_lib.pipelines.vis.pictures.radiation import (
     map_of,
@@ -506,7 +507,7 @@ def month(tmp_path):
 
 
 def test_month_of_exposures(month):
-    found = month_radiation(month, VIS, THRESHOLDS)
+    found = month_radiation(MonthFiles.of_sheet(month), VIS, THRESHOLDS)
     assert set(found) == set(MONTH_RADIATION.names)
     assert found["STATUS"].tolist() == ["ok", "error", "warn", "failed", "failed"]
     assert found["FRAME_TYPE"].tolist()[:2] == ["SCIENCE", "DARK"]
@@ -532,7 +533,7 @@ def test_x_rays_of_the_sun_are_no_storm():
 
 
 def test_month_command(month, tmp_path):
-    names = month_radiation(month, VIS, THRESHOLDS)["EXPOSURE"].tolist()
+    names = month_radiation(MonthFiles.of_sheet(month), VIS, THRESHOLDS)["EXPOSURE"].tolist()
     angles = {c.name: np.zeros(len(names)) for c in ANGLES.columns}
     angles |= {"EXPOSURE": np.array(names), "DATE_OBS": np.full(len(names), np.datetime64("2024-07-01"))}
     angles |= {"SAA": np.full(len(names), 91.2), "ALPHA": np.full(len(names), -4.5)}
