@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 from threading import Barrier
@@ -23,10 +24,14 @@ from visql_lib.cli.outputs import save_picture
 from visql_lib.config.load import watched
 from visql_lib.frames import load_instrument
 from visql_lib.movies.encode import encode_piece, write_movie
-from visql_lib.pipelines.vis.registry import VERSIONS
+from visql_lib.pipelines import settings_from_mapping
+from visql_lib.pipelines.vis.registry import REGISTRY, VERSIONS
 from visql_lib.pipelines.vis.settings import VisSettings
+from visql_lib.products.context import Context
 from visql_lib.simulate.goes import Flare, GoesDay, write_goes_day
-from visql_lib.tables import STARS, read_table, write_table
+from visql_lib.steps import catalog, preview
+from visql_lib.tables import QUADRANTS, STARS, read_facts, read_table, write_table
+from visql_lib.tables.metadata import FrameMetadata
 from visql_lib.tables.provenance import (
     DECLARED,
     NoRecordError,
@@ -246,6 +251,48 @@ def test_two_frames_in_one_process_do_not_mix_their_provenance(tmp_path):
     assert [list(record["inputs"]) for record in records] == [["A_raw.parquet"], ["B_raw.parquet"]]
     assert [list(record["settings"]) for record in records] == [["stars"], ["moments"]]
     assert [set(record["facts"]) & {"score", "detector"} for record in records] == [{"score"}, {"detector"}]
+
+
+def test_stages_of_two_frames_in_one_process_do_not_mix_their_provenance(toy_raw, tmp_path):
+    """Quadrant by quadrant in turn: each table tells its own frame, and the settings of its own stage."""
+    frames, turns = sorted(toy_raw.glob("*.fits"))[:2], Barrier(2, timeout=60)
+    instrument = str(ROOT / "tests" / "toy_camera.yaml")
+
+    @contextmanager
+    def in_turn(label, total):
+        yield turns.wait
+
+    def frame(raw, stage, made_by, threshold):
+        values = {"instrument": instrument, "catalog": {"threshold": threshold}}
+        with run_record.recording(stage):
+            turns.wait()
+            context = Context.of(REGISTRY[stage], settings_from_mapping(values), in_turn)
+            made = made_by(context)
+            turns.wait()
+            path = tmp_path / f"{raw.stem}.parquet"
+            write_table(path, made.found.quadrants, QUADRANTS, stage=stage, meta=made.meta)
+            turns.wait()
+        return read_record(path), read_facts(path, FrameMetadata)
+
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(
+            frame, frames[0], "catalog", lambda c: catalog.run(c, catalog.CatalogInputs(frames[0])), 7
+        )
+        second = pool.submit(
+            frame, frames[1], "preview", lambda c: preview.run(c, preview.PreviewInputs(frames[1])), 8
+        )
+        found = [first.result(), second.result()]
+    for (record, facts), raw in zip(found, frames, strict=True):
+        assert [Path(name).name for name in record["inputs"]] == [raw.name]
+        assert facts.exposure == raw.stem
+        assert facts.pixels == next(iter(record["inputs"].values()))["pixels"]
+        assert record["facts"].keys() == {"geometry", "detector", "frame_types"}
+    settings = [record["settings"] for record, _ in found]
+    assert [set(each) for each in settings] == [
+        {"catalog", "preview", "calibration"},
+        {"preview", "calibration"},
+    ]
+    assert settings[0]["catalog"]["threshold"] == 7
 
 
 def test_a_run_within_a_run_has_its_own_record():
