@@ -1,21 +1,22 @@
 # VISQL: from raw frames to calibrated images, quality numbers, pictures and trends.
-# The setting `pipeline` selects the rules: workflow/rules/PIPELINE/main.smk, or main.smk of its package. Data flow: docs/architecture.md.
+# The setting `pipeline` selects the rules: workflow/rules/PIPELINE/main.smk, or main.smk of its package.
+# Data flow: docs/architecture.md.
 
 from snakemake.exceptions import WorkflowError
 
 from visql_lib.errors import VisqlError
-from visql_lib.pipelines import pipeline_of, rules_of
-
-
-configfile: f"{workflow.basedir}/config/config.yaml"
-
+from visql_lib.pipelines import default_config, pipeline_of, rules_of
 
 try:
-    PIPELINE = pipeline_of(config)
+    DEFAULTS = default_config(config, workflow.basedir)
 except VisqlError as error:
     raise WorkflowError(str(error)) from None
+if DEFAULTS:
+
+    configfile: DEFAULTS
 
 
+PIPELINE = pipeline_of(config)
 SHARED = f"{workflow.basedir}/workflow/rules/shared"
 
 

@@ -15,6 +15,7 @@ from visql_lib.cli import pictures
 from visql_lib.pipelines import settings_from_mapping
 from visql_lib.pipelines.vis.registry import REGISTRY
 from visql_lib.pipelines.vis.settings import VisSettings
+from visql_lib.products.context import Context
 from visql_lib.products.expected import Expected
 from visql_lib.products.registry import Drawing, Per, Product, Registry, Stage, filled
 from visql_lib.qc.quantity import Quantities
@@ -415,8 +416,9 @@ def test_a_picture_needs_a_function_and_its_entry_alone(monkeypatch, tmp_path):
     drawing = Drawing(
         "test_registry:brightest", {"catalogue": ("FLUX_AUTO",)}, ("catalogue",), {"title": "title"}
     )
-    monkeypatch.setitem(pictures.DRAWINGS, "brightest", drawing)
-    pictures.draw([tmp_path / "E.cat.parquet"], ["brightest"], VisSettings(), tmp_path / "E")
+    monkeypatch.setitem(REGISTRY.drawings, "brightest", drawing)
+    context = Context.of(REGISTRY["pictures"], VisSettings())
+    pictures.draw(context, [tmp_path / "E.cat.parquet"], tmp_path / "E", ["brightest"])
     record = read_record(tmp_path / "E_brightest.png")
     assert list(record["inputs"]) == ["E.cat.parquet"]
     assert record["stages"] == {"pictures": REGISTRY.versions["pictures"]}

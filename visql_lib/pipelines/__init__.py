@@ -95,6 +95,31 @@ def sheet_rules_of(settings: Settings) -> SheetRules:
     return rules
 
 
+def default_config(config: Mapping[str, Any], workflow: str) -> str:
+    """Find the file of settings that a run reads if it names no other, "" if there is none.
+
+    Parameters
+    ----------
+    config : mapping
+        The settings that the command gives: of config/config.yaml they are, unless they name another
+        pipeline; then config/PIPELINE.yaml.
+    workflow : str
+        The folder of the workflow.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such pipeline, or the file cannot be read.
+    """
+    usual = Path(workflow) / "config" / "config.yaml"
+    own = read_yaml(usual)
+    name = pipeline_of(own | dict(config))
+    if name == pipeline_of(own):
+        return str(usual)
+    other = usual.with_name(f"{name}.yaml")
+    return str(other) if other.is_file() else ""
+
+
 def rules_of(name: str, workflow: str) -> str:
     """Return the path of the rules of a pipeline: in the folder of the workflow, or in its own package."""
     own = Path(workflow) / "workflow" / "rules" / name / "main.smk"

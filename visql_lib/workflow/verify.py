@@ -202,7 +202,7 @@ class Verification:
     @cached_property
     def _facts(self) -> dict[str, str]:
         instrument = self.plan.instrument
-        found = {name: fact_digest(getattr(instrument, name)) for name in type(instrument).model_fields}
+        found = {name: fact_digest(value) for name, value in instrument if value is not None}
         with suppress(ConfigError):
             found["thresholds"] = fact_digest(
                 load_thresholds(self.plan.settings.thresholds, self._registry.quantities)

@@ -8,8 +8,6 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 from visql_lib import pipelines
-from visql_lib.config import settings_from_mapping
-from visql_lib.pipelines import settings_from_mapping
 from visql_lib.errors import VisqlError
 from visql_lib.workflow.run_lock import lock_results, remove_stale_lock, record_end
 from visql_lib.workflow.requested import prefix_regex, requested_targets
@@ -23,7 +21,7 @@ def make_plan():
     Only the main process looks; jobs take the exposure sheets as they are.
     """
     try:
-        settings = settings_from_mapping(config, "configuration")
+        settings = pipelines.settings_from_mapping(config, "configuration")
         if workflow.is_main_process:
             remove_stale_lock(Path(settings.results))
         return pipelines.make_plan(settings, refresh=workflow.is_main_process)

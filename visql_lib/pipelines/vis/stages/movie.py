@@ -28,8 +28,10 @@ from visql_lib.instruments.facts import ParticleScale
 from visql_lib.movies.encode import encode_piece
 from visql_lib.pipelines.vis.pictures.movie import HOURS, FrameFacts, MovieCanvas, even_size
 from visql_lib.pipelines.vis.registry import VERSIONS
+from visql_lib.pipelines.vis.schemas.radiation_metadata import RadiationMetadata
 from visql_lib.sheets.exposures import start_of_row
 from visql_lib.sheets.sheet import USABLE, WITHOUT_RAW, SheetRow, read_sheet
+from visql_lib.tables.metadata import facts_in
 from visql_lib.tables.provenance import checksum_of
 from visql_lib.tables.store import read_table
 
@@ -275,12 +277,12 @@ class Pieces:
     def _draw(self, exposure: MovieExposure, series: Mapping[str, NDArray] | None) -> NDArray[np.uint8]:
         try:
             table = read_table(exposure.maps, ("MAP", "IX", "IY", "N"))
+            about = facts_in(table.meta, RadiationMetadata, exposure.maps)
         except TableError as error:  # affects this frame, not the movie
             log.warning("%s", error)
             trouble = str(error).replace(str(exposure.maps), exposure.maps.name)
-            return self.canvas.draw(exposure.facts, None, {}, series, trouble)
-        trouble = str(table.meta.get("failed", ""))
-        return self.canvas.draw(exposure.facts, table, table.meta, series, trouble)
+            return self.canvas.draw(exposure.facts, None, RadiationMetadata(), series, trouble)
+        return self.canvas.draw(exposure.facts, table, about, series, about.failed)
 
 
 def _day(start: np.datetime64) -> str:
