@@ -126,6 +126,7 @@ def test_astrometry(monkeypatch, tmp_path):
     assert arguments[:4] == ("moments", {"RA": 0}, pointing, None)
     assert arguments[4].distortion.x == VIS.sky_distortion.x
     assert keywords.pop("per_ccd") == "shift"
+    assert keywords.pop("pixel") == VIS.nominal_pixel / 3600
     assert len(keywords) == 5
     same(keywords, settings)
 
@@ -137,6 +138,7 @@ def test_astrometry(monkeypatch, tmp_path):
         inputs = month_astrometry.GeometryInputs(MonthFiles(tmp_path, "202407"))
         _, keywords = called(month_astrometry.run, Context(whole, VIS, RunRecord()), inputs)
         assert keywords.pop("per_ccd") == expected
+        assert keywords.pop("pixel") == VIS.nominal_pixel / 3600
         assert len(keywords) == 2
         same(keywords, settings)
 
