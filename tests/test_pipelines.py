@@ -124,20 +124,7 @@ PACKAGE = {
 
         SETTINGS = NightSettings
         """,
-    "registry.py": """
-        from visql_lib.products.registry import Registry
-
-        REGISTRY = Registry(
-            pipeline="nights",
-            group="night",
-            group_label="YYYYMMDD",
-            stages=(),
-            default_target="night",
-            targets={},
-            words=lambda instrument: {},
-            values=lambda frame: {},
-        )
-        """,
+    "registry.py": "REGISTRY = 'registry'",
     "sheet_rules.py": "RULES = 'rules'",
     "commands.py": """
         import click
@@ -181,7 +168,7 @@ def test_a_pipeline_of_another_package_is_found(other_package, tmp_path):
     assert nights.names()[:2] == ["pipeline", "nights"]
     assert list(nights.in_order()) == nights.names()
     assert nights.only("index").keys() == {"pipeline", "instrument", "index"}
-    assert registry_of(nights).group == "night"
+    assert registry_of(nights) == "registry"
     assert sheet_rules_of(nights) == "rules"
     claim_results(nights)
     with pytest.raises(

@@ -8,6 +8,7 @@ import time
 import pytest
 
 from visql_lib.errors import ConfigError
+from visql_lib.pipelines.vis.grouping import MONTHS
 from visql_lib.workflow.run_lock import lock_results, remove_stale_lock
 
 
@@ -30,7 +31,7 @@ def test_what_killed_steps_left_is_removed_when_nobody_writes_it_any_more(tmp_pa
         (folder / name).touch()
         if "new" not in name:
             os.utime(folder / name, (time.time() - 3700,) * 2)
-    lock_results(tmp_path, ["202407"]).release()
+    lock_results(tmp_path, MONTHS.folders(tmp_path, "202407")).release()
     assert names(folder) == [".E.txt.json", ".part-new-E.png", "E.png"]
 
 

@@ -428,8 +428,8 @@ def test_snakemake_is_called_with_the_users_settings(place, monkeypatch):
         assert any(command[i : i + len(words)] == words for i in range(len(command))), words
     assert "--nolock" not in command
     assert not watch._has_site()
-    (place.folder / "workflow/rules").mkdir(parents=True)
-    (place.folder / "workflow/rules/site.smk").write_text("rule site:\n    input: []\n")
+    (place.folder / "workflow/rules/shared").mkdir(parents=True)
+    (place.folder / "workflow/rules/shared/site.smk").write_text("rule site:\n    input: []\n")
     assert watch._has_site()
 
 

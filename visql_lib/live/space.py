@@ -36,7 +36,7 @@ _NOT_MEASURED = {"legacy", "site", "movies", "performance"}  # parts that can be
 
 @dataclass(frozen=True)
 class RawFile:
-    """One raw file of a month, and the obstacle to moving or removing it."""
+    """One raw file of a group, and the obstacle to moving or removing it."""
 
     path: Path
     size: int  # bytes
@@ -49,15 +49,15 @@ class RawFile:
         return stem_of(self.path.name)
 
 
-def frames_to_move(settings: Settings, month: str, target: Path, now: float | None = None) -> list[RawFile]:
-    """List the raw files of a month, each with the obstacle to moving it.
+def frames_to_move(settings: Settings, group: str, target: Path, now: float | None = None) -> list[RawFile]:
+    """List the raw files of a group, each with the obstacle to moving it.
 
     Parameters
     ----------
     settings : Settings
         The raw folders, and how old frames must be.
-    month : str
-        YYYYMM.
+    group : str
+        Its key.
     target : Path
         The second location.
     now : float, optional
@@ -73,12 +73,12 @@ def frames_to_move(settings: Settings, month: str, target: Path, now: float | No
         inside = Path(folder).resolve()
         if elsewhere.is_relative_to(inside) or inside.is_relative_to(elsewhere):
             raise ConfigError(f"{target}: overlaps the raw folder {folder}; choose another folder")
-    return list(_frames(settings, month, time.time() if now is None else now))
+    return list(_frames(settings, group, time.time() if now is None else now))
 
 
-def _frames(settings: Settings, month: str, now: float) -> Iterator[RawFile]:
+def _frames(settings: Settings, group: str, now: float) -> Iterator[RawFile]:
     names = load_instrument(settings.instrument).names
-    for files in raw_files(settings, names, sheet_rules_of(settings), [month]).values():
+    for files in raw_files(settings, names, sheet_rules_of(settings), [group]).values():
         for path, stat in files.items():
             obstacle = _too_young(path, names, stat.st_mtime, settings.fetch.raw_age, now)
             if path.is_symlink():
@@ -187,35 +187,35 @@ def _check_unchanged(frame: RawFile) -> None:
         raise FrameMoveError(f"{frame.path}: changed meanwhile; it stays where it is")
 
 
-def frames_to_drop(settings: Settings, plan: Plan, month: str, now: float | None = None) -> list[RawFile]:
-    """List the raw files of a month, each with the obstacle to removing it.
+def frames_to_drop(settings: Settings, plan: Plan, group: str, now: float | None = None) -> list[RawFile]:
+    """List the raw files of a group, each with the obstacle to removing it.
 
     Parameters
     ----------
     settings : Settings
         The raw folders, and how old frames must be.
     plan : Plan
-        With the refreshed sheet of the month.
-    month : str
-        YYYYMM.
+        With the refreshed sheet of the group.
+    group : str
+        Its key.
     now : float, optional
         Seconds since 1970.
     """
     grouping = plan.registry.grouping
-    month_obstacle = _month_obstacle(grouping, Path(settings.results), month)
+    group_obstacle = _group_obstacle(grouping, Path(settings.results), group)
     states = {}
-    if not month_obstacle:
-        found_states = exposure_states(plan.registry, Path(settings.results), month)
+    if not group_obstacle:
+        found_states = exposure_states(plan.registry, Path(settings.results), group)
         states = {s.exposure: s for s in found_states}
     found = []
-    for frame in _frames(settings, month, time.time() if now is None else now):
-        obstacle = month_obstacle or frame.obstacle
+    for frame in _frames(settings, group, time.time() if now is None else now):
+        obstacle = group_obstacle or frame.obstacle
         if not obstacle:
-            row, state = plan.row(month, frame.stem), states.get(frame.stem)
+            row, state = plan.row(group, frame.stem), states.get(frame.stem)
             if row is None or state is None or state.status != OK:
                 obstacle = f"status {state.status}: {state.reason}" if state else "not in the sheet"
             else:
-                obstacle = _product_obstacle(plan, month, row, frame)
+                obstacle = _product_obstacle(plan, group, row, frame)
         found.append(RawFile(frame.path, frame.size, frame.mtime, obstacle))
     return found
 
@@ -232,22 +232,22 @@ def drop(frame: RawFile) -> None:
     frame.path.unlink()
 
 
-def _month_obstacle(grouping: Grouping, results: Path, month: str) -> str:
-    """Find the reason why the month as a whole is not complete."""
-    sheet = grouping.sheet_path(results, month)
-    complete = grouping.group_folder(results, month) / "complete.tsv"
+def _group_obstacle(grouping: Grouping, results: Path, group: str) -> str:
+    """Find the reason why the group as a whole is not complete."""
+    sheet = grouping.sheet_path(results, group)
+    complete = grouping.group_folder(results, group) / "complete.tsv"
     if not complete.is_file():
-        return f"the month is not complete: no {complete}"
+        return f"the {grouping.kind} is not complete: no {complete}"
     if complete.stat().st_mtime_ns < sheet.stat().st_mtime_ns:
-        return "frames of the month changed since it was complete; run the workflow first"
+        return f"frames of the {grouping.kind} changed since it was complete; run the workflow first"
     return ""
 
 
-def _product_obstacle(plan: Plan, month: str, row: SheetRow, frame: RawFile) -> str:
+def _product_obstacle(plan: Plan, group: str, row: SheetRow, frame: RawFile) -> str:
     """Find a product of an exposure that is missing, broken or older than its raw file, "" if none is."""
     if (row.file, row.size, row.mtime) != (str(frame.path), frame.size, frame.mtime):
         return f"its products were made of {row.file}"
-    for path in _products(plan, month, row):
+    for path in _products(plan, group, row):
         try:
             stat = path.stat()
         except OSError:
@@ -259,12 +259,12 @@ def _product_obstacle(plan: Plan, month: str, row: SheetRow, frame: RawFile) -> 
     return ""
 
 
-def _products(plan: Plan, month: str, row: SheetRow) -> list[Path]:
+def _products(plan: Plan, group: str, row: SheetRow) -> list[Path]:
     """List the products of an exposure's pixels, and the tables that depend on them."""
     everything = {stage.part for stage in plan.registry.stages} - _NOT_MEASURED
     endings = Expected(plan, parts=everything).endings(row)
     kept = [ending for ending in endings if ending.endswith(".parquet") or ending == ".png"]
-    return [Path(plan.stem(month, row.exposure) + ending) for ending in kept]
+    return [Path(plan.stem(group, row.exposure) + ending) for ending in kept]
 
 
 def _broken(path: Path, exposure: str) -> str:

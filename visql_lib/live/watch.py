@@ -273,7 +273,7 @@ class Watch:
         """Check whether the workflow publishes a site."""
         if self._settings.watch.target == "site":
             return False
-        files = [self._snakefile, *sorted(self._snakefile.parent.glob("workflow/rules/*.smk"))]
+        files = [self._snakefile, *sorted(self._snakefile.parent.glob("workflow/rules/**/*.smk"))]
         return any(re.search(r"^rule site:", path.read_text(encoding="utf-8"), re.M) for path in files)
 
     @property

@@ -258,7 +258,8 @@ class Registry:
     words : callable
         Gives, of an instrument, the words of the other fields of paths.
     values : callable
-        Gives the words of a frame's commands, see `visql_lib.site.products.Commands`.
+        Gives the words of a frame's commands, see `visql_lib.site.products.Commands`; by default its raw
+        file and the beginning of its products' paths.
     sections : tuple of str
         The headings of a frame's page, in order.
     plan : str
@@ -274,9 +275,9 @@ class Registry:
     stages: tuple[Stage, ...]
     quantities: Quantities
     default_target: str
-    targets: Mapping[str, tuple[str, ...]]
-    words: Callable[[Any], FieldValues]
-    values: Callable[[Any], Mapping[str, Any]]
+    targets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    words: Callable[[Any], FieldValues] = lambda instrument: {}
+    values: Callable[[Any], Mapping[str, Any]] = lambda frame: {"raw": frame.row.file, "stem": frame.stem}
     sections: tuple[str, ...] = ()
     plan: str = "visql_lib.products.plan:Plan"
     pages: str = "visql_lib.products.pages:Pages"

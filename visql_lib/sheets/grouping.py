@@ -76,6 +76,11 @@ class Grouping:
         """Return the folder of a group's products."""
         return results / self.folder.format(**self.fields(group))
 
+    def folders(self, results: Path, group: str) -> list[Path]:
+        """List the folders of a group's products: those of its frames, and its own."""
+        frames = self.frame.partition("{exposure}")[0].rpartition("/")[0]
+        return [results / folder.format(**self.fields(group)) for folder in (frames, self.folder)]
+
     def table_path(self, results: Path, group: str, kind: str) -> Path:
         """Return the path of a group's table of a kind."""
         return results / self.table.format(**self.fields(group), table=kind)

@@ -374,7 +374,7 @@ class _Builder:
     # -- pages of all groups ----------------------------------------------------------------------
 
     def _overviews(self, of_all: Sequence[MissingProducts]) -> None:
-        wanted = ",".join(getattr(self.settings, self.grouping.plural))
+        wanted = ",".join(self.settings.groups)
         lost = missing_of_group(of_all, self.grouping.plural, wanted, self.settings.results, self.config)
         look = overview.Overview(
             self.results, self.out, self.settings, self.groups, self.now, self.registry, self.pages

@@ -35,7 +35,7 @@ def gathered(
 ) -> tuple[list[GroupSummary], dict[str, list[str]]]:
     """Return groups, and the endings of the products that each of their exposures should have."""
     plural = registry_of(settings).grouping.plural
-    given = {"results": str(results), plural: tuple(groups) or getattr(settings, plural)}
+    given = {"results": str(results), plural: tuple(groups) or settings.groups}
     plan = make_plan(settings.model_copy(update=given), refresh=False)
     asked_for = Expected(plan)
     expected: dict[str, list[str]] = {}

@@ -21,15 +21,15 @@ _ABANDONED = 3600.0  # s without a change: no process writes that file any more
 _CLOCK_OFFSET = 60.0  # s by which the clocks of two machines may differ
 
 
-def lock_results(results: Path, months: Iterable[str] = ()) -> FileLock:
+def lock_results(results: Path, folders: Iterable[Path] = ()) -> FileLock:
     """Lock a folder of results for this process; the lock is released when it ends, however it does.
 
     Parameters
     ----------
     results : Path
         Folder of all products.
-    months : iterable of str, optional
-        Months that the run works on, YYYYMM: unfinished files of killed steps are removed there.
+    folders : iterable of Path, optional
+        Of the groups that the run works on: unfinished files of killed steps are removed there.
 
     Returns
     -------
@@ -56,18 +56,17 @@ def lock_results(results: Path, months: Iterable[str] = ()) -> FileLock:
     if last > time.time() + _CLOCK_OFFSET:
         touch_future_files(results)
     os.utime(path)
-    remove_unfinished(results, months)
+    remove_unfinished([*folders, results / "timeline"])
     return lock
 
 
-def remove_unfinished(results: Path, months: Iterable[str]) -> None:
-    """Remove unfinished files of killed steps from some months; no step reads them.
+def remove_unfinished(folders: Iterable[Path]) -> None:
+    """Remove unfinished files of killed steps from some folders; no step reads them.
 
     Files younger than an hour stay: a step may have outlived a Snakemake that was killed.
     """
     oldest = time.time() - _ABANDONED
-    folders = [results / kind / month for kind in ("exposures", "months") for month in months]
-    for folder in (*folders, results / "timeline"):
+    for folder in folders:
         for path in folder.rglob(f"{PART}*"):
             if path.is_file() and path.stat().st_mtime < oldest:
                 log.info("%s: unfinished file of a killed step; removed", path)

@@ -1,1 +1,0 @@
-"""A pipeline of another package: the level of every frame of a camera, by nights."""

@@ -6,43 +6,29 @@ from visql_lib.sheets.grouping import Grouping
 N = "nights/{night}"
 E = f"{N}/frames/{{exposure}}"
 NIGHTS = Grouping("night", "YYYYMMDD", {"night": r"\d{8}"}, f"{N}.tsv", E, N, f"{N}/{{table}}.parquet")
-QUANTITIES = Quantities(
-    [Quantity("frame.LEVEL", "level", "adu", "level", "levels", "LEVEL", digits=1, expected=("*",))],
-    {"level": "Level", "acquisition": "Acquisition"},
-)
-LEVEL = Stage(
-    "level",
-    Per.FRAME,
-    (
-        Product(f"{E}_level.parquet", "median of its pixels", "Level", "Tables"),
-        Product(f"{E}_histogram.png", "its pixels, counted", "Histogram", "Pixels"),
+LEVEL = Quantity("frame.LEVEL", "level", "adu", "level", "levels", "LEVEL", digits=1, expected=("*",))
+QUANTITIES = Quantities([LEVEL], {"level": "Level", "acquisition": "Acquisition"})
+TABLE = Product(f"{E}_level.parquet", "median of its pixels", "Level", "Tables")
+PICTURE = Product(f"{E}_histogram.png", "its pixels, counted", "Histogram", "Pixels")
+STAGES = (
+    Stage(
+        "toy_level",
+        Per.FRAME,
+        (TABLE, PICTURE),
+        {"toy_level": 1},
+        inputs=("raw",),
+        command="visql toy-level {raw} -o {stem}",
+        settings=("pictures",),
+        facts=("amplifiers",),
+        report=TABLE.path,
     ),
-    {"level": 1},
-    ("raw",),
-    program="toy-level",
-    command="visql toy-level {raw} -o {stem}",
-    settings=("pictures",),
-    facts=("amplifiers",),
-    category="level",
-    report=f"{E}_level.parquet",
+    Stage(
+        "toy_levels",
+        Per.GROUP,
+        (Product(f"{N}/levels.parquet", "levels of all frames"),),
+        {"toy_levels": 1},
+        inputs=(TABLE.path, "sheet"),
+    ),
+    qc_stage(NIGHTS, QUANTITIES, "level", settings=("limits",)),
 )
-LEVELS = Stage(
-    "levels",
-    Per.GROUP,
-    (Product(f"{N}/levels.parquet", "levels of all frames"),),
-    {"levels": 1},
-    (f"{E}_level.parquet", "sheet"),
-    program="toy-levels",
-    category="level",
-)
-REGISTRY = Registry(
-    "toy",
-    NIGHTS,
-    (LEVEL, LEVELS, qc_stage(NIGHTS, QUANTITIES, "level", settings=("limits",)), *site_stages()),
-    QUANTITIES,
-    default_target="night",
-    targets={},
-    words=lambda instrument: {},
-    values=lambda frame: {"raw": frame.row.file, "stem": frame.stem},
-    sections=("Pixels",),
-)
+REGISTRY = Registry("toy", NIGHTS, (*STAGES, *site_stages()), QUANTITIES, default_target="night")
