@@ -30,6 +30,7 @@ from visql_lib.instruments import load_instrument
 from visql_lib.movies.encode import encode_piece, encoder, write_movie
 from visql_lib.movies.errors import MovieError
 from visql_lib.pictures import style
+from visql_lib.pipelines.vis.month_files import MonthFiles
 from visql_lib.pipelines.vis.pictures.movie import FrameFacts, MovieCanvas, even_size, grid_of
 from visql_lib.pipelines.vis.pictures.movie_bins import BinImage
 from visql_lib.pipelines.vis.pictures.movie_goes import FLUXES, series_line
@@ -197,7 +198,7 @@ def test_movie_of_a_month(month: Month) -> None:
     assert boxes.index("moov") < boxes.index("mdat")  # plays before all of it is there
     frames = decoded(movie)
     assert frames.shape == (3, 240, WIDTH, 3)  # FLAT and the exposure without maps are left out
-    exposures = movie_exposures([month.sheet], [read_angles(month.angles)], readout=72.0)
+    exposures = movie_exposures([MonthFiles.of_sheet(month.sheet)], [read_angles(month.angles)], readout=72.0)
     assert [e.facts.exposure for e in exposures] == ["early", "dark", "late"]
     canvas, goes = MovieCanvas(VIS.particle_scale, "xcosmix", WIDTH), GoesDays(sorted(month.goes.iterdir()))
     for shown, exposure in zip(frames, exposures, strict=True):
@@ -367,7 +368,8 @@ def test_pieces_follow_each_other(tmp_path: Path, frames_per_second: float, leng
 
 def test_facts_of_exposures(month: Month) -> None:
     by_name = {
-        e.facts.exposure: e.facts for e in movie_exposures([month.sheet], [read_angles(month.angles)], 72)
+        e.facts.exposure: e.facts
+        for e in movie_exposures([MonthFiles.of_sheet(month.sheet)], [read_angles(month.angles)], 72)
     }
     assert (by_name["dark"].saa, by_name["dark"].alpha, by_name["dark"].angle_source) == (87.5, 0.0, "Earth")
     assert (by_name["late"].saa, by_name["late"].alpha, by_name["late"].angle_source) == (
@@ -390,9 +392,12 @@ def test_exposures_without_a_time_come_last(month: Month) -> None:
     rows = [*month.rows, row_of("X_notime", "")]
     write_sheet(month.sheet, rows)
     month.write_maps("X_notime", 9)
-    names = [e.facts.exposure for e in movie_exposures([month.sheet])]
+    names = [e.facts.exposure for e in movie_exposures([MonthFiles.of_sheet(month.sheet)])]
     assert names == ["early", "dark", "late", "X_notime"]
-    assert [e.facts.exposure for e in movie_exposures([month.sheet], last_days=1)] == ["dark", "late"]
+    assert [e.facts.exposure for e in movie_exposures([MonthFiles.of_sheet(month.sheet)], last_days=1)] == [
+        "dark",
+        "late",
+    ]
     assert len(decoded(month.run("--goes", month.goes))) == 4
 
 

@@ -14,7 +14,6 @@ import click
 
 from visql_lib import run_record
 from visql_lib.errors import ConfigError
-from visql_lib.products.failures import failure_recorded as recorded  # noqa: F401 for gaia_tile, goes_day
 
 if TYPE_CHECKING:
     from visql_lib.config import Settings
@@ -117,16 +116,6 @@ AGAIN = click.option(
     metavar="NOTE",
     help="Retry the download; rewrite the result only if it changes, and write the outcome to this file.",
 )
-
-
-def note(path: Path, result: Path, changed: bool, reason: str) -> None:
-    """Write the outcome of a retried download to a file."""
-    from visql_lib.atomic import atomic_path
-
-    with atomic_path(path) as temporary:
-        temporary.write_text(
-            f"{'changed' if changed else 'the same'}\t{result}\t{reason}\n", encoding="utf-8"
-        )
 
 
 @contextmanager

@@ -91,7 +91,8 @@ def command(
         path = pictures.with_name(pictures.name + ending)
         save_picture(figure, path, settings.pictures.dpi, "radiation_pictures", "radiation")
     if sheet is not None:
-        from visql_lib.cli.goes_picture import draw_goes
+        from visql_lib.pipelines.vis.stages import goes_picture
 
         path = pictures.with_name(f"{pictures.name}_goes.png")
-        draw_goes(sheet, str(made.meta["exposure"]), goes, path, settings, hours)
+        wanted = goes_picture.GoesPictureInputs(sheet, str(made.meta["exposure"]), goes, hours)
+        save_picture(goes_picture.run(context, wanted).figure, path, settings.pictures.dpi, "goes_pictures")
