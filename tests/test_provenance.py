@@ -21,7 +21,6 @@ from test_workflow import ROOT, Month, verified
 from visql_lib import __version__, run_record
 from visql_lib.cli import cli
 from visql_lib.cli.outputs import save_picture
-from visql_lib.config.load import watched
 from visql_lib.frames import load_instrument
 from visql_lib.movies.encode import encode_piece, write_movie
 from visql_lib.pipelines import settings_from_mapping
@@ -233,13 +232,13 @@ def test_two_frames_in_one_process_do_not_mix_their_provenance(tmp_path):
         (tmp_path / f"{name}_raw.parquet").unlink(missing_ok=True)
         table(tmp_path / f"{name}_raw.parquet")
         with run_record.recording(name):
-            settings, instrument = watched(VisSettings()), load_instrument("euclid_vis")
             turns.wait()
             read_table(tmp_path / f"{name}_raw.parquet")
             turns.wait()
-            assert getattr(settings, section)
+            context = Context.using(VisSettings(), (section,), (fact,))
             turns.wait()
-            assert getattr(instrument, fact)
+            assert context.settings.plate
+            assert context.instrument.photometry  # looking does not note it
             turns.wait()
             table(tmp_path / f"{name}.parquet")
         return read_record(tmp_path / f"{name}.parquet")
@@ -250,7 +249,7 @@ def test_two_frames_in_one_process_do_not_mix_their_provenance(tmp_path):
         records = [first.result(), second.result()]
     assert [list(record["inputs"]) for record in records] == [["A_raw.parquet"], ["B_raw.parquet"]]
     assert [list(record["settings"]) for record in records] == [["stars"], ["moments"]]
-    assert [set(record["facts"]) & {"score", "detector"} for record in records] == [{"score"}, {"detector"}]
+    assert [list(record["facts"]) for record in records] == [["score"], ["detector"]]
 
 
 def test_stages_of_two_frames_in_one_process_do_not_mix_their_provenance(toy_raw, tmp_path):
@@ -305,11 +304,17 @@ def test_a_run_within_a_run_has_its_own_record():
     assert run_record.current().settings == {}  # outside a run nothing is kept
 
 
-def test_instruments_note_what_is_used_of_them(step):
-    instrument = load_instrument("euclid_vis")
-    assert "score" not in run_record.current().facts
-    assert instrument.score
-    assert {"score"} <= run_record.current().facts.keys() <= set(type(instrument).model_fields)
+def test_a_context_notes_what_its_stage_declares(step):
+    """Sections that change results, and facts that the instrument has."""
+    Context.of(
+        REGISTRY["plate"], VisSettings()
+    )  # declares the folder of the results, too, which is no section
+    assert set(run_record.current().settings) == {"plate", "preview", "gaia"}
+    assert set(run_record.current().facts) == {"geometry", "sky_distortion"}
+    other = VisSettings(instrument=str(ROOT / "tests" / "instruments" / "maxim.yaml"))
+    assert not load_instrument(other.instrument).has("score")
+    Context.using(other, (), ("score", "amplifiers"))
+    assert set(run_record.current().facts) == {"geometry", "sky_distortion", "amplifiers"}
 
 
 def test_raised_stages_are_noted_in_the_changes():
