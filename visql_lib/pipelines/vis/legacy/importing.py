@@ -13,6 +13,7 @@ from visql_lib import run_record
 from visql_lib.errors import NameFormatError, TableError
 from visql_lib.instruments.euclid_names import RawName
 from visql_lib.pipelines.vis.legacy import read as legacy
+from visql_lib.pipelines.vis.legacy.gaia import read_frat
 from visql_lib.pipelines.vis.legacy.import_ratios import import_frats, import_ratios
 from visql_lib.pipelines.vis.legacy.imported import (
     ImportedRow,
@@ -116,6 +117,7 @@ def run(context: Context[VisSettings], inputs: ImportInputs) -> Report:
     files = find_files(inputs.folder, results, report)
     rows = read_month_tables(files, report)
     convert_exposures(context, files, rows, results, report)
+    add_exposure_times(files.get(FRATS, []), rows, results, report)
     merge_rows(rows, results, report)
     import_ratios([*files.get(TIMES, ()), *files.get(DAYS, ())], results, context.instrument, report)
     import_frats(context, files.get(FRATS, []), files.get(TIMES, []), results, report)
@@ -198,6 +200,25 @@ def convert_exposures(
             if _convert(kind, path, exposure, exptime, results, context, report):
                 found = ImportedRow(exposure, has_stars=kind == STARS, has_moments=kind == MOMENTS)
                 rows[exposure] = row.merged(found)
+
+
+def add_exposure_times(
+    frats: list[Path], rows: dict[str, ImportedRow], results: Path, report: Report
+) -> None:
+    """Take exposure times that no other table tells from the flux ratios: stages know only the sheet's."""
+    known = _Known(results, report)
+    for path in frats:
+        try:
+            name = RawName.parse(path.name.removesuffix("_frat.txt"))
+        except NameFormatError:  # `import_frats` reports it
+            continue
+        earlier = (known.rows(name.month) or {}).get(name.stem)
+        found = [row for row in (rows.get(name.stem), earlier) if row is not None]
+        if not found or any(row.exptime is not None for row in found):
+            continue
+        columns = report.attempt(read_frat, path)
+        if columns is not None and len(columns["TEXP"]):
+            rows[name.stem] = found[0].merged(ImportedRow(name.stem, exptime=float(columns["TEXP"][0])))
 
 
 def _exposure_of(kind: str, path: Path, report: Report) -> str | None:
