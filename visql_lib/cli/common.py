@@ -81,10 +81,9 @@ def set_up_logging(verbose: bool) -> None:
 
 def settings_of_any(config: Path | None) -> Settings:
     """Read the settings of ``--config``, of whatever pipeline they are."""
-    from visql_lib.config.load import watched
     from visql_lib.pipelines import load_settings
 
-    return watched(load_settings(config))
+    return load_settings(config)
 
 
 def settings_of(config: Path | None) -> VisSettings:

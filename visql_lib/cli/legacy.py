@@ -65,9 +65,9 @@ def _write_month(path: Path, output: Path, meta: dict[str, Any], settings: VisSe
     import numpy as np
 
     from visql_lib.flags import ExposureFlag
-    from visql_lib.instruments.model import load_instrument
     from visql_lib.pipelines.vis.legacy.read import MEDIANS
     from visql_lib.pipelines.vis.legacy.write import write_month
+    from visql_lib.products.context import Context
     from visql_lib.tables import read_table
 
     month = _wanted(path, meta, "month")
@@ -78,21 +78,21 @@ def _write_month(path: Path, output: Path, meta: dict[str, Any], settings: VisSe
     known = ((quality["FLAGS"] & ExposureFlag.FAILED) == 0) & ~half
     if not known.all():
         click.echo(f"{path}: {(~known).sum()} exposures omitted: failed, or not all medians known")
-    instrument = load_instrument(settings.instrument)
+    context = Context.using(settings, (), ("score",))
     columns = {name: column[known] for name, column in quality.items()}
-    return write_month(output, month, columns, instrument.score)
+    return write_month(output, month, columns, context.instrument.score)
 
 
 def _write_ratios(path: Path, output: Path, meta: dict[str, Any], settings: VisSettings) -> list[Path]:
-    from visql_lib.instruments.model import load_instrument
     from visql_lib.pipelines.vis.legacy.gaia import write_colour_fits, write_month_of_ratios
     from visql_lib.pipelines.vis.schemas.gaia import RATIOS
+    from visql_lib.products.context import Context
     from visql_lib.tables import read_table
 
     month = _wanted(path, meta, "month")
     write = write_colour_fits if meta.get("rule") == "sheet" else write_month_of_ratios
     output.mkdir(parents=True, exist_ok=True)
-    exptimes = load_instrument(settings.instrument).exposure_classes
+    exptimes = Context.using(settings, (), ("exposure_classes",)).instrument.exposure_classes
     return write(output, month, read_table(path, RATIOS.names), exptimes)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,9 @@ from numpy.typing import NDArray
 from visql_lib.instruments.model import Instrument
 from visql_lib.pipelines.vis.month_files import MonthFiles
 from visql_lib.pipelines.vis.schemas.gaia import ASTROMETRY
+from visql_lib.pipelines.vis.schemas.gaia_metadata import Reference, Relation, SolutionFacts
 from visql_lib.pipelines.vis.settings import VisSettings
-from visql_lib.pipelines.vis.stages.ratios import FRAT_ENDING, exposure_facts, number
+from visql_lib.pipelines.vis.stages.ratios import FRAT_ENDING, FrameMatch, match_of
 from visql_lib.products.context import Context
 from visql_lib.sheets.exposures import science_exposures, start_of_row
 from visql_lib.sheets.sheet import SheetRow
@@ -80,9 +80,9 @@ def run(context: Context[VisSettings], inputs: GeometryInputs) -> MonthAstrometr
     exposures = science_exposures(month.sheet)
     with context.progress(month.month, len(exposures)) as advance:
         for row in exposures:
-            facts = exposure_facts(row, month.frame_file(row.exposure, FRAT_ENDING))
-            rows.append(_row(row, facts, instrument))
-            found = _pairs(facts, month.frame_file(row.exposure, REFERENCE_ENDING))
+            match = match_of(row, month.frame_file(row.exposure, FRAT_ENDING))
+            rows.append(_row(row, match, instrument))
+            found = _pairs(match, month.frame_file(row.exposure, REFERENCE_ENDING))
             if found is not None:
                 numbers.append(len(rows) - 1)
                 pairs.append(found)
@@ -107,45 +107,45 @@ def run(context: Context[VisSettings], inputs: GeometryInputs) -> MonthAstrometr
     return MonthAstrometry(columns, fit)
 
 
-def _pairs(facts: Mapping[str, Any], reference: Path) -> Pairs | None:
+def _pairs(match: FrameMatch, reference: Path) -> Pairs | None:
     """Select the matched stars of an exposure with a solution, None without one."""
-    solution = facts.get("META", {}).get("solution") or {}
-    if solution.get("pa") is None or solution.get("ra") is None:
+    solution = match.facts.solution
+    if match.path is None or solution is None or not np.isfinite([solution.pa, solution.ra]).all():
         return None
-    frat = read_table(facts["PATH"], ("EXT", "XWORLD", "YWORLD", "SOURCE_ID"))
+    frat = read_table(match.path, ("EXT", "XWORLD", "YWORLD", "SOURCE_ID"))
     gaia = read_table(reference, ("SOURCE_ID", "RA", "DEC"))
     order = np.argsort(gaia["SOURCE_ID"])
     place = order[np.searchsorted(gaia["SOURCE_ID"], frat["SOURCE_ID"], sorter=order)]
     ccd = np.array([name.partition(".")[0] for name in frat["EXT"]], dtype=np.str_)
-    boresight = Boresight(solution["ra"], solution["dec"], solution["pa"])
+    boresight = Boresight(solution.ra, solution.dec, solution.pa)
     return Pairs(ccd, frat["XWORLD"], frat["YWORLD"], gaia["RA"][place], gaia["DEC"][place], boresight)
 
 
-def _row(row: SheetRow, facts: Mapping[str, Any], instrument: Instrument) -> dict[str, Any]:
-    meta = facts.get("META", {})
-    solution, reference = meta.get("solution") or {}, meta.get("reference") or {}
-    relation = meta.get("relation") or {}
+def _row(row: SheetRow, match: FrameMatch, instrument: Instrument) -> dict[str, Any]:
+    facts = match.facts
+    solution, reference = facts.solution or SolutionFacts(), facts.reference or Reference()
+    relation = facts.relation or Relation()
     names = ("RA", "DEC", "PA", "RA_ERR", "DEC_ERR", "PA_ERR", "SCALE", "SCALE_ERR", "SCATTER")
-    ratios, errors = ((relation.get(kind) or [None] * 3) for kind in ("ratios", "errors"))
+    ratios, errors = relation.ratios or 3 * (_NAN,), relation.errors or 3 * (_NAN,)
     return {
         "EXPOSURE": row.exposure,
         "DATE_OBS": start_of_row(row),
         "EXPTIME": row.exptime,
         "CLASS": instrument.exposure_class(row.exptime),
         **{"RA_HEADER": row.ra, "DEC_HEADER": row.dec, "PA_HEADER": row.pa},
-        **{name: number(solution.get(name.lower())) for name in names},
+        **{name: getattr(solution, name.lower()) for name in names},
         "SCATTER_MONTH": _NAN,
-        "N": solution.get("n") or 0,
-        "N_OUTLIERS": solution.get("n_outliers") or 0,
-        "N_REFERENCE": reference.get("n_kept") or 0,
-        "SIGMA_REFERENCE": number(reference.get("sigma")),
-        **{f"R{i + 1}": number(value) for i, value in enumerate(ratios)},
-        **{f"R{i + 1}_ERR": number(value) for i, value in enumerate(errors)},
-        "N_FIT": relation.get("n_fit") or 0,
-        "N_CLIPPED": relation.get("n_clipped") or 0,
-        "ACCEPTED": bool(meta.get("accepted")),
-        "REASON": facts["REASON"],
-        "FLAGS": facts["FLAGS"],
+        "N": solution.n or 0,
+        "N_OUTLIERS": solution.n_outliers or 0,
+        "N_REFERENCE": reference.n_kept,
+        "SIGMA_REFERENCE": reference.sigma,
+        **{f"R{i + 1}": value for i, value in enumerate(ratios)},
+        **{f"R{i + 1}_ERR": value for i, value in enumerate(errors)},
+        "N_FIT": relation.n_fit,
+        "N_CLIPPED": relation.n_clipped,
+        "ACCEPTED": facts.accepted,
+        "REASON": match.reason,
+        "FLAGS": match.flags,
     }
 
 

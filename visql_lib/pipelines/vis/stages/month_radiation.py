@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from visql_lib.instruments.model import Instrument
 from visql_lib.pipelines.vis.month_files import MonthFiles
 from visql_lib.pipelines.vis.quantities import QUANTITIES
 from visql_lib.pipelines.vis.schemas.radiation import MONTH_RADIATION
+from visql_lib.pipelines.vis.schemas.radiation_metadata import RadiationMetadata, RadiationSummary
 from visql_lib.pipelines.vis.settings import VisSettings
 from visql_lib.products.context import Context, no_progress
 from visql_lib.qc.evaluate import ABOVE, OK, WARN, evaluate
@@ -27,7 +28,7 @@ from visql_lib.radiation.maps import Grid, bin_area
 from visql_lib.radiation.particles import KINDS
 from visql_lib.sheets.exposures import start_of_row
 from visql_lib.sheets.sheet import IMPORTED, USABLE, WITHOUT_RAW, SheetRow, read_sheet
-from visql_lib.tables.store import read_meta, read_table
+from visql_lib.tables.store import read_facts, read_table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -178,35 +179,34 @@ def radiation_row(
     found, reason = _summary(particles)
     if found is None:
         return values | {"STATUS": "failed", "REASON": reason, "FLAGS": int(RadiationFlag.NO_DETECTION)}
-    values |= {name: value for name, value in found.items() if name in values}
+    values |= {name: value for name, value in found if name in values}
     status, reason, flags = _judged(found, thresholds, values["DATE_OBS"])
     return values | {"STATUS": status, "REASON": reason, "FLAGS": int(flags)}
 
 
-def _summary(path: Path) -> tuple[dict[str, Any] | None, str]:
+def _summary(path: Path) -> tuple[RadiationSummary | None, str]:
     """Read the summary in the metadata of an exposure's table, or None and the reason."""
     if not path.is_file():
         return None, f"{path.name}: not measured"
     try:
-        meta = read_meta(path)
+        facts = read_facts(path, RadiationMetadata)
     except TableError as error:  # costs this exposure, not the month
         return None, str(error)
-    if "failed" in meta:
-        return None, str(meta["failed"])
-    values = meta.get("radiation")
-    if not values:
+    if facts.failed:
+        return None, facts.failed
+    if facts.radiation is None:
         return None, f"{path}: holds no summary; make it again"
-    return {name: math.nan if value is None else value for name, value in values.items()}, ""
+    return facts.radiation, ""
 
 
 def _judged(
-    found: Mapping[str, Any], thresholds: Thresholds, start: np.datetime64
+    found: RadiationSummary, thresholds: Thresholds, start: np.datetime64
 ) -> tuple[str, str, RadiationFlag]:
     """Determine status, reason and flags of an exposure."""
-    flags = RadiationFlag(found["FLAGS"])
+    flags = RadiationFlag(found.FLAGS)
     if flags & RadiationFlag.NO_DETECTION:
         return "failed", RadiationFlag.NO_DETECTION.doc, flags
-    values = {q.name: float(found[q.column]) for q in _JUDGED}
+    values = {q.name: float(getattr(found, q.column)) for q in _JUDGED}
     judged = evaluate(values, thresholds, day_of(start), QUANTITIES)
     if any(r.quantity in _STORM and r.side == ABOVE for r in judged.results):
         flags |= RadiationFlag.STORM

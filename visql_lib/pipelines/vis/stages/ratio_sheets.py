@@ -17,7 +17,7 @@ from visql_lib.pipelines.vis.month_files import MonthFiles
 from visql_lib.pipelines.vis.pictures.ratio_sheet import ratio_sheet
 from visql_lib.pipelines.vis.schemas.gaia import FRAT, RATIOS
 from visql_lib.pipelines.vis.settings import RatioSettings, VisSettings
-from visql_lib.pipelines.vis.stages.ratios import FRAT_ENDING, exposure_facts
+from visql_lib.pipelines.vis.stages.ratios import FRAT_ENDING, match_of
 from visql_lib.products.context import Context
 from visql_lib.sheets.exposures import science_exposures
 from visql_lib.tables.store import read_table
@@ -70,10 +70,10 @@ def stars_by_class(
     names = ("EXT", "BpRp", "VFLUX", "GFLUX", "FLAGS")
     accepted: dict[str, list[Path]] = {cls: [] for cls in instrument.exposure_classes}
     for row in science_exposures(month.sheet):
-        facts = exposure_facts(row, month.frame_file(row.exposure, FRAT_ENDING))
+        match = match_of(row, month.frame_file(row.exposure, FRAT_ENDING))
         cls = instrument.exposure_class(row.exptime)
-        if facts.get("META", {}).get("accepted") and cls in accepted:
-            accepted[cls].append(facts["PATH"])
+        if match.path is not None and match.facts.accepted and cls in accepted:
+            accepted[cls].append(match.path)
     gains = gain_table(instrument, settings.gain)
     for cls, paths in accepted.items():
         parts: list[Mapping[str, NDArray]] = [FRAT.empty()]
