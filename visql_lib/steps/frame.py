@@ -10,9 +10,10 @@ import numpy as np
 
 from visql_lib.errors import FrameError
 from visql_lib.frames import Exposure, Instrument
+from visql_lib.tables.metadata import FrameMetadata, facts_in
 
 # What tables made from a frame's tables carry on of their metadata.
-FRAME_FACTS = ("exposure", "instrument", "frame_type", "exptime", "date_obs")
+_CARRIED = ("exposure", "instrument", "frame_type", "exptime", "date_obs")
 
 
 def header_meta(exposure: Exposure) -> dict[str, Any]:
@@ -25,9 +26,16 @@ def header_meta(exposure: Exposure) -> dict[str, Any]:
     }
 
 
-def carried_meta(meta: Mapping[str, Any]) -> dict[str, Any]:
-    """Select the facts of the frame in the metadata of one of its tables."""
-    return {name: meta[name] for name in FRAME_FACTS if name in meta}
+def carried_meta(meta: Mapping[str, Any], table: Path) -> dict[str, Any]:
+    """Select the facts of the frame in the metadata of one of its tables.
+
+    Raises
+    ------
+    TableError
+        If one is of another kind.
+    """
+    facts_in(meta, FrameMetadata, table)
+    return {name: meta[name] for name in _CARRIED if name in meta}
 
 
 def measuring_facts(instrument: Instrument) -> tuple[Any, ...]:

@@ -44,6 +44,7 @@ def import_ratios(paths: Iterable[Path], results: Path, instrument: Instrument, 
             report.counts[_LINES].update({"files": 1, "rows": len(rows["R1"])})
     if not parts:
         return
+    run_record.current().use_fact("exposure_classes", instrument.exposure_classes)
     rows = {name: np.concatenate([part[name] for part in parts]) for name in RATIOS.names}
     months = np.datetime_as_string(rows["DATE"].astype("datetime64[M]"))
     for month in np.unique(months[months != "NaT"]).tolist():

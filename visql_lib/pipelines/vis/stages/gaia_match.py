@@ -96,7 +96,7 @@ def _read_moments(path: Path) -> tuple[Mapping[str, NDArray], dict[str, Any]]:
     table = read_table(path, MOMENTS.names)
     if cause := table.meta.get("failed"):
         raise TableError(str(cause))
-    return table, carried_meta(table.meta)
+    return table, carried_meta(table.meta, path)
 
 
 def _read_stars(path: Path) -> tuple[Mapping[str, NDArray], Boresight]:

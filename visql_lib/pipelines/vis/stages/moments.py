@@ -19,6 +19,7 @@ from visql_lib.products.context import Context
 from visql_lib.psf.moments import cut_stamps, measure_moments
 from visql_lib.steps.frame import check_same_frame
 from visql_lib.tables import MOMENTS, STAMPS, Table, read_table
+from visql_lib.tables.metadata import StarMetadata, facts_in
 
 # Column of the moments table <- column of the stars table.
 _CARRIED = {
@@ -62,6 +63,7 @@ def run(context: Context[VisSettings], inputs: MomentInputs) -> MomentOutputs:
     found = None
     with context.failures(meta):
         stars = read_table(inputs.stars, STAR_COLUMNS)
+        facts_in(stars.meta, StarMetadata, inputs.stars)
         meta |= stars.meta
         if meta["exposure"] != stem_of(inputs.raw.name):
             raise TableError(f"{inputs.stars}: stars of {meta['exposure']}, not of {inputs.raw.name}")

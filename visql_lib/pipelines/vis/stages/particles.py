@@ -86,7 +86,7 @@ def _counted(
     for part in read_parts(inputs.catalogue, COLUMNS):
         facts = part.meta
         count.add(part)
-    meta |= carried_meta(facts)
+    meta |= carried_meta(facts, inputs.catalogue)
     if "failed" in facts:
         meta["failed"] = facts["failed"]
         return None

@@ -13,6 +13,7 @@ from visql_lib.pipelines.vis.settings import StarSettings, VisSettings
 from visql_lib.products.context import Context
 from visql_lib.psf.stars import StarSelection, select_between, select_stars
 from visql_lib.tables import CATALOGUE, STARS, read_table
+from visql_lib.tables.metadata import FrameMetadata, facts_in
 
 
 @dataclass(frozen=True)
@@ -42,9 +43,9 @@ def run(context: Context[VisSettings], inputs: StarInputs) -> StarOutputs:
     stars: Mapping[str, NDArray] = STARS.empty()
     with context.failures(meta):
         catalogue = read_table(inputs.catalogue, CATALOGUE.names)
+        facts = facts_in(catalogue.meta, FrameMetadata, inputs.catalogue)
         meta |= catalogue.meta
-        is_flat = meta.get("frame_type") == "FLAT"
-        chosen, selection = _select(catalogue, context.settings.stars, is_flat)
+        chosen, selection = _select(catalogue, context.settings.stars, facts.frame_type == "FLAT")
         meta["selection"] = selection.as_dict()
         stars = {name: column[chosen] for name, column in catalogue.items()}
     return StarOutputs(stars, meta)
