@@ -1183,7 +1183,7 @@ def test_a_broken_file_of_the_last_run_is_begun_anew(hook: Hook, tmp_path: Path)
 
 @pytest.fixture
 def config(tmp_path: Path, hook: Hook) -> Path:
-    """VisSettings of results that hold one unreadable frame."""
+    """Settings of results that hold one unreadable frame."""
     nan = float("nan")
     numbers = dict.fromkeys(("exptime", "ra", "dec", "pa", "saa", "alpha"), nan)
     words = dict.fromkeys(("obs_id", "calblkid", "calblkvr", "dithobs", "img_t1", "img_t2", "context"), "")

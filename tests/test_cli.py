@@ -30,7 +30,7 @@ def visql(*arguments, cwd=None):
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory):
-    """VisSettings for the toy camera."""
+    """Settings for the toy camera."""
     path = tmp_path_factory.mktemp("config") / "toy.yaml"
     path.write_text(f"instrument: {__file__.rsplit('/', 1)[0]}/toy_camera.yaml\n")
     return path

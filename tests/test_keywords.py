@@ -1,4 +1,4 @@
-"""VisSettings reach the functions that measure as the keywords they are meant for, and have the same defaults."""
+"""Settings reach the functions that measure as the keywords they are meant for, and have the same defaults."""
 
 import inspect
 from dataclasses import asdict

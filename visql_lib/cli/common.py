@@ -49,7 +49,7 @@ def config_option(function: F) -> F:
         "config",
         type=INPUT,
         metavar="FILE",
-        help="VisSettings file (YAML), for settings other than the defaults; see docs/configuration.md.",
+        help="Settings file (YAML), for settings other than the defaults; see docs/configuration.md.",
     )(function)
 
 
