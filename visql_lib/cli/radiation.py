@@ -94,5 +94,6 @@ def command(
         from visql_lib.pipelines.vis.stages import goes_picture
 
         path = pictures.with_name(f"{pictures.name}_goes.png")
+        context = Context.using(settings, goes_picture.SETTINGS, goes_picture.FACTS)
         wanted = goes_picture.GoesPictureInputs(sheet, str(made.meta["exposure"]), goes, hours)
         save_picture(goes_picture.run(context, wanted).figure, path, settings.pictures.dpi, "goes_pictures")

@@ -25,6 +25,10 @@ S = TypeVar("S", bound=Settings, covariant=True)  # what works for any settings 
 T = TypeVar("T", bound=Settings)
 
 
+# Facts that mean nothing without others.
+_WITH = {"exposure_classes": ("class_tolerance",)}
+
+
 @contextmanager
 def no_progress(label: str, total: int) -> Iterator[Callable[[], None]]:
     """Show no progress; see `Context`."""
@@ -101,6 +105,7 @@ def note_used(
         section = getattr(settings, name)
         if isinstance(section, SettingsSection) and section.recorded:
             record.use_setting(name, section)
-    for name in facts:
+    more = (other for name in facts for other in _WITH.get(name, ()))
+    for name in (*facts, *more):
         if instrument.has(name):
             record.use_fact(name, getattr(instrument, name))

@@ -15,7 +15,7 @@ from visql_lib.pipelines.vis.pictures.ratio_maps import RatioHexagons
 from visql_lib.pipelines.vis.schemas.gaia import RATIOS
 from visql_lib.pipelines.vis.settings import VisSettings
 from visql_lib.pipelines.vis.stages.ratios import focal_plane_cells
-from visql_lib.products.context import Context
+from visql_lib.products.context import Context, note_used
 from visql_lib.tables.store import read_table
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ def run(context: Context[VisSettings], inputs: RatioPicturesInputs) -> Iterator[
         If the table cannot be read.
     """
     settings, instrument = context.settings.ratios, context.instrument
+    note_used(context.settings, instrument, (), ("photometry",))  # cuts the focal plane into blocks
     table = read_table(inputs.ratios, RATIOS.names)
     month = str(table.meta["month"])
     hexagons = select(table, space="hexagon", field="all")
