@@ -17,7 +17,6 @@ from hypothesis.extra import numpy as hnp
 from visql_lib.cli.catalog import command as catalog
 from visql_lib.cli.detector import command as detector
 from visql_lib.cli.preview import command as preview
-from visql_lib.cli.simulate import make_frames
 from visql_lib.config import CalibrationSettings, PreviewSettings
 from visql_lib.errors import SimulationError
 from visql_lib.flags import QuadrantFlag
@@ -34,6 +33,7 @@ from visql_lib.pipelines.vis.pictures.detector_map import detector_maps, hot_pix
 from visql_lib.pipelines.vis.schemas.detector import DETECTOR, DETECTOR_FRAMES, HOT_PIXELS
 from visql_lib.pipelines.vis.sheet_rules import RULES
 from visql_lib.pipelines.vis.stages.detector import month_detector
+from visql_lib.pipelines.vis.stages.simulate import make_frames
 from visql_lib.qc.limits import Thresholds
 from visql_lib.sheets.index import refresh_sheets
 from visql_lib.simulate import SimulatedExposure, exposures_of

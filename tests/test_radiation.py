@@ -13,7 +13,6 @@ from scipy.special import ndtri, pdtrc
 
 from visql_lib.cli.month_radiation import command as month_command
 from visql_lib.cli.radiation import command
-from visql_lib.cli.simulate import make_frames
 from visql_lib.config import CatalogSettings
 from visql_lib.errors import TableError
 from visql_lib.flags import QuadrantFlag, RadiationFlag
@@ -36,6 +35,7 @@ from visql_lib.pipelines.vis.schemas.radiation_metadata import RadiationMetadata
 from visql_lib.pipelines.vis.settings import RadiationSettings
 from visql_lib.pipelines.vis.stages.month_radiation import month_radiation
 from visql_lib.pipelines.vis.stages.particles import RadiationCount
+from visql_lib.pipelines.vis.stages.simulate import make_frames
 from visql_lib.qc.limits import Thresholds
 from visql_lib.radiation.illuminated import illuminated_part, significance
 from visql_lib.radiation.leak import leak_table, leakage, with_angles

@@ -1,7 +1,9 @@
 """The registry: what is declared once, what is derived from it, and that the written rules agree with it."""
 
+import inspect
 import re
 import shlex
+from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -397,6 +399,17 @@ def test_a_part_left_out_stays_out_though_something_waits_for_it(tmp_path):
     plan.registry = registry(extra, last, all=("last",))
     assert [job.rule for job in Expected(plan).of_group("20210227")] == ["last"]
     assert [job.rule for job in Expected(plan, ["all"]).of_group("20210227")] == ["extra", "last"]
+
+
+# Shared by all pipelines: what they do stands in rooms of its own.
+SHARED = {"site", "alerts", "month_status", "month_complete", "qc"}
+
+
+@pytest.mark.parametrize("stage", [s for s in REGISTRY.stages if s.name not in SHARED], ids=lambda s: s.name)
+def test_a_stage_names_its_function_of_context_and_inputs(stage):
+    module, _, name = stage.function.partition(":")
+    found = getattr(import_module(module), name)
+    assert list(inspect.signature(found).parameters) == ["context", "inputs"]
 
 
 # --- a picture ---------------------------------------------------------------------------------------

@@ -446,6 +446,7 @@ FRAME_STAGES = (
         types=CATALOGUED,
         part="legacy",
         chunk="exposure",
+        function="visql_lib.pipelines.vis.legacy.export:run",
     ),
     Stage(
         "legacy_stars",
@@ -463,6 +464,7 @@ FRAME_STAGES = (
         part="legacy",
         log="legacy_{table}/{group}/{exposure}",
         chunk="exposure",
+        function="visql_lib.pipelines.vis.legacy.export:run",
     ),
     Stage(
         "legacy_frat",
@@ -474,5 +476,6 @@ FRAME_STAGES = (
         types=("SCIENCE",),
         part="legacy",
         chunk="exposure",
+        function="visql_lib.pipelines.vis.legacy.export:run",
     ),
 )
