@@ -135,6 +135,7 @@ def test_astrometry(monkeypatch, tmp_path):
         whole = DEFAULTS.model_copy(update={"astrometry": section})
         _, keywords = called(month_astrometry.month_astrometry, tmp_path / "202407.tsv", whole, VIS)
         assert keywords.pop("per_ccd") == expected
+        assert keywords.pop("pixel") == VIS.nominal_pixel / 3600
         assert len(keywords) == 2
         same(keywords, settings)
 
