@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from visql_lib.cli.simulate import make_frames
 from visql_lib.frames import Instrument, load_instrument
+from visql_lib.pipelines.vis.stages.simulate import make_frames
 from visql_lib.simulate.plan import exposures_of
 
 TESTS = Path(__file__).parent

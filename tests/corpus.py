@@ -22,9 +22,9 @@ import numpy as np
 import yaml
 from astropy.io import fits
 
-from visql_lib.cli.simulate import make_frames
 from visql_lib.frames import load_instrument
 from visql_lib.frames.names import stem_of
+from visql_lib.pipelines.vis.stages.simulate import make_frames
 from visql_lib.simulate.plan import exposures_of
 
 SEED = 20240713

@@ -40,10 +40,11 @@ from visql_lib.errors import ConfigError
 from visql_lib.live.alerts import refresh
 from visql_lib.live.errors import BusyError
 from visql_lib.live.lock import InstanceLock
+from visql_lib.photometry.trend_records import TrendLimits
 from visql_lib.pipelines import settings_from_mapping
 from visql_lib.pipelines.vis.quantities import QUANTITIES
 from visql_lib.pipelines.vis.registry import REGISTRY
-from visql_lib.pipelines.vis.settings import TrendSettings, VisSettings
+from visql_lib.pipelines.vis.settings import VisSettings
 from visql_lib.pipelines.vis.stages.qc import trend_results
 from visql_lib.qc.alerts import Alert, Notification, due, stamp, update, with_notification
 from visql_lib.qc.checks import checks_of
@@ -192,7 +193,7 @@ def test_the_limits_of_the_epoch_of_the_day_hold() -> None:
 
 def trend(cls: str, colour: float, loss: float, rate: float, status: str) -> list[QCResult]:
     """QC results of the flux loss of a class at a colour."""
-    found = trend_results(loss, rate, 0.01, status, TrendSettings())
+    found = trend_results(loss, rate, 0.01, status, TrendLimits())
     return [replace(r, cls=cls, part=f"BP-RP {colour:g}") for r in found]
 
 
@@ -260,7 +261,7 @@ def test_value_and_limit_of_the_trend_are_data(
     )
     value, limit, unit = expected
     assert (alert.status, alert.side) == (status, "above")
-    assert (alert.value, alert.threshold, alert.unit) == (value, getattr(TrendSettings(), limit), unit)
+    assert (alert.value, alert.threshold, alert.unit) == (value, getattr(TrendLimits(), limit), unit)
 
 
 def test_missing_products_of_a_month_are_an_alert_per_category() -> None:
@@ -1182,7 +1183,7 @@ def test_a_broken_file_of_the_last_run_is_begun_anew(hook: Hook, tmp_path: Path)
 
 @pytest.fixture
 def config(tmp_path: Path, hook: Hook) -> Path:
-    """VisSettings of results that hold one unreadable frame."""
+    """Settings of results that hold one unreadable frame."""
     nan = float("nan")
     numbers = dict.fromkeys(("exptime", "ra", "dec", "pa", "saa", "alpha"), nan)
     words = dict.fromkeys(("obs_id", "calblkid", "calblkvr", "dithobs", "img_t1", "img_t2", "context"), "")

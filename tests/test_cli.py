@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,9 +12,14 @@ from click.testing import CliRunner
 
 from visql_lib import __version__
 from visql_lib.cli import COMMANDS, cli
+from visql_lib.errors import TableError
 from visql_lib.flags import QuadrantFlag, SelectionFlag
+from visql_lib.pipelines.vis.registry import REGISTRY
 from visql_lib.pipelines.vis.settings import VisSettings
-from visql_lib.tables import read_meta, read_table
+from visql_lib.pipelines.vis.stages import stars
+from visql_lib.products.context import Context
+from visql_lib.tables import CATALOGUE, STARS, read_facts, read_meta, read_table, write_table
+from visql_lib.tables.metadata import StarMetadata
 
 
 def visql(*arguments, cwd=None):
@@ -24,7 +30,7 @@ def visql(*arguments, cwd=None):
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory):
-    """VisSettings for the toy camera."""
+    """Settings for the toy camera."""
     path = tmp_path_factory.mktemp("config") / "toy.yaml"
     path.write_text(f"instrument: {__file__.rsplit('/', 1)[0]}/toy_camera.yaml\n")
     return path
@@ -221,6 +227,21 @@ def test_a_recorded_failure_goes_down_the_chain(long_frame, config, tmp_path):
         assert "empty file" in table.meta["failed"]
     assert read_meta(tmp_path / "s.parquet")["selection"]["flags"] & SelectionFlag.NO_DETECTIONS
     assert len(list(tmp_path.glob("P*.png"))) == 17
+
+
+def test_a_catalogue_with_odd_metadata_costs_its_exposure_alone(tmp_path):
+    path = tmp_path / "E.cat.parquet"
+    odd = {"exposure": "E", "exptime": "long"}
+    write_table(path, CATALOGUE.empty(), replace(CATALOGUE, metadata=None), meta=odd)
+    with pytest.raises(TableError, match="wrong 'exptime' in its metadata"):
+        stars.run(Context.of(REGISTRY["stars"], VisSettings()), stars.StarInputs(path))
+    made = stars.run(
+        Context.of(REGISTRY["stars"], VisSettings(), record_failure=True), stars.StarInputs(path)
+    )
+    write_table(tmp_path / "E_stars2.parquet", made.stars, STARS, meta=made.meta)
+    found = read_facts(tmp_path / "E_stars2.parquet", StarMetadata)
+    assert (found.exposure, found.selection) == ("E", None)
+    assert "wrong 'exptime'" in found.failed
 
 
 def test_a_missing_and_a_constant_quadrant(long_frame, config, tmp_path):

@@ -1,4 +1,4 @@
-"""VisSettings: declared once, typed, refused in one clear line."""
+"""Settings: declared once, typed, refused in one clear line."""
 
 import re
 from pathlib import Path

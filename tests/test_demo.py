@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from visql_lib.cli.simulate import make_frames
+from visql_lib.pipelines.vis.stages.simulate import make_frames
 from visql_lib.simulate.plan import exposures_of
 
 ROOT = Path(__file__).parents[1]

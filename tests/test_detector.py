@@ -17,7 +17,6 @@ from hypothesis.extra import numpy as hnp
 from visql_lib.cli.catalog import command as catalog
 from visql_lib.cli.detector import command as detector
 from visql_lib.cli.preview import command as preview
-from visql_lib.cli.simulate import make_frames
 from visql_lib.config import CalibrationSettings, PreviewSettings
 from visql_lib.errors import SimulationError
 from visql_lib.flags import QuadrantFlag
@@ -28,11 +27,13 @@ from visql_lib.frames.injection import measure_injection
 from visql_lib.frames.repeats import deviations, nan_median, repeated, summary
 from visql_lib.pictures.style import render_png
 from visql_lib.pipelines import settings_from_mapping
+from visql_lib.pipelines.vis.month_files import MonthFiles
 from visql_lib.pipelines.vis.pictures.detector import detector_timeline
 from visql_lib.pipelines.vis.pictures.detector_map import detector_maps, hot_pixel_map
 from visql_lib.pipelines.vis.schemas.detector import DETECTOR, DETECTOR_FRAMES, HOT_PIXELS
 from visql_lib.pipelines.vis.sheet_rules import RULES
 from visql_lib.pipelines.vis.stages.detector import month_detector
+from visql_lib.pipelines.vis.stages.simulate import make_frames
 from visql_lib.qc.limits import Thresholds
 from visql_lib.sheets.index import refresh_sheets
 from visql_lib.simulate import SimulatedExposure, exposures_of
@@ -321,7 +322,7 @@ LIMITS = Thresholds.model_validate(
 
 
 def copied(month, folder, keep=lambda row: True, change=lambda row, table: table):
-    """Copy the sheet and tables of quadrants of a month, those wanted, changed; return the sheet."""
+    """Copy the sheet and tables of quadrants of a month, those wanted, changed; return the month's files."""
     source = month / "results" / "exposures"
     lines = (source / "202407.tsv").read_text().splitlines(keepends=True)
     kept = [line for line in lines[1:] if keep(line)]
@@ -335,7 +336,7 @@ def copied(month, folder, keep=lambda row: True, change=lambda row, table: table
         changed = change(line, dict(table))
         if changed is not None:
             write_table(sheet.parent / part, changed, QUADRANTS, meta=table.meta)
-    return sheet
+    return MonthFiles.of_sheet(sheet)
 
 
 def texts(figure):
@@ -399,12 +400,12 @@ def test_a_month_with_one_dark_says_what_it_cannot_tell(month, toy, tmp_path):
 
 
 def test_broken_tables_cost_their_frame_only(month, toy, tmp_path):
-    sheet = copied(month, tmp_path, change=lambda line, table: None if "FLAT" in line else table)
-    (bias,) = (sheet.parent / "202407").glob("*0701_000000*/*.parquet")
+    files = copied(month, tmp_path, change=lambda line, table: None if "FLAT" in line else table)
+    (bias,) = (files.sheet.parent / "202407").glob("*0701_000000*/*.parquet")
     bias.write_bytes(b"broken")
-    (charge,) = (sheet.parent / "202407").glob("*0708_030000*/*.parquet")
+    (charge,) = (files.sheet.parent / "202407").glob("*0708_030000*/*.parquet")
     write_table(charge, QUADRANTS.empty(), QUADRANTS, meta={"failed": "cut short"})
-    found = month_detector(sheet, toy, LIMITS)
+    found = month_detector(files, toy, LIMITS)
     rows = dict(zip(found.frames["FRAME_TYPE"], found.frames["REASON"], strict=True))
     assert "no table of quadrants" in rows["FLAT"]
     assert "cannot be read" in rows["BIAS"] or "not a Parquet" in rows["BIAS"]

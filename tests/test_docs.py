@@ -17,11 +17,11 @@ import pytest
 import yaml
 
 from visql_lib.cli import COMMANDS, cli
-from visql_lib.cli.simulate import make_frames
 from visql_lib.errors import ConfigError
 from visql_lib.pipelines import settings_from_mapping
 from visql_lib.pipelines.vis.registry import REGISTRY
 from visql_lib.pipelines.vis.settings import VisSettings
+from visql_lib.pipelines.vis.stages.simulate import make_frames
 from visql_lib.simulate.plan import ExposureOptions, exposures_of
 
 ROOT = Path(__file__).parents[1]

@@ -47,14 +47,23 @@ from visql_lib.archives.parts import (
 )
 from visql_lib.archives.retry import RetryPolicy
 from visql_lib.archives.web import ArchiveClient
-from visql_lib.cli.fetch import command, fetch_frames
+from visql_lib.cli.fetch import command
 from visql_lib.cli.serve_archive import command as serve_command
 from visql_lib.cli.serve_archive import products_of
 from visql_lib.errors import ConfigError
 from visql_lib.pipelines import settings_from_mapping
 from visql_lib.pipelines.vis.legacy.read import read_archive_names
+from visql_lib.pipelines.vis.registry import REGISTRY
 from visql_lib.pipelines.vis.schemas.archive_names import names_path, read_names, text_path
-from visql_lib.pipelines.vis.stages.fetch import frames_in, newest_versions, parse_products, query_since
+from visql_lib.pipelines.vis.stages.fetch import FetchInputs
+from visql_lib.pipelines.vis.stages.fetch import run as run_fetch
+from visql_lib.pipelines.vis.stages.fetch_products import (
+    frames_in,
+    newest_versions,
+    parse_products,
+    query_since,
+)
+from visql_lib.products.context import Context
 from visql_lib.tables.store import read_table
 
 TOY = str(Path(__file__).parent / "toy_camera.yaml")
@@ -130,6 +139,11 @@ def options(url, folder, **fetch):
             | fetch,
         }
     )
+
+
+def fetch_frames(settings, **inputs):
+    """Fetch as the command does."""
+    return run_fetch(Context.of(REGISTRY["fetch"], settings), FetchInputs(**inputs))
 
 
 @pytest.fixture
@@ -729,8 +743,8 @@ def test_interrupted_while_a_frame_is_noted(fetch, monkeypatch):
     def take(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("visql_lib.cli.fetch_run.Downloads._load", load)
-    monkeypatch.setattr("visql_lib.cli.fetch_run.Downloads._take", take)
+    monkeypatch.setattr("visql_lib.pipelines.vis.stages.fetch_downloads.Downloads._load", load)
+    monkeypatch.setattr("visql_lib.pipelines.vis.stages.fetch_downloads.Downloads._take", take)
     with pytest.raises(KeyboardInterrupt) as interrupted:
         fetch(parallel=2)
     assert ended == ["at once", "stopped"]

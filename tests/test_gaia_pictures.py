@@ -21,6 +21,7 @@ from visql_lib.pipelines.vis.pictures.ratio_maps import RatioHexagons
 from visql_lib.pipelines.vis.pictures.ratio_sheet import ratio_sheet
 from visql_lib.pipelines.vis.pictures.residuals import astrometric_residuals
 from visql_lib.pipelines.vis.schemas.gaia import FRAT, GAIA_STARS, MOMENTS_COLOURS, RATIOS, SOLUTION
+from visql_lib.pipelines.vis.schemas.gaia_metadata import Relation, Sizes, SolutionFacts
 from visql_lib.sky.projection import Boresight, project
 
 BORESIGHT = Boresight(56.24568699, -55.71421686, 46.21774651)
@@ -74,9 +75,9 @@ def some_stars(instrument, n=1500, seed=1, losses=None):
 
 
 def a_relation(**other):
-    errors = np.array([0.0021, 0.0023, 0.0045])
-    known = {"coefficients": CURVE, "colours": COLOURS, "ratios": TRUE_RATIOS, "errors": errors}
-    return known | {"n": 722, "n_fit": 325, "n_clipped": 2, "rms": 0.034} | other
+    known = {"coefficients": tuple(CURVE), "colours": tuple(COLOURS), "ratios": tuple(TRUE_RATIOS)}
+    known |= {"errors": (0.0021, 0.0023, 0.0045), "n": 722, "n_fit": 325, "n_clipped": 2, "rms": 0.034}
+    return Relation(**known | other)
 
 
 def some_moments(stars, seed=3):
@@ -241,7 +242,7 @@ def test_the_scatter_is_that_of_the_stars_kept(toy):
     said = "\n".join(texts(astrometric_residuals(stars, None, toy)))
     found = float(said.split("outliers (×)\nscatter ")[1].split(" px per axis")[0])
     assert abs(found / 0.1 - 1) < 0.08  # the cut takes the wings, 4.4 % of the stars of a normal distribution
-    facts = {"n": 715, "n_outliers": 7, "scatter": 5.799}
+    facts = SolutionFacts(n=715, n_outliers=7, scatter=5.799)
     said = "\n".join(texts(astrometric_residuals(stars, None, toy, facts)))
     assert "715 stars kept\n7 outliers (×)\nscatter 5.799 px per axis" in said
 
@@ -297,7 +298,7 @@ def test_flux_against_flux_has_the_median_ratio(instrument):
 
 @pytest.mark.parametrize("flag", ["NO_REFERENCE", "FEW_MATCHES", "REFERENCE_FAILED"])
 def test_an_exposure_without_a_solution_says_why(flag, toy):
-    facts = {"flags": int(SolutionFlag[flag]), "n": 0, "scatter": None}
+    facts = SolutionFacts(flags=int(SolutionFlag[flag]), n=0, scatter=None)
     figure = astrometric_residuals(FRAT.empty(), SOLUTION.empty(), toy, facts)
     said = texts(figure)
     reason = SolutionFlag[flag].doc.split(";")[0]
@@ -306,7 +307,7 @@ def test_an_exposure_without_a_solution_says_why(flag, toy):
 
 
 def test_a_corrected_boresight_is_said(instrument):
-    facts = {"flags": int(SolutionFlag.BORESIGHT_WRONG | SolutionFlag.NO_PROPER_MOTION)}
+    facts = SolutionFacts(flags=int(SolutionFlag.BORESIGHT_WRONG | SolutionFlag.NO_PROPER_MOTION))
     said = "\n".join(texts(astrometric_residuals(some_stars(instrument, 50), None, instrument, facts)))
     assert "off by more than 10" in said
     assert "no proper motions" in said
@@ -357,7 +358,7 @@ def test_sizes_have_their_straight_line(instrument):
     stars = some_stars(instrument, 300)
     moments = some_moments(stars)
     moments["R2"][:4] = 9.0
-    linear = asdict(fit_size_relation(*(moments[n] for n in ("XWORLD", "YWORLD", "BpRp", "R2"))))
+    linear = Sizes(**asdict(fit_size_relation(*(moments[n] for n in ("XWORLD", "YWORLD", "BpRp", "R2")))))
     figure = flux_ratio_colour(stars, a_relation(), moments, linear)
     axes = panels(figure)[-1]
     assert axes.get_ylabel().endswith("[px²]")
@@ -383,6 +384,7 @@ def test_sizes_have_their_straight_line(instrument):
 )
 def test_no_relation_is_said_and_the_stars_still_drawn(relation, instrument):
     stars = some_stars(instrument, 30)
+    relation = None if relation is None else Relation(**relation)
     figure = flux_ratio_colour(stars, relation, some_moments(stars))
     assert {"no colour relation: too few stars", "no colour relation"} <= set(texts(figure))
     assert len(points_of(figure.axes[0]).get_offsets()) == (stars["FLAGS"] == 0).sum()
@@ -588,7 +590,7 @@ def test_tables_of_the_original_have_no_residuals_and_that_is_said(instrument):
 
 
 def test_empty_tables_of_the_schemas_make_pictures(instrument):
-    said = texts(flux_ratio_colour(FRAT.empty(), None, MOMENTS_COLOURS.empty(), {}))
+    said = texts(flux_ratio_colour(FRAT.empty(), None, MOMENTS_COLOURS.empty(), Sizes()))
     assert {"no star with colour and ratio", "no colours", "no moments of stars with colour"} <= set(said)
     assert "no matched stars" in texts(astrometric_residuals(FRAT.empty(), SOLUTION.empty(), instrument))
 
@@ -629,7 +631,7 @@ def test_the_real_residuals_are_a_picture(real, instrument):
     rows = [int(np.argmin(np.abs(gaia["G"] - g))) for g in frat["G"]]
     for shift, mine, theirs in (("DX", "XWORLD", "RAV"), ("DY", "YWORLD", "DECV")):
         frat[shift] = (frat[mine] - gaia[theirs][rows]) * 36000
-    facts = {"n": 715, "n_outliers": 7, "scatter": 5.799}
+    facts = SolutionFacts(n=715, n_outliers=7, scatter=5.799)
     figure = astrometric_residuals(frat, None, instrument, facts, title=EXPOSURE)
     assert any(t.startswith("722 stars, median V/Gf") for t in texts(figure))
     assert len([t for t in texts(figure) if "\n" in t and t.split("\n")[-1].isdigit()]) == 36

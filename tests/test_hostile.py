@@ -39,9 +39,9 @@ from visql_lib.archives.retry import RetryPolicy
 from visql_lib.archives.web import ArchiveClient
 from visql_lib.archives.wire import read_answer
 from visql_lib.config import FetchSettings
-from visql_lib.config.load import watched
 from visql_lib.errors import ConfigError, TableError, VisqlError
 from visql_lib.pipelines import load_settings, settings_from_mapping
+from visql_lib.products.context import Context
 from visql_lib.simulate.goes import GoesDay, write_goes_day
 from visql_lib.tables.provenance import PARQUET_META
 from visql_lib.tables.store import read_meta, read_table
@@ -500,6 +500,6 @@ def test_an_address_that_is_none_is_not_shown(url):
 def test_no_record_tells_the_network(tmp_path):
     """Another proxy makes nothing stale."""
     with run_record.recording("test") as record:
-        settings = watched(settings_from_mapping({"network": {"proxy": "none"}}))
-        assert (settings.network.proxy, settings.gaia.nside) == ("none", 32)
+        settings = settings_from_mapping({"network": {"proxy": "none"}})
+        Context.using(settings, ("network", "gaia"))
         assert set(record.settings) == {"gaia"}

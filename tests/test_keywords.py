@@ -1,4 +1,4 @@
-"""VisSettings reach the functions that measure as the keywords they are meant for, and have the same defaults."""
+"""Settings reach the functions that measure as the keywords they are meant for, and have the same defaults."""
 
 import inspect
 from dataclasses import asdict
@@ -7,20 +7,22 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from visql_lib.cli import gaia_project, stars
-from visql_lib.cli.trend import trend_limits
 from visql_lib.frames import load_instrument
 from visql_lib.photometry import ratios, trend
 from visql_lib.photometry.trend_records import TrendLimits
+from visql_lib.pipelines.vis.month_files import MonthFiles
 from visql_lib.pipelines.vis.settings import VisSettings
 from visql_lib.pipelines.vis.stages import gaia_match as gaia
+from visql_lib.pipelines.vis.stages import gaia_project, moments, stars
 from visql_lib.pipelines.vis.stages import geometry as month_astrometry
-from visql_lib.pipelines.vis.stages import moments
 from visql_lib.pipelines.vis.stages import particles as radiation
 from visql_lib.pipelines.vis.stages import ratios as month_ratios
+from visql_lib.pipelines.vis.stages.trend import trend_limits
+from visql_lib.products.context import Context
 from visql_lib.psf import moments as psf_moments
 from visql_lib.psf import stars as psf_stars
-from visql_lib.sky import astrometry, geometry_fit, reference
+from visql_lib.run_record import RunRecord
+from visql_lib.sky import astrometry, geometry_fit
 from visql_lib.sky.projection import Boresight
 from visql_lib.sources import detect_sources
 from visql_lib.steps import catalog
@@ -92,12 +94,12 @@ def test_detection(monkeypatch):
 
 def test_star_selection(monkeypatch):
     settings = distinct(DEFAULTS.stars)
-    catch(monkeypatch, psf_stars, "select_stars")
+    catch(monkeypatch, stars, "select_stars")
     (catalogue,), keywords = called(stars._select, "catalogue", settings, False)
     assert catalogue == "catalogue"
     same(keywords, settings)
     assert keywords.keys() == {n for n in type(settings).model_fields if not n.startswith("flat_")}
-    catch(monkeypatch, psf_stars, "select_between")
+    catch(monkeypatch, stars, "select_between")
     _, keywords = called(stars._select, "catalogue", settings, True)
     assert keywords["radius"] == (settings.flat_radius_min, settings.flat_radius_max)
     assert keywords["flux"] == (settings.flat_flux_min, settings.flat_flux_max)
@@ -133,22 +135,22 @@ def test_astrometry(monkeypatch, tmp_path):
     for geometry, expected in (("shift", "shift"), ("reference", "none")):
         section = settings.model_copy(update={"geometry": geometry})
         whole = DEFAULTS.model_copy(update={"astrometry": section})
-        _, keywords = called(month_astrometry.month_astrometry, tmp_path / "202407.tsv", whole, VIS)
+        inputs = month_astrometry.GeometryInputs(MonthFiles(tmp_path, "202407"))
+        _, keywords = called(month_astrometry.run, Context(whole, VIS, RunRecord()), inputs)
         assert keywords.pop("per_ccd") == expected
         assert keywords.pop("pixel") == VIS.nominal_pixel / 3600
         assert len(keywords) == 2
         same(keywords, settings)
 
 
-def test_reference_stars(monkeypatch, tmp_path):
-    catch(monkeypatch, reference, "reference_stars")
+def test_reference_stars(monkeypatch):
+    catch(monkeypatch, gaia_project, "reference_stars")
     monkeypatch.setattr(gaia_project, "_read", lambda paths: "stars")
     section = distinct(DEFAULTS.gaia).model_copy(update={"proper_motions": False})
     settings = DEFAULTS.model_copy(update={"gaia": section})
     pointing = Boresight(1.0, 2.0, 3.0)
-    arguments, keywords = called(
-        gaia_project.project, (), pointing, None, "E", tmp_path / "E.parquet", settings, False
-    )
+    inputs = gaia_project.ProjectInputs((), pointing, None, "E")
+    arguments, keywords = called(gaia_project.run, Context.using(settings, ()), inputs)
     assert arguments == ("stars", pointing, 0.0)
     assert len(keywords) == 4
     same(keywords, section)

@@ -9,8 +9,12 @@ from visql_lib.flags import MomentFlag, RatioFlag
 from visql_lib.instruments.model import load_instrument
 from visql_lib.photometry.aggregate import select
 from visql_lib.pipelines.vis.legacy import gaia as lg
+from visql_lib.pipelines.vis.legacy import importing
+from visql_lib.pipelines.vis.legacy.imported import ImportedRow, imported_rows, merge_imported
 from visql_lib.pipelines.vis.legacy.read import read_exposure_times, read_moments_with_colours
 from visql_lib.pipelines.vis.schemas.gaia import FRAT, MOMENTS_COLOURS, RATIOS
+from visql_lib.pipelines.vis.settings import VisSettings
+from visql_lib.products.context import Context
 
 VIS = load_instrument("euclid_vis")
 EXPTIMES = dict(VIS.exposure_classes)
@@ -237,3 +241,23 @@ def test_tables_without_rows(tmp_path):
     stars = {name: np.zeros(0) for name in ("RAV", "DECV", "G", "G_ERR", "SOURCE_ID", "BP_RP")}
     lg.write_gaia_stars(tmp_path / "g.cat", stars)
     assert len(lg.read_gaia_stars(tmp_path / "g.cat")["G"]) == 0
+
+
+def test_an_exposure_time_that_only_flux_ratios_tell_gets_into_the_sheet(tmp_path):
+    """Stages take exposure times from the sheet, and that of an imported exposure from its imported row."""
+    name = "C_20230405_060700_W_01234567.VIS.bin_01_01"
+    folder, results = tmp_path / "old", tmp_path / "results"
+    folder.mkdir()
+    frat = {c.name: np.ones(2) for c in FRAT.columns} | {"EXT": np.array(["1-1.E", "1-1.F"])}
+    lg.write_frat(folder / f"{name}_frat.txt", frat | {"TEXP": np.full(2, 89.52)})
+    context, inputs = (
+        Context.using(VisSettings(), importing.SETTINGS),
+        importing.ImportInputs(folder, results),
+    )
+    importing.run(context, inputs)
+    assert not imported_rows(results, "202304"), "nothing but flux ratios: no exposure of the sheet"
+    merge_imported(results, "202304", [ImportedRow(name, archive_name="A", has_moments=True)])
+    for _ in range(2):
+        assert not importing.run(context, inputs).broken
+        row = imported_rows(results, "202304")[name]
+        assert (row.exptime, row.archive_name) == (89.52, "A")

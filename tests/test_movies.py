@@ -30,11 +30,13 @@ from visql_lib.instruments import load_instrument
 from visql_lib.movies.encode import encode_piece, encoder, write_movie
 from visql_lib.movies.errors import MovieError
 from visql_lib.pictures import style
+from visql_lib.pipelines.vis.month_files import MonthFiles
 from visql_lib.pipelines.vis.pictures.movie import FrameFacts, MovieCanvas, even_size, grid_of
 from visql_lib.pipelines.vis.pictures.movie_bins import BinImage
 from visql_lib.pipelines.vis.pictures.movie_goes import FLUXES, series_line
 from visql_lib.pipelines.vis.pictures.movie_text import FastText
 from visql_lib.pipelines.vis.schemas.radiation import ANGLES, GOES_SERIES, RADIATION_MAPS
+from visql_lib.pipelines.vis.schemas.radiation_metadata import RadiationMetadata
 from visql_lib.pipelines.vis.settings import RadiationSettings
 from visql_lib.pipelines.vis.stages.movie import GoesDays, movie_exposures, read_angles
 from visql_lib.radiation.maps import map_grids
@@ -48,6 +50,7 @@ START = np.datetime64("2024-07-13T03:28:40", "us")
 GRIDS = {
     name: grid.meta for name, grid in map_grids(RadiationSettings().bins, 0.4, VIS.nominal_pixel).items()
 }
+META = RadiationMetadata(grids=GRIDS)
 Columns = dict[str, NDArray]
 
 
@@ -195,13 +198,13 @@ def test_movie_of_a_month(month: Month) -> None:
     assert boxes.index("moov") < boxes.index("mdat")  # plays before all of it is there
     frames = decoded(movie)
     assert frames.shape == (3, 240, WIDTH, 3)  # FLAT and the exposure without maps are left out
-    exposures = movie_exposures([month.sheet], [read_angles(month.angles)], readout=72.0)
+    exposures = movie_exposures([MonthFiles.of_sheet(month.sheet)], [read_angles(month.angles)], readout=72.0)
     assert [e.facts.exposure for e in exposures] == ["early", "dark", "late"]
     canvas, goes = MovieCanvas(VIS.particle_scale, "xcosmix", WIDTH), GoesDays(sorted(month.goes.iterdir()))
     for shown, exposure in zip(frames, exposures, strict=True):
         table = read_table(exposure.maps)
         series = goes.around(exposure.facts.date_obs, 12.0)
-        original = canvas.draw(exposure.facts, table, table.meta, series)[..., :3]
+        original = canvas.draw(exposure.facts, table, RadiationMetadata(**table.meta), series)[..., :3]
         # Half the resolution in colour blurs thin lines, but nothing is shifted, nor its colours.
         assert np.abs(shown.astype(float) - original).mean() < 4
         assert abs(shown.mean() - original.mean()) < 1.5
@@ -365,7 +368,8 @@ def test_pieces_follow_each_other(tmp_path: Path, frames_per_second: float, leng
 
 def test_facts_of_exposures(month: Month) -> None:
     by_name = {
-        e.facts.exposure: e.facts for e in movie_exposures([month.sheet], [read_angles(month.angles)], 72)
+        e.facts.exposure: e.facts
+        for e in movie_exposures([MonthFiles.of_sheet(month.sheet)], [read_angles(month.angles)], 72)
     }
     assert (by_name["dark"].saa, by_name["dark"].alpha, by_name["dark"].angle_source) == (87.5, 0.0, "Earth")
     assert (by_name["late"].saa, by_name["late"].alpha, by_name["late"].angle_source) == (
@@ -388,9 +392,12 @@ def test_exposures_without_a_time_come_last(month: Month) -> None:
     rows = [*month.rows, row_of("X_notime", "")]
     write_sheet(month.sheet, rows)
     month.write_maps("X_notime", 9)
-    names = [e.facts.exposure for e in movie_exposures([month.sheet])]
+    names = [e.facts.exposure for e in movie_exposures([MonthFiles.of_sheet(month.sheet)])]
     assert names == ["early", "dark", "late", "X_notime"]
-    assert [e.facts.exposure for e in movie_exposures([month.sheet], last_days=1)] == ["dark", "late"]
+    assert [e.facts.exposure for e in movie_exposures([MonthFiles.of_sheet(month.sheet)], last_days=1)] == [
+        "dark",
+        "late",
+    ]
     assert len(decoded(month.run("--goes", month.goes))) == 4
 
 
@@ -416,22 +423,28 @@ def test_grid_is_the_map() -> None:
         "IY": np.array([1, n - 1, 7]),
     }
     table["N"] = np.array([5, 9, 3])
-    found = grid_of(table, {"grids": GRIDS}, "xray")
+    found = grid_of(table, META, "xray")
     assert found is not None
     counts, extent = found
     assert counts.shape == (n, n)
     assert (counts[1, 0], counts[-1, -1], counts.sum()) == (5, 9, 14)
     assert extent == pytest.approx((-0.4, -0.4 + n * 250 / 36000, -0.4, -0.4 + n * 250 / 36000))
-    assert grid_of(table, {"grids": {}}, "xray") is None
-    assert grid_of(table, {}, "rf") is None
+    assert grid_of(table, RadiationMetadata(grids={}), "xray") is None
+    assert grid_of(table, RadiationMetadata(), "rf") is None
 
 
 def test_frames_do_not_depend_on_those_before(canvas: MovieCanvas) -> None:
-    goes, meta = goes_of("2024-07-13"), {"grids": GRIDS}
+    goes, meta = goes_of("2024-07-13"), META
     first = canvas.draw(FACTS, maps_of(), meta, goes)
     assert first.shape == (240, WIDTH, 4)
     assert first.dtype == np.uint8
-    canvas.draw(FrameFacts("X"), None, {}, None, "E_radmaps.parquet: not a Parquet table; make it again")
+    canvas.draw(
+        FrameFacts("X"),
+        None,
+        RadiationMetadata(),
+        None,
+        "E_radmaps.parquet: not a Parquet table; make it again",
+    )
     canvas.draw_nothing("no exposure in 202408")
     assert np.array_equal(canvas.draw(FACTS, maps_of(), meta, goes), first)
     assert np.array_equal(
@@ -441,7 +454,7 @@ def test_frames_do_not_depend_on_those_before(canvas: MovieCanvas) -> None:
 
 @pytest.mark.parametrize("kind", ["xcosmix", "protons"])
 def test_colours_are_scaled_by_exposure_time(kind: str) -> None:
-    canvas, meta = MovieCanvas(VIS.particle_scale, kind, WIDTH), {"grids": GRIDS}
+    canvas, meta = MovieCanvas(VIS.particle_scale, kind, WIDTH), META
     panel = canvas._maps[0]
     canvas.draw(replace(FACTS, exptime=524.0), maps_of(), meta, None)
     usual = panel.bins.colours.get_array().copy()
@@ -539,7 +552,7 @@ def test_words_have_their_colour_and_nothing_is_nothing() -> None:
 @pytest.mark.parametrize("kind", ["xcosmix", "protons"])
 def test_all_words_of_a_frame_are_drawn(kind: str) -> None:
     """Where a frame has a text, another text makes other pixels, there and nowhere else."""
-    canvas, meta = MovieCanvas(VIS.particle_scale, kind, 640), {"grids": GRIDS}
+    canvas, meta = MovieCanvas(VIS.particle_scale, kind, 640), META
     goes = goes_of("2024-07-13")
     first = canvas.draw(FACTS, maps_of(), meta, goes)
     panels = [canvas._clock, canvas._name, canvas._line, canvas._goes.satellite, canvas._goes.words]
@@ -570,26 +583,26 @@ def test_a_long_reason_stays_in_its_panel() -> None:
 
 
 def test_panels_say_what_is_missing(canvas: MovieCanvas) -> None:
-    canvas.draw(FACTS, maps_of(), {"grids": {"rf": GRIDS["rf"]}}, None)
+    canvas.draw(FACTS, maps_of(), RadiationMetadata(grids={"rf": GRIDS["rf"]}), None)
     xray, rf = canvas._maps
     assert xray.words.text == "no map of X-rays"
     assert rf.words.text == ""
     assert canvas._goes.words.text == "no GOES data"
     assert not canvas._goes.mark.get_visible()
     far = goes_of("2024-08-13")
-    canvas.draw(FACTS, maps_of(), {"grids": GRIDS}, far)
+    canvas.draw(FACTS, maps_of(), META, far)
     assert canvas._goes.words.text == "no GOES data"
     masked = goes_of("2024-07-13") | {"XRSA": np.full(1440, np.nan), "XRSB": np.full(1440, np.nan)}
-    canvas.draw(FACTS, maps_of(), {"grids": GRIDS}, masked)
+    canvas.draw(FACTS, maps_of(), META, masked)
     assert canvas._goes.words.text == "no GOES data"
-    canvas.draw(FACTS, maps_of(), {"grids": GRIDS}, None, "failed: no quadrants")
+    canvas.draw(FACTS, maps_of(), META, None, "failed: no quadrants")
     assert xray.words.text == rf.words.text == "failed: no quadrants"
 
 
 def test_the_exposure_is_marked_and_bad_samples_are_grey(canvas: MovieCanvas) -> None:
     goes = goes_of("2024-07-13")
     goes["GOOD"][600:700] = False
-    canvas.draw(FACTS, maps_of(), {"grids": GRIDS}, goes)
+    canvas.draw(FACTS, maps_of(), META, goes)
     panel = canvas._goes
     assert panel.mark.get_x() == 0
     assert panel.mark.get_width() == pytest.approx((560.5 + 72) / 3600)
@@ -640,7 +653,7 @@ def test_sizes_are_even(width: int) -> None:
 
 @pytest.mark.parametrize("width", [322, 1366])
 def test_frames_have_that_size(width: int) -> None:
-    frame = MovieCanvas(VIS.particle_scale, "protons", width).draw(FACTS, maps_of(), {"grids": GRIDS}, None)
+    frame = MovieCanvas(VIS.particle_scale, "protons", width).draw(FACTS, maps_of(), META, None)
     assert frame.shape == (even_size(width)[1], width, 4)
 
 

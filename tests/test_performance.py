@@ -21,9 +21,12 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from visql_lib.cli.performance import command
+from visql_lib.config import Settings
 from visql_lib.errors import TableError
 from visql_lib.pictures.style import render_png
+from visql_lib.pipelines.vis.month_files import MonthFiles
 from visql_lib.pipelines.vis.pictures.performance import duration, observing_days, pipeline_performance
+from visql_lib.pipelines.vis.registry import REGISTRY
 from visql_lib.pipelines.vis.schemas.performance import (
     PERFORMANCE,
     creation_of_picture,
@@ -31,7 +34,8 @@ from visql_lib.pipelines.vis.schemas.performance import (
     time_of,
 )
 from visql_lib.pipelines.vis.schemas.radiation import RADIATION, RADIATION_MAPS
-from visql_lib.pipelines.vis.stages.performance import month_performance
+from visql_lib.pipelines.vis.stages import performance as stage
+from visql_lib.products.context import Context
 from visql_lib.sheets.sheet import SheetRow, write_sheet
 from visql_lib.tables import read_table, write_table
 from visql_lib.tables.provenance import checksum_of, read_record
@@ -92,6 +96,11 @@ def sheet(tmp_path: Path) -> Path:
     return sheet
 
 
+def month_performance(sheet: Path) -> Columns:
+    context = Context.of(REGISTRY["performance"], Settings())
+    return stage.run(context, stage.PerformanceInputs(MonthFiles.of_sheet(sheet))).columns
+
+
 def rows_of(table: Columns) -> list[tuple]:
     columns = (table[n].tolist() for n in ("EXPOSURE", "PRODUCT", "MADE", "LATENCY"))
     return list(zip(*columns, strict=True))
@@ -142,8 +151,10 @@ def test_command(sheet: Path, tmp_path: Path) -> None:
 
 
 def test_empty_month(tmp_path: Path) -> None:
-    write_sheet(tmp_path / "202407.tsv", [])
-    found = month_performance(tmp_path / "202407.tsv")
+    sheet = tmp_path / "exposures" / "202407.tsv"
+    sheet.parent.mkdir()
+    write_sheet(sheet, [])
+    found = month_performance(sheet)
     assert all(len(column) == 0 for column in found.values())
     assert observing_days(found) == []
 

@@ -1,6 +1,8 @@
 """Flux ratios: colour relations, their errors, the cells they are gathered in, the matrix."""
 
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,8 +22,9 @@ from visql_lib.photometry.relation import PIVOT, GroupedFits, design, fit_groups
 from visql_lib.pipelines.vis.legacy.gaia import read_frat, read_gaia_stars, read_ratio_lines
 from visql_lib.pipelines.vis.legacy.read import read_moments, read_moments_with_colours
 from visql_lib.pipelines.vis.schemas.gaia import FRAT, RATIOS
+from visql_lib.pipelines.vis.schemas.gaia_metadata import MatchMetadata
 from visql_lib.pipelines.vis.settings import RatioSettings
-from visql_lib.pipelines.vis.stages.ratios import _exposures, focal_plane_cells
+from visql_lib.pipelines.vis.stages.ratios import FrameMatch, _exposures, focal_plane_cells
 from visql_lib.sheets.sheet import SheetRow
 from visql_lib.simulate import photometry as truth
 
@@ -410,7 +413,7 @@ def test_the_relation_through_three_ratios_has_them():
 
 
 def test_what_a_month_takes_from_its_exposures():
-    """Places from the sheet; numbers, ratios and their errors from the relation of each exposure."""
+    """Places and times from the sheet; numbers, ratios and their errors from the relation of each exposure."""
     names = SheetRow.__dataclass_fields__
     blank = {n: np.nan if f.type == "float" else 0 if f.type == "int" else "" for n, f in names.items()}
     known = {"exposure": EXAMPLE[13:], "date_obs": "2024-07-13T03:28:40", "exptime": 560.52}
@@ -422,8 +425,9 @@ def test_what_a_month_takes_from_its_exposures():
         "n_clipped": 7,
         "rms": 0.04,
     }
-    meta = {"relation": relation, "accepted": True, "exptime": 89.52}
-    found = _exposures([(row, {"META": meta}), (row, {"META": {}})], VIS)
+    meta = {"relation": relation, "accepted": True, "exptime": 1.0}  # times count from the sheet alone
+    matches = [FrameMatch(Path("E_frat.parquet"), MatchMetadata(**facts), "", 0) for facts in (meta, {})]
+    found = _exposures([(replace(row, exptime=89.52), matches[0]), (row, matches[1])], VIS)
     expected = {"R1": 0.9, "R2": 1.1, "R3": 1.2, "R1_ERR": 0.01, "R2_ERR": 0.02, "R3_ERR": 0.03}
     expected |= {"RA": 56.2, "DEC": -55.7, "N_FIT": 300, "N_CLIPPED": 7, "RMS": 0.04}
     assert {name: found[name][0] for name in expected} == expected

@@ -13,6 +13,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from PIL import Image
 
 from visql_lib.cli import cli
+from visql_lib.errors import RequestError
 from visql_lib.instruments.model import load_instrument
 from visql_lib.pictures import chimney as chimneys
 from visql_lib.pictures import dense, ranges, style
@@ -26,6 +27,7 @@ from visql_lib.pipelines.vis.pictures.iq import image_quality
 from visql_lib.pipelines.vis.pictures.month import quality_diagrams
 from visql_lib.pipelines.vis.settings import StarSettings
 from visql_lib.psf.stars import select_between, select_stars
+from visql_lib.tables.metadata import Selection
 from visql_lib.tables.products import CATALOGUE, PSFMOMENTS, STAMPS, STARS
 from visql_lib.tables.products import MOMENTS as MOMENT_TABLE
 from visql_lib.tables.store import write_table
@@ -34,11 +36,7 @@ EPOCH = np.datetime64("2023-07-01", "us")
 BASELINE = Path(__file__).parent / "baseline"
 SETTINGS = StarSettings()
 FLUXES = {"flux_unit": SETTINGS.flux_unit, "stack_flux_min": SETTINGS.stack_flux_min}
-EMPTY_SELECTION = dict.fromkeys(("r_c", "f_c", "r_median", "r_min", "r_max", "f_min", "f_max")) | {
-    "kind": "chimney",
-    "n_region": 0,
-    "flags": 1,
-}
+EMPTY_SELECTION = Selection(kind="chimney", flags=1)
 
 
 @pytest.fixture(scope="module")
@@ -232,7 +230,7 @@ def test_many_detections_become_an_image_that_counts_every_one():
 def test_chimney2_shows_region_box_and_number_of_stars():
     catalogue = a_catalogue(30_000)
     chosen, selection = select_stars(catalogue, **FLUXES)
-    figure = chimneys.chimney2(catalogue, selection.as_dict(), SETTINGS)
+    figure = chimneys.chimney2(catalogue, Selection(**selection.as_dict()), SETTINGS)
     axes = figure.axes[0]
     box = next(p for p in axes.patches if not p.get_fill())
     assert_allclose(10 ** box.get_x(), selection.r_min, rtol=1e-6)
@@ -248,7 +246,7 @@ def test_chimney2_shows_region_box_and_number_of_stars():
 def test_flat_frames_show_the_fixed_box_and_no_chimney():
     catalogue = a_catalogue()
     chosen, selection = select_between(catalogue, radius=(1, 2), flux=(1e4, 3e5))
-    said = texts(chimneys.chimney2(catalogue, selection.as_dict(), SETTINGS))
+    said = texts(chimneys.chimney2(catalogue, Selection(**selection.as_dict()), SETTINGS))
     assert style.count(int(chosen.sum()), "star") in said
     assert not any("plume" in t for t in said)
 
@@ -401,17 +399,21 @@ def test_image_quality_puts_all_on_one_canvas(instrument):
     moments, catalogue = some_moments(instrument), a_catalogue()
     _, selection = select_stars(catalogue, **FLUXES)
     cutout = np.zeros((200, 300, 3), dtype=np.uint8)
-    figure = image_quality(moments, catalogue, selection.as_dict(), SETTINGS, cutout, instrument=instrument)
+    figure = image_quality(
+        moments, catalogue, Selection(**selection.as_dict()), SETTINGS, cutout, instrument=instrument
+    )
     said = texts(figure)
     assert "432 stars with moments" in said
     assert f"{np.median(moments['R2']):.3f}" in said
     assert inner_axes(figure)[-1].images[0].get_array().shape == (200, 300, 3)
-    assert "no cut-out" in texts(image_quality(moments, catalogue, selection.as_dict(), SETTINGS))
+    assert "no cut-out" in texts(
+        image_quality(moments, catalogue, Selection(**selection.as_dict()), SETTINGS)
+    )
 
 
 def test_a_cutout_of_pixels_is_drawn_in_grey(instrument):
     cutout = np.random.default_rng(1).normal(2700, 5, (80, 90))
-    figure = image_quality(some_moments(instrument), a_catalogue(), {}, SETTINGS, cutout)
+    figure = image_quality(some_moments(instrument), a_catalogue(), Selection(), SETTINGS, cutout)
     assert inner_axes(figure)[-1].images[0].get_array().shape == (80, 90, 3)
 
 
@@ -608,9 +610,10 @@ def test_wrong_usage_is_one_clear_line(tables, options, word, exposure, tmp_path
     copy = tmp_path / "again.parquet"
     copy.write_bytes(Path(exposure["cat"]).read_bytes())
     exposure["cat2"] = str(copy)
-    done = run("pictures", *(exposure[t] for t in tables), *options, "-o", tmp_path / "x")
-    assert done.exit_code == 2
-    assert word in done.output
+    with pytest.raises(RequestError, match=word) as wrong:
+        run("pictures", *(exposure[t] for t in tables), *options, "-o", tmp_path / "x")
+    assert wrong.value.exit_code == 2
+    assert "\n" not in str(wrong.value)
     assert not list(tmp_path.glob("x_*"))
 
 

@@ -29,14 +29,14 @@ from visql_lib.archives.astrometry_net import (
     TimedOutError,
     solve,
 )
-from visql_lib.cli.plate_solve import command, thumbnail_frame
+from visql_lib.cli.plate_solve import command
 from visql_lib.errors import TableError
 from visql_lib.frames.mosaic import Preview
 from visql_lib.pictures.preview import thumbnail
 from visql_lib.pipelines.vis.legacy.read import locate, read_stars2
 from visql_lib.pipelines.vis.schemas.gaia import GAIA_TILE
 from visql_lib.pipelines.vis.settings import PlateSettings
-from visql_lib.pipelines.vis.stages.plate_solve import ReferenceStars, solve_exposure
+from visql_lib.pipelines.vis.stages.plate_solve import ReferenceStars, solve_exposure, thumbnail_frame
 from visql_lib.simulate.field import star_field
 from visql_lib.sky.geometry import CubicDistortion, FocalPlaneGeometry
 from visql_lib.sky.plate import (

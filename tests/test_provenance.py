@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 from threading import Barrier
@@ -20,13 +21,16 @@ from test_workflow import ROOT, Month, verified
 from visql_lib import __version__, run_record
 from visql_lib.cli import cli
 from visql_lib.cli.outputs import save_picture
-from visql_lib.config.load import watched
 from visql_lib.frames import load_instrument
 from visql_lib.movies.encode import encode_piece, write_movie
-from visql_lib.pipelines.vis.registry import VERSIONS
+from visql_lib.pipelines import settings_from_mapping
+from visql_lib.pipelines.vis.registry import REGISTRY, VERSIONS
 from visql_lib.pipelines.vis.settings import VisSettings
+from visql_lib.products.context import Context
 from visql_lib.simulate.goes import Flare, GoesDay, write_goes_day
-from visql_lib.tables import STARS, read_table, write_table
+from visql_lib.steps import catalog, preview
+from visql_lib.tables import QUADRANTS, STARS, read_facts, read_table, write_table
+from visql_lib.tables.metadata import FrameMetadata
 from visql_lib.tables.provenance import (
     DECLARED,
     NoRecordError,
@@ -228,13 +232,13 @@ def test_two_frames_in_one_process_do_not_mix_their_provenance(tmp_path):
         (tmp_path / f"{name}_raw.parquet").unlink(missing_ok=True)
         table(tmp_path / f"{name}_raw.parquet")
         with run_record.recording(name):
-            settings, instrument = watched(VisSettings()), load_instrument("euclid_vis")
             turns.wait()
             read_table(tmp_path / f"{name}_raw.parquet")
             turns.wait()
-            assert getattr(settings, section)
+            context = Context.using(VisSettings(), (section,), (fact,))
             turns.wait()
-            assert getattr(instrument, fact)
+            assert context.settings.plate
+            assert context.instrument.photometry  # looking does not note it
             turns.wait()
             table(tmp_path / f"{name}.parquet")
         return read_record(tmp_path / f"{name}.parquet")
@@ -245,7 +249,49 @@ def test_two_frames_in_one_process_do_not_mix_their_provenance(tmp_path):
         records = [first.result(), second.result()]
     assert [list(record["inputs"]) for record in records] == [["A_raw.parquet"], ["B_raw.parquet"]]
     assert [list(record["settings"]) for record in records] == [["stars"], ["moments"]]
-    assert [set(record["facts"]) & {"score", "detector"} for record in records] == [{"score"}, {"detector"}]
+    assert [list(record["facts"]) for record in records] == [["score"], ["detector"]]
+
+
+def test_stages_of_two_frames_in_one_process_do_not_mix_their_provenance(toy_raw, tmp_path):
+    """Quadrant by quadrant in turn: each table tells its own frame, and the settings of its own stage."""
+    frames, turns = sorted(toy_raw.glob("*.fits"))[:2], Barrier(2, timeout=60)
+    instrument = str(ROOT / "tests" / "toy_camera.yaml")
+
+    @contextmanager
+    def in_turn(label, total):
+        yield turns.wait
+
+    def frame(raw, stage, made_by, threshold):
+        values = {"instrument": instrument, "catalog": {"threshold": threshold}}
+        with run_record.recording(stage):
+            turns.wait()
+            context = Context.of(REGISTRY[stage], settings_from_mapping(values), in_turn)
+            made = made_by(context)
+            turns.wait()
+            path = tmp_path / f"{raw.stem}.parquet"
+            write_table(path, made.found.quadrants, QUADRANTS, stage=stage, meta=made.meta)
+            turns.wait()
+        return read_record(path), read_facts(path, FrameMetadata)
+
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(
+            frame, frames[0], "catalog", lambda c: catalog.run(c, catalog.CatalogInputs(frames[0])), 7
+        )
+        second = pool.submit(
+            frame, frames[1], "preview", lambda c: preview.run(c, preview.PreviewInputs(frames[1])), 8
+        )
+        found = [first.result(), second.result()]
+    for (record, facts), raw in zip(found, frames, strict=True):
+        assert [Path(name).name for name in record["inputs"]] == [raw.name]
+        assert facts.exposure == raw.stem
+        assert facts.pixels == next(iter(record["inputs"].values()))["pixels"]
+        assert record["facts"].keys() == {"geometry", "detector", "frame_types"}
+    settings = [record["settings"] for record, _ in found]
+    assert [set(each) for each in settings] == [
+        {"catalog", "preview", "calibration"},
+        {"preview", "calibration"},
+    ]
+    assert settings[0]["catalog"]["threshold"] == 7
 
 
 def test_a_run_within_a_run_has_its_own_record():
@@ -258,11 +304,17 @@ def test_a_run_within_a_run_has_its_own_record():
     assert run_record.current().settings == {}  # outside a run nothing is kept
 
 
-def test_instruments_note_what_is_used_of_them(step):
-    instrument = load_instrument("euclid_vis")
-    assert "score" not in run_record.current().facts
-    assert instrument.score
-    assert {"score"} <= run_record.current().facts.keys() <= set(type(instrument).model_fields)
+def test_a_context_notes_what_its_stage_declares(step):
+    """Sections that change results, and facts that the instrument has."""
+    Context.of(
+        REGISTRY["plate"], VisSettings()
+    )  # declares the folder of the results, too, which is no section
+    assert set(run_record.current().settings) == {"plate", "preview", "gaia"}
+    assert set(run_record.current().facts) == {"geometry", "sky_distortion"}
+    other = VisSettings(instrument=str(ROOT / "tests" / "instruments" / "maxim.yaml"))
+    assert not load_instrument(other.instrument).has("score")
+    Context.using(other, (), ("score", "amplifiers"))
+    assert set(run_record.current().facts) == {"geometry", "sky_distortion", "amplifiers"}
 
 
 def test_raised_stages_are_noted_in_the_changes():

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 import visql_lib.qc
 from visql_lib.cli.qc import command
 from visql_lib.errors import ConfigError
+from visql_lib.photometry.trend_records import TrendLimits
 from visql_lib.pipelines.vis.quantities import CATEGORIES, QUANTITIES, TABLE_OF_CATEGORY
 from visql_lib.pipelines.vis.schemas.all import ALL
-from visql_lib.pipelines.vis.settings import TrendSettings
 from visql_lib.pipelines.vis.stages.qc import trend_results
 from visql_lib.qc import (
     NOT_JUDGED,
@@ -381,7 +381,7 @@ def test_a_month_that_nobody_judged_has_its_values(results: Path) -> None:
 def test_which_of_loss_and_rate_a_status_comes_from(
     loss: float, rate: float, status: str, of_loss: str, of_rate: str
 ) -> None:
-    found = trend_results(loss, rate, 0.01, status, TrendSettings())
+    found = trend_results(loss, rate, 0.01, status, TrendLimits())
     assert [(r.quantity, r.status) for r in found] == [("trend.LOSS", of_loss), ("trend.RATE", of_rate)]
     assert worst_status(found) == status or status == "unknown"
     for result in found:
@@ -390,7 +390,7 @@ def test_which_of_loss_and_rate_a_status_comes_from(
 
 
 def test_sentences_of_a_part_of_a_month() -> None:
-    loss, _ = trend_results(45.123456, 0.1, 0.01, "error", TrendSettings())
+    loss, _ = trend_results(45.123456, 0.1, 0.01, "error", TrendLimits())
     of_class = replace(loss, cls="long", part="BP-RP 0.75")
     assert called(of_class, QUANTITIES) == "flux loss at BP-RP 0.75, long exposures"
     assert sentence(of_class, QUANTITIES) == "flux loss at BP-RP 0.75, long exposures 45.1235 mmag above 40"

@@ -114,7 +114,8 @@ def sheet_row(exposure, status="ok", frame_type="SCIENCE", exptime=560.52, date_
         ["ra", "dec", "pa", "saa", "alpha"], math.nan
     )
     values = {"exposure": exposure, "status": status, "frame_type": frame_type, "exptime": exptime}
-    return SheetRow(**(texts | values | {"date_obs": date_obs, "size": 0, "mtime": 0, "flags": 0}))
+    values["date_obs"] = date_obs or f"2023-04-05T06:07:{exposure[15:17]}.000"  # as the index has it
+    return SheetRow(**(texts | values | {"size": 0, "mtime": 0, "flags": 0}))
 
 
 class Month:
@@ -233,8 +234,8 @@ def test_our_moments_before_imported_ones_before_medians(month):
     rows.append(ImportedRow(name(4), medians=dict.fromkeys(SUMMARY, math.nan)))
     merge_imported(month.results, "202304", rows)
     month.add(1, moments(100))
-    month.add(2, moments(100), {"origin": "imported"}, status="imported", exptime=math.nan)
-    month.add(3, status="imported", exptime=math.nan)
+    month.add(2, moments(100), {"origin": "imported"}, status="imported", exptime=89.52)
+    month.add(3, status="imported", exptime=89.52)
     month.add(4, status="imported", exptime=math.nan)
     _, (own, imported, only_medians, no_stars) = month.run()
     assert [r["SOURCE"] for r in (own, imported, only_medians)] == [

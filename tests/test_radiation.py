@@ -13,13 +13,13 @@ from scipy.special import ndtri, pdtrc
 
 from visql_lib.cli.month_radiation import command as month_command
 from visql_lib.cli.radiation import command
-from visql_lib.cli.simulate import make_frames
 from visql_lib.config import CatalogSettings
 from visql_lib.errors import TableError
 from visql_lib.flags import QuadrantFlag, RadiationFlag
 from visql_lib.frames import load_instrument, open_exposure
 from visql_lib.pictures.style import render_png
 from visql_lib.pipelines import load_settings
+from visql_lib.pipelines.vis.month_files import MonthFiles
 from visql_lib.pipelines.vis.pictures.leak import answer, leak_picture
 from visql_lib.pipelines.vis.pictures.radiation import (
     map_of,
@@ -31,9 +31,11 @@ from visql_lib.pipelines.vis.pictures.radiation import (
 from visql_lib.pipelines.vis.pictures.radiation_month import log_span, radiation_timeline
 from visql_lib.pipelines.vis.schemas.leak import LEAK
 from visql_lib.pipelines.vis.schemas.radiation import ANGLES, MONTH_RADIATION, RADIATION, RADIATION_MAPS
+from visql_lib.pipelines.vis.schemas.radiation_metadata import RadiationMetadata
 from visql_lib.pipelines.vis.settings import RadiationSettings
 from visql_lib.pipelines.vis.stages.month_radiation import month_radiation
 from visql_lib.pipelines.vis.stages.particles import RadiationCount
+from visql_lib.pipelines.vis.stages.simulate import make_frames
 from visql_lib.qc.limits import Thresholds
 from visql_lib.radiation.illuminated import illuminated_part, significance
 from visql_lib.radiation.leak import leak_table, leakage, with_angles
@@ -49,7 +51,8 @@ from visql_lib.radiation.particles import (
 from visql_lib.sheets.sheet import SheetRow, write_sheet
 from visql_lib.simulate.plan import exposures_of
 from visql_lib.steps.catalog import measure_frame
-from visql_lib.tables import CATALOGUE, QUADRANTS, read_meta, read_table, write_table
+from visql_lib.tables import CATALOGUE, QUADRANTS, read_facts, read_meta, read_table, write_table
+from visql_lib.tables.metadata import facts_in
 from visql_lib.tables.store import read_parts
 
 VIS = load_instrument("euclid_vis")
@@ -144,7 +147,7 @@ def test_bins_are_those_of_the_definition():
     assert xray.dx == pytest.approx(250 / 36000)
     assert (xray.nx, cosmic.nx) == (116, 144)
     assert cosmic.x_edges[-1] == pytest.approx(0.4)
-    assert Grid.from_meta(xray.meta) == xray
+    assert Grid(**xray.meta) == xray
     x, y = np.array([-0.4, 0.0, 0.399999, 0.41, np.nan]), np.array([-0.4, 0.0, -0.4, 0.0, 0.0])
     number = cosmic.count(x, y)
     assert number.sum() == 3
@@ -434,7 +437,7 @@ def test_radiation_command(tmp_path):
     assert table.meta["radiation"]["N_XRAY"] == 3000
     assert table.meta["radiation"]["LIT_RATE"] is None
     assert table.meta["exptime"] == LONG
-    number, grid = map_of(read_table(maps), "xray", read_meta(maps))
+    number, grid = map_of(read_table(maps), "xray", read_facts(maps, RadiationMetadata))
     assert (number.sum(), grid) == (3000, GRID)
     for name in ("cosmiX", "cosmics", "protons", "rf"):
         assert (tmp_path / f"{STEM}_{name}.png").stat().st_size > 5000
@@ -504,7 +507,7 @@ def month(tmp_path):
 
 
 def test_month_of_exposures(month):
-    found = month_radiation(month, VIS, THRESHOLDS)
+    found = month_radiation(MonthFiles.of_sheet(month), VIS, THRESHOLDS)
     assert set(found) == set(MONTH_RADIATION.names)
     assert found["STATUS"].tolist() == ["ok", "error", "warn", "failed", "failed"]
     assert found["FRAME_TYPE"].tolist()[:2] == ["SCIENCE", "DARK"]
@@ -530,7 +533,7 @@ def test_x_rays_of_the_sun_are_no_storm():
 
 
 def test_month_command(month, tmp_path):
-    names = month_radiation(month, VIS, THRESHOLDS)["EXPOSURE"].tolist()
+    names = month_radiation(MonthFiles.of_sheet(month), VIS, THRESHOLDS)["EXPOSURE"].tolist()
     angles = {c.name: np.zeros(len(names)) for c in ANGLES.columns}
     angles |= {"EXPOSURE": np.array(names), "DATE_OBS": np.full(len(names), np.datetime64("2024-07-01"))}
     angles |= {"SAA": np.full(len(names), 91.2), "ALPHA": np.full(len(names), -4.5)}
@@ -642,17 +645,18 @@ def test_month_pictures_of_none_one_and_many(n):
 
 
 def test_the_colour_scale_grows_with_the_exposure_time():
-    assert particle_scale("xray", {"exptime": 524.0}, VIS.particle_scale) == (1.0, 300.0)
-    assert particle_scale("xray", {"exptime": 244.0}, VIS.particle_scale) == (0.5, 150.0)
-    assert particle_scale("cosmic", {"exptime": 244.0}, VIS.particle_scale) == (1.0, 300.0)
-    assert particle_scale("proton", {"exptime": None}, VIS.particle_scale) == (0.3, 30.0)
+    assert particle_scale("xray", RadiationMetadata(exptime=524.0), VIS.particle_scale) == (1.0, 300.0)
+    assert particle_scale("xray", RadiationMetadata(exptime=244.0), VIS.particle_scale) == (0.5, 150.0)
+    assert particle_scale("cosmic", RadiationMetadata(exptime=244.0), VIS.particle_scale) == (1.0, 300.0)
+    assert particle_scale("proton", RadiationMetadata(exptime=None), VIS.particle_scale) == (0.3, 30.0)
 
 
 @pytest.mark.parametrize("facts", [{}, {"failed": "cut short"}, None])
 def test_maps_of_nothing(facts):
     found = counted(catalogue(0), math.nan, quadrant_table(["1-1.E"]))
     known = {"grids": found.grids, "radiation": found.summary | {"XRAY_RATE": None, "XRAY_RATE_ERR": None}}
-    facts = known if facts is None else facts
+    is_known = facts is None
+    facts = facts_in(known if is_known else facts, RadiationMetadata, "E")
     maps = RADIATION_MAPS.empty()
     for figure in (
         particle_map(maps, "xray", facts, VIS, title="E"),
@@ -660,7 +664,7 @@ def test_maps_of_nothing(facts):
     ):
         assert len(render_png(figure)) > 3000
     text = summary_text("xray", facts)
-    assert text.startswith("no X-rays") if facts is known else text == "not measured"
+    assert text.startswith("no X-rays") if is_known else text == "not measured"
 
 
 def test_ranges_hold_all_values():

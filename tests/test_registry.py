@@ -1,7 +1,9 @@
 """The registry: what is declared once, what is derived from it, and that the written rules agree with it."""
 
+import inspect
 import re
 import shlex
+from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,6 +17,7 @@ from visql_lib.cli import pictures
 from visql_lib.pipelines import settings_from_mapping
 from visql_lib.pipelines.vis.registry import REGISTRY
 from visql_lib.pipelines.vis.settings import VisSettings
+from visql_lib.products.context import Context
 from visql_lib.products.expected import Expected
 from visql_lib.products.registry import Drawing, Per, Product, Registry, Stage, filled
 from visql_lib.qc.quantity import Quantities
@@ -398,6 +401,17 @@ def test_a_part_left_out_stays_out_though_something_waits_for_it(tmp_path):
     assert [job.rule for job in Expected(plan, ["all"]).of_group("20210227")] == ["extra", "last"]
 
 
+# Shared by all pipelines: what they do stands in rooms of its own.
+SHARED = {"site", "alerts", "month_status", "month_complete", "qc"}
+
+
+@pytest.mark.parametrize("stage", [s for s in REGISTRY.stages if s.name not in SHARED], ids=lambda s: s.name)
+def test_a_stage_names_its_function_of_context_and_inputs(stage):
+    module, _, name = stage.function.partition(":")
+    found = getattr(import_module(module), name)
+    assert list(inspect.signature(found).parameters) == ["context", "inputs"]
+
+
 # --- a picture ---------------------------------------------------------------------------------------
 
 
@@ -415,8 +429,9 @@ def test_a_picture_needs_a_function_and_its_entry_alone(monkeypatch, tmp_path):
     drawing = Drawing(
         "test_registry:brightest", {"catalogue": ("FLUX_AUTO",)}, ("catalogue",), {"title": "title"}
     )
-    monkeypatch.setitem(pictures.DRAWINGS, "brightest", drawing)
-    pictures.draw([tmp_path / "E.cat.parquet"], ["brightest"], VisSettings(), tmp_path / "E")
+    monkeypatch.setitem(REGISTRY.drawings, "brightest", drawing)
+    context = Context.of(REGISTRY["pictures"], VisSettings())
+    pictures.draw(context, [tmp_path / "E.cat.parquet"], tmp_path / "E", ["brightest"])
     record = read_record(tmp_path / "E_brightest.png")
     assert list(record["inputs"]) == ["E.cat.parquet"]
     assert record["stages"] == {"pictures": REGISTRY.versions["pictures"]}

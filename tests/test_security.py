@@ -39,7 +39,7 @@ from visql_lib.pipelines import settings_from_mapping
 from visql_lib.pipelines.vis.grouping import MONTHS
 from visql_lib.pipelines.vis.legacy.read import read_archive_names
 from visql_lib.pipelines.vis.sheet_rules import RULES
-from visql_lib.pipelines.vis.stages.fetch import parse_products, target_of
+from visql_lib.pipelines.vis.stages.fetch_products import parse_products, target_of
 from visql_lib.sheets.index import refresh_sheets
 from visql_lib.sheets.sheet import read_sheet
 from visql_lib.site.marks import read_marks

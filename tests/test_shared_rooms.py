@@ -18,7 +18,7 @@ COMMANDS_OF_VIS = {
     for heading, commands in HEADINGS.items()
     if heading.startswith(("Euclid VIS", "Archives", "The original's"))
     for module, _ in commands.values()
-} | {"cli/fetch_plan.py", "cli/fetch_run.py", "cli/import_ratios.py"}
+}
 WORDS = {
     "euclid": re.compile("euclid", re.IGNORECASE),
     "YYYYMM": re.compile(r"YYYYMM(?!DD)"),
@@ -54,7 +54,6 @@ ALLOWED: dict[str, dict[str, str]] = {
     "photometry/cells.py": {"month": "bin of time"},
     "photometry/month_trend.py": {"month": "bin of time"},
     "plots/core.py": {"class": "colours", "month": "format of Bokeh's axes"},
-    "sheets/exposures.py": {"euclid": "start of imported exposures"},
     "sheets/grouping.py": {"YYYYMM": "format of dates"},
     "simulate/plan.py": {"euclid": "names of simulated files"},
     "site/steps.py": {"class": OTHER},

@@ -10,12 +10,13 @@ import pytest
 from click.testing import CliRunner
 from numpy.testing import assert_array_equal
 
-from visql_lib.cli.simulate import command, make_frames
+from visql_lib.cli.simulate import command
 from visql_lib.config import PreviewSettings
 from visql_lib.errors import ConfigError, FrameError, SimulationError
 from visql_lib.frames import open_exposure
 from visql_lib.frames.look import inspect
 from visql_lib.instruments.euclid_names import RawName
+from visql_lib.pipelines.vis.stages.simulate import make_frames
 from visql_lib.simulate import SimulatedExposure, exposures_of, psf_model
 from visql_lib.simulate.field import galaxy_field, star_field
 from visql_lib.simulate.photometry import colour_ratio, expected_flux, ice_loss

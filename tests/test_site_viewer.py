@@ -28,6 +28,7 @@ from visql_lib.frames.pyramid import (
     block_sums,
 )
 from visql_lib.pipelines.vis.pages.overlays import overlay_data, script
+from visql_lib.pipelines.vis.schemas.gaia_metadata import Reference
 from visql_lib.radiation.maps import Grid
 from visql_lib.tables import read_table
 
@@ -299,7 +300,7 @@ def test_a_second_run_replaces_tiles_and_nothing_else(made, toy_raw, config, tmp
     other.mkdir()
     (other / "thesis.txt").write_text("years of work")
     result = run(long_frame(toy_raw), "-o", other, config=config)
-    assert result.exit_code == 2
+    assert result.exception.exit_code == 2
     assert (other / "thesis.txt").read_text() == "years of work"
 
 
@@ -352,13 +353,13 @@ def many(vis, n=50_000):
     grid = Grid(-0.4, 1 / 180, 144, -0.4, 1 / 180, 144)
     iy, ix = (i.ravel() for i in np.indices((144, 144)))
     maps = {"MAP": np.full(ix.size, "cosmic"), "IX": ix, "IY": iy, "N": random.poisson(60, ix.size)}
-    return stars, gaia, maps, {"cosmic": grid.meta}
+    return stars, gaia, maps, {"cosmic": grid}
 
 
 def test_overlays_are_small_and_in_place(vis):
     frame = ViewerFrame.of(list(vis.quadrants.values()))
     stars, gaia, maps, grids = many(vis)
-    offset = {"dx": 7.2, "dy": 0.0, "ddx_dx": 0.0, "ddx_dy": 0.0, "ddy_dx": 0.0, "ddy_dy": None}
+    offset = Reference(dx=7.2, dy=0.0, ddx_dx=0.0, ddx_dy=0.0, ddy_dx=0.0, ddy_dy=None)
     found = overlay_data(frame, stars, gaia, maps, grids, offset=offset, pixel=0.1 / 3600, pa=46.2)
     assert len(script("visqlOverlays", found)) < 60_000
     seen, reference = found["marks"]
@@ -379,7 +380,7 @@ def test_the_map_lies_as_the_frame_does(vis):
     grid = Grid(-0.4, 0.01, 80, -0.4, 0.01, 80)
     ix, iy = np.array([10]), np.array([70])
     maps = {"MAP": np.array(["xray"]), "IX": ix, "IY": iy, "N": np.array([9])}
-    density = overlay_data(frame, maps=maps, grids={"xray": grid.meta})["maps"][0]
+    density = overlay_data(frame, maps=maps, grids={"xray": grid})["maps"][0]
     number = density["cells"].index("z")
     row, column = divmod(number, density["columns"])
     x, y = frame.to_world(
@@ -428,7 +429,7 @@ def site(made, toy, toy_raw, tmp_path_factory):
     grid = Grid(-0.04, 0.004, 20, -0.04, 0.004, 20)
     maps = {"MAP": np.array(["cosmic"]), "IX": np.array([9]), "IY": np.array([9]), "N": np.array([5])}
     frame = ViewerFrame.of(list(toy.quadrants.values()))
-    data = overlay_data(frame, stars, gaia, maps, {"cosmic": grid.meta}, pa=46.0)
+    data = overlay_data(frame, stars, gaia, maps, {"cosmic": grid}, pa=46.0)
     (folder / "overlays.js").write_text(script("visqlOverlays", data))
     (folder / "broken.js").write_text(script("visqlTiles", {"failed": NASTY}))
     others = [

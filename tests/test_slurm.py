@@ -18,8 +18,8 @@ import slurm_cluster
 from test_docs import blocks
 from test_workflow import ROOT, Month
 
-from visql_lib.cli.simulate import make_frames
 from visql_lib.frames import Instrument
+from visql_lib.pipelines.vis.stages.simulate import make_frames
 from visql_lib.simulate.plan import exposures_of
 
 pytestmark = [pytest.mark.heavy]

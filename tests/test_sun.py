@@ -21,6 +21,7 @@ from visql_lib.cli.angles import command
 from visql_lib.errors import LegacyFormatError, TableError
 from visql_lib.flags import SunFlag
 from visql_lib.pipelines.vis.legacy.angles_text import read_angles_text, write_angles_text
+from visql_lib.pipelines.vis.month_files import MonthFiles
 from visql_lib.pipelines.vis.schemas.radiation import ANGLES, GOES_SERIES
 from visql_lib.pipelines.vis.stages.angles import month_angles
 from visql_lib.sheets.sheet import SheetRow, write_sheet
@@ -348,7 +349,7 @@ STEM = "C_20240713_032840_W_{:08X}.VIS.bin_01_01"
 
 @pytest.fixture
 def month(tmp_path):
-    """Rows of a month and the folder of their products."""
+    """Rows of a month and the files of their products."""
     rows = [
         row(STEM.format(1), **POINTING, saa=91.66, alpha=-4.52),
         row(STEM.format(2), **POINTING, hour=4),
@@ -358,9 +359,9 @@ def month(tmp_path):
         row(STEM.format(6), hour=8, frame_type="BIAS", exptime=0.0, img_t2=""),
         row(STEM.format(7), hour=9, saa=91.0),
         row(STEM.format(8), hour=10, **POINTING, status="growing"),
-        row(STEM.format(9).replace("_03", "_11"), date_obs="", **POINTING),
+        row(STEM.format(9).replace("_03", "_11"), date_obs="2024-07-13T11:28:40.000", **POINTING),
     ]
-    folder = tmp_path / "202407"
+    folder = MonthFiles(tmp_path, "202407")
     plate = {"RA": REAL[0], "DEC": REAL[1], "PA": REAL[2], "CRVAL1": REAL[0], "CRVAL2": REAL[1]}
     plate |= {"CD1_1": 1.0, "CD1_2": 0.0, "CD2_1": 0.0, "CD2_2": 1.0}
     write_plate(path_of(folder, 3), plate)
@@ -371,8 +372,7 @@ def month(tmp_path):
 
 
 def path_of(folder, number):
-    stem = STEM.format(number)
-    return folder / stem / f"{stem}.wcs"
+    return folder.frame_file(STEM.format(number), ".wcs")
 
 
 def series(minutes=300, flux=1e-6):
@@ -497,9 +497,16 @@ def config_of(tmp_path, text):
     return path
 
 
+def sheet_in(folder):
+    """Return where the month's sheet is."""
+    sheet = MonthFiles(folder, "202407").sheet
+    sheet.parent.mkdir(exist_ok=True)
+    return sheet
+
+
 def test_command(month, tmp_path):
     rows, _ = month
-    sheet, out, text = tmp_path / "202407.tsv", tmp_path / "angles_202407.parquet", tmp_path / "a.txt"
+    sheet, out, text = sheet_in(tmp_path), tmp_path / "angles_202407.parquet", tmp_path / "a.txt"
     write_sheet(sheet, rows)
     goes = tmp_path / "goes_20240713.parquet"
     write_table(goes, series(), GOES_SERIES)
@@ -523,7 +530,7 @@ def test_command(month, tmp_path):
 
 def test_command_asks_horizons(month, tmp_path, horizons):
     rows, _ = month
-    sheet, out = tmp_path / "202407.tsv", tmp_path / "a.parquet"
+    sheet, out = sheet_in(tmp_path), tmp_path / "a.parquet"
     write_sheet(sheet, rows)
     config = config_of(tmp_path, "sun: {ephemeris: horizons}\n")
     time = START + np.arange(-2, 3) * DAY

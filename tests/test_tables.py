@@ -3,17 +3,30 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 from astropy.table import Table as AstropyTable
+from astropy.units import Unit
 from hypothesis import given
 from hypothesis import strategies as st
 
 from visql_lib.errors import TableError
 from visql_lib.pipelines.vis.schemas.all import ALL
-from visql_lib.tables import CATALOGUE, PSFMOMENTS, STAMPS, atomic_path, read_meta, read_table, write_table
+from visql_lib.tables import (
+    CATALOGUE,
+    PSFMOMENTS,
+    STAMPS,
+    STARS,
+    atomic_path,
+    read_facts,
+    read_meta,
+    read_table,
+    write_table,
+)
+from visql_lib.tables.metadata import StarMetadata, described
 from visql_lib.tables.schema import Column, TableSchema
 
 
@@ -192,3 +205,47 @@ def test_tables_do_not_import_pandas(tmp_path):
         "sys.exit('pandas' in sys.modules or 'astropy' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+# --- typed metadata ----------------------------------------------------------------------------------
+
+
+def test_values_of_the_metadata_come_back_with_nan_for_what_is_not_known(tmp_path):
+    path = tmp_path / "E_stars2.parquet"
+    selection = {"kind": "chimney", "r_c": None, "r_median": 1.25, "n_region": 12, "flags": 2}
+    meta = {"exposure": "E", "exptime": None, "selection": selection, "from a later version": [1]}
+    write_table(path, STARS.empty(), STARS, meta=meta)
+    found = read_facts(path, StarMetadata)
+    assert (found.exposure, found.frame_type, found.failed) == ("E", "", "")
+    assert np.isnan(found.exptime)
+    known = {name: value for name, value in found.selection if value == value}  # not NaN
+    assert known == {"kind": "chimney", "r_median": 1.25, "n_region": 12, "flags": 2}
+    # Stored as it was given: other programs find the same keys.
+    assert {name: read_meta(path)[name] for name in meta} == meta
+
+
+def test_tables_without_the_values_can_be_read(tmp_path):
+    write_table(tmp_path / "old.parquet", STARS.empty(), replace(STARS, metadata=None))
+    assert read_facts(tmp_path / "old.parquet", StarMetadata).selection is None
+
+
+@pytest.mark.parametrize(
+    ("meta", "key"),
+    [({"exptime": "long"}, "exptime"), ({"selection": {"r_c": [1.0]}}, "selection.r_c")],
+)
+def test_a_value_of_another_kind_is_neither_written_nor_read(meta, key, tmp_path):
+    path = tmp_path / "E_stars2.parquet"
+    with pytest.raises(TableError, match=rf"E_stars2.parquet: wrong '{key}' in its metadata"):
+        write_table(path, STARS.empty(), STARS, meta=meta)
+    assert not path.exists()
+    write_table(path, STARS.empty(), replace(STARS, metadata=None), meta=meta)
+    with pytest.raises(TableError, match=rf"wrong '{key}'"):
+        read_facts(path, StarMetadata)
+
+
+@pytest.mark.parametrize("schema", [s for s in ALL if s.metadata is not None], ids=lambda s: s.product)
+def test_every_value_of_the_metadata_has_a_meaning_and_a_unit_astropy_knows(schema):
+    for name, unit, doc in described(schema.metadata):
+        assert doc, name
+        Unit(unit)
+    assert schema.metadata()  # each has a default

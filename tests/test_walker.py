@@ -12,7 +12,7 @@ from visql_lib.live.frame_watcher import FrameWatcher
 from visql_lib.pipelines import settings_from_mapping
 from visql_lib.pipelines.vis.settings import VisSettings
 from visql_lib.pipelines.vis.sheet_rules import RULES, MonthSheets
-from visql_lib.pipelines.vis.stages.fetch import frames_in
+from visql_lib.pipelines.vis.stages.fetch_products import frames_in
 from visql_lib.sheets.grouping import Grouping
 from visql_lib.sheets.index import refresh_sheets
 from visql_lib.sheets.walker import raw_files

@@ -47,3 +47,9 @@ class LegacyFormatError(TableError):
 
 class SimulationError(VisqlError):
     """A simulation plan cannot be carried out."""
+
+
+class RequestError(VisqlError):
+    """A step was asked for something that its inputs do not allow (exit code 2)."""
+
+    exit_code = 2

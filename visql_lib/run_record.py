@@ -1,9 +1,10 @@
 """The run record: what one run of a step has read and used. Provenance is written from it.
 
-A run is recorded with `recording`; whoever reads a file, a section of the settings or a fact of the
-instrument then notes it in `current`, and nobody has to hand the record through. Each thread and each
-asynchronous task has its own current record, so that two frames that are worked on in one process do
-not mix. Outside a run, such as in the workflow's main process, nothing is kept.
+A run is recorded with `recording`; whoever reads a file then notes it in `current`, and the context of a
+stage (`visql_lib.products.context`) notes the settings and facts that its stage declares; nobody has to
+hand the record through. Each thread and each asynchronous task has its own current record, so that two
+frames that are worked on in one process do not mix. Outside a run, such as in the workflow's main
+process, nothing is kept.
 """
 
 from __future__ import annotations

@@ -4,10 +4,24 @@ from __future__ import annotations
 
 import ctypes
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from visql_lib.cli.common import INPUT, OUTPUT, PREFIX, RECORD_FAILURE, output_option, settings_of, step
+from visql_lib.cli.common import (
+    INPUT,
+    OUTPUT,
+    PREFIX,
+    RECORD_FAILURE,
+    output_option,
+    progress,
+    settings_of,
+    step,
+)
+
+if TYPE_CHECKING:
+    from visql_lib.config import PreviewSettings
+    from visql_lib.steps.catalog import FrameOutputs
 
 PREVIEWS = click.option(
     "--previews",
@@ -59,24 +73,43 @@ def command(
     config: Path | None,
 ) -> None:
     """Read, measure, write."""
-    from visql_lib.cli import frame_pass, outputs
-    from visql_lib.frames import load_instrument
+    from visql_lib.cli.outputs import provenance
+    from visql_lib.pipelines.vis.registry import REGISTRY
+    from visql_lib.products.context import Context
+    from visql_lib.steps.catalog import CatalogInputs, run
+    from visql_lib.steps.frame import measuring_facts
     from visql_lib.tables import CATALOGUE, SKY_CATALOGUE, write_table
 
     _hold_memory(threads)
-    settings = settings_of(config)
-    found, meta = frame_pass.pass_over(raw, settings, settings.catalog, record_failure, threads)
-    instrument = load_instrument(settings.instrument)
-    facts = frame_pass.facts_of(instrument)
-    origin = outputs.provenance("catalog", [raw], settings.catalog, settings.calibration, *facts)
-    schema = CATALOGUE if instrument.has_grid else SKY_CATALOGUE
-    columns = found.catalogue if found is not None and found.catalogue else schema.empty()
-    write_table(output, columns, schema, meta=meta, **origin)
+    context = Context.of(REGISTRY["catalog"], settings_of(config), progress, record_failure)
+    made, settings = run(context, CatalogInputs(raw, threads)), context.settings
+    facts = measuring_facts(context.instrument)
+    origin = provenance("catalog", [raw], settings.catalog, settings.calibration, *facts)
+    schema = CATALOGUE if context.instrument.has_grid else SKY_CATALOGUE
+    columns = made.found.catalogue if made.found is not None and made.found.catalogue else schema.empty()
+    write_table(output, columns, schema, meta=made.meta, **origin)
     columns.clear()  # a million rows that the previews need no more
     if quadrants is not None:
-        frame_pass.write_quadrants(found, quadrants, meta, **origin)
+        write_quadrants(made, quadrants, **origin)
     if previews is not None:
-        frame_pass.write_previews(found, previews, meta["exposure"], settings)
+        write_previews(made, previews, settings.preview)
+
+
+def write_quadrants(made: FrameOutputs, path: Path, **provenance: Any) -> None:
+    """Write the table of quadrants."""
+    from visql_lib.tables import QUADRANTS, write_table
+
+    columns = made.found.quadrants if made.found is not None and made.found.quadrants else QUADRANTS.empty()
+    write_table(path, columns, QUADRANTS, meta=made.meta, **provenance)
+
+
+def write_previews(made: FrameOutputs, prefix: Path, settings: PreviewSettings) -> None:
+    """Write thumbnail and zooms; one pixel of the picture is one of the detector."""
+    from visql_lib.cli.outputs import save_picture
+    from visql_lib.steps.preview import preview_figures
+
+    for ending, figure in preview_figures(made, settings):
+        save_picture(figure, prefix.with_name(prefix.name + ending), None, "preview")
 
 
 def _hold_memory(threads: int) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import functools
 import logging
 import sys
@@ -14,13 +13,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from visql_lib import run_record
-from visql_lib.errors import ConfigError, VisqlError
+from visql_lib.errors import ConfigError
 
 if TYPE_CHECKING:
     from visql_lib.config import Settings
     from visql_lib.pipelines.vis.settings import VisSettings
-
-log = logging.getLogger(__name__)
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -52,7 +49,7 @@ def config_option(function: F) -> F:
         "config",
         type=INPUT,
         metavar="FILE",
-        help="VisSettings file (YAML), for settings other than the defaults; see docs/configuration.md.",
+        help="Settings file (YAML), for settings other than the defaults; see docs/configuration.md.",
     )(function)
 
 
@@ -84,10 +81,9 @@ def set_up_logging(verbose: bool) -> None:
 
 def settings_of_any(config: Path | None) -> Settings:
     """Read the settings of ``--config``, of whatever pipeline they are."""
-    from visql_lib.config.load import watched
     from visql_lib.pipelines import load_settings
 
-    return watched(load_settings(config))
+    return load_settings(config)
 
 
 def settings_of(config: Path | None) -> VisSettings:
@@ -119,54 +115,6 @@ AGAIN = click.option(
     metavar="NOTE",
     help="Retry the download; rewrite the result only if it changes, and write the outcome to this file.",
 )
-
-
-def note(path: Path, result: Path, changed: bool, reason: str) -> None:
-    """Write the outcome of a retried download to a file."""
-    from visql_lib.atomic import atomic_path
-
-    with atomic_path(path) as temporary:
-        temporary.write_text(
-            f"{'changed' if changed else 'the same'}\t{result}\t{reason}\n", encoding="utf-8"
-        )
-
-
-_OF_THE_MACHINE = (
-    *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE),
-    *(errno.ENOMEM, errno.EMFILE, errno.ENFILE),
-)
-
-
-def _is_of_the_machine(error: Exception) -> bool:
-    """Tell whether an error is caused by the machine, such as a full disk or too little memory."""
-    return isinstance(error, OSError) and (
-        error.errno in _OF_THE_MACHINE or (error.errno is None and "shared object" in str(error))
-    )
-
-
-@contextmanager
-def recorded(wanted: bool, meta: dict[str, Any]) -> Iterator[None]:
-    """Record in the metadata of a table why an exposure failed, if `wanted`; else raise the error.
-
-    One bad exposure must not stop the month, so this is the only place that catches all
-    exceptions; the log holds the traceback of unexpected ones. Kills and interruptions
-    are not caught, and neither are problems of the machine, such as a full disk or too
-    little memory: those jobs are retried.
-    """
-    try:
-        yield
-    except (MemoryError, ImportError):
-        raise
-    except VisqlError as error:
-        if not wanted:
-            raise
-        log.error("%s", error)
-        meta["failed"] = str(error)
-    except Exception as error:
-        if not wanted or _is_of_the_machine(error):
-            raise
-        log.exception("%s", meta.get("exposure", ""))
-        meta["failed"] = f"{type(error).__name__}: {error} (unexpected; its log has the traceback)"
 
 
 @contextmanager

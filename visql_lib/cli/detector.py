@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from visql_lib.cli.common import INPUT, OUTPUT, PREFIX, output_option, progress, settings_of, step
-
-if TYPE_CHECKING:
-    from visql_lib.instruments.model import Instrument
-    from visql_lib.pipelines.vis.settings import VisSettings
-    from visql_lib.pipelines.vis.stages.detector import MonthDetector
 
 
 @step(
@@ -45,49 +39,29 @@ def command(
     pictures: Path | None,
     config: Path | None,
 ) -> None:
-    """Read the tables of quadrants, combine and check them, write the tables, draw."""
-    from visql_lib.cli.outputs import provenance
-    from visql_lib.instruments.model import load_instrument
-    from visql_lib.pipelines.vis.quantities import QUANTITIES
+    """Gather the month, write the tables, draw."""
+    from visql_lib.cli.outputs import provenance, save_picture
+    from visql_lib.pipelines.vis.month_files import MonthFiles
+    from visql_lib.pipelines.vis.registry import REGISTRY
     from visql_lib.pipelines.vis.schemas.detector import DETECTOR, DETECTOR_FRAMES, HOT_PIXELS
-    from visql_lib.pipelines.vis.stages.detector import month_detector, month_frames
-    from visql_lib.qc.limits import load_thresholds
+    from visql_lib.pipelines.vis.stages import detector as stage
+    from visql_lib.products.context import Context
     from visql_lib.tables import write_table
 
-    settings = settings_of(config)
-    instrument = load_instrument(settings.instrument)
-    thresholds = load_thresholds(settings.quality.thresholds, QUANTITIES)
-    with progress(sheet.stem, len(month_frames(sheet))) as advance:
-        found = month_detector(sheet, instrument, thresholds, advance)
-    meta = {"month": sheet.stem, "instrument": instrument.name, **found.facts}
-    origin = provenance("detector", [sheet], thresholds)
+    context = Context.of(REGISTRY["detector"], settings_of(config), progress)
+    inputs = stage.DetectorInputs(MonthFiles.of_sheet(sheet))
+    outputs = stage.run(context, inputs)
+    found = outputs.found
+    meta = {"month": sheet.stem, "instrument": context.instrument.name, **found.facts}
+    origin = provenance("detector", [sheet], outputs.thresholds)
     write_table(output, found.quadrants, DETECTOR, meta=meta, **origin)
     if frames is not None:
-        meta["thresholds"] = settings.quality.thresholds
+        meta["thresholds"] = context.settings.quality.thresholds
         write_table(frames, found.frames, DETECTOR_FRAMES, meta=meta, **origin)
     if hot_pixels is not None:
         write_table(hot_pixels, found.hot, HOT_PIXELS, meta=meta, **origin)
     if pictures is not None:
-        _draw(found, sheet.stem, pictures, settings, instrument)
-
-
-def _draw(
-    found: MonthDetector, month: str, prefix: Path, settings: VisSettings, instrument: Instrument
-) -> None:
-    """Draw the pictures of the month."""
-    import numpy as np
-
-    from visql_lib.cli.outputs import save_picture
-    from visql_lib.pipelines.vis.pictures.detector import detector_timeline
-    from visql_lib.pipelines.vis.pictures.detector_map import detector_maps, hot_pixel_map
-
-    dpi = settings.pictures.dpi
-    epoch = np.datetime64(instrument.mission_epoch.replace(tzinfo=None), "us")
-    figure = detector_timeline(found.quadrants, found.frames, epoch, title=f"detectors, {month}")
-    save_picture(
-        figure, prefix.with_name(f"{prefix.name}_timeline.png"), dpi, "detector_pictures", "detector"
-    )
-    figure = detector_maps(found.quadrants, instrument, title=f"detectors, medians of {month}")
-    save_picture(figure, prefix.with_name(f"{prefix.name}_map.png"), dpi, "detector_pictures", "detector")
-    figure = hot_pixel_map(found.hot, found.quadrants, found.facts, instrument, title=f"hot pixels, {month}")
-    save_picture(figure, prefix.with_name(f"{prefix.name}_hot.png"), dpi, "detector_pictures", "detector")
+        dpi = context.settings.pictures.dpi
+        for name, figure in stage.pictures(context, inputs, found):
+            path = pictures.with_name(f"{pictures.name}_{name}.png")
+            save_picture(figure, path, dpi, "detector_pictures", "detector")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,18 +15,18 @@ from visql_lib.cli.common import (
     PREFIX,
     RECORD_FAILURE,
     output_option,
-    recorded,
+    progress,
     settings_of,
     step,
 )
 from visql_lib.cli.outputs import write_sidecars
-from visql_lib.errors import TableError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from visql_lib.pipelines.vis.settings import VisSettings
     from visql_lib.pipelines.vis.stages.gaia_match import ExposureMatch
+    from visql_lib.products.context import Context
 
 _MOMENTS_END, _GAIA_END = "_stars2_mom", "_stars2_gaia"
 
@@ -93,9 +92,10 @@ def command(
     """Read, project, match, write, draw."""
     from visql_lib.cli.outputs import provenance
     from visql_lib.cli.pictures import draw
-    from visql_lib.frames import load_instrument
-    from visql_lib.photometry.ratios import gain_table
+    from visql_lib.pipelines.vis.registry import REGISTRY
     from visql_lib.pipelines.vis.schemas.gaia import FRAT, MOMENTS_COLOURS, SOLUTION
+    from visql_lib.pipelines.vis.stages.gaia_match import MatchInputs, run
+    from visql_lib.products.context import Context
 
     if pictures is not None and (table is None or colours is None):
         raise click.UsageError("--pictures needs --table and --colours")
@@ -103,16 +103,10 @@ def command(
     if geometry is not None:
         changed = settings.astrometry.model_copy(update={"geometry": geometry})
         settings = settings.model_copy(update={"astrometry": changed})
-    instrument = load_instrument(settings.instrument)
-    gain_table(instrument, settings.ratios.gain)  # a wrong setting is not a failure of the exposure
-    meta: dict[str, Any] = {"exposure": moments.stem.removesuffix(_MOMENTS_END)}
-    stars = _reference(gaia, sheet, projected, meta["exposure"], settings, record_failure)
-    found = None
-    with recorded(record_failure, meta):
-        meta["flags"] = _flags_of(stars)
-        found = _match(moments, stars, exptime, settings, meta)
-        flags = meta["flags"] | int(found.flags)
-        meta |= found.facts() | {"flags": flags}
+    context = Context.of(REGISTRY["gaia_match"], settings, progress, record_failure)
+    stars = _reference(gaia, sheet, projected, moments.stem.removesuffix(_MOMENTS_END), context)
+    made = run(context, MatchInputs(moments, stars, exptime))
+    found, meta, instrument = made.found, made.meta, context.instrument
     facts = (instrument.gain_models, instrument.sky_distortion, instrument.photometry)
     origin = provenance("gaia_match", [moments, stars], settings.astrometry, settings.ratios, *facts)
     _write(output, found.frat if found else {}, FRAT, meta, origin)
@@ -124,7 +118,7 @@ def command(
         _write_text(solution, found, meta)
         write_sidecars("gaia_match", solution, inputs=[moments, stars])
     if pictures is not None and table is not None and colours is not None:
-        draw([stars, output, table, colours], (), settings, pictures)
+        draw(context, [stars, output, table, colours], pictures)
 
 
 def _reference(
@@ -132,8 +126,7 @@ def _reference(
     sheet: Path | None,
     projected: Path | None,
     exposure: str,
-    settings: VisSettings,
-    record_failure: bool,
+    context: Context[VisSettings],
 ) -> Path:
     """Return the table of projected stars: the given one, or one made from sky positions."""
     if sheet is None and projected is None:
@@ -143,77 +136,10 @@ def _reference(
     if sheet is None or projected is None:
         raise click.UsageError("--sheet and --project must be used together")
     from visql_lib.cli.gaia_project import project
-    from visql_lib.sheets.sheet import row_of
-    from visql_lib.sky.projection import Boresight
+    from visql_lib.pipelines.vis.stages.gaia_project import inputs_from_sheet
 
-    row = row_of(sheet, exposure)
-    if not (math.isfinite(row.ra) and math.isfinite(row.dec)):
-        raise TableError(
-            f"{sheet}: does not say where {exposure} points; use `visql gaia-project --ra --dec`"
-        )
-    date = datetime.fromisoformat(row.date_obs) if row.date_obs else None
-    project(gaia, Boresight(row.ra, row.dec, row.pa), date, exposure, projected, settings, record_failure)
+    project(context, inputs_from_sheet(sheet, exposure, gaia), projected)
     return projected
-
-
-def _match(
-    moments: Path, gaia: Path, exptime: float | None, settings: VisSettings, meta: dict[str, Any]
-) -> ExposureMatch:
-    from visql_lib.frames import load_instrument
-    from visql_lib.pipelines.vis.stages.gaia_match import match_exposure
-    from visql_lib.sky.projection import Boresight
-
-    stars, about = read_moments(moments)
-    meta |= about
-    reference, boresight = read_gaia(gaia)
-    time = exptime if exptime is not None else about.get("exptime")
-    if not time:
-        raise TableError(f"{moments}: does not contain the exposure time; give --exptime S")
-    meta["exptime"] = time
-    return match_exposure(
-        stars,
-        reference,
-        Boresight(**boresight),
-        float(time),
-        load_instrument(settings.instrument),
-        settings.astrometry,
-        settings.ratios,
-    )
-
-
-def _flags_of(gaia: Path) -> int:
-    """Return the flags of the reference stars, for the table of a failed match."""
-    from visql_lib.tables import read_meta
-
-    return int(read_meta(gaia).get("flags", 0)) if gaia.suffix == ".parquet" else 0
-
-
-def read_moments(path: Path) -> tuple[Mapping[str, NDArray], dict[str, Any]]:
-    """Read moments of VISQL or of the original scripts, and the metadata of the exposure."""
-    from visql_lib.pipelines.vis.legacy.read import read_flagged_moments
-    from visql_lib.tables import MOMENTS, read_table
-
-    if path.suffix != ".parquet":
-        return read_flagged_moments(path), {}
-    table = read_table(path, MOMENTS.names)
-    if cause := table.meta.get("failed"):
-        raise TableError(str(cause))
-    names = ("exposure", "instrument", "frame_type", "exptime", "date_obs")
-    return table, {name: table.meta[name] for name in names if name in table.meta}
-
-
-def read_gaia(path: Path) -> tuple[Mapping[str, NDArray], dict[str, float]]:
-    """Read reference stars of VISQL or of the original scripts, and the boresight of their projection."""
-    from visql_lib.pipelines.vis.legacy.gaia import read_gaia_stars
-    from visql_lib.pipelines.vis.schemas.gaia import GAIA_STARS
-    from visql_lib.tables import read_table
-
-    if path.suffix != ".parquet":
-        return read_gaia_stars(path), dict.fromkeys(("ra", "dec", "pa"), math.nan)
-    table = read_table(path, GAIA_STARS.names)
-    if cause := table.meta.get("failed"):
-        raise TableError(str(cause))
-    return table, {name: float(table.meta.get(name, math.nan)) for name in ("ra", "dec", "pa")}
 
 
 def _write(

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from visql_lib.cli.common import INPUT, output_option, recorded, settings_of, step
+from visql_lib.cli.common import INPUT, output_option, settings_of, step
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from visql_lib.pipelines.vis.settings import VisSettings
-    from visql_lib.sky.projection import Boresight
+    from visql_lib.pipelines.vis.stages.gaia_project import ProjectInputs
+    from visql_lib.products.context import Context
 
 
 @step(
@@ -60,60 +59,22 @@ def command(
     config: Path | None,
 ) -> None:
     """Read, project, write."""
+    from visql_lib.pipelines.vis.stages.gaia_project import ProjectInputs
+    from visql_lib.products.context import Context
     from visql_lib.sky.projection import Boresight
 
+    context = Context.using(settings_of(config), ("gaia",), record_failure=record_failure)
     name = exposure or output.name.removesuffix("_stars2_gaia.parquet")
-    project(catalogue, Boresight(ra, dec, pa), date, name, output, settings_of(config), record_failure)
+    project(context, ProjectInputs(catalogue, Boresight(ra, dec, pa), date, name), output)
 
 
-def project(
-    catalogue: tuple[Path, ...],
-    boresight: Boresight,
-    date: datetime | None,
-    exposure: str,
-    output: Path,
-    settings: VisSettings,
-    record_failure: bool,
-) -> None:
-    """Read the reference stars of one or more files, project them, write them."""
+def project(context: Context[VisSettings], inputs: ProjectInputs, output: Path) -> None:
+    """Project reference stars and write them."""
     from visql_lib.cli.outputs import provenance
-    from visql_lib.flags import SolutionFlag
     from visql_lib.pipelines.vis.schemas.gaia import GAIA_STARS
-    from visql_lib.sky.reference import reference_stars, years_since_epoch
+    from visql_lib.pipelines.vis.stages.gaia_project import run
     from visql_lib.tables import write_table
 
-    years = years_since_epoch(date)
-    pointing = {"ra": boresight.ra, "dec": boresight.dec, "pa": boresight.pa}
-    meta: dict[str, Any] = {"exposure": exposure, **pointing, "years": years}
-    columns, flags = GAIA_STARS.empty(), SolutionFlag.REFERENCE_FAILED
-    with recorded(record_failure, meta):
-        limits = settings.gaia
-        columns, flags = reference_stars(
-            _read(catalogue),
-            boresight,
-            years,
-            radius=limits.radius,
-            faintest=limits.faintest,
-            max_error=limits.max_error,
-            proper_motions=limits.proper_motions,
-        )
-    meta["flags"] = int(flags)
-    origin = provenance("gaia_project", list(catalogue), settings.gaia)
-    write_table(output, columns, GAIA_STARS, meta=meta, **origin)
-
-
-def _read(paths: tuple[Path, ...]) -> dict[str, NDArray]:
-    """Read the stars of all catalogues, without duplicates."""
-    import numpy as np
-
-    from visql_lib.archives.columns import joined
-    from visql_lib.archives.files import read_stars
-    from visql_lib.errors import TableError
-    from visql_lib.tables import read_meta
-
-    for path in paths:
-        if path.suffix == ".parquet" and (cause := read_meta(path).get("failed")):
-            raise TableError(str(cause))
-    stars = joined(read_stars(path) for path in paths)
-    _, first = np.unique(stars["SOURCE_ID"], return_index=True)
-    return {name: values[first] for name, values in stars.items()}
+    made = run(context, inputs)
+    origin = provenance("gaia_project", list(inputs.catalogues), context.settings.gaia)
+    write_table(output, made.stars, GAIA_STARS, meta=made.meta, **origin)

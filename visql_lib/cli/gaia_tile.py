@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import click
 
-from visql_lib.cli.common import AGAIN, note, output_option, recorded, settings_of, step
-
-log = logging.getLogger(__name__)
+from visql_lib.cli.common import AGAIN, output_option, settings_of, step
 
 RECORD_FAILURE = click.option(
     "--record-failure",
@@ -35,28 +30,13 @@ RECORD_FAILURE = click.option(
 @AGAIN
 @RECORD_FAILURE
 def command(pixel: int, output: Path, again: Path | None, record_failure: bool, config: Path | None) -> None:
-    """Query the sources, keep the stars of the tile, write them."""
-    from visql_lib.archives.gaia import fetch_tile
-    from visql_lib.pipelines.vis.schemas.gaia import GAIA_TILE
-    from visql_lib.stores.gaia import is_filled, query_of, source_names, store_folder
-    from visql_lib.tables import write_table
+    """Download and write the tile."""
+    from visql_lib.pipelines.vis.registry import REGISTRY
+    from visql_lib.pipelines.vis.stages.gaia_tile import GaiaTileInputs, run
+    from visql_lib.products.context import Context
+    from visql_lib.stores.download import write_note
 
-    settings = settings_of(config)
-    gaia = settings.gaia
-    origin = query_of(settings.gaia)
-    if is_filled(output, pixel, settings.gaia):
-        log.info("%s: exists already", output)
-        return
-    meta: dict[str, Any] = {"tile": pixel, "nside": gaia.nside, "faintest": gaia.faintest}
-    meta["origins"] = source_names(settings.gaia)
-    stars: Mapping[str, Any] = GAIA_TILE.empty()
-    with recorded(record_failure, meta):
-        answer = fetch_tile(
-            pixel, gaia, store_folder(settings.gaia, settings.results), settings.network.proxy
-        )
-        stars, meta = answer.stars, answer.meta
-    changed = "failed" not in meta or not output.is_file() or again is None
-    if changed:
-        write_table(output, stars, GAIA_TILE, meta=meta, **origin)
-    if again is not None:
-        note(again, output, changed, str(meta.get("failed", "")))
+    context = Context.of(REGISTRY["gaia_tile"], settings_of(config), record_failure=record_failure)
+    found = run(context, GaiaTileInputs(pixel, output, keep=again is not None))
+    if found is not None and again is not None:
+        write_note(again, output, found)

@@ -29,21 +29,20 @@ from visql_lib.cli.common import INPUT, OUTPUT, output_option, progress, setting
     help="Also write boresight [deg], scatter [px] and flux ratios of every exposure, or why it has none.",
 )
 def command(sheet: Path, output: Path, astrometry: Path | None, config: Path | None) -> None:
-    """Read, fit, write."""
+    """Fit the month, write the tables."""
     from visql_lib.cli.outputs import provenance
-    from visql_lib.instruments.model import load_instrument
-    from visql_lib.pipelines.vis.registry import VERSIONS
+    from visql_lib.pipelines.vis.month_files import MonthFiles
+    from visql_lib.pipelines.vis.registry import REGISTRY, VERSIONS
     from visql_lib.pipelines.vis.schemas.gaia import ASTROMETRY, GEOMETRY
-    from visql_lib.pipelines.vis.stages.geometry import month_astrometry
-    from visql_lib.sheets.exposures import science_exposures
+    from visql_lib.pipelines.vis.stages.geometry import GeometryInputs, run
+    from visql_lib.products.context import Context
     from visql_lib.tables import write_table
 
-    settings = settings_of(config)
-    instrument = load_instrument(settings.instrument)
-    with progress(sheet.stem, len(science_exposures(sheet))) as advance:
-        found = month_astrometry(sheet, settings, instrument, advance)
-    origin = provenance("geometry", [sheet], settings.astrometry, instrument.sky_distortion)
-    meta = {"month": sheet.stem, "instrument": instrument.name}
+    context = Context.of(REGISTRY["geometry"], settings_of(config), progress)
+    found = run(context, GeometryInputs(MonthFiles.of_sheet(sheet)))
+    distortion = context.instrument.sky_distortion
+    origin = provenance("geometry", [sheet], context.settings.astrometry, distortion)
+    meta = {"month": sheet.stem, "instrument": context.instrument.name}
     facts = found.facts(f"{sheet.stem}-{VERSIONS['geometry']}-{origin['settings_hash']}")
     write_table(output, found.geometry.columns, GEOMETRY, meta=meta | facts, **origin)
     if astrometry is not None:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from datetime import date, datetime
 from pathlib import Path
-from typing import Any
 
 import click
 
-from visql_lib.cli.common import AGAIN, note, output_option, recorded, settings_of, step
-
-log = logging.getLogger(__name__)
+from visql_lib.cli.common import AGAIN, output_option, settings_of, step
 
 
 def _day(_context: click.Context, _parameter: click.Parameter, text: str) -> date:
@@ -46,21 +42,12 @@ RECORD_FAILURE = click.option(
 @RECORD_FAILURE
 def command(day: date, output: Path, again: Path | None, record_failure: bool, config: Path | None) -> None:
     """Download and write the day."""
-    from visql_lib.archives.errors import ArchiveError
-    from visql_lib.archives.goes import FAILED, failed_day, fetch_day
-    from visql_lib.stores.goes import goes_folder, is_current, write_day
+    from visql_lib.pipelines.vis.registry import REGISTRY
+    from visql_lib.pipelines.vis.stages.goes_day import GoesDayInputs, run
+    from visql_lib.products.context import Context
+    from visql_lib.stores.download import write_note
 
-    settings = settings_of(config)
-    if is_current(output, day, settings.goes):
-        log.info("%s: exists already", output)
-        return
-    failure: dict[str, Any] = {}
-    with recorded(record_failure, failure):
-        answer = fetch_day(day, settings.goes, goes_folder(settings.results), settings.network.proxy)
-        if answer.state == FAILED:
-            raise ArchiveError(f"{day}: {answer.reason}")
-    if failure:
-        answer = failed_day(str(failure["failed"]).removeprefix(f"{day}: "))
-    changed = write_day(output, day, answer, settings.goes)
-    if again is not None:
-        note(again, output, changed, answer.reason)
+    context = Context.of(REGISTRY["goes_day"], settings_of(config), record_failure=record_failure)
+    found = run(context, GoesDayInputs(day, output))
+    if found is not None and again is not None:
+        write_note(again, output, found)

@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
-import numpy as np
 
 from visql_lib.cli.common import INPUT, output_option, settings_of, step
-from visql_lib.errors import TableError
-
-if TYPE_CHECKING:
-    from visql_lib.pipelines.vis.settings import VisSettings
-    from visql_lib.sheets.sheet import SheetRow
 
 
 @step(
@@ -31,49 +23,11 @@ if TYPE_CHECKING:
 @click.argument("series", type=INPUT, nargs=-1)
 @output_option("Picture (PNG).")
 def command(sheet: Path, exposure: str, series: tuple[Path, ...], output: Path, config: Path | None) -> None:
-    """Read, measure, draw."""
-    draw_goes(sheet, exposure, series, output, settings_of(config))
-
-
-def draw_goes(
-    sheet: Path,
-    exposure: str,
-    series: Sequence[Path],
-    output: Path,
-    settings: VisSettings,
-    hours: float | None = None,
-) -> None:
-    """Draw the flux from `hours` [h] before to after an exposure; default: goes.hours."""
+    """Draw the picture."""
     from visql_lib.cli.outputs import save_picture
-    from visql_lib.instruments.model import load_instrument
-    from visql_lib.pipelines.vis.pictures.goes import goes_picture
-    from visql_lib.radiation.goes import exposure_flux
-    from visql_lib.sheets.sheet import row_of
-    from visql_lib.stores.goes import read_series
+    from visql_lib.pipelines.vis.stages import goes_picture as stage
+    from visql_lib.products.context import Context
 
-    readout = load_instrument(settings.instrument).detector.readout_time
-    row = row_of(sheet, exposure)
-    start = _start(row, sheet)
-    flux, provisional, missing = read_series(series, settings.goes)
-    measured = exposure_flux(flux, [start], [row.exptime], readout, provisional=provisional)
-    figure = goes_picture(
-        flux,
-        start,
-        row.exptime,
-        readout,
-        title=exposure,
-        angles=(row.saa, row.alpha),
-        measured={name: values[0] for name, values in measured.items()},
-        missing=missing,
-        hours=hours or settings.goes.hours,
-    )
-    save_picture(figure, output, settings.pictures.dpi, "goes_pictures")
-
-
-def _start(row: SheetRow, sheet: Path) -> np.datetime64:
-    """Return the start of an exposure, NaT if unknown."""
-    text = row.date_obs.strip().removesuffix("Z").removesuffix("+00:00")
-    try:
-        return np.datetime64(text or "NaT", "us")
-    except ValueError as error:
-        raise TableError(f"{sheet}: {row.exposure} has the invalid date {row.date_obs!r}") from error
+    context = Context.using(settings_of(config), stage.SETTINGS, stage.FACTS)
+    found = stage.run(context, stage.GoesPictureInputs(sheet, exposure, series))
+    save_picture(found.figure, output, context.settings.pictures.dpi, "goes_pictures")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from itertools import repeat
 from pathlib import Path
 
 import click
@@ -15,7 +14,6 @@ log = logging.getLogger(__name__)
 
 _ANY = click.Path(path_type=Path)
 _CONFIGURED = 0.0  # days: use the setting
-_NOTHING_SECONDS = 2.0  # of a movie without exposures
 
 
 @step(
@@ -66,46 +64,27 @@ def command(
     last_days: float | None,
     config: Path | None,
 ) -> None:
-    """Find the exposures, draw days that changed, encode the movie."""
-    from visql_lib.instruments.model import load_instrument
-    from visql_lib.movies.encode import encode_piece, write_movie
-    from visql_lib.pipelines.vis.registry import VERSIONS
-    from visql_lib.pipelines.vis.stages.movie import GoesDays, Pieces, movie_exposures, read_angles
+    """Make the movie."""
+    from visql_lib.pipelines.vis.month_files import MonthFiles
+    from visql_lib.pipelines.vis.registry import REGISTRY
+    from visql_lib.pipelines.vis.stages.movie import MovieInputs, run
+    from visql_lib.products.context import Context
 
-    settings = settings_of(config)
-    instrument = load_instrument(settings.instrument)
-    readout = instrument.detector.readout_time
-    days = settings.movies.last_days if last_days == _CONFIGURED else last_days
-    versions = {"movies": VERSIONS["movies"]}
-    series, tables = _files(goes), _files(angles)
-    exposures = movie_exposures(sheets, [read_angles(path) for path in tables], readout, days)
-    rate = settings.movies.frames_per_second
-    pieces = Pieces(cache, kind, instrument.particle_scale, settings.movies.width, rate, settings.goes.hours)
-    if not exposures:
-        nothing = pieces.canvas.draw_nothing(f"no exposure in {', '.join(sheet.stem for sheet in sheets)}")
-        frames = repeat(nothing, max(1, round(rate * _NOTHING_SECONDS)))
-        write_movie([encode_piece(frames, pieces.size, rate)], rate, output, versions, sheets)
-        return
-    inputs = [*sheets, *tables, *series]
-    with pieces.locked(exposures), progress(output.name, len(exposures)) as advance:
-        write_movie(pieces.make(exposures, GoesDays(series), advance), rate, output, versions, inputs)
-        if days is None:  # a movie of the last days has parts of days
-            for sheet in {exposure.sheet for exposure in exposures}:
-                pieces.remove_others(sheet)
-    log.info(
-        "%s: %d of %d frames drawn, %d old pieces removed",
-        output.name,
-        pieces.drawn,
-        len(exposures),
-        pieces.removed,
-    )
+    context = Context.of(REGISTRY["movie"], settings_of(config), progress)
+    days = context.settings.movies.last_days if last_days == _CONFIGURED else last_days
+    months = tuple(MonthFiles.of_sheet(sheet) for sheet in sheets)
+    inputs = MovieInputs(months, output, cache, kind, _files(goes), _files(angles), days)
+    found = run(context, inputs)
+    if found.frames:
+        said = "%s: %d of %d frames drawn, %d old pieces removed"
+        log.info(said, output.name, found.drawn, found.frames, found.removed)
 
 
-def _files(paths: Iterable[Path]) -> list[Path]:
+def _files(paths: Iterable[Path]) -> tuple[Path, ...]:
     """List the files and those of the folders; a missing one is left out with a warning."""
     found: list[Path] = []
     for path in paths:
         if not path.exists():
             log.warning("%s: does not exist", path)
         found += sorted(path.glob("*.parquet")) if path.is_dir() else [path] if path.exists() else []
-    return found
+    return tuple(found)

@@ -25,29 +25,23 @@ from visql_lib.cli.common import FOLDER, INPUT, output_option, progress, setting
 def command(sheet: Path, output: Path, pictures: Path | None, config: Path | None) -> None:
     """Collect the times, write the table, draw."""
     from visql_lib import run_record
-    from visql_lib.cli.outputs import provenance
+    from visql_lib.cli.outputs import provenance, save_picture
+    from visql_lib.pipelines.vis.month_files import MonthFiles
+    from visql_lib.pipelines.vis.registry import REGISTRY
     from visql_lib.pipelines.vis.schemas.performance import PERFORMANCE
-    from visql_lib.pipelines.vis.stages.performance import month_performance
-    from visql_lib.sheets.sheet import read_sheet
+    from visql_lib.pipelines.vis.stages import performance as stage
+    from visql_lib.products.context import Context
     from visql_lib.tables import write_table
     from visql_lib.tables.provenance import checksum_of
 
-    settings = settings_of(config)
-    with progress(sheet.stem, len(read_sheet(sheet))) as advance:
-        found = month_performance(sheet, advance)
-    write_table(output, found, PERFORMANCE, meta={"month": sheet.stem}, **provenance("performance", [sheet]))
+    context = Context.of(REGISTRY["performance"], settings_of(config), progress)
+    found = stage.run(context, stage.PerformanceInputs(MonthFiles.of_sheet(sheet)))
+    origin = provenance("performance", [sheet])
+    write_table(output, found.columns, PERFORMANCE, meta={"month": sheet.stem}, **origin)
     if pictures is None:
         return
     run_record.current().restart_from(output, checksum_of(output))
-    from visql_lib.cli.outputs import save_picture
-    from visql_lib.pipelines.vis.pictures.performance import observing_days, pipeline_performance
-
     pictures.mkdir(parents=True, exist_ok=True)
-    days = observing_days(found)
-    with progress(f"{sheet.stem}: pictures", len(days)) as advance:
-        for day in days:
-            name = f"pipelineperf_{str(day).replace('-', '')}.png"
-            save_picture(
-                pipeline_performance(found, day), pictures / name, settings.pictures.dpi, "performance"
-            )
-            advance()
+    for day, figure in stage.pictures(context, found, sheet.stem):
+        path = pictures / f"pipelineperf_{day}.png"
+        save_picture(figure, path, context.settings.pictures.dpi, "performance")

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from visql_lib.cli.catalog import QUADRANTS
-from visql_lib.cli.common import INPUT, PREFIX, RECORD_FAILURE, output_option, settings_of, step
+from visql_lib.cli.catalog import QUADRANTS, write_previews, write_quadrants
+from visql_lib.cli.common import INPUT, PREFIX, RECORD_FAILURE, output_option, progress, settings_of, step
 
 
 @step(
@@ -26,14 +26,16 @@ def command(
     raw: Path, output: Path, quadrants: Path | None, record_failure: bool, config: Path | None
 ) -> None:
     """Read, bin, draw."""
-    from visql_lib.cli import frame_pass, outputs
-    from visql_lib.frames import load_instrument
+    from visql_lib.cli.outputs import provenance
+    from visql_lib.pipelines.vis.registry import REGISTRY
+    from visql_lib.products.context import Context
+    from visql_lib.steps.frame import measuring_facts
+    from visql_lib.steps.preview import PreviewInputs, run
 
-    settings = settings_of(config)
-    found, meta = frame_pass.pass_over(raw, settings, None, record_failure)
+    context = Context.of(REGISTRY["preview"], settings_of(config), progress, record_failure)
+    made, settings = run(context, PreviewInputs(raw)), context.settings
     if quadrants is not None:
-        instrument = load_instrument(settings.instrument)
-        facts = frame_pass.facts_of(instrument)
-        origin = outputs.provenance("preview", [raw], settings.preview, settings.calibration, *facts)
-        frame_pass.write_quadrants(found, quadrants, meta, **origin)
-    frame_pass.write_previews(found, output, meta["exposure"], settings)
+        facts = measuring_facts(context.instrument)
+        origin = provenance("preview", [raw], settings.preview, settings.calibration, *facts)
+        write_quadrants(made, quadrants, **origin)
+    write_previews(made, output, settings.preview)

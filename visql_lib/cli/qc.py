@@ -26,6 +26,7 @@ def command(sheet: Path, output: Path, config: Path | None) -> None:
     """Read, judge, write."""
     from visql_lib.config.load import digest
     from visql_lib.pipelines import registry_of
+    from visql_lib.products.context import Context
     from visql_lib.products.pages import pages_of
     from visql_lib.qc.group import group_results, group_tables
     from visql_lib.qc.limits import LimitFile
@@ -37,6 +38,7 @@ def command(sheet: Path, output: Path, config: Path | None) -> None:
     settings = settings_of_any(config)
     registry = registry_of(settings)
     grouping, quantities, stage = registry.grouping, registry.quantities, registry["qc"]
+    Context.of(stage, settings)  # notes what counts
     results, group = grouping.locate(sheet)
     limits = LimitFile.load(settings.thresholds, quantities)
     found = group_tables(results, group, grouping, quantities)

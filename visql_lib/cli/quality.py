@@ -23,31 +23,17 @@ from visql_lib.cli.common import INPUT, output_option, progress, settings_of, st
 @click.argument("sheet", type=INPUT)
 @output_option("Image quality (Parquet).")
 def command(sheet: Path, output: Path, config: Path | None) -> None:
-    """Read the moments, summarise and check them, write the table."""
-    from visql_lib.config.load import digest
-    from visql_lib.instruments.model import load_instrument
-    from visql_lib.pipelines.vis.legacy.imported import imported_path
-    from visql_lib.pipelines.vis.quantities import QUANTITIES
-    from visql_lib.pipelines.vis.registry import VERSIONS
-    from visql_lib.pipelines.vis.stages.image_quality import month_quality
-    from visql_lib.qc.limits import load_thresholds
-    from visql_lib.sheets.exposures import science_exposures
+    """Make the table, write it."""
+    from visql_lib.cli.outputs import provenance
+    from visql_lib.pipelines.vis.month_files import MonthFiles
+    from visql_lib.pipelines.vis.registry import REGISTRY
+    from visql_lib.pipelines.vis.stages.image_quality import ImageQualityInputs, run
+    from visql_lib.products.context import Context
     from visql_lib.tables import PSFMOMENTS, write_table
 
-    settings = settings_of(config)
-    instrument = load_instrument(settings.instrument)
-    thresholds = load_thresholds(settings.quality.thresholds, QUANTITIES)
-    month = sheet.stem
-    with progress(month, len(science_exposures(sheet))) as advance:
-        columns = month_quality(sheet, settings, instrument, thresholds, advance)
-    inputs = (sheet, imported_path(sheet.resolve().parent.parent, month))
-    write_table(
-        output,
-        columns,
-        PSFMOMENTS,
-        meta={"month": month, "instrument": instrument.name, "thresholds": settings.quality.thresholds},
-        stage="quality",
-        stage_version=VERSIONS["quality"],
-        inputs=[path for path in inputs if path.is_file()],
-        settings_hash=digest(settings.quality, thresholds),
-    )
+    context = Context.of(REGISTRY["image_quality"], settings_of(config), progress)
+    found = run(context, ImageQualityInputs(MonthFiles.of_sheet(sheet)))
+    quality = context.settings.quality
+    meta = {"month": sheet.stem, "instrument": context.instrument.name, "thresholds": quality.thresholds}
+    origin = provenance("quality", list(found.sources), quality, found.thresholds)
+    write_table(output, found.columns, PSFMOMENTS, meta=meta, **origin)

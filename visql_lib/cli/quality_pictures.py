@@ -3,17 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from visql_lib.cli.common import INPUT, OUTPUT, settings_of, step
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-_MOMENTS = ("R2", "e1", "e2", "tr1", "tr2", "com1", "com2")
-_COLUMNS = ("DATE_OBS", "EXPTIME", "STATUS", *_MOMENTS, *(f"{m}_ERR" for m in _MOMENTS))
 
 
 @step(
@@ -42,58 +35,14 @@ def command(
     """Draw the pictures of a month."""
     if diagrams is None and timeline is None:
         raise click.UsageError("give --diagrams PNG, --timeline PNG, or both")
-    import numpy as np
-
     from visql_lib.cli.outputs import save_picture
-    from visql_lib.frames import load_instrument
-    from visql_lib.pictures.timeline import timeline as draw_timeline
-    from visql_lib.pipelines.vis.pictures.month import quality_diagrams
+    from visql_lib.pipelines.vis.registry import REGISTRY
+    from visql_lib.pipelines.vis.stages.quality_pictures import QualityPicturesInputs, run
+    from visql_lib.products.context import Context
 
-    table = _last(_read(psfmoments), last_days)
-    settings = settings_of(config)
-    dpi, title = settings.pictures.dpi, _title(table)
-    if diagrams is not None:
-        save_picture(quality_diagrams(table, title=title), diagrams, dpi, "quality_pictures")
-    if timeline is not None:
-        start = load_instrument(settings.instrument).mission_epoch.replace(tzinfo=None)
-        save_picture(
-            draw_timeline(table, np.datetime64(start, "us"), title=title), timeline, dpi, "quality_pictures"
-        )
-
-
-def _read(paths: tuple[Path, ...]) -> dict[str, NDArray]:
-    """Read the columns needed of all tables, one after the other."""
-    import numpy as np
-
-    from visql_lib.tables.store import read_table
-
-    tables = [read_table(path, _COLUMNS) for path in paths]
-    return {name: np.concatenate([table[name] for table in tables]) for name in _COLUMNS}
-
-
-def _last(table: dict[str, NDArray], days: float | None) -> dict[str, NDArray]:
-    """Keep the exposures of the last `days` days before the newest; those without a date are dropped.
-
-    Dates in the future, as in some imported tables, are ignored.
-    """
-    import numpy as np
-
-    dates = table["DATE_OBS"]
-    known = ~np.isnat(dates)
-    if days is None or not known.any():
-        return table
-    past = dates[known & (dates <= np.datetime64("now") + np.timedelta64(1, "D"))]
-    oldest = (past if len(past) else dates[known]).max() - np.timedelta64(round(days * 86400e6), "us")
-    recent = known & (dates >= oldest) & (dates <= max(past, default=dates[known].max()))
-    return {name: column[recent] for name, column in table.items()}
-
-
-def _title(table: dict[str, NDArray]) -> str:
-    """Return for example ``image quality, 2024-07-01 to 2024-07-16``."""
-    import numpy as np
-
-    dates = table["DATE_OBS"][~np.isnat(table["DATE_OBS"])]
-    if len(dates) == 0:
-        return "image quality"
-    first, last = (str(np.datetime_as_string(d, "D")) for d in (dates.min(), dates.max()))
-    return f"image quality, {first}" + (f" to {last}" if last != first else "")
+    context = Context.of(REGISTRY["quality_pictures"], settings_of(config))
+    wanted = {"diagrams": diagrams, "timeline": timeline}
+    names = tuple(name for name, path in wanted.items() if path is not None)
+    for name, figure in run(context, QualityPicturesInputs(psfmoments, names, last_days)):
+        if (path := wanted[name]) is not None:
+            save_picture(figure, path, context.settings.pictures.dpi, "quality_pictures")

@@ -22,22 +22,13 @@ from visql_lib.cli.common import FOLDER, INPUT, output_option, settings_of, step
 @click.argument("sheet", type=INPUT)
 @output_option("Folder for the pictures.", kind=FOLDER, metavar="FOLDER")
 def command(by_ccd: Path, sheet: Path, output: Path, config: Path | None) -> None:
-    """Read, draw."""
+    """Draw the sheets."""
     from visql_lib.cli.outputs import save_picture
-    from visql_lib.instruments.model import load_instrument
-    from visql_lib.photometry.aggregate import select
-    from visql_lib.pipelines.vis.pictures.ratio_sheet import ratio_sheet
-    from visql_lib.pipelines.vis.schemas.gaia import RATIOS
-    from visql_lib.pipelines.vis.stages.ratios import stars_by_class
-    from visql_lib.tables import read_table
+    from visql_lib.pipelines.vis.month_files import MonthFiles
+    from visql_lib.pipelines.vis.registry import REGISTRY
+    from visql_lib.pipelines.vis.stages.ratio_sheets import RatioSheetsInputs, run
+    from visql_lib.products.context import Context
 
-    settings = settings_of(config)
-    instrument = load_instrument(settings.instrument)
-    fits = read_table(by_ccd, RATIOS.names)
-    month = str(fits.meta["month"])
-    for cls, stars in stars_by_class(sheet, settings.ratios, instrument):
-        rows = select(fits, time="month", space="ccd", cls=cls)
-        title = f"VIS/Gaia, {month[:4]}-{month[4:]}, {cls} exposures"
-        figure = ratio_sheet(stars, rows, instrument, gain="none", title=title)
-        path = output / f"VISGaia_FPA_{cls.upper()}_{month}.png"
-        save_picture(figure, path, settings.pictures.dpi, "ratio_sheets")
+    context = Context.of(REGISTRY["ratio_sheets"], settings_of(config))
+    for name, figure in run(context, RatioSheetsInputs(MonthFiles.of_sheet(sheet), by_ccd)):
+        save_picture(figure, output / f"{name}.png", context.settings.pictures.dpi, "ratio_sheets")

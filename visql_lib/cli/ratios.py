@@ -29,22 +29,22 @@ from visql_lib.cli.common import INPUT, OUTPUT, output_option, progress, setting
     help="Also write the fits of CCDs for the month, without gain correction.",
 )
 def command(sheets: tuple[Path, ...], output: Path, by_ccd: Path | None, config: Path | None) -> None:
-    """Read the flux ratios, bin them, write the table."""
+    """Gather the flux ratios, write the tables."""
     from visql_lib.cli.outputs import provenance
-    from visql_lib.instruments.model import load_instrument
+    from visql_lib.pipelines.vis.month_files import MonthFiles
+    from visql_lib.pipelines.vis.registry import REGISTRY
     from visql_lib.pipelines.vis.schemas.gaia import RATIOS
-    from visql_lib.pipelines.vis.stages.ratios import month_ratios
-    from visql_lib.sheets.exposures import science_exposures
+    from visql_lib.pipelines.vis.stages.ratios import RatiosInputs, run
+    from visql_lib.products.context import Context
     from visql_lib.tables import write_table
 
-    settings = settings_of(config)
-    instrument = load_instrument(settings.instrument)
-    months = ",".join(sheet.stem for sheet in sheets)
-    with progress(months, sum(len(science_exposures(sheet)) for sheet in sheets)) as advance:
-        found = month_ratios(sheets, settings, instrument, advance)
+    context = Context.of(REGISTRY["ratios"], settings_of(config), progress)
+    ratios, instrument = context.settings.ratios, context.instrument
+    found = run(context, RatiosInputs(tuple(MonthFiles.of_sheet(sheet) for sheet in sheets)))
     facts = (instrument.gain_models, instrument.geometry, instrument.exposure_classes)
-    origin = provenance("ratios", list(sheets), settings.ratios, *facts)
-    meta = {"month": months, "instrument": instrument.name, "gain": settings.ratios.gain}
+    origin = provenance("ratios", list(sheets), ratios, *facts)
+    months = ",".join(sheet.stem for sheet in sheets)
+    meta = {"month": months, "instrument": instrument.name, "gain": ratios.gain}
     write_table(output, found.matrix, RATIOS, meta=meta, **origin)
     if by_ccd is not None:
         write_table(by_ccd, found.sheet, RATIOS, meta=meta | {"gain": "none", "rule": "sheet"}, **origin)

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from visql_lib.cli.common import FOLDER, INPUT, output_option, progress, settings_of, step
-
-if TYPE_CHECKING:
-    from visql_lib.frames import Instrument
-    from visql_lib.simulate.plan import ExposureOptions
 
 # Options of one exposure: flag, key in a plan, type, meaning with unit.
 _OPTIONS: tuple[tuple[str, str, Any, str], ...] = (
@@ -83,8 +79,8 @@ def command(
 ) -> None:
     """Read a plan or options, simulate, write frames and truth."""
     from visql_lib.config.load import read_yaml
-    from visql_lib.frames import load_instrument
-    from visql_lib.simulate.goes import write_goes_day
+    from visql_lib.pipelines.vis.stages import simulate as stage
+    from visql_lib.products.context import Context
     from visql_lib.simulate.plan import exposures_of
     from visql_lib.simulate.sun_plan import goes_days
 
@@ -93,12 +89,14 @@ def command(
         raise click.UsageError("give either a plan or the options of one exposure, not both")
     content = read_yaml(plan) if plan is not None else {"exposures": [own]}
     exposures = exposures_of(content, str(plan) if plan is not None else "options")
-    name = instrument or content.get("instrument") or settings_of(config).instrument
     days = goes_days(content, str(plan))
-    made = make_frames(exposures, load_instrument(str(name)), output, jobs=jobs, overwrite=overwrite)
+    settings = settings_of(config)
+    name = str(instrument or content.get("instrument") or settings.instrument)
+    settings = settings.model_copy(update={"instrument": name})
+    context = Context.using(settings, (), stage.FACTS, progress)
+    inputs = stage.SimulateInputs(tuple(exposures), output, tuple(days), jobs, overwrite)
+    made = stage.run(context, inputs).frames
     click.echo(f"{output}: {len(made)} frames made, {len(exposures) - len(made)} kept")
-    for day in days:
-        write_goes_day(day, output / "goes")
     if days:
         click.echo(f"{output / 'goes'}: {len(days)} days of GOES data made")
 
@@ -125,107 +123,3 @@ def _nested(given: Mapping[str, Any], more: tuple[str, ...]) -> dict[str, Any]:
         else:
             nested[key] = value
     return nested
-
-
-def make_frames(
-    exposures: list[ExposureOptions],
-    instrument: Instrument,
-    folder: Path,
-    *,
-    jobs: int = 1,
-    overwrite: bool = False,
-) -> list[Path]:
-    """Simulate exposures into a folder, each with its truth; return the frames made, not those kept.
-
-    Raises
-    ------
-    SimulationError
-        If a file of the same name exists that was not made by the simulator.
-    ConfigError
-        If the instrument has no exposure class of a type.
-    """
-    from visql_lib.simulate.plan import with_type
-
-    exposures = [with_type(options, instrument) for options in exposures]
-    missing = [e for e in exposures if overwrite or not _is_made(e, instrument, folder)]
-    for options in missing:
-        _refuse_foreign(options, folder, overwrite)
-    paths = []
-    with progress("Simulating", len(missing)) as advance:
-        for path in _run(missing, instrument, folder, jobs):
-            paths.append(path)
-            advance()
-    return paths
-
-
-def _run(exposures: list[ExposureOptions], instrument: Instrument, folder: Path, jobs: int) -> Iterator[Path]:
-    if jobs == 1 or len(exposures) < 2:
-        yield from (_make_frame(e, instrument, folder) for e in exposures)
-        return
-    from concurrent.futures import ProcessPoolExecutor
-    from itertools import repeat
-    from multiprocessing import get_context
-
-    with ProcessPoolExecutor(min(jobs, len(exposures)), mp_context=get_context("spawn")) as pool:
-        yield from pool.map(_make_frame, exposures, repeat(instrument), repeat(folder))
-
-
-def _make_frame(options: ExposureOptions, instrument: Instrument, folder: Path) -> Path:
-    """Write the truth of a frame and then the frame, so that no frame is without truth."""
-    import json
-
-    from visql_lib.simulate.exposure import simulate_exposure
-    from visql_lib.simulate.plan import VERSION
-    from visql_lib.tables import atomic_path, write_table
-    from visql_lib.tables.truth import TRUE_CCDS, TRUE_QUADRANTS, TRUE_STARS
-
-    frame = _frame_path(options, folder)
-    stem = options.name.stem
-    with atomic_path(frame) as temporary:
-        truth = simulate_exposure(options, instrument, temporary)
-        tables = ((TRUE_STARS, truth.stars), (TRUE_QUADRANTS, truth.quadrants), (TRUE_CCDS, truth.ccds))
-        for schema, columns in tables:
-            path = folder / "truth" / f"{stem}_{schema.product.removeprefix('truth_')}.parquet"
-            write_table(path, columns or schema.empty(), schema, stage="simulate", stage_version=VERSION)
-        with atomic_path(_facts_path(options, folder)) as facts:
-            content = {**truth.facts, "digest": _digest(options, instrument)}
-            facts.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    return frame
-
-
-def _frame_path(options: ExposureOptions, folder: Path) -> Path:
-    return folder / f"{options.name.stem}{options.suffix}"
-
-
-def _facts_path(options: ExposureOptions, folder: Path) -> Path:
-    return folder / "truth" / f"{options.name.stem}.json"
-
-
-def _digest(options: ExposureOptions, instrument: Instrument) -> str:
-    from visql_lib.config.load import digest
-    from visql_lib.simulate.plan import VERSION
-
-    return digest(options, instrument, str(VERSION))
-
-
-def _is_made(options: ExposureOptions, instrument: Instrument, folder: Path) -> bool:
-    """Check that the frame is there, made with the same options."""
-    import json
-
-    facts = _facts_path(options, folder)
-    if not (_frame_path(options, folder).is_file() and facts.is_file()):
-        return False
-    try:
-        return bool(
-            json.loads(facts.read_text(encoding="utf-8")).get("digest") == _digest(options, instrument)
-        )
-    except (ValueError, AttributeError):
-        return False
-
-
-def _refuse_foreign(options: ExposureOptions, folder: Path, overwrite: bool) -> None:
-    from visql_lib.errors import SimulationError
-
-    frame = _frame_path(options, folder)
-    if frame.exists() and not overwrite and not _facts_path(options, folder).is_file():
-        raise SimulationError(f"{frame}: exists, and is not from the simulator; --overwrite replaces it")

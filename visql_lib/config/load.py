@@ -7,16 +7,14 @@ import json
 import re
 import reprlib
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from visql_lib import run_record
-from visql_lib.config.settings import S, Settings
-from visql_lib.config.units import SettingsSection, is_secret
+from visql_lib.config.settings import Settings
+from visql_lib.config.units import is_secret
 from visql_lib.errors import ConfigError
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -30,26 +28,6 @@ _REPR = reprlib.Repr()
 _REPR.maxstring = _REPR.maxother = 200
 
 _PACKAGE = Path(__file__).resolve().parents[1]
-
-
-def watched(settings: S) -> S:
-    """Return the same settings, which note every section that is used in the record of the current run."""
-    return _recorded(type(settings)).model_construct(**dict(settings))
-
-
-@cache
-def _recorded(kind: type[S]) -> type[S]:
-    """Derive a class of settings that note what is used."""
-
-    def __getattribute__(self: S, name: str) -> Any:
-        value = kind.__getattribute__(self, name)
-        if isinstance(value, SettingsSection) and value.recorded:
-            run_record.current().use_setting(name, value)
-        return value
-
-    own = {"__getattribute__": __getattribute__, "__module__": kind.__module__}
-    derived: type[S] = type(kind.__name__, (kind,), own)
-    return derived
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

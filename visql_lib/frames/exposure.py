@@ -33,6 +33,11 @@ from visql_lib.instruments.sections import Section
 log = logging.getLogger(__name__)
 
 _WCS = ("CRPIX1", "CRPIX2", "CRVAL1", "CRVAL2", "CD1_1")
+# Whether there is a grid of amplifiers -> the facts that a frame is read with.
+_READ_WITH = {
+    True: ("frame_types", "geometry", "detector"),
+    False: ("frame_types", "header", "amplifiers", "pixel_scale"),
+}
 
 
 @dataclass(frozen=True)
@@ -107,6 +112,8 @@ class Exposure:
         self._file, self._size, self._packed = opened(path, instrument)
         self._whole = False
         self._sums: dict[str, int] = {}  # of the pixels read
+        for name in _READ_WITH[instrument.has_grid]:
+            run_record.current().use_fact(name, getattr(instrument, name))
 
     def __enter__(self) -> Self:
         return self

@@ -12,7 +12,6 @@ from typing import Any
 
 from pydantic import Field, PrivateAttr, field_validator, model_validator
 
-from visql_lib import run_record
 from visql_lib.config.load import find_data_file, read_yaml, validated
 from visql_lib.errors import ConfigError
 from visql_lib.instruments.amplifiers import Amplifier, LinearWCS, grid_amplifier
@@ -117,8 +116,6 @@ class Instrument(Facts):
         if name in _OPTIONAL and value is None:
             what, who = _OPTIONAL[name]
             raise ConfigError(f"{self._file or self.name}: no {name!r} ({what}): {who}")
-        if name in _TOLD or (name in _TOLD_OF_HEADERS and not self.has_grid):
-            run_record.current().use_fact(name, value)
         return value
 
     def has(self, name: str) -> bool:
@@ -240,16 +237,6 @@ class Instrument(Facts):
         return next(
             (n for n, t in self.exposure_classes.items() if abs(exptime - t) <= self.class_tolerance), "other"
         )
-
-
-# Groups of facts that a product tells it was made with.
-_TOLD = frozenset(
-    {
-        *("geometry", "detector", "photometry", "exposure_classes", "class_tolerance", "frame_types"),
-        *("mission_epoch", "score", "sky_distortion", "gain_models", "nominal_pixel", "particle_scale"),
-    }
-)
-_TOLD_OF_HEADERS = frozenset({"header", "amplifiers", "pixel_scale"})
 
 
 @lru_cache(maxsize=4)

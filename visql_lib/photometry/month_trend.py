@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visql_lib.photometry.trend_records import COLOURS, TrendLimits
+from visql_lib.photometry.trend_status import LOSS, RATE, deciding_limit
 
+_UNITS = {LOSS: "mmag", RATE: "mmag/d"}
 _KEYS = ("SPACE", "SPACE_BIN", "CLASS", "FIELD")
 
 
@@ -129,9 +131,7 @@ def _time(text: str | None) -> np.datetime64:
 
 def _reason(status: str, loss: float, rate: float, limits: TrendLimits) -> str:
     """Name the limit that a warning or an error comes from."""
-    if status not in ("warn", "error"):
+    found = deciding_limit(status, loss, rate, limits)
+    if found is None:
         return ""
-    limit = getattr(limits, f"{status}_loss")
-    if loss >= limit:
-        return f"loss {loss:.3g} mmag reaches {limit:g}"
-    return f"rate {rate:.3g} mmag/d reaches {getattr(limits, f'{status}_rate'):g}"
+    return f"{found.quantity} {found.value:.3g} {_UNITS[found.quantity]} reaches {found.limit:g}"

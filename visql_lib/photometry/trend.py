@@ -56,6 +56,7 @@ from visql_lib.photometry.segments import (
     vet,
 )
 from visql_lib.photometry.trend_records import COLOURS, Forecast, PlaceTrend, Step, TrendLimits, Trends
+from visql_lib.photometry.trend_status import statuses
 
 SIGNIFICANT = 3.0  # standard errors of a rate that is used
 
@@ -185,13 +186,14 @@ def place_trend(
     model, _ = _columns_of(fits, [f.lines.terms(x) for f in fits])
     rate, rate_err = _columns_of(fits, [f.lines.rate_terms(x) for f in fits])
     least_rate = rate_err * np.array([_limit(f.dof) for f in fits])
+    lasting = _lasting(days, fits, x) >= limits.min_days
     return PlaceTrend(
         loss=rows.loss - clean,
         loss_err=_row_errors(rows, days),
         model=model,
         rate=rate,
         rate_err=rate_err,
-        status=_status(model, rate, least_rate, _lasting(days, fits, x) >= limits.min_days, limits),
+        status=statuses(model, rate, (rate > least_rate) & lasting, limits),
         clean_err=clean_err,
         steps=_steps_of(found, fits),
         breaks=tuple(date_of(at) for at in found.times[~found.steps]),
@@ -353,18 +355,6 @@ def _lasting(days: Days, fits: Sequence[_Fit], x: NDArray) -> NDArray:
         counts = np.bincount(of_day, minlength=len(fit.lines.breaks) + 1)
         number[:, c] = counts[np.searchsorted(fit.lines.breaks, x, side="right")]
     return number
-
-
-def _status(
-    model: NDArray, rate: NDArray, least_rate: NDArray, lasting: NDArray[np.bool_], limits: TrendLimits
-) -> NDArray[np.str_]:
-    """Judge losses, and those rates that are significant and rest on days enough."""
-    sure = np.where((rate > least_rate) & lasting, rate, -np.inf)
-    status = np.full(model.shape, "unknown")
-    status[np.isfinite(model)] = "ok"
-    status[(model >= limits.warn_loss) | (sure >= limits.warn_rate)] = "warn"
-    status[(model >= limits.error_loss) | (sure >= limits.error_rate)] = "error"
-    return status
 
 
 def _forecast(days: Days, colour: int, fit: _Fit, clean_err: float, limits: TrendLimits) -> Forecast:

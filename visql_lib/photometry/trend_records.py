@@ -36,6 +36,16 @@ class TrendLimits:
     error_rate: float = 1.0
     min_days: int = 5
 
+    def of(self, quantity: str, status: str) -> float:
+        """Return the limit of a quantity, ``loss`` or ``rate``, from which its status is warn or error."""
+        limits = {
+            ("loss", "warn"): self.warn_loss,
+            ("loss", "error"): self.error_loss,
+            ("rate", "warn"): self.warn_rate,
+            ("rate", "error"): self.error_rate,
+        }
+        return limits[quantity, status]
+
 
 @dataclass(frozen=True)
 class Step:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from visql_lib.pictures import dense, style
 from visql_lib.pictures.ranges import log_range, robust_range
 from visql_lib.psf.stars import chimney_region
+from visql_lib.tables.metadata import Selection
 
 RADII = (0.5, 20.0)  # px
 FLUXES = (1e3, 1e7)  # ADU
@@ -86,7 +87,7 @@ def chimney(catalogue: Mapping[str, NDArray], *, title: str = "") -> Figure:
 @style.styled
 def chimney2(
     catalogue: Mapping[str, NDArray],
-    selection: Mapping[str, Any],
+    selection: Selection,
     settings: StarLimits,
     *,
     title: str = "",
@@ -97,9 +98,8 @@ def chimney2(
     ----------
     catalogue : mapping of arrays, shape (n,)
         FLUX_RADIUS, B_IMAGE [px], FLUX_AUTO [ADU].
-    selection : mapping
-        What the star selection found (radii in px, fluxes in ADU); None or NaN
-        where nothing was found.
+    selection : Selection
+        What the star selection found; NaN where nothing was found.
     settings : StarLimits
         Limit of B_IMAGE and widths of the chimney's region.
     title : str, optional
@@ -114,23 +114,23 @@ def chimney2(
 
 
 def draw_chimney2(
-    axes: Axes, catalogue: Mapping[str, NDArray], selection: Mapping[str, Any], settings: StarLimits
+    axes: Axes, catalogue: Mapping[str, NDArray], selection: Selection, settings: StarLimits
 ) -> AxesImage | None:
     """Draw the content of `chimney2` into a panel; return the image of the dense part, if any."""
-    found = {name: _number(selection.get(name)) for name in ("r_c", "f_c", "r_median")}
-    box = tuple(_number(selection.get(name)) for name in ("r_min", "r_max", "f_min", "f_max"))
+    r_c, f_c = selection.r_c, selection.f_c
+    box = (selection.r_min, selection.r_max, selection.f_min, selection.f_max)
     thick = np.asarray(catalogue["B_IMAGE"]) > settings.min_b_image
     radius, flux = (np.asarray(catalogue[n], dtype=float)[thick] for n in ("FLUX_RADIUS", "FLUX_AUTO"))
     log_r, log_f = _logarithms(radius, flux)
     _log_axes(axes, log_r, log_f, box)
     image = dense.draw_points(axes, log_r, log_f, style.MUTED, style.GREY_COUNTS, zorder=1)
     axes.plot([], [], "o", color=style.MUTED, markersize=4, label=f"{len(radius):,} thick")
-    if np.isfinite([found["r_c"], found["f_c"]]).all():
+    if np.isfinite([r_c, f_c]).all():
         region = chimney_region(
             radius,
             flux,
-            found["r_c"],
-            found["f_c"],
+            r_c,
+            f_c,
             stack_flux_min=settings.stack_flux_min,
             stack_width=settings.stack_width,
             plume_width=settings.plume_width,
@@ -139,7 +139,7 @@ def draw_chimney2(
         dense.draw_points(axes, region_r, region_f, style.VERMILION, style.RED_COUNTS, zorder=2)
         n = int(region.sum())
         axes.plot([], [], "o", color=style.VERMILION, markersize=4, label=f"{n:,} in chimney")
-    _draw_selection(axes, radius, flux, box, found["r_median"])
+    _draw_selection(axes, radius, flux, box, selection.r_median)
     # The plume of saturated stars leaves only this corner free.
     axes.legend(
         loc="upper right",

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from visql_lib import run_record
 from visql_lib.config import Settings
+from visql_lib.config.units import SettingsSection
 from visql_lib.instruments.model import Instrument, load_instrument
+from visql_lib.products.failures import failure_recorded
 from visql_lib.run_record import RunRecord
 
 if TYPE_CHECKING:
@@ -19,7 +21,12 @@ if TYPE_CHECKING:
 
     Progress = Callable[[str, int], AbstractContextManager[Callable[[], None]]]
 
-S = TypeVar("S", bound=Settings)
+S = TypeVar("S", bound=Settings, covariant=True)  # what works for any settings takes those of a pipeline
+T = TypeVar("T", bound=Settings)
+
+
+# Facts that mean nothing without others.
+_WITH = {"exposure_classes": ("class_tolerance",)}
 
 
 @contextmanager
@@ -55,8 +62,8 @@ class Context(Generic[S]):
 
     @classmethod
     def of(
-        cls, stage: Stage, settings: S, progress: Progress = no_progress, record_failure: bool = False
-    ) -> Context[S]:
+        cls, stage: Stage, settings: T, progress: Progress = no_progress, record_failure: bool = False
+    ) -> Context[T]:
         """Make the context of a stage's run, and note its settings and facts in the current record.
 
         Raises
@@ -64,9 +71,41 @@ class Context(Generic[S]):
         ConfigError
             If the instrument's file is missing or wrong.
         """
-        instrument, record = load_instrument(settings.instrument), run_record.current()
-        for name in stage.settings:
-            record.use_setting(name, getattr(settings, name))
-        for name in stage.facts:
+        return Context.using(settings, stage.settings, stage.facts, progress, record_failure)
+
+    @classmethod
+    def using(
+        cls,
+        settings: T,
+        sections: Sequence[str],
+        facts: Sequence[str] = (),
+        progress: Progress = no_progress,
+        record_failure: bool = False,
+    ) -> Context[T]:
+        """Make the context of a run that is no stage of its own, and note what it uses; see `of`."""
+        instrument = load_instrument(settings.instrument)
+        note_used(settings, instrument, sections, facts)
+        return Context(settings, instrument, run_record.current(), progress, record_failure)
+
+    def failures(self, meta: dict[str, Any]) -> AbstractContextManager[None]:
+        """Keep the reason why a frame fails in the metadata of its tables, if the run records failures."""
+        return failure_recorded(self.record_failure, meta)
+
+
+def note_used(
+    settings: Settings, instrument: Instrument, sections: Sequence[str], facts: Sequence[str] = ()
+) -> None:
+    """Note in the current record which sections of the settings and which facts a run uses.
+
+    Of the settings only sections that change results are noted; of the facts those that the
+    instrument's file has: who needs another one says so.
+    """
+    record = run_record.current()
+    for name in sections:
+        section = getattr(settings, name)
+        if isinstance(section, SettingsSection) and section.recorded:
+            record.use_setting(name, section)
+    more = (other for name in facts for other in _WITH.get(name, ()))
+    for name in (*facts, *more):
+        if instrument.has(name):
             record.use_fact(name, getattr(instrument, name))
-        return cls(settings, instrument, record, progress, record_failure)

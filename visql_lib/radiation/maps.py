@@ -55,11 +55,6 @@ class Grid:
         nx, ny = _RF_BINS
         return cls(0.0, 3.0 / nx, nx, 2.5, 3.0 / ny, ny)
 
-    @classmethod
-    def from_meta(cls, values: Mapping[str, Any]) -> Self:
-        """Rebuild the grid that a table of maps describes."""
-        return cls(**values)
-
     @property
     def meta(self) -> dict[str, Any]:
         """First edges, steps and numbers of bins, for the table of maps."""

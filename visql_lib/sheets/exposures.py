@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 
-from visql_lib.instruments.euclid_names import start_from_name
 from visql_lib.sheets.sheet import USABLE, WITHOUT_RAW, SheetRow, read_sheet
 
 
@@ -25,5 +24,5 @@ def science_exposures(sheet: Path) -> list[SheetRow]:
 
 
 def start_of_row(row: SheetRow) -> np.datetime64:
-    """Return the start of an exposure, UTC; NaT if neither the sheet nor the name tells."""
-    return np.datetime64(row.date_obs, "us") if row.date_obs else start_from_name(row.exposure)
+    """Return the start of an exposure, UTC; NaT if the sheet does not tell."""
+    return np.datetime64(row.date_obs or "NaT", "us")

@@ -1,4 +1,4 @@
-"""Catalogue, levels and previews of one exposure, in one pass over its pixels."""
+"""Stage `catalog`: catalogue, levels and previews of one exposure, in one pass over its pixels."""
 
 from __future__ import annotations
 
@@ -14,14 +14,17 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from visql_lib.config import CalibrationSettings, CatalogSettings, PreviewSettings
+from visql_lib.config import CalibrationSettings, CatalogSettings, PreviewSettings, Settings
 from visql_lib.errors import DetectionError, FrameError
 from visql_lib.flags import QuadrantFlag
-from visql_lib.frames import Exposure, Quadrant
+from visql_lib.frames import Exposure, Quadrant, open_exposure
 from visql_lib.frames.calibration import calibration_measures
 from visql_lib.frames.mosaic import Preview
+from visql_lib.frames.names import stem_of
 from visql_lib.frames.statistics import level_and_noise
+from visql_lib.products.context import Context
 from visql_lib.sources import Detections, detect_sources
+from visql_lib.steps.frame import header_meta
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +46,53 @@ class FramePass:
     catalogue: dict[str, NDArray]
     quadrants: dict[str, NDArray]
     preview: Preview
+
+
+@dataclass(frozen=True)
+class CatalogInputs:
+    """What a catalogue is made from: a raw frame; ``threads`` quadrants are searched at once."""
+
+    raw: Path
+    threads: int = 1
+
+
+@dataclass(frozen=True)
+class FrameOutputs:
+    """What was measured in a frame, None if it failed, and the metadata of its tables."""
+
+    found: FramePass | None
+    meta: dict[str, Any]
+
+
+def run(context: Context[Settings], inputs: CatalogInputs) -> FrameOutputs:
+    """Measure the sources, levels and previews of a frame of any camera.
+
+    Raises
+    ------
+    VisqlError
+        If the frame fails, and failures are not recorded.
+    """
+    return pass_over(context, inputs.raw, context.settings.catalog, inputs.threads)
+
+
+def pass_over(
+    context: Context[Settings], raw: Path, catalog: CatalogSettings | None, threads: int = 1
+) -> FrameOutputs:
+    """Measure one frame, with detection of sources or without; see `run`."""
+    instrument, settings = context.instrument, context.settings
+    meta: dict[str, Any] = {"exposure": stem_of(raw.name), "instrument": instrument.name}
+    found = None
+    with context.failures(meta), open_exposure(raw, instrument) as exposure:
+        meta |= header_meta(exposure)
+        with context.progress(exposure.stem, len(exposure.layouts)) as advance:
+            found = measure_frame(
+                exposure, catalog, settings.preview, advance, threads, calibration=settings.calibration
+            )
+        meta["pixels"] = exposure.pixels
+    if found is not None and not instrument.has_grid:
+        bias = found.quadrants["EXT"][np.isfinite(found.quadrants["BIAS"])].tolist()
+        meta["overscan_subtracted"] = bias
+    return FrameOutputs(found, meta)
 
 
 def measure_frame(

@@ -11,7 +11,7 @@ from visql_lib.tables.products import (
     STARS,
 )
 from visql_lib.tables.schema import Column, TableSchema
-from visql_lib.tables.store import Table, read_meta, read_table, write_table
+from visql_lib.tables.store import Table, read_facts, read_meta, read_table, write_table
 
 __all__ = [
     "CATALOGUE",
@@ -25,6 +25,7 @@ __all__ = [
     "Table",
     "TableSchema",
     "atomic_path",
+    "read_facts",
     "read_meta",
     "read_table",
     "write_table",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from visql_lib.tables.metadata import FrameMetadata, StarMetadata
 from visql_lib.tables.schema import Column, TableSchema
 
 _PLACE = (
@@ -45,6 +46,7 @@ CATALOGUE = TableSchema(
     "catalogue",
     "Source catalogue of one exposure, all quadrants.",
     tuple(replace(column, **_ROUNDING.get(column.name, {})) for column in (*_PLACE, *_SHAPE)),
+    FrameMetadata,
 )
 
 SKY_CATALOGUE = TableSchema(
@@ -56,9 +58,10 @@ SKY_CATALOGUE = TableSchema(
         Column("RA", "float64", "deg", "ICRS; NaN where the frame has no WCS of the sky"),
         Column("DEC", "float64", "deg", "ICRS; NaN where the frame has no WCS of the sky"),
     ),
+    FrameMetadata,
 )
 
-STARS = TableSchema("stars", "Stars selected in the radius-flux diagram.", (*_PLACE, *_SHAPE))
+STARS = TableSchema("stars", "Stars selected in the radius-flux diagram.", (*_PLACE, *_SHAPE), StarMetadata)
 
 # Quantities of a quadrant from DARK, FLAT, BIAS and CHARGE frames; NaN in frames of other types.
 CALIBRATION_COLUMNS = (
@@ -120,6 +123,7 @@ QUADRANTS = TableSchema(
         Column("HOT_SIGNAL", "float32", "adu", "above LEVEL; padded with NaN", size=-1, step=0.25),
         Column("FLAGS", "int16", "", "QuadrantFlag bits"),
     ),
+    FrameMetadata,
 )
 
 _MOMENT = (
@@ -151,6 +155,7 @@ MOMENTS = TableSchema(
         *_MOMENT,
         Column("FLAGS", "int16", "", "MomentFlag bits; the moments of a flagged star are NaN"),
     ),
+    StarMetadata,
 )
 
 STAMPS = TableSchema(
@@ -162,6 +167,7 @@ STAMPS = TableSchema(
         Column("YWORLD", "float64", "deg", "focal-plane position"),
         Column("STAMP", "float32", "adu", "pixels less the sky, row after row", size=-1, step=0.125),
     ),
+    StarMetadata,
 )
 
 _MEDIANS = tuple(

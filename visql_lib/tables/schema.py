@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visql_lib.errors import TableError
+from visql_lib.tables.metadata import Metadata
 
 
 @dataclass(frozen=True)
@@ -50,11 +51,12 @@ class Column:
 
 @dataclass(frozen=True)
 class TableSchema:
-    """A product's table: its name, meaning and columns in order."""
+    """A product's table: its name, meaning and columns in order, and the values in its metadata, if any."""
 
     product: str
     doc: str
     columns: tuple[Column, ...]
+    metadata: type[Metadata] | None = None
 
     @property
     def names(self) -> tuple[str, ...]:

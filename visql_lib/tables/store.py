@@ -20,6 +20,7 @@ from visql_lib import __version__, run_record
 from visql_lib.atomic import atomic_path
 from visql_lib.checksum import new_hash
 from visql_lib.errors import TableError
+from visql_lib.tables.metadata import M, facts_in
 from visql_lib.tables.provenance import (
     PARQUET_CHECKSUM,
     PARQUET_KEY,
@@ -78,16 +79,18 @@ def write_table(
     stage, stage_version, inputs, settings_hash : optional
         Provenance: what made the table, from which files, with which settings.
     meta : mapping, optional
-        More to keep with the table; values JSON can hold.
+        More to keep with the table; values JSON can hold, those of `schema` of their kind.
 
     Raises
     ------
     TableError
-        If a column is missing or of the wrong length.
+        If a column is missing or of the wrong length, or a value of the metadata of another kind.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    if schema.metadata is not None:
+        facts_in(meta or {}, schema.metadata, path)
     n_rows = schema.length(columns)
     first = schema.cast(_rows(columns, schema, 0))
     fields = [_field(c, first[c.name]) for c in schema.columns]
@@ -251,6 +254,17 @@ def read_meta(path: Path) -> dict[str, Any]:
     texts = parquet_texts(path)
     _note(path, texts)
     return _meta_in(path, texts)
+
+
+def read_facts(path: Path, model: type[M]) -> M:
+    """Read the values of a model from the metadata of a table, without its rows.
+
+    Raises
+    ------
+    TableError
+        If the table cannot be read, or a value is of another kind.
+    """
+    return facts_in(read_meta(path), model, path)
 
 
 def _note(path: Path, texts: Mapping[bytes, bytes] | None) -> None:

@@ -208,6 +208,7 @@ FRAME_STAGES = (
         types=CATALOGUED,
         category="quality",
         chunk="exposure",
+        function="visql_lib.steps.catalog:run",
     ),
     Stage(
         "preview",
@@ -222,6 +223,7 @@ FRAME_STAGES = (
         applies=lambda plan, row: row.frame_type not in CATALOGUED,
         category="quality",
         chunk="exposure",
+        function="visql_lib.steps.preview:run",
     ),
     Stage(
         "stars",
@@ -234,6 +236,7 @@ FRAME_STAGES = (
         types=("SCIENCE", "FLAT"),
         category="quality",
         chunk="exposure",
+        function="visql_lib.pipelines.vis.stages.stars:run",
     ),
     Stage(
         "moments",
@@ -256,6 +259,7 @@ FRAME_STAGES = (
         types=("SCIENCE",),
         category="quality",
         chunk="exposure",
+        function="visql_lib.pipelines.vis.stages.moments:run",
     ),
     Stage(
         "pictures",
@@ -273,6 +277,7 @@ FRAME_STAGES = (
         types=("SCIENCE",),
         category="quality",
         chunk="exposure",
+        function="visql_lib.pipelines.vis.stages.pictures:run",
     ),
     Stage(
         "pictures_flat",
@@ -288,6 +293,7 @@ FRAME_STAGES = (
         category="quality",
         log="pictures/{group}/{exposure}",
         chunk="exposure",
+        function="visql_lib.pipelines.vis.stages.pictures:run",
     ),
     Stage(
         "pictures_without_raw",
@@ -303,6 +309,7 @@ FRAME_STAGES = (
         category="quality",
         log="pictures/{group}/{exposure}",
         chunk="exposure",
+        function="visql_lib.pipelines.vis.stages.pictures:run",
     ),
     Stage(
         "gaia_match",
@@ -359,6 +366,7 @@ FRAME_STAGES = (
         part="gaia",
         category="photometry",
         chunk="exposure",
+        function="visql_lib.pipelines.vis.stages.gaia_match:run",
     ),
     Stage(
         "particles",
@@ -387,6 +395,7 @@ FRAME_STAGES = (
         category="radiation",
         log="radiation/{group}/{exposure}",
         chunk="exposure",
+        function="visql_lib.pipelines.vis.stages.particles:run",
     ),
     Stage(
         "plate",
@@ -413,6 +422,7 @@ FRAME_STAGES = (
         part="radiation",
         category="photometry",
         chunk="exposure",
+        function="visql_lib.pipelines.vis.stages.plate_solve:run",
     ),
     Stage(
         "pyramid",
@@ -424,6 +434,7 @@ FRAME_STAGES = (
         facts=("geometry", "detector"),
         part="site",
         chunk="tiles",
+        function="visql_lib.steps.pyramid:run",
     ),
     Stage(
         "legacy_catalogue",
@@ -435,6 +446,7 @@ FRAME_STAGES = (
         types=CATALOGUED,
         part="legacy",
         chunk="exposure",
+        function="visql_lib.pipelines.vis.legacy.export:run",
     ),
     Stage(
         "legacy_stars",
@@ -452,6 +464,7 @@ FRAME_STAGES = (
         part="legacy",
         log="legacy_{table}/{group}/{exposure}",
         chunk="exposure",
+        function="visql_lib.pipelines.vis.legacy.export:run",
     ),
     Stage(
         "legacy_frat",
@@ -463,5 +476,6 @@ FRAME_STAGES = (
         types=("SCIENCE",),
         part="legacy",
         chunk="exposure",
+        function="visql_lib.pipelines.vis.legacy.export:run",
     ),
 )

@@ -39,6 +39,7 @@ MONTH_STAGES = (
         category="quality",
         log="quality/{group}",
         chunk="month",
+        function="visql_lib.pipelines.vis.stages.image_quality:run",
     ),
     Stage(
         "quality_pictures",
@@ -59,6 +60,7 @@ MONTH_STAGES = (
         facts=("mission_epoch",),
         category="quality",
         chunk="month",
+        function="visql_lib.pipelines.vis.stages.quality_pictures:run",
     ),
     Stage(
         "month_status",
@@ -111,6 +113,7 @@ MONTH_STAGES = (
         part="gaia",
         category="photometry",
         chunk="month",
+        function="visql_lib.pipelines.vis.stages.geometry:run",
     ),
     Stage(
         "ratios",
@@ -134,6 +137,7 @@ MONTH_STAGES = (
         part="gaia",
         category="photometry",
         chunk="month",
+        function="visql_lib.pipelines.vis.stages.ratios:run",
     ),
     Stage(
         "ratio_pictures",
@@ -157,6 +161,7 @@ MONTH_STAGES = (
         part="gaia",
         category="photometry",
         chunk="month",
+        function="visql_lib.pipelines.vis.stages.ratio_pictures:run",
     ),
     Stage(
         "ratio_sheets",
@@ -170,6 +175,7 @@ MONTH_STAGES = (
         part="gaia",
         category="photometry",
         chunk="month",
+        function="visql_lib.pipelines.vis.stages.ratio_sheets:run",
     ),
     Stage(
         "month_trend",
@@ -188,6 +194,7 @@ MONTH_STAGES = (
         part="gaia",
         category="photometry",
         chunk="timeline",
+        function="visql_lib.pipelines.vis.stages.month_trend:run",
     ),
     Stage(
         "detector",
@@ -211,6 +218,7 @@ MONTH_STAGES = (
         part="radiation",
         category="calibration",
         chunk="month",
+        function="visql_lib.pipelines.vis.stages.detector:run",
     ),
     Stage(
         "angles",
@@ -231,6 +239,7 @@ MONTH_STAGES = (
         part="radiation",
         category="radiation",
         chunk="month",
+        function="visql_lib.pipelines.vis.stages.angles:run",
     ),
     Stage(
         "month_radiation",
@@ -262,6 +271,7 @@ MONTH_STAGES = (
         part="radiation",
         category="radiation",
         chunk="month",
+        function="visql_lib.pipelines.vis.stages.month_radiation:run",
     ),
     Stage(
         "movie",
@@ -283,6 +293,7 @@ MONTH_STAGES = (
         part="movies",
         category="radiation",
         log="movies/{output}",
+        function="visql_lib.pipelines.vis.stages.movie:run",
     ),
     Stage(
         "performance",
@@ -308,5 +319,6 @@ MONTH_STAGES = (
         part="performance",
         category="acquisition",
         chunk="month",
+        function="visql_lib.pipelines.vis.stages.performance:run",
     ),
 )

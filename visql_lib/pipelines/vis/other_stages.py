@@ -35,6 +35,7 @@ ALL_STAGES = (
         category="quality",
         log="quality_pictures/lastmonth",
         chunk="timeline",
+        function="visql_lib.pipelines.vis.stages.quality_pictures:run",
     ),
     Stage(
         "trend",
@@ -67,6 +68,7 @@ ALL_STAGES = (
         part="gaia",
         category="photometry",
         chunk="timeline",
+        function="visql_lib.pipelines.vis.stages.trend:run",
     ),
     Stage(
         "last_movie",
@@ -87,6 +89,7 @@ ALL_STAGES = (
         part="movies",
         category="radiation",
         log="movies/lastmonth",
+        function="visql_lib.pipelines.vis.stages.movie:run",
     ),
 )
 
@@ -101,9 +104,10 @@ STORE_STAGES = (
         part="gaia",
         log="gaia_tile/{tile}",
         chunk=LOCAL,
+        function="visql_lib.pipelines.vis.stages.gaia_tile:run",
     ),
     Stage(
-        "gaia_again",
+        "gaia_tile_retry",
         Per.STORE,
         (
             Product(
@@ -117,6 +121,7 @@ STORE_STAGES = (
         part="gaia",
         log="gaia_tile/{tile}",
         chunk=LOCAL,
+        function="visql_lib.pipelines.vis.stages.gaia_tile:run",
     ),
     Stage(
         "goes_day",
@@ -128,9 +133,10 @@ STORE_STAGES = (
         part="radiation",
         log="goes/{day}",
         chunk=LOCAL,
+        function="visql_lib.pipelines.vis.stages.goes_day:run",
     ),
     Stage(
-        "goes_again",
+        "goes_day_retry",
         Per.STORE,
         (Product("goes/again/goes_{day}.txt", "outcome of the last query for a day that was not final"),),
         {"goes": GOES_DAY_VERSION},
@@ -140,6 +146,7 @@ STORE_STAGES = (
         part="radiation",
         log="goes/{day}",
         chunk=LOCAL,
+        function="visql_lib.pipelines.vis.stages.goes_day:run",
     ),
     Stage(
         "fetch",
@@ -149,6 +156,7 @@ STORE_STAGES = (
         settings=("fetch", "network", "raw", "results", "known_bad", "index"),
         part="fetch",
         chunk=LOCAL,
+        function="visql_lib.pipelines.vis.stages.fetch:run",
     ),
     *site_stages(),
 )
@@ -171,6 +179,7 @@ LEGACY_STAGES = (
         part="legacy",
         log="legacy/{group}",
         chunk="month",
+        function="visql_lib.pipelines.vis.legacy.export:run",
     ),
     Stage(
         "legacy_list",
@@ -182,6 +191,7 @@ LEGACY_STAGES = (
         part="legacy",
         log="legacy/fitslist{group}",
         chunk="month",
+        function="visql_lib.pipelines.vis.legacy.export:run",
     ),
     Stage(
         "legacy_ratios",
@@ -200,5 +210,6 @@ LEGACY_STAGES = (
         applies=has_ratios,
         part="legacy",
         chunk="month",
+        function="visql_lib.pipelines.vis.legacy.export:run",
     ),
 )

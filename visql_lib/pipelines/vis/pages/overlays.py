@@ -13,8 +13,11 @@ from numpy.typing import NDArray
 
 from visql_lib.errors import TableError
 from visql_lib.instruments.model import Instrument
+from visql_lib.pipelines.vis.schemas.gaia_metadata import MatchMetadata, Reference
+from visql_lib.pipelines.vis.schemas.radiation_metadata import RadiationMetadata
 from visql_lib.radiation.maps import Grid
-from visql_lib.tables.store import Table, read_meta, read_table
+from visql_lib.tables.metadata import M
+from visql_lib.tables.store import Table, read_facts, read_table
 
 if TYPE_CHECKING:
     from visql_lib.frames.pyramid import ViewerFrame
@@ -54,16 +57,14 @@ def overlay_script(stem: str, pa: float | None, instrument: Instrument) -> bytes
     maps = _read(stem + "_radmaps.parquet", ("MAP", "IX", "IY", "N"))
     if stars is None and gaia is None and maps is None:
         return None
-    offset: dict[str, Any] = {}
-    if gaia is not None:
-        offset = _meta(Path(stem + "_frat.parquet")).get("reference") or {}
     data = overlay_data(
         ViewerFrame.of(list(instrument.quadrants.values())),
         stars,
         gaia,
         maps,
-        maps.meta.get("grids") if maps is not None else None,
-        offset={k: v for k, v in offset.items() if isinstance(v, int | float)},
+        _metadata(Path(stem + "_radmaps.parquet"), RadiationMetadata).grids,
+        offset=_metadata(Path(stem + "_frat.parquet"), MatchMetadata).reference,
+        pixel=instrument.nominal_pixel / 3600 if instrument.has("nominal_pixel") else np.nan,
         pa=pa,
     )
     return script("visqlOverlays", data).encode()
@@ -79,11 +80,12 @@ def _read(path: str, columns: Sequence[str]) -> Table | None:
         return None
 
 
-def _meta(path: Path) -> dict[str, Any]:
+def _metadata(path: Path, model: type[M]) -> M:
+    """Read the metadata of a table, nothing known where there is none."""
     try:
-        return read_meta(path) if path.is_file() else {}
+        return read_facts(path, model) if path.is_file() else model()
     except TableError:
-        return {}
+        return model()
 
 
 def overlay_data(
@@ -91,9 +93,9 @@ def overlay_data(
     stars: Mapping[str, NDArray] | None = None,
     gaia: Mapping[str, NDArray] | None = None,
     maps: Mapping[str, NDArray] | None = None,
-    grids: Mapping[str, Mapping[str, Any]] | None = None,
+    grids: Mapping[str, Grid] | None = None,
     *,
-    offset: Mapping[str, float] | None = None,
+    offset: Reference | None = None,
     pixel: float = np.nan,
     pa: float | None = None,
     most: int = MOST,
@@ -109,10 +111,9 @@ def overlay_data(
     gaia : mapping, optional
         RAV, DECV [deg] and G [mag] of the reference stars.
     maps, grids : mappings, optional
-        Table of radiation maps, and the ``grids`` of its metadata.
-    offset : mapping, optional
-        What the header's boresight is off, taken from RAV and DECV: ``reference`` in the
-        metadata of the astrometric solution (dx, dy [px], ddx_dx ... [px per 0.75 deg]).
+        Table of radiation maps, and its grids.
+    offset : Reference, optional
+        What the header's boresight is off, taken from RAV and DECV.
     pixel : float, optional
         The pixel of `offset` [deg].
     pa : float, optional
@@ -135,7 +136,7 @@ def overlay_data(
         place = (stars["X_WORLD"], stars["Y_WORLD"])
         marks.append(_marks("stars", "detected stars", frame, place, bright, most))
     if gaia is not None:
-        place = _corrected(gaia["RAV"], gaia["DECV"], offset or {}, pixel)
+        place = _corrected(gaia["RAV"], gaia["DECV"], offset or Reference(), pixel)
         bright = np.asarray(gaia["G"], dtype=float)
         marks.append(_marks("gaia", "Gaia stars", frame, place, bright, most))
     densities = []
@@ -174,22 +175,19 @@ def _marks(
     return {"kind": kind, "label": label, "total": len(inside), "uv": uv.ravel().tolist()}
 
 
-def _corrected(x: NDArray, y: NDArray, offset: Mapping[str, float], pixel: float) -> tuple[NDArray, NDArray]:
+def _corrected(x: NDArray, y: NDArray, offset: Reference, pixel: float) -> tuple[NDArray, NDArray]:
     """Correct positions of reference stars [deg] for the offset found; unchanged where it is not known."""
-    known = {name: float(value) for name, value in offset.items() if value is not None}
-    terms = [known.get(n, 0.0) for n in ("dx", "ddx_dx", "ddx_dy", "dy", "ddy_dx", "ddy_dy")]
-    if not any(terms) or not np.isfinite(terms).all():
+    names = ("dx", "ddx_dx", "ddx_dy", "dy", "ddy_dx", "ddy_dy")
+    terms = [value if np.isfinite(value := getattr(offset, name)) else 0.0 for name in names]
+    if not any(terms):
         return x, y
     px, py = x / _BASELINE, y / _BASELINE
     dx, dy = (c + cx * px + cy * py for c, cx, cy in (terms[:3], terms[3:]))
     return x - dx * pixel, y - dy * pixel
 
 
-def _density(
-    name: str, frame: ViewerFrame, maps: Mapping[str, NDArray], meta: Mapping[str, Any]
-) -> dict[str, Any]:
+def _density(name: str, frame: ViewerFrame, maps: Mapping[str, NDArray], grid: Grid) -> dict[str, Any]:
     """Rebin a map until it has few enough bins."""
-    grid = Grid.from_meta(meta)
     rows = maps["MAP"] == name
     number = grid.fill(maps["IX"][rows], maps["IY"][rows], maps["N"][rows])
     side = max(1, -(-max(grid.nx, grid.ny) // _FINEST))

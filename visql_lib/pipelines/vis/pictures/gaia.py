@@ -11,7 +11,7 @@ from matplotlib.collections import LineCollection, PathCollection
 from matplotlib.colors import Colormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedFormatter, FixedLocator, MaxNLocator, NullFormatter, NullLocator
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from visql_lib.flags import RatioFlag
 from visql_lib.instruments.model import Instrument
@@ -26,6 +26,7 @@ from visql_lib.pictures.focalplane import (
     show_field,
 )
 from visql_lib.pictures.ranges import Range, finite, robust_range, to_edges
+from visql_lib.pipelines.vis.schemas.gaia_metadata import Relation, Sizes
 from visql_lib.sky.projection import Boresight
 
 COLOUR_LABEL = "BP − RP [mag]"
@@ -44,12 +45,6 @@ def column(table: Mapping[str, Any], name: str) -> NDArray:
     if name in table:
         return np.ma.filled(np.ma.asarray(table[name], dtype=float), np.nan)
     return np.full(len(next(iter(table.values()), ())), np.nan)
-
-
-def number(facts: Mapping[str, Any] | None, name: str) -> float:
-    """Read a number of a table's metadata, NaN where it is missing or None."""
-    value = (facts or {}).get(name)
-    return float("nan") if value is None else float(value)
 
 
 def signed(value: float, digits: int) -> str:
@@ -157,13 +152,12 @@ def coloured(
     return points
 
 
-def relation_of(relation: Mapping[str, Any] | None) -> NDArray | None:
+def relation_of(colours: ArrayLike, ratios: ArrayLike) -> NDArray | None:
     """Compute the coefficients, highest power first, of ln(V/Gf): the quadratic through the quoted ratios.
 
     None where there is no relation, or a ratio is not a positive number.
     """
-    colours = np.asarray((relation or {}).get("colours", ()), dtype=float)
-    ratios = np.asarray((relation or {}).get("ratios", ()), dtype=float)
+    colours, ratios = np.asarray(colours, dtype=float), np.asarray(ratios, dtype=float)
     if len(colours) != 3 or len(ratios) != 3 or not (np.isfinite(colours).all() and (ratios > 0).all()):
         return None
     return np.polyfit(colours, np.log(ratios), 2)
@@ -205,9 +199,9 @@ def _stars(frat: Mapping[str, NDArray]) -> _Stars:
 @style.styled
 def flux_ratio_colour(
     frat: Mapping[str, NDArray],
-    relation: Mapping[str, Any] | None,
+    relation: Relation | None,
     moments_colours: Mapping[str, NDArray] | None = None,
-    r2_relation: Mapping[str, Any] | None = None,
+    r2_relation: Sizes | None = None,
     *,
     gain: str = "",
     title: str = "",
@@ -219,14 +213,12 @@ def flux_ratio_colour(
     frat : mapping of arrays, shape (n,)
         BpRp, G [mag], VFLUX, GFLUX and, if there, FLAGS (RatioFlag); a star without
         a colour or with a flux that is not positive is only counted.
-    relation : mapping or None
-        colours [mag] and ratios, three each, with errors; n_fit, n_clipped, rms
-        [ln] where known. The curve is the quadratic of ln(V/Gf) through the ratios.
+    relation : Relation or None
+        With three colours and ratios. The curve is the quadratic of ln(V/Gf) through the ratios.
     moments_colours : mapping of arrays, shape (m,), optional
         XWORLD, YWORLD [deg], R2 [px^2], BpRp and G [mag].
-    r2_relation : mapping, optional
-        coefficients and errors of R2 in position and colour, n_fit and rms, as a
-        `SizeRelation` has them; with it R2 is drawn without its part of position.
+    r2_relation : Sizes, optional
+        R2 in position and colour; with it R2 is drawn without its part of position.
     gain : str, optional
         Name of the gain model of VFLUX.
     title : str, optional
@@ -247,7 +239,7 @@ def flux_ratio_colour(
 
 
 def _draw_ratios(
-    axes: Axes, stars: _Stars, relation: Mapping[str, Any] | None, gain: str, left_out: int
+    axes: Axes, stars: _Stars, relation: Relation | None, gain: str, left_out: int
 ) -> PathCollection:
     """Draw the ratios of the stars, the relation and the quoted ratios with their errors."""
     axes.tick_params(labelbottom=False)
@@ -258,7 +250,7 @@ def _draw_ratios(
     faint = stars.faint
     axes.plot(stars.colour[faint], stars.ratio[faint], ".", color=style.LIGHT, ms=3, zorder=1)
     points = _used_and_clipped(axes, stars, stars.ratio)
-    curve = relation_of(relation)
+    curve = relation_of(relation.colours, relation.ratios) if relation is not None else None
     said = [style.count(int(stars.used.sum()), "star") + (" in the fit" if curve is not None else "")]
     said += [f"{stars.clipped.sum()} clipped (×)"] if stars.clipped.any() else []
     said += [f"{faint.sum()} faint (grey)"] if faint.any() else []
@@ -296,31 +288,30 @@ def _brightness(stars: _Stars) -> Normalize:
     return Normalize(low, max(np.ceil(2 * high) / 2, low + 0.5))
 
 
-def _quote(axes: Axes, relation: Mapping[str, Any]) -> None:
+def _quote(axes: Axes, relation: Relation) -> None:
     """Draw and write the quoted ratios with their errors, and the rms about the relation."""
-    colours, ratios = (np.asarray(relation[name], dtype=float) for name in ("colours", "ratios"))
-    errors = np.asarray(relation.get("errors", np.full(3, np.nan)), dtype=float)
+    colours, ratios = relation.colours, relation.ratios
+    errors = np.array(relation.errors or np.full(3, np.nan))
     lines = []
     for colour, ratio, error in zip(colours, ratios, errors, strict=True):
         about = f" ± {error:.4f}" if np.isfinite(error) else ", error not known"
         lines.append(f"{ratio:.4f}{about}  at BP − RP {colour:.2f}")
     bars = np.where(np.isfinite(errors), errors, 0)
     axes.errorbar(colours, ratios, bars, fmt="D", color=style.INK, mfc="white", ms=7, capsize=4, zorder=4)
-    rms = number(relation, "rms")
-    lines += [f"rms {rms:.4f} in ln(V/Gf)"] if np.isfinite(rms) else []
+    lines += [f"rms {relation.rms:.4f} in ln(V/Gf)"] if np.isfinite(relation.rms) else []
     box = {"facecolor": "white", "edgecolor": style.LIGHT, "alpha": 0.9, "pad": 6}
     axes.text(
         0.975, 0.05, "\n".join(lines), transform=axes.transAxes, ha="right", va="bottom", zorder=5, bbox=box
     )
 
 
-def _draw_remainder(axes: Axes, stars: _Stars, relation: Mapping[str, Any] | None) -> None:
+def _draw_remainder(axes: Axes, stars: _Stars, relation: Relation | None) -> None:
     """Draw the residuals of the ratios about the relation."""
     axes.set_xlabel(COLOUR_LABEL)
     axes.set_ylabel("ln ratio − relation [%]")
     axes.grid(True)
     axes.set_axisbelow(True)
-    curve = relation_of(relation)
+    curve = relation_of(relation.colours, relation.ratios) if relation is not None else None
     if curve is None:
         style.message(axes, "no colour relation")
         return
@@ -352,7 +343,7 @@ def _draw_colours(axes: Axes, stars: _Stars) -> None:
 def _draw_sizes(
     axes: Axes,
     moments: Mapping[str, NDArray] | None,
-    relation: Mapping[str, Any] | None,
+    relation: Sizes | None,
     norm: Normalize,
 ) -> None:
     """Draw R2 against BP-RP with its straight line, coloured by G as the ratios are."""
@@ -386,12 +377,11 @@ def _draw_sizes(
     style.remark(axes, f"slope {signed(slope, 4)}{about} px²/mag")
 
 
-def _size_relation(relation: Mapping[str, Any] | None) -> SizeRelation | None:
+def _size_relation(relation: Sizes | None) -> SizeRelation | None:
     """Read the relation of R2 if it is known."""
-    coefficients, errors = (
-        np.asarray((relation or {}).get(name, ()), dtype=float) for name in ("coefficients", "errors")
-    )
-    if len(coefficients) != _SIZE_TERMS or not np.isfinite(coefficients).all():
+    if relation is None or len(relation.coefficients) != _SIZE_TERMS:
         return None
-    errors = errors if len(errors) == _SIZE_TERMS else np.full(_SIZE_TERMS, np.nan)
-    return SizeRelation(tuple(coefficients), tuple(errors), 0, number(relation, "rms"))
+    if not np.isfinite(relation.coefficients).all():
+        return None
+    errors = relation.errors if len(relation.errors) == _SIZE_TERMS else _SIZE_TERMS * (np.nan,)
+    return SizeRelation(relation.coefficients, errors, 0, relation.rms)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from visql_lib.pipelines.vis.schemas.gaia_metadata import GaiaStarMetadata, MatchMetadata, SolutionFacts
+from visql_lib.tables.metadata import facts_in
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -16,8 +19,9 @@ def field_of_stars(stars: Table, instrument: Instrument, *, title: str) -> Figur
     from visql_lib.pipelines.vis.pictures.gaia import gaia_field
     from visql_lib.sky.projection import Boresight
 
-    known = {name: float(stars.meta[name]) for name in ("ra", "dec", "pa") if name in stars.meta}
-    boresight = Boresight(**known) if len(known) == 3 else None
+    facts = facts_in(stars.meta, GaiaStarMetadata, "reference stars")
+    known = {"ra", "dec", "pa"} <= facts.model_fields_set
+    boresight = Boresight(facts.ra, facts.dec, facts.pa) if known else None
     return gaia_field(stars, instrument, boresight, title=title)
 
 
@@ -25,13 +29,14 @@ def residuals(frat: Table, solution: Table, instrument: Instrument, *, title: st
     """Draw the astrometric residuals, or why there is no solution."""
     from visql_lib.pipelines.vis.pictures.residuals import astrometric_residuals
 
-    facts = {"flags": frat.meta.get("flags", 0)} | dict(frat.meta.get("solution") or {})
-    return astrometric_residuals(frat, solution, instrument, facts, title=title)
+    facts = facts_in(frat.meta, MatchMetadata, "flux ratios")
+    whole = facts.solution or SolutionFacts(flags=facts.flags)
+    return astrometric_residuals(frat, solution, instrument, whole, title=title)
 
 
 def flux_ratios(frat: Table, colours: Table, gain: str, *, title: str) -> Figure:
     """Draw flux ratios against colour, with the relation that was fitted and its gain model."""
     from visql_lib.pipelines.vis.pictures.gaia import flux_ratio_colour
 
-    relation, sizes = frat.meta.get("relation"), frat.meta.get("sizes")
-    return flux_ratio_colour(frat, relation, colours, sizes, gain=gain, title=title)
+    facts = facts_in(frat.meta, MatchMetadata, "flux ratios")
+    return flux_ratio_colour(frat, facts.relation, colours, facts.sizes, gain=gain, title=title)

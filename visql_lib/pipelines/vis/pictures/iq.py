@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -18,6 +17,7 @@ from visql_lib.pictures.moments import MOMENTS
 from visql_lib.pictures.preview import grey_levels
 from visql_lib.pictures.ranges import finite
 from visql_lib.pipelines.vis.settings import StarSettings
+from visql_lib.tables.metadata import Selection
 
 _WIDTH, _HEIGHT = 2080, 1060
 _COARSE = np.rint(np.rint(np.arange(256) / 255 * 31) * (255 / 31)).astype(np.uint8)
@@ -28,7 +28,7 @@ _CUTOUT = (1120, 10, 945, 1000)  # px, where the cut-out lies
 def image_quality(
     moments: Mapping[str, NDArray],
     catalogue: Mapping[str, NDArray],
-    selection: Mapping[str, Any],
+    selection: Selection,
     settings: StarSettings,
     cutout: NDArray | None = None,
     *,
@@ -44,7 +44,7 @@ def image_quality(
         EXT, XWORLD, YWORLD [deg] and the seven moments; NaN is left out.
     catalogue : mapping of arrays, shape (m,)
         FLUX_RADIUS, B_IMAGE [px], FLUX_AUTO [ADU].
-    selection : mapping
+    selection : Selection
         What the star selection found, as for `chimney2`.
     settings : StarSettings
     cutout : array, optional

@@ -26,7 +26,7 @@ from visql_lib.pipelines.vis.pictures.movie_bins import BinImage
 from visql_lib.pipelines.vis.pictures.movie_goes import HOURS, GoesPanel, words_in
 from visql_lib.pipelines.vis.pictures.movie_text import FastText
 from visql_lib.pipelines.vis.pictures.radiation import STYLES as PARTICLES
-from visql_lib.radiation.maps import Grid
+from visql_lib.pipelines.vis.schemas.radiation_metadata import RadiationMetadata
 
 UNKNOWN_TIME = np.datetime64("NaT", "us")
 KINDS = ("xcosmix", "protons")
@@ -127,7 +127,7 @@ def even_size(width: int) -> tuple[int, int]:
 
 
 def grid_of(
-    radmaps: Mapping[str, NDArray], meta: Mapping[str, Any], name: str
+    radmaps: Mapping[str, NDArray], meta: RadiationMetadata, name: str
 ) -> tuple[NDArray[np.integer], tuple[float, float, float, float]] | None:
     """Convert one map of a table RADIATION_MAPS to a picture, and its edges.
 
@@ -135,9 +135,8 @@ def grid_of(
     ----------
     radmaps : mapping of arrays, shape (n,)
         MAP, IX, IY, N of the bins that are not empty.
-    meta : mapping
-        The table's metadata; ``grids`` holds the grid of each map by name, see
-        `visql_lib.radiation.maps.Grid` (deg; of rf: px and log10 ADU).
+    meta : RadiationMetadata
+        The table's metadata, with the grid of each map.
     name : str
         xray, cosmic, proton or rf.
 
@@ -147,10 +146,9 @@ def grid_of(
         Counts of shape (ny, nx), 0 where nothing was detected; None if the table
         does not hold that map. Bins outside the edges are left out.
     """
-    known = (meta.get("grids") or {}).get(name)
-    if known is None:
+    grid = meta.grids.get(name)
+    if grid is None:
         return None
-    grid = Grid.from_meta(known)
     ix, iy, number = (np.asarray(radmaps[column]) for column in ("IX", "IY", "N"))
     wanted = (np.asarray(radmaps["MAP"]) == name) & (ix >= 0) & (ix < grid.nx) & (iy >= 0) & (iy < grid.ny)
     counts = grid.fill(ix[wanted], iy[wanted], number[wanted])
@@ -187,7 +185,7 @@ class MapPanel:
         return [self.bins, self.edge, self.number, self.words]
 
     def show(
-        self, radmaps: Mapping[str, NDArray] | None, meta: Mapping[str, Any], exptime: float, trouble: str
+        self, radmaps: Mapping[str, NDArray] | None, meta: RadiationMetadata, exptime: float, trouble: str
     ) -> None:
         """Show the map of another exposure."""
         found = None if radmaps is None or trouble else grid_of(radmaps, meta, self.name)
@@ -279,7 +277,7 @@ class MovieCanvas:
         self,
         facts: FrameFacts,
         radmaps: Mapping[str, NDArray] | None,
-        meta: Mapping[str, Any],
+        meta: RadiationMetadata,
         goes: Mapping[str, NDArray] | None,
         trouble: str = "",
     ) -> NDArray[np.uint8]:
@@ -290,7 +288,7 @@ class MovieCanvas:
         facts : FrameFacts
         radmaps : mapping of arrays or None
             The exposure's RADIATION_MAPS; None if there is none.
-        meta : mapping
+        meta : RadiationMetadata
             The metadata of that table.
         goes : mapping of arrays or None
             GOES_SERIES around the exposure, in order of time: TIME (UTC), XRSA,
@@ -318,7 +316,7 @@ class MovieCanvas:
         self._line.text = ""
         self._goes.show(UNKNOWN_TIME, np.nan, 0.0, None, "no exposures")
         for panel in self._maps:
-            panel.show(None, {}, np.nan, "no exposures")
+            panel.show(None, RadiationMetadata(), np.nan, "no exposures")
         return self._pixels()
 
     def _pixels(self) -> NDArray[np.uint8]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -18,6 +18,7 @@ from visql_lib.instruments.model import Instrument
 from visql_lib.pictures import style
 from visql_lib.pictures.focalplane import Field, draw_outlines, show_field
 from visql_lib.pictures.ranges import Range
+from visql_lib.pipelines.vis.schemas.radiation_metadata import RadiationMetadata, RadiationSummary
 from visql_lib.pipelines.vis.settings import RadiationSettings
 from visql_lib.radiation.maps import Grid
 
@@ -42,7 +43,7 @@ _RF_LABELS = ("FLUX_RADIUS [px]", "FLUX_AUTO [ADU]")
 def particle_map(
     maps: Mapping[str, NDArray],
     kind: str,
-    facts: Mapping[str, Any],
+    facts: RadiationMetadata,
     instrument: Instrument,
     *,
     title: str = "",
@@ -54,10 +55,8 @@ def particle_map(
     maps : mapping of arrays, shape (n,)
         RADIATION_MAPS: MAP, IX, IY, N.
     kind : {"xray", "cosmic", "proton"}
-    facts : mapping
-        The table's metadata: ``grids`` (edges of the bins), ``exptime`` [s] or
-        None, ``radiation`` (the exposure's counts and rates), and ``failed`` where
-        a step did.
+    facts : RadiationMetadata
+        The table's metadata.
     instrument : Instrument
         Its detectors are outlined; defines the scale of the colours.
     title : str, optional
@@ -85,7 +84,7 @@ def draw_particles(
     axes: Axes,
     maps: Mapping[str, NDArray],
     kind: str,
-    facts: Mapping[str, Any],
+    facts: RadiationMetadata,
     instrument: Instrument,
 ) -> AxesImage | None:
     """Draw a map of `particle_map` in a panel, white where nothing was found; None without a map."""
@@ -95,7 +94,7 @@ def draw_particles(
     draw_outlines(axes, instrument, field)
     show_field(axes, field)
     if grid is None:
-        style.message(axes, "no catalogue" if facts.get("failed") else "no map")
+        style.message(axes, "no catalogue" if facts.failed else "no map")
         return None
     image = _image(axes, number, grid, LogNorm(*particle_scale(kind, facts, instrument.particle_scale)))
     if not number.any():
@@ -103,19 +102,19 @@ def draw_particles(
     return image
 
 
-def particle_scale(kind: str, facts: Mapping[str, Any], scale: ParticleScale) -> Range:
+def particle_scale(kind: str, facts: RadiationMetadata, scale: ParticleScale) -> Range:
     """Compute the ends of the colours: counts per bin, which grow with the exposure time as defined."""
-    look, exptime = STYLES[kind], facts.get("exptime")
+    look, exptime = STYLES[kind], facts.exptime
     low, high = look.scale
-    if not look.timed or exptime is None or not math.isfinite(exptime):
+    if not look.timed or not math.isfinite(exptime):
         return low, high
     factor = max(scale.factor(exptime), 1e-3)
     return low * factor, high * factor
 
 
-def particle_label(kind: str, facts: Mapping[str, Any], nominal_pixel: float) -> str:
+def particle_label(kind: str, facts: RadiationMetadata, nominal_pixel: float) -> str:
     """Format the label of a map, such as ``X-rays per bin of 250 × 250 px``."""
-    grid = Grid.from_meta(facts["grids"][kind])
+    grid = facts.grids[kind]
     side = grid.dx * (3600 / nominal_pixel)
     return f"{STYLES[kind].name} per bin of {side:.4g} × {side:.4g} px"
 
@@ -123,7 +122,7 @@ def particle_label(kind: str, facts: Mapping[str, Any], nominal_pixel: float) ->
 @style.styled
 def radius_flux_diagram(
     maps: Mapping[str, NDArray],
-    facts: Mapping[str, Any],
+    facts: RadiationMetadata,
     settings: RadiationSettings | None = None,
     *,
     title: str = "",
@@ -134,8 +133,8 @@ def radius_flux_diagram(
     ----------
     maps : mapping of arrays, shape (n,)
         RADIATION_MAPS: MAP, IX, IY, N.
-    facts : mapping
-        The table's metadata, see `particle_map`.
+    facts : RadiationMetadata
+        The table's metadata.
     settings : RadiationSettings, optional
         Outlines what counts as particles.
     title : str, optional
@@ -153,7 +152,7 @@ def radius_flux_diagram(
 def draw_radius_flux(
     axes: Axes,
     maps: Mapping[str, NDArray],
-    facts: Mapping[str, Any],
+    facts: RadiationMetadata,
     settings: RadiationSettings | None = None,
 ) -> AxesImage | None:
     """Draw the diagram of `radius_flux_diagram` in a panel; None where there is none."""
@@ -165,7 +164,7 @@ def draw_radius_flux(
     axes.set_ylabel(_RF_LABELS[1])
     style.log_ticks(axes.yaxis, *y_range)
     if grid is None:
-        style.message(axes, "no catalogue" if facts.get("failed") else "no diagram")
+        style.message(axes, "no catalogue" if facts.failed else "no diagram")
         return None
     image = _image(axes, number, grid, LogNorm(*_RF_SCALE))
     axes.set_aspect("auto")
@@ -192,13 +191,12 @@ def _outline_kinds(axes: Axes, settings: RadiationSettings) -> None:
 
 
 def map_of(
-    maps: Mapping[str, NDArray], name: str, facts: Mapping[str, Any]
+    maps: Mapping[str, NDArray], name: str, facts: RadiationMetadata
 ) -> tuple[NDArray[np.int64], Grid | None]:
     """Extract a map, shape (ny, nx), and its bins; None where the table has none, as of a failed exposure."""
-    grids = facts.get("grids") or {}
-    if name not in grids:
+    if name not in facts.grids:
         return np.zeros((1, 1), dtype=np.int64), None
-    grid = Grid.from_meta(grids[name])
+    grid = facts.grids[name]
     rows = np.asarray(maps["MAP"]) == name
     return grid.fill(*(np.asarray(maps[column])[rows] for column in ("IX", "IY", "N"))), grid
 
@@ -219,31 +217,31 @@ def _image(axes: Axes, number: NDArray, grid: Grid, norm: LogNorm) -> AxesImage:
     return image
 
 
-def summary_text(kind: str, facts: Mapping[str, Any]) -> str:
+def summary_text(kind: str, facts: RadiationMetadata) -> str:
     """Describe number, rate and excess of a kind of particle, and the illuminated area."""
-    values = facts.get("radiation") or {}
-    if facts.get("failed") or not values:
+    values = facts.radiation
+    if facts.failed or values is None:
         return "not measured"
     upper = kind.upper()
-    parts = [style.count(values[f"N_{upper}"], STYLES[kind].name.removesuffix("s"))]
-    rate, error = (values.get(f"{upper}_RATE{end}") for end in ("", "_ERR"))
-    if rate is not None and error is not None:
+    parts = [style.count(getattr(values, f"N_{upper}"), STYLES[kind].name.removesuffix("s"))]
+    rate, error, excess = (getattr(values, f"{upper}_{end}") for end in ("RATE", "RATE_ERR", "EXCESS"))
+    if math.isfinite(rate) and math.isfinite(error):
         parts.append(f"{with_error(rate, error)} cm⁻² s⁻¹")
     else:
         parts.append("exposure time not known")
-    if values.get(f"{upper}_EXCESS") is not None:
-        parts.append(f"10th-fullest bin − median bin {values[f'{upper}_EXCESS']:g}")
+    if math.isfinite(excess):
+        parts.append(f"10th-fullest bin − median bin {excess:g}")
     line = "     ".join(parts)
     return line + "\n" + _lit_text(values) if kind == "xray" else line
 
 
-def _lit_text(values: Mapping[str, Any]) -> str:
-    if not values.get("LIT_AREA"):
+def _lit_text(values: RadiationSummary) -> str:
+    if not values.LIT_AREA > 0:
         return "no part lit by the Sun"
-    text = f"lit by the Sun: {values['LIT_AREA']:.3g} cm²"
-    if values.get("LIT_RATE") is None:
+    text = f"lit by the Sun: {values.LIT_AREA:.3g} cm²"
+    if not math.isfinite(values.LIT_RATE):
         return text
-    return f"{text} at {with_error(values['LIT_RATE'], values['LIT_RATE_ERR'])} cm⁻² s⁻¹ above the rest"
+    return f"{text} at {with_error(values.LIT_RATE, values.LIT_RATE_ERR)} cm⁻² s⁻¹ above the rest"
 
 
 def with_error(value: float, error: float) -> str:

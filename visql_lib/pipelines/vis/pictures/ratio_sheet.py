@@ -178,7 +178,7 @@ def _draw_relation(
     axes: Axes, ccd: str, found: _Relation | None, middle: NDArray, colours: tuple[float, ...]
 ) -> None:
     """Draw the relation of a detector and write its ratios, their errors and how far from the others."""
-    curve = relation_of({"colours": colours, "ratios": found.ratios}) if found is not None else None
+    curve = relation_of(colours, found.ratios) if found is not None else None
     counted = [] if found is None else [f"{_whole(found.n_fit)} in fit, {_whole(found.n_clipped)} clipped"]
     label = axes.text(
         0.02, 0.97, "  ".join([ccd, *counted]), transform=axes.transAxes, va="top", fontsize=9.5

@@ -21,7 +21,8 @@ from visql_lib.pictures import dense, style
 from visql_lib.pictures.focalplane import Field, ccd_outlines, draw_outlines, field_of, show_field
 from visql_lib.pictures.moments import running_median
 from visql_lib.pictures.ranges import finite, nice_above, to_edges
-from visql_lib.pipelines.vis.pictures.gaia import COLOUR_LABEL, coloured, column, number, signed
+from visql_lib.pipelines.vis.pictures.gaia import COLOUR_LABEL, coloured, column, signed
+from visql_lib.pipelines.vis.schemas.gaia_metadata import SolutionFacts
 
 _SCATTERS = style.part_of("Blues", 0.08, 0.6, bad="#eeeeee")
 _CUT = 2.5  # stars farther than this times sqrt(2) times the scatter are drawn as outliers
@@ -31,12 +32,11 @@ _MEANS = 36  # bins of these means along a side
 Box = tuple[int, int, int, int]
 
 
-def why_no_solution(facts: Mapping[str, Any] | None) -> str:
+def why_no_solution(facts: SolutionFacts) -> str:
     """Explain by the flags of a solution why it is not usable, or that there is none."""
-    bits = (facts or {}).get("flags") or 0
     fatal = ("REFERENCE_FAILED", "NO_REFERENCE", "NO_STARS", "FEW_MATCHES", "NOT_FOUND")
     for name in fatal:
-        if SolutionFlag[name] & int(bits):
+        if SolutionFlag[name] & facts.flags:
             return SolutionFlag[name].doc.split(";")[0]
     return "no matched stars"
 
@@ -46,7 +46,7 @@ def astrometric_residuals(
     frat: Mapping[str, NDArray],
     solution: Mapping[str, NDArray] | None,
     instrument: Instrument,
-    facts: Mapping[str, Any] | None = None,
+    facts: SolutionFacts | None = None,
     *,
     title: str = "",
 ) -> Figure:
@@ -61,17 +61,17 @@ def astrometric_residuals(
         residuals, those beyond 2.5 sqrt(2) times the scatter left out.
     instrument : Instrument
         Whose detectors are outlined.
-    facts : mapping, optional
-        Of the whole solution: n (stars kept), n_outliers, scatter [px], flags;
-        what is missing is made from the residuals.
+    facts : SolutionFacts, optional
+        The whole solution; what is not known is made from the residuals.
     title : str, optional
     """
+    facts = facts or SolutionFacts()
     figure = style.canvas(1880, 960)
     style.heading(figure, title)
     x, y, dx, dy = (column(frat, name) for name in ("XWORLD", "YWORLD", "DX", "DY"))
     known = np.isfinite(x) & np.isfinite(y) & np.isfinite(dx) & np.isfinite(dy)
     spread = _scatter(dx[known], dy[known])
-    cut = np.sqrt(2) * _CUT * (number(facts, "scatter") if number(facts, "scatter") > 0 else spread)
+    cut = np.sqrt(2) * _CUT * (facts.scatter if facts.scatter > 0 else spread)
     kept = known & (np.hypot(dx, dy) <= cut)
     reach = _reach(np.concatenate([dx[kept], dy[kept]]))
     empty = "" if known.any() else why_no_solution(facts)
@@ -297,7 +297,7 @@ def _ccd_map(figure: Figure, box: Box, per_ccd: _PerCCD, instrument: Instrument)
 def _write_solution(
     figure: Figure,
     box: Box,
-    facts: Mapping[str, Any] | None,
+    facts: SolutionFacts,
     per_ccd: _PerCCD,
     found: tuple[float, float, float],
     empty: str,
@@ -305,8 +305,9 @@ def _write_solution(
     """Write number of stars, outliers, scatter, the widest detectors and the flags' meanings."""
     axes = style.panel(figure, box)
     axes.set_axis_off()
-    told = [number(facts, name) for name in ("n", "n_outliers", "scatter")]
-    n, lost, scatter = (t if np.isfinite(t) else f for t, f in zip(told, found, strict=True))
+    n = found[0] if facts.n is None else facts.n
+    lost = found[1] if facts.n_outliers is None else facts.n_outliers
+    scatter = facts.scatter if np.isfinite(facts.scatter) else found[2]
     lines = [(style.count(int(n), "star") + " kept") if np.isfinite(n) else "no stars"]
     if empty:
         lines = [textwrap.fill(empty, 40)]
@@ -322,10 +323,8 @@ def _write_solution(
         named = ", ".join(f"{per_ccd.names[i]}: {per_ccd.scatter[i]:.2f}" for i in worst)
         lines += ["", f"scatter of {style.count(len(ranked), 'CCD')}: median {median:.3f} px,"]
         lines += [f"largest {named} px"]
-    bits = int((facts or {}).get("flags") or 0)
-    warnings = [
-        flag.doc.split(";")[0] for flag in SolutionFlag if flag & bits and flag.doc.split(";")[0] != empty
-    ]
+    said = [flag.doc.split(";")[0] for flag in SolutionFlag if flag & facts.flags]
+    warnings = [text for text in said if text != empty]
     axes.text(0, 0.97, "\n".join(lines), va="top", fontsize=12, linespacing=1.5)
     wrapped = [textwrap.fill(line, 52, subsequent_indent="  ") for line in warnings]
     axes.text(0, 0.02, "\n".join(wrapped), va="bottom", fontsize=9.5, color=style.VERMILION)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from visql_lib.pipelines.vis.schemas.gaia_metadata import GaiaStarMetadata, MatchMetadata
 from visql_lib.stores.schemas import GAIA_TILE, PHOTOMETRY, SOURCE
 from visql_lib.tables.products import MOMENTS
 from visql_lib.tables.schema import Column, TableSchema
@@ -17,6 +18,7 @@ GAIA_STARS = TableSchema(
         Column("Y_TAN", "float64", "deg", "tangent plane, axes of the focal plane"),
         *PHOTOMETRY,
     ),
+    GaiaStarMetadata,
 )
 
 SOLUTION = TableSchema(
@@ -39,6 +41,7 @@ SOLUTION = TableSchema(
         Column("SCATTER", "float64", "pix", "rms residual per axis of the stars kept"),
         Column("FLAGS", "int16", "", "SolutionFlag bits"),
     ),
+    MatchMetadata,
 )
 
 GEOMETRY = TableSchema(
@@ -120,6 +123,7 @@ FRAT = TableSchema(
         Column("DY", "float64", "pix", "measured less predicted position; NaN where not known"),
         Column("FLAGS", "int16", "", "RatioFlag bits"),
     ),
+    MatchMetadata,
 )
 
 MOMENTS_COLOURS = TableSchema(
@@ -130,6 +134,7 @@ MOMENTS_COLOURS = TableSchema(
         Column("G", "float64", "mag", "G magnitude"),
         Column("BpRp", "float64", "mag", "colour BP-RP"),
     ),
+    MatchMetadata,
 )
 
 RATIOS = TableSchema(

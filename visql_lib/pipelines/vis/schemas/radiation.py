@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from visql_lib.pipelines.vis.schemas.radiation_metadata import RadiationMetadata
 from visql_lib.stores.schemas import GOES_SERIES
 from visql_lib.tables.schema import Column, TableSchema
 
@@ -37,6 +38,7 @@ RADIATION = TableSchema(
         *_RATES,
         Column("FLAGS", "int16", "", "RadiationFlag bits"),
     ),
+    RadiationMetadata,
 )
 
 RADIATION_MAPS = TableSchema(
@@ -48,6 +50,7 @@ RADIATION_MAPS = TableSchema(
         Column("IY", "int16", "", "bin along y (rf: log10 FLUX_AUTO), from 0"),
         Column("N", "int32", "", "detections"),
     ),
+    RadiationMetadata,
 )
 
 MONTH_RADIATION = TableSchema(

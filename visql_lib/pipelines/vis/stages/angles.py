@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,25 +12,40 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from visql_lib.archives.errors import SourceError
 from visql_lib.errors import TableError
 from visql_lib.flags import SunFlag
 from visql_lib.instruments.model import Instrument
+from visql_lib.pipelines.vis.month_files import MonthFiles
 from visql_lib.pipelines.vis.schemas.radiation import ANGLES
+from visql_lib.pipelines.vis.settings import VisSettings
+from visql_lib.products.context import Context
 from visql_lib.radiation.goes import exposure_flux
 from visql_lib.sheets.exposures import start_of_row
-from visql_lib.sheets.sheet import USABLE, WITHOUT_RAW, SheetRow
+from visql_lib.sheets.sheet import USABLE, WITHOUT_RAW, SheetRow, read_sheet
 from visql_lib.sky.ephemeris import Ephemeris
 from visql_lib.sky.sun import solar_angles, sun_direction
+from visql_lib.stores.goes import read_series
+from visql_lib.tables.ephemeris import read_ephemeris
 from visql_lib.tables.plate import read_plate
 
 log = logging.getLogger(__name__)
 
 HEADER, PLATE, EPHEMERIS, EARTH, NONE = "header", "plate", "ephemeris", "Earth", "none"
 WCS_ENDING = ".wcs"
+HORIZONS = "horizons"
 
 # Expected accuracy of SAA and ALPHA [deg]: as printed in the header; that of the plate's roll and
 # the table's interpolation; half the width of the orbit about L2, as the Sun sees it.
 ACCURACY: dict[str, float] = {HEADER: 0.01, EPHEMERIS: 0.02, EARTH: 1.0, NONE: math.nan}
+
+
+@dataclass(frozen=True)
+class AnglesInputs:
+    """The month whose exposures are followed, and the series of GOES that cover it."""
+
+    month: MonthFiles
+    series: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -41,9 +56,43 @@ class MonthAngles:
     notes: list[str]
 
 
+@dataclass(frozen=True)
+class AnglesOutputs:
+    """The columns of ANGLES and the table's metadata."""
+
+    columns: dict[str, NDArray]
+    meta: dict[str, Any]
+
+
+def run(context: Context[VisSettings], inputs: AnglesInputs) -> AnglesOutputs:
+    """Gather pointings, angles and X-ray flux of a month's exposures.
+
+    Raises
+    ------
+    TableError
+        If the sheet, a series or the ephemeris cannot be read.
+    """
+    month = inputs.month
+    rows = read_sheet(month.sheet)
+    flux, provisional, missing = read_series(inputs.series, context.settings.goes)
+    ephemeris, notes = _ephemeris(context.settings, rows)
+    with context.progress(month.month, len(rows)) as advance:
+        found = month_angles(rows, month, flux, context.instrument, ephemeris, provisional, advance)
+    for note in found.notes:
+        log.warning("%s: %s", month.month, note)
+    meta = {
+        "month": month.month,
+        "instrument": context.instrument.name,
+        "ephemeris": ephemeris.source if ephemeris else "",
+        "notes": [*notes, *found.notes],
+        "goes_missing": missing,
+    }
+    return AnglesOutputs(found.columns, meta)
+
+
 def month_angles(
     rows: Collection[SheetRow],
-    folder: Path,
+    month: MonthFiles,
     series: Mapping[str, NDArray],
     instrument: Instrument,
     ephemeris: Ephemeris | None = None,
@@ -56,8 +105,8 @@ def month_angles(
     ----------
     rows : collection of SheetRow
         The exposure sheet; frames that are still growing or known to be bad are left out.
-    folder : Path
-        Holds the month's folders of exposures, with plate solutions (E.wcs) in them.
+    month : MonthFiles
+        Where plate solutions (E.wcs) are.
     series : mapping of arrays
         X-ray flux of the Sun; see `visql_lib.radiation.goes.exposure_flux`.
     instrument : Instrument
@@ -82,7 +131,7 @@ def month_angles(
         return MonthAngles(ANGLES.empty(), notes)
     pointings = []
     for row in used:
-        pointings.append(pointing_of(row, folder))
+        pointings.append(pointing_of(row, month.frame_file(row.exposure, WCS_ENDING)))
         on_exposure()
     columns = _facts(used) | _columns(pointings)
     angles = _angles(used, columns, ephemeris, notes)
@@ -92,7 +141,7 @@ def month_angles(
     return MonthAngles(columns | angles | flux | {"FLAGS": flags}, notes)
 
 
-def pointing_of(row: SheetRow, folder: Path) -> dict[str, Any]:
+def pointing_of(row: SheetRow, solution: Path) -> dict[str, Any]:
     """Determine RA, DEC, PA [deg] of an exposure, NaN where not known, and POINTING_SOURCE.
 
     The header counts if it has all three; else the plate solution; else what the header has.
@@ -100,10 +149,9 @@ def pointing_of(row: SheetRow, folder: Path) -> dict[str, Any]:
     header = (row.ra, row.dec, row.pa)
     if all(map(math.isfinite, header)):
         return _pointing(header, HEADER)
-    path = folder / row.exposure / f"{row.exposure}{WCS_ENDING}"
-    if path.is_file():
+    if solution.is_file():
         try:
-            plate = read_plate(path)
+            plate = read_plate(solution)
         except TableError as error:  # costs this exposure's pointing, not the month
             log.warning("%s", error)
         else:
@@ -161,3 +209,30 @@ def _angles(
         "ANGLE_ACCURACY": np.array([ACCURACY[str(s)] for s in source]),
         "FLAGS": flags.astype(np.int16),
     }
+
+
+def _ephemeris(settings: VisSettings, rows: Sequence[SheetRow]) -> tuple[Ephemeris | None, list[str]]:
+    """Return the positions of the spacecraft, if configured and available, and messages about them."""
+    wanted = settings.sun.ephemeris.strip()
+    if not wanted:
+        return None, []
+    if wanted.lower() != HORIZONS:
+        return read_ephemeris(Path(wanted)), []
+    try:
+        return _ask_horizons(settings, rows), []
+    except SourceError as error:  # the Earth's position is a good approximation, and is named in the table
+        log.warning("%s; the Earth's place is used", error)
+        return None, [str(error)]
+
+
+def _ask_horizons(settings: VisSettings, rows: Sequence[SheetRow]) -> Ephemeris | None:
+    """Query the days of exposures without angles in the header; None if there are none."""
+    from visql_lib.archives.horizons import spacecraft_positions
+
+    needed = [row for row in rows if not np.isfinite([row.saa, row.alpha]).all()]
+    times = np.array([start_of_row(row) for row in needed], dtype="datetime64[us]")
+    times = times[~np.isnat(times)]
+    if not len(times):
+        return None
+    found = spacecraft_positions(settings.sun.horizons_id, times.min(), times.max(), settings.network.proxy)
+    return Ephemeris.of(*found, source="Horizons")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,15 +16,23 @@ from visql_lib.flags import QuadrantFlag
 from visql_lib.frames.calibration import BIAS, CALIBRATION, CHARGE, DARK, FLAT
 from visql_lib.frames.repeats import Repeated, deviations, nan_median, repeated, repeated_columns, summary
 from visql_lib.instruments.model import Instrument
+from visql_lib.pipelines.vis.month_files import MonthFiles
 from visql_lib.pipelines.vis.quantities import QUANTITIES
 from visql_lib.pipelines.vis.schemas.detector import DETECTOR, DETECTOR_FRAMES, HOT_PIXELS, MEDIANS
+from visql_lib.pipelines.vis.settings import VisSettings
+from visql_lib.products.context import Context, no_progress
 from visql_lib.qc.evaluate import evaluate
-from visql_lib.qc.limits import Thresholds
+from visql_lib.qc.limits import Thresholds, load_thresholds
 from visql_lib.qc.table import day_of
 from visql_lib.sheets.exposures import start_of_row
 from visql_lib.sheets.sheet import USABLE, WITHOUT_RAW, SheetRow, read_sheet
 from visql_lib.tables.products import CALIBRATION_COLUMNS, QUADRANTS
 from visql_lib.tables.store import Table, read_table
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from visql_lib.products.context import Progress
 
 ENDING = "_quadrants.parquet"
 DEVIATING = 6.0  # sigma by which a quadrant that is to be named is off
@@ -76,34 +84,75 @@ class _Frame:
         return len(self.table["EXT"])
 
 
-def month_detector(
-    sheet: Path,
-    instrument: Instrument,
-    thresholds: Thresholds,
-    on_exposure: Callable[[], None] = lambda: None,
-) -> MonthDetector:
-    """Gather the levels, noise and defects of all frames of a month.
+@dataclass(frozen=True)
+class DetectorInputs:
+    """The month whose frames are gathered."""
 
-    Parameters
-    ----------
-    sheet : Path
-        The exposure sheet; tables of quadrants are looked for beside it.
-    instrument : Instrument
-        Its quadrants.
-    thresholds : Thresholds
-        Dated limits.
-    on_exposure : callable, optional
-        Called after each frame.
+    month: MonthFiles
+
+
+@dataclass(frozen=True)
+class DetectorOutputs:
+    """The detectors of the month, and the limits they were judged by."""
+
+    found: MonthDetector
+    thresholds: Thresholds
+
+
+def run(context: Context[VisSettings], inputs: DetectorInputs) -> DetectorOutputs:
+    """Gather the levels, noise and defects of all frames of a month, and judge them.
 
     Raises
     ------
     TableError
         If the sheet cannot be read; a broken table costs its frame only.
     """
-    frames = []
-    for row in month_frames(sheet):
-        frames.append(_read(row, sheet.parent / sheet.stem))
-        on_exposure()
+    thresholds = load_thresholds(context.settings.quality.thresholds, QUANTITIES)
+    found = month_detector(inputs.month, context.instrument, thresholds, context.progress)
+    return DetectorOutputs(found, thresholds)
+
+
+def pictures(
+    context: Context[VisSettings], inputs: DetectorInputs, found: MonthDetector
+) -> Iterator[tuple[str, Figure]]:
+    """Draw the pictures of the month one after the other, each with its name."""
+    from visql_lib.pipelines.vis.pictures.detector import detector_timeline
+    from visql_lib.pipelines.vis.pictures.detector_map import detector_maps, hot_pixel_map
+
+    instrument, month = context.instrument, inputs.month.month
+    epoch = np.datetime64(instrument.mission_epoch.replace(tzinfo=None), "us")
+    yield "timeline", detector_timeline(found.quadrants, found.frames, epoch, title=f"detectors, {month}")
+    yield "map", detector_maps(found.quadrants, instrument, title=f"detectors, medians of {month}")
+    title = f"hot pixels, {month}"
+    yield "hot", hot_pixel_map(found.hot, found.quadrants, found.facts, instrument, title=title)
+
+
+def month_detector(
+    month: MonthFiles, instrument: Instrument, thresholds: Thresholds, progress: Progress = no_progress
+) -> MonthDetector:
+    """Gather the levels, noise and defects of all frames of a month.
+
+    Parameters
+    ----------
+    month : MonthFiles
+        Its sheet and the tables of quadrants of its frames.
+    instrument : Instrument
+        Its quadrants.
+    thresholds : Thresholds
+        Dated limits.
+    progress : callable, optional
+        See `Context`.
+
+    Raises
+    ------
+    TableError
+        If the sheet cannot be read; a broken table costs its frame only.
+    """
+    frames, rows = [], month_frames(month)
+    with progress(month.month, len(rows)) as advance:
+        for row in rows:
+            frames.append(_read(row, month.frame_file(row.exposure, ENDING)))
+            advance()
     frames.sort(key=lambda f: (str(start_of_row(f.row)), f.row.exposure))
     columns = _gathered(frames)
     hot, facts = _find_hot(frames, columns, instrument)
@@ -114,22 +163,17 @@ def month_detector(
     return MonthDetector(columns, _frame_rows(columns, frames, shift, thresholds), hot, facts)
 
 
-def month_frames(sheet: Path) -> list[SheetRow]:
-    """Select the rows of a sheet whose frames are readable, or have a table."""
-    folder = sheet.parent / sheet.stem
+def month_frames(month: MonthFiles) -> list[SheetRow]:
+    """Select the frames of a month that are readable, or have a table."""
     return [
         row
-        for row in read_sheet(sheet)
-        if row.status in USABLE or (row.status in WITHOUT_RAW and _table_path(row, folder).is_file())
+        for row in read_sheet(month.sheet)
+        if row.status in USABLE
+        or (row.status in WITHOUT_RAW and month.frame_file(row.exposure, ENDING).is_file())
     ]
 
 
-def _table_path(row: SheetRow, folder: Path) -> Path:
-    return folder / row.exposure / f"{row.exposure}{ENDING}"
-
-
-def _read(row: SheetRow, folder: Path) -> _Frame:
-    path = _table_path(row, folder)
+def _read(row: SheetRow, path: Path) -> _Frame:
     names = _COLUMNS if row.frame_type in CALIBRATION else _GENERAL
     names = (*names, "HOT_INDEX", "HOT_SIGNAL") if row.frame_type == DARK else names
     nothing = {name: values for name, values in QUADRANTS.empty().items() if name in names}

@@ -1,166 +1,143 @@
-"""Selection of raw frames of an archive: names parsed, versions compared, newest first."""
+"""Raw frames from the archive: listed, compared with those that are here, downloaded."""
 
 from __future__ import annotations
 
 import logging
-import os
-import stat
-from collections.abc import Collection, Iterable, Sequence
+from collections import Counter
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
-from itertools import chain
+from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from visql_lib.errors import NameFormatError
-from visql_lib.frames.names import stem_of
-from visql_lib.instruments.euclid_names import ArchiveName, RawName
-from visql_lib.sheets.walker import walk
-
-if TYPE_CHECKING:
-    from visql_lib.archives.euclid import ListedProduct
+from visql_lib.archives.credentials import Credentials
+from visql_lib.archives.euclid import Listing, query_archive
+from visql_lib.archives.retry import RetryPolicy
+from visql_lib.archives.web import ArchiveClient, check_configured_url
+from visql_lib.config.load import digest
+from visql_lib.errors import ConfigError
+from visql_lib.pipelines.vis.registry import VERSIONS
+from visql_lib.pipelines.vis.schemas.archive_names import merge_names, read_names
+from visql_lib.pipelines.vis.settings import VisSettings
+from visql_lib.pipelines.vis.stages.fetch_downloads import Downloads, Outcome
+from visql_lib.pipelines.vis.stages.fetch_plan import FetchPlan
+from visql_lib.pipelines.vis.stages.fetch_products import is_inside, month_start, query_since
+from visql_lib.products.context import Context
 
 log = logging.getLogger(__name__)
 
-MARGIN = timedelta(days=2)  # queried in addition: clocks, ours or the archive's, may be wrong by a day
-_GROWING = 3600.0  # s; a younger file may still grow, and is not called broken
+_CLOCK = 3600.0  # s: a larger difference of the clocks is worth a warning
 
 
 @dataclass(frozen=True)
-class ArchiveProduct:
-    """One product of the archive, with its names parsed.
+class FetchInputs:
+    """Which frames are downloaded.
 
-    ``name`` and ``raw`` are the archive's and the raw file's names as listed,
-    ``exposure`` its stem in VISQL.
+    Parameters
+    ----------
+    month, since : optional
+        Frames observed in a month YYYYMM, or that the archive got since a day; else
+        those of ``fetch.days`` and all that were left over.
+    most : int, optional
+        Instead of ``fetch.max_files``.
+    dry_run : bool
+        Download and write nothing.
+    again : bool
+        Also frames that were dropped, or were broken a while ago.
+    now : datetime, optional
+        The time, UTC.
     """
 
-    name: str
-    raw: str
-    archive: ArchiveName
-    exposure: str
-    start: datetime  # UTC, from the name of the raw file
-
-    @property
-    def month(self) -> str:
-        """Month of the start, YYYYMM."""
-        return f"{self.start:%Y%m}"
-
-    @property
-    def identity(self) -> tuple[str, int]:
-        """A key that all versions of an exposure share."""
-        return self.exposure.rpartition(".bin_")[0], self.archive.exposure
-
-    @property
-    def version(self) -> str:
-        """Version of the file and of its processing, such as ``01-01.00``."""
-        return f"{self.archive.version:02d}-{self.archive.processing}"
-
-    @property
-    def rank(self) -> tuple[int, tuple[int, ...], str]:
-        """A sort key, larger for a newer version."""
-        numbers = tuple(int(n) for n in self.archive.processing.split("."))
-        return self.archive.version, numbers, self.name
+    month: str | None = None
+    since: date | None = None
+    most: int | None = None
+    dry_run: bool = False
+    again: bool = False
+    now: datetime | None = None
 
 
-def parse_products(listed: Iterable[ListedProduct]) -> tuple[list[ArchiveProduct], list[str]]:
-    """Parse the names of raw frames; returns their products, and the archive names of the others."""
-    products, others = [], []
-    for item in listed:
-        try:
-            archive = ArchiveName.parse(item.archive)
-            local = RawName.parse(archive.local_stem(item.raw))
-        except NameFormatError as error:
-            log.debug("%s", error)
-            others.append(item.archive)
-            continue
-        products.append(ArchiveProduct(item.archive, item.raw, archive, local.stem, local.start))
-    return products, others
+def run(context: Context[VisSettings], inputs: FetchInputs) -> Outcome:
+    """Download the frames that are missing.
 
+    Returns
+    -------
+    Outcome
+        With a line per failure; none of them costs another frame.
 
-def newest_versions(products: Iterable[ArchiveProduct]) -> tuple[list[ArchiveProduct], list[ArchiveProduct]]:
-    """Separate the newest version of every exposure, the newest exposure first, from all older versions."""
-    best: dict[tuple[str, int], ArchiveProduct] = {}
-    older = []
-    for product in products:
-        other = best.setdefault(product.identity, product)
-        if other.rank < product.rank:
-            best[product.identity] = product
-            older.append(other)
-        elif other is not product:
-            older.append(product)
-    return sorted(best.values(), key=lambda p: (p.start, p.exposure), reverse=True), older
-
-
-def query_since(now: datetime, days: float, last: datetime | None, explicit: date | None = None) -> date:
-    """Choose the first day of a query.
-
-    So many days ago, or the day of the last query if that is longer ago, less a margin: a
-    machine that was off, or whose clock is wrong by a day, loses no frames. A day that
-    the user gives is taken as it is.
+    Raises
+    ------
+    ConfigError
+        If folders or passwords are missing or not safe.
+    ArchiveError
+        If the archive sent no list.
     """
-    if explicit is not None:
-        return explicit
-    start = now - timedelta(days=days)
-    if last is not None and last < start:
-        start = last
-    return (start - MARGIN).astimezone(UTC).date()
+    settings, month = context.settings, inputs.month
+    now = inputs.now or datetime.now(UTC)
+    folder = _folder(settings)
+    known, done = read_names(Path(settings.results))
+    first = month_start(month) if month else query_since(now, settings.fetch.days, done, inputs.since)
+    client = _client(settings)
+    listing = query_archive(first, settings.fetch, client)
+    _warn_of_clock(listing)
+    outcome = Outcome(f"{month or 'since ' + str(first)}", inputs.dry_run)
+    outcome.failures += [f"the archive lists {name!r}, which is no file name" for name in listing.refused]
+    plan = FetchPlan.of(settings, folder, listing, known, month, inputs.again, now)
+    outcome.counts = Counter(row.state for row in plan.rows.values())
+    chosen = plan.missing[: inputs.most or settings.fetch.max_files]
+    outcome.left = len(plan.missing) - len(chosen)
+    if inputs.dry_run:
+        outcome.planned = [product.exposure for product in chosen]
+        return outcome
+    _write(settings, plan, None)
+    if chosen:
+        Downloads(context, folder, client, plan, outcome).run(chosen)
+    complete = month is None and inputs.since is None
+    until = (done or datetime.combine(first, datetime.min.time(), UTC)) if plan.unfinished else now
+    _write(settings, plan, until if complete else None)
+    return outcome
 
 
-def month_start(month: str) -> date:
-    """Compute the first day on which the archive may have got frames of a month, with a margin."""
-    return (datetime.strptime(month, "%Y%m").replace(tzinfo=UTC) - MARGIN).date()
+def _client(settings: VisSettings) -> ArchiveClient:
+    """Make the client of the archive; addresses and passwords are checked before any request."""
+    credentials = Credentials(settings.fetch)
+    for url in (settings.fetch.query_url, settings.fetch.file_url):
+        check_configured_url(url)
+        credentials.of(url)
+    return ArchiveClient(credentials, RetryPolicy.from_settings(settings.fetch), settings.network.proxy)
 
 
-@dataclass(frozen=True)
-class LocalFrame:
-    """A raw frame in a folder; broken: empty or no whole number of FITS blocks, and not still growing."""
+def _folder(settings: VisSettings) -> Path:
+    """Find the folder of new frames; refuse to work while a raw folder is missing.
 
-    path: Path
-    broken: bool
-
-
-def frames_in(folders: Sequence[Path], suffixes: Sequence[str], now: float) -> dict[str, LocalFrame]:
-    """Find the raw frames in folders and their subfolders, by exposure.
-
-    A link counts even if its target is missing: that is a disk that is not mounted,
-    not a frame that was lost.
+    It may be a disk that is not mounted: everything would be downloaded again.
     """
-    found: dict[str, LocalFrame] = {}
-    endings = tuple(suffix.lower() for suffix in suffixes)
-    for entry, state in chain.from_iterable(walk(folder) for folder in folders):
-        if stat.S_ISDIR(state.st_mode) or not entry.name.lower().endswith(endings):
-            continue
-        try:
-            stem = RawName.parse(entry.name).stem
-        except NameFormatError:
-            continue
-        known = found.get(stem)
-        if known is None or known.broken:
-            found[stem] = LocalFrame(Path(entry.path), _is_broken(entry.name, state, now))
-    return found
+    if settings.fetch.source != "euclid":
+        raise ConfigError("fetch.source is none: set it to euclid to download frames from the archive")
+    raw = [Path(name) for name in settings.raw]
+    for place in raw:
+        if not place.is_dir():
+            raise ConfigError(f"raw: folder {str(place)!r} does not exist; create it, or set raw=FOLDER")
+    folder = Path(settings.fetch.folder) if settings.fetch.folder else raw[0]
+    if not is_inside(folder, raw):
+        raise ConfigError(
+            f"fetch.folder {folder}: is not inside a raw folder, so its frames would not be found"
+        )
+    return folder
 
 
-def _is_broken(name: str, state: os.stat_result, now: float) -> bool:
-    if stat.S_ISLNK(state.st_mode):  # without a target
-        return False
-    cut_off = name.lower().endswith(".fits") and state.st_size % 2880 != 0
-    return (state.st_size == 0 or cut_off) and abs(now - state.st_mtime) > _GROWING
+def _warn_of_clock(listing: Listing) -> None:
+    if abs(listing.clock_offset) > _CLOCK:
+        word = "ahead of" if listing.clock_offset > 0 else "behind"
+        hours = abs(listing.clock_offset) / 3600
+        log.warning("the clock of this machine is %.0f h %s that of the archive", hours, word)
 
 
-def is_inside(folder: Path, others: Collection[Path]) -> bool:
-    """Check that a folder is one of others, or below one of them."""
-    real = folder.resolve()
-    return any(real.is_relative_to(other.resolve()) for other in others)
-
-
-def target_of(folder: Path, product: ArchiveProduct) -> Path:
-    """Name the file of a frame: a subfolder per month, ``.fits``."""
-    return folder / product.month / f"{product.exposure}.fits"
-
-
-def old_version_path(target: Path, version: str) -> Path:
-    """Name the older file of the same name that a newer one replaces.
-
-    It does not have the ending of a raw frame, so that it is not mistaken for one.
-    """
-    return target.with_name(f"{stem_of(target.name)}.{version}.fits.old")
+def _write(settings: VisSettings, plan: FetchPlan, done: datetime | None) -> None:
+    used = settings.fetch.model_dump(mode="json", include={"source"})
+    merge_names(
+        Path(settings.results),
+        plan.rows.values(),
+        done=done,
+        stage="fetch",
+        stage_version=VERSIONS["fetch"],
+        inputs=[],
+        settings_hash=digest(used),
+    )

@@ -1,26 +1,112 @@
-"""Stars of one exposure against the reference: astrometry and flux ratios."""
+"""Stage `gaia_match`: stars of one exposure against the reference, astrometry and flux ratios."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from visql_lib.errors import TableError
 from visql_lib.flags import RatioFlag, SolutionFlag
 from visql_lib.instruments.model import Instrument
 from visql_lib.photometry.ratios import ColourRelation, frat_columns, gain_table, is_accepted
 from visql_lib.photometry.relation import SizeRelation, fit_size_relation
-from visql_lib.pipelines.vis.settings import AstrometrySettings, RatioSettings
+from visql_lib.pipelines.vis.legacy.gaia import read_gaia_stars
+from visql_lib.pipelines.vis.legacy.read import read_flagged_moments
+from visql_lib.pipelines.vis.schemas.gaia import GAIA_STARS
+from visql_lib.pipelines.vis.settings import AstrometrySettings, RatioSettings, VisSettings
+from visql_lib.products.context import Context
 from visql_lib.sky.astrometry import Solution, solve_exposure
 from visql_lib.sky.geometry import FocalPlaneGeometry
 from visql_lib.sky.matching import ReferenceMatch, match_reference, pairs_within
 from visql_lib.sky.projection import Boresight, deproject
+from visql_lib.steps.frame import carried_meta
+from visql_lib.tables import MOMENTS, read_meta, read_table
 
+_MOMENTS_END = "_stars2_mom"  # of the name of a table of moments, without its suffix
 # Arbitrary boresight, used if only focal-plane positions are known (tables of the original).
 _ANYWHERE = Boresight(0.0, 0.0, 0.0)
+
+
+@dataclass(frozen=True)
+class MatchInputs:
+    """What is matched: tables of VISQL (Parquet) or of the original scripts.
+
+    ``moments`` are the exposure's stars, ``stars`` the projected reference stars; ``exptime`` [s] counts
+    instead of that of ``moments``, if given.
+    """
+
+    moments: Path
+    stars: Path
+    exptime: float | None = None
+
+
+@dataclass(frozen=True)
+class MatchOutputs:
+    """The match, None if it failed, and the metadata of its tables."""
+
+    found: ExposureMatch | None
+    meta: dict[str, Any]
+
+
+def run(context: Context[VisSettings], inputs: MatchInputs) -> MatchOutputs:
+    """Match the stars of an exposure with reference stars.
+
+    Raises
+    ------
+    ConfigError
+        If the gain model of the settings is unknown.
+    VisqlError
+        If a table cannot be used, and failures are not recorded.
+    """
+    settings, instrument = context.settings, context.instrument
+    gain_table(instrument, settings.ratios.gain)  # a wrong setting is not a failure of the exposure
+    meta: dict[str, Any] = {"exposure": inputs.moments.stem.removesuffix(_MOMENTS_END)}
+    found = None
+    with context.failures(meta):
+        meta["flags"] = _flags_of(inputs.stars)
+        moments, about = _read_moments(inputs.moments)
+        meta |= about
+        stars, boresight = _read_stars(inputs.stars)
+        exptime = inputs.exptime if inputs.exptime is not None else about.get("exptime")
+        if not exptime:
+            raise TableError(f"{inputs.moments}: does not contain the exposure time; give --exptime S")
+        meta["exptime"] = exptime
+        found = match_exposure(
+            moments, stars, boresight, float(exptime), instrument, settings.astrometry, settings.ratios
+        )
+        meta |= found.facts() | {"flags": meta["flags"] | int(found.flags)}
+    return MatchOutputs(found, meta)
+
+
+def _flags_of(stars: Path) -> int:
+    """Read the flags of the reference stars, for the table of a failed match."""
+    return int(read_meta(stars).get("flags", 0)) if stars.suffix == ".parquet" else 0
+
+
+def _read_moments(path: Path) -> tuple[Mapping[str, NDArray], dict[str, Any]]:
+    """Read moments of VISQL or of the original scripts, and the metadata of the exposure."""
+    if path.suffix != ".parquet":
+        return read_flagged_moments(path), {}
+    table = read_table(path, MOMENTS.names)
+    if cause := table.meta.get("failed"):
+        raise TableError(str(cause))
+    return table, carried_meta(table.meta, path)
+
+
+def _read_stars(path: Path) -> tuple[Mapping[str, NDArray], Boresight]:
+    """Read reference stars of VISQL or of the original scripts, and the boresight of their projection."""
+    if path.suffix != ".parquet":
+        return read_gaia_stars(path), Boresight(math.nan, math.nan, math.nan)
+    table = read_table(path, GAIA_STARS.names)
+    if cause := table.meta.get("failed"):
+        raise TableError(str(cause))
+    return table, Boresight(*(float(table.meta.get(name, math.nan)) for name in ("ra", "dec", "pa")))
 
 
 @dataclass(frozen=True)

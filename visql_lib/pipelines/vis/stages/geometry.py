@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,9 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visql_lib.instruments.model import Instrument
+from visql_lib.pipelines.vis.month_files import MonthFiles
 from visql_lib.pipelines.vis.schemas.gaia import ASTROMETRY
+from visql_lib.pipelines.vis.schemas.gaia_metadata import Reference, Relation, SolutionFacts
 from visql_lib.pipelines.vis.settings import VisSettings
-from visql_lib.pipelines.vis.stages.ratios import exposure_facts, number
+from visql_lib.pipelines.vis.stages.ratios import FRAT_ENDING, FrameMatch, match_of
+from visql_lib.products.context import Context
 from visql_lib.sheets.exposures import science_exposures, start_of_row
 from visql_lib.sheets.sheet import SheetRow
 from visql_lib.sky.fit import CLIP, Pairs
@@ -22,6 +24,7 @@ from visql_lib.sky.geometry_fit import GeometryFit, fit_geometry
 from visql_lib.sky.projection import Boresight
 from visql_lib.tables.store import read_table
 
+REFERENCE_ENDING = "_stars2_gaia.parquet"
 _NAN = float("nan")
 
 
@@ -54,45 +57,37 @@ class MonthAstrometry:
         }
 
 
-def month_astrometry(
-    sheet: Path,
-    settings: VisSettings,
-    instrument: Instrument,
-    on_exposure: Callable[[], None] = lambda: None,
-) -> MonthAstrometry:
+@dataclass(frozen=True)
+class GeometryInputs:
+    """The month whose matched stars are fitted."""
+
+    month: MonthFiles
+
+
+def run(context: Context[VisSettings], inputs: GeometryInputs) -> MonthAstrometry:
     """Fit the geometry of a month to the matched stars of all its exposures.
 
     Every exposure has a boresight, roll and scale of its own; the cubic and the
-    terms of the CCDs are common.
-
-    Parameters
-    ----------
-    sheet : Path
-        The exposure sheet; tables of flux ratios and reference stars are looked
-        for beside it.
-    settings : VisSettings
-        What is fitted per CCD.
-    instrument : Instrument
-        Its distortion is where the fit starts.
-    on_exposure : callable, optional
-        Called after each exposure.
+    terms of the CCDs are common. The fit starts from the instrument's distortion.
 
     Raises
     ------
     TableError
         If the sheet cannot be read.
     """
-    folder = sheet.parent / sheet.stem
+    instrument, month = context.instrument, inputs.month
     rows, pairs, numbers = [], [], []
-    for row in science_exposures(sheet):
-        facts = exposure_facts(row, folder)
-        rows.append(_row(row, facts, instrument))
-        found = _pairs(row, facts, folder)
-        if found is not None:
-            numbers.append(len(rows) - 1)
-            pairs.append(found)
-        on_exposure()
-    astrometry = settings.astrometry
+    exposures = science_exposures(month.sheet)
+    with context.progress(month.month, len(exposures)) as advance:
+        for row in exposures:
+            match = match_of(row, month.frame_file(row.exposure, FRAT_ENDING))
+            rows.append(_row(row, match, instrument))
+            found = _pairs(match, month.frame_file(row.exposure, REFERENCE_ENDING))
+            if found is not None:
+                numbers.append(len(rows) - 1)
+                pairs.append(found)
+            advance()
+    astrometry = context.settings.astrometry
     fit = fit_geometry(
         pairs,
         FocalPlaneGeometry.of(instrument.sky_distortion),
@@ -112,48 +107,45 @@ def month_astrometry(
     return MonthAstrometry(columns, fit)
 
 
-def _pairs(row: SheetRow, facts: Mapping[str, Any], folder: Path) -> Pairs | None:
+def _pairs(match: FrameMatch, reference: Path) -> Pairs | None:
     """Select the matched stars of an exposure with a solution, None without one."""
-    solution = facts.get("META", {}).get("solution") or {}
-    if solution.get("pa") is None or solution.get("ra") is None:
+    solution = match.facts.solution
+    if match.path is None or solution is None or not np.isfinite([solution.pa, solution.ra]).all():
         return None
-    frat = read_table(facts["PATH"], ("EXT", "XWORLD", "YWORLD", "SOURCE_ID"))
-    gaia = read_table(
-        folder / row.exposure / f"{row.exposure}_stars2_gaia.parquet", ("SOURCE_ID", "RA", "DEC")
-    )
+    frat = read_table(match.path, ("EXT", "XWORLD", "YWORLD", "SOURCE_ID"))
+    gaia = read_table(reference, ("SOURCE_ID", "RA", "DEC"))
     order = np.argsort(gaia["SOURCE_ID"])
     place = order[np.searchsorted(gaia["SOURCE_ID"], frat["SOURCE_ID"], sorter=order)]
     ccd = np.array([name.partition(".")[0] for name in frat["EXT"]], dtype=np.str_)
-    boresight = Boresight(solution["ra"], solution["dec"], solution["pa"])
+    boresight = Boresight(solution.ra, solution.dec, solution.pa)
     return Pairs(ccd, frat["XWORLD"], frat["YWORLD"], gaia["RA"][place], gaia["DEC"][place], boresight)
 
 
-def _row(row: SheetRow, facts: Mapping[str, Any], instrument: Instrument) -> dict[str, Any]:
-    meta = facts.get("META", {})
-    solution, reference = meta.get("solution") or {}, meta.get("reference") or {}
-    relation = meta.get("relation") or {}
-    exptime = float(meta.get("exptime") or row.exptime)
+def _row(row: SheetRow, match: FrameMatch, instrument: Instrument) -> dict[str, Any]:
+    facts = match.facts
+    solution, reference = facts.solution or SolutionFacts(), facts.reference or Reference()
+    relation = facts.relation or Relation()
     names = ("RA", "DEC", "PA", "RA_ERR", "DEC_ERR", "PA_ERR", "SCALE", "SCALE_ERR", "SCATTER")
-    ratios, errors = ((relation.get(kind) or [None] * 3) for kind in ("ratios", "errors"))
+    ratios, errors = relation.ratios or 3 * (_NAN,), relation.errors or 3 * (_NAN,)
     return {
         "EXPOSURE": row.exposure,
         "DATE_OBS": start_of_row(row),
-        "EXPTIME": exptime,
-        "CLASS": instrument.exposure_class(exptime),
+        "EXPTIME": row.exptime,
+        "CLASS": instrument.exposure_class(row.exptime),
         **{"RA_HEADER": row.ra, "DEC_HEADER": row.dec, "PA_HEADER": row.pa},
-        **{name: number(solution.get(name.lower())) for name in names},
+        **{name: getattr(solution, name.lower()) for name in names},
         "SCATTER_MONTH": _NAN,
-        "N": solution.get("n") or 0,
-        "N_OUTLIERS": solution.get("n_outliers") or 0,
-        "N_REFERENCE": reference.get("n_kept") or 0,
-        "SIGMA_REFERENCE": number(reference.get("sigma")),
-        **{f"R{i + 1}": number(value) for i, value in enumerate(ratios)},
-        **{f"R{i + 1}_ERR": number(value) for i, value in enumerate(errors)},
-        "N_FIT": relation.get("n_fit") or 0,
-        "N_CLIPPED": relation.get("n_clipped") or 0,
-        "ACCEPTED": bool(meta.get("accepted")),
-        "REASON": facts["REASON"],
-        "FLAGS": facts["FLAGS"],
+        "N": solution.n or 0,
+        "N_OUTLIERS": solution.n_outliers or 0,
+        "N_REFERENCE": reference.n_kept,
+        "SIGMA_REFERENCE": reference.sigma,
+        **{f"R{i + 1}": value for i, value in enumerate(ratios)},
+        **{f"R{i + 1}_ERR": value for i, value in enumerate(errors)},
+        "N_FIT": relation.n_fit,
+        "N_CLIPPED": relation.n_clipped,
+        "ACCEPTED": facts.accepted,
+        "REASON": match.reason,
+        "FLAGS": match.flags,
     }
 
 

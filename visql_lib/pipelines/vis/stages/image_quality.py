@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,17 @@ from numpy.typing import NDArray
 from visql_lib.errors import ConfigError, TableError
 from visql_lib.flags import ExposureFlag
 from visql_lib.instruments.model import Instrument
-from visql_lib.pipelines.vis.legacy.imported import read_imported
+from visql_lib.pipelines.vis.legacy.imported import imported_path, read_imported
 from visql_lib.pipelines.vis.legacy.read import read_archive_names
+from visql_lib.pipelines.vis.month_files import MonthFiles
 from visql_lib.pipelines.vis.quantities import QUANTITIES
+from visql_lib.pipelines.vis.schemas.archive_names import text_path
 from visql_lib.pipelines.vis.settings import VisSettings
+from visql_lib.products.context import Context
 from visql_lib.psf.score import image_quality_score
 from visql_lib.psf.summary import SUMMARY, summarise_moments
 from visql_lib.qc.evaluate import BELOW, ERROR, evaluate
-from visql_lib.qc.limits import Thresholds
+from visql_lib.qc.limits import Thresholds, load_thresholds
 from visql_lib.qc.table import day_of
 from visql_lib.sheets.exposures import science_exposures, start_of_row
 from visql_lib.sheets.sheet import SheetRow
@@ -30,84 +34,79 @@ from visql_lib.tables import PSFMOMENTS, Table, read_table
 _ORDER = ("SCORE", "N_STARS", "R2", "com1", "com2", "e1", "e2", "tr1", "tr2")
 _JUDGED = QUANTITIES.of_table("psfmoments", _ORDER)
 
+MOMENTS_ENDING = "_stars2_mom.parquet"
 MEASURED, IMPORTED_MOMENTS, IMPORTED_MEDIANS = "measured", "imported moments", "imported medians"
 
 
-def month_quality(
-    sheet: Path,
-    settings: VisSettings,
-    instrument: Instrument,
-    thresholds: Thresholds,
-    on_exposure: Callable[[], None] = lambda: None,
-) -> dict[str, NDArray]:
+@dataclass(frozen=True)
+class ImageQualityInputs:
+    """The month whose exposures are summarised."""
+
+    month: MonthFiles
+
+
+@dataclass(frozen=True)
+class ImageQuality:
+    """The columns of PSFMOMENTS (docs/tables.md), sorted by start; their limits and sources."""
+
+    columns: dict[str, NDArray]
+    thresholds: Thresholds
+    sources: tuple[Path, ...]
+
+
+def run(context: Context[VisSettings], inputs: ImageQualityInputs) -> ImageQuality:
     """Make the image-quality table of a month.
 
     Our own moments count more than imported ones, and those more than imported medians.
-
-    Parameters
-    ----------
-    sheet : Path
-        The exposure sheet; moments are looked for beside it, imported medians in
-        the folder ``imported`` of the results.
-    settings : VisSettings
-        Where archive names are.
-    instrument : Instrument
-        Calibration of the score, exposure classes.
-    thresholds : Thresholds
-        Dated limits.
-    on_exposure : callable, optional
-        Called after each exposure.
-
-    Returns
-    -------
-    dict of arrays, shape (n,)
-        The columns of PSFMOMENTS (docs/tables.md), sorted by start.
 
     Raises
     ------
     TableError
         If the sheet cannot be read; a broken table of moments costs its exposure only.
     """
-    month, results = sheet.stem, sheet.resolve().parent.parent
-    imported = _by_exposure(read_imported(results, month))
-    names = archive_names(settings, sheet)
-    rows = []
-    for row in science_exposures(sheet):
-        known = imported.get(row.exposure, {})
-        name = known.get("ARCHIVE_NAME") or names.get(row.exposure, "")
-        rows.append(quality_row(row, sheet.parent / month, known) | {"ARCHIVE_NAME": name})
-        on_exposure()
-    return quality_table(rows, instrument, thresholds)
+    month = inputs.month
+    thresholds = load_thresholds(context.settings.quality.thresholds, QUANTITIES)
+    imported = _by_exposure(read_imported(month.results, month.month))
+    names = archive_names(context.settings, month.results)
+    rows, exposures = [], science_exposures(month.sheet)
+    with context.progress(month.month, len(exposures)) as advance:
+        for row in exposures:
+            known = imported.get(row.exposure, {})
+            name = known.get("ARCHIVE_NAME") or names.get(row.exposure, "")
+            moments = month.frame_file(row.exposure, MOMENTS_ENDING)
+            rows.append(quality_row(row, moments, known) | {"ARCHIVE_NAME": name})
+            advance()
+    sources = (month.sheet, imported_path(month.results, month.month))
+    columns = quality_table(rows, context.instrument, thresholds)
+    return ImageQuality(columns, thresholds, tuple(path for path in sources if path.is_file()))
 
 
-def quality_row(row: SheetRow, folder: Path, imported: dict[str, Any]) -> dict[str, Any]:
+def quality_row(row: SheetRow, moments: Path, imported: dict[str, Any]) -> dict[str, Any]:
     """Compute one exposure's row, without score and status.
 
     Parameters
     ----------
     row : SheetRow
         The exposure.
-    folder : Path
-        Holds the month's folders of exposures.
+    moments : Path
+        Its table of moments, if there is one.
     imported : mapping
         The exposure's row of the imported table, empty if it has none.
     """
-    exptime = imported.get("EXPTIME", math.nan) if math.isnan(row.exptime) else row.exptime
     values = {
         "EXPOSURE": row.exposure,
         "DATE_OBS": start_of_row(row),
-        "EXPTIME": exptime,
+        "EXPTIME": row.exptime,
         "REASON": "",
         "FLAGS": row.flags | (int(ExposureFlag.INCOMPLETE) if row.status == "incomplete" else 0),
         **_no_medians(),
     }
-    path = folder / row.exposure / f"{row.exposure}_stars2_mom.parquet"
-    if path.is_file():
-        found = _from_moments(path)
+    if moments.is_file():
+        found = _from_moments(moments)
     elif imported.get("HAS_MEDIANS"):
         found = _from_medians(imported)
     else:
-        found = _failed(f"{path.name}: no moments, neither measured nor imported", MEASURED)
+        found = _failed(f"{moments.name}: no moments, neither measured nor imported", MEASURED)
     flags = values["FLAGS"] | found.pop("FLAGS", 0)
     values |= found
     if values["N_STARS"] == 0:
@@ -187,10 +186,10 @@ def _by_exposure(table: Table | None) -> dict[str, dict[str, Any]]:
     return {row["EXPOSURE"]: row for row in (dict(zip(columns, values, strict=True)) for values in rows)}
 
 
-def archive_names(settings: VisSettings, sheet: Path) -> dict[str, str]:
+def archive_names(settings: VisSettings, results: Path) -> dict[str, str]:
     """Look up the archive names of exposures, in the configured table or that of `visql fetch`."""
     if not settings.legacy.archive_names:
-        path = sheet.parent.parent / "le1-vs-iws.txt"
+        path = text_path(results)
         return read_archive_names(path) if path.is_file() else {}
     path = Path(settings.legacy.archive_names)
     if not path.is_file():

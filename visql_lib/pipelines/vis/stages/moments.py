@@ -1,18 +1,25 @@
-"""PSF moments of the stars of one exposure."""
+"""Stage `moments`: PSF moments of the stars of one exposure."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from visql_lib.errors import FrameError
-from visql_lib.frames import Exposure, Quadrant
+from visql_lib.errors import FrameError, TableError
+from visql_lib.frames import Exposure, Quadrant, open_exposure
+from visql_lib.frames.names import stem_of
 from visql_lib.frames.statistics import integer_median
-from visql_lib.pipelines.vis.settings import MomentSettings
+from visql_lib.pipelines.vis.settings import MomentSettings, VisSettings
+from visql_lib.products.context import Context
 from visql_lib.psf.moments import cut_stamps, measure_moments
+from visql_lib.steps.frame import check_same_frame
+from visql_lib.tables import MOMENTS, STAMPS, Table, read_table
+from visql_lib.tables.metadata import StarMetadata, facts_in
 
 # Column of the moments table <- column of the stars table.
 _CARRIED = {
@@ -25,6 +32,56 @@ _CARRIED = {
     "FIELDRAD": "FIELDRAD",
 }
 STAR_COLUMNS = (*_CARRIED.values(), "X_IMAGE", "Y_IMAGE")
+
+
+@dataclass(frozen=True)
+class MomentInputs:
+    """What moments are measured from: a raw frame and the table of its stars."""
+
+    raw: Path
+    stars: Path
+
+
+@dataclass(frozen=True)
+class MomentOutputs:
+    """Columns of the tables MOMENTS and STAMPS, and their metadata."""
+
+    moments: Mapping[str, NDArray]
+    stamps: Mapping[str, NDArray]
+    meta: dict[str, Any]
+
+
+def run(context: Context[VisSettings], inputs: MomentInputs) -> MomentOutputs:
+    """Measure the PSF moments of the stars of an exposure.
+
+    Raises
+    ------
+    VisqlError
+        If the frame or the table cannot be used, and failures are not recorded.
+    """
+    meta: dict[str, Any] = {"exposure": inputs.stars.name.removesuffix("_stars2.parquet")}
+    found = None
+    with context.failures(meta):
+        stars = read_table(inputs.stars, STAR_COLUMNS)
+        facts_in(stars.meta, StarMetadata, inputs.stars)
+        meta |= stars.meta
+        if meta["exposure"] != stem_of(inputs.raw.name):
+            raise TableError(f"{inputs.stars}: stars of {meta['exposure']}, not of {inputs.raw.name}")
+        if stars.n_rows:  # else there is nothing to open the frame for
+            found = _measured(context, inputs, stars)
+    if found is None or not found.moments:  # no star, or none far enough from the edges
+        return MomentOutputs(MOMENTS.empty(), STAMPS.empty(), meta)
+    return MomentOutputs(found.moments, found.stamps, meta)
+
+
+def _measured(context: Context[VisSettings], inputs: MomentInputs, stars: Table) -> ExposureMoments:
+    with (
+        open_exposure(inputs.raw, context.instrument) as exposure,
+        context.progress(exposure.stem, len(exposure.layouts)) as advance,
+    ):
+        found = measure_exposure_moments(exposure, stars, context.settings.moments, advance)
+        check_same_frame(exposure, stars.meta, inputs.stars)
+    return found
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,17 +14,30 @@ from numpy.typing import NDArray
 from visql_lib.errors import TableError
 from visql_lib.flags import RadiationFlag
 from visql_lib.instruments.model import Instrument
+from visql_lib.pipelines.vis.month_files import MonthFiles
 from visql_lib.pipelines.vis.quantities import QUANTITIES
 from visql_lib.pipelines.vis.schemas.radiation import MONTH_RADIATION
+from visql_lib.pipelines.vis.schemas.radiation_metadata import RadiationMetadata, RadiationSummary
+from visql_lib.pipelines.vis.settings import VisSettings
+from visql_lib.products.context import Context, no_progress
 from visql_lib.qc.evaluate import ABOVE, OK, WARN, evaluate
-from visql_lib.qc.limits import Thresholds
+from visql_lib.qc.limits import Thresholds, load_thresholds
 from visql_lib.qc.table import day_of
+from visql_lib.radiation.leak import Leakage, leak_table, leakage, with_angles
+from visql_lib.radiation.maps import Grid, bin_area
 from visql_lib.radiation.particles import KINDS
 from visql_lib.sheets.exposures import start_of_row
 from visql_lib.sheets.sheet import IMPORTED, USABLE, WITHOUT_RAW, SheetRow, read_sheet
-from visql_lib.tables.store import read_meta
+from visql_lib.tables.store import read_facts, read_table
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from visql_lib.products.context import Progress
+
+ENDING = "_radiation.parquet"
 FRAME_TYPES = ("SCIENCE", "DARK")
+_ANGLES = ("EXPOSURE", "SAA", "ALPHA", "GOES_FLUX")
 _NUMBERS = tuple(f"N_{kind.upper()}" for kind in KINDS)
 _DARK = ("XRAY_DARK_RATE", "COSMIC_DARK_RATE")
 _STORM = ("radiation.COSMIC_DARK_RATE", "radiation.PROTON_RATE")
@@ -32,41 +46,90 @@ _ORDER = ("XRAY_RATE", "COSMIC_DARK_RATE", "PROTON_RATE", "LIT_AREA")
 _JUDGED = QUANTITIES.of_table("radiation", _ORDER)
 
 
-def radiation_path(row: SheetRow, folder: Path) -> Path:
-    """Compose the path of an exposure's table of particles; `folder` holds the month's exposures."""
-    return folder / row.exposure / f"{row.exposure}_radiation.parquet"
+@dataclass(frozen=True)
+class MonthRadiationInputs:
+    """The month whose particles are gathered, and its table of angles, if there is one."""
+
+    month: MonthFiles
+    angles: Path | None = None
 
 
-def radiation_exposures(sheet: Path) -> list[SheetRow]:
-    """Select the SCIENCE and DARK exposures of a sheet; imported ones only if they were measured."""
-    folder = sheet.parent / sheet.stem
+@dataclass(frozen=True)
+class MonthRadiation:
+    """The particles of a month.
+
+    ``particles`` and ``leak`` hold the columns of MONTH_RADIATION and LEAK (docs/tables.md), ``joined``
+    the particles with the angles of their exposures.
+    """
+
+    particles: dict[str, NDArray]
+    leak: dict[str, NDArray]
+    joined: dict[str, NDArray]
+    leakage: Leakage
+    thresholds: Thresholds
+
+
+def run(context: Context[VisSettings], inputs: MonthRadiationInputs) -> MonthRadiation:
+    """Gather and judge the particles of a month, and compare X-rays with those of the Sun.
+
+    Raises
+    ------
+    TableError
+        If the sheet or the angles cannot be read; a broken table costs its exposure only.
+    """
+    settings, instrument = context.settings, context.instrument
+    thresholds = load_thresholds(settings.quality.thresholds, QUANTITIES)
+    table = month_radiation(inputs.month, instrument, thresholds, context.progress)
+    joined = with_angles(table, read_table(inputs.angles, _ANGLES) if inputs.angles else None)
+    geometry, radiation = instrument.geometry, settings.radiation
+    grid = Grid.of_bins(radiation.xray_bin, radiation.extent, instrument.nominal_pixel)
+    found = leakage(
+        joined,
+        readout_time=instrument.detector.readout_time,
+        bin_area=bin_area(grid, pixel_size=geometry.pixel_size, scale=geometry.scale),
+        sigma=radiation.lit_sigma,
+    )
+    return MonthRadiation(table, leak_table(joined, found), joined, found, thresholds)
+
+
+def pictures(inputs: MonthRadiationInputs, found: MonthRadiation) -> Iterator[tuple[str, Figure]]:
+    """Draw the pictures of the month one after the other, each with its name."""
+    from visql_lib.pipelines.vis.pictures.leak import leak_picture
+    from visql_lib.pipelines.vis.pictures.radiation_month import radiation_timeline
+
+    when = f"{inputs.month.month[:4]}-{inputs.month.month[4:]}"
+    title = f"particles and X-rays, {when}"
+    yield "radiation", radiation_timeline(found.joined, found.thresholds, title=title)
+    title = f"solar X-rays on the detectors, {when}"
+    yield "leak", leak_picture(found.joined, found.leakage, found.leak, title=title)
+
+
+def radiation_exposures(month: MonthFiles) -> list[SheetRow]:
+    """Select the SCIENCE and DARK exposures of a month; imported ones only if they were measured."""
     return [
         row
-        for row in read_sheet(sheet)
+        for row in read_sheet(month.sheet)
         if row.frame_type in FRAME_TYPES
         and row.status in (*USABLE, *WITHOUT_RAW)
-        and (row.status != IMPORTED or radiation_path(row, folder).is_file())
+        and (row.status != IMPORTED or month.frame_file(row.exposure, ENDING).is_file())
     ]
 
 
 def month_radiation(
-    sheet: Path,
-    instrument: Instrument,
-    thresholds: Thresholds,
-    on_exposure: Callable[[], None] = lambda: None,
+    month: MonthFiles, instrument: Instrument, thresholds: Thresholds, progress: Progress = no_progress
 ) -> dict[str, NDArray]:
     """Make the table of particles of a month.
 
     Parameters
     ----------
-    sheet : Path
-        The exposure sheet; tables of particles are looked for beside it.
+    month : MonthFiles
+        Its sheet and the tables of particles of its exposures.
     instrument : Instrument
         Its exposure classes.
     thresholds : Thresholds
         Dated limits.
-    on_exposure : callable, optional
-        Called after each exposure.
+    progress : callable, optional
+        See `Context`.
 
     Returns
     -------
@@ -78,10 +141,12 @@ def month_radiation(
     TableError
         If the sheet cannot be read; a broken table costs its exposure only.
     """
-    rows = []
-    for row in radiation_exposures(sheet):
-        rows.append(radiation_row(row, sheet.parent / sheet.stem, instrument, thresholds))
-        on_exposure()
+    rows, exposures = [], radiation_exposures(month)
+    with progress(month.month, len(exposures)) as advance:
+        for row in exposures:
+            particles = month.frame_file(row.exposure, ENDING)
+            rows.append(radiation_row(row, particles, instrument, thresholds))
+            advance()
     rows.sort(key=lambda r: (np.isnat(r["DATE_OBS"]), r["DATE_OBS"], r["EXPOSURE"]))
     if not rows:
         return MONTH_RADIATION.empty()
@@ -89,7 +154,7 @@ def month_radiation(
 
 
 def radiation_row(
-    row: SheetRow, folder: Path, instrument: Instrument, thresholds: Thresholds
+    row: SheetRow, particles: Path, instrument: Instrument, thresholds: Thresholds
 ) -> dict[str, Any]:
     """Compute one exposure's row.
 
@@ -97,8 +162,8 @@ def radiation_row(
     ----------
     row : SheetRow
         The exposure.
-    folder : Path
-        Holds the month's folders of exposures.
+    particles : Path
+        Its table of particles, if there is one.
     instrument : Instrument
     thresholds : Thresholds
     """
@@ -111,38 +176,37 @@ def radiation_row(
         "CLASS": "unknown" if math.isnan(exptime) else instrument.exposure_class(exptime),
         **_unknown(),
     }
-    found, reason = _summary(radiation_path(row, folder))
+    found, reason = _summary(particles)
     if found is None:
         return values | {"STATUS": "failed", "REASON": reason, "FLAGS": int(RadiationFlag.NO_DETECTION)}
-    values |= {name: value for name, value in found.items() if name in values}
+    values |= {name: value for name, value in found if name in values}
     status, reason, flags = _judged(found, thresholds, values["DATE_OBS"])
     return values | {"STATUS": status, "REASON": reason, "FLAGS": int(flags)}
 
 
-def _summary(path: Path) -> tuple[dict[str, Any] | None, str]:
+def _summary(path: Path) -> tuple[RadiationSummary | None, str]:
     """Read the summary in the metadata of an exposure's table, or None and the reason."""
     if not path.is_file():
         return None, f"{path.name}: not measured"
     try:
-        meta = read_meta(path)
+        facts = read_facts(path, RadiationMetadata)
     except TableError as error:  # costs this exposure, not the month
         return None, str(error)
-    if "failed" in meta:
-        return None, str(meta["failed"])
-    values = meta.get("radiation")
-    if not values:
+    if facts.failed:
+        return None, facts.failed
+    if facts.radiation is None:
         return None, f"{path}: holds no summary; make it again"
-    return {name: math.nan if value is None else value for name, value in values.items()}, ""
+    return facts.radiation, ""
 
 
 def _judged(
-    found: Mapping[str, Any], thresholds: Thresholds, start: np.datetime64
+    found: RadiationSummary, thresholds: Thresholds, start: np.datetime64
 ) -> tuple[str, str, RadiationFlag]:
     """Determine status, reason and flags of an exposure."""
-    flags = RadiationFlag(found["FLAGS"])
+    flags = RadiationFlag(found.FLAGS)
     if flags & RadiationFlag.NO_DETECTION:
         return "failed", RadiationFlag.NO_DETECTION.doc, flags
-    values = {q.name: float(found[q.column]) for q in _JUDGED}
+    values = {q.name: float(getattr(found, q.column)) for q in _JUDGED}
     judged = evaluate(values, thresholds, day_of(start), QUANTITIES)
     if any(r.quantity in _STORM and r.side == ABOVE for r in judged.results):
         flags |= RadiationFlag.STORM

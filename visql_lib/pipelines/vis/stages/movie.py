@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import groupby
+from itertools import groupby, repeat
 from pathlib import Path
 from typing import Any
 
@@ -25,17 +25,23 @@ from visql_lib.checksum import new_hash
 from visql_lib.config.load import digest
 from visql_lib.errors import TableError
 from visql_lib.instruments.facts import ParticleScale
-from visql_lib.movies.encode import encode_piece
+from visql_lib.movies.encode import encode_piece, write_movie
+from visql_lib.pipelines.vis.month_files import MonthFiles
 from visql_lib.pipelines.vis.pictures.movie import HOURS, FrameFacts, MovieCanvas, even_size
 from visql_lib.pipelines.vis.registry import VERSIONS
+from visql_lib.pipelines.vis.schemas.radiation_metadata import RadiationMetadata
+from visql_lib.pipelines.vis.settings import VisSettings
+from visql_lib.products.context import Context
 from visql_lib.sheets.exposures import start_of_row
 from visql_lib.sheets.sheet import USABLE, WITHOUT_RAW, SheetRow, read_sheet
+from visql_lib.tables.metadata import facts_in
 from visql_lib.tables.provenance import checksum_of
 from visql_lib.tables.store import read_table
 
 log = logging.getLogger(__name__)
 
 MAPS_ENDING = "_radmaps.parquet"
+_NOTHING_SECONDS = 2.0  # of a movie without exposures
 FRAME_TYPES = ("SCIENCE", "DARK")
 _GOES_COLUMNS = ("TIME", "XRSA", "XRSB", "GOOD", "SATELLITE")
 _ANGLE_COLUMNS = ("EXPOSURE", "SAA", "ALPHA", "ANGLE_SOURCE", "GOES_FLUX")
@@ -50,8 +56,78 @@ class MovieExposure:
     sheet: str
 
 
+@dataclass(frozen=True)
+class MovieInputs:
+    """What a movie shows.
+
+    Parameters
+    ----------
+    months : tuple of MonthFiles
+    output : Path
+        The movie.
+    cache : Path
+        Folder of the encoded days.
+    kind : str
+        xcosmix or protons.
+    goes, angles : tuple of Path
+        Tables GOES_SERIES and ANGLES.
+    last_days : float, optional
+        Only exposures of so many days before the newest one.
+    """
+
+    months: tuple[MonthFiles, ...]
+    output: Path
+    cache: Path
+    kind: str
+    goes: tuple[Path, ...] = ()
+    angles: tuple[Path, ...] = ()
+    last_days: float | None = None
+
+
+@dataclass(frozen=True)
+class MovieOutputs:
+    """Numbers of frames, of those that were drawn anew, and of encoded days that were removed."""
+
+    frames: int
+    drawn: int = 0
+    removed: int = 0
+
+
+def run(context: Context[VisSettings], inputs: MovieInputs) -> MovieOutputs:
+    """Draw the days that changed and write the movie; one that says so if there is no exposure.
+
+    Raises
+    ------
+    TableError
+        If a sheet or a table of angles cannot be read.
+    MovieError
+        If the encoder is missing or fails.
+    """
+    settings, instrument, days = context.settings, context.instrument, inputs.last_days
+    sheets, rate = [month.sheet for month in inputs.months], settings.movies.frames_per_second
+    angles = [read_angles(path) for path in inputs.angles]
+    exposures = movie_exposures(inputs.months, angles, instrument.detector.readout_time, days)
+    scale, width = instrument.particle_scale, settings.movies.width
+    pieces = Pieces(inputs.cache, inputs.kind, scale, width, rate, settings.goes.hours)
+    versions = {"movies": VERSIONS["movies"]}
+    if not exposures:
+        months = ", ".join(month.month for month in inputs.months)
+        frame = pieces.canvas.draw_nothing(f"no exposure in {months}")
+        frames = repeat(frame, max(1, round(rate * _NOTHING_SECONDS)))
+        write_movie([encode_piece(frames, pieces.size, rate)], rate, inputs.output, versions, sheets)
+        return MovieOutputs(0)
+    sources = [*sheets, *inputs.angles, *inputs.goes]
+    with pieces.locked(exposures), context.progress(inputs.output.name, len(exposures)) as advance:
+        parts = pieces.make(exposures, GoesDays(inputs.goes), advance)
+        write_movie(parts, rate, inputs.output, versions, sources)
+        if days is None:  # a movie of the last days has parts of days
+            for sheet in {exposure.sheet for exposure in exposures}:
+                pieces.remove_others(sheet)
+    return MovieOutputs(len(exposures), pieces.drawn, pieces.removed)
+
+
 def movie_exposures(
-    sheets: Sequence[Path],
+    months: Sequence[MonthFiles],
     angles: Sequence[Mapping[str, NDArray]] = (),
     readout: float = 0.0,
     last_days: float | None = None,
@@ -60,8 +136,8 @@ def movie_exposures(
 
     Parameters
     ----------
-    sheets : sequence of Path
-        Exposure sheets; the maps are in the folders next to each.
+    months : sequence of MonthFiles
+        Their sheets and the maps of their exposures.
     angles : sequence of mappings, optional
         Tables ANGLES; their angles count more than those of the sheets.
     readout : float, optional
@@ -76,13 +152,13 @@ def movie_exposures(
     """
     known = _angles_by_exposure(angles)
     found = []
-    for sheet in sheets:
-        for row in read_sheet(sheet):
-            maps = sheet.parent / sheet.stem / row.exposure / f"{row.exposure}{MAPS_ENDING}"
+    for month in months:
+        for row in read_sheet(month.sheet):
+            maps = month.frame_file(row.exposure, MAPS_ENDING)
             selected = row.frame_type in FRAME_TYPES and row.status in (*USABLE, *WITHOUT_RAW)
             if selected and maps.is_file():
                 facts = _facts(row, known.get(row.exposure, {}), readout)
-                found.append(MovieExposure(facts, maps, sheet.stem))
+                found.append(MovieExposure(facts, maps, month.month))
     # NaT sorts last, also as text: exposures without a time come last.
     found.sort(key=lambda e: (str(e.facts.date_obs), e.facts.exposure))
     return found if last_days is None else _last(found, last_days)
@@ -111,7 +187,7 @@ def _facts(row: SheetRow, angles: Mapping[str, Any], readout: float) -> FrameFac
     return FrameFacts(
         exposure=row.exposure,
         frame_type=row.frame_type,
-        date_obs=start_of_row(row).astype("datetime64[us]"),
+        date_obs=start_of_row(row),
         exptime=row.exptime,
         readout=readout,
         saa=angles["SAA"] if computed else row.saa,
@@ -275,12 +351,12 @@ class Pieces:
     def _draw(self, exposure: MovieExposure, series: Mapping[str, NDArray] | None) -> NDArray[np.uint8]:
         try:
             table = read_table(exposure.maps, ("MAP", "IX", "IY", "N"))
+            about = facts_in(table.meta, RadiationMetadata, exposure.maps)
         except TableError as error:  # affects this frame, not the movie
             log.warning("%s", error)
             trouble = str(error).replace(str(exposure.maps), exposure.maps.name)
-            return self.canvas.draw(exposure.facts, None, {}, series, trouble)
-        trouble = str(table.meta.get("failed", ""))
-        return self.canvas.draw(exposure.facts, table, table.meta, series, trouble)
+            return self.canvas.draw(exposure.facts, None, RadiationMetadata(), series, trouble)
+        return self.canvas.draw(exposure.facts, table, about, series, about.failed)
 
 
 def _day(start: np.datetime64) -> str:

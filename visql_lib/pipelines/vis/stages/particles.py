@@ -1,26 +1,126 @@
-"""Particles of one exposure: counts, rates, maps and the part illuminated by X-rays."""
+"""Stage `particles`: counts, rates and maps of the particles of one exposure, and its illuminated part."""
 
 from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from visql_lib.errors import TableError
 from visql_lib.flags import QuadrantFlag, RadiationFlag
 from visql_lib.instruments.model import Instrument
-from visql_lib.pipelines.vis.settings import RadiationSettings
+from visql_lib.pipelines.vis.schemas.radiation import RADIATION, RADIATION_MAPS
+from visql_lib.pipelines.vis.schemas.radiation_metadata import RadiationMetadata
+from visql_lib.pipelines.vis.settings import RadiationSettings, VisSettings
+from visql_lib.products.context import Context
 from visql_lib.radiation.illuminated import illuminated_part
 from visql_lib.radiation.maps import bin_area, excess, exposed_area, map_grids, radius_flux
-from visql_lib.radiation.particles import KINDS, quadrant_area, rates, select_particles, sensitive_time
+from visql_lib.radiation.particles import (
+    COLUMNS,
+    KINDS,
+    quadrant_area,
+    rates,
+    select_particles,
+    sensitive_time,
+)
+from visql_lib.steps.frame import carried_meta
+from visql_lib.tables.metadata import facts_in
+from visql_lib.tables.store import read_parts, read_table
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 log = logging.getLogger(__name__)
 
+# Kind of map -> ending of its picture, as users know it.
+_PICTURES = {"xray": "cosmiX", "cosmic": "cosmics", "proton": "protons"}
 _UNSEEN = QuadrantFlag.CONSTANT | QuadrantFlag.OVERFLOW
+
+
+@dataclass(frozen=True)
+class ParticleInputs:
+    """What particles are counted in: a catalogue, and the table of the exposure's quadrants, if given."""
+
+    catalogue: Path
+    quadrants: Path | None = None
+
+
+@dataclass(frozen=True)
+class ParticleOutputs:
+    """Columns of the tables RADIATION and RADIATION_MAPS, and their metadata."""
+
+    quadrants: Mapping[str, NDArray]
+    maps: Mapping[str, NDArray]
+    meta: dict[str, Any]
+
+
+def run(context: Context[VisSettings], inputs: ParticleInputs) -> ParticleOutputs:
+    """Count the cosmic rays, X-rays and protons of an exposure.
+
+    Raises
+    ------
+    VisqlError
+        If a table cannot be used, and failures are not recorded.
+    """
+    meta: dict[str, Any] = {"exposure": inputs.catalogue.name.removesuffix(".cat.parquet")}
+    found = None
+    with context.failures(meta):
+        found = _counted(context, inputs, meta)
+    if found is None:
+        return ParticleOutputs(RADIATION.empty(), RADIATION_MAPS.empty(), meta)
+    meta |= {"grids": found.grids, "radiation": {n: _known(v) for n, v in found.summary.items()}}
+    return ParticleOutputs(found.quadrants, found.maps, meta)
+
+
+def _counted(
+    context: Context[VisSettings], inputs: ParticleInputs, meta: dict[str, Any]
+) -> ExposureRadiation | None:
+    """Count the particles; None, with the reason in `meta`, if the catalogue failed."""
+    count = RadiationCount(context.settings.radiation, context.instrument)
+    for part in read_parts(inputs.catalogue, COLUMNS):
+        facts = part.meta
+        count.add(part)
+    meta |= carried_meta(facts, inputs.catalogue)
+    if "failed" in facts:
+        meta["failed"] = facts["failed"]
+        return None
+    table = read_table(inputs.quadrants, ("EXT", "FLAGS")) if inputs.quadrants is not None else None
+    if table is not None and table.meta.get("exposure", meta["exposure"]) != meta["exposure"]:
+        raise TableError(
+            f"{inputs.quadrants}: quadrants of {table.meta['exposure']}, not of {inputs.catalogue.name}"
+        )
+    exptime = facts.get("exptime")
+    return count.result(math.nan if exptime is None else float(exptime), table)
+
+
+def _known(value: Any) -> Any:
+    """Return None for an unknown number, because JSON has no NaN."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def figures(context: Context[VisSettings], outputs: ParticleOutputs) -> Iterator[tuple[str, Figure]]:
+    """Draw the maps and the radius-flux diagram of an exposure, one after the other.
+
+    Yields
+    ------
+    ending : str
+        Of the picture's name, such as ``_cosmiX.png``.
+    figure : Figure
+    """
+    from visql_lib.pipelines.vis.pictures.radiation import particle_map, radius_flux_diagram
+
+    facts = facts_in(outputs.meta, RadiationMetadata, "table of maps")
+    kind = facts.frame_type or "SCIENCE"
+    title = facts.exposure + (f" ({kind})" if kind != "SCIENCE" else "")
+    for name, ending in _PICTURES.items():
+        yield f"_{ending}.png", particle_map(outputs.maps, name, facts, context.instrument, title=title)
+    yield "_rf.png", radius_flux_diagram(outputs.maps, facts, context.settings.radiation, title=title)
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from visql_lib.errors import TableError
+from visql_lib.pipelines.vis.month_files import MonthFiles
 from visql_lib.pipelines.vis.schemas.performance import (
     PERFORMANCE,
     RAW,
@@ -17,45 +20,67 @@ from visql_lib.pipelines.vis.schemas.performance import (
     creation_of_picture,
     creation_of_table,
 )
+from visql_lib.pipelines.vis.settings import VisSettings
+from visql_lib.products.context import Context
 from visql_lib.sheets.exposures import start_of_row
 from visql_lib.sheets.sheet import USABLE, WITHOUT_RAW, read_sheet
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 log = logging.getLogger(__name__)
 
 
-def month_performance(sheet: Path, on_exposure: Callable[[], None] = lambda: None) -> dict[str, NDArray]:
+@dataclass(frozen=True)
+class PerformanceInputs:
+    """The month whose products are listed."""
+
+    month: MonthFiles
+
+
+@dataclass(frozen=True)
+class Performance:
+    """The columns of PERFORMANCE (docs/tables.md), by start, exposure and product.
+
+    A row ``raw`` for every exposure of any type, one for every table, and one
+    for every picture that tells when it was made. A table that only records
+    why it failed is no product.
+    """
+
+    columns: dict[str, NDArray]
+
+
+def run(context: Context[VisSettings], inputs: PerformanceInputs) -> Performance:
     """Gather when the products of a month were made, from their metadata.
-
-    Parameters
-    ----------
-    sheet : Path
-        The exposure sheet; products are looked for beside it.
-    on_exposure : callable, optional
-        Called after each exposure.
-
-    Returns
-    -------
-    dict of arrays, shape (n,)
-        The columns of PERFORMANCE (docs/tables.md), by start, exposure and product:
-        a row ``raw`` for every exposure of any type, one for every table, and one
-        for every picture that tells when it was made. A table that only records
-        why it failed is no product.
 
     Raises
     ------
     TableError
         If the sheet cannot be read; a broken product is left out with a warning.
     """
-    rows = [row for row in read_sheet(sheet) if row.status in (*USABLE, *WITHOUT_RAW)]
+    month = inputs.month
+    rows = [row for row in read_sheet(month.sheet) if row.status in (*USABLE, *WITHOUT_RAW)]
     found: list[tuple[str, np.datetime64, str, np.datetime64]] = []
-    for row in rows:
-        start = start_of_row(row).astype("datetime64[us]")
-        found.append((row.exposure, start, RAW, start))
-        folder = sheet.parent / sheet.stem / row.exposure
-        found += [(row.exposure, start, made.product, made.made) for made in _products(folder, row.exposure)]
-        on_exposure()
+    with context.progress(month.month, len(rows)) as advance:
+        for row in rows:
+            start, name = start_of_row(row), row.exposure
+            found.append((name, start, RAW, start))
+            folder = month.frame_file(name, "").parent
+            found += [(name, start, made.product, made.made) for made in _products(folder, name)]
+            advance()
     found.sort(key=lambda r: (str(r[1]), r[0], r[2] != RAW, r[2]))
-    return _columns(found)
+    return Performance(_columns(found))
+
+
+def pictures(context: Context[VisSettings], found: Performance, month: str) -> Iterator[tuple[str, Figure]]:
+    """Draw the days of the month one after the other, each with its name YYYYMMDD."""
+    from visql_lib.pipelines.vis.pictures.performance import observing_days, pipeline_performance
+
+    days = observing_days(found.columns)
+    with context.progress(f"{month}: pictures", len(days)) as advance:
+        for day in days:
+            yield str(day).replace("-", ""), pipeline_performance(found.columns, day)
+            advance()
 
 
 def _products(folder: Path, exposure: str) -> Iterator[CreationInfo]:

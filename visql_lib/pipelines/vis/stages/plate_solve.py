@@ -1,12 +1,14 @@
-"""Plate solution of one exposure from its brightest stars and an index of reference stars."""
+"""Stage `plate`: plate solution of one exposure from its brightest stars and an index of reference stars."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,9 +25,14 @@ from visql_lib.archives.astrometry_net import (
     build_index,
     solve,
 )
+from visql_lib.archives.columns import joined
+from visql_lib.archives.files import read_stars
 from visql_lib.config.load import digest
+from visql_lib.errors import TableError
+from visql_lib.frames.mosaic import bounding_box
 from visql_lib.instruments.model import Instrument
-from visql_lib.pipelines.vis.settings import PlateSettings
+from visql_lib.pipelines.vis.settings import PlateSettings, VisSettings
+from visql_lib.products.context import Context
 from visql_lib.sky.geometry import FocalPlaneGeometry
 from visql_lib.sky.plate import (
     PlateSolution,
@@ -38,11 +45,162 @@ from visql_lib.sky.plate import (
 )
 from visql_lib.sky.reference import years_since_epoch
 from visql_lib.sky.thumbnail import ThumbnailFrame
+from visql_lib.stores.gaia import store_folder
+from visql_lib.tables import read_meta, read_table
+from visql_lib.tables.plate import SOLVED
 
 log = logging.getLogger(__name__)
 
 _MATCHES = 2  # number of times the stars are paired again
 _FIRST = 0.6  # fraction of the time for the first attempt, if there is a second
+# The picture around the thumbnail, as visql_lib.pictures.preview draws it [px].
+_LARGEST, _USUAL, _NARROWEST = 1200, 1000, 500
+_HEAD, _FOOT, _SIDE = 32, 64, 20
+
+
+@dataclass(frozen=True)
+class PlateInputs:
+    """What a plate solution is made from.
+
+    Parameters
+    ----------
+    stars : Path
+        The table of the exposure's stars.
+    tiles : tuple of Path
+        Reference stars around the boresight.
+    position : (float, float)
+        RA, Dec [deg] of the header; NaN if it has none.
+    quadrants : Path or None
+        The table of the quadrants in the thumbnail; None: all.
+    cache : Path or None
+        Folder of the indexes; None: beside the store of reference stars.
+    """
+
+    stars: Path
+    tiles: tuple[Path, ...] = ()
+    position: tuple[float, float] = (math.nan, math.nan)
+    quadrants: Path | None = None
+    cache: Path | None = None
+
+
+@dataclass(frozen=True)
+class PlateOutputs:
+    """Cards of the plate solution; why there is none ("" if there is), and the solver's error, if it was one.
+
+    That an exposure cannot be solved is a valid outcome, which is written, too.
+    """
+
+    exposure: str
+    cards: dict[str, Any]
+    reason: str
+    unsolved: PlateError | None
+
+
+def run(context: Context[VisSettings], inputs: PlateInputs) -> PlateOutputs:
+    """Make a plate solution of the thumbnail of an exposure.
+
+    Raises
+    ------
+    VisqlError
+        If a table cannot be used, and failures are not recorded.
+    """
+    settings = context.settings
+    meta: dict[str, Any] = {"exposure": inputs.stars.stem.removesuffix("_stars2")}
+    cards: dict[str, Any] = {"STATUS": "failed"}
+    unsolved: PlateError | None = None
+    with context.failures(meta):
+        reference = _reference(
+            inputs.tiles, inputs.cache or store_folder(settings.gaia, settings.results) / "index"
+        )
+        try:
+            found, index = _solved(context, inputs, reference)
+            cards = {"STATUS": SOLVED, "INDEX": index} | _facts(found) | found.cards
+        except PlateError as error:
+            unsolved, cards = error, {"STATUS": error.kind}
+    reason = str(unsolved) if unsolved else meta.get("failed", "")
+    return PlateOutputs(meta["exposure"], cards, reason, unsolved)
+
+
+def _solved(
+    context: Context[VisSettings], inputs: PlateInputs, reference: ReferenceStars | None
+) -> tuple[PlateSolution, str]:
+    settings, instrument = context.settings, context.instrument
+    stars = read_table(inputs.stars, ("X_WORLD", "Y_WORLD", "FLUX_AUTO"))
+    if cause := stars.meta.get("failed"):
+        raise TableError(str(cause))
+    shown = read_table(inputs.quadrants, ("EXT",))["EXT"].tolist() if inputs.quadrants is not None else []
+    frame = thumbnail_frame(instrument, shown, settings.preview.thumbnail_binning)
+    exptime, date = stars.meta.get("exptime"), stars.meta.get("date_obs")
+    return solve_exposure(
+        stars,
+        math.nan if exptime is None else float(exptime),
+        datetime.fromisoformat(date) if date else None,
+        inputs.position,
+        reference,
+        frame,
+        instrument,
+        settings.plate,
+    )
+
+
+def thumbnail_frame(instrument: Instrument, quadrants: Sequence[str], binning: int) -> ThumbnailFrame:
+    """Find the position of the focal plane in the picture E.png of an exposure.
+
+    Parameters
+    ----------
+    instrument : Instrument
+        The focal plane.
+    quadrants : sequence of str
+        Quadrants of the raw frame; empty: all. Names unknown to the instrument are ignored.
+    binning : int
+        Mosaic pixels per side of a block.
+    """
+    known = instrument.quadrants
+    layouts = [known[name] for name in quadrants if name in known] or list(known.values())
+    x0, y0, x1, y1 = bounding_box(layouts)
+    left, low = x0 // binning * binning, y0 // binning * binning
+    nx, ny = -(-(x1 - left) // binning), -(-(y1 - low) // binning)
+    largest = max(nx, ny)
+    factor = 1.0 if _USUAL // 2 < largest <= _LARGEST else _USUAL / largest
+    factor = math.floor(factor) if factor > 1 else factor
+    wide, high = max(round(nx * factor), _NARROWEST), round(ny * factor)
+    return ThumbnailFrame(
+        scale=layouts[0].wcs.scale,
+        origin=(left, low),
+        step=(binning / factor, binning * ny / high),
+        left=(wide - nx * factor) // 2 + _SIDE,
+        bottom=_HEAD + high,
+        width=wide + 2 * _SIDE,
+        height=high + _HEAD + _FOOT,
+    )
+
+
+def _reference(paths: Sequence[Path], cache: Path) -> ReferenceStars | None:
+    """Offer the stars of tiles, read when needed; None without tiles."""
+    if not paths:
+        return None
+    seen = [(str(p.resolve()), p.stat().st_size, p.stat().st_mtime_ns) for p in sorted(paths)]
+    return ReferenceStars(lambda: _read(paths), digest(str(seen)), cache)
+
+
+def _read(paths: Sequence[Path]) -> Mapping[str, NDArray]:
+    """Read the stars of all available tiles; a failed tile only lacks its own stars."""
+    failed = [p for p in paths if p.suffix == ".parquet" and read_meta(p).get("failed")]
+    for path in failed:
+        log.warning("%s: contains no stars: %s", path, read_meta(path)["failed"])
+    return joined(read_stars(path) for path in paths if path not in failed)
+
+
+def _facts(found: PlateSolution) -> dict[str, Any]:
+    return {
+        "RA": found.boresight.ra,
+        "DEC": found.boresight.dec,
+        "PA": found.boresight.pa,
+        "SKYSCALE": found.scale,
+        "NSTARS": found.n,
+        "NMATCHED": found.n_pairs,
+        "RMS": found.rms,
+    }
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,18 +15,22 @@ from visql_lib.flags import SolutionFlag
 from visql_lib.instruments.model import Instrument
 from visql_lib.photometry.aggregate import Stars, aggregate, gather_stars, reference_rule, sheet_rule
 from visql_lib.photometry.cells import FocalPlaneCells
-from visql_lib.photometry.ratios import gain_factors, gain_table
+from visql_lib.photometry.ratios import gain_table
 from visql_lib.pipelines.vis.legacy.imported import imported_ratios
-from visql_lib.pipelines.vis.schemas.gaia import FRAT, RATIOS
+from visql_lib.pipelines.vis.month_files import MonthFiles
+from visql_lib.pipelines.vis.schemas.gaia import RATIOS
+from visql_lib.pipelines.vis.schemas.gaia_metadata import MatchMetadata, Relation
 from visql_lib.pipelines.vis.settings import RatioSettings, VisSettings
+from visql_lib.products.context import Context
 from visql_lib.sheets.exposures import science_exposures, start_of_row
 from visql_lib.sheets.sheet import SheetRow
-from visql_lib.tables.store import read_meta, read_table
+from visql_lib.tables.store import read_facts, read_table
 
 log = logging.getLogger(__name__)
 
 FRAT_ENDING = "_frat.parquet"
 _FRAT_COLUMNS = ("EXT", "XWORLD", "YWORLD", "G", "BpRp", "VFLUX", "GFLUX", "FRAT")
+_NAN3 = (np.nan, np.nan, np.nan)  # of a relation that is not known
 _CELL = ("TIME", "TIME_BIN", "SPACE", "SPACE_BIN", "CLASS", "FIELD")
 
 
@@ -44,64 +47,69 @@ class MonthRatios:
     sheet: dict[str, NDArray]
 
 
-def exposure_facts(row: SheetRow, folder: Path) -> dict[str, Any]:
-    """Read the facts of one exposure from the metadata of its flux ratios; REASON if that fails.
+@dataclass(frozen=True)
+class FrameMatch:
+    """The match of one exposure with Gaia, from the metadata of its flux ratios.
+
+    ``path`` is the table, None where there is none that can be used, for the ``reason``.
+    """
+
+    path: Path | None
+    facts: MatchMetadata
+    reason: str
+    flags: int
+
+
+def match_of(row: SheetRow, path: Path) -> FrameMatch:
+    """Read how one exposure was matched, or why it was not.
 
     Parameters
     ----------
     row : SheetRow
         The exposure.
-    folder : Path
-        Holds the month's folders of exposures.
+    path : Path
+        Its table of flux ratios, if there is one.
     """
-    path = folder / row.exposure / f"{row.exposure}{FRAT_ENDING}"
     if not path.is_file():
         lost = np.isnan([row.ra, row.dec]).any()
         reason = "no boresight in the header" if lost else "not matched with Gaia"
-        return {"REASON": f"{path.name}: {reason}", "FLAGS": int(SolutionFlag.NOT_TRIED)}
+        return FrameMatch(None, MatchMetadata(), f"{path.name}: {reason}", int(SolutionFlag.NOT_TRIED))
     try:
-        meta = read_meta(path)
+        facts = read_facts(path, MatchMetadata)
     except TableError as error:  # costs this exposure, not the month
-        return {"REASON": str(error), "FLAGS": int(SolutionFlag.NOT_TRIED)}
-    if "failed" in meta:
-        return {"REASON": str(meta["failed"]), "FLAGS": int(meta.get("flags", SolutionFlag.NOT_TRIED))}
-    return {"PATH": path, "META": meta, "REASON": "", "FLAGS": int(meta.get("flags", 0))}
+        return FrameMatch(None, MatchMetadata(), str(error), int(SolutionFlag.NOT_TRIED))
+    if facts.failed:
+        flags = facts.flags if "flags" in facts.model_fields_set else int(SolutionFlag.NOT_TRIED)
+        return FrameMatch(None, MatchMetadata(), facts.failed, flags)
+    return FrameMatch(path, facts, "", facts.flags)
 
 
-def month_ratios(
-    sheets: Sequence[Path],
-    settings: VisSettings,
-    instrument: Instrument,
-    on_exposure: Callable[[], None] = lambda: None,
-) -> MonthRatios:
+@dataclass(frozen=True)
+class RatiosInputs:
+    """The month or months whose flux ratios are gathered."""
+
+    months: tuple[MonthFiles, ...]
+
+
+def run(context: Context[VisSettings], inputs: RatiosInputs) -> MonthRatios:
     """Gather the flux ratios of a month, or of several.
-
-    Parameters
-    ----------
-    sheets : sequence of Path
-        Exposure sheets; tables of flux ratios are looked for beside each, imported
-        ratios in the folder ``imported`` of the results.
-    settings : VisSettings
-        Gain models, limits, hexagons.
-    instrument : Instrument
-        Its focal plane, classes and gain models.
-    on_exposure : callable, optional
-        Called after each exposure.
 
     Raises
     ------
     TableError
         If a sheet cannot be read; a broken table costs its exposure only.
     """
+    ratios, instrument = context.settings.ratios, context.instrument
     found = [
-        (row, exposure_facts(row, sheet.parent / sheet.stem))
-        for sheet in sheets
-        for row in science_exposures(sheet)
+        (row, match_of(row, month.frame_file(row.exposure, FRAT_ENDING)))
+        for month in inputs.months
+        for row in science_exposures(month.sheet)
     ]
-    used = [(row, facts) for row, facts in found if "PATH" in facts]
+    used = [(row, match) for row, match in found if match.path is not None]
     exposures = _exposures(used, instrument)
-    stars = gather_stars(_tables(used, on_exposure))
-    ratios, cells = settings.ratios, focal_plane_cells(instrument, settings.ratios.hexagons)
+    with context.progress(",".join(month.month for month in inputs.months), len(used)) as advance:
+        stars = gather_stars(_tables([match.path for _, match in used if match.path is not None], advance))
+    cells = focal_plane_cells(instrument, ratios.hexagons)
     matrix = _aggregated(stars, exposures, ratios, cells, instrument)
     by_ccd = aggregate(
         stars,
@@ -113,8 +121,8 @@ def month_ratios(
         spaces=("ccd", "quadrant"),
         sky_fields=("all",),
     )
-    for sheet in sheets:
-        matrix = with_imported(matrix, imported_ratios(sheet.resolve().parent.parent, sheet.stem))
+    for month in inputs.months:
+        matrix = with_imported(matrix, imported_ratios(month.results, month.month))
     return MonthRatios(matrix, by_ccd)
 
 
@@ -171,75 +179,30 @@ def with_imported(
 
 
 def _tables(
-    used: list[tuple[SheetRow, dict[str, Any]]], on_exposure: Callable[[], None]
+    paths: Sequence[Path], on_exposure: Callable[[], None]
 ) -> Iterator[tuple[int, Mapping[str, NDArray]]]:
-    for number, (_, facts) in enumerate(used):
-        yield number, read_table(facts["PATH"], _FRAT_COLUMNS)
+    for number, path in enumerate(paths):
+        yield number, read_table(path, _FRAT_COLUMNS)
         on_exposure()
 
 
-def _exposures(used: list[tuple[SheetRow, dict[str, Any]]], instrument: Instrument) -> dict[str, NDArray]:
+def _exposures(used: list[tuple[SheetRow, FrameMatch]], instrument: Instrument) -> dict[str, NDArray]:
     """Compose the table of exposures for `aggregate`, with their own relations."""
     rows = [row for row, _ in used]
-    metas = [facts["META"] for _, facts in used]
-    relations = [meta.get("relation") or {} for meta in metas]
+    relations = [match.facts.relation or Relation() for _, match in used]
     columns: dict[str, NDArray] = {
         "EXPOSURE": np.array([row.exposure for row in rows], dtype=np.str_),
         "DATE_OBS": np.array([start_of_row(row) for row in rows], dtype="datetime64[us]"),
-        "CLASS": np.array(
-            [
-                instrument.exposure_class(float(meta.get("exptime") or row.exptime))
-                for row, meta in zip(rows, metas, strict=True)
-            ],
-            dtype=np.str_,
-        ),
+        "CLASS": np.array([instrument.exposure_class(row.exptime) for row in rows], dtype=np.str_),
         "RA": np.array([row.ra for row in rows], dtype=float),
         "DEC": np.array([row.dec for row in rows], dtype=float),
-        "ACCEPTED": np.array([bool(meta.get("accepted")) for meta in metas], dtype=bool),
-        "N_FIT": np.array([r.get("n_fit") or 0 for r in relations], dtype=np.int32),
-        "N_CLIPPED": np.array([r.get("n_clipped") or 0 for r in relations], dtype=np.int32),
-        "RMS": np.array([number(r.get("rms")) for r in relations], dtype=float),
+        "ACCEPTED": np.array([match.facts.accepted for _, match in used], dtype=bool),
+        "N_FIT": np.array([r.n_fit for r in relations], dtype=np.int32),
+        "N_CLIPPED": np.array([r.n_clipped for r in relations], dtype=np.int32),
+        "RMS": np.array([r.rms for r in relations], dtype=float),
     }
-    for kind, end in (("ratios", ""), ("errors", "_ERR")):
-        for i in range(3):
-            values = [number((r.get(kind) or [None] * 3)[i]) for r in relations]
-            columns[f"R{i + 1}{end}"] = np.array(values, dtype=float)
+    for i in range(3):
+        columns[f"R{i + 1}"] = np.array([(r.ratios or _NAN3)[i] for r in relations], dtype=float)
+    for i in range(3):
+        columns[f"R{i + 1}_ERR"] = np.array([(r.errors or _NAN3)[i] for r in relations], dtype=float)
     return columns
-
-
-def number(value: Any) -> float:
-    """Convert a number of a table's metadata, NaN for None."""
-    return float("nan") if value is None else float(value)
-
-
-def stars_by_class(
-    sheet: Path, settings: RatioSettings, instrument: Instrument
-) -> Iterator[tuple[str, dict[str, NDArray]]]:
-    """Yield each class with the stars of its accepted exposures, without any gain, for the sheet of CCDs.
-
-    Yields
-    ------
-    (class, dict of arrays, shape (n,))
-        EXT, BpRp [mag], VFLUX, GFLUX, FLAGS.
-
-    Raises
-    ------
-    TableError
-        If a table cannot be read.
-    """
-    folder = sheet.parent / sheet.stem
-    names = ("EXT", "BpRp", "VFLUX", "GFLUX", "FLAGS")
-    accepted: dict[str, list[Path]] = {cls: [] for cls in instrument.exposure_classes}
-    for row in science_exposures(sheet):
-        facts = exposure_facts(row, folder)
-        meta = facts.get("META", {})
-        cls = instrument.exposure_class(float(meta.get("exptime") or row.exptime))
-        if meta.get("accepted") and cls in accepted:
-            accepted[cls].append(facts["PATH"])
-    gains = gain_table(instrument, settings.gain)
-    for cls, paths in accepted.items():
-        parts: list[Mapping[str, NDArray]] = [FRAT.empty()]
-        for path in paths:
-            part = read_table(path, names)
-            parts.append(part | {"VFLUX": part["VFLUX"] / gain_factors(part["EXT"], gains)})
-        yield cls, {name: np.concatenate([part[name] for part in parts]) for name in names}

@@ -11,14 +11,29 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from visql_lib.cli.common import progress
-from visql_lib.cli.fetch_plan import FetchPlan, stamp
-
-if TYPE_CHECKING:
-    from visql_lib.pipelines.vis.settings import VisSettings
-    from visql_lib.pipelines.vis.stages.fetch import ArchiveProduct
+from visql_lib.archives.credentials import CredentialsError
+from visql_lib.archives.download import StoppedError, download
+from visql_lib.archives.errors import (
+    ForbiddenError,
+    MissingError,
+    PasswordError,
+    SourceError,
+    TransientError,
+)
+from visql_lib.archives.euclid import FILE_HEADERS, file_url
+from visql_lib.archives.parts import BrokenFileError, DiskFullError, DownloadBusyError, remove_stale
+from visql_lib.archives.web import ArchiveClient
+from visql_lib.errors import FrameError
+from visql_lib.frames.header import BEFORE_NAME
+from visql_lib.frames.look import inspect
+from visql_lib.frames.raw_file import most_unpacked
+from visql_lib.pipelines.vis.schemas import archive_names as names
+from visql_lib.pipelines.vis.settings import VisSettings
+from visql_lib.pipelines.vis.stages.fetch_plan import FetchPlan, stamp
+from visql_lib.pipelines.vis.stages.fetch_products import ArchiveProduct, old_version_path, target_of
+from visql_lib.products.context import Context
 
 log = logging.getLogger(__name__)
 
@@ -69,29 +84,31 @@ class Downloads:
     """Downloads frames, some at once."""
 
     def __init__(
-        self, settings: VisSettings, folder: Path, client: Any, plan: FetchPlan, outcome: Outcome
+        self,
+        context: Context[VisSettings],
+        folder: Path,
+        client: ArchiveClient,
+        plan: FetchPlan,
+        outcome: Outcome,
     ) -> None:
-        from visql_lib.frames import load_instrument
-
-        self.settings = settings
+        self.settings = context.settings
         self.folder = folder
         self.client = client
         self.plan = plan
         self.outcome = outcome
         self.stop = threading.Event()
-        self.instrument = load_instrument(settings.instrument)
+        self.instrument = context.instrument
+        self.progress = context.progress
         self._checking = threading.Lock()  # warnings are of the whole process
         self._failures_in_a_row = 0
 
     def run(self, products: Sequence[ArchiveProduct]) -> None:
         """Download products until all are here, or further attempts make no sense."""
-        from visql_lib.archives.parts import remove_stale
-
         remove_stale(self.folder, _STALE)
         start = datetime.now(UTC)
         started = 0
         # Closed also on an interruption: running downloads must not continue to their end.
-        with progress("Loading", len(products)) as advance, closing(self._results(products)) as results:
+        with self.progress("Loading", len(products)) as advance, closing(self._results(products)) as results:
             for product, future in results:
                 started += 1
                 self._take(product, future)
@@ -117,10 +134,6 @@ class Downloads:
                 self.stop.set()
 
     def _load(self, product: ArchiveProduct) -> Any:
-        from visql_lib.archives.download import download
-        from visql_lib.archives.euclid import FILE_HEADERS, file_url
-        from visql_lib.frames.raw_file import most_unpacked
-        from visql_lib.pipelines.vis.stages.fetch import old_version_path, target_of
 
         target = target_of(self.folder, product)
         version = self.plan.replaced.get(product.exposure)
@@ -139,10 +152,6 @@ class Downloads:
 
     def _check(self, path: Path, product: ArchiveProduct) -> None:
         """Refuse a file that is no whole frame of the instrument, or another exposure."""
-        from visql_lib.errors import FrameError
-        from visql_lib.frames.header import BEFORE_NAME
-        from visql_lib.frames.look import inspect
-
         with self._checking:
             found = inspect(path, self.instrument)
         if found.quadrants == ():
@@ -160,18 +169,6 @@ class Downloads:
 
     def _take(self, product: ArchiveProduct, future: Future[Any]) -> None:
         """Note the result of a download, and whether to continue."""
-        from visql_lib.archives.credentials import CredentialsError
-        from visql_lib.archives.download import StoppedError
-        from visql_lib.archives.errors import (
-            ForbiddenError,
-            MissingError,
-            PasswordError,
-            SourceError,
-            TransientError,
-        )
-        from visql_lib.archives.parts import BrokenFileError, DiskFullError, DownloadBusyError
-        from visql_lib.pipelines.vis.schemas import archive_names as names
-
         try:
             loaded = future.result()
         except DownloadBusyError as error:
@@ -197,9 +194,8 @@ class Downloads:
             self._loaded(product, loaded)
 
     def _loaded(self, product: ArchiveProduct, loaded: Any) -> None:
-        from visql_lib.pipelines.vis.schemas.archive_names import HERE
 
-        self._note(product, HERE, "")
+        self._note(product, names.HERE, "")
         if loaded is None:  # another process was faster
             return
         log.info("%s: %.2f GB in %.0f s", loaded.path, loaded.size / 1e9, loaded.seconds)

@@ -8,13 +8,23 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from visql_lib.archives.euclid import Listing
-    from visql_lib.pipelines.vis.schemas.archive_names import ArchiveRow
-    from visql_lib.pipelines.vis.settings import VisSettings
-    from visql_lib.pipelines.vis.stages.fetch import ArchiveProduct, LocalFrame
+import numpy as np
+
+from visql_lib.archives.euclid import ListedProduct, Listing
+from visql_lib.pipelines.vis.grouping import MONTHS
+from visql_lib.pipelines.vis.schemas import archive_names as names
+from visql_lib.pipelines.vis.schemas.archive_names import ArchiveRow
+from visql_lib.pipelines.vis.settings import VisSettings
+from visql_lib.pipelines.vis.stages.detector import ENDING as QUADRANTS_ENDING
+from visql_lib.pipelines.vis.stages.fetch_products import (
+    ArchiveProduct,
+    LocalFrame,
+    frames_in,
+    newest_versions,
+    parse_products,
+    target_of,
+)
 
 log = logging.getLogger(__name__)
 
@@ -43,10 +53,6 @@ class FetchPlan:
         now: datetime,
     ) -> FetchPlan:
         """Compare the archive's list with the frames that are here."""
-        from visql_lib.archives.euclid import ListedProduct
-        from visql_lib.pipelines.vis.schemas import archive_names as names
-        from visql_lib.pipelines.vis.stages.fetch import frames_in, newest_versions, parse_products
-
         products, unparsed = parse_products(listing.products)
         if unparsed:
             shown = ", ".join(unparsed[:_SHOWN])
@@ -92,17 +98,12 @@ class StateResolver:
 
     def row(self, product: ArchiveProduct) -> ArchiveRow:
         """Build the row of a product, with the time it was seen first."""
-        from visql_lib.pipelines.vis.schemas.archive_names import ArchiveRow
-
         old = self.known.get(product.name)
         seen = old.first_seen if old else stamp(self.now)
         return ArchiveRow(product.exposure, product.name, product.raw, product.version, seen)
 
     def state(self, product: ArchiveProduct, replaced: dict[str, str]) -> tuple[str, str]:
         """Find state and reason; note in `replaced` the version of a file it replaces."""
-        from visql_lib.pipelines.vis.schemas import archive_names as names
-        from visql_lib.pipelines.vis.stages.fetch import target_of
-
         stem = product.exposure
         if stem in self.settings.known_bad:
             return names.LEFT_OUT, "listed in known_bad"
@@ -117,7 +118,7 @@ class StateResolver:
                 return (names.REFUSED if frame.broken else names.HERE), reason
             replaced[stem] = version
             return names.MISSING, f"{target.name} is {version}"
-        made = f"{self.settings.results}/exposures/{product.month}/{stem}/{stem}_quadrants.parquet"
+        made = f"{MONTHS.stem(self.settings.results, product.month, stem)}{QUADRANTS_ENDING}"
         if not self.again and os.path.isfile(made):  # noqa: PTH113 (Path takes longer, ten thousand times)
             return names.GONE, "its products are complete; --again downloads it"
         old = self.known.get(product.name)
@@ -133,17 +134,13 @@ class StateResolver:
     @cached_property
     def _here(self) -> dict[str, list[ArchiveRow]]:
         """The rows of frames that are here, by exposure."""
-        from visql_lib.pipelines.vis.schemas.archive_names import HERE
-
         rows: dict[str, list[ArchiveRow]] = {}
         for row in self.known.values():
-            if row.state == HERE:
+            if row.state == names.HERE:
                 rows.setdefault(row.exposure, []).append(row)
         return rows
 
 
-def stamp(when: datetime) -> Any:
+def stamp(when: datetime) -> np.datetime64:
     """Convert a time to that of tables."""
-    import numpy as np
-
     return np.datetime64(when.astimezone(UTC).replace(tzinfo=None), "us")

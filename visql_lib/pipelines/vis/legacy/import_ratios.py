@@ -11,13 +11,20 @@ import numpy as np
 
 from visql_lib import run_record
 from visql_lib.errors import NameFormatError
+from visql_lib.instruments.euclid_names import RawName
+from visql_lib.instruments.model import Instrument
+from visql_lib.photometry.ratios import is_accepted
+from visql_lib.pipelines.vis.legacy.gaia import ratios_of_lines, read_frat, read_ratio_lines, read_solution
+from visql_lib.pipelines.vis.legacy.imported import merge_imported_ratios, store_imported
+from visql_lib.pipelines.vis.month_files import MonthFiles
+from visql_lib.pipelines.vis.schemas.gaia import FRAT, RATIOS
+from visql_lib.pipelines.vis.settings import VisSettings
+from visql_lib.products.context import Context, note_used
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from visql_lib.cli.import_legacy import Report
-    from visql_lib.instruments.model import Instrument
-    from visql_lib.pipelines.vis.settings import VisSettings
+    from visql_lib.pipelines.vis.legacy.importing import Report
 
 _LINES = "flux ratios of exposures and CCDs (vis-over-gaia-*.txt)"
 _STARS = "flux ratios of stars (*_frat.txt)"
@@ -26,10 +33,6 @@ _SOLUTION_END = "_x_gaia_dxdy.txt"
 
 def import_ratios(paths: Iterable[Path], results: Path, instrument: Instrument, report: Report) -> None:
     """Add the lines of vis-over-gaia tables to the imported flux ratios of their months."""
-    from visql_lib.pipelines.vis.legacy.gaia import ratios_of_lines, read_ratio_lines
-    from visql_lib.pipelines.vis.legacy.imported import merge_imported_ratios
-    from visql_lib.pipelines.vis.schemas.gaia import RATIOS
-
     parts = []
     for path in paths:
         if not path.name.startswith("vis-over-gaia"):
@@ -41,6 +44,7 @@ def import_ratios(paths: Iterable[Path], results: Path, instrument: Instrument, 
             report.counts[_LINES].update({"files": 1, "rows": len(rows["R1"])})
     if not parts:
         return
+    run_record.current().use_fact("exposure_classes", instrument.exposure_classes)
     rows = {name: np.concatenate([part[name] for part in parts]) for name in RATIOS.names}
     months = np.datetime_as_string(rows["DATE"].astype("datetime64[M]"))
     for month in np.unique(months[months != "NaT"]).tolist():
@@ -52,11 +56,13 @@ def import_ratios(paths: Iterable[Path], results: Path, instrument: Instrument, 
 
 
 def import_frats(
-    paths: list[Path], solutions: Iterable[Path], results: Path, settings: VisSettings, report: Report
+    context: Context[VisSettings],
+    paths: list[Path],
+    solutions: Iterable[Path],
+    results: Path,
+    report: Report,
 ) -> None:
     """Store the flux ratios of stars as tables of their exposures, with their solutions as metadata."""
-    from visql_lib.instruments.euclid_names import RawName
-
     solved = {p.name.removesuffix(_SOLUTION_END): p for p in solutions if p.name.endswith(_SOLUTION_END)}
     for path in paths:
         exposure = re.sub(r"_frat\.txt$", "", path.name)
@@ -65,31 +71,26 @@ def import_frats(
         except NameFormatError as error:
             report.notes.append(f"skipped: {path}: {error}")
             continue
-        _store_ratios(path, exposure, month, solved.get(exposure), results, settings, report)
+        table = MonthFiles(results, month).frame_file(exposure, "_frat.parquet")
+        _store_ratios(context, path, exposure, table, solved.get(exposure), report)
 
 
 @run_record.recording("import-legacy")
 def _store_ratios(
+    context: Context[VisSettings],
     path: Path,
     exposure: str,
-    month: str,
+    table: Path,
     solution: Path | None,
-    results: Path,
-    settings: VisSettings,
     report: Report,
 ) -> None:
     """Store the flux ratios of one exposure, with its solution as metadata."""
-    from visql_lib.pipelines.vis.legacy.gaia import read_frat
-    from visql_lib.pipelines.vis.legacy.imported import store_imported
-    from visql_lib.pipelines.vis.schemas.gaia import FRAT
-
     columns = report.attempt(read_frat, path)
     if columns is None:
         return
     meta = {"exposure": exposure, "exptime": _first(columns["TEXP"]), "n_matched": len(columns["EXT"])}
     if solution is not None:
-        meta |= report.attempt(_solution, solution, settings) or {}
-    table = results / "exposures" / month / exposure / f"{exposure}_frat.parquet"
+        meta |= report.attempt(_solution, solution, context) or {}
     outcome = report.attempt(store_imported, table, columns, FRAT, meta)
     if outcome == "measured":
         report.notes.append(f"skipped: {path}: VISQL matched this exposure itself")
@@ -101,17 +102,15 @@ def _first(values: NDArray) -> float | None:
     return float(values[0]) if len(values) else None
 
 
-def _solution(path: Path, settings: VisSettings) -> Mapping[str, Any]:
+def _solution(path: Path, context: Context[VisSettings]) -> Mapping[str, Any]:
     """Return the metadata of a match from the original solution."""
-    from visql_lib.photometry.ratios import is_accepted
-    from visql_lib.pipelines.vis.legacy.gaia import read_solution
-
     solution, line = read_solution(path)
     names = ("n_kept", "sigma", "dx", "dy", "ddx_dx", "ddy_dx", "ddx_dy", "ddy_dy")
     meta: dict[str, Any] = {"reference": {name: getattr(solution, name) for name in names}, "flags": 0}
     if line is not None:
         meta["relation"] = {"colours": list(line.colours), "ratios": list(line.ratios), "errors": [None] * 3}
-        cuts = settings.ratios
+        note_used(context.settings, context.instrument, ("ratios",))
+        cuts = context.settings.ratios
         meta["accepted"] = is_accepted(
             solution.sigma, line.ratios, max_sigma=cuts.max_sigma, curvature=cuts.curvature
         )
