@@ -124,7 +124,7 @@ def test_a_service_that_is_down_costs_only_the_match(month, tmp_path):
     assert all("vizier" in reason for reason in table["REASON"])
     assert np.isnan(table["RA"]).all()
     # While it is down it is asked again, once it had its rest, and nothing else is done.
-    assert set(other.missing()) == {"gaia_again", "month"}
+    assert set(other.missing()) == {"gaia_tile_retry", "month"}
     # With another source, everything that waited is made.
     other.configure(parts=["gaia"], gaia=TRUTH, ratios=RATIOS)
     jobs = other.missing()

@@ -114,7 +114,7 @@ def test_a_day_that_comes_late_is_used_by_the_next_run(month, tmp_path):
     other.configure(**parts, goes=FOLDER | {"refresh": 1})
     assert other.missing() == {}
     other.configure(**parts, goes=FOLDER)
-    assert set(other.missing()) == {"goes_again", "month"}
+    assert set(other.missing()) == {"goes_day_retry", "month"}
     write_goes_day(GoesDay(date(2024, 7, 12)), other.folder / "goes")
     code, said = other.run("--quiet", "rules")
     assert code == 0, said

@@ -107,7 +107,7 @@ STORE_STAGES = (
         function="visql_lib.pipelines.vis.stages.gaia_tile:run",
     ),
     Stage(
-        "gaia_again",
+        "gaia_tile_retry",
         Per.STORE,
         (
             Product(
@@ -136,7 +136,7 @@ STORE_STAGES = (
         function="visql_lib.pipelines.vis.stages.goes_day:run",
     ),
     Stage(
-        "goes_again",
+        "goes_day_retry",
         Per.STORE,
         (Product("goes/again/goes_{day}.txt", "outcome of the last query for a day that was not final"),),
         {"goes": GOES_DAY_VERSION},

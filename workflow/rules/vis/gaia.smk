@@ -23,11 +23,11 @@ rule gaia_tile:
         " --config {params.config:q} >{log:q} 2>&1"
 
 
-rule gaia_again:
+rule gaia_tile_retry:
     output:
         PLAN.gaia.tile_pattern.replace("{tile}.parquet", "again/{tile}.txt"),
     log:
-        log_file("gaia_again"),
+        log_file("gaia_tile_retry"),
     benchmark:
         f"{BENCHMARK}/gaia_tile/{{tile}}_again.tsv"
     wildcard_constraints:
@@ -37,7 +37,7 @@ rule gaia_again:
     resources:
         runtime=60,
     params:
-        **stage_params("gaia_again"),
+        **stage_params("gaia_tile_retry"),
         table=PLAN.gaia.tile_pattern,
     shell:
         "visql gaia-tile {wildcards.tile} -o {params.table:q} --again {output:q} --record-failure"

@@ -34,9 +34,9 @@ localrules:
 localrules:
     fetch,
     gaia_tile,
-    gaia_again,
+    gaia_tile_retry,
     goes_day,
-    goes_again,
+    goes_day_retry,
     alerts,
     month_status,
     month_complete,

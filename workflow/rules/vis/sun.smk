@@ -23,11 +23,11 @@ rule goes_day:
         " --config {params.config:q} >{log:q} 2>&1"
 
 
-rule goes_again:
+rule goes_day_retry:
     output:
         f"{RESULTS}/goes/again/goes_{{day}}.txt",
     log:
-        log_file("goes_again"),
+        log_file("goes_day_retry"),
     benchmark:
         f"{BENCHMARK}/goes/{{day}}_again.tsv"
     wildcard_constraints:
@@ -37,7 +37,7 @@ rule goes_again:
     resources:
         runtime=30,
     params:
-        **stage_params("goes_again"),
+        **stage_params("goes_day_retry"),
         table=PLAN.radiation.goes_pattern,
     shell:
         "visql goes-day {wildcards.day} -o {params.table:q} --again {output:q} --record-failure"
