@@ -21,6 +21,7 @@ from visql_lib.photometry.segments import (
 )
 from visql_lib.photometry.trend import COLOURS, place_trend, trends
 from visql_lib.photometry.trend_records import TrendLimits
+from visql_lib.photometry.trend_status import deciding_limit, statuses
 from visql_lib.pipelines.vis.schemas.gaia import MONTH_TREND, TREND
 
 HOW = {"clean_epoch": ("2024-03-16", "2024-03-21"), "limits": TrendLimits()}
@@ -482,6 +483,29 @@ def test_days_are_weighted_means():
     assert_allclose(days.loss[:, 0], [1.0, 0.0], atol=0.02)
     assert_allclose(days.error[1], MMAG * 0.001)
     assert_allclose(np.diff(days.x), 1.0)
+
+
+# --- what made a status
+
+
+@given(
+    st.sampled_from([np.nan, -5.0, 0.0, 19.9, 20.0, 39.9, 40.0, 60.0]),
+    st.sampled_from([np.nan, -1.0, 0.0, 0.29, 0.3, 0.99, 1.0, 2.0]),
+    st.booleans(),
+)
+def test_the_limit_that_made_a_status_is_found_from_it(loss, rate, counts):
+    """That of the loss where it explains the status, else that of the rate, which then must have counted."""
+    (status,) = statuses(np.array([loss]), np.array([rate]), np.array([counts]), TrendLimits()).tolist()
+    found = deciding_limit(status, loss, rate, TrendLimits())
+    assert (found is None) == (status in ("ok", "unknown"))
+    if found is None:
+        return
+    assert (found.status, found.side) == (status, "above")
+    assert found.value == {"loss": loss, "rate": rate}[found.quantity] >= found.limit
+    assert found.limit == getattr(TrendLimits(), f"{status}_{found.quantity}")
+    alone = statuses(np.array([loss]), np.array([rate]), np.array([False]), TrendLimits()).item()
+    assert found.quantity == ("loss" if alone == status else "rate")
+    assert counts or found.quantity == "loss"
 
 
 # --- the real month -------------------------------------------------------------------------------
