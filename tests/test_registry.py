@@ -23,6 +23,7 @@ from visql_lib.products.registry import Drawing, Per, Product, Registry, Stage, 
 from visql_lib.qc.quantity import Quantities
 from visql_lib.sheets.grouping import Grouping
 from visql_lib.site.products import Commands
+from visql_lib.steps.pictures import sections_of
 from visql_lib.tables import CATALOGUE, write_table
 from visql_lib.tables.provenance import read_record
 
@@ -420,6 +421,16 @@ def brightest(catalogue, *, title):
     figure = Figure(figsize=(2, 2))
     figure.suptitle(f"{title}: {catalogue['FLUX_AUTO'].max():g}")
     return figure
+
+
+def test_pictures_depend_on_settings_that_their_stages_declare():
+    """The rule of a stage gives its command these settings alone; what another stage draws may need more."""
+    for stage in REGISTRY.of(Per.FRAME):
+        drawings = [product.drawing for product in stage.outputs if product.drawing is not None]
+        assert set(sections_of(drawings)) <= {*stage.settings}, stage.name
+        assert not drawings or "pictures" in stage.settings
+    flat = [product.drawing for product in REGISTRY["pictures_flat"].outputs]
+    assert sections_of(flat) == ["stars"]
 
 
 def test_a_picture_needs_a_function_and_its_entry_alone(monkeypatch, tmp_path):

@@ -48,7 +48,8 @@ def command(
     """Draw the pictures of one exposure."""
     from visql_lib.products.context import Context
 
-    context = Context.of(REGISTRY["pictures"], settings_of(config), progress)
+    # A frame without stars, or without its raw frame, has fewer pictures that depend on fewer settings.
+    context = Context.using(settings_of(config), ("pictures",), REGISTRY["pictures"].facts, progress)
     draw(context, [*tables, *([stamps] if stamps else [])], output, only, cutout)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from visql_lib.config import Settings
 from visql_lib.errors import RequestError, TableError
 from visql_lib.instruments.model import Instrument
-from visql_lib.products.context import Context
+from visql_lib.products.context import Context, note_used
 from visql_lib.products.registry import Drawing
 from visql_lib.tables.store import Table, read_meta, read_table
 
@@ -76,7 +76,8 @@ class PictureSources:
         self._tables: dict[str, Table] = {}
 
     def outputs(self) -> PictureOutputs:
-        """Draw what is wanted, one picture after the other."""
+        """Draw what is wanted, one picture after the other; their settings are noted."""
+        note_used(self.settings, self.instrument, sections_of(self._drawings[name] for name in self.wanted))
         cutout = self._inputs.cutout
         given = (*self.paths.values(), *([cutout] if cutout else []))
         return PictureOutputs(given, map(self._picture, self.wanted))
@@ -131,6 +132,12 @@ class PictureSources:
                 return np.asarray(picture.convert("RGB"))
         except (UnidentifiedImageError, SyntaxError) as error:  # Pillow's word for a broken PNG
             raise TableError(f"{path}: not a picture; make it again") from error
+
+
+def sections_of(drawings: Iterable[Drawing]) -> list[str]:
+    """Find the sections of the settings that pictures depend on, beside that of all pictures."""
+    words = [word for d in drawings for word in (*d.arguments, *d.keywords.values())]
+    return sorted({word.split(".")[1] for word in words if word.startswith("settings.")})
 
 
 def _by_product(files: Sequence[Path], drawings: Mapping[str, Drawing]) -> dict[str, Path]:
