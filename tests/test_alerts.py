@@ -107,7 +107,7 @@ def exposure(date: str, R2: float | None = 2.3, **facts: Any) -> ExposureSummary
     status = worst_status(results)
     known: dict[str, Any] = {
         "name": f"C_{re.sub('[-:]', '', date).replace('T', '_')}_W_1",
-        "month": date[:7].replace("-", ""),
+        "group": date[:7].replace("-", ""),
         "date_obs": date,
         "frame_type": "SCIENCE",
         "cls": "long",
