@@ -207,3 +207,16 @@ def test_what_is_built_in_is_not_looked_up(monkeypatch):
 
 def test_without_other_packages_help_does_not_speak_of_them():
     assert "Other pipelines" not in CliRunner().invoke(cli, ["--help"]).output
+
+
+def test_commands_for_any_frame_take_settings_of_another_package(other_package, toy_raw, tmp_path):
+    config = tmp_path / "nights.yaml"
+    camera = ROOT / "tests" / "toy_camera.yaml"
+    config.write_text(f"pipeline: nights\ninstrument: {camera}\npreview: {{zoom_size: 60}}\n")
+    frame = next(iter(sorted(toy_raw.glob("*.fits"))))
+    for command in (["catalog", "-o", "E.cat.parquet"], ["preview", "-o", "E"]):
+        words = [command[0], str(frame), "-o", str(tmp_path / command[2]), "--config", str(config)]
+        done = CliRunner().invoke(cli, words, catch_exceptions=False)
+        assert done.exit_code == 0, done.output
+    assert (tmp_path / "E.cat.parquet").is_file()
+    assert (tmp_path / "E.png").is_file()

@@ -198,7 +198,7 @@ def test_a_link_to_nowhere_among_the_products_is_a_change_and_no_end(month):
 
 
 def test_marks_that_cannot_be_kept_do_not_fail_a_run(month, caplog):
-    path = month.folder / "results" / "settled" / "202407.json"
+    path = month.folder / "results" / "up_to_date" / "202407.json"
     path.unlink()
     path.mkdir()
     month.settled().keep()
@@ -208,7 +208,7 @@ def test_marks_that_cannot_be_kept_do_not_fail_a_run(month, caplog):
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"key": 1}', '{"key": null, "entries": 3, "notes": {}}'])
 def test_a_broken_file_of_marks_costs_time_only(month, content):
-    path = month.folder / "results" / "settled" / "202407.json"
+    path = month.folder / "results" / "up_to_date" / "202407.json"
     whole = path.read_text()
     for text in (content, whole[: len(whole) // 2], whole.replace("[", "{", 1)):
         path.write_text(text)

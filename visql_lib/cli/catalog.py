@@ -15,7 +15,7 @@ from visql_lib.cli.common import (
     RECORD_FAILURE,
     output_option,
     progress,
-    settings_of,
+    settings_of_any,
     step,
 )
 
@@ -81,7 +81,7 @@ def command(
     from visql_lib.tables import CATALOGUE, SKY_CATALOGUE, write_table
 
     _hold_memory(threads)
-    context = Context.of(REGISTRY["catalog"], settings_of(config), progress, record_failure)
+    context = Context.of(REGISTRY["catalog"], settings_of_any(config), progress, record_failure)
     made, settings = run(context, CatalogInputs(raw, threads)), context.settings
     facts = measuring_facts(context.instrument)
     origin = provenance("catalog", [raw], settings.catalog, settings.calibration, *facts)

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from visql_lib.cli.catalog import QUADRANTS, write_previews, write_quadrants
-from visql_lib.cli.common import INPUT, PREFIX, RECORD_FAILURE, output_option, progress, settings_of, step
+from visql_lib.cli.common import INPUT, PREFIX, RECORD_FAILURE, output_option, progress, settings_of_any, step
 
 
 @step(
@@ -32,7 +32,7 @@ def command(
     from visql_lib.steps.frame import measuring_facts
     from visql_lib.steps.preview import PreviewInputs, run
 
-    context = Context.of(REGISTRY["preview"], settings_of(config), progress, record_failure)
+    context = Context.of(REGISTRY["preview"], settings_of_any(config), progress, record_failure)
     made, settings = run(context, PreviewInputs(raw)), context.settings
     if quadrants is not None:
         facts = measuring_facts(context.instrument)

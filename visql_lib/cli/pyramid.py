@@ -13,7 +13,7 @@ from visql_lib.cli.common import (
     RECORD_FAILURE,
     output_option,
     progress,
-    settings_of,
+    settings_of_any,
     step,
 )
 from visql_lib.cli.outputs import write_sidecars
@@ -51,7 +51,7 @@ def command(
     from visql_lib.products.context import Context
     from visql_lib.steps.pyramid import INDEX, PyramidInputs, folder_replaced, run
 
-    context = Context.of(REGISTRY["pyramid"], settings_of(config), progress, record_failure)
+    context = Context.of(REGISTRY["pyramid"], settings_of_any(config), progress, record_failure)
     with folder_replaced(output) as folder:
         made = run(context, PyramidInputs(raw, folder, full, quadrants)).description
         about = {"exposure": made["exposure"]} | _origin(raw, context.instrument.geometry, full) | made
