@@ -60,6 +60,21 @@ class MomentFlag(NamedFlag):
     LOST_CENTRE = 2, "the centre moved too far from the star"
 
 
+class PixelFlag(NamedFlag):
+    """MASK of an image: why a pixel is not used."""
+
+    NOT_FINITE = 1, "no value: NaN or infinite in the frame, or divided by zero"
+    SATURATED = 2, "at or above the saturation of the camera"
+    HOT = 4, "brighter in darks than its neighbours: hot"
+    DEAD = 8, "answers to light far less than its neighbours, or not linearly"
+    COLUMN = 16, "in a bad column or row"
+    COSMIC = 32, "hit by a cosmic ray"
+    REJECTED = 64, "no value of any frame was left to combine"
+    OUTSIDE = 128, "outside of all frames"
+    BAD_FLAT = 256, "the flat is too low there to divide by"
+    INPUT = 512, "masked by the user"
+
+
 class SelectionFlag(NamedFlag):
     """Flags of the star selection of one exposure, in the metadata of its table."""
 
@@ -131,6 +146,7 @@ class SunFlag(NamedFlag):
 
 REGISTRY: tuple[type[NamedFlag], ...] = (
     SourceFlag,
+    PixelFlag,
     QuadrantFlag,
     MomentFlag,
     SelectionFlag,

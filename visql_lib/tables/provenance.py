@@ -1,7 +1,8 @@
 """Provenance of a product: a record embedded in the product, or in a sidecar file.
 
 Tables keep it at the end of the Parquet file, pictures in a text of the PNG file,
-movies in a box of their own at the end of the MP4 file. Plate solutions and text
+movies in a box of their own at the end of the MP4 file, FITS images in a last
+extension. Plate solutions and text
 tables have nothing to hold it: theirs is in a hidden file beside them,
 ``.NAME.json``. A record holds a checksum of all of the file but the record.
 """
@@ -35,7 +36,11 @@ _PNG_KEY = b"visql\0\0"  # keyword of a compressed text, and its method
 _PNG_HEAD = 33  # bytes of the signature and the first chunk
 _PNG_DATED = (b"tEXtCreation Time\0",)
 _MP4_BOX = bytes.fromhex("c1a3e1f07e5c4f0a9d55766973716c00")
+_FITS = b"SIMPLE  ="
+_FITS_BLOCK = 2880
+_FITS_NAME = "VISQL_RECORD"  # extension, an array of bytes
 _CHUNK = 1 << 22  # bytes
+_LARGEST_RECORD = 1 << 24  # bytes; a larger one is looked for no further
 _UP = 3  # folders: inputs farther away from a product are recorded by name only
 
 
@@ -137,6 +142,38 @@ def append_to_mp4(path: Path, final: Path, stages: Mapping[str, int], inputs: It
         file.write(struct.pack(">I4s", 24 + len(content), b"uuid") + _MP4_BOX + content)
 
 
+def append_to_fits(path: Path, final: Path, stages: Mapping[str, int], inputs: Iterable[Path] = ()) -> None:
+    """Append its provenance to the finished FITS file `path`, which will be moved to `final`."""
+    content = as_bytes(record(final, stages, _stream_checksum(path, path.stat().st_size), inputs))
+    cards = (
+        *(("XTENSION", "'IMAGE   '"), ("BITPIX", "8"), ("NAXIS", "1"), ("NAXIS1", str(len(content)))),
+        *(("PCOUNT", "0"), ("GCOUNT", "1"), ("EXTNAME", f"'{_FITS_NAME}'")),
+    )
+    head = "".join(f"{name:<8}= {value:>20}".ljust(80) for name, value in cards) + "END".ljust(80)
+    with path.open("ab") as file:
+        file.write(head.encode("ascii").ljust(_FITS_BLOCK))
+        file.write(content.ljust(-(-len(content) // _FITS_BLOCK) * _FITS_BLOCK, b"\0"))
+
+
+def _fits_record(file: BinaryIO) -> tuple[bytes, int]:
+    """Read the record of a FITS file, in its last extension, and its offset (without one: the file's end)."""
+    size = file.seek(0, 2)
+    marks = b"XTENSION= " + b"'IMAGE   '".rjust(20)
+    place = size - size % _FITS_BLOCK
+    while place >= _FITS_BLOCK and size - place < _LARGEST_RECORD:
+        place -= _FITS_BLOCK
+        file.seek(place)
+        head = file.read(_FITS_BLOCK)
+        if head.startswith(marks) and f"EXTNAME = '{_FITS_NAME}'".encode() in head.replace(
+            b"= " + b" " * 6, b"= "
+        ):
+            (length,) = [
+                int(head[i + 10 : i + 30]) for i in range(0, 800, 80) if head[i : i + 8] == b"NAXIS1  "
+            ]
+            return file.read(length), place
+    return b"", size
+
+
 def read_record(path: Path) -> dict[str, Any]:
     """Read the provenance of a product.
 
@@ -156,6 +193,8 @@ def read_record(path: Path) -> dict[str, Any]:
                 content = _png_record(file)
             elif start[4:8] == b"ftyp":
                 content = _mp4_record(file)[0]
+            elif start.startswith(_FITS):
+                content = _fits_record(file)[0]
             elif sidecar(path).is_file():
                 content = sidecar(path).read_bytes()
             else:
@@ -204,6 +243,8 @@ def actual_checksum(path: Path) -> str:
                 return _png_checksum(path.read_bytes())
             if start[4:8] == b"ftyp":
                 return _stream_checksum(path, _mp4_record(file)[1])
+            if start.startswith(_FITS):
+                return _stream_checksum(path, _fits_record(file)[1])
         return _plain_checksum(path)
     except (OSError, struct.error) as error:
         raise TableError(f"{path}: cannot be read ({getattr(error, 'strerror', '') or error})") from error

@@ -1,0 +1,1 @@
+"""Arithmetic, statistics and combination of images: arrays in, arrays out."""

@@ -1,0 +1,1 @@
+"""FITS images of any camera, with error and mask: lists of files, regions, reading, writing, names."""

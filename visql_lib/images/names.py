@@ -1,0 +1,65 @@
+"""Names of results: a root takes the place of what stands before the number of a frame."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from visql_lib.errors import RequestError
+
+ENDINGS = tuple(f".{end}{packed}" for end in ("fits", "fit", "fts") for packed in ("", ".gz", ".fz"))
+
+
+def is_fits_name(name: str) -> bool:
+    """Say whether a name ends like a FITS file, in upper or lower case."""
+    return name.lower().endswith(ENDINGS)
+
+
+def output_name(root: str, source: Path) -> str:
+    """Compose the name of what is made of a frame: the root takes the place of all before its number.
+
+    The number is the last part between dots that has digits alone, but not the first part: ``bsub`` of
+    ``20210227.0041.fit`` gives ``bsub.0041.fit``. Of a name without a number: ``bsub.`` and that name.
+    """
+    parts = source.name.split(".")
+    numbers = [i for i, part in enumerate(parts) if i and part.isdecimal()]
+    return ".".join([root, *(parts[numbers[-1] :] if numbers else parts)])
+
+
+def output_paths(root: str, sources: Sequence[Path], folder: Path | None = None) -> list[Path]:
+    """Compose the paths of the results of some frames, beside them or in a folder.
+
+    Raises
+    ------
+    RequestError
+        If two frames would have one result, or a whole name is given for several frames.
+    """
+    name = Path(root).name
+    where = folder if folder is not None else (Path(root).parent if root != name else None)
+    if is_fits_name(name):
+        if len(sources) > 1:
+            raise RequestError(f"-o {root}: one file for {len(sources)} results; give a root without ending")
+        return [(where or Path()) / name]
+    found: dict[Path, Path] = {}
+    paths = []
+    for source in sources:
+        path = (where if where is not None else source.parent) / output_name(name, source)
+        if (other := found.get(path)) is not None:
+            raise RequestError(f"{other} and {source} would both become {path}; give another root")
+        found[path] = source
+        paths.append(path)
+    return paths
+
+
+def refuse_existing(paths: Sequence[Path], overwrite: bool) -> None:
+    """Check that nothing would be overwritten unless that is wanted.
+
+    Raises
+    ------
+    RequestError
+        Naming the first file that is there.
+    """
+    there = [path for path in paths if path.exists()]
+    if there and not overwrite:
+        more = f" and {len(there) - 1} more" if len(there) > 1 else ""
+        raise RequestError(f"{there[0]}{more}: already there; give --overwrite, or another name")
