@@ -81,7 +81,7 @@ def _matching(pattern: str, base: Path) -> list[str]:
         return [pattern]
     if not _MAGIC.search(pattern):
         return []
-    matches = glob.glob(pattern, root_dir=base)
+    matches = glob.glob(pattern, root_dir=base)  # noqa: PTH207 - patterns may be absolute
     return sorted((name for name in matches if (base / name).is_file()), key=natural_key)
 
 

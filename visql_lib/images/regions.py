@@ -9,9 +9,8 @@ from typing import Self
 
 from visql_lib.errors import RequestError
 
-_FITS = re.compile(
-    r"\[\s*(-?\d+)\s*:\s*(-?\d+)\s*,\s*(-?\d+)\s*:\s*(-?\d+)\s*(?:,\s*(-?\d+)\s*:\s*(-?\d+)\s*)?\]"
-)
+_RANGE = r"\s*(-?\d+)\s*:\s*(-?\d+)\s*"
+_FITS = re.compile(rf"\[{_RANGE},{_RANGE}(?:,{_RANGE})?\]")
 
 
 @dataclass(frozen=True)

@@ -149,28 +149,28 @@ def append_to_fits(path: Path, final: Path, stages: Mapping[str, int], inputs: I
         *(("XTENSION", "'IMAGE   '"), ("BITPIX", "8"), ("NAXIS", "1"), ("NAXIS1", str(len(content)))),
         *(("PCOUNT", "0"), ("GCOUNT", "1"), ("EXTNAME", f"'{_FITS_NAME}'")),
     )
-    head = "".join(f"{name:<8}= {value:>20}".ljust(80) for name, value in cards) + "END".ljust(80)
+    head = b"".join(_fits_card(name, value) for name, value in cards) + b"END".ljust(80)
     with path.open("ab") as file:
-        file.write(head.encode("ascii").ljust(_FITS_BLOCK))
+        file.write(head.ljust(_FITS_BLOCK))
         file.write(content.ljust(-(-len(content) // _FITS_BLOCK) * _FITS_BLOCK, b"\0"))
+
+
+def _fits_card(name: str, value: str) -> bytes:
+    return f"{name:<8}= {value:>20}".ljust(80).encode("ascii")
 
 
 def _fits_record(file: BinaryIO) -> tuple[bytes, int]:
     """Read the record of a FITS file, in its last extension, and its offset (without one: the file's end)."""
     size = file.seek(0, 2)
-    marks = b"XTENSION= " + b"'IMAGE   '".rjust(20)
+    start, name = _fits_card("XTENSION", "'IMAGE   '"), _fits_card("EXTNAME", f"'{_FITS_NAME}'")
     place = size - size % _FITS_BLOCK
     while place >= _FITS_BLOCK and size - place < _LARGEST_RECORD:
         place -= _FITS_BLOCK
         file.seek(place)
         head = file.read(_FITS_BLOCK)
-        if head.startswith(marks) and f"EXTNAME = '{_FITS_NAME}'".encode() in head.replace(
-            b"= " + b" " * 6, b"= "
-        ):
-            (length,) = [
-                int(head[i + 10 : i + 30]) for i in range(0, 800, 80) if head[i : i + 8] == b"NAXIS1  "
-            ]
-            return file.read(length), place
+        if head.startswith(start) and name in head:
+            length = next(head[i + 10 : i + 30] for i in range(0, 800, 80) if head[i:].startswith(b"NAXIS1 "))
+            return file.read(int(length)), place
     return b"", size
 
 
