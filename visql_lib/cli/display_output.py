@@ -13,7 +13,7 @@ import numpy as np
 
 from visql_lib.cli.images import one_by_one
 from visql_lib.errors import FrameError, RequestError, VisqlError
-from visql_lib.images.names import ENDINGS, output_paths, refuse_existing
+from visql_lib.images.names import ENDINGS, is_fits_name, output_paths, refuse_existing
 from visql_lib.images.planes import Plane, PlaneReader, same_size
 from visql_lib.pictures.brightness import Limits, limits_of
 from visql_lib.pictures.display import Look, picture, rgb_picture
@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 
 _MOVIES = (".gif", ".mp4")
 _WHOLE = (".png", ".pdf", *_MOVIES)  # endings of an OUT that is one file
+_OTHERS = (".jpg", ".jpeg", ".svg", ".eps", ".ps", ".tif", ".tiff", ".webp", ".webm", ".mov", ".avi", ".mkv")
 _SAMPLE, _SEED = 100_000, 2  # pixels per file for the limits of a movie; the same each time
 
 Ends = tuple[float, float]
@@ -76,6 +77,8 @@ def draw(files: Sequence[Path], reader: PlaneReader, how: Limits, look: Look, ou
     VisqlError
         If some file cannot be drawn; after all others were.
     """
+    if is_fits_name(output.name) or output.path.suffix.lower() in _OTHERS:
+        raise RequestError(f"{output.name}: give .png, .pdf, .gif or .mp4, or a root without ending")
     if output.rgb:
         _draw_rgb(files, reader, how, look, output)
     elif not output.ending:

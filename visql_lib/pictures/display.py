@@ -8,10 +8,12 @@ from dataclasses import dataclass
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Colormap
+from matplotlib.colors import Colormap, Normalize
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.font_manager import findfont, get_font
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
 from visql_lib.errors import RequestError
@@ -20,9 +22,10 @@ from visql_lib.pictures.brightness import normal
 
 MISSING = "#7fb3d5"  # of pixels without a value: no grey, and in none of the usual maps
 MARGINALS = ("mean", "sum")
-_LARGEST = 800  # px, the longer side of an image as drawn
+_USUAL = 800  # px, the longer side of a small image as drawn
+_LARGEST = 1024  # px, that of a large one
 _SMALLEST = 160  # px, the shorter side; pixels of a narrower strip are drawn longer than wide
-_LEFT, _RIGHT, _HEAD, _FOOT = 76, 36, 40, 112  # px around the image
+_LEFT, _RIGHT, _HEAD, _FOOT = 84, 36, 40, 132  # px around the image
 _MARGIN, _BETWEEN = 110, 14  # px, of a marginal
 _LETTER = 0.6  # em
 
@@ -86,22 +89,13 @@ def picture(
         x and y of its lower left pixel as FITS counts: from 1. Axes are marked with these numbers.
     """
     figure, axes = _frame(image.shape, look.marginals, title)
-    norm = normal(limits, look.stretch)
-    scale = ScalarMappable(norm, look.colour_map)
-    reduced, extent = _reduced(np.asarray(image, np.float64)), _extent(image.shape, corner)
-    axes.imshow(reduced, cmap=scale.cmap, norm=norm, aspect="auto", extent=extent)
+    norm, unit = normal(limits, look.stretch), _shortened(unit, 24)
+    reduced = _reduced(np.asarray(image, np.float64))
+    axes.imshow(reduced, cmap=look.colour_map, norm=norm, aspect="auto", extent=_extent(image.shape, corner))
     _name_axes(axes)
     if look.marginals:
         _draw_marginals(figure, axes, image, look.marginals, unit, corner)
-    left, bottom, width, _ = _box(axes)
-    bar = style.colour_bar(
-        figure,
-        scale,
-        (left, bottom - 66, width, 14),
-        f"pixel value [{unit}]" if unit else "pixel value",
-        extend=_beyond(image, limits),
-    )
-    _few_ticks(bar.ax, limits, look.stretch, width)
+    _draw_bar(axes, ScalarMappable(norm, look.colour_map), norm, image, unit)
     _remark_missing(figure, int(np.isnan(image).sum()), image.size)
     if not np.isfinite(image).any():
         style.message(axes, "no valid pixel")
@@ -164,11 +158,7 @@ def rgb_picture(
 
 def _frame(shape: Sequence[int], marginals: str, title: str) -> tuple[Figure, Axes]:
     """Make a figure and the panel of an image, as large as it is drawn; sides are even, as movies want."""
-    ny, nx = shape
-    factor = _LARGEST / max(ny, nx)
-    if factor > 1:
-        factor = np.floor(factor)  # a whole number of the picture's pixels
-    wide, high = max(round(nx * factor), _SMALLEST), max(round(ny * factor), _SMALLEST)
+    high, wide = (max(length, _SMALLEST) for length in _drawn(shape))
     more = _MARGIN + _BETWEEN if marginals else 0
     width = max(_LEFT + wide + more + _RIGHT, 420)
     height = _HEAD + more + high + _FOOT
@@ -180,12 +170,19 @@ def _frame(shape: Sequence[int], marginals: str, title: str) -> tuple[Figure, Ax
 
 
 def _shortened(text: str, letters: int) -> str:
-    """Cut a text in its middle to fit; what no font can show becomes a question mark."""
-    plain = "".join(c if c.isprintable() else "?" for c in text)
+    """Cut a text in its middle to fit; what the font cannot show becomes a question mark."""
+    plain = _plain(text)
     if len(plain) <= letters:
         return plain
     half = (letters - 1) // 2
     return f"{plain[:half]}…{plain[-half:]}"
+
+
+def _plain(text: str) -> str:
+    if text.isascii() and text.isprintable():
+        return text
+    font = get_font(findfont(style.FONT))
+    return "".join(c if c.isprintable() and font.get_char_index(ord(c)) else "?" for c in text)
 
 
 def _text(figure: Figure, x: float, y: float, text: str, room: float) -> None:
@@ -205,26 +202,38 @@ def _box(axes: Axes) -> tuple[float, float, float, float]:
     return place.x0 * width, place.y0 * height, place.width * width, place.height * height
 
 
+def _blocks(shape: Sequence[int]) -> tuple[int, int]:
+    """Choose how many pixels of an image, in y and x, are one of the picture's; a strip stays visible."""
+    block = -(-max(shape) // _LARGEST)
+    by, bx = (min(block, max(1, length // _SMALLEST)) for length in shape)
+    return by, bx
+
+
+def _drawn(shape: Sequence[int]) -> tuple[int, int]:
+    """Return height and width of an image as drawn [px]: a whole number for each of its pixels, or blocks."""
+    by, bx = _blocks(shape)
+    factor = max(1, _USUAL // max(shape)) if max(shape) <= _LARGEST else 1
+    return -(-shape[0] // by) * factor, -(-shape[1] // bx) * factor
+
+
 def _extent(shape: Sequence[int], corner: tuple[int, int]) -> tuple[float, float, float, float]:
-    ny, nx = shape
-    x, y = corner
-    return x - 0.5, x + nx - 0.5, y - 0.5, y + ny - 0.5
+    """Return the ends of the axes: left, right, lower, upper; whole blocks."""
+    (ny, nx), (by, bx), (x, y) = shape, _blocks(shape), corner
+    return x - 0.5, x - 0.5 + -(-nx // bx) * bx, y - 0.5, y - 0.5 + -(-ny // by) * by
 
 
 def _reduced(image: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Bin an image that is larger than drawn: means of what is valid in blocks of whole pixels."""
-    ny, nx = image.shape
-    by, bx = (max(1, length // _LARGEST) for length in (ny, nx))
-    if bx == by == 1:
+    """Bin an image that is larger than drawn: means of what is valid in its blocks."""
+    (ny, nx), (by, bx) = image.shape, _blocks(image.shape)
+    if by == bx == 1:
         return image
     high, wide = -(-ny // by), -(-nx // bx)
     padded = np.full((high * by, wide * bx), np.nan)
     padded[:ny, :nx] = image
     blocks = padded.reshape(high, by, wide, bx)
     valid = np.isfinite(blocks)
-    number = valid.sum(axis=(1, 3))
     with np.errstate(invalid="ignore", divide="ignore"):
-        binned: NDArray[np.float64] = np.where(valid, blocks, 0).sum(axis=(1, 3)) / number
+        binned: NDArray[np.float64] = np.where(valid, blocks, 0).sum(axis=(1, 3)) / valid.sum(axis=(1, 3))
     return binned
 
 
@@ -243,21 +252,63 @@ def _draw_marginals(
     left, bottom, wide, high = _box(axes)
     above = style.panel(figure, (left, bottom + high + _BETWEEN, wide, _MARGIN), sharex=axes)
     beside = style.panel(figure, (left + wide + _BETWEEN, bottom, _MARGIN, high), sharey=axes)
-    above.step(
-        np.arange(image.shape[1]) + corner[0], marginal(image, 0, kind), where="mid", color=style.BLUE, lw=1
-    )
-    beside.plot(*_rows_as_steps(marginal(image, 1, kind), corner[1]), color=style.BLUE, lw=1)
-    label = f"{kind} [{unit}]" if unit else kind
-    above.set_ylabel(label, fontsize=9)
-    beside.set_xlabel(label, fontsize=9, labelpad=1)
+    columns, rows = marginal(image, 0, kind), marginal(image, 1, kind)
+    x, y = _steps(columns, corner[0]), _steps(rows, corner[1])
+    above.plot(x[0], x[1], color=style.BLUE, lw=1)
+    beside.plot(y[1], y[0], color=style.BLUE, lw=1)
+    beside.xaxis.tick_top()  # below, its numbers would run into those of the image
+    beside.xaxis.set_label_position("top")
+    above.set_ylabel(_label(kind, _exponent(columns), unit), fontsize=9)
+    beside.set_xlabel(_label(kind, _exponent(rows), unit), fontsize=9)
     above.tick_params(labelbottom=False, labelsize=9)
     beside.tick_params(labelleft=False, labelsize=9)
-    above.yaxis.set_major_locator(MaxNLocator(nbins=4))
-    beside.xaxis.set_major_locator(MaxNLocator(nbins=2))
-    for panel in (above, beside):
+    for panel, axis, values, number in ((above, above.yaxis, x[1], 4), (beside, beside.xaxis, y[1], 2)):
         panel.grid(True)
+        _mark(axis, values, number)
     axes.set_xlim(*_extent(image.shape, corner)[:2])
     axes.set_ylim(*_extent(image.shape, corner)[2:])
+
+
+def _steps(values: NDArray[np.float64], first: int) -> tuple[NDArray, NDArray]:
+    """Turn a value per row or column into a line of steps: places, and values over their power of ten."""
+    edges = np.repeat(np.arange(len(values) + 1) + first - 0.5, 2)[1:-1]
+    return edges, np.repeat(values / 10.0 ** _exponent(values), 2)
+
+
+def _mark(axis: Axis, values: NDArray[np.float64], number: int) -> None:
+    """Mark an axis of marginals with numbers that differ, with nothing written beside it."""
+    good = values[np.isfinite(values)]
+    if not good.size:
+        axis.set_major_locator(NullLocator())
+        return
+    low, high = float(good.min()), float(good.max())
+    places = np.asarray(MaxNLocator(nbins=4, steps=[1, 2, 5, 10]).tick_values(low, high))
+    places = places[(places >= low) & (places <= high)]
+    if number < len(places):  # the longest distance that has room for all numbers
+        places = places[[0, -1]] if number == 2 else places[:: -(-len(places) // number)]
+    if len(places) < 2:
+        places = np.array([low, high]) if high > low else np.array([low])
+    digits = _digits(float(np.ptp(places)))
+    axis.set_tick_params(labelsize=9 if digits < 5 else 7)
+    axis.set_major_locator(FixedLocator(list(places)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.{digits}f}"))
+
+
+def _digits(span: float) -> int:
+    """Choose the decimals of numbers that are a few within this span."""
+    return int(np.clip(np.ceil(1 - np.log10(span)), 0, 7)) if span > 0 else 2
+
+
+def _exponent(values: NDArray[np.float64]) -> int:
+    """Choose the power of ten that is written once, at the label, instead of long numbers."""
+    largest = float(np.nanmax(np.abs(values), initial=0, where=np.isfinite(values)))
+    power = int(np.floor(np.log10(largest))) if largest > 0 else 0
+    return power if power >= 5 or power <= -4 else 0
+
+
+def _label(kind: str, exponent: int, unit: str) -> str:
+    inner = f"{style.power_of_ten(exponent) if exponent else ''} {unit}".strip()
+    return f"{kind} [{inner}]" if inner else kind
 
 
 def marginal(image: NDArray, axis: int, kind: str) -> NDArray[np.float64]:
@@ -279,30 +330,26 @@ def marginal(image: NDArray, axis: int, kind: str) -> NDArray[np.float64]:
     return values
 
 
-def _rows_as_steps(values: NDArray[np.float64], first: int) -> tuple[NDArray, NDArray]:
-    """Turn a value per row into a line of steps: x and y."""
-    edges = np.repeat(np.arange(len(values) + 1) + first - 0.5, 2)[1:-1]
-    return np.repeat(values, 2), edges
+def _draw_bar(axes: Axes, scale: ScalarMappable, norm: Normalize, image: NDArray, unit: str) -> None:
+    """Draw the colour bar, marked at places that are apart as drawn, whatever the stretch.
 
-
-def _beyond(image: NDArray, limits: Sequence[float]) -> str:
-    """Say at which ends the colour bar is pointed: where there are values beyond."""
-    low, high = bool((image < limits[0]).any()), bool((image > limits[1]).any())
-    return {(True, True): "both", (True, False): "min", (False, True): "max"}.get((low, high), "neither")
-
-
-def _few_ticks(axes: Axes, limits: Sequence[float], stretch: str, width: float) -> None:
-    """Mark the colour bar at places that are apart as drawn, whatever the stretch."""
-    norm = normal(limits, stretch)
-    number = max(2, min(7, int(width // 90)))
-    places = np.linspace(0, 1, number)
-    values = np.asarray(norm.inverse(places), dtype=float)
-    span = abs(limits[1] - limits[0])
-    digits = 0 if span == 0 else max(0, int(np.ceil(2 - np.log10(span))))
-    texts = [f"{value:.{digits}f}" if digits < 6 and span < 1e7 else f"{value:.4g}" for value in values]
-    axes.set_xticks(values, texts)
-    axes.minorticks_off()
-    axes.tick_params(labelsize=9, pad=2)
+    Where values lie beyond an end, its mark says so: matplotlib's pointed ends have wrong colours with
+    some stretches.
+    """
+    figure, (left, bottom, width, _) = axes.figure, _box(axes)
+    assert isinstance(figure, Figure)
+    values = np.asarray(norm.inverse(np.linspace(0, 1, max(2, min(7, int(width // 90))))), dtype=np.float64)
+    low, high = np.asarray((norm.vmin, norm.vmax), dtype=np.float64)  # the inverse is not exact
+    exponent = _exponent(np.array([low, high]))
+    label = _label("pixel value", exponent, unit)
+    bar = style.colour_bar(figure, scale, (left, bottom - 66, width, 14), label)
+    digits = _digits((high - low) / 10.0**exponent / 10)
+    texts = [f"{value / 10.0**exponent:.{digits}f}" for value in values]
+    texts[0] = f"≤ {texts[0]}" if (image < low).any() else texts[0]
+    texts[-1] = f"≥ {texts[-1]}" if (image > high).any() else texts[-1]
+    bar.ax.set_xticks(values, texts)
+    bar.ax.minorticks_off()
+    bar.ax.tick_params(labelsize=9, pad=2)
 
 
 def _remark_missing(figure: Figure, number: int, size: int) -> None:
@@ -310,6 +357,6 @@ def _remark_missing(figure: Figure, number: int, size: int) -> None:
     if not number:
         return
     width, height = style.size_of(figure)
-    share = f"{100 * number / size:.2g} %"
+    share = f"{100 * number / size:.3g} %"
     text = f"blue: {style.count(number, 'pixel')} masked or without value ({share})"
     figure.text(1 - 10 / width, 6 / height, text, fontsize=8, color=style.MUTED, ha="right", va="bottom")
