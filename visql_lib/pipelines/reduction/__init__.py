@@ -1,0 +1,1 @@
+"""A night of CCD frames: calibration sets so far; stages and rules follow."""

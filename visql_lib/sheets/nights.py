@@ -1,0 +1,54 @@
+"""Sheets of nights: a night has the date of its evening."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from visql_lib.sheets.grouping import Grouping
+from visql_lib.sheets.rules import SheetRules
+from visql_lib.sheets.sheet import SheetRow
+
+NOON = 12.0  # h UTC, where neither settings nor headers tell where the telescope is
+
+
+def night_of(start: datetime, boundary: float = NOON) -> str:
+    """Return the night of a time, YYYYMMDD: the date of its evening.
+
+    Parameters
+    ----------
+    start : datetime
+        UTC.
+    boundary : float, optional
+        When one night ends and the next begins [h UTC], 0 to 24: local noon. Of a boundary before noon UTC,
+        the evening lies on the date of the boundary; of a later one, the telescope is west of Greenwich, and
+        the evening has the date of the boundary too.
+    """
+    moment = start.astimezone(UTC) if start.tzinfo else start.replace(tzinfo=UTC)
+    return f"{moment - timedelta(hours=boundary):%Y%m%d}"
+
+
+def boundary_of(longitude: float) -> float:
+    """Return local noon [h UTC] at a longitude [deg], east positive."""
+    return (12.0 - longitude / 15.0) % 24.0
+
+
+class NightSheets(SheetRules):
+    """Sheets of nights, by the start of an exposure and the boundary of nights.
+
+    Parameters
+    ----------
+    grouping : Grouping
+        Nights, and where their sheets are.
+    first_ending : str
+        See `SheetRules`.
+    boundary : float
+        Where nights end [h UTC].
+    """
+
+    def __init__(self, grouping: Grouping, first_ending: str, boundary: float = NOON) -> None:
+        super().__init__(grouping, first_ending)
+        self.boundary = boundary
+
+    def group_of_row(self, row: SheetRow) -> str:
+        """Return the night of DATE-OBS."""
+        return night_of(datetime.fromisoformat(row.date_obs), self.boundary)
