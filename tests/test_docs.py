@@ -252,7 +252,7 @@ def wrong_commands(text: str) -> Iterator[str]:
             yield from (
                 f"visql {words[1]} {w}"
                 for w in words[2:]
-                if w.startswith("-") and w.partition("=")[0] not in known
+                if re.match(r"-[-A-Za-z]", w) and w.partition("=")[0] not in known  # not a minus, nor -5
             )
         if words[:1] == ["snakemake"]:
             keys = (w.partition("=")[0] for w in words[1:] if re.match(r"\w+=", w))

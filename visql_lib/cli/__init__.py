@@ -32,6 +32,10 @@ HEADINGS: dict[str, dict[str, tuple[str, str]]] = {
         "preview": ("preview", "Make thumbnail, zooms and levels of one frame of any type."),
         "provenance": ("provenance", "Show how a product was made."),
     },
+    "Images of any camera": {
+        "arith": ("arith", "Add, subtract, multiply or divide images, with error and mask."),
+        "display": ("display", "Draw images: grey, colour, RGB, pages, movies."),
+    },
     "Euclid VIS, one exposure": {
         "stars": ("stars", "Select the stars of a catalogue."),
         "moments": ("moments", "Measure the PSF moments of the selected stars."),

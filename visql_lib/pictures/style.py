@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import functools
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, ParamSpec
@@ -27,6 +27,7 @@ from matplotlib.colors import Colormap, ListedColormap, LogNorm
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter, NullFormatter
+from numpy.typing import NDArray
 
 P = ParamSpec("P")
 
@@ -255,6 +256,54 @@ def log_ticks(axis: Axis, low: float, high: float, plain: bool = False) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
+def pixels_of(figure: Figure, dpi: float | None = None) -> NDArray[np.uint8]:
+    """Render a figure as pixels: red, green, blue and opacity, shape (height, width, 4), first row on top.
+
+    Parameters
+    ----------
+    figure : Figure
+    dpi : float, optional
+        Dots per inch; the figure's own if None.
+    """
+    own = figure.get_dpi()
+    agg = FigureCanvasAgg(figure)
+    try:
+        figure.set_dpi(dpi or own)
+        with _parameters():  # ticks are only made now
+            agg.draw()
+        return np.asarray(agg.buffer_rgba(), dtype=np.uint8)
+    finally:
+        figure.set_dpi(own)
+
+
+def render_pdf(figures: Iterable[Figure], software: str = "VISQL", made: datetime | None = None) -> bytes:
+    """Render figures as the pages of a PDF file, one at a time.
+
+    Parameters
+    ----------
+    figures : iterable of Figure
+    software : str, optional
+        Kept in the file as what made it.
+    made : datetime, optional
+        Kept in the file as when; now if None.
+
+    Returns
+    -------
+    bytes
+        The file; empty if there is no figure.
+    """
+    from matplotlib.backends.backend_pdf import PdfPages
+
+    buffer, pages = io.BytesIO(), 0
+    facts = {"Creator": software, "Producer": software, "CreationDate": made or datetime.now(UTC)}
+    with PdfPages(buffer, metadata=facts) as file:
+        for figure in figures:
+            with _parameters():
+                file.savefig(figure)
+            pages += 1
+    return buffer.getvalue() if pages else b""
+
+
 def render_png(
     figure: Figure, dpi: float | None = None, software: str = "VISQL", made: str | None = None
 ) -> bytes:
@@ -275,14 +324,7 @@ def render_png(
     from PIL.PngImagePlugin import PngInfo
 
     own = figure.get_dpi()
-    agg = FigureCanvasAgg(figure)
-    try:
-        figure.set_dpi(dpi or own)
-        with _parameters():  # ticks are only made now
-            agg.draw()
-        pixels = np.asarray(agg.buffer_rgba())[:, :, :3]
-    finally:
-        figure.set_dpi(own)
+    pixels = pixels_of(figure, dpi)[:, :, :3]
     grey = np.array_equal(pixels[..., 0], pixels[..., 1]) and np.array_equal(pixels[..., 1], pixels[..., 2])
     info = PngInfo()
     info.add_text("Software", software)
