@@ -34,6 +34,7 @@ HEADINGS: dict[str, dict[str, tuple[str, str]]] = {
     },
     "Images of any camera": {
         "arith": ("arith", "Add, subtract, multiply or divide images, with error and mask."),
+        "dark-line": ("dark_line", "Fit the line of dark levels against exposure time."),
         "display": ("display", "Draw images: grey, colour, RGB, pages, movies."),
     },
     "Euclid VIS, one exposure": {

@@ -1,0 +1,181 @@
+"""Pixels not to be used: hot ones, dead ones, those that do not answer linearly, bad columns and rows.
+
+What is bad is told by the noise of the masters, not by a number of ADU: each limit is so many standard
+deviations of what the pixel should be.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visql_lib.ccd.clipping import in_cells, robust_sigma
+from visql_lib.flags import PixelFlag
+
+_SEGMENT = 64  # px of a column that are judged together: a trap spoils a part of it
+
+
+def smooth_level(image: NDArray, cell: int = 32) -> NDArray[np.float64]:
+    """Return the smooth level under an image: medians of cells, linear between their middles.
+
+    Parameters
+    ----------
+    image : array, shape (ny, nx)
+        NaN do not count; single pixels and columns do not change it.
+    cell : int, optional
+        Side of the cells [px].
+    """
+    from scipy.interpolate import RegularGridInterpolator
+
+    cells = in_cells(np.asarray(image, dtype=np.float64), cell)
+    known = np.isfinite(cells).any(axis=-1)
+    middle: NDArray = np.full(cells.shape[:2], np.nan)
+    if known.any():
+        middle[known] = np.nanmedian(cells[known], axis=-1)
+        middle[~known] = np.nanmedian(middle)
+    if middle.size == 1:
+        return np.full(image.shape, middle[0, 0])
+    # A single row of cells is two equal ones: so both axes have something to be interpolated between.
+    middle = np.repeat(middle, 2 if middle.shape[0] == 1 else 1, axis=0)
+    middle = np.repeat(middle, 2 if middle.shape[1] == 1 else 1, axis=1)
+    axes = [(np.arange(n) + 0.5) * min(cell, size) for n, size in zip(middle.shape, image.shape, strict=True)]
+    places = [
+        np.clip(np.arange(size, dtype=float) + 0.5, axis[0], axis[-1])
+        for size, axis in zip(image.shape, axes, strict=True)
+    ]
+    grid = np.meshgrid(*places, indexing="ij")
+    found: NDArray[np.float64] = RegularGridInterpolator(axes, middle)(tuple(grid))
+    return found
+
+
+def pulls(values: NDArray, err: NDArray) -> NDArray[np.float64]:
+    """Return how far each pixel is off the smooth level, in its own standard deviations.
+
+    That of a pixel is its error and the scatter of the good pixels beyond their errors: pixels differ
+    from each other, which no noise model tells.
+
+    Parameters
+    ----------
+    values, err : array, shape (ny, nx)
+        In one unit; NaN: not known.
+    """
+    off = np.asarray(values, dtype=np.float64) - smooth_level(values)
+    known = np.isfinite(off) & np.isfinite(err)
+    if not known.any():
+        return np.full(off.shape, np.nan)
+    own = max(robust_sigma(off[known]) ** 2 - float(np.median(np.asarray(err)[known])) ** 2, 0.0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(off / np.sqrt(np.asarray(err, dtype=np.float64) ** 2 + own))
+
+
+def hot_pixels(rate: NDArray, err: NDArray, sigma: float = 8.0, least: float = 0.0) -> NDArray[np.bool_]:
+    """Find hot pixels by their dark rate.
+
+    Parameters
+    ----------
+    rate, err : array, shape (ny, nx)
+        Rate of each pixel and its standard error [ADU/s]; see `visql_lib.ccd.dark`.
+    sigma : float, optional
+        Standard deviations above the pixels around.
+    least : float, optional
+        Above them by that rate at least [ADU/s].
+    """
+    with np.errstate(invalid="ignore"):
+        high = np.asarray(rate - smooth_level(rate)) > least
+        return (pulls(rate, err) > sigma) & high
+
+
+def dead_pixels(flat: NDArray, err: NDArray, lowest: float = 0.5, sigma: float = 8.0) -> NDArray[np.bool_]:
+    """Find pixels that answer to light far less than those around.
+
+    Parameters
+    ----------
+    flat, err : array, shape (ny, nx)
+        Flat and its standard error, in any unit.
+    lowest : float, optional
+        A pixel below that share of the level around is dead, if that is more than its noise.
+    sigma : float, optional
+        Standard deviations below the pixels around at least.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        share = np.asarray(flat / smooth_level(flat))
+        return (share < lowest) & (pulls(flat, err) < -sigma)
+
+
+def nonlinear_pixels(
+    low: NDArray, high: NDArray, low_err: NDArray, high_err: NDArray, sigma: float = 8.0
+) -> NDArray[np.bool_]:
+    """Find pixels whose answer to little and to much light has another ratio than that of those around.
+
+    Parameters
+    ----------
+    low, high : array, shape (ny, nx)
+        Flats of one filter at two levels, bias and dark taken off [ADU].
+    low_err, high_err : array
+        Their standard errors [ADU].
+    sigma : float, optional
+        Standard deviations of the ratio.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        # Of the expected values: a dead pixel, whose own ratio is any number, is found as well.
+        ratio = smooth_level(np.where(high > 0, low / high, np.nan))
+        off = low - ratio * high
+        found = np.abs(pulls(off, np.hypot(low_err, ratio * high_err))) > sigma
+    return np.asarray(found)
+
+
+def bad_columns(
+    deviations: NDArray, sigma: float = 8.0, share: float = 0.5, limit: float = 4.0
+) -> NDArray[np.bool_]:
+    """Find bad columns, or parts of them: pixels that are off together.
+
+    Parameters
+    ----------
+    deviations : array, shape (ny, nx)
+        How far each pixel is off in standard deviations; see `pulls`. For rows: transposed.
+    sigma : float, optional
+        The median of a part that is off by that many of the parts' own scatter is bad.
+    share, limit : float, optional
+        So is a part that has that share of pixels off by more than `limit`.
+    """
+    found = np.zeros(deviations.shape, bool)
+    n = deviations.shape[0]
+    starts = range(0, max(n - _SEGMENT // 2, 1), _SEGMENT)  # what is left over is of the last part
+    for start, stop in zip(starts, (*starts[1:], n), strict=True):
+        part = deviations[start:stop]
+        known = np.isfinite(part)
+        filled = np.where(known.any(axis=0), np.where(known, part, np.nan), 0.0)
+        middle = np.nanmedian(filled, axis=0)
+        # No less than the noise of a median of so many: columns may be more equal than that by chance.
+        scatter = max(robust_sigma(middle), 1.2533 / (stop - start) ** 0.5)
+        many = (np.abs(np.where(known, part, 0.0)) > limit).mean(axis=0) >= share
+        found[start:stop] = (np.abs(middle - np.median(middle)) > sigma * scatter) | many
+    return found
+
+
+def bad_pixel_mask(
+    shape: tuple[int, int],
+    *,
+    hot: NDArray | None = None,
+    dead: NDArray | None = None,
+    column: NDArray | None = None,
+    masks: tuple[NDArray, ...] = (),
+) -> NDArray[np.int16]:
+    """Merge what was found into one MASK.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Rows, columns.
+    hot, dead, column : array of bool, optional
+        Pixels that get `PixelFlag` HOT, DEAD (also those that are not linear) and COLUMN.
+    masks : tuple of array, optional
+        Other masks of `PixelFlag` bits.
+    """
+    mask = np.zeros(shape, np.int16)
+    for found, flag in ((hot, PixelFlag.HOT), (dead, PixelFlag.DEAD), (column, PixelFlag.COLUMN)):
+        if found is not None:
+            mask[found] |= np.int16(flag)
+    for other in masks:
+        mask |= other.astype(np.int16)
+    return mask
