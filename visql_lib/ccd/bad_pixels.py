@@ -39,12 +39,10 @@ def smooth_level(image: NDArray, cell: int = 32) -> NDArray[np.float64]:
     middle = np.repeat(middle, 2 if middle.shape[0] == 1 else 1, axis=0)
     middle = np.repeat(middle, 2 if middle.shape[1] == 1 else 1, axis=1)
     axes = [(np.arange(n) + 0.5) * min(cell, size) for n, size in zip(middle.shape, image.shape, strict=True)]
-    places = [
-        np.clip(np.arange(size, dtype=float) + 0.5, axis[0], axis[-1])
-        for size, axis in zip(image.shape, axes, strict=True)
-    ]
-    grid = np.meshgrid(*places, indexing="ij")
-    found: NDArray[np.float64] = RegularGridInterpolator(axes, middle)(tuple(grid))
+    grid = np.meshgrid(*(np.arange(size) + 0.5 for size in image.shape), indexing="ij")
+    # Beyond the middles of the outermost cells the line goes on: vignetting falls to the very edge.
+    linear = RegularGridInterpolator(axes, middle, bounds_error=False, fill_value=None)
+    found: NDArray[np.float64] = linear(tuple(grid))
     return found
 
 
