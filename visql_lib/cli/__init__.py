@@ -88,6 +88,7 @@ HEADINGS: dict[str, dict[str, tuple[str, str]]] = {
     },
     "Development": {
         "simulate": ("simulate", "Simulate raw exposures with known truth."),
+        "simulate-night": ("simulate_night", "Simulate a night of an ordinary camera with known truth."),
         "schema": ("schema", "Generate the schema and documentation of settings, tables and flags."),
     },
 }

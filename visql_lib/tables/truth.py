@@ -47,3 +47,49 @@ TRUE_CCDS = TableSchema(
         Column("SHIFT_Y", "float64", "pix", "true less nominal place"),
     ),
 )
+
+NIGHT_STARS = TableSchema(
+    "truth_night_stars",
+    "Stars of the fields of a simulated night, a row for each star and filter.",
+    (
+        Column("TARGET", "str", "", "name of the field"),
+        Column("FILTER", "str", "", "filter"),
+        Column("STAR", "int32", "", "number of the star in its field"),
+        Column("X", "float64", "pix", "from the field's centre, along x of a frame that is not turned"),
+        Column("Y", "float64", "pix", "from the field's centre, along y of a frame that is not turned"),
+        Column("FLUX", "float64", "electron/s", "total flux through clear air, response 1"),
+    ),
+)
+
+NIGHT_FRAMES = TableSchema(
+    "truth_night_frames",
+    "Frames of a simulated night.",
+    (
+        Column("FILE", "str", "", "file"),
+        Column("TYPE", "str", "", "BIAS, DARK, FLAT or SCIENCE"),
+        Column("DATE_OBS", "str", "", "start, UTC"),
+        Column("FILTER", "str", "", "filter"),
+        Column("TARGET", "str", "", "name of the field"),
+        Column("EXPTIME", "float64", "s", "exposure time"),
+        Column("LEVEL", "float64", "adu", "level of a flat before vignetting, at the mean gain"),
+        Column("SHIFT_X", "float64", "pix", "of the field's centre from that of the frame"),
+        Column("SHIFT_Y", "float64", "pix", "of the field's centre from that of the frame"),
+        Column("TURN", "float64", "deg", "of the field about its centre, counter-clockwise"),
+        Column("TRANSPARENCY", "float64", "", "share of the stars' light that comes through"),
+        Column("SKY", "float64", "electron/s", "light of the sky per pixel at the centre"),
+        Column("FWHM", "float64", "pix", "of the stars"),
+        Column("DRIFT", "float64", "adu", "of the bias's level"),
+        Column("ODD", "int8", "", "1: a dark with stray light"),
+    ),
+)
+
+NIGHT_COSMICS = TableSchema(
+    "truth_night_cosmics",
+    "Pixels of a simulated night that cosmic rays hit.",
+    (
+        Column("FILE", "str", "", "file"),
+        Column("X", "int32", "pix", "zero-based column of the chip"),
+        Column("Y", "int32", "pix", "zero-based row of the chip"),
+        Column("CHARGE", "float64", "electron", "charge of the rays"),
+    ),
+)
