@@ -32,6 +32,11 @@ HEADINGS: dict[str, dict[str, tuple[str, str]]] = {
         "preview": ("preview", "Make thumbnail, zooms and levels of one frame of any type."),
         "provenance": ("provenance", "Show how a product was made."),
     },
+    "Images of any camera": {
+        "log": ("log", "Tabulate values of headers."),
+        "rename": ("rename", "Rename frames to one sequence in time, and back."),
+        "stats": ("stats", "Compute statistics of images, or of a region of each."),
+    },
     "Euclid VIS, one exposure": {
         "stars": ("stars", "Select the stars of a catalogue."),
         "moments": ("moments", "Measure the PSF moments of the selected stars."),
