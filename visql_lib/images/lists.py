@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +14,9 @@ _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 _COMMA = re.compile(r"(?<!\\),")
 _NUMBERS = re.compile(r"(\d+)")
 _MAGIC = re.compile(r"[*?[]")
+_REMARK = re.compile(r"(?:^|\s)#.*")
 _DEEPEST = 10  # lists that name lists
+_LONGEST = 1_000_000  # numbers of a range
 
 
 def expand(parts: Sequence[str], *, allow_empty: bool = False, folder: Path | None = None) -> list[Path]:
@@ -22,9 +25,11 @@ def expand(parts: Sequence[str], *, allow_empty: bool = False, folder: Path | No
     Parameters
     ----------
     parts : sequence of str
-        Each is a name, a glob, a range ``b.{0041..0050}.fit``, ``@list.txt`` (a file with one such list
-        per line) or ``!part`` (taken out again), or several of these separated by commas (``\\,`` is a
-        comma). Parts count in their order; the names of one part are in natural order.
+        Each is a name, a glob, a range ``b.{0041..0050}.fit`` (numbers that are not there are passed
+        over), ``@list.txt`` (a file with one such part per line; commas in it are just commas) or
+        ``!part`` (taken out again), or several of these separated by commas (``\\,`` is a comma). A word
+        that is the name of a file is that file. Parts count in their order; the names of one part are
+        in natural order.
     allow_empty : bool, optional
         Whether a part may match nothing.
     folder : Path, optional
@@ -41,13 +46,17 @@ def expand(parts: Sequence[str], *, allow_empty: bool = False, folder: Path | No
         If a part matches nothing, or a list of names cannot be read.
     """
     base = folder or Path()
-    found: dict[str, None] = {}
-    for part in (text.strip() for word in parts for text in _COMMA.split(word)):
-        if part:
-            _add(part.replace("\\,", ","), found, base, allow_empty, 0)
+    found: dict[str, str] = {}
+    for word in parts:
+        if (base / word).is_file():  # as a shell expands a glob: commas and marks belong to the name
+            found.setdefault(_place(word, base), word)
+            continue
+        for part in (text.strip() for text in _COMMA.split(word)):
+            if part:
+                _add(part.replace("\\,", ","), found, base, allow_empty, 0)
     if not found and not allow_empty:
         raise RequestError(f"{', '.join(parts) or 'nothing'}: no files")
-    return [base / name for name in found]
+    return [base / name for name in found.values()]
 
 
 def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
@@ -56,23 +65,30 @@ def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
     return tuple((0, int(w), w) if w.isdecimal() else (1, 0, w) for w in words)
 
 
-def _add(part: str, found: dict[str, None], base: Path, allow_empty: bool, depth: int) -> None:
-    """Add the files of one part to those found so far, or take them out."""
+def _place(name: str, base: Path) -> str:
+    """Return what tells whether two names mean one place: ``./a`` and ``a`` do; links are not followed."""
+    return os.path.abspath(base / name)  # noqa: PTH100
+
+
+def _add(part: str, found: dict[str, str], base: Path, allow_empty: bool, depth: int) -> None:
+    """Add the files of one part to those found so far, by place, or take them out."""
     if part.startswith("!"):
-        for name in _names(part[1:], base, allow_empty, depth):
-            found.pop(name, None)
+        for name in _names(part[1:].strip(), base, allow_empty, depth):
+            found.pop(_place(name, base), None)
     else:
-        found.update(dict.fromkeys(_names(part, base, allow_empty, depth)))
+        for name in _names(part, base, allow_empty, depth):
+            found.setdefault(_place(name, base), name)
 
 
 def _names(part: str, base: Path, allow_empty: bool, depth: int) -> list[str]:
+    """List the names one part means, in its order."""
     if part.startswith("@"):
         return _listed(part[1:], base, allow_empty, depth)
-    names = _ranged(part)
+    names = [part] if (base / part).is_file() else _ranged(part)
     found = [name for pattern in names for name in _matching(pattern, base)]
     if not found and not allow_empty:
-        raise RequestError(f"{part}: no such file; see --allow-empty")
-    return list(dict.fromkeys(found))
+        raise RequestError(f"{part}: no such file; correct the name, or give --allow-empty")
+    return found
 
 
 def _matching(pattern: str, base: Path) -> list[str]:
@@ -91,6 +107,8 @@ def _ranged(part: str) -> list[str]:
     if match is None:
         return [part]
     first, last = match.groups()
+    if abs(int(last) - int(first)) >= _LONGEST:
+        raise RequestError(f"{part}: a range of more than {_LONGEST} numbers")
     width = len(first) if first.startswith("0") or len(first) == len(last) else 0
     step = 1 if int(last) >= int(first) else -1
     numbers = (f"{n:0{width}d}" for n in range(int(first), int(last) + step, step))
@@ -98,17 +116,17 @@ def _ranged(part: str) -> list[str]:
 
 
 def _listed(name: str, base: Path, allow_empty: bool, depth: int) -> list[str]:
-    """Read a list of names: one part a line; what follows # is a remark."""
+    """Read a list of names: one part a line; a remark begins with # at the beginning or after a blank."""
     if depth > _DEEPEST:
         raise RequestError(f"@{name}: lists that name each other")
     try:
         lines = (base / name).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise RequestError(f"@{name}: cannot be read ({error})") from error
-    found: dict[str, None] = {}
+    found: dict[str, str] = {}
     for line in lines:
-        if text := line.partition("#")[0].strip():
+        if text := _REMARK.sub("", line).strip():
             _add(text, found, base, allow_empty, depth + 1)
     if not found and not allow_empty:
         raise RequestError(f"@{name}: names no file; see --allow-empty")
-    return list(found)
+    return list(found.values())

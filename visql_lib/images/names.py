@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from visql_lib.errors import RequestError
 
 ENDINGS = tuple(f".{end}{packed}" for end in ("fits", "fit", "fts") for packed in ("", ".gz", ".fz"))
+_PACKED = re.compile(r"\.[gf]z$", re.IGNORECASE)
 
 
 def is_fits_name(name: str) -> bool:
@@ -20,8 +22,9 @@ def output_name(root: str, source: Path) -> str:
 
     The number is the last part between dots that has digits alone, but not the first part: ``bsub`` of
     ``20210227.0041.fit`` gives ``bsub.0041.fit``. Of a name without a number: ``bsub.`` and that name.
+    Results are not packed: a last ``.gz`` or ``.fz`` is left off.
     """
-    parts = source.name.split(".")
+    parts = _PACKED.sub("", source.name).split(".")
     numbers = [i for i, part in enumerate(parts) if i and part.isdecimal()]
     return ".".join([root, *(parts[numbers[-1] :] if numbers else parts)])
 
@@ -32,13 +35,18 @@ def output_paths(root: str, sources: Sequence[Path], folder: Path | None = None)
     Raises
     ------
     RequestError
-        If two frames would have one result, or a whole name is given for several frames.
+        If two frames would have one result, a whole name is given for several frames, or it is
+        that of a packed file.
     """
     name = Path(root).name
     where = folder if folder is not None else (Path(root).parent if root != name else None)
     if is_fits_name(name):
         if len(sources) > 1:
             raise RequestError(f"-o {root}: one file for {len(sources)} results; give a root without ending")
+        if _PACKED.search(name):
+            raise RequestError(
+                f"-o {root}: results are written as they are, not packed; leave off the ending"
+            )
         return [(where or Path()) / name]
     found: dict[Path, Path] = {}
     paths = []

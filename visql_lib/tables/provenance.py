@@ -144,7 +144,19 @@ def append_to_mp4(path: Path, final: Path, stages: Mapping[str, int], inputs: It
 
 def append_to_fits(path: Path, final: Path, stages: Mapping[str, int], inputs: Iterable[Path] = ()) -> None:
     """Append its provenance to the finished FITS file `path`, which will be moved to `final`."""
-    content = as_bytes(record(final, stages, _stream_checksum(path, path.stat().st_size), inputs))
+    _append_fits_record(path, record(final, stages, _stream_checksum(path, path.stat().st_size), inputs))
+
+
+def rewrite_fits_record(path: Path, entry: Mapping[str, Any]) -> None:
+    """Put the record of a FITS file, whose header was changed, in place of the one at its end."""
+    with path.open("r+b") as file:
+        _, end = _fits_record(file)
+        file.truncate(end)
+    _append_fits_record(path, {**entry, "checksum": _stream_checksum(path, end)})
+
+
+def _append_fits_record(path: Path, entry: Mapping[str, Any]) -> None:
+    content = as_bytes(entry)
     cards = (
         *(("XTENSION", "'IMAGE   '"), ("BITPIX", "8"), ("NAXIS", "1"), ("NAXIS1", str(len(content)))),
         *(("PCOUNT", "0"), ("GCOUNT", "1"), ("EXTNAME", f"'{_FITS_NAME}'")),
