@@ -33,6 +33,7 @@ HEADINGS: dict[str, dict[str, tuple[str, str]]] = {
         "provenance": ("provenance", "Show how a product was made."),
     },
     "Images of any camera": {
+        "combine": ("combine", "Combine frames pixel by pixel, with errors and mask."),
         "log": ("log", "Tabulate values of headers."),
         "rename": ("rename", "Rename frames to one sequence in time, and back."),
         "stats": ("stats", "Compute statistics of images, or of a region of each."),
