@@ -34,10 +34,14 @@ HEADINGS: dict[str, dict[str, tuple[str, str]]] = {
     },
     "Images of any camera": {
 <<<<<<< HEAD
+<<<<<<< HEAD
         "arith": ("arith", "Add, subtract, multiply or divide images, with error and mask."),
         "dark-line": ("dark_line", "Fit the line of dark levels against exposure time."),
         "display": ("display", "Draw images: grey, colour, RGB, pages, movies."),
 =======
+=======
+        "combine": ("combine", "Combine frames pixel by pixel, with errors and mask."),
+>>>>>>> h3combine
         "log": ("log", "Tabulate values of headers."),
         "rename": ("rename", "Rename frames to one sequence in time, and back."),
         "stats": ("stats", "Compute statistics of images, or of a region of each."),

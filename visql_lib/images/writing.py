@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -37,10 +36,8 @@ def write_image(path: Path, image: Image, stages: Mapping[str, int], inputs: Ite
         hdus.append(fits.ImageHDU(image.mask.astype(np.int16), name=MASK))
     if image.used is not None:
         hdus.append(fits.ImageHDU(image.used.astype(np.int16), name=USED))
-    content = io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", AstropyWarning)  # cards of other people, kept as they are
-        hdus.writeto(content, output_verify="silentfix+ignore")
     with atomic_path(path) as temporary:
-        temporary.write_bytes(content.getvalue())
+        with warnings.catch_warnings(), temporary.open("wb") as file:
+            warnings.simplefilter("ignore", AstropyWarning)  # cards of other people, kept as they are
+            hdus.writeto(file, output_verify="silentfix+ignore")
         append_to_fits(temporary, path, stages, inputs)

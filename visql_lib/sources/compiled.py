@@ -17,6 +17,7 @@ all of it in again.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,10 @@ import numba
 from numba.core.runtime import rtsys
 
 
-def room_stamp() -> tuple[tuple[str, int, int], ...]:
-    """List name, time of change and size of every source file of the room."""
-    files = sorted(Path(__file__).parent.glob("*.py"))
+@lru_cache
+def room_stamp(room: Path = Path(__file__).parent) -> tuple[tuple[str, int, int], ...]:
+    """List name, time of change and size of every source file of a room, by default this one."""
+    files = sorted(room.glob("*.py"))
     return tuple((file.name, file.stat().st_mtime_ns, file.stat().st_size) for file in files)
 
 
@@ -61,7 +63,8 @@ def compiled(fastmath: bool = False) -> Callable[[Callable], Any]:
         cache = getattr(dispatcher, "_cache", None)
         kept = getattr(cache, "_cache_file", None)
         if kept is not None and hasattr(kept, "_source_stamp"):  # absent where nothing is compiled or kept
-            kept._source_stamp = _STAMP
+            room = Path(function.__code__.co_filename).parent
+            kept._source_stamp = room_stamp(room) if room != Path(__file__).parent else _STAMP
             _load_quickly(cache)
         return dispatcher
 
