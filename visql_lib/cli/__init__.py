@@ -33,19 +33,13 @@ HEADINGS: dict[str, dict[str, tuple[str, str]]] = {
         "provenance": ("provenance", "Show how a product was made."),
     },
     "Images of any camera": {
-<<<<<<< HEAD
-<<<<<<< HEAD
         "arith": ("arith", "Add, subtract, multiply or divide images, with error and mask."),
+        "combine": ("combine", "Combine frames pixel by pixel, with errors and mask."),
         "dark-line": ("dark_line", "Fit the line of dark levels against exposure time."),
         "display": ("display", "Draw images: grey, colour, RGB, pages, movies."),
-=======
-=======
-        "combine": ("combine", "Combine frames pixel by pixel, with errors and mask."),
->>>>>>> h3combine
         "log": ("log", "Tabulate values of headers."),
         "rename": ("rename", "Rename frames to one sequence in time, and back."),
         "stats": ("stats", "Compute statistics of images, or of a region of each."),
->>>>>>> h1files
     },
     "Euclid VIS, one exposure": {
         "stars": ("stars", "Select the stars of a catalogue."),

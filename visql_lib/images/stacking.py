@@ -16,9 +16,9 @@ from visql_lib.ccd import combine as ccd
 from visql_lib.ccd.statistics import level
 from visql_lib.errors import FrameError, RequestError
 from visql_lib.flags import PixelFlag
+from visql_lib.images.blocks import Plane, StackFrame, open_frame, opened, same_cards
 from visql_lib.images.combined_header import Facts, combined_header
 from visql_lib.images.image import Image
-from visql_lib.images.planes import Plane, StackFrame, open_frame, opened, same_cards
 from visql_lib.images.regions import Region
 
 _BLOCK = 8_000_000  # bytes of all frames together
