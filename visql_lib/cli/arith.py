@@ -45,8 +45,8 @@ class Task:
     with a plane. The results are float32, with ERR and MASK where A or B have them; what is
     divided by zero is NaN and masked. Header and name are those of A (of B, if only B is a
     list of several, or A is a number); -o ROOT takes the place of all before the frame's
-    number, -o NAME.fits is taken as it is. A result is written beside its frame, unless ROOT
-    names a folder (./ROOT: the current one). Quote * as '*', or write x.""",
+    number, -o NAME.fits is taken as it is. Results are written to the current folder, or
+    to that of ROOT. Quote * as '*', or write x.""",
     "visql arith 'raw/20210227.{0041..0050}.fit' - master_bias.fits -o bsub",
 )
 @click.argument("words", metavar="A OP B", nargs=-1, required=True)

@@ -30,7 +30,7 @@ def output_name(root: str, source: Path) -> str:
 
 
 def output_paths(root: str, sources: Sequence[Path], folder: Path | None = None) -> list[Path]:
-    """Compose the paths of the results of some frames, beside them or in a folder.
+    """Compose the paths of the results of some frames: in the current folder, or that of the root.
 
     Raises
     ------
@@ -39,7 +39,7 @@ def output_paths(root: str, sources: Sequence[Path], folder: Path | None = None)
         that of a packed file.
     """
     name = Path(root).name
-    where = folder if folder is not None else (Path(root).parent if root != name else None)
+    where = folder if folder is not None else Path(root).parent
     if is_fits_name(name):
         if len(sources) > 1:
             raise RequestError(f"-o {root}: one file for {len(sources)} results; give a root without ending")
@@ -47,11 +47,11 @@ def output_paths(root: str, sources: Sequence[Path], folder: Path | None = None)
             raise RequestError(
                 f"-o {root}: results are written as they are, not packed; leave off the ending"
             )
-        return [(where or Path()) / name]
+        return [where / name]
     found: dict[Path, Path] = {}
     paths = []
     for source in sources:
-        path = (where if where is not None else source.parent) / output_name(name, source)
+        path = where / output_name(name, source)
         if (other := found.get(path)) is not None:
             raise RequestError(f"{other} and {source} would both become {path}; give another root")
         found[path] = source
