@@ -205,6 +205,23 @@ def test_a_run_killed_anywhere_can_be_taken_back(tmp_path_factory, at, order, at
     assert not list(folder.glob(".*"))
 
 
+def test_after_an_interruption_nothing_is_lost(night):
+    """Files with hidden names are in the way of nothing; an empty plan is of no consequence."""
+    (night / "rename.0007.json").touch()
+    moves = plan_moves([night / "z.fit", night / "a.fit"], "r")
+    plan = RenamePlan.new(moves)
+    assert plan.path.name == "rename.0008.json"
+    killed_after(1, plan.carry_out)
+    again = run("rename", night / "?.fit", night / "m.fits", "-o", "r")
+    assert isinstance(again.exception, RequestError)
+    assert "rename.0008.json: this renaming was interrupted" in str(again.exception)
+    (night / "rename.0009.json").touch()
+    assert run("rename", "--undo", plan.path).return_value == 0
+    assert was(night) == {name: name for name in RENAMED.values()}
+    (night / ".r.0001.fit.renaming").write_text("something")
+    assert "see what it is" in str(run("rename", night / "z.fit", "-o", "r").exception)
+
+
 class Killed(BaseException):
     pass
 

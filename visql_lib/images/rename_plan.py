@@ -40,9 +40,22 @@ class RenamePlan:
 
     @classmethod
     def new(cls, moves: Sequence[Move]) -> Self:
-        """Write the plan of a renaming under a number of its own: plans of earlier ones stay."""
+        """Write the plan of a renaming under a number of its own: plans of earlier ones stay.
+
+        Raises
+        ------
+        RequestError
+            If an earlier renaming in that folder was interrupted: its files have hidden names.
+        """
         places = [Move(*(Path(os.path.abspath(p)) for p in move)) for move in moves]  # noqa: PTH100
         folder = Path(os.path.commonpath([move.old.parent for move in places]))
+        for _, earlier in _numbered(folder):
+            if earlier.stat().st_size and cls.read(earlier).state not in (_DONE, _UNDONE):
+                raise RequestError(
+                    f"{earlier}: this renaming was interrupted; take it back first, with --undo"
+                )
+        if hidden := [_hidden(move) for move in places if _hidden(move).exists()]:
+            raise RequestError(f"{hidden[0]}: left by a renaming that was interrupted; see what it is")
         number = max((n for n, _ in _numbered(folder)), default=0) + 1
         while True:
             path = folder / f"rename.{number:04d}.json"
@@ -149,8 +162,8 @@ class RenamePlan:
             raise RequestError(f"{self.path}: is undone already")
         mine = {path for move in self.moves for path in move}
         for number, path in _numbered(self.path.parent):
-            if number <= (_number_of(self.path) or 0):
-                continue
+            if number <= (_number_of(self.path) or 0) or not path.stat().st_size:
+                continue  # an empty one: killed before anything was renamed
             later = RenamePlan.read(path)
             if later.state != _UNDONE and mine & {p for move in later.moves for p in move}:
                 raise RequestError(f"{self.path}: the files were renamed again; undo {path} first")

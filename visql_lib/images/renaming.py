@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -80,7 +79,7 @@ def date_of_earliest(frames: Sequence[tuple[Path, fits.Header]]) -> str:
     starts = [start for _, header in frames if (start := start_of(header)) is not None]
     if not starts:
         raise RequestError(f"{frames[0][0]}: no frame tells when it began; give a root with -o")
-    return min(starts, default=datetime.now(UTC)).strftime("%Y%m%d")
+    return min(starts).strftime("%Y%m%d")
 
 
 def plan_moves(paths: Sequence[Path], root: str, tail: str = "") -> list[Move]:
