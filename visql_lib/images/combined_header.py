@@ -77,7 +77,7 @@ def combined_header(
     -------
     Header
         ``IMC_NFIL`` frames, ``IMC_MTHD``, ``IMC_CLIP``, ``IMC_NORM``, ``IMC_UNIT``, ``IMC_ERR`` as
-        docs/reduction_combine.md says; ``IMC_nnnn``, ``IMCDnnnn``, ``IMCSnnnn`` name, date and factor of
+        docs/images.md says; ``IMC_nnnn``, ``IMCDnnnn``, ``IMCSnnnn`` name, date and factor of
         each; EXPTIME by policy, TEXPTIME [s] of all; NCOMBINE; DATE-OBS, DATE-END, MJD-AVG.
     """
     header = frames[0][1].copy()
