@@ -132,7 +132,7 @@ def opened(plane: Plane, stack: ExitStack) -> BinaryIO:
     """Open the file of a plane without a buffer, until the stack is closed."""
     if not isinstance(plane.place, Path):
         return plane.place
-    file: BinaryIO = stack.enter_context(plane.place.open("rb", buffering=0))  # type: ignore[assignment]
+    file: BinaryIO = stack.enter_context(plane.place.open("rb", buffering=0))
     return file
 
 

@@ -39,6 +39,8 @@ _MP4_BOX = bytes.fromhex("c1a3e1f07e5c4f0a9d55766973716c00")
 _FITS = b"SIMPLE  ="
 _FITS_BLOCK = 2880
 _FITS_NAME = "VISQL_RECORD"  # extension, an array of bytes
+_FITS_MARKS = b"XTENSION= " + b"'IMAGE   '".rjust(20)
+_FITS_PART = 350 * _FITS_BLOCK  # bytes, about 1 MB
 _CHUNK = 1 << 22  # bytes
 _LARGEST_RECORD = 1 << 24  # bytes; a larger one is looked for no further
 _UP = 3  # folders: inputs farther away from a product are recorded by name only
@@ -170,19 +172,24 @@ def _append_fits_record(path: Path, entry: Mapping[str, Any]) -> None:
 def _fits_record(file: BinaryIO) -> tuple[bytes, int]:
     """Read the record of a FITS file, in its last extension, and its offset (without one: the file's end)."""
     size = file.seek(0, 2)
-    marks = b"XTENSION= " + b"'IMAGE   '".rjust(20)
-    place = size - size % _FITS_BLOCK
-    while place >= _FITS_BLOCK and size - place < _LARGEST_RECORD:
-        place -= _FITS_BLOCK
-        file.seek(place)
-        head = file.read(_FITS_BLOCK)
-        if head.startswith(marks) and f"EXTNAME = '{_FITS_NAME}'".encode() in head.replace(
-            b"= " + b" " * 6, b"= "
-        ):
-            (length,) = [
-                int(head[i + 10 : i + 30]) for i in range(0, 800, 80) if head[i : i + 8] == b"NAXIS1  "
-            ]
-            return file.read(length), place
+    end = size - size % _FITS_BLOCK
+    place = end
+    while place > 0 and end - place < _LARGEST_RECORD:
+        # Most records end in the first of these parts; raw frames have none, and are looked through.
+        start = max(0, place - _FITS_PART)
+        file.seek(start)
+        part = file.read(place - start)
+        at = len(part)
+        while (at := part.rfind(_FITS_MARKS, 0, at)) >= 0:
+            head = part[at : at + _FITS_BLOCK]
+            if at % _FITS_BLOCK == 0 and f"EXTNAME = '{_FITS_NAME}'".encode() in head.replace(
+                b"= " + b" " * 6, b"= "
+            ):
+                cards = (head[i : i + 30] for i in range(0, 800, 80))
+                length = next(int(card[10:]) for card in cards if card[:8] == b"NAXIS1  ")
+                file.seek(start + at + _FITS_BLOCK)
+                return file.read(length), start + at
+        place = start
     return b"", size
 
 
