@@ -31,7 +31,7 @@ _CODES = {
     **{"min": kernels.QUANTILE, "max": kernels.QUANTILE, "quantile": kernels.QUANTILE},
     **{"std": kernels.STD, "rms": kernels.STD, "var": kernels.VAR},
 }
-_CACHE = 1 << 16  # bytes of a chunk that stays in the processor's cache
+_CACHE = 1 << 15  # bytes of a chunk that stays in the processor's cache
 _LANES = 64, 1024  # pixels of a chunk, at least and at most
 _ROUNDING = 4.0  # units in the last place that values may differ by and be the same
 

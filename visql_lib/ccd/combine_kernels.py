@@ -16,28 +16,29 @@ _GAUSS = 1.4826022185056018  # sigma of a Gaussian, in its median distance from 
 
 
 @compiled()
-def _load(raw, start, slopes, zeros, factors, bits, buf, counts):
+def _load(raw, start, scaling, bits, whole, buf, counts):
     """Fill `buf` with (slope stored + zero) factor, +inf for what is no number; say whether all are."""
     lanes = min(buf.shape[1], raw.shape[1] - start)
-    counts[:lanes] = 0
-    counts[lanes:] = raw.shape[0]
-    part = 0.5**bits
+    counts[:] = raw.shape[0]
+    slopes, zeros, factors = scaling
+    kind = buf.dtype.type
     for f in range(raw.shape[0]):
-        row, to = raw[f], buf[f]
+        row, to = raw[f, start : start + lanes], buf[f]
         slope, zero, factor = slopes[f], zeros[f], factors[f]
-        for k in range(lanes):
-            to[k] = row[start + k]
         if bits:
+            part = kind(0.5**bits)
             for k in range(lanes):
-                to[k] = np.floor((to[k] * slope + zero) * part)
-            for k in range(lanes):
-                to[k] = to[k] * factor
+                to[k] = kind(np.floor((kind(row[k]) * slope + zero) * part)) * factor
         else:
             for k in range(lanes):
-                to[k] = (to[k] * slope + zero) * factor
+                to[k] = (kind(row[k]) * slope + zero) * factor
+    if whole:
+        return True
+    for f in range(raw.shape[0]):
+        to = buf[f]
         for k in range(lanes):
             good = abs(to[k]) < np.inf
-            counts[k] += good
+            counts[k] -= 0 if good else 1
             to[k] = to[k] if good else np.inf
     return counts.min() == raw.shape[0]
 
@@ -178,43 +179,77 @@ def combine(raw, scaling, bits, networks, rule, limits, buf, out):
     """
     n, lanes = buf.shape
     method, q, low, high, rejecting = rule
+    whole = raw.itemsize == 2  # 16-bit numbers are all numbers
     counts, firsts, lasts = np.empty(lanes, np.int32), np.empty(lanes, np.int32), np.empty(lanes, np.int32)
     work = (np.empty(lanes, buf.dtype), np.empty(lanes, buf.dtype), np.empty(lanes, buf.dtype))
     sums, squares = np.empty(lanes), np.empty(lanes)
+    values, spreads, used = out
     buf[:] = 0
     for start in range(0, raw.shape[1], lanes):
-        full = _load(raw, start, scaling[0], scaling[1], scaling[2], bits, buf, counts)
+        full = _load(raw, start, scaling, bits, whole, buf, counts)
         sort_lanes(buf, networks[0] if full else networks[1])
-        firsts[:] = low
         for k in range(lanes):
-            lasts[k] = max(counts[k] - high, low)
+            firsts[k], lasts[k] = low, max(counts[k] - high, low)
         if rejecting:
             _reject(buf, counts, low, high, limits, firsts, lasts, work)
         place = _sums(buf, low, n - high, sums, squares)
-        for k in range(min(lanes, raw.shape[1] - start)):
-            _finish(
-                method, q, buf, k, firsts[k], lasts[k], low, n - high, place, sums, squares, out, start + k
-            )
+        here = slice(start, min(start + lanes, raw.shape[1]))
+        _usual(method, q, buf, low, n - high, place, sums, squares, values[here], spreads[here])
+        used[here] = n - high - low
+        for k in range(here.stop - start):
+            if firsts[k] != low or lasts[k] != n - high:
+                m, value, spread = _unusual(method, q, buf, k, firsts[k], lasts[k])
+                used[start + k], values[start + k], spreads[start + k] = m, value, spread
 
 
 @compiled()
-def _finish(method, q, buf, k, first, last, usual_first, usual_last, place, sums, squares, out, to):
-    """Write the results of one column; the sums are right where nothing more than usual is left out."""
+def _usual(method, q, buf, first, last, place, sums, squares, values, spreads):
+    """Write results of lanes of which nothing more than the clip is left out."""
     m = last - first
-    out[2][to] = m
+    for k in range(len(values)):
+        squares[k] = max(squares[k] - sums[k] * sums[k] / m, 0.0)
+    part = 1 / (m - 1) if m > 1 else np.nan
+    for k in range(len(values)):
+        spreads[k] = np.sqrt(squares[k] * part)
+    if method in (MEAN, SUM):
+        centre, times = buf[place], m if method == SUM else 1
+        for k in range(len(values)):
+            values[k] = (np.float64(centre[k]) + sums[k] / m) * times
+    elif method == STD:
+        for k in range(len(values)):
+            values[k] = np.sqrt(squares[k] / m)
+    elif method == VAR:
+        for k in range(len(values)):
+            values[k] = squares[k] / m
+    else:
+        at = q * (m - 1) if method == QUANTILE else (m - 1) / 2
+        below = int(at)
+        low, high = buf[first + below], buf[first + min(below + 1, m - 1)]
+        if method == MEDIAN:
+            high = buf[last - 1 - below]
+            for k in range(len(values)):
+                values[k] = (low[k] + high[k]) / 2
+        else:
+            for k in range(len(values)):
+                bottom = np.float64(low[k])
+                values[k] = bottom + (np.float64(high[k]) - bottom) * (at - below)
+
+
+@compiled()
+def _unusual(method, q, buf, k, first, last):
+    """Return number, result and spread of one column of which more is left out."""
+    m = last - first
     if m < 1:
-        out[0][to] = out[1][to] = np.nan
-        return
-    total, square = sums[k], squares[k]
-    if first != usual_first or last != usual_last:
-        total, square, place = 0.0, 0.0, first
-        for f in range(first, last):
-            d = np.float64(buf[f, k]) - np.float64(buf[place, k])
-            total += d
-            square += d * d
+        return 0, np.nan, np.nan
+    centre = np.float64(buf[first, k])
+    total = square = 0.0
+    for f in range(first, last):
+        d = np.float64(buf[f, k]) - centre
+        total += d
+        square += d * d
     square = max(square - total * total / m, 0.0)
-    out[0][to] = _one(method, q, buf, k, first, last, np.float64(buf[place, k]) + total / m, square)
-    out[1][to] = np.sqrt(square / (m - 1)) if m > 1 else np.nan
+    result = _one(method, q, buf, k, first, last, centre + total / m, square)
+    return m, result, np.sqrt(square / (m - 1)) if m > 1 else np.nan
 
 
 @compiled()
@@ -241,7 +276,7 @@ def combine_unlike(raw, scaling, bits, pairs, rule, limits, weights, variances, 
     known = variances.shape[1] > 0
     buf[:] = 0
     for start in range(0, raw.shape[1], lanes):
-        _load(raw, start, scaling[0], scaling[1], scaling[2], bits, buf, counts)
+        _load(raw, start, scaling, bits, False, buf, counts)
         for f in range(n):
             places[f, :] = f
         sort_lanes_with(buf, places, pairs)

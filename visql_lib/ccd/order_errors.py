@@ -42,8 +42,10 @@ def error_factors(
     """
     m = np.asarray(used, dtype=np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):
-        if method in ("std", "var"):
-            factors = np.sqrt((0.5 if method == "std" else 2.0) / (m - 1))
+        if method == "var":
+            factors = np.sqrt(2 * (m - 1)) / m
+        elif method == "std":
+            factors = np.sqrt((m - 1) / m * (1 - _mean_deviation(m) ** 2))
         elif method in ("mean", "sum") and clip == (0, 0):
             factors = 1 / np.sqrt(m) if method == "mean" else np.sqrt(m)
         else:
@@ -51,6 +53,15 @@ def error_factors(
             factors *= m if method == "sum" else 1
     least = 2 if method in ("std", "var") or not known else 1
     return np.where(m >= least, factors, np.nan)
+
+
+def _mean_deviation(m: NDArray) -> NDArray:
+    """Return the mean standard deviation of samples of m Gaussian values, in their sigma (called c4)."""
+    from scipy.special import gammaln  # for the errors of standard deviations only
+
+    half = np.maximum(m - 1, 1) / 2
+    factors: NDArray = np.exp(gammaln(half + 0.5) - gammaln(half)) / np.sqrt(half)
+    return factors
 
 
 def _interpolated(

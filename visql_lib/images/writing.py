@@ -33,9 +33,9 @@ def write_image(path: Path, image: Image, stages: Mapping[str, int], inputs: Ite
     if image.err is not None:
         hdus.append(fits.ImageHDU(image.err, name=ERR))
     if image.mask is not None:
-        hdus.append(fits.ImageHDU(image.mask.astype(np.int16), name=MASK))
+        hdus.append(fits.ImageHDU(image.mask.astype(np.int16, copy=False), name=MASK))
     if image.used is not None:
-        hdus.append(fits.ImageHDU(image.used.astype(np.int16), name=USED))
+        hdus.append(fits.ImageHDU(image.used.astype(np.int16, copy=False), name=USED))
     with atomic_path(path) as temporary:
         with warnings.catch_warnings(), temporary.open("wb") as file:
             warnings.simplefilter("ignore", AstropyWarning)  # cards of other people, kept as they are

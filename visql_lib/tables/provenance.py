@@ -39,6 +39,7 @@ _MP4_BOX = bytes.fromhex("c1a3e1f07e5c4f0a9d55766973716c00")
 _FITS = b"SIMPLE  ="
 _FITS_BLOCK = 2880
 _FITS_NAME = "VISQL_RECORD"  # extension, an array of bytes
+_FITS_PART = 350 * _FITS_BLOCK  # bytes, about 1 MB
 _CHUNK = 1 << 22  # bytes
 _LARGEST_RECORD = 1 << 24  # bytes; a larger one is looked for no further
 _UP = 3  # folders: inputs farther away from a product are recorded by name only
@@ -175,14 +176,22 @@ def _fits_record(file: BinaryIO) -> tuple[bytes, int]:
     """Read the record of a FITS file, in its last extension, and its offset (without one: the file's end)."""
     size = file.seek(0, 2)
     start, name = _fits_card("XTENSION", "'IMAGE   '"), _fits_card("EXTNAME", f"'{_FITS_NAME}'")
-    place = size - size % _FITS_BLOCK
-    while place >= _FITS_BLOCK and size - place < _LARGEST_RECORD:
-        place -= _FITS_BLOCK
-        file.seek(place)
-        head = file.read(_FITS_BLOCK)
-        if head.startswith(start) and name in head:
-            length = next(head[i + 10 : i + 30] for i in range(0, 800, 80) if head[i:].startswith(b"NAXIS1 "))
-            return file.read(int(length)), place
+    end = place = size - size % _FITS_BLOCK
+    while place > 0 and end - place < _LARGEST_RECORD:
+        # Most records are in the first of these parts; raw frames have none, and are looked through.
+        first = max(0, place - _FITS_PART)
+        file.seek(first)
+        part = file.read(place - first)
+        at = len(part)
+        while (at := part.rfind(start, 0, at)) >= 0:
+            head = part[at : at + _FITS_BLOCK]
+            if at % _FITS_BLOCK == 0 and name in head:
+                length = next(
+                    head[n + 10 : n + 30] for n in range(0, 800, 80) if head[n:].startswith(b"NAXIS1 ")
+                )
+                file.seek(first + at + _FITS_BLOCK)
+                return file.read(int(length)), first + at
+        place = first
     return b"", size
 
 
