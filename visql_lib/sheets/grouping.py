@@ -52,6 +52,11 @@ class Grouping:
         """What several groups are called, such as ``nights``."""
         return f"{self.kind}s"
 
+    @property
+    def wildcards(self) -> str:
+        """A key with fields in place of its names, such as ``{target}/{telescope}``."""
+        return "/".join(f"{{{name}}}" for name in self.names)
+
     def fields(self, group: str) -> dict[str, str]:
         """Return the fields of a group's paths."""
         return dict(zip(self.names, group.split("/"), strict=True))

@@ -82,8 +82,7 @@ BENCHMARK = f"{RESULTS}/benchmarks"
 # Shared parts of rules come from the registry of stages: visql_lib/pipelines/PIPELINE/registry.py.
 def log_file(stage):
     """Compose the log of a stage, with its rule's wildcards."""
-    names = "/".join("{" + name + "}" for name in GROUPING.names)
-    log = PLAN.registry[stage].log_pattern.replace("{group}", names)
+    log = PLAN.registry[stage].log_pattern.replace("{group}", GROUPING.wildcards)
     return f"{RESULTS}/{log}"
 
 
