@@ -67,7 +67,7 @@ bench-scale: install
 # ccdproc is for comparison only, in an environment of its own.
 bench-reduction: install
 	$(PYTHON) -m venv $(VENV)/ccdproc
-	$(VENV)/ccdproc/bin/python -m pip install --quiet --disable-pip-version-check 'ccdproc==2.5.*'
+	$(VENV)/ccdproc/bin/python -m pip install --quiet --disable-pip-version-check 'ccdproc==2.5.*' bottleneck
 	$(BIN)/python benchmarks/reduction.py --ccdproc $(VENV)/ccdproc/bin/python
 
 lock: install

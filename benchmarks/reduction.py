@@ -4,9 +4,9 @@
 
 Frames are 16-bit whole numbers. Each task runs in a process of its own; CPU seconds are those of
 the call, without imports, peak memory is that of the process; medians of the runs. Both read from files
-and write a file; VISQL adds ERR, MASK, N and its record. ccdproc, in the environment of PYTHON, runs with
-its default `mem_limit` and with 5e8; the quicker one counts. It clips before it scales, so that its recipe
-of the flat is not the same result.
+and write a file; VISQL adds ERR, MASK, N and its record. ccdproc, in the environment of PYTHON (with
+bottleneck, which makes it quick), runs with its default `mem_limit` and with 5e8; the quicker one counts.
+It clips before it scales, so that its recipe of the flat is not the same result.
 """
 
 from __future__ import annotations
