@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 CORES ?= all
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo test quick heavy mutants check format bench bench-scale lock clean
+.PHONY: install demo test quick heavy mutants check format bench bench-scale bench-reduction lock clean
 .DEFAULT_GOAL := demo
 
 install: $(STAMP)
@@ -63,6 +63,12 @@ bench: install
 
 bench-scale: install
 	$(BIN)/python benchmarks/scale.py
+
+# ccdproc is for comparison only, in an environment of its own.
+bench-reduction: install
+	$(PYTHON) -m venv $(VENV)/ccdproc
+	$(VENV)/ccdproc/bin/python -m pip install --quiet --disable-pip-version-check 'ccdproc==2.5.*' bottleneck
+	$(BIN)/python benchmarks/reduction.py --ccdproc $(VENV)/ccdproc/bin/python
 
 lock: install
 	{ sed -n '/^#/p' constraints.txt; $(BIN)/python -m pip freeze --exclude-editable | grep -iv '^visql'; } > constraints.new

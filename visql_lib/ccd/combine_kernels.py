@@ -40,7 +40,10 @@ def _load(raw, start, scaling, bits, whole, buf, counts):
             good = abs(to[k]) < np.inf
             counts[k] -= 0 if good else 1
             to[k] = to[k] if good else np.inf
-    return counts.min() == raw.shape[0]
+    full = True
+    for k in range(len(counts)):
+        full &= counts[k] == raw.shape[0]
+    return full
 
 
 @compiled()
