@@ -14,6 +14,7 @@ import numbers_of_stages
 import numpy as np
 import pytest
 import yaml
+from astropy.io import fits
 from click.testing import CliRunner
 from raised import in_all_commands
 from test_workflow import ROOT, Month, verified
@@ -22,6 +23,8 @@ from visql_lib import __version__, run_record
 from visql_lib.cli import cli
 from visql_lib.cli.outputs import save_picture
 from visql_lib.frames import load_instrument
+from visql_lib.images.image import Image
+from visql_lib.images.writing import write_image
 from visql_lib.movies.encode import encode_piece, write_movie
 from visql_lib.pipelines import settings_from_mapping
 from visql_lib.pipelines.vis.registry import REGISTRY, VERSIONS
@@ -465,3 +468,24 @@ def test_a_number_that_changes_without_its_stage_is_told(tmp_path, monkeypatch):
     numbers_of_stages.check("stars", {"_stars2": [path]})
     monkeypatch.delenv("VISQL_RENEW")
     numbers_of_stages.check("stars", {"_stars2": [path]})
+
+
+def test_a_fits_file_of_another_program_has_its_record_beside_it(tmp_path: Path) -> None:
+    path = tmp_path / "E.wcs"
+    fits.PrimaryHDU().writeto(path)
+    with pytest.raises(NoRecordError):
+        read_record(path)
+    write_sidecar(path, {"plate": 1})
+    assert read_record(path)["stages"] == {"plate": 1}
+    assert read_record(path)["checksum"] == actual_checksum(path)
+
+
+def test_a_fits_image_holds_its_record(tmp_path: Path) -> None:
+    path = tmp_path / "m.fits"
+    write_image(path, Image(np.arange(6.0).reshape(2, 3)), {"arith": 1})
+    assert read_record(path)["stages"] == {"arith": 1}
+    assert read_record(path)["checksum"] == actual_checksum(path)
+    content = bytearray(path.read_bytes())
+    content[2880 + 7] ^= 1  # a pixel
+    path.write_bytes(content)
+    assert read_record(path)["checksum"] != actual_checksum(path)

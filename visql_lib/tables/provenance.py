@@ -214,12 +214,10 @@ def read_record(path: Path) -> dict[str, Any]:
                 content = _png_record(file)
             elif start[4:8] == b"ftyp":
                 content = _mp4_record(file)[0]
-            elif start.startswith(_FITS):
-                content = _fits_record(file)[0]
-            elif sidecar(path).is_file():
-                content = sidecar(path).read_bytes()
             else:
-                content = b""
+                content = _fits_record(file)[0] if start.startswith(_FITS) else b""
+                if not content and sidecar(path).is_file():  # of what another program writes
+                    content = sidecar(path).read_bytes()
     except (OSError, struct.error, zlib.error) as error:
         raise TableError(f"{path}: cannot be read ({getattr(error, 'strerror', '') or error})") from error
     if not content:
