@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from visql_lib.sheets.grouping import Grouping
 from visql_lib.sheets.sheet import SheetRow
 
 
-class SheetRules:
+class SheetRules(ABC):
     """The rules of one pipeline: how frames are grouped, and which rows its sheets have besides raw files.
 
     Parameters
@@ -28,9 +29,9 @@ class SheetRules:
         """Return the group of a frame by its name, "" where that does not tell it."""
         return ""
 
+    @abstractmethod
     def group_of_row(self, row: SheetRow) -> str:
         """Return the group of a frame by its row, for frames whose names do not tell it."""
-        raise NotImplementedError
 
     def has_products(self, results: Path, group: str, exposure: str) -> bool:
         """Say whether an exposure has products, for which its row is kept without a raw file."""
@@ -40,7 +41,7 @@ class SheetRules:
         """Yield rows of exposures of a group that are known from elsewhere than raw files."""
         return ()
 
-    def settle(
+    def settle(  # noqa: B027 - most pipelines have nothing to decide
         self, rows: dict[str, SheetRow], names: NamePattern, rebuild: Callable[[str], SheetRow]
     ) -> None:
         """Change the rows of a group, by exposure, where one decides about others.
