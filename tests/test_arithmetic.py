@@ -394,3 +394,14 @@ def test_long_and_foreign_names_fit_one_card(here):
     assert line.startswith("visql arith: nnn")
     assert line.endswith("mm.fits")
     assert " - " in line
+
+
+def test_a_folder_that_may_not_be_written_costs_each_result(here):
+    frame(here / "a.0001.fit", [[1]])
+    frame(here / "a.0002.fit", [[2]])
+    (here / "file").write_text("no folder")
+    done = arith("a.*.fit", "+", 1, "-o", "file/b")
+    assert str(done.exception) == "2 of 2 failed"
+    assert done.exception.exit_code == 1
+    assert "a.0001.fit: " in done.stderr
+    assert "a.0002.fit: " in done.stderr

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from visql_lib.cli.common import step
-from visql_lib.cli.images import ALLOW_EMPTY, OVERWRITE, one_by_one
+from visql_lib.cli.files import ALLOW_EMPTY, OVERWRITE, file_step, one_by_one
 
 if TYPE_CHECKING:
     from visql_lib.images.image import Image
@@ -37,7 +36,7 @@ class Task:
     header_of_b: bool
 
 
-@step(
+@file_step(
     "arith",
     """Compute A OP B, pixel by pixel: + - x * / or = (B in the place of A).
 
@@ -62,7 +61,6 @@ def command(
     double: bool,
     overwrite: bool,
     allow_empty: bool,
-    config: Path | None,
 ) -> None:
     """Plan all, then compute one by one."""
     from visql_lib.images.names import refuse_existing

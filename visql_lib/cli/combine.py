@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from visql_lib.cli.files import LIST_HELP, file_step, for_each, list_argument, region_of, region_options
+from visql_lib.cli.files import (
+    LIST_HELP,
+    OVERWRITE,
+    file_step,
+    for_each,
+    list_argument,
+    region_of,
+    region_options,
+)
 from visql_lib.errors import RequestError
 
 if TYPE_CHECKING:
@@ -58,7 +66,7 @@ the number of values used in N. OUT is a file name with a FITS ending, or the ro
 @click.option("--exptime", type=click.Choice(("mean", "sum", "first")), help="EXPTIME [sum: sum, else mean].")
 @click.option("--gain", default="", metavar="NUMBER|KEYWORD", help="Electrons per unit; frames free of bias.")
 @click.option("--read-noise", default="", metavar="NUMBER|KEYWORD", help="Electrons, with --gain.")
-@click.option("--overwrite", is_flag=True, help="Replace results that are there.")
+@OVERWRITE
 def command(words: tuple[str, ...], output: str, **options: Any) -> int:
     """Read the options, combine group after group."""
     from visql_lib.images.lists import expand

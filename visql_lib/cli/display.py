@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
-from visql_lib.cli.common import step
-from visql_lib.cli.images import ALLOW_EMPTY, BOUNDS, BOUNDS_OF_CUBE, OVERWRITE, REGION, region_of
+from visql_lib.cli.files import OVERWRITE, file_step, list_argument, region_of, region_options
 
 STAGES = {"display": 1}
 
 
-@step(
+@file_step(
     "display",
     """Draw the images of a LIST of FITS files.
 
@@ -22,7 +19,7 @@ STAGES = {"display": 1}
     pixels and NaN are blue, and count neither for limits nor for marginals.""",
     "visql display 'bsub.{0041..0050}.fit' -o night.pdf --limits percentile:99.5 --stretch asinh",
 )
-@click.argument("parts", metavar="LIST...", nargs=-1, required=True)
+@list_argument()
 @click.option("-o", "--output", "output", metavar="OUT", required=True, help="Picture(s), see above.")
 @click.option("--map", "colours", default="gray", show_default=True, metavar="NAME", help="Colour map.")
 @click.option(
@@ -61,13 +58,10 @@ STAGES = {"display": 1}
     metavar="N",
     help="Frames per second of a movie.",
 )
-@REGION
-@BOUNDS
-@BOUNDS_OF_CUBE
+@region_options
 @OVERWRITE
-@ALLOW_EMPTY
 def command(
-    parts: tuple[str, ...],
+    words: tuple[str, ...],
     output: str,
     colours: str,
     limits: str,
@@ -77,11 +71,10 @@ def command(
     title: str,
     fps: float,
     region: str | None,
-    bounds: tuple[int, ...] | None,
-    bounds_of_cube: tuple[int, ...] | None,
+    box: tuple[int, ...] | None,
+    cube: tuple[int, ...] | None,
     overwrite: bool,
     allow_empty: bool,
-    config: Path | None,
 ) -> None:
     """Plan, then draw."""
     from visql_lib.cli.display_output import Output, draw
@@ -93,7 +86,7 @@ def command(
     look = Look(colours, stretch, marginals or "")
     look.colour_map  # noqa: B018 a wrong name is told before anything is read
     how = Limits.parse(limits)
-    reader = PlaneReader(region_of(region, bounds, bounds_of_cube), title)
-    files = expand(parts, allow_empty=allow_empty)
+    reader = PlaneReader(region_of(region, box, cube), title)
+    files = expand(words, allow_empty=allow_empty)
     if files:
         draw(files, reader, how, look, Output(output, fps, rgb, overwrite, STAGES))

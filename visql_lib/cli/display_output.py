@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from visql_lib.cli.images import one_by_one
+from visql_lib.cli.files import one_by_one
 from visql_lib.errors import FrameError, RequestError, VisqlError
 from visql_lib.images.names import ENDINGS, is_fits_name, output_paths, refuse_existing
 from visql_lib.images.planes import Plane, PlaneReader, same_size

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -10,11 +11,19 @@ from typing import Any, TypeVar
 import click
 
 from visql_lib import run_record
-from visql_lib.cli.common import verbose_option
-from visql_lib.errors import VisqlError
+from visql_lib.cli.common import progress, verbose_option
+from visql_lib.errors import FrameError, VisqlError
 
 F = TypeVar("F", bound=Callable[..., Any])
 R = TypeVar("R")
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+OVERWRITE = click.option("--overwrite", is_flag=True, help="Replace results that are already there.")
+ALLOW_EMPTY = click.option(
+    "--allow-empty", is_flag=True, help="A part of the list may match nothing; else that is an error."
+)
 
 LIST_HELP = """LIST is one or several words, each of one or several parts with commas between: a name, a
 glob, a range such as b.{0041..0050}.fit, @list.txt (a file with one part per line), or !part, which is
@@ -39,11 +48,8 @@ def list_argument(*, required: bool = True) -> Callable[[F], F]:
     """Add the list of files, and ``--allow-empty``."""
 
     def decorate(function: F) -> F:
-        option = click.option(
-            "--allow-empty", is_flag=True, help="A part of the list may match nothing; else that is an error."
-        )
         argument = click.argument("words", nargs=-1, required=required, metavar="LIST...")
-        return argument(option(function))
+        return argument(ALLOW_EMPTY(function))
 
     return decorate
 
@@ -93,14 +99,59 @@ def for_each(paths: Iterable[Path], function: Callable[[Path], R]) -> tuple[list
     results, code : list, int
         Of those that did not fail; and 1 if one did, else 0.
     """
-    results, code = [], 0
-    for path in paths:
+    results, failed = _done(((str(path), path) for path in paths), function)
+    for _, error in failed:
+        click.echo(f"visql: {error}", err=True)
+    return results, int(bool(failed))
+
+
+def one_by_one(name: str, items: Iterable[tuple[str, T]], work: Callable[[T], None], total: int) -> None:
+    """Make something of each of some files: one that fails does not stop the others.
+
+    Parameters
+    ----------
+    name : str
+        Of the command; each file's work is recorded as a run of its own.
+    items : iterable of (str, object)
+        What messages call it, and what is handed to `work`.
+    work : callable
+    total : int
+        How many there are.
+
+    Raises
+    ------
+    VisqlError
+        The only one; or, after all others are done, how many failed.
+    """
+    with progress(name, total) as advance:
+
+        def recorded(item: T) -> None:
+            try:
+                with run_record.recording(name):
+                    work(item)
+            finally:
+                advance()
+
+        _, failed = _done(items, recorded)
+    if failed and total == 1:
+        raise failed[0][1]
+    for called, error in failed:
+        log.error("%s: %s", called, str(error).removeprefix(f"{called}: "))
+    if failed:
+        raise FrameError(f"{len(failed)} of {total} failed")
+
+
+def _done(
+    items: Iterable[tuple[str, T]], function: Callable[[T], R]
+) -> tuple[list[R], list[tuple[str, VisqlError]]]:
+    """Call a function for each of some files; return results and errors, each by the name of its file."""
+    results: list[R] = []
+    failed: list[tuple[str, VisqlError]] = []
+    for called, item in items:
         try:
-            results.append(function(path))
+            results.append(function(item))
         except VisqlError as error:
-            click.echo(f"visql: {error}", err=True)
-            code = 1
-        except OSError as error:
-            click.echo(f"visql: {error.filename or path}: {error.strerror or error}", err=True)
-            code = 1
-    return results, code
+            failed.append((called, error))
+        except OSError as error:  # such as of a folder that may not be written
+            failed.append((called, FrameError(f"{error.filename or called}: {error.strerror or error}")))
+    return results, failed
