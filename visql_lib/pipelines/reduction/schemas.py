@@ -85,7 +85,7 @@ MASTERS = TableSchema(
     "masters",
     "The masters of a night, one row each.",
     (
-        Column("SET", "str", "", "name"),
+        Column("PART", "str", "", "name of the calibration set"),
         Column("TYPE", "str", "", "BIAS, DARK or FLAT"),
         Column("DATE_OBS", "time", "", "start of its first frame, UTC"),
         Column("FILTER", "str", "", 'filter, "" where not known'),

@@ -11,7 +11,7 @@ from visql_lib.config.load import digest
 from visql_lib.sheets.sheet import USABLE, SheetRow
 
 _UNFIT = re.compile(r"[^A-Za-z0-9.+-]+")
-_ALWAYS = ("SHAPE", "BINNING", "GAIN", "OFFSET", "READOUT")  # what no two frames of a set may differ in
+ALWAYS = ("SHAPE", "BINNING", "GAIN", "OFFSET", "READOUT")  # what no two frames of a set may differ in
 
 
 @dataclass(frozen=True)
@@ -100,9 +100,9 @@ def calibration_sets(rows: Iterable[SheetRow], rules: SetRules | None = None) ->
     for frame_type, keys in chosen.keys.items():
         mine = [row for row in usable if row.frame_type == frame_type]
         sets = [mine] if mine else []
-        for column in (*_ALWAYS, *keys):
+        for column in (*ALWAYS, *keys):
             sets = [part for some in sets for part in _split(some, column, chosen)]
-        own = [_set_of(frame_type, (*_ALWAYS, *keys), some, chosen) for some in sets]
+        own = [_set_of(frame_type, (*ALWAYS, *keys), some, chosen) for some in sets]
         found += sorted(own, key=lambda s: (s.name, s.frames))
     return found
 
