@@ -76,8 +76,8 @@ def what_it_needs(kind: str, wanted: NightSet, max_age: float) -> str:
     return f"no {kind.lower()}{alike} in this night or within {max_age:g} d of it"
 
 
-def start_of_set(members: CalibrationSet, starts: Sequence[str]) -> datetime:
-    """Return the start of the first frame of a set (UTC)."""
+def start_of_set(starts: Sequence[str]) -> datetime:
+    """Return the start of the first frame of a set (UTC), of those of all."""
     return min(datetime.fromisoformat(text) for text in starts)
 
 
