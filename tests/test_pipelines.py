@@ -62,7 +62,7 @@ def test_snakemake_says_it_in_one_line(tmp_path):
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     said = done.stdout + done.stderr
-    assert "\npipeline: 'viz' is none of vis\n" in said
+    assert "\npipeline: 'viz' is none of vis, reduction\n" in said
     assert "Traceback" not in said
 
 
