@@ -42,9 +42,9 @@ def test_there_are_no_others():
 
 
 def test_an_unknown_pipeline_is_named_with_those_there_are(tmp_path):
-    with pytest.raises(ConfigError, match=r"^pipeline: 'viz' is none of vis"):
+    with pytest.raises(ConfigError, match=r"^pipeline: 'viz' is none of vis, reduction"):
         pipeline_of({"pipeline": "viz"})
-    with pytest.raises(ConfigError, match=r"pipeline: .*'viz' is none of vis"):
+    with pytest.raises(ConfigError, match=r"pipeline: .*'viz' is none of vis, reduction"):
         settings(tmp_path, pipeline="viz")
 
 
@@ -181,7 +181,7 @@ def test_a_pipeline_of_another_package_is_found(other_package, tmp_path):
         ConfigError, match=r"products of the pipeline 'nights'; choose another folder for 'vis'"
     ):
         claim_results(settings(tmp_path / "results"))
-    with pytest.raises(ConfigError, match=r"^test: pipeline: 'knights' is none of vis, nights$"):
+    with pytest.raises(ConfigError, match=r"^test: pipeline: 'knights' is none of vis, reduction, nights$"):
         settings_from_mapping(values | {"pipeline": "knights"}, "test")
     with pytest.raises(ConfigError, match=r"^test: unknown key 'gaia'"):
         settings_from_mapping(values | {"gaia": {}}, "test")

@@ -31,7 +31,8 @@ ROOT = Path(__file__).parents[1]
 # The written rules by name, without those that are targets.
 WRITTEN = {
     name: text
-    for path in (ROOT / "workflow" / "rules").rglob("*.smk")
+    for room in ("shared", "vis")
+    for path in (ROOT / "workflow" / "rules" / room).rglob("*.smk")
     if path.name != "main.smk"
     for name, text in re.findall(r"(?m)^rule (\w+):\n((?:(?: .*)?\n)+)", path.read_text())
 }
