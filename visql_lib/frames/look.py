@@ -19,6 +19,7 @@ from visql_lib.frames.raw_file import gzip_note, opened, reading
 from visql_lib.frames.structure import Structure, plain_cards, structure_of, until_first_image
 from visql_lib.instruments.model import Instrument
 from visql_lib.instruments.names import stem_of
+from visql_lib.run_record import FITS_RECORD
 
 _NAMED = 4  # parts in a note
 
@@ -78,6 +79,8 @@ def _interpreted(
         return interpret(path, parts[0].header(), instrument, after_name), names
     structure = structure_of(parts, instrument)
     header = interpret_structure(path, structure, instrument, after_name)
+    if not header.product and any(part.name == FITS_RECORD for part in parts):
+        header = replace(header, product="a product of VISQL, no raw frame; move it elsewhere")
     return header, tuple(a.name for a in structure.amplifiers.values())
 
 
