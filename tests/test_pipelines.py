@@ -125,7 +125,13 @@ PACKAGE = {
         SETTINGS = NightSettings
         """,
     "registry.py": "REGISTRY = 'registry'",
-    "sheet_rules.py": "RULES = 'rules'",
+    "sheet_rules.py": """
+        class Rules:
+            def for_instrument(self, instrument):
+                return f"rules for {instrument.name}"
+
+        RULES = Rules()
+        """,
     "commands.py": """
         import click
 
@@ -169,7 +175,7 @@ def test_a_pipeline_of_another_package_is_found(other_package, tmp_path):
     assert list(nights.in_order()) == nights.names()
     assert nights.only("index").keys() == {"pipeline", "instrument", "index"}
     assert registry_of(nights) == "registry"
-    assert sheet_rules_of(nights) == "rules"
+    assert sheet_rules_of(nights) == "rules for generic_ccd"
     claim_results(nights)
     with pytest.raises(
         ConfigError, match=r"products of the pipeline 'nights'; choose another folder for 'vis'"

@@ -119,7 +119,7 @@ def test_older_than_max_age_is_none():
     old = made("20210101", "FLAT", "2021-01-01T20:00:00")
     assert chosen("FLAT", old) == []
     assert chosen("FLAT", old, age=60) == ["20210101"]
-    assert "within 30 d" in what_it_needs("FLAT", LIGHT, 30)
+    assert "within 30 d" in what_it_needs("FLAT", LIGHT, RULES, 30)
 
 
 @pytest.mark.parametrize(

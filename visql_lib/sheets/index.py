@@ -24,6 +24,7 @@ from visql_lib.sheets.sheet import (
     GROWING,
     INCOMPLETE,
     OK,
+    PRODUCT,
     SUPERSEDED,
     UNREADABLE,
     USABLE,
@@ -183,7 +184,7 @@ def _warn_of_rest(group: str, rows: Collection[SheetRow], settings: Settings) ->
 
 def _warn_of_problems(path: Path, changed: Sequence[SheetRow]) -> None:
     """Warn of those new or changed frames that are not as they should be; the sheet has all."""
-    for status in (UNREADABLE, INCOMPLETE, OK):
+    for status in (UNREADABLE, INCOMPLETE, PRODUCT, OK):
         rows = [row for row in changed if row.status == status and row.reason]
         what = "odd" if status == OK else status
         for row in rows[:SHOWN]:

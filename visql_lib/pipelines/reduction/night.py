@@ -9,7 +9,7 @@ from pathlib import Path
 
 from visql_lib.pipelines.reduction.choice import NightSet, start_of_set
 from visql_lib.pipelines.reduction.grouping import NIGHTS
-from visql_lib.pipelines.reduction.sets import ALWAYS, CalibrationSet, SetRules, calibration_sets
+from visql_lib.pipelines.reduction.sets import CalibrationSet, SetRules, calibration_sets
 from visql_lib.sheets.sheet import USABLE, SheetRow
 
 
@@ -86,7 +86,7 @@ class Night:
         """The darks and flats of each state of the camera, by the name of its map of bad pixels."""
         states: dict[tuple[str, ...], list[NightSet]] = {}
         for made in (*self.of_type("DARK"), *self.of_type("FLAT")):
-            states.setdefault(state_of(made.members), []).append(made)
+            states.setdefault(state_of(made.members, self.rules), []).append(made)
         found: dict[str, list[NightSet]] = {}
         for _, sets in sorted(states.items()):
             binning = sets[0].members.facts.get("BINNING", "").replace(" ", "x")
@@ -111,6 +111,6 @@ class Night:
         return f"{self.results}/{NIGHTS.folder.format(night=self.date)}/{folder}/{name}"
 
 
-def state_of(members: CalibrationSet) -> tuple[str, ...]:
+def state_of(members: CalibrationSet, rules: SetRules) -> tuple[str, ...]:
     """Return what no two frames calibrated together may differ in: shape, binning, gain, ..."""
-    return tuple(members.facts.get(column, "") for column in ALWAYS)
+    return tuple(members.facts.get(column, "") for column in rules.always)

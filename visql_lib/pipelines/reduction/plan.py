@@ -33,7 +33,7 @@ class ReductionPlan(Plan):
     @cached_property
     def rules(self) -> SetRules:
         """Which facts count for the frames of each type."""
-        return SetRules()
+        return self.instrument.sets
 
     @cached_property
     def nights(self) -> dict[str, Night]:
@@ -121,7 +121,7 @@ class ReductionPlan(Plan):
         """Compose the options that say which masters the sets of a night lack."""
         age = self.settings.masters.max_age
         texts = (
-            f"{s.name}={what_it_needs(kind, s, age)}"
+            f"{s.name}={what_it_needs(kind, s, self.rules, age)}"
             for s in self.nights[night].sets.values()
             for kind, chosen in self._choices(s).items()
             if chosen is None
@@ -137,7 +137,7 @@ class ReductionPlan(Plan):
             night = self._known[date]
             for name, sets in night.pixels.items():
                 there = date in self.nights or Path(night.master(name)).is_file()
-                if there and state_of(sets[0].members) == state_of(wanted.members):
+                if there and state_of(sets[0].members, self.rules) == state_of(wanted.members, self.rules):
                     return [night.master(name)]
         return []
 
