@@ -85,7 +85,7 @@ class SimulatedNight:
         return cards
 
     def camera_truth(self) -> fits.HDUList:
-        """Return the truth of the chip: BIAS, OFFSET, RATE, GAIN, FLAT_filter, and HOT, DEAD, COLUMN, NONLINEAR."""
+        """Return the truth: BIAS, OFFSET, RATE, GAIN, FLAT_filter, HOT, DEAD, COLUMN and NONLINEAR."""
         chip = self.chip
         images: dict[str, tuple[NDArray, str]] = {
             "BIAS": (chip.bias, "adu"),
