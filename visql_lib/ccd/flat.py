@@ -185,9 +185,9 @@ def relative_to(frame: NDArray, flat: MasterFlat, factor: float) -> NDArray[np.f
 def residuals(frames: Sequence[NDArray], flat: MasterFlat, noise: PixelNoise) -> NDArray[np.float64]:
     """Return by how much each frame differs from the master: rms over the pixels, photon noise taken out.
 
-    What is left is no noise: trails of stars, gradients of the twilight. A frame with the variance s^2 and the
-    share w in the master, of variance m^2, differs from it by s^2 - 2 w s^2 + m^2; in a mean w is 1/n, in a
-    median it goes as 1/s, the density of its values at the median.
+    What is left is no noise: trails of stars, gradients of the twilight. A frame of the variance s^2 with
+    the share w in the master, of variance m^2, differs from it by s^2 - 2 w s^2 + m^2; in a mean w is 1/n, in
+    a median it goes as 1/s, the density of its values at the median.
 
     Parameters
     ----------
