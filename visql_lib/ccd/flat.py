@@ -1,15 +1,15 @@
 """The master flat: flats brought to one level, what is in one of them left out, mean 1.
 
 Frames of a twilight fall in level, and stars leave trails in them. Scaled to one level, the highest value of
-each pixel is dropped and the median of the others taken. Arrays in, arrays out; frames may lie in files
-(`numpy.memmap`), they are read by blocks of rows.
+each pixel is dropped and the median of the others taken. Arrays in, arrays out; frames that lie in a file are
+read by blocks of rows.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,17 @@ from visql_lib.flags import PixelFlag
 
 _BLOCK = 8_000_000  # bytes of all frames together
 _FEWEST = 3  # frames of which the highest value can be dropped
+
+
+class Rows(Protocol):
+    """A frame of shape (ny, nx) that gives its rows: an array, or one in a file."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Rows, columns."""
+
+    def __getitem__(self, rows: slice, /) -> NDArray:
+        """Return rows, shape (rows, nx)."""
 
 
 def flat_recipe(n: int) -> Recipe:
@@ -80,7 +91,7 @@ class MasterFlat(NamedTuple):
 
 
 def combine_flats(
-    frames: Sequence[NDArray],
+    frames: Sequence[Rows],
     names: Sequence[str],
     noise: PixelNoise,
     *,
@@ -93,7 +104,7 @@ def combine_flats(
     Parameters
     ----------
     frames : sequence of arrays of float32, each of shape (ny, nx)
-        Bias and dark taken off [ADU]; NaN where a pixel does not count.
+        Bias and dark taken off [ADU]; NaN or infinite where a pixel does not count.
     names : sequence of str
         Of the frames, for messages.
     noise : PixelNoise
@@ -126,7 +137,7 @@ def combine_flats(
     return MasterFlat(values, err, mask, used, factors, levels, mean, noise.known)
 
 
-def _levels(frames: Sequence[NDArray], bad: NDArray | None) -> NDArray[np.float64]:
+def _levels(frames: Sequence[Rows], bad: NDArray | None) -> NDArray[np.float64]:
     """Return the mean of each frame over the pixels that are valid in all."""
     counts, sums = 0, np.zeros(len(frames))
     for rows in _blocks(frames):
@@ -142,7 +153,7 @@ def _levels(frames: Sequence[NDArray], bad: NDArray | None) -> NDArray[np.float6
 
 
 def _combined(
-    frames: Sequence[NDArray], factors: NDArray, noise: PixelNoise
+    frames: Sequence[Rows], factors: NDArray, noise: PixelNoise
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int16]]:
     """Combine block after block; return values, errors, and numbers used."""
     n, shape = len(frames), frames[0].shape
@@ -153,12 +164,11 @@ def _combined(
         raw = np.stack([frame[rows] for frame in frames]).astype(np.float32, copy=False)
         variances = noise.variance(raw, rows).reshape(n, -1) if noise.known else None
         found = combine_block(raw.reshape(n, -1), recipe, scaling, variances=variances)
-        for to, part in zip((values, err, used), found, strict=True):
-            to[rows] = part.reshape(-1, shape[1])
+        values[rows], err[rows], used[rows] = (part.reshape(-1, shape[1]) for part in found)
     return values, err, used
 
 
-def _blocks(frames: Sequence[NDArray]) -> Iterator[slice]:
+def _blocks(frames: Sequence[Rows]) -> Iterator[slice]:
     """Yield rows, few enough for a block of all frames."""
     n_rows, n_columns = frames[0].shape
     step = max(_BLOCK // (8 * n_columns * len(frames)), 1)
@@ -182,7 +192,7 @@ def relative_to(frame: NDArray, flat: MasterFlat, factor: float) -> NDArray[np.f
     return np.where(good, ratio, np.nan)
 
 
-def residuals(frames: Sequence[NDArray], flat: MasterFlat, noise: PixelNoise) -> NDArray[np.float64]:
+def residuals(frames: Sequence[Rows], flat: MasterFlat, noise: PixelNoise) -> NDArray[np.float64]:
     """Return by how much each frame differs from the master: rms over the pixels, photon noise taken out.
 
     What is left is no noise: trails of stars, gradients of the twilight. A frame of the variance s^2 with
@@ -207,7 +217,7 @@ def residuals(frames: Sequence[NDArray], flat: MasterFlat, noise: PixelNoise) ->
     sums, counts = np.zeros(n), np.zeros(n)
     scales = flat.factors / flat.mean
     for rows in _blocks(frames):
-        part = MasterFlat(*(a[rows] for a in flat[:4]), *flat[4:])
+        part = flat._replace(values=flat.values[rows], err=flat.err[rows], mask=flat.mask[rows])
         block = [np.asarray(frame[rows]) for frame in frames]
         sigma = np.sqrt([noise.variance(b, rows) * s**2 for b, s in zip(block, scales, strict=True)])
         inverse = np.nansum(1 / sigma, axis=0)

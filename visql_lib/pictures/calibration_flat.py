@@ -9,7 +9,7 @@ from datetime import datetime
 import numpy as np
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
-from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 from numpy.typing import NDArray
@@ -129,7 +129,7 @@ def _draw_levels(figure: Figure, frames: Sequence[FlatFrame]) -> None:
         chosen = [(i, f) for i, f in enumerate(frames) if f.used == used]
         if not chosen:
             continue
-        x = [np.datetime64(f.start.replace(tzinfo=None)) if dated and f.start else i + 1 for i, f in chosen]
+        x = [float(date2num(f.start)) if dated and f.start else i + 1.0 for i, f in chosen]
         axes.plot(x, [f.level for _, f in chosen], ls="none", marker=marker, color=colour, label=label, ms=7)
     if dated:
         locator = AutoDateLocator(minticks=3, maxticks=6)
