@@ -5,4 +5,6 @@ from __future__ import annotations
 VERSIONS: dict[str, int] = {
     "master_bias": 1,
     "master_dark": 1,
+    "master_flat": 1,
+    "bad_pixels": 1,
 }
