@@ -284,3 +284,35 @@ def test_cosmic_rays_have_a_truth():
     columns = cosmic_columns("a.fit", charge)
     assert columns["CHARGE"].sum() == charge.sum()
     assert (charge[columns["Y"], columns["X"]] == columns["CHARGE"]).all()
+
+
+def test_pixels_that_are_not_linear_change_no_other():
+    """They lose 15 to 40 % at 30000 ADU and nothing at none; all other pixels have the same noise as without."""
+    plan = {"camera": SMALL["camera"] | {"nonlinear": 0.02}, "frames": SMALL["frames"] | {"trails": 0}}
+    bent, straight = night(**plan), night(frames=plan["frames"], camera=SMALL["camera"] | {"nonlinear": 0})
+    where = bent.chip.nonlinear
+    assert 0.01 < where.mean() < 0.03
+    assert not (where & (bent.chip.dead | bent.chip.column)).any()
+    assert not straight.chip.nonlinear.any()
+    frame = next(f for f in bent.frames if f.type == "FLAT")
+    one, other = (read_out(n.options, frame, n.chip, {}).image.astype(float) for n in (bent, straight))
+    np.testing.assert_array_equal(one[~where], other[~where])
+    signal, lost = (image - bent.chip.bias - bent.chip.offset for image in (other, one))
+    at_30000 = signal / lost - 1  # = bent x signal
+    np.testing.assert_allclose(at_30000[where], (bent.chip.bent * signal)[where], rtol=0.02)
+    loss = 1 - 1 / (1 + bent.chip.bent[where] * 30000)
+    assert loss.min() >= 0.15
+    assert loss.max() <= 0.4
+    truth = {hdu.name: hdu.data for hdu in bent.camera_truth()[1:]}
+    np.testing.assert_array_equal(truth["NONLINEAR"], where)
+
+
+def test_two_amplifiers_in_one_image():
+    chip = night(camera=SMALL["camera"] | {"halves": 0.1}).chip
+    assert len(chip.amplifiers) == 1
+    assert (chip.gain[:, :64] == 1.5).all()
+    np.testing.assert_allclose(chip.gain[:, 64:], 1.65)
+    plain = night().chip.flats["R"]
+    np.testing.assert_allclose(
+        chip.flats["R"][:, 64:] / chip.flats["R"][:, :64], plain[:, 64:] / plain[:, :64] / 1.1
+    )

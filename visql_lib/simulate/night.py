@@ -87,7 +87,7 @@ class SimulatedNight:
         return cards
 
     def camera_truth(self) -> fits.HDUList:
-        """Return the truth of the chip: BIAS, OFFSET, RATE, GAIN, FLAT_filter, and HOT, DEAD, COLUMN."""
+        """Return the truth: BIAS, OFFSET, RATE, GAIN, FLAT_filter, HOT, DEAD, COLUMN and NONLINEAR."""
         chip = self.chip
         images: dict[str, tuple[NDArray, str]] = {
             "BIAS": (chip.bias, "adu"),
@@ -98,6 +98,7 @@ class SimulatedNight:
             "HOT": (chip.hot.astype(np.uint8), ""),
             "DEAD": (chip.dead.astype(np.uint8), ""),
             "COLUMN": (chip.column.astype(np.uint8), ""),
+            "NONLINEAR": (chip.nonlinear.astype(np.uint8), ""),
         }
         hdus = [
             fits.ImageHDU(data, fits.Header({"BUNIT": unit}), name) for name, (data, unit) in images.items()

@@ -35,6 +35,12 @@ FRAMES = TableSchema(
             "adu",
             "robust scatter of the pixels about their set's median frame, or sky noise",
         ),
+        Column(
+            "RESIDUAL",
+            "float64",
+            "",
+            "flats: rms of the frame over its master, photon noise taken out; NaN for others",
+        ),
         Column("N_SATURATED", "int32", "", "saturated pixels"),
         Column("N_MASKED", "int32", "", "masked pixels"),
         Column("N_COSMIC", "int32", "", "pixels masked as hit by cosmic rays; -1: not searched"),
