@@ -27,7 +27,7 @@ class Calibration(NamedTuple):
         Master flat, of mean 1.
     bad : array of int16, optional
         `PixelFlag` bits of the bad pixels.
-    pedestal : float
+    pedestal : float or array
         Part of the dark that is not charge, and has no photon noise [ADU].
     shared : float
         How much of the bias went into the dark: 1 if the darks had the same bias taken off and are not
@@ -40,7 +40,7 @@ class Calibration(NamedTuple):
     dark: Pixels | None = None
     flat: Pixels | None = None
     bad: NDArray | None = None
-    pedestal: float = 0.0
+    pedestal: float | NDArray = 0.0
     shared: float = 0.0
     lowest: float = 0.0
 
