@@ -97,6 +97,8 @@ class Chip:
         Of the frame's whole numbers [ADU], 1 usually; 0: they are floats.
     notes : tuple of str
         What is doubtful about the frame.
+    checksum : str
+        Of the raw pixels, however the file is packed.
     """
 
     image: Image
@@ -106,6 +108,7 @@ class Chip:
     facts: ChipFacts
     step: float = 1.0
     notes: tuple[str, ...] = ()
+    checksum: str = ""
 
     def gain(self) -> float | NDArray:
         """Return the gain [electron/ADU]: one number, or that of every pixel where amplifiers differ."""
@@ -179,6 +182,7 @@ def read_chip(
         _facts(told, layouts[0]),
         max(part.step for part in parts),
         tuple(dict.fromkeys(notes)),
+        frame.pixels,
     )
 
 
