@@ -157,9 +157,9 @@ def read_chip(
     with Exposure(path, instrument) as frame:
         told = frame.header
         layouts = tuple(frame.layouts)
-        _check_one_detector(path, layouts, told)
         header = read_header(path)
-        refuse_unfit(path, header)
+        refuse_unfit(path, header)  # before all: a product's ERR and MASK look like detectors
+        _check_one_detector(path, layouts, told)
         if isinstance(rule, SingleChip):
             sections = {"data": rule.data, "bias": rule.bias}
         else:
