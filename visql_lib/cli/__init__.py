@@ -41,6 +41,9 @@ HEADINGS: dict[str, dict[str, tuple[str, str]]] = {
         "rename": ("rename", "Rename frames to one sequence in time, and back."),
         "stats": ("stats", "Compute statistics of images, or of a region of each."),
     },
+    "A night of CCD frames": {
+        "register": ("register", "Register images of one field by their stars: shift, turn, transparency."),
+    },
     "Euclid VIS, one exposure": {
         "stars": ("stars", "Select the stars of a catalogue."),
         "moments": ("moments", "Measure the PSF moments of the selected stars."),
