@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from visql_lib.ccd.clipping import in_cells, robust_sigma
 from visql_lib.flags import PixelFlag
 
+_GROUP = 12  # px: a larger group that seems nonlinear is light of one flat only, such as a star's trail
 _SEGMENT = 64  # px of a column that are judged together: a trap spoils a part of it
 
 
@@ -108,6 +109,8 @@ def nonlinear_pixels(
 ) -> NDArray[np.bool_]:
     """Find pixels whose answer to little and to much light has another ratio than that of those around.
 
+    Groups of more than 12 neighbours are left out: they are no pixels, but the trail of a star in one flat.
+
     Parameters
     ----------
     low, high : array, shape (ny, nx)
@@ -122,7 +125,16 @@ def nonlinear_pixels(
         ratio = smooth_level(np.where(high > 0, low / high, np.nan))
         off = low - ratio * high
         found = np.abs(pulls(off, np.hypot(low_err, ratio * high_err))) > sigma
-    return np.asarray(found)
+    return _in_small_groups(found)
+
+
+def _in_small_groups(found: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Keep pixels of which few lie together, with gaps of two pixels at most between them."""
+    from scipy.ndimage import binary_dilation, label
+
+    groups, n = label(binary_dilation(found, np.ones((3, 3))), np.ones((3, 3)))
+    sizes = np.bincount(groups[found], minlength=n + 1)
+    return np.asarray(found & (sizes[groups] <= _GROUP))
 
 
 def bad_columns(
