@@ -70,6 +70,7 @@ def command(
         rows.append(made.row)
         if made.image is not None:
             write_image(made.path, made.image, STAGES, made.inputs)
+            made.image = None  # not kept while the next one is reduced
     if table is not None:
         _write(table, rows, inputs, context)
     return 0 if record_failure or all(row.status == "ok" for row in rows) else 1

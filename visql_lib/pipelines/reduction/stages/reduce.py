@@ -24,6 +24,7 @@ from visql_lib.images.image import Image
 from visql_lib.images.stars import measure_stars
 from visql_lib.instruments.names import stem_of
 from visql_lib.pipelines.reduction.calibration import Masters, open_masters
+from visql_lib.pipelines.reduction.electronics import fill_in
 from visql_lib.pipelines.reduction.reduced_header import Row, finish_header, row_of_header
 from visql_lib.pipelines.reduction.settings import CALIBRATIONS, ReductionSettings
 from visql_lib.pipelines.reduction.standing import stands
@@ -180,6 +181,7 @@ class _Light:
             raise FrameError(f"{image.name}: is a {chip.facts.frame_type}, no light")
         self.notes += self.masters.check(chip)
         self._check_complete()
+        self.notes += fill_in(chip, self.masters)
         assert image.mask is not None
         self.row.level = float(np.median(image.data[np.isfinite(image.data)]))
         taken = self._reduce_rows()
