@@ -6,7 +6,7 @@ The night has 20 biases, 24 darks of two times, 8 flats in each of three filters
 three filters, one chip with overscan. VISQL: `snakemake night`, wall time with the starts of all jobs; masters
 with errors and masks, odd frames out, reduced lights with errors, registered and stacked. ccdproc (2.5, in
 the environment of PYTHON): overscan, trimming, median biases, darks of each time, flats, lights less bias and
-the dark nearest to their time, over the flat, with deviations, in one process; nothing is registered or judged.
+the dark nearest to their time, over the flat, with deviations, in one process; nothing is registered.
 """
 
 from __future__ import annotations
