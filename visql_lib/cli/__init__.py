@@ -41,6 +41,10 @@ HEADINGS: dict[str, dict[str, tuple[str, str]]] = {
         "rename": ("rename", "Rename frames to one sequence in time, and back."),
         "stats": ("stats", "Compute statistics of images, or of a region of each."),
     },
+    "A night of CCD frames": {
+        "master-bias": ("master_bias", "Combine raw biases, with errors and read noise."),
+        "master-dark": ("master_dark", "Combine raw darks of all times: offset and rate of each pixel."),
+    },
     "Euclid VIS, one exposure": {
         "stars": ("stars", "Select the stars of a catalogue."),
         "moments": ("moments", "Measure the PSF moments of the selected stars."),

@@ -155,11 +155,11 @@ def read_chip(
     rule = instrument.header_rule
     options = overscan or OverscanOptions()
     with Exposure(path, instrument) as frame:
+        header = read_header(path)
+        refuse_unfit(path, header)
         told = frame.header
         layouts = tuple(frame.layouts)
         _check_one_detector(path, layouts, told)
-        header = read_header(path)
-        refuse_unfit(path, header)
         if isinstance(rule, SingleChip):
             sections = {"data": rule.data, "bias": rule.bias}
         else:
