@@ -248,12 +248,12 @@ class _Light:
         return float(np.nanmedian(taken))
 
     def _read_noise(self) -> float | NDArray:
-        """Return the read noise [electron]; 0, and told, where it is not known."""
+        """Return the read noise [electron]; 0, and told, where it is not known but the gain is."""
         noise = self.chip.read_noise()
-        if np.isnan(noise).any():
+        unknown = np.isnan(noise)
+        if (unknown & ~np.isnan(self.gain)).any():
             self.notes.append("the read noise is not known; ERR is without it")
-            return np.nan_to_num(noise) if isinstance(noise, np.ndarray) else 0.0
-        return noise
+        return np.nan_to_num(noise) if isinstance(noise, np.ndarray) else (0.0 if unknown else noise)
 
     def _calibration(self, rows: slice) -> tuple[Calibration, float]:
         """Read rows of all masters; and the level that they take off [ADU]."""
