@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import sep
@@ -68,6 +69,7 @@ def measure_stars(
     mask: NDArray | None = None,
     *,
     threshold: float = 5.0,
+    err: NDArray | None = None,
     gain: float | None = None,
     saturation: float = np.inf,
 ) -> Stars:
@@ -84,8 +86,10 @@ def measure_stars(
         Not zero (or True): masked. Counts neither for the sky nor for any star.
     threshold : float, optional
         Of detection, in sigma of the background.
+    err : array, same shape, optional
+        Standard errors of the pixels, of which those of the fluxes are made; default: the noise of the sky.
     gain : float, optional
-        Electrons per unit of the pixels: the stars' own noise is added to their errors.
+        Electrons per unit of the pixels: without `err`, the stars' own noise is added to their errors.
     saturation : float, optional
         Level of the pixels (sky included) from which they are saturated.
 
@@ -116,7 +120,15 @@ def measure_stars(
         return _none(found.background, found.rms)
     fwhm = _width(columns)
     columns = {n: v[columns["FLUX_RADIUS"] > _NARROW * fwhm / 2] for n, v in columns.items()}
-    return _measured(light, bad, columns, fwhm, (found.background, found.rms), gain)
+    return _measured(light, bad, columns, fwhm, (found.background, found.rms), _noise(err, bad, gain))
+
+
+def _noise(err: NDArray | None, bad: NDArray, gain: float | None) -> dict[str, Any]:
+    """Return the errors of the pixels as sep takes them; {}: only the sky's."""
+    if err is not None:
+        usable = np.isfinite(err) & ~bad
+        return {"err": np.ascontiguousarray(np.where(usable, err, 0), dtype=np.float32)}
+    return {} if gain is None else {"gain": gain}
 
 
 def _none(sky: float, noise: float) -> Stars:
@@ -167,14 +179,14 @@ def _measured(
     columns: dict[str, NDArray],
     fwhm: float,
     sky: tuple[float, float],
-    gain: float | None,
+    noise: dict[str, Any],
 ) -> Stars:
     """Measure places and fluxes on the image less its background."""
     x0, y0 = columns["X_IMAGE"] - 1, columns["Y_IMAGE"] - 1
     x, y, _ = sep.winpos(light, x0, y0, max(fwhm, _WINDOW) / SIGMA, mask=bad)
     lost = ~(np.hypot(x - x0, y - y0) < _LARGEST_SHIFT)
     x, y = np.where(lost, x0, x), np.where(lost, y0, y)
-    flux, err, cut = sep.sum_circle(light, x, y, _APERTURE * fwhm, err=sky[1], gain=gain, mask=bad)
+    flux, err, cut = sep.sum_circle(light, x, y, _APERTURE * fwhm, mask=bad, **{"err": sky[1], **noise})
     flags = columns["FLAGS"]
     whole = ((flags & int(_UNSURE)) == 0) & ~lost & (flux > 0)
     alone = whole & (cut == 0) & ((flags & int(_CROWDED)) == 0)
