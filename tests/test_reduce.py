@@ -46,14 +46,19 @@ class Night:
         return [word for name in names for word in (flags[name], str(self.masters[name]))]
 
     def reduce(self, *words: Any, masters: tuple[str, ...] = ("bias", "dark", "flat_R", "bad_pixels")) -> Any:
-        """Reduce the files among the words (all lights, if none) and return exit code, table and messages."""
+        """Reduce the files among the words (all lights, if none); return exit code, table and messages.
+
+        With a table the command ends with 0; the code returned says whether a light failed.
+        """
         files = [str(word) for word in words if isinstance(word, Path)] or [str(p) for p in self.lights]
         rest = [word for word in words if not isinstance(word, Path)]
         table = self.folder / "table.parquet"
         command = ["reduce", *files, "-o", str(self.folder / "out"), "--table", str(table)]
         done = CliRunner().invoke(cli, [*command, *self.options(*masters), *rest], standalone_mode=False)
         assert done.exception is None, done.exception
-        return done.return_value, read_table(table), done.output
+        assert done.return_value == 0
+        found = read_table(table)
+        return int((found["STATUS"] != "ok").any()), found, done.output
 
     def product(self, light: int = 0) -> Path:
         return self.folder / "out" / f"{self.lights[light].stem}.fits"
@@ -284,8 +289,8 @@ def test_a_missing_master_makes_a_light_uncalibrated_or_is_allowed(night, kind):
 def test_a_failed_master_is_missing_with_its_reason(night):
     header = fits.Header({"VISQLTYP": "MASTER FLAT", "STATUS": "failed", "REASON": "all saturated"})
     fits.PrimaryHDU(header=header).writeto(night.masters["flat_R"], overwrite=True)
-    code, table, _ = night.reduce(night.lights[0], "--record-failure")
-    assert code == 0
+    code, table, _ = night.reduce(night.lights[0])
+    assert code == 1
     assert table["STATUS"][0] == "uncalibrated"
     assert "all saturated" in table["REASON"][0]
 
@@ -468,6 +473,13 @@ def test_nan_and_float_raw_pixels_are_masked_and_told(night):
     image = read_image(night.folder / "out" / "nan.fits")
     assert np.isnan(image.data[5, 7])
     assert image.mask[5, 7] & PixelFlag.NOT_FINITE
+
+
+def test_without_a_table_the_exit_code_tells_that_a_light_failed(night):
+    command = ["reduce", *map(str, night.lights), "-o", str(night.folder / "out"), *night.options("bias")]
+    done = CliRunner().invoke(cli, command, standalone_mode=False)
+    assert done.exception is None
+    assert done.return_value == 1
 
 
 def test_two_lights_of_one_name_are_refused(night):

@@ -20,7 +20,7 @@ from visql_lib.ccd.reduce import Calibration, gain_after_flat, reduce_light
 from visql_lib.errors import DetectionError, FrameError, NoMasterError, RequestError
 from visql_lib.flags import PixelFlag
 from visql_lib.images.chip import Chip, OverscanOptions, read_chip
-from visql_lib.images.image import Image
+from visql_lib.images.image import MASK, Image
 from visql_lib.images.stars import measure_stars
 from visql_lib.instruments.names import stem_of
 from visql_lib.pipelines.reduction.calibration import Masters, open_masters
@@ -36,8 +36,9 @@ from visql_lib.tables.provenance import checksum_of
 
 log = logging.getLogger(__name__)
 
-SECTIONS = ("overscan", "masters", "reduce")
+SECTIONS = ("overscan", "reduce")
 STAGES = {"reduce": VERSIONS["reduce"]}
+_LOWEST = 0.1  # of a flat that has no mask: pixels below are never divided by
 _BLOCK = 1 << 18  # pixels that are computed at once
 _NOT_LIGHTS = ("BIAS", "DARK", "FLAT")
 _HELP = {
@@ -274,7 +275,7 @@ class _Light:
             None if masters.bad is None else masters.bad.mask(rows),
             pedestal,
             shared,
-            self.settings.masters.lowest_response,
+            0.0 if masters.flat is None or masters.flat.has(MASK) else _LOWEST,
         ), level
 
     def _measure(self) -> None:
