@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from visql_lib.cli.common import FOLDER, INPUT, OUTPUT, output_option, progress, step
+from visql_lib.cli.common import FOLDER, INPUT, output_option, progress
 from visql_lib.cli.files import LIST_HELP, list_argument
+from visql_lib.cli.reduction import TABLE, reduction_step
 
 if TYPE_CHECKING:
     from visql_lib.pipelines.reduction.reduced_header import Row
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from visql_lib.products.context import Context
 
 
-@step(
+@reduction_step(
     "reduce",
     f"""Reduce lights: overscan, bias, dark and flat in one pass, with error and mask.
 
@@ -37,9 +38,8 @@ with the reason. Without a table the exit code is 1 if a light could not be redu
 @click.option("--dark", type=INPUT, metavar="D", help="Master dark.")
 @click.option("--flat", type=INPUT, metavar="F", help="Master flat of the lights' filter.")
 @click.option("--bad-pixels", "bad", type=INPUT, metavar="P", help="Mask of the bad pixels.")
-@click.option("--table", type=OUTPUT, metavar="T", help="Table of the lights (Parquet).")
+@TABLE
 @click.option("--gain", "electrons", is_flag=True, help="Give the lights in electrons (reduce.electrons).")
-@click.option("-i", "--instrument", metavar="NAME", help="Camera, instead of that of the settings.")
 def command(
     words: tuple[str, ...],
     output: Path,
