@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from truth_masters import truth_masters
 
 from visql_lib.cli import cli
 from visql_lib.config.load import validated
+from visql_lib.errors import RequestError
 from visql_lib.flags import PixelFlag
 from visql_lib.images.image import read_image
 from visql_lib.simulate.night import SimulatedNight
@@ -311,6 +313,21 @@ def test_a_master_that_does_not_fit_is_refused_naming_both(night, cards, words):
         assert part in table["REASON"][0]
 
 
+def test_a_master_in_the_place_of_another_is_refused(night):
+    words = ["reduce", str(night.lights[0]), "-o", str(night.folder / "out"), "--bias"]
+    done = CliRunner().invoke(cli, [*words, str(night.masters["flat_R"])], standalone_mode=False)
+    assert isinstance(done.exception, RequestError)
+    assert "MASTER FLAT" in str(done.exception)
+
+
+@pytest.mark.skipif(bool(find_spec("astroscrappy")), reason="astroscrappy is installed")
+def test_cosmic_rays_without_astroscrappy_are_refused_at_once(night):
+    words = ["reduce", str(night.lights[0]), "-o", str(night.folder / "out")]
+    wanted = config(night.folder, "reduce: {cosmic_rays: true}")
+    done = CliRunner().invoke(cli, [*words, *wanted], standalone_mode=False)
+    assert isinstance(done.exception, RequestError)
+
+
 def test_a_light_of_another_size_costs_itself(night):
     header = fits.Header({"IMAGETYP": "object", "EXPTIME": 60.0, "DATE-OBS": "2021-02-27T20:00:00"})
     small = night.folder / "small.fits"
@@ -507,3 +524,32 @@ def test_unknown_gain_gives_the_scatter_of_the_sky_and_says_so(night):
     assert "gain is not known" in table["REASON"][0]
     image = read_image(night.folder / "out" / "gainless.fits")
     np.testing.assert_allclose(image.err[image.mask == 0], table["NOISE"][0], rtol=1e-5)
+
+
+def _set_cards(path: Path, **cards: float) -> None:
+    with fits.open(path, mode="update") as hdus:
+        hdus[0].header.update(cards)
+
+
+def test_gain_and_read_noise_are_those_of_the_masters_where_the_header_is_silent(night):
+    night.reduce(night.lights[0])
+    known = read_image(night.product())
+
+    def silent(hdus: fits.HDUList) -> None:
+        for key in ("GAIN", "RDNOISE"):
+            hdus[0].header.remove(key)
+
+    _set_cards(night.masters["flat_R"], MGAIN=1.5)
+    _set_cards(night.masters["bias"], NOISE1=float(np.sqrt((8 / 1.5) ** 2 + 1 / 12)))
+    code, table, _ = night.reduce(_changed(night, "silent.fits", silent))
+    assert code == 0
+    assert "not known" not in table["REASON"][0]
+    image = read_image(night.folder / "out" / "silent.fits")
+    np.testing.assert_allclose(image.err, known.err, rtol=1e-5)
+
+
+def test_a_gain_that_the_flats_contradict_is_told(night):
+    _set_cards(night.masters["flat_R"], MGAIN=1.5)
+    light = _changed(night, "wrong.fits", lambda hdus: hdus[0].header.update({"GAIN": 3.0}))
+    _, table, _ = night.reduce(light)
+    assert "the header says 3, the flats 1.5 electron/adu" in table["REASON"][0]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from visql_lib import run_record
 from visql_lib.ccd.arithmetic import Pixels
-from visql_lib.ccd.cosmics import find_cosmic_rays
+from visql_lib.ccd.cosmics import find_cosmic_rays, require_astroscrappy
 from visql_lib.ccd.dark import DarkKind
 from visql_lib.ccd.reduce import Calibration, gain_after_flat, reduce_light
 from visql_lib.errors import DetectionError, FrameError, NoMasterError, RequestError
@@ -100,11 +100,13 @@ def run(context: Context[ReductionSettings], inputs: ReduceInputs) -> Iterator[R
     Raises
     ------
     RequestError
-        If two lights would have one name.
+        If two lights would have one name, a master is of another kind, or astroscrappy is missing.
     FrameError
         If a master cannot be read.
     """
     _check_names(inputs)
+    if context.settings.reduce.cosmic_rays:
+        require_astroscrappy()
     sources = tuple(path for path in inputs.masters.values() if path is not None)
     sums = [checksum_of(path) for path in sources]
     with (
