@@ -12,7 +12,7 @@ from visql_lib.ccd.bad_pixels import (
     pulls,
     smooth_level,
 )
-from visql_lib.ccd.noise import gain_and_read_noise
+from visql_lib.ccd.noise import ReadNoise, gain_and_read_noise, gain_of, noise_facts, read_noise_of
 from visql_lib.errors import RequestError
 from visql_lib.flags import PixelFlag
 
@@ -163,3 +163,33 @@ def test_the_smooth_level():
     assert np.abs(off).max() < 3
     assert np.isfinite(smooth_level(np.ones((5, 200)))).all()
     assert (smooth_level(np.full((8, 8), 7.0)) == 7).all()
+
+
+def test_read_noise_and_gain_apart_are_those_of_both_together():
+    """Biases whose overscan was taken off hold the rounding still; flats free of bias."""
+    rng = np.random.default_rng(13)
+    ones = np.ones(SHAPE)
+    flats, biases = pair(rng, 20000, 4.0, 2.0, ones, 0.5), pair(rng, 0, 4.0, 2.0, ones)
+    both = gain_and_read_noise([flats], [biases])
+    free = tuple(b - level for b, level in zip(biases, (1000.27, 999.81), strict=True))
+    read = read_noise_of([free], step=1.0)
+    assert read.adu == pytest.approx(both.read_noise_adu, rel=1e-9)
+    assert read.err == pytest.approx(both.read_noise_adu_err, rel=1e-9)
+    assert read.adu == pytest.approx(0.5, abs=4 * read.err)
+    assert read_noise_of([free], step=0.0).adu == pytest.approx((read.adu**2 + 1 / 12) ** 0.5)
+    known = ReadNoise.known(read.adu, read.err)
+    assert (known.variance, known.variance_err) == pytest.approx((read.variance, read.variance_err))
+    gain = gain_of([tuple(f - 1000.3 for f in flats)], read)
+    found = noise_facts(gain, read)
+    assert (found.gain, found.gain_err) == pytest.approx((both.gain, both.gain_err), rel=1e-3)
+    assert found.read_noise == pytest.approx(both.read_noise, rel=1e-3)
+    with pytest.raises(RequestError, match="a pair of biases"):
+        read_noise_of([])
+    with pytest.raises(RequestError, match="a pair of flats"):
+        gain_of([], read)
+
+
+def test_the_read_noise_of_12_bits_stored_in_16():
+    rng = np.random.default_rng(14)
+    biases = tuple(16 * np.rint(60 + rng.normal(0, 0.9, SHAPE)) for _ in range(2))
+    assert read_noise_of([biases], step=16.0).adu == pytest.approx(0.9 * 16, rel=0.01)

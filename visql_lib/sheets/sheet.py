@@ -16,7 +16,7 @@ from visql_lib.checksum import new_hash
 from visql_lib.config.units import UNPRINTABLE
 from visql_lib.errors import ConfigError, TableError
 
-OK, INCOMPLETE, UNREADABLE, GROWING, KNOWN_BAD, IMPORTED, GONE, SUPERSEDED = (
+OK, INCOMPLETE, UNREADABLE, GROWING, KNOWN_BAD, IMPORTED, GONE, SUPERSEDED, PRODUCT = (
     "ok",
     "incomplete",
     "unreadable",
@@ -25,6 +25,7 @@ OK, INCOMPLETE, UNREADABLE, GROWING, KNOWN_BAD, IMPORTED, GONE, SUPERSEDED = (
     "imported",
     "gone",
     "superseded",
+    "product",
 )
 USABLE = (OK, INCOMPLETE)  # a raw frame that is worth processing
 WITHOUT_RAW = (IMPORTED, GONE, UNREADABLE)  # no raw frame to work with, but perhaps tables

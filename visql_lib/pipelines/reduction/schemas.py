@@ -35,12 +35,18 @@ FRAMES = TableSchema(
             "adu",
             "robust scatter of the pixels about their set's median frame, or sky noise",
         ),
+        Column(
+            "RESIDUAL",
+            "float64",
+            "",
+            "flats: rms of the frame over its master, photon noise taken out; NaN for others",
+        ),
         Column("N_SATURATED", "int32", "", "saturated pixels"),
         Column("N_MASKED", "int32", "", "masked pixels"),
         Column("N_COSMIC", "int32", "", "pixels masked as hit by cosmic rays; -1: not searched"),
         Column("SKY", "float64", "adu", "background of a reduced light; NaN for others"),
         Column("FWHM", "float64", "px", "full width at half maximum of its stars; NaN: none measured"),
-        Column("N_STARS", "int32", "", "stars of a reduced light; 0 for others"),
+        Column("N_STARS", "float64", "", "stars of a reduced light; NaN for others"),
         Column("MASTER_BIAS", "str", "", 'name of the master that was taken off; "": none'),
         Column("MASTER_DARK", "str", "", "the same"),
         Column("MASTER_FLAT", "str", "", "name of the master by which it was divided"),
@@ -110,7 +116,7 @@ MASTERS = TableSchema(
     "masters",
     "The masters of a night, one row each.",
     (
-        Column("SET", "str", "", "name"),
+        Column("PART", "str", "", "name of the calibration set"),
         Column("TYPE", "str", "", "BIAS, DARK or FLAT"),
         Column("DATE_OBS", "time", "", "start of its first frame, UTC"),
         Column("FILTER", "str", "", 'filter, "" where not known'),
@@ -141,3 +147,5 @@ MASTERS = TableSchema(
         Column("N_BAD", "int32", "", "masked pixels"),
     ),
 )
+
+ALL: tuple[TableSchema, ...] = (FRAMES, REGISTRATION, MASTERS)
