@@ -111,8 +111,10 @@ def measure_stars(
     if not len(columns["X_IMAGE"]):
         return _none(found.background, found.rms)
     pixels = pixels_of(data, bad)
-    level = background_of(pixels, _MESH, _MESH_FILTER).image((data.shape[0], data.shape[1]))
-    light = np.where(bad, np.float32(0), np.asarray(data, np.float32) - level)
+    light = background_of(pixels, _MESH, _MESH_FILTER).image((data.shape[0], data.shape[1]))
+    del pixels
+    np.subtract(data, light, out=light, casting="unsafe")
+    light[bad] = 0
     like = _like_stars(light, bad, columns, found.rms)
     columns = {name: values[like] for name, values in columns.items()}
     if not like.any():
