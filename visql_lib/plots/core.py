@@ -206,15 +206,25 @@ def value_range(values: NDArray, log: bool, limits: Sequence[float] = (), *, who
 
 
 def new_panel(
-    panel: Panel, times: Any, values: Range, cross: Any, *, remark: str = "", height: int = 150
+    panel: Panel,
+    times: Any,
+    values: Range,
+    cross: Any,
+    *,
+    remark: str = "",
+    height: int = 150,
+    against: str = "",
 ) -> Plot:
-    """Make an empty panel with its tools; `cross` is the line of time that all panels share."""
+    """Make an empty panel with its tools; `cross` is the line of time that all panels share.
+
+    `against` is what lies along the axis, such as ``exposure time [s]``; "": time.
+    """
     new: Any = plotting.figure
     plot = new(
         name=f"visql-{panel.key}",
         x_range=times,
         y_range=new_range(*values),
-        x_axis_type="datetime",
+        x_axis_type="linear" if against else "datetime",
         y_axis_type="log" if panel.log else "linear",
         height=height,
         sizing_mode="stretch_width",
@@ -240,7 +250,10 @@ def new_panel(
     small = panel.log and values[1] < _TINY
     plot.yaxis.formatter = bk.PrintfTickFormatter(format="%.1e" if small else "%.7g")
     plot.xaxis.ticker.desired_num_ticks = 3  # a phone has room for no more
-    plot.xaxis.formatter = _dates()
+    if against:
+        plot.xaxis.axis_label, plot.xaxis.axis_label_text_font_style = against, "normal"
+    else:
+        plot.xaxis.formatter = _dates()
     _paint(plot)
     return plot
 
@@ -265,7 +278,7 @@ def _paint(plot: Plot) -> None:
     look("text_color", pair=ink).put(plot.title)
     plot.title.text_font_size, plot.title.text_font_style = "12px", "normal"
     for axis in plot.axis:
-        look("major_label_text_color", pair=soft).put(axis)
+        look("major_label_text_color", "axis_label_text_color", pair=soft).put(axis)
         look("axis_line_color", "major_tick_line_color", pair=line).put(axis)
         axis.major_label_text_font_size = "11px"
     for grid in plot.grid:
@@ -326,6 +339,13 @@ def add_points(plot: Plot, panel: Panel, points: Points, colours: Mapping[str, A
         renderer.selection_glyph = renderer.nonselection_glyph = None
     _tools(plot, panel, points, drawn)
     return int((known & dated).sum())
+
+
+def add_bars(plot: Plot, points: Points, low: str, high: str, colours: Mapping[str, Any]) -> None:
+    """Draw bars from one column of `points` to another, such as their errors."""
+    view = bk.CDSView(filter=points.shown)
+    bars = plot.segment("t", low, "t", high, source=points.source, view=view, color=colours, alpha=0.45)
+    bars.selection_glyph = bars.nonselection_glyph = None
 
 
 def _at_edges(

@@ -22,6 +22,7 @@ from visql_lib.qc.summary import ExposureSummary, GroupSummary, MissingProducts
 from visql_lib.sheets.sheet import SheetRow, read_sheet
 from visql_lib.site import overview
 from visql_lib.site.data import fields_of, group_data, missing_of_group, summary
+from visql_lib.site.images import ImagePages
 from visql_lib.site.links import Links
 from visql_lib.site.marks import read_marks
 from visql_lib.site.neighbours import (
@@ -40,8 +41,10 @@ from visql_lib.site.pages import (
     counted,
     exposure_page,
     files_in,
+    files_named,
     files_of_group,
     missing_of_exposure,
+    shown_file,
 )
 from visql_lib.site.render import folder, render, script_data, style_digest
 from visql_lib.site.state import BuildResult, Store
@@ -138,6 +141,10 @@ class _Builder:
         looks = (self.settings.site.title, self.settings.site.thumbnail, self.config, self.settings.results)
         return digest(limits, style_digest(), *map(str, looks), self.links.kind)
 
+    @cached_property
+    def _images(self) -> ImagePages:
+        return ImagePages(self.store, self.results, self._page, self.common)
+
     def build(
         self,
         groups: Sequence[GroupSummary],
@@ -199,14 +206,10 @@ class _Builder:
         sheet = self.grouping.sheet_path(self.results, group.name)
         rows = {row.exposure: row for row in read_sheet(sheet)} if sheet.is_file() else {}
         exposures = [e for e in group.exposures if e.name in rows]
+        files = self._files_of(group.name, [e.name for e in exposures])
         folders = {
             e.name: Folder(
-                self.registry,
-                rows[e.name],
-                self._files_of(e.name, group.name),
-                self.results,
-                self.settings,
-                self.config,
+                self.registry, rows[e.name], files[e.name], self.results, self.settings, self.config
             )
             for e in exposures
         }
@@ -232,13 +235,17 @@ class _Builder:
             group_data(group, small, fields, self.registry, self.pages),
         )
         self.store.put(f"data/{group.name}.js", data.encode())
+        self._images.write(group.name, self.pages.images(self.results, group), self._stat)
         self._group_page(group, outside)
         self._clean(group.name, {e.name for e in exposures})
 
-    def _files_of(self, exposure: str, group: str) -> dict[str, Stat]:
-        """List the files of an exposure; frames of some pipelines share a folder."""
-        found = files_in(Path(self.grouping.stem(self.results, group, exposure)).parent)
-        return {name: stat for name, stat in found.items() if name.startswith(exposure)}
+    def _files_of(self, group: str, exposures: Sequence[str]) -> dict[str, dict[str, Stat]]:
+        """List the files of exposures; frames of some pipelines share a folder."""
+        folders: dict[Path, list[str]] = {}
+        for name in exposures:
+            folders.setdefault(Path(self.grouping.stem(self.results, group, name)).parent, []).append(name)
+        listed = ((files_in(folder), names) for folder, names in folders.items())
+        return {name: files_named(files, name, names) for files, names in listed for name in names}
 
     def _below(self, group: str) -> str:
         return f"{self.grouping.folder.format(**self.grouping.fields(group))}/"
@@ -308,6 +315,10 @@ class _Builder:
 
         def make() -> bytes:
             script, plots = made_from.make()
+            sections = self.pages.sections(self.results, group, self.settings, self.config)
+            pictures = {
+                s.anchor: [shown_file(p, lambda p: sizes[p].size) for p in s.pictures] for s in sections
+            }
             self.store.put(f"data/plots_{group.name}.js", script.encode())
             return self._page(
                 path,
@@ -315,8 +326,16 @@ class _Builder:
                 group=group,
                 counts=counted(group.exposures, self.registry.terms.categories),
                 lost=sum(len(x.paths) for x in group.missing),
-                products=files_of_group(group, self._below(group.name), lambda p: sizes[p].size),
+                sections=sections,
+                pictures_of=pictures,
+                products=files_of_group(
+                    group,
+                    self._below(group.name),
+                    lambda p: sizes[p].size,
+                    {path for section in sections for path in section.pictures},
+                ),
                 plots=plots,
+                plots_heading=made_from.heading,
                 script=f"data/plots_{group.name}.js" if plots else "",
                 before=outside.groups[0],
                 after=outside.groups[1],
@@ -366,6 +385,7 @@ class _Builder:
     def _forget(self, group: str) -> None:
         """Remove the pages of a group that has no sheet any more."""
         self._clean(group, set())
+        self._images.write(group, (), self._stat)
         for path in (self.registry.terms.page_of_group(group), f"data/{group}.js", f"data/plots_{group}.js"):
             if path in self.store.pages:
                 self.store.remove(path)
@@ -395,18 +415,20 @@ class _Builder:
         key = digest(self.pages.trend_digest(self.results, self.settings), self.common)
         # In a bundle a point of another group leads nowhere.
         held = frozenset(self.store.pages) if self.links.kind == "bundle" else None
-        self._plotted(
-            "trends.html",
-            key,
-            look.trends(),
-            lambda: self.pages.trend_plots(self.results, self.thresholds, self.settings, held),
-        )
-        self._plotted(
-            "calibration.html",
-            key,
-            look.calibration(),
-            lambda: self.pages.calibration_plots(self.results, self.thresholds, held),
-        )
+        if "trends" in self.pages.trends:
+            self._plotted(
+                "trends.html",
+                key,
+                look.trends(),
+                lambda: self.pages.trend_plots(self.results, self.thresholds, self.settings, held),
+            )
+        if "calibration" in self.pages.trends:
+            self._plotted(
+                "calibration.html",
+                key,
+                look.calibration(),
+                lambda: self.pages.calibration_plots(self.results, self.thresholds, held),
+            )
 
     def _plotted(
         self, path: str, plots_key: str, context: dict[str, Any], plots: Callable[[], Plots]
