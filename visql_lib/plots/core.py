@@ -147,18 +147,18 @@ def group_of(cls: str, frame_type: str) -> str:
     return name if name in GROUPS else _ELSE
 
 
-def time_range(t: NDArray) -> Range:
-    """Compute the range of times [ms] with a margin; any day if there is none."""
+def time_range(t: NDArray, least: float = DAY / 24) -> Range:
+    """Compute the range of times [ms] with a margin of at least `least`; any day if there is none."""
     known = t[np.isfinite(t)]
     if len(known) == 0:
         return 0.0, DAY
-    margin = max(0.02 * float(np.ptp(known)), DAY / 24)
+    margin = max(0.02 * float(np.ptp(known)), least)
     return float(known.min()) - margin, float(known.max()) + margin
 
 
-def shared_range(t: NDArray) -> Any:
-    """Make the range of time that linked panels share."""
-    return new_range(*time_range(t), name="visql-time")
+def shared_range(t: NDArray, least: float = DAY / 24) -> Any:
+    """Make the range of time that linked panels share; see `time_range`."""
+    return new_range(*time_range(t, least), name="visql-time")
 
 
 def new_range(start: float, end: float, name: str | None = None) -> Any:
@@ -252,6 +252,7 @@ def new_panel(
     plot.xaxis.ticker.desired_num_ticks = 3  # a phone has room for no more
     if against:
         plot.xaxis.axis_label, plot.xaxis.axis_label_text_font_style = against, "normal"
+        plot.xaxis.minor_tick_line_color = None
     else:
         plot.xaxis.formatter = _dates()
     _paint(plot)

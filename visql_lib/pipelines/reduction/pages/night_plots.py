@@ -103,6 +103,7 @@ _ERRORS = {
     "TRANSPARENCY": "TRANSPARENCY_ERR",
 }
 _LINE_POINTS = 60
+_MARGIN = 5 * 60e3  # ms, of the axis of time
 
 
 def night_plots(
@@ -129,7 +130,7 @@ def night_plots(
     colours = _colours(dated, shifts)
     points = _points(night, dated, "frames")
     sections = []
-    times, cross = shared_range(_times(dated)), new_cross()
+    times, cross = shared_range(_times(dated), _MARGIN), new_cross()
     for heading, levels in _SECTIONS.items() if dated else ():
         items = tuple(_level_panels(points, levels, thresholds, times, cross, colours))
         sections.append(PlotSection(heading, items))
@@ -225,36 +226,40 @@ def _dark_lines(
     for master in darks:
         mine = [f for f in frames if f["SET"] == master["PART"] and np.isfinite(f["EXPTIME"])]
         if np.isfinite(master["DARK_RATE"]) and mine:
-            yield _dark_line(night, master, mine, colours)
+            yield from _dark_line(night, master, mine, colours)
         else:
             yield f"{master['PART']}: {master['REASON'] or 'darks of one time only, so no line'}"
     if not darks:
         yield "no master dark in this night"
 
 
-def _dark_line(night: str, master: Record, frames: Sequence[Record], colours: Colours) -> Plot:
+def _dark_line(night: str, master: Record, frames: Sequence[Record], colours: Colours) -> Iterator[Plot]:
+    """Yield the levels with the line, and what they are off it."""
     name = str(master["PART"])
     times, levels = _values(frames, "EXPTIME"), _values(frames, "LEVEL")
-    data = _common(frames) | {"t": times, "LEVEL": numbers(levels)}
+    off = levels - _line(master, frames, times)[0]
+    data = _common(frames) | {"t": times, "LEVEL": numbers(levels), "OFF": numbers(off)}
     head = (("", "@name"), ("exposure time", "@t{0.###} s"))
     points = _shared(night, data, f"dark-{name}", head=head)
+    used = [f for f in frames if is_used(f)]
     ends = np.linspace(0, 1.05 * float(times.max()), _LINE_POINTS)
-    line, error = _line(master, [f for f in frames if is_used(f)], ends)
-    shown = np.concatenate([levels, line + error, line - error])
-    values = value_range(shown, False, whole=True)
-    panel = Panel("LEVEL", name, "adu", "%.2f", "all")
-    remark = f"{number_text(master['DARK_OFFSET'])} + {number_text(master['DARK_RATE'])} t"
-    along = new_range(-0.03 * float(ends[-1]), float(ends[-1]))
-    plot = new_panel(
-        panel, along, values, new_cross(), remark=remark, height=240, against="exposure time [s]"
-    )
+    line, error = _line(master, used, ends)
+    text = f"{number_text(master['DARK_OFFSET'])} + {number_text(master['DARK_RATE'])} t"
+    along, cross = new_range(-0.03 * float(ends[-1]), float(ends[-1])), new_cross()
     tint = colours.get("DARK", GROUPS["DARK"])
-    _tinted(plot.line(ends, line, line_width=1.5).glyph, tint)
-    if np.isfinite(error).all():
-        _tinted(plot.varea(ends, line - error, line + error, fill_alpha=0.18).glyph, tint, "fill_color")
-    _means(plot, frames, tint)
-    add_points(plot, panel, points, tints(list(colours), colours), values)
-    return plot
+    for key, label, remark, middle in (("LEVEL", name, text, line), ("OFF", "level - line", "", 0 * line)):
+        panel = Panel(key, label, "adu", "%.3f", "all")
+        shown = np.concatenate([points.column(key), middle + error, middle - error])
+        values = value_range(shown, False, whole=True)
+        look: dict[str, Any] = {"remark": remark, "against": "exposure time [s]"}
+        plot = new_panel(panel, along, values, cross, height=240 if remark else 190, **look)
+        _tinted(plot.line(ends, middle, line_width=1.5).glyph, tint)
+        if np.isfinite(error).all():
+            area = plot.varea(ends, middle - error, middle + error, fill_alpha=0.18)
+            _tinted(area.glyph, tint, "fill_color")
+        _means(plot, _values(used, "EXPTIME"), points.column(key)[[is_used(f) for f in frames]], tint)
+        add_points(plot, panel, points, tints(list(colours), colours), values)
+        yield plot
 
 
 def _line(
@@ -271,10 +276,8 @@ def _line(
     return offset + rate * at, np.sqrt(np.maximum(variance, 0.0))
 
 
-def _means(plot: Plot, frames: Sequence[Record], tint: tuple[str, str]) -> None:
+def _means(plot: Plot, times: NDArray, levels: NDArray, tint: tuple[str, str]) -> None:
     """Mark the mean of the used frames of each time, with its error: their scatter / sqrt(number)."""
-    used = [f for f in frames if is_used(f)]
-    times, levels = _values(used, "EXPTIME"), _values(used, "LEVEL")
     for time in np.unique(np.round(times, 3)):
         mine = levels[np.isclose(times, time, atol=1e-3)]
         mine = mine[np.isfinite(mine)]

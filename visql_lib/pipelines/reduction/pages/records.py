@@ -111,4 +111,4 @@ def number_text(value: Any, error: Any = math.nan, digits: int = 4) -> str:
         text = f"{value:.{digits}g}"
         return (f"{value:.0f}" if "e+" in text else text).replace("-", "−")
     decimals = max(0, 1 - math.floor(math.log10(error)))
-    return f"{value:.{decimals}f} ± {error:.{decimals}f}".replace("-", "−")
+    return f"{value:.{decimals}f}\u00a0±\u00a0{error:.{decimals}f}".replace("-", "−")

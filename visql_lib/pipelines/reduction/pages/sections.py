@@ -253,7 +253,7 @@ def _lights(page: NightPage, lights: Sequence[Record]) -> PageSection:
         {"SET": name, "FRAMES": mine, "SHIFTS": shifts.get(name, [])} for name, mine in by_set(lights).items()
     ]
     columns: dict[str, Callable[[Record], Cell]] = {
-        "Set": lambda s: Cell(str(s["SET"])),
+        "Set": lambda s: Cell(str(s["SET"]) or "in no set"),
         "Used": lambda s: Cell(f"{sum(map(is_used, s['FRAMES']))} of {len(s['FRAMES'])}"),
         "Registered": lambda s: Cell(_registered(s["SHIFTS"])),
         "FWHM [px]": lambda s: Cell(_median(s["FRAMES"], "FWHM")),
