@@ -156,13 +156,15 @@ class Night:
         write(self.folder / "stacks/science_R_M67_registration.parquet", REGISTRATION, self.registration())
         for path in ("masters/bias_1x1", "masters/dark_1x1", "masters/flat_R_1x1", "stacks/science_R_M67"):
             self.image(path)
+        self.image("frames/r0", picture=False)
 
-    def image(self, path):
+    def image(self, path, picture=True):
         pixels = self.rng.normal(120, 5, (384, 512)).astype("f4")
         pixels[200:204, 300:304] = 5000
         (self.folder / path).parent.mkdir(parents=True, exist_ok=True)
         fits.writeto(self.folder / f"{path}.fits", pixels, fits.Header({"BUNIT": "adu"}))
-        Image.fromarray(np.clip(pixels, 0, 255).astype("u1")).save(self.folder / f"{path}.png")
+        if picture:
+            Image.fromarray(np.clip(pixels, 0, 255).astype("u1")).save(self.folder / f"{path}.png")
 
     @property
     def sheet(self):
@@ -305,6 +307,13 @@ def test_a_frames_page_has_its_facts_and_masters(results):
     for text in ("Master flat flat_R_1x1", "Set science_R_M67", "FWHM px 3.10", "stars 240", "M67 R"):
         assert text in said
     assert "What became of it odd: level 9 sigma" in text_of(page(results, f"exposures/{NIGHT}/d4.html"))
+
+
+def test_a_reduced_light_is_in_the_viewer_and_has_a_small_picture(results):
+    assert f'data-tiles="../../tiles/{NIGHT}/r0/tiles.js"' in page(results, f"exposures/{NIGHT}/r0.html")
+    with Image.open(results / f"site/thumbs/{NIGHT}/r0.jpg") as small:
+        assert small.width / small.height == pytest.approx(512 / 384, rel=0.02)
+    assert "data-tiles" not in page(results, f"exposures/{NIGHT}/v0.html")
 
 
 def test_a_dark_rate_beyond_its_limit_is_an_alert_of_night_and_master(results):

@@ -133,6 +133,10 @@ class Pages:
         """Compose further sections of a group's page; commands on it name `config`, "" for none."""
         return []
 
+    def frame_image(self, row: SheetRow) -> str:
+        """Return the ending of a frame's FITS image that the viewer shows, "" if there is none."""
+        return ""
+
     def images(self, results: Path, group: GroupSummary) -> list[ShownImage]:
         """List the images of a group that have a page with the viewer."""
         return []

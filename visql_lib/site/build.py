@@ -22,7 +22,8 @@ from visql_lib.qc.summary import ExposureSummary, GroupSummary, MissingProducts
 from visql_lib.sheets.sheet import SheetRow, read_sheet
 from visql_lib.site import overview
 from visql_lib.site.data import fields_of, group_data, missing_of_group, summary
-from visql_lib.site.images import ImagePages
+from visql_lib.site.frame_pictures import FramePictures
+from visql_lib.site.images import ImagePages, ImageTiles
 from visql_lib.site.links import Links
 from visql_lib.site.marks import read_marks
 from visql_lib.site.neighbours import (
@@ -45,10 +46,10 @@ from visql_lib.site.pages import (
     files_of_group,
     missing_of_exposure,
     shown_file,
+    stat_of,
 )
 from visql_lib.site.render import folder, render, script_data, style_digest
 from visql_lib.site.state import BuildResult, Store
-from visql_lib.site.thumbs import small_jpegs
 from visql_lib.site.viewing import (
     TILES,
     others,
@@ -142,8 +143,16 @@ class _Builder:
         return digest(limits, style_digest(), *map(str, looks), self.links.kind)
 
     @cached_property
+    def _tiles(self) -> ImageTiles:
+        return ImageTiles(self.store, self.results)
+
+    @cached_property
     def _images(self) -> ImagePages:
-        return ImagePages(self.store, self.results, self._page, self.common)
+        return ImagePages(self.store, self._tiles, self._page, self.common)
+
+    @cached_property
+    def _frames(self) -> FramePictures:
+        return FramePictures(self.store, self.results, self.registry, self._tiles)
 
     def build(
         self,
@@ -213,7 +222,7 @@ class _Builder:
             )
             for e in exposures
         }
-        small = self._thumbs(group.name, folders)
+        small = self._frames.update(group.name, folders, self.settings.site.thumbnail)
         fields = fields_of(group.exposures)
         outside = surroundings(group.name, self.ends)
         around = neighbours(exposures, outside)
@@ -344,31 +353,7 @@ class _Builder:
         self.store.renew(path, key, make)
 
     def _stat(self, path: str) -> Stat:
-        try:
-            stat = (self.results / path).stat()
-        except OSError:
-            return Stat(0, 0)
-        return Stat(stat.st_size, stat.st_mtime_ns)
-
-    def _thumbs(self, group: str, folders: Mapping[str, Folder]) -> set[str]:
-        """Make the small pictures that are new or changed; return the exposures that have one."""
-        width = self.settings.site.thumbnail
-        sources = {name: f.files[f"{name}.png"] for name, f in folders.items() if f"{name}.png" in f.files}
-        keys = {name: f"{stat.size}-{stat.mtime}-{width}" for name, stat in sources.items()}
-        paths = {name: f"thumbs/{group}/{name}.jpg" for name in sources}
-        todo = [
-            n
-            for n in sources
-            if self.store.pages.get(paths[n]) != keys[n] or not (self.out / paths[n]).is_file()
-        ]
-        self.store.built.unchanged += len(sources) - len(todo)
-        frames = [Path(f"{self.grouping.stem(self.results, group, name)}.png") for name in todo]
-        have = set(sources) - set(todo)
-        for frame, content in small_jpegs(frames, width):
-            if content is not None:
-                self.store.renew(paths[frame.stem], keys[frame.stem], partial(bytes, content))
-                have.add(frame.stem)
-        return have
+        return stat_of(self.results / path)
 
     def _clean(self, group: str, names: set[str]) -> None:
         """Remove the pages of exposures that no longer belong to a group."""

@@ -25,8 +25,8 @@ _SCRIPT = "visqlTiles"
 _FINEST = 1e-6  # of the level: a stretch needs some width, also where all pixels are equal
 
 
-class ImagePages:
-    """Writes the pages of a group's images.
+class ImageTiles:
+    """Cuts images into tiles, unless that was done.
 
     Parameters
     ----------
@@ -34,25 +34,60 @@ class ImagePages:
         The files of the site.
     results : Path
         Folder of all products.
+    """
+
+    def __init__(self, store: Store, results: Path) -> None:
+        self._store, self._results = store, results
+
+    def cut(self, group: str, name: str, path: str, stat: Stat) -> str:
+        """Cut an image into tiles, unless that was done; return a digest of the image."""
+        key = digest(stat._asdict())
+        folder = self._store.out / tiles_path(group, name)
+
+        def make() -> bytes:
+            return viewer_script(_SCRIPT, tiles_of(self._results / path, folder)).encode()
+
+        self._store.renew(f"{tiles_path(group, name)}/{TILES}", key, make)
+        return key
+
+    def drop(self, group: str, name: str) -> None:
+        """Remove the tiles of an image that is gone."""
+        tiles = tiles_path(group, name)
+        if f"{tiles}/{TILES}" in self._store.pages:
+            self._store.remove(f"{tiles}/{TILES}")
+            shutil.rmtree(self._store.out / tiles, ignore_errors=True)
+
+    def smallest(self, group: str, name: str) -> Path | None:
+        """Return the tile that shows a whole image at its coarsest, None if there is none."""
+        folder = self._store.out / tiles_path(group, name)
+        if f"{tiles_path(group, name)}/{TILES}" not in self._store.pages:
+            return None
+        levels = sorted((int(p.name) for p in folder.iterdir() if p.name.isdigit()), reverse=True)
+        return folder / str(levels[0]) / "0_0.jpg" if levels else None
+
+
+class ImagePages:
+    """Writes the pages of a group's images.
+
+    Parameters
+    ----------
+    store : Store
+        The files of the site.
+    tiles : ImageTiles
+        Cuts images.
     page : callable
         Renders a template: called with a path, the template and its content.
     common : str
         A digest of what all pages depend on.
     """
 
-    def __init__(self, store: Store, results: Path, page: Callable[..., bytes], common: str) -> None:
-        self._store, self._results, self._page, self._common = store, results, page, common
+    def __init__(self, store: Store, tiles: ImageTiles, page: Callable[..., bytes], common: str) -> None:
+        self._store, self._tiles, self._page, self._common = store, tiles, page, common
 
     def write(self, group: str, images: Sequence[ShownImage], stat: Callable[[str], Stat]) -> None:
         """Write pages and tiles of a group's images, and remove those of images that are gone."""
         for shown in images:
-            key = digest(stat(shown.path)._asdict())
-            folder = self._store.out / tiles_path(group, shown.name)
-
-            def cut(path: Path = self._results / shown.path, folder: Path = folder) -> bytes:
-                return viewer_script(_SCRIPT, tiles_of(path, folder)).encode()
-
-            self._store.renew(f"{tiles_path(group, shown.name)}/{TILES}", key, cut)
+            key = self._tiles.cut(group, shown.name, shown.path, stat(shown.path))
             context: dict[str, Any] = {
                 "group": group,
                 "shown": shown,
@@ -70,9 +105,7 @@ class ImagePages:
     def _clean(self, group: str, pages: set[str]) -> None:
         for path in [p for p in self._store.pages if p.startswith(f"images/{group}/") and p not in pages]:
             self._store.remove(path)
-            tiles = tiles_path(group, Path(path).stem)
-            self._store.remove(f"{tiles}/{TILES}")
-            shutil.rmtree(self._store.out / tiles, ignore_errors=True)
+            self._tiles.drop(group, path.rpartition("/")[2].removesuffix(".html"))
 
 
 def tiles_of(path: Path, folder: Path) -> dict[str, Any]:

@@ -43,6 +43,15 @@ class Stat(NamedTuple):
     mtime: int
 
 
+def stat_of(path: Path) -> Stat:
+    """Return size and time of a file; zeros if there is none."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return Stat(0, 0)
+    return Stat(stat.st_size, stat.st_mtime_ns)
+
+
 def files_in(folder: Path) -> dict[str, Stat]:
     """List the files of a folder by name; none if there is no such folder."""
     found = {}

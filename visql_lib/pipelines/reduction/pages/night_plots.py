@@ -247,7 +247,7 @@ def _dark_line(night: str, master: Record, frames: Sequence[Record], colours: Co
     text = f"{number_text(master['DARK_OFFSET'])} + {number_text(master['DARK_RATE'])} t"
     along, cross = new_range(-0.03 * float(ends[-1]), float(ends[-1])), new_cross()
     tint = colours.get("DARK", GROUPS["DARK"])
-    for key, label, remark, middle in (("LEVEL", name, text, line), ("OFF", "level - line", "", 0 * line)):
+    for key, label, remark, middle in (("LEVEL", name, text, line), ("OFF", "level − line", "", 0 * line)):
         panel = Panel(key, label, "adu", "%.3f", "all")
         shown = np.concatenate([points.column(key), middle + error, middle - error])
         values = value_range(shown, False, whole=True)

@@ -114,6 +114,10 @@ class ReductionPages(Pages):
         """Compose the sections of a night's page."""
         return sections_of(NightPage.read(results, group, settings.results, config))
 
+    def frame_image(self, row: SheetRow) -> str:
+        """Return the ending of the reduced light, which the viewer shows."""
+        return ".fits" if row.frame_type == "SCIENCE" else ""
+
     def images(self, results: Path, group: GroupSummary) -> list[ShownImage]:
         """List the stacks that the viewer shows."""
         return images_of(results, group.name, stacks_of(results, group.name))
