@@ -29,6 +29,14 @@ class FrameError(VisqlError):
     """A raw frame cannot be read: missing, cut short, or not of this instrument."""
 
 
+class NotRawError(FrameError):
+    """A file in the place of a raw frame is none: a master, or a frame that is reduced already."""
+
+
+class NoMasterError(FrameError):
+    """A master that is needed is not there, failed, or of another kind."""
+
+
 class NameFormatError(VisqlError):
     """A file or archive name does not follow the instrument's pattern."""
 

@@ -6,12 +6,16 @@ deviations of what the pixel should be.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
 from visql_lib.ccd.clipping import in_cells, robust_sigma
 from visql_lib.flags import PixelFlag
 
+_GROUP = 12  # px: a larger group that seems nonlinear is light of one flat only, such as a star's trail
 _SEGMENT = 64  # px of a column that are judged together: a trap spoils a part of it
 
 
@@ -105,6 +109,8 @@ def nonlinear_pixels(
 ) -> NDArray[np.bool_]:
     """Find pixels whose answer to little and to much light has another ratio than that of those around.
 
+    Groups of more than 12 neighbours are left out: they are no pixels, but the trail of a star in one flat.
+
     Parameters
     ----------
     low, high : array, shape (ny, nx)
@@ -119,7 +125,16 @@ def nonlinear_pixels(
         ratio = smooth_level(np.where(high > 0, low / high, np.nan))
         off = low - ratio * high
         found = np.abs(pulls(off, np.hypot(low_err, ratio * high_err))) > sigma
-    return np.asarray(found)
+    return _in_small_groups(found)
+
+
+def _in_small_groups(found: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Keep pixels of which few lie together, with gaps of two pixels at most between them."""
+    from scipy.ndimage import binary_dilation, label
+
+    groups, n = label(binary_dilation(found, np.ones((3, 3))), np.ones((3, 3)))
+    sizes = np.bincount(groups[found], minlength=n + 1)
+    return np.asarray(found & (sizes[groups] <= _GROUP))
 
 
 def bad_columns(
@@ -177,3 +192,76 @@ def bad_pixel_mask(
     for other in masks:
         mask |= other.astype(np.int16)
     return mask
+
+
+class Measured(NamedTuple):
+    """A map and its standard errors, in one unit; arrays of shape (ny, nx), NaN: not known."""
+
+    values: NDArray
+    err: NDArray
+
+    def cut(self, box: tuple[slice, slice]) -> Measured:
+        """Return a part of it: rows, columns."""
+        return Measured(self.values[box], self.err[box])
+
+
+class BadPixels(NamedTuple):
+    """Bad pixels of each kind, arrays of bool, shape (ny, nx)."""
+
+    hot: NDArray[np.bool_]
+    dead: NDArray[np.bool_]
+    nonlinear: NDArray[np.bool_]
+    column: NDArray[np.bool_]
+
+    @property
+    def mask(self) -> NDArray[np.int16]:
+        """Their `PixelFlag` bits; pixels that are not linear have that of the dead ones."""
+        shape = self.hot.shape[0], self.hot.shape[1]
+        return bad_pixel_mask(shape, hot=self.hot, dead=self.dead | self.nonlinear, column=self.column)
+
+
+def find_bad_pixels(
+    shape: tuple[int, int],
+    *,
+    rate: Measured | None = None,
+    flats: Sequence[Measured] = (),
+    pairs: Sequence[tuple[Measured, Measured]] = (),
+    boxes: Sequence[tuple[slice, slice]] = (),
+    sigma: float = 8.0,
+) -> BadPixels:
+    """Find the bad pixels of a chip in what is there: dark rate, flats, pairs of flats of low and high level.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Rows, columns.
+    rate : Measured, optional
+        Dark rate [ADU/s].
+    flats : sequence of Measured, optional
+        Flats, in any unit. A pixel without a value is dead.
+    pairs : sequence of (Measured, Measured), optional
+        Flats of low and of high level, each in any unit.
+    boxes : sequence of (slice, slice), optional
+        Rows and columns of each amplifier, between which levels jump; default: one has all.
+    sigma : float, optional
+        Limit of all kinds, in standard deviations.
+    """
+    found = BadPixels(*(np.zeros(shape, bool) for _ in BadPixels._fields))
+    for box in boxes or [(slice(None), slice(None))]:
+        if rate is not None:
+            part = rate.cut(box)
+            found.hot[box] |= hot_pixels(*part, sigma)
+            found.column[box] |= _columns_and_rows(part, sigma)
+        for flat in flats:
+            part = flat.cut(box)
+            found.dead[box] |= dead_pixels(*part, sigma=sigma) | ~np.isfinite(part.values)
+            found.column[box] |= _columns_and_rows(part, sigma)
+        for low, high in pairs:
+            one, other = low.cut(box), high.cut(box)
+            found.nonlinear[box] |= nonlinear_pixels(one.values, other.values, one.err, other.err, sigma)
+    return found
+
+
+def _columns_and_rows(part: Measured, sigma: float) -> NDArray[np.bool_]:
+    off = pulls(*part)
+    return bad_columns(off, sigma) | bad_columns(off.T, sigma).T

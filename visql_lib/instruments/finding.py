@@ -64,7 +64,8 @@ class Number(BaseModel):
 class _FromHeader(Facts):
     """What both ways to read a header share; ``gain`` ... are keywords, or a fact with unit and source."""
 
-    gain: Number = Number(keywords=("GAIN", "EGAIN"))
+    # EGAIN first: where both are there, GAIN is a setting of the camera (NINA).
+    gain: Number = Number(keywords=("EGAIN", "GAIN"))
     read_noise: Number = Number(keywords=("RDNOISE", "READNOIS"))
     saturation: Number = Number(keywords=("SATURATE",))
     binning: Keywords = ("CCDSUM",)

@@ -23,6 +23,7 @@ from visql_lib.sheets.sheet import (
     IMPORTED,
     INCOMPLETE,
     KNOWN_BAD,
+    PRODUCT,
     SUPERSEDED,
     UNREADABLE,
     USABLE,
@@ -153,6 +154,7 @@ _SHEET = {
     GROWING: "none",
     KNOWN_BAD: "none",
     SUPERSEDED: "none",
+    PRODUCT: "none",
     IMPORTED: "none",
 }
 

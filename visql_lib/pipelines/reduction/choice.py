@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from visql_lib.pipelines.reduction.sets import ALWAYS, CalibrationSet, SetRules
+from visql_lib.pipelines.reduction.sets import CalibrationSet, SetRules
 
 # What a set must share with the frames it is for, besides shape, binning and settings of the camera.
 SHARED = {"BIAS": ("CCD-TEMP",), "DARK": ("CCD-TEMP",), "FLAT": ("FILTER",)}
@@ -51,7 +51,7 @@ def candidates(
     list of NightSet
         Those of the same night by the distance in temperature, then those of other nights by that in time.
     """
-    columns = (*ALWAYS, *SHARED[kind])
+    columns = (*rules.always, *SHARED[kind])
     fitting = [
         s
         for s in known
@@ -68,10 +68,10 @@ def candidates(
     return sorted(fitting, key=order)
 
 
-def what_it_needs(kind: str, wanted: NightSet, max_age: float) -> str:
+def what_it_needs(kind: str, wanted: NightSet, rules: SetRules, max_age: float) -> str:
     """Say which frames are missing for a set without a master, such as ``no flat with FILTER V ...``."""
     facts = wanted.members.facts
-    shared = [f"{c} {facts[c]}" for c in (*SHARED[kind], *ALWAYS) if facts.get(c)]
+    shared = [f"{c} {facts[c]}" for c in (*SHARED[kind], *rules.always) if facts.get(c)]
     alike = f" with {', '.join(shared)}" if shared else ""
     return f"no {kind.lower()}{alike} in this night or within {max_age:g} d of it"
 
@@ -91,8 +91,7 @@ def _is_alike(a: CalibrationSet, b: CalibrationSet, column: str, rules: SetRules
     tolerance = rules.tolerances.get(column)
     if tolerance is None or not one or not other:
         return one == other
-    reach = tolerance * abs(float(one)) if column in rules.relative else tolerance
-    return _distance(a, b, column) <= reach
+    return _distance(a, b, column) <= tolerance.reach(float(one))
 
 
 def _distance(a: CalibrationSet, b: CalibrationSet, column: str) -> float:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from visql_lib.instruments.sets import SetRules
 from visql_lib.pipelines.reduction.choice import NightSet, start_of_set
 from visql_lib.pipelines.reduction.grouping import NIGHTS
-from visql_lib.pipelines.reduction.sets import ALWAYS, CalibrationSet, SetRules, calibration_sets
+from visql_lib.pipelines.reduction.sets import CalibrationSet, calibration_sets
 from visql_lib.sheets.sheet import USABLE, SheetRow
 
 
@@ -86,7 +87,7 @@ class Night:
         """The darks and flats of each state of the camera, by the name of its map of bad pixels."""
         states: dict[tuple[str, ...], list[NightSet]] = {}
         for made in (*self.of_type("DARK"), *self.of_type("FLAT")):
-            states.setdefault(state_of(made.members), []).append(made)
+            states.setdefault(self.state_of(made.members), []).append(made)
         found: dict[str, list[NightSet]] = {}
         for _, sets in sorted(states.items()):
             binning = sets[0].members.facts.get("BINNING", "").replace(" ", "x")
@@ -94,6 +95,10 @@ class Night:
             same = sum(key == name or key.startswith(f"{name}-") for key in found)
             found[f"{name}-{same + 1}" if same else name] = sets
         return found
+
+    def state_of(self, members: CalibrationSet) -> tuple[str, ...]:
+        """Return what no two frames calibrated together may differ in: shape, binning, gain, ..."""
+        return tuple(members.facts.get(column, "") for column in self.rules.always)
 
     def master(self, name: str, ending: str = ".fits") -> str:
         """Compose the path of the master of a set, or of a map of bad pixels."""
@@ -109,8 +114,3 @@ class Night:
 
     def _path(self, folder: str, name: str) -> str:
         return f"{self.results}/{NIGHTS.folder.format(night=self.date)}/{folder}/{name}"
-
-
-def state_of(members: CalibrationSet) -> tuple[str, ...]:
-    """Return what no two frames calibrated together may differ in: shape, binning, gain, ..."""
-    return tuple(members.facts.get(column, "") for column in ALWAYS)

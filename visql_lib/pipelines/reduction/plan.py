@@ -11,8 +11,7 @@ from visql_lib.config.load import digest
 from visql_lib.errors import TableError
 from visql_lib.pipelines.reduction.choice import NightSet, candidates, what_it_needs
 from visql_lib.pipelines.reduction.grouping import NIGHTS
-from visql_lib.pipelines.reduction.night import Night, state_of
-from visql_lib.pipelines.reduction.sets import SetRules
+from visql_lib.pipelines.reduction.night import Night
 from visql_lib.pipelines.reduction.settings import ReductionSettings
 from visql_lib.pipelines.reduction.status import FrameStatus
 from visql_lib.products.plan import Plan
@@ -32,17 +31,12 @@ class ReductionPlan(Plan):
     settings: ReductionSettings
 
     @cached_property
-    def rules(self) -> SetRules:
-        """Which facts count for the frames of each type."""
-        return SetRules()
-
-    @cached_property
     def nights(self) -> dict[str, Night]:
         """The configured nights."""
         return {date: self._night(date, rows) for date, rows in self.sheets.items()}
 
     def _night(self, date: str, rows: list[SheetRow]) -> Night:
-        return Night(self.results, date, rows, self.rules, self.settings.reduce.chunk)
+        return Night(self.results, date, rows, self.instrument.sets, self.settings.reduce.chunk)
 
     @cached_property
     def _known(self) -> dict[str, Night]:
@@ -99,7 +93,9 @@ class ReductionPlan(Plan):
         found: dict[str, NightSet | None] = {}
         for kind in _NEEDS[wanted.members.frame_type]:
             age = self.settings.masters.max_age
-            found[kind] = next(iter(candidates(wanted, kind, self._with_master, self.rules, age)), None)
+            found[kind] = next(
+                iter(candidates(wanted, kind, self._with_master, self.instrument.sets, age)), None
+            )
         return found
 
     def masters(self, night: str, name: str) -> list[str]:
@@ -122,7 +118,7 @@ class ReductionPlan(Plan):
         """Compose the options that say which masters the sets of a night lack."""
         age = self.settings.masters.max_age
         texts = (
-            f"{s.name}={what_it_needs(kind, s, age)}"
+            f"{s.name}={what_it_needs(kind, s, self.instrument.sets, age)}"
             for s in self.nights[night].sets.values()
             for kind, chosen in self._choices(s).items()
             if chosen is None
@@ -138,7 +134,7 @@ class ReductionPlan(Plan):
             night = self._known[date]
             for name, sets in night.pixels.items():
                 there = date in self.nights or Path(night.master(name)).is_file()
-                if there and state_of(sets[0].members) == state_of(wanted.members):
+                if there and night.state_of(sets[0].members) == night.state_of(wanted.members):
                     return [night.master(name)]
         return []
 

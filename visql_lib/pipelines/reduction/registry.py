@@ -12,7 +12,7 @@ from visql_lib.pipelines.reduction.versions import VERSIONS
 from visql_lib.products.registry import Per, Product, Registry, Stage
 from visql_lib.products.shared_stages import qc_stage, site_stages
 
-_FACTS = ("header", "amplifiers", "frame_types")  # what reading a raw frame needs
+_FACTS = ("header", "amplifiers", "frame_types", "bits", "bit_shift")  # what reading a raw frame needs
 _ODD = ("odd_sigma", "keep")
 
 
