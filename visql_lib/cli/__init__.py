@@ -44,6 +44,8 @@ HEADINGS: dict[str, dict[str, tuple[str, str]]] = {
     "A night of CCD frames": {
         "master-bias": ("master_bias", "Combine raw biases, with errors and read noise."),
         "master-dark": ("master_dark", "Combine raw darks of all times: offset and rate of each pixel."),
+        "master-flat": ("master_flat", "Combine raw flats of one filter, without the trails of stars."),
+        "bad-pixels": ("bad_pixels", "Find hot, dead and nonlinear pixels and bad columns."),
     },
     "Euclid VIS, one exposure": {
         "stars": ("stars", "Select the stars of a catalogue."),
