@@ -21,25 +21,15 @@ from visql_lib.pipelines.reduction.grouping import NIGHTS
 from visql_lib.pipelines.reduction.pages.night_plots import _line
 from visql_lib.pipelines.reduction.pages.records import number_text
 from visql_lib.pipelines.reduction.registry import REGISTRY
-from visql_lib.pipelines.reduction.schemas import FRAMES, MASTERS, REGISTRATION
+from visql_lib.pipelines.reduction.schemas import FRAMES, MASTERS, REGISTRATION, STACKS
 from visql_lib.products.status import exposure_states, failure_summary
 from visql_lib.sheets.sheet import empty_row, write_sheet
 from visql_lib.site.images import tiles_of
 from visql_lib.site.pages import Stat, files_named
 from visql_lib.tables import write_table
-from visql_lib.tables.schema import Column, TableSchema
 
 NIGHT, LATER = "20210227", "20210301"
 NO_FLAT = "no flat with FILTER V, SHAPE 384 512 in this night or within 30 d of it"
-STACKS = TableSchema(
-    "stacks",
-    "The stacks of a night.",
-    (
-        *(Column(name, "str", "", "") for name in ("PART", "OBJECT", "FILTER", "STATUS", "REASON")),
-        Column("N_USED", "int32", "", ""),
-        Column("FWHM", "float64", "px", ""),
-    ),
-)
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 
 
@@ -145,7 +135,7 @@ class Night:
         write(self.results / table(night=self.date, table="frames"), FRAMES, self.frames)
         write(self.results / table(night=self.date, table="masters"), MASTERS, self.masters())
         stack = {
-            "PART": "science_R_M67",
+            "SET": "science_R_M67",
             "OBJECT": "M67",
             "FILTER": "R",
             "STATUS": "ok",

@@ -57,6 +57,7 @@ class Pages:
     """What the pages show of any pipeline."""
 
     trends: tuple[str, ...] = ()  # further pages of all groups: ``trends``, ``calibration``
+    frame_image: str = ""  # ending of a frame's FITS image that the site cuts into tiles for the viewer
     shown: tuple[str, ...] = ()  # quantities that the table of a group shows at first; none named: all
 
     def readers(self, settings: Settings) -> Readers:
@@ -132,10 +133,6 @@ class Pages:
     ) -> list[PageSection]:
         """Compose further sections of a group's page; commands on it name `config`, "" for none."""
         return []
-
-    def frame_image(self, row: SheetRow) -> str:
-        """Return the ending of a frame's FITS image that the viewer shows, "" if there is none."""
-        return ""
 
     def images(self, results: Path, group: GroupSummary) -> list[ShownImage]:
         """List the images of a group that have a page with the viewer."""

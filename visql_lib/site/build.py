@@ -168,6 +168,8 @@ class _Builder:
                 self._forget(name)
         self.ends = {name: values.get("ends", {}) for name, values in self.groups.items()}
         self.ends |= {m.name: ends_of(m.exposures) for m in given}
+        for group in given if self.pages.frame_image else ():  # pages link to each other's tiles
+            self._frames.cut(group.name, self._folders(group))
         for group in sorted(given, key=lambda m: m.name):
             self._group(group, expected)
         self._overviews(of_all)
@@ -212,17 +214,9 @@ class _Builder:
     # -- one group --------------------------------------------------------------------------------
 
     def _group(self, group: GroupSummary, expected: Mapping[str, Sequence[str]]) -> None:
-        sheet = self.grouping.sheet_path(self.results, group.name)
-        rows = {row.exposure: row for row in read_sheet(sheet)} if sheet.is_file() else {}
-        exposures = [e for e in group.exposures if e.name in rows]
-        files = self._files_of(group.name, [e.name for e in exposures])
-        folders = {
-            e.name: Folder(
-                self.registry, rows[e.name], files[e.name], self.results, self.settings, self.config
-            )
-            for e in exposures
-        }
-        small = self._frames.update(group.name, folders, self.settings.site.thumbnail)
+        folders = self._folders(group)
+        exposures = [e for e in group.exposures if e.name in folders]
+        small = self._frames.thumbs(group.name, folders, self.settings.site.thumbnail)
         fields = fields_of(group.exposures)
         outside = surroundings(group.name, self.ends)
         around = neighbours(exposures, outside)
@@ -247,6 +241,19 @@ class _Builder:
         self._images.write(group.name, self.pages.images(self.results, group), self._stat)
         self._group_page(group, outside)
         self._clean(group.name, {e.name for e in exposures})
+
+    def _folders(self, group: GroupSummary) -> dict[str, Folder]:
+        """Look at the exposures of a group that are in its sheet."""
+        sheet = self.grouping.sheet_path(self.results, group.name)
+        rows = {row.exposure: row for row in read_sheet(sheet)} if sheet.is_file() else {}
+        exposures = [e for e in group.exposures if e.name in rows]
+        files = self._files_of(group.name, [e.name for e in exposures])
+        return {
+            e.name: Folder(
+                self.registry, rows[e.name], files[e.name], self.results, self.settings, self.config
+            )
+            for e in exposures
+        }
 
     def _files_of(self, group: str, exposures: Sequence[str]) -> dict[str, dict[str, Stat]]:
         """List the files of exposures; frames of some pipelines share a folder."""

@@ -34,22 +34,18 @@ class FramePictures:
         self._store, self._results, self._tiles = store, results, tiles
         self._grouping, self._pages = registry.grouping, pages_of(registry)
 
-    def update(self, group: str, folders: Mapping[str, Folder], width: int) -> set[str]:
-        """Bring a group up to date, small pictures `width` px wide; return the exposures that have one."""
+    def cut(self, group: str, folders: Mapping[str, Folder]) -> None:
+        """Cut the images that the viewer shows into tiles, and remove those of images that are gone."""
         for name, folder in folders.items():
-            if ending := self._pages.frame_image(folder.row):
-                self._cut(group, name, folder, ending)
-        return self._thumbs(group, folders, width)
+            path = self._grouping.stem(self._results, group, name) + self._pages.frame_image
+            stat = folder.files.get(Path(path).name)
+            if stat is None:
+                self._tiles.drop(group, name)
+            else:
+                self._tiles.cut(group, name, os.path.relpath(path, self._results), stat)
 
-    def _cut(self, group: str, name: str, folder: Folder, ending: str) -> None:
-        stat = folder.files.get(name + ending)
-        if stat is None:
-            self._tiles.drop(group, name)
-            return
-        path = self._grouping.stem(self._results, group, name) + ending
-        self._tiles.cut(group, name, os.path.relpath(path, self._results), stat)
-
-    def _thumbs(self, group: str, folders: Mapping[str, Folder], width: int) -> set[str]:
+    def thumbs(self, group: str, folders: Mapping[str, Folder], width: int) -> set[str]:
+        """Make small pictures, `width` px wide; return the exposures that have one."""
         sources: dict[Path, tuple[str, str]] = {}  # picture -> the small one, and its fingerprint
         for name, folder in folders.items():
             if (path := self._source(group, name, folder)) is not None:

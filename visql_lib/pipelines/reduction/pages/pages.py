@@ -49,6 +49,7 @@ class ReductionPages(Pages):
     """The pages of the reduction."""
 
     trends = ("calibration",)
+    frame_image = ".fits"  # a reduced light
 
     def tables(
         self, results: Path, group: str, rows: Sequence[SheetRow], terms: Terms, instrument: Instrument
@@ -113,10 +114,6 @@ class ReductionPages(Pages):
     ) -> list[PageSection]:
         """Compose the sections of a night's page."""
         return sections_of(NightPage.read(results, group, settings.results, config))
-
-    def frame_image(self, row: SheetRow) -> str:
-        """Return the ending of the reduced light, which the viewer shows."""
-        return ".fits" if row.frame_type == "SCIENCE" else ""
 
     def images(self, results: Path, group: GroupSummary) -> list[ShownImage]:
         """List the stacks that the viewer shows."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from visql_lib.errors import TableError
 from visql_lib.pipelines.reduction.grouping import NIGHTS
-from visql_lib.pipelines.reduction.schemas import FRAMES, MASTERS, REGISTRATION
+from visql_lib.pipelines.reduction.schemas import FRAMES, MASTERS, REGISTRATION, STACKS
 from visql_lib.pipelines.reduction.status import FrameStatus
 from visql_lib.tables.store import column_names, read_table
 
@@ -63,7 +63,7 @@ def masters_of(results: Path, night: str) -> list[Record]:
 
 def stacks_of(results: Path, night: str) -> list[Record]:
     """Read the stacks of a night."""
-    return records(NIGHTS.table_path(results, night, "stacks"))
+    return records(NIGHTS.table_path(results, night, "stacks"), STACKS.names)
 
 
 def registrations_of(results: Path, night: str) -> dict[str, list[Record]]:

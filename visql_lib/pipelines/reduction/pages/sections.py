@@ -287,13 +287,13 @@ _STACK_NUMBERS = {  # column -> how it is called; others of the table are not sh
     "NOISE": "Noise [adu]",
     "DEPTH": "Depth [adu]",
     "N_STARS": "Stars",
-    "N_REJECTED": "Rejected values",
+    "COVERAGE": "Coverage",
 }
 
 
 def stack_name(stack: Record) -> str:
     """Return the name of a stack, whose files have it."""
-    return str(stack.get("PART", stack.get("SET", stack.get("STACK", ""))))
+    return str(stack["SET"])
 
 
 def _stacks(page: NightPage) -> PageSection:
