@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from truth_masters import truth_masters
 
 from visql_lib.cli import cli
 from visql_lib.config.load import validated
+from visql_lib.errors import RequestError
 from visql_lib.flags import PixelFlag
 from visql_lib.images.image import read_image
 from visql_lib.simulate.night import SimulatedNight
@@ -46,14 +48,19 @@ class Night:
         return [word for name in names for word in (flags[name], str(self.masters[name]))]
 
     def reduce(self, *words: Any, masters: tuple[str, ...] = ("bias", "dark", "flat_R", "bad_pixels")) -> Any:
-        """Reduce the files among the words (all lights, if none) and return exit code, table and messages."""
+        """Reduce the files among the words (all lights, if none); return exit code, table and messages.
+
+        With a table the command ends with 0; the code returned says whether a light failed.
+        """
         files = [str(word) for word in words if isinstance(word, Path)] or [str(p) for p in self.lights]
         rest = [word for word in words if not isinstance(word, Path)]
         table = self.folder / "table.parquet"
         command = ["reduce", *files, "-o", str(self.folder / "out"), "--table", str(table)]
         done = CliRunner().invoke(cli, [*command, *self.options(*masters), *rest], standalone_mode=False)
         assert done.exception is None, done.exception
-        return done.return_value, read_table(table), done.output
+        assert done.return_value == 0
+        found = read_table(table)
+        return int((found["STATUS"] != "ok").any()), found, done.output
 
     def product(self, light: int = 0) -> Path:
         return self.folder / "out" / f"{self.lights[light].stem}.fits"
@@ -284,8 +291,8 @@ def test_a_missing_master_makes_a_light_uncalibrated_or_is_allowed(night, kind):
 def test_a_failed_master_is_missing_with_its_reason(night):
     header = fits.Header({"VISQLTYP": "MASTER FLAT", "STATUS": "failed", "REASON": "all saturated"})
     fits.PrimaryHDU(header=header).writeto(night.masters["flat_R"], overwrite=True)
-    code, table, _ = night.reduce(night.lights[0], "--record-failure")
-    assert code == 0
+    code, table, _ = night.reduce(night.lights[0])
+    assert code == 1
     assert table["STATUS"][0] == "uncalibrated"
     assert "all saturated" in table["REASON"][0]
 
@@ -304,6 +311,21 @@ def test_a_master_that_does_not_fit_is_refused_naming_both(night, cards, words):
     assert table["STATUS"][0] == "failed"
     for part in (words, "flat_R.fits", night.lights[0].name):
         assert part in table["REASON"][0]
+
+
+def test_a_master_in_the_place_of_another_is_refused(night):
+    words = ["reduce", str(night.lights[0]), "-o", str(night.folder / "out"), "--bias"]
+    done = CliRunner().invoke(cli, [*words, str(night.masters["flat_R"])], standalone_mode=False)
+    assert isinstance(done.exception, RequestError)
+    assert "MASTER FLAT" in str(done.exception)
+
+
+@pytest.mark.skipif(bool(find_spec("astroscrappy")), reason="astroscrappy is installed")
+def test_cosmic_rays_without_astroscrappy_are_refused_at_once(night):
+    words = ["reduce", str(night.lights[0]), "-o", str(night.folder / "out")]
+    wanted = config(night.folder, "reduce: {cosmic_rays: true}")
+    done = CliRunner().invoke(cli, [*words, *wanted], standalone_mode=False)
+    assert isinstance(done.exception, RequestError)
 
 
 def test_a_light_of_another_size_costs_itself(night):
@@ -470,6 +492,13 @@ def test_nan_and_float_raw_pixels_are_masked_and_told(night):
     assert image.mask[5, 7] & PixelFlag.NOT_FINITE
 
 
+def test_without_a_table_the_exit_code_tells_that_a_light_failed(night):
+    command = ["reduce", *map(str, night.lights), "-o", str(night.folder / "out"), *night.options("bias")]
+    done = CliRunner().invoke(cli, command, standalone_mode=False)
+    assert done.exception is None
+    assert done.return_value == 1
+
+
 def test_two_lights_of_one_name_are_refused(night):
     other = night.folder / "other"
     other.mkdir()
@@ -495,3 +524,32 @@ def test_unknown_gain_gives_the_scatter_of_the_sky_and_says_so(night):
     assert "gain is not known" in table["REASON"][0]
     image = read_image(night.folder / "out" / "gainless.fits")
     np.testing.assert_allclose(image.err[image.mask == 0], table["NOISE"][0], rtol=1e-5)
+
+
+def _set_cards(path: Path, **cards: float) -> None:
+    with fits.open(path, mode="update") as hdus:
+        hdus[0].header.update(cards)
+
+
+def test_gain_and_read_noise_are_those_of_the_masters_where_the_header_is_silent(night):
+    night.reduce(night.lights[0])
+    known = read_image(night.product())
+
+    def silent(hdus: fits.HDUList) -> None:
+        for key in ("GAIN", "RDNOISE"):
+            hdus[0].header.remove(key)
+
+    _set_cards(night.masters["flat_R"], MGAIN=1.5)
+    _set_cards(night.masters["bias"], NOISE1=float(np.sqrt((8 / 1.5) ** 2 + 1 / 12)))
+    code, table, _ = night.reduce(_changed(night, "silent.fits", silent))
+    assert code == 0
+    assert "not known" not in table["REASON"][0]
+    image = read_image(night.folder / "out" / "silent.fits")
+    np.testing.assert_allclose(image.err, known.err, rtol=1e-5)
+
+
+def test_a_gain_that_the_flats_contradict_is_told(night):
+    _set_cards(night.masters["flat_R"], MGAIN=1.5)
+    light = _changed(night, "wrong.fits", lambda hdus: hdus[0].header.update({"GAIN": 3.0}))
+    _, table, _ = night.reduce(light)
+    assert "the header says 3, the flats 1.5 electron/adu" in table["REASON"][0]

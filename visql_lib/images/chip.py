@@ -155,10 +155,10 @@ def read_chip(
     rule = instrument.header_rule
     options = overscan or OverscanOptions()
     with Exposure(path, instrument) as frame:
-        told = frame.header
-        layouts = tuple(frame.layouts)
         header = read_header(path)
         refuse_unfit(path, header)  # before all: a product's ERR and MASK look like detectors
+        told = frame.header
+        layouts = tuple(frame.layouts)
         _check_one_detector(path, layouts, told)
         if isinstance(rule, SingleChip):
             sections = {"data": rule.data, "bias": rule.bias}

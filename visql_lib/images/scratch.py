@@ -31,6 +31,8 @@ class FrameStack:
     """
 
     def __init__(self, folder: Path | None = None) -> None:
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
         self._file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115 closed by __exit__
         self.shape: tuple[int, int] = (0, 0)
         self.n = 0

@@ -22,12 +22,13 @@ from visql_lib.frames.header import ExposureHeader
 from visql_lib.images.chip import Chip
 from visql_lib.images.headers import read_header, value_of
 from visql_lib.images.image import ERR, MASK, USED
-from visql_lib.images.masters import FAILED, PLANES, REASON, STATUS
+from visql_lib.images.masters import BAD_PIXELS, BIAS, DARK, FAILED, FLAT, KIND, PLANES, REASON, STATUS
 from visql_lib.instruments.model import Instrument
 from visql_lib.instruments.names import stem_of
 from visql_lib.tables.provenance import NoRecordError, read_record
 from visql_lib.values import number
 
+_KINDS = {"bias": BIAS, "dark": DARK, "flat": FLAT, "bad pixels": BAD_PIXELS}
 _MUST_AGREE = ("BINNING", "GAIN", "OFFSET", "READOUT")  # columns of the sheet, where both are known
 _SAME_TIME = 0.01  # of the exposure time: darks so near to it are darks of that time
 _WARMER = 1.0  # C between a dark and a light that is told
@@ -50,6 +51,8 @@ class Master:
     ------
     NoMasterError
         If it is the record of one that could not be made.
+    RequestError
+        If it is of another kind.
     FrameError
         If it cannot be read, or holds no image.
     """
@@ -60,6 +63,9 @@ class Master:
         if value_of(self.header, STATUS) == FAILED:
             why = value_of(self.header, REASON) or "no reason is given"
             raise NoMasterError(f"master {kind} {path.name} could not be made: {why}")
+        said = value_of(self.header, KIND)
+        if said is not None and said != _KINDS[kind]:
+            raise RequestError(f"{path}: is no master {kind}, but a {said}; give each master its own option")
         self.facts = ExposureHeader.from_cards(self.header, instrument, None)
         self._hdus: Any = fits.open(path, memmap=False)
         self._planes = self._found()

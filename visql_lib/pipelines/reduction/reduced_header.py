@@ -57,8 +57,9 @@ class Row:
         self.date_obs: Any = np.datetime64("NaT", "us")
         self.exptime = math.nan
         self.status, self.reason, self.set = str(FrameStatus.FAILED), "", ""
-        self.bias_level = self.level = self.noise = self.sky = self.fwhm = math.nan
-        self.n_saturated = self.n_masked = self.n_stars = 0
+        self.bias_level = self.level = self.noise = self.sky = self.fwhm = self.residual = math.nan
+        self.n_stars: float = math.nan
+        self.n_saturated = self.n_masked = 0
         self.n_cosmic = -1
         self.master_bias = self.master_dark = self.master_flat = ""
 
@@ -124,6 +125,7 @@ def finish_header(
     header[REASON] = row.reason
     for name, (card, comment) in _NUMBERS.items():
         value = getattr(row, name)
+        value = int(value) if name.startswith("n_") and math.isfinite(value) else value
         header[card] = (None if isinstance(value, float) and not math.isfinite(value) else value, comment)
     _write_units(header, chip, masters, taken, electrons)
     for line in _history(chip, masters, row, electrons, kind):
@@ -191,7 +193,7 @@ def row_of_header(light: Path, product: Path, instrument: Instrument) -> Row:
     row.status, row.reason = _text(header, STATUS), _text(header, REASON)
     for name, (card, _) in _NUMBERS.items():
         value = number(value_of(header, card))
-        setattr(row, name, int(value) if name.startswith("n_") else value)
+        setattr(row, name, value)
     for name in ("bias", "dark", "flat"):
         setattr(row, f"master_{name}", _text(header, _MASTERS[name]))
     return row

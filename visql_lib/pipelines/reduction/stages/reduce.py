@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 
 from visql_lib import run_record
 from visql_lib.ccd.arithmetic import Pixels
-from visql_lib.ccd.cosmics import find_cosmic_rays
+from visql_lib.ccd.cosmics import find_cosmic_rays, require_astroscrappy
 from visql_lib.ccd.dark import DarkKind
 from visql_lib.ccd.reduce import Calibration, gain_after_flat, reduce_light
 from visql_lib.errors import DetectionError, FrameError, NoMasterError, RequestError
 from visql_lib.flags import PixelFlag
 from visql_lib.images.chip import Chip, OverscanOptions, read_chip
-from visql_lib.images.image import Image
+from visql_lib.images.image import MASK, Image
 from visql_lib.images.stars import measure_stars
 from visql_lib.instruments.names import stem_of
 from visql_lib.pipelines.reduction.calibration import Masters, open_masters
@@ -36,8 +36,9 @@ from visql_lib.tables.provenance import checksum_of
 
 log = logging.getLogger(__name__)
 
-SECTIONS = ("overscan", "masters", "reduce")
+SECTIONS = ("overscan", "reduce")
 STAGES = {"reduce": VERSIONS["reduce"]}
+_LOWEST = 0.1  # of a flat that has no mask: pixels below are never divided by
 _BLOCK = 1 << 18  # pixels that are computed at once
 _NOT_LIGHTS = ("BIAS", "DARK", "FLAT")
 _HELP = {
@@ -99,11 +100,13 @@ def run(context: Context[ReductionSettings], inputs: ReduceInputs) -> Iterator[R
     Raises
     ------
     RequestError
-        If two lights would have one name.
+        If two lights would have one name, a master is of another kind, or astroscrappy is missing.
     FrameError
         If a master cannot be read.
     """
     _check_names(inputs)
+    if context.settings.reduce.cosmic_rays:
+        require_astroscrappy()
     sources = tuple(path for path in inputs.masters.values() if path is not None)
     sums = [checksum_of(path) for path in sources]
     with (
@@ -248,12 +251,12 @@ class _Light:
         return float(np.nanmedian(taken))
 
     def _read_noise(self) -> float | NDArray:
-        """Return the read noise [electron]; 0, and told, where it is not known."""
+        """Return the read noise [electron]; 0, and told, where it is not known but the gain is."""
         noise = self.chip.read_noise()
-        if np.isnan(noise).any():
+        unknown = np.isnan(noise)
+        if (unknown & ~np.isnan(self.gain)).any():
             self.notes.append("the read noise is not known; ERR is without it")
-            return np.nan_to_num(noise) if isinstance(noise, np.ndarray) else 0.0
-        return noise
+        return np.nan_to_num(noise) if isinstance(noise, np.ndarray) else (0.0 if unknown else noise)
 
     def _calibration(self, rows: slice) -> tuple[Calibration, float]:
         """Read rows of all masters; and the level that they take off [ADU]."""
@@ -274,7 +277,7 @@ class _Light:
             None if masters.bad is None else masters.bad.mask(rows),
             pedestal,
             shared,
-            self.settings.masters.lowest_response,
+            0.0 if masters.flat is None or masters.flat.has(MASK) else _LOWEST,
         ), level
 
     def _measure(self) -> None:
