@@ -353,6 +353,18 @@ def test_windows_and_amplifiers_are_columns(tmp_path, generic):
     assert overscan.extra["BINNING"] == "1 2"
 
 
+def test_files_just_copied_make_no_night_of_their_own(tmp_path, generic, caplog):
+    """Nothing but the time of the file is known of them, which is today."""
+    (raw := tmp_path / "raw").mkdir()
+    write(raw / "a1.fit")
+    settings = ReductionSettings(raw=[str(raw)], results=str(tmp_path / "r"))
+    assert refresh_sheets(settings, generic, RULES, None) == {}
+    assert not list((tmp_path / "r" / "exposures").glob("*.tsv"))
+    assert "1 frames changed less than" in caplog.text
+    later = (raw / "a1.fit").stat().st_mtime + 1000
+    assert list(refresh_sheets(settings, generic, RULES, None, now=later)) == ["20210227"]
+
+
 def test_names_that_tell_the_start_tell_the_night(tmp_path, generic):
     """Then files of other nights are not opened; without a choice all nights are listed."""
     names = NamePattern(pattern=r"(?P<start>\d{8}_\d{6})_.*")
