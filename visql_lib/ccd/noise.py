@@ -18,9 +18,11 @@ from visql_lib.errors import RequestError
 Pair = tuple[NDArray, NDArray]
 
 _CLIP = 5.0  # sigma: takes 1e-5 of a Gaussian's variance away
+_WINDOW = 5  # px: what stands out of the noise over so many is light, such as a star's trail
+_STANDS_OUT = 5.0  # sigma of a window's mean
 _FEWEST = 0.5  # of a cell's pixels that must be good
 _FEWEST_CELLS = 4
-_QUANTISATION = 1 / 12  # ADU^2, variance of rounding to whole numbers
+_QUANTISATION = 1 / 12  # of the square of the step: variance of rounding to whole numbers
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,131 @@ class NoiseFacts:
         return told
 
 
+@dataclass(frozen=True)
+class ReadNoise:
+    """Read noise of one amplifier, by pairs of biases.
+
+    Attributes
+    ----------
+    adu, err : float
+        Without the noise of rounding to whole numbers, and its standard error [ADU].
+    variance, variance_err : float
+        Of one pixel of one frame, with the rounding [ADU^2].
+    """
+
+    adu: float
+    err: float
+    variance: float
+    variance_err: float
+
+    @classmethod
+    def of(cls, variance: float, variance_err: float, step: float) -> ReadNoise:
+        """Take the rounding to multiples of a step [ADU] from a variance [ADU^2]."""
+        adu = max(variance - _QUANTISATION * step**2, 0.0) ** 0.5
+        return cls(adu, variance_err / (2 * adu) if adu else variance_err**0.5, variance, variance_err)
+
+    @classmethod
+    def known(cls, adu: float, err: float = 0.0, step: float = 1.0) -> ReadNoise:
+        """Take a read noise that was measured or told before [ADU], of frames rounded to a step [ADU]."""
+        return cls(adu, err, adu**2 + _QUANTISATION * step**2, 2 * adu * err)
+
+
+@dataclass(frozen=True)
+class Gain:
+    """Gain of one amplifier [electron/ADU], its standard error, and the level [ADU] and cells it is from."""
+
+    value: float
+    err: float
+    level: float
+    n_cells: int
+
+
+def read_noise_of(
+    biases: Sequence[Pair], mask: NDArray | None = None, *, step: float | None = None, cell: int = 32
+) -> ReadNoise:
+    """Measure the read noise of one amplifier from pairs of biases.
+
+    Parameters
+    ----------
+    biases : sequence of pairs of arrays, each of shape (ny, nx)
+        Single biases [ADU]; what is constant, such as an overscan's level, may have been taken off.
+    mask : array, optional
+        Pixels that are not 0 do not count.
+    step : float, optional
+        Of the whole numbers that the camera gives [ADU], 0: none; default: 1 if they still are whole.
+    cell : int, optional
+        Side of the cells in which the variance is measured [px].
+
+    Raises
+    ------
+    RequestError
+        If there is no pair, or too few pixels are good.
+    """
+    if not biases:
+        raise RequestError("the read noise needs a pair of biases")
+    return _read_noise(biases, _bias_cells(biases, mask, cell)[1], step)
+
+
+def _read_noise(biases: Sequence[Pair], variances: NDArray, step: float | None = None) -> ReadNoise:
+    if step is None:
+        step = min(step_of(frame) for pair in biases for frame in pair)
+    return ReadNoise.of(*_mean_of(variances.ravel(), "biases"), step)
+
+
+def gain_of(
+    flats: Sequence[Pair],
+    read: ReadNoise,
+    mask: NDArray | None = None,
+    *,
+    bias: NDArray | float = 0.0,
+    saturation: float = np.inf,
+    cell: int = 32,
+) -> Gain:
+    """Measure the gain of one amplifier from pairs of flats; see `gain_and_read_noise`.
+
+    Parameters
+    ----------
+    flats : sequence of pairs of arrays, each of shape (ny, nx)
+        Single flats [ADU], not divided by anything; free of bias, unless that is given.
+    read : ReadNoise
+        Of the same amplifier.
+    mask, saturation, cell : optional
+        See `gain_and_read_noise`.
+    bias : array or float, optional
+        Level in each cell [ADU].
+
+    Raises
+    ------
+    RequestError
+        If there is no pair, too few pixels are good, or the flats have no more noise than biases.
+    """
+    if not flats:
+        raise RequestError("the gain needs a pair of flats")
+    found = [_inverse_gains(pair, bias, read.variance, mask, saturation, cell) for pair in flats]
+    inverse = np.concatenate([gains for gains, _ in found])
+    mean, err = _mean_of(inverse, "flats")
+    if not mean > 0:
+        raise RequestError("the flats have no more noise than the biases; are they raw frames?")
+    # The read noise has been taken off all flats with one error: it changes 1/gain by -R (1 + r^2)/S(1 + r).
+    level = float(np.nanmean(np.concatenate([levels for _, levels in found])))
+    err = float(np.hypot(err, read.variance_err / level))
+    return Gain(1 / mean, err / mean**2, level, int(np.isfinite(inverse).sum()))
+
+
+def noise_facts(gain: Gain, read: ReadNoise) -> NoiseFacts:
+    """Put gain and read noise together: the read noise in electrons, too."""
+    return NoiseFacts(
+        gain.value,
+        gain.err,
+        gain.value * read.adu,
+        float(np.hypot(gain.value * read.err, gain.err * read.adu)),
+        read.adu,
+        read.err,
+        gain.level,
+        gain.n_cells,
+    )
+
+
 def gain_and_read_noise(
     flats: Sequence[Pair],
     biases: Sequence[Pair],
@@ -104,33 +231,10 @@ def gain_and_read_noise(
     """
     if not flats or not biases:
         raise RequestError("gain and read noise need a pair of flats and a pair of biases")
-    bias, read = _bias_cells(biases, mask, cell)
-    whole = min(step_of(frame) for pair in biases for frame in pair) > 0
-    read_var, read_var_err = _mean_of(read.ravel(), "biases")
-    inverse, levels = zip(
-        *(_inverse_gains(pair, bias, read_var, mask, saturation, cell) for pair in flats), strict=True
-    )
-    gains = np.concatenate(inverse)
-    mean, err = _mean_of(gains, "flats")
-    if not mean > 0:
-        raise RequestError("the flats have no more noise than the biases; are they raw frames?")
-    # The read noise has been taken off all flats with one error: it changes 1/gain by -R (1 + r^2)/S(1 + r).
-    level = float(np.nanmean(np.concatenate(levels)))
-    err = float(np.hypot(err, read_var_err / level))
-    gain = 1 / mean
-    noise = max(read_var - (_QUANTISATION if whole else 0.0), 0.0) ** 0.5
-    noise_err = read_var_err / (2 * noise) if noise else read_var_err**0.5
-    gain_err = gain * err / mean
-    return NoiseFacts(
-        gain,
-        gain_err,
-        gain * noise,
-        float(np.hypot(gain * noise_err, gain_err * noise)),
-        noise,
-        noise_err,
-        level,
-        int(np.isfinite(gains).sum()),
-    )
+    bias, variances = _bias_cells(biases, mask, cell)
+    read = _read_noise(biases, variances)
+    gain = gain_of(flats, read, mask, bias=bias, saturation=saturation, cell=cell)
+    return noise_facts(gain, read)
 
 
 def _bias_cells(biases: Sequence[Pair], mask: NDArray | None, cell: int) -> tuple[NDArray, NDArray]:
@@ -144,16 +248,45 @@ def _bias_cells(biases: Sequence[Pair], mask: NDArray | None, cell: int) -> tupl
 
 
 def _inverse_gains(
-    pair: Pair, bias: NDArray, read_var: float, mask: NDArray | None, saturation: float, cell: int
+    pair: Pair, bias: NDArray | float, read_var: float, mask: NDArray | None, saturation: float, cell: int
 ) -> tuple[NDArray, NDArray]:
     """Return 1/gain [ADU/electron] and the level [ADU] of each cell of a pair of flats; NaN: not known."""
     a, b = (in_cells(_good(frame, mask, saturation), cell) for frame in pair)
+    bias = np.asarray(bias, dtype=np.float64)
     first, second = _medians(a) - bias, _medians(b) - bias
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = np.where((first > 0) & (second > 0), first / second, np.nan)
         difference = (a - bias[..., None]) - ratio[..., None] * (b - bias[..., None])
+        difference = _without_trails(difference, pair[0].shape, cell)
         found = (_variances(difference) - (1 + ratio**2) * read_var) / (first * (1 + ratio))
     return found.ravel(), np.where(np.isfinite(found), (first + second) / 2, np.nan).ravel()
+
+
+def _without_trails(cells: NDArray, shape: tuple[int, ...], cell: int) -> NDArray:
+    """Leave out what is in one of two flats only, such as the trail of a star with its faint edges.
+
+    Parameters
+    ----------
+    cells : array, shape (cells in y, cells in x, pixels)
+        Differences of two flats; NaN do not count.
+    shape : tuple of int
+        Rows, columns of the flats.
+    cell : int
+        Side of the cells [px].
+    """
+    from scipy.ndimage import maximum_filter, uniform_filter
+
+    known = np.isfinite(cells)
+    filled = np.where(known.any(axis=-1, keepdims=True), cells, 0.0)
+    middle = np.nanmedian(filled, axis=-1, keepdims=True)
+    spread = MAD_TO_SIGMA * np.nanmedian(np.abs(filled - middle), axis=-1, keepdims=True)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        pulls = np.where(known & (spread > 0), (cells - middle) / spread, 0.0)
+    squares = (*cells.shape[:2], min(cell, shape[0]), min(cell, shape[1]))
+    window = (1, 1, _WINDOW, _WINDOW)
+    means = uniform_filter(pulls.reshape(squares), window, mode="nearest")
+    found = maximum_filter(np.abs(means) > _STANDS_OUT / _WINDOW, window, mode="nearest")
+    return np.where(found.reshape(cells.shape), np.nan, cells)
 
 
 def _good(frame: NDArray, mask: NDArray | None, saturation: float) -> NDArray[np.float64]:

@@ -115,6 +115,28 @@ def assembled(parts: Sequence[NDArray], layouts: Sequence[Amplifier]) -> tuple[N
     return image, number
 
 
+def places_of(number: NDArray | None, n: int, shape: tuple[int, int]) -> list[tuple[slice, slice]]:
+    """Return rows and columns of each of n amplifiers in the image of their detector; see `assembled`.
+
+    Parameters
+    ----------
+    number : array, shape (ny, nx), or None
+        Which amplifier each pixel is of; None: one has all.
+    n : int
+        How many there are.
+    shape : tuple of int
+        Rows, columns of the image.
+    """
+    if number is None:
+        return [(slice(0, shape[0]), slice(0, shape[1]))] * n
+    found = []
+    for i in range(n):
+        mine = number == i
+        rows, columns = (np.flatnonzero(mine.any(axis=axis)) for axis in (1, 0))
+        found.append((slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)))
+    return found
+
+
 def _move(
     header: fits.Header, key: str, default: float, low: int, high: int, reverse: bool, shift: int
 ) -> None:

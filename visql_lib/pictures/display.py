@@ -90,7 +90,7 @@ def picture(
     """
     figure, axes = _frame(image.shape, look.marginals, title)
     norm, unit = normal(limits, look.stretch), _shortened(unit, 24)
-    reduced = _reduced(np.asarray(image, np.float64))
+    reduced = shrunk(np.asarray(image, np.float64))
     axes.imshow(reduced, cmap=look.colour_map, norm=norm, aspect="auto", extent=_extent(image.shape, corner))
     _name_axes(axes)
     if look.marginals:
@@ -140,7 +140,7 @@ def rgb_picture(
     channels = []
     for image, (low, high) in zip(images, limits, strict=True):
         norm = normal((low, high), look.stretch)
-        reduced = _reduced(np.where(missing, np.nan, image))
+        reduced = shrunk(np.where(missing, np.nan, image))
         channels.append(np.asarray(norm(np.clip(reduced, low, high))))
     colours = np.clip(np.stack(channels, axis=-1), 0, 1)
     colours[np.isnan(colours).any(axis=-1)] = mpl.colors.to_rgb(MISSING)
@@ -222,7 +222,7 @@ def _extent(shape: Sequence[int], corner: tuple[int, int]) -> tuple[float, float
     return x - 0.5, x - 0.5 + -(-nx // bx) * bx, y - 0.5, y - 0.5 + -(-ny // by) * by
 
 
-def _reduced(image: NDArray[np.float64]) -> NDArray[np.float64]:
+def shrunk(image: NDArray[np.float64]) -> NDArray[np.float64]:
     """Bin an image that is larger than drawn: means of what is valid in its blocks."""
     (ny, nx), (by, bx) = image.shape, _blocks(image.shape)
     if by == bx == 1:

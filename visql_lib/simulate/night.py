@@ -11,8 +11,8 @@ from astropy.io import fits
 from numpy.typing import NDArray
 
 from visql_lib.simulate.night_chip import Chip, chip_of
-from visql_lib.simulate.night_frames import NightFrame, ReadOut, frames_of, read_out
-from visql_lib.simulate.night_headers import file_name, primary_header, section_cards, sky_cards
+from visql_lib.simulate.night_frames import FULL_SCALE, NightFrame, ReadOut, frames_of, read_out
+from visql_lib.simulate.night_headers import PEDESTAL, file_name, primary_header, section_cards, sky_cards
 from visql_lib.simulate.night_plan import NightOptions
 from visql_lib.simulate.night_sky import StarField, star_fields
 
@@ -69,6 +69,8 @@ class SimulatedNight:
         part = self.chip.amplifiers[number].part
         image = content.image[part.rows, part.columns]
         image = image[:: -1 if part.reverse_y else 1, :: -1 if part.reverse_x else 1]
+        if pedestal := PEDESTAL.get(self.options.dialect):
+            return np.minimum(image.astype(np.int32) + pedestal, FULL_SCALE).astype(np.uint16)
         return np.hstack([image, content.overscans[number]]) if content.overscans else image
 
     def _cards(self, frame: NightFrame, field: StarField | None, number: int) -> dict[str, Any]:
@@ -85,7 +87,7 @@ class SimulatedNight:
         return cards
 
     def camera_truth(self) -> fits.HDUList:
-        """Return the truth of the chip: BIAS, OFFSET, RATE, GAIN, FLAT_filter, and HOT, DEAD, COLUMN."""
+        """Return the truth: BIAS, OFFSET, RATE, GAIN, FLAT_filter, HOT, DEAD, COLUMN and NONLINEAR."""
         chip = self.chip
         images: dict[str, tuple[NDArray, str]] = {
             "BIAS": (chip.bias, "adu"),
@@ -96,6 +98,7 @@ class SimulatedNight:
             "HOT": (chip.hot.astype(np.uint8), ""),
             "DEAD": (chip.dead.astype(np.uint8), ""),
             "COLUMN": (chip.column.astype(np.uint8), ""),
+            "NONLINEAR": (chip.nonlinear.astype(np.uint8), ""),
         }
         hdus = [
             fits.ImageHDU(data, fits.Header({"BUNIT": unit}), name) for name, (data, unit) in images.items()

@@ -14,6 +14,8 @@ from visql_lib.simulate.night_plan import NightCamera
 
 _SPREAD = (0.0, 0.06, -0.04, 0.10)  # gains of four amplifiers in units of the first, less 1
 _HOTTEST = 100.0  # ADU/s
+_BENT = 30_000.0  # ADU, the level at which pixels that are not linear have lost
+_LOSS = 0.15, 0.4  # such a share of their signal
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,8 @@ class Chip:
         electron/ADU.
     hot, dead, column : array of bool
         Bad pixels of each kind.
+    bent : array
+        Where an answer is not linear, a signal s becomes s / (1 + bent s) [1/ADU]; 0 elsewhere.
     """
 
     amplifiers: tuple[ChipAmplifier, ...]
@@ -51,6 +55,12 @@ class Chip:
     hot: NDArray
     dead: NDArray
     column: NDArray
+    bent: NDArray
+
+    @property
+    def nonlinear(self) -> NDArray:
+        """Pixels whose answer is not linear."""
+        return np.asarray(self.bent > 0)
 
     @cached_property
     def flats(self) -> dict[str, NDArray]:
@@ -77,6 +87,8 @@ def chip_of(camera: NightCamera, filters: Sequence[str], seed: int, several: boo
     gain, level = np.empty(shape), np.empty(shape)
     for amplifier in amplifiers:
         gain[amplifier.part.rows, amplifier.part.columns] = amplifier.gain
+        if not several:
+            gain[:, camera.columns // 2 :] *= 1 + camera.halves
         level[amplifier.part.rows, amplifier.part.columns] = amplifier.level
     pattern = rng.normal(0, camera.structure, camera.columns)[None, :]
     pattern = pattern + camera.structure * np.linspace(-1, 1, camera.rows)[:, None]
@@ -90,7 +102,18 @@ def chip_of(camera: NightCamera, filters: Sequence[str], seed: int, several: boo
     pixels[column] *= 0.5
     response = {name: pixels * _illumination(camera, rng) for name in filters}
     offset = camera.offset + 0.1 * abs(camera.offset) * rng.standard_normal(shape)
-    return Chip(amplifiers, level + pattern, offset, rate, response, gain, hot, dead, column)
+    bent = _bent(camera, seed, dead | column)
+    return Chip(amplifiers, level + pattern, offset, rate, response, gain, hot, dead, column, bent)
+
+
+def _bent(camera: NightCamera, seed: int, other: NDArray) -> NDArray:
+    """Draw the pixels that are not linear, none of which is dead: with random numbers of their own."""
+    rng = np.random.default_rng([seed, 36])
+    bent = np.zeros(other.shape)
+    chosen = (rng.random(other.shape) < camera.nonlinear) & ~other
+    loss = rng.uniform(*_LOSS, int(chosen.sum()))
+    bent[chosen] = loss / (1 - loss) / _BENT
+    return bent
 
 
 def _amplifiers(camera: NightCamera, several: bool) -> tuple[ChipAmplifier, ...]:

@@ -79,7 +79,8 @@ def frames_of(options: NightOptions) -> list[NightFrame]:
 
 
 def _midnight(options: NightOptions) -> datetime:
-    return datetime.combine(options.night, time(), tzinfo=UTC)
+    """Return when the date of the evening begins at the telescope, UTC."""
+    return datetime.combine(options.night, time(), tzinfo=UTC) - timedelta(hours=options.clock)
 
 
 def _drawn(options: NightOptions) -> Iterator[NightFrame]:
@@ -153,7 +154,9 @@ def read_out(options: NightOptions, frame: NightFrame, chip: Chip, fields: dict[
     photons = _light(options, frame, chip, fields, rng) + chip.rate * chip.gain * frame.exptime
     cosmics = cosmic_rays(shape, options.sky.cosmics * frame.exptime, rng)
     electrons = rng.poisson(photons) + cosmics + rng.normal(0, camera.read_noise, shape)
-    adu = electrons / chip.gain + chip.bias + frame.drift
+    signal = electrons / chip.gain
+    signal /= 1 + chip.bent * np.maximum(signal, 0)
+    adu = signal + chip.bias + frame.drift
     if frame.type != "BIAS":
         adu += chip.offset
     if frame.odd:

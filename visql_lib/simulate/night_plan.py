@@ -10,10 +10,10 @@ from pydantic import BeforeValidator, Field
 from visql_lib.config.units import SettingsSection, names_in, setting
 
 # Raise it whenever the same options give other frames.
-VERSION = 1
+VERSION = 2
 
 Names = Annotated[tuple[str, ...], BeforeValidator(names_in)]
-Dialect = Literal["maxim", "nina", "observatory", "mosaic"]
+Dialect = Literal["maxim", "nina", "sbig", "acp", "observatory", "mosaic"]
 
 
 class NightCamera(SettingsSection):
@@ -37,6 +37,17 @@ class NightCamera(SettingsSection):
     rate: float = setting(0.098, "adu/s", "Mean dark rate of usual pixels.", ge=0)
     hot: float = setting(0.003, None, "Share of hot pixels: rates up to 100 ADU/s.", ge=0, le=0.1)
     dead: float = setting(0.0003, None, "Share of dead pixels.", ge=0, le=0.1)
+    nonlinear: float = setting(
+        0.0002, None, "Share of pixels whose answer falls off towards high levels.", ge=0, le=0.1
+    )
+    halves: float = setting(
+        0.0,
+        None,
+        "Gain of the right half over that of the left, less 1: two amplifiers in one image (dialects of "
+        "one chip).",
+        gt=-0.9,
+        le=1,
+    )
     vignetting: float = setting(0.25, None, "Light lost in the corners.", ge=0, lt=1)
     prnu: float = setting(0.01, None, "Scatter of the pixels' response.", ge=0, le=0.1)
     scale: float = setting(1.0, "arcsec/px", "Pixel scale.", gt=0)
@@ -85,8 +96,15 @@ class NightOptions(SettingsSection):
     dialect: Dialect = setting(
         "maxim",
         None,
-        "How headers are written: maxim, nina (one chip without overscan), observatory (one chip with "
-        "overscan), mosaic (four amplifiers in extensions, with overscan, three of them turned over).",
+        "How headers are written: maxim, nina, sbig (CCDOPS), acp (one chip without overscan), observatory "
+        "(one chip with overscan), mosaic (four amplifiers in extensions, with overscan, three of them "
+        "turned over).",
+    )
+    clock: float = setting(
+        0.0, "h", "Clock of the telescope: hours east of UTC. The evening is by it.", ge=-12, le=14
+    )
+    clock_told: bool = setting(
+        True, None, "Dates by another clock than UTC tell its offset, as 2021-02-27T18:00:00-0700."
     )
     temperature: float = setting(-20.0, "C", "Of the chip.")
     camera: NightCamera = Field(default=NightCamera(), description=NightCamera.__doc__)

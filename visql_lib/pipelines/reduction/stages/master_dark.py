@@ -73,7 +73,7 @@ def run(context: Context[ReductionSettings], inputs: DarkInputs) -> MasterOutput
     with context.failures(made.meta), FrameStack(inputs.scratch) as stack:
         bias = require_master(inputs.bias, BIAS)
         found = prepare_set(
-            context, inputs.frames, "DARK", stack, made.frames, lambda chip: _take_off(chip, bias)
+            context, inputs.frames, "DARK", stack, made.frames, lambda chip: take_off(chip, bias)
         )
         doubts = _tell_copies(found, inputs.bias)
         groups, told = _groups(found, bias, context.settings)
@@ -88,7 +88,7 @@ def run(context: Context[ReductionSettings], inputs: DarkInputs) -> MasterOutput
     return made
 
 
-def _take_off(chip: Chip, bias: Image) -> None:
+def take_off(chip: Chip, bias: Image) -> None:
     """Take the master bias off a dark.
 
     Raises

@@ -49,6 +49,7 @@ class SetFrame:
     bias_level: float = math.nan
     level: float = math.nan
     noise: float = math.nan
+    residual: float = math.nan
     n_saturated: int = 0
     n_masked: int = 0
     checksum: str = ""
@@ -357,6 +358,7 @@ def _row(frame: SetFrame) -> dict[str, Any]:
         "BIAS_LEVEL": frame.bias_level,
         "LEVEL": frame.level,
         "NOISE": frame.noise,
+        "RESIDUAL": frame.residual,
         "N_SATURATED": frame.n_saturated,
         "N_MASKED": frame.n_masked,
         "N_COSMIC": -1,

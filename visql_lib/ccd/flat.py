@@ -1,0 +1,233 @@
+"""The master flat: flats brought to one level, what is in one of them left out, mean 1.
+
+Frames of a twilight fall in level, and stars leave trails in them. Scaled to one level, the highest value of
+each pixel is dropped and the median of the others taken. Arrays in, arrays out; frames that lie in a file are
+read by blocks of rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visql_lib.ccd.combine import Recipe, Scaling, combine_block, factors_of
+from visql_lib.errors import FrameError
+from visql_lib.flags import PixelFlag
+
+_BLOCK = 8_000_000  # bytes of all frames together
+_FEWEST = 3  # frames of which the highest value can be dropped
+
+
+class Rows(Protocol):
+    """A frame of shape (ny, nx) that gives its rows: an array, or one in a file."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Rows, columns."""
+
+    def __getitem__(self, rows: slice, /) -> NDArray:
+        """Return rows, shape (rows, nx)."""
+
+
+def flat_recipe(n: int) -> Recipe:
+    """Return how the values of a pixel become one: the highest dropped, the median; of 1 or 2 the mean.
+
+    The mean of two keeps half of a star's trail: it is told with the master.
+    """
+    return Recipe("median", clip=(0, 1)) if n >= _FEWEST else Recipe("mean")
+
+
+@dataclass(frozen=True)
+class PixelNoise:
+    """Gain [electron/ADU] and read noise [electron] of a chip: numbers, or arrays of shape (ny, nx)."""
+
+    gain: float | NDArray
+    read_noise: float | NDArray
+
+    @property
+    def known(self) -> bool:
+        """Whether they are numbers for some pixels at least."""
+        return bool(np.isfinite(self.gain).any() and np.isfinite(self.read_noise).any())
+
+    def variance(self, light: NDArray, rows: slice = slice(None)) -> NDArray:
+        """Return the variance of single frames [ADU^2] of light [ADU], shape (..., rows, nx)."""
+        gain, read = (v[rows] if isinstance(v, np.ndarray) else v for v in (self.gain, self.read_noise))
+        return np.asarray(np.maximum(light, 0) / gain + (read / gain) ** 2, dtype=np.float32)
+
+
+class MasterFlat(NamedTuple):
+    """A flat of mean 1, arrays of shape (ny, nx).
+
+    Attributes
+    ----------
+    values, err : array of float32
+        Response and its standard error; NaN: not known.
+    mask : array of int16
+        `PixelFlag` bits.
+    used : array of int16
+        Values each pixel was made from.
+    factors : array, shape (n,)
+        Level of the first frame over that of each.
+    levels : array, shape (n,)
+        Mean light of each frame [ADU].
+    mean : float
+        Mean of the combined frames, by which they were divided [ADU].
+    propagated : bool
+        Whether errors are those of gain and read noise; else of the scatter of the frames.
+    """
+
+    values: NDArray[np.float32]
+    err: NDArray[np.float32]
+    mask: NDArray[np.int16]
+    used: NDArray[np.int16]
+    factors: NDArray[np.float64]
+    levels: NDArray[np.float64]
+    mean: float
+    propagated: bool
+
+
+def combine_flats(
+    frames: Sequence[Rows],
+    names: Sequence[str],
+    noise: PixelNoise,
+    *,
+    bad: NDArray | None = None,
+    common_err: NDArray | float = 0.0,
+    lowest: float = 0.1,
+) -> MasterFlat:
+    """Combine the flats of one filter; all amplifiers together, so that what differs between them stays.
+
+    Parameters
+    ----------
+    frames : sequence of arrays of float32, each of shape (ny, nx)
+        Bias and dark taken off [ADU]; NaN or infinite where a pixel does not count.
+    names : sequence of str
+        Of the frames, for messages.
+    noise : PixelNoise
+        Where it is not known, errors are made of the scatter of the frames.
+    bad : array of int16, optional
+        `PixelFlag` bits of bad pixels: they count for no level, and are masked.
+    common_err : array or float, optional
+        Standard error of what was taken off all frames [ADU]: it does not become less with their number.
+    lowest : float, optional
+        Pixels that respond less are masked as `PixelFlag.BAD_FLAT`, as are those without a value.
+
+    Raises
+    ------
+    FrameError
+        If a frame has no light, or no pixel is valid in all.
+    """
+    levels = _levels(frames, bad)
+    factors = factors_of(list(levels), names)
+    values, err, used = _combined(frames, factors, noise)
+    counted = values if bad is None else np.where(bad == 0, values, np.nan)
+    good = np.isfinite(counted)
+    mean = float(np.mean(counted, where=good, dtype=np.float64)) if good.any() else 0.0
+    if not mean > 0:
+        raise FrameError(f"the combined flats have a mean of {mean:g} ADU: no light to divide by")
+    values /= np.float32(mean)
+    np.hypot(err, np.mean(factors) * np.asarray(common_err, dtype=np.float32), out=err)
+    err /= np.float32(mean)
+    mask = np.zeros(values.shape, np.int16) if bad is None else bad.astype(np.int16)
+    mask[~(values >= lowest)] |= np.int16(PixelFlag.BAD_FLAT)
+    return MasterFlat(values, err, mask, used, factors, levels, mean, noise.known)
+
+
+def _levels(frames: Sequence[Rows], bad: NDArray | None) -> NDArray[np.float64]:
+    """Return the mean of each frame over the pixels that are valid in all."""
+    counts, sums = 0, np.zeros(len(frames))
+    for rows in _blocks(frames):
+        block = np.stack([frame[rows] for frame in frames])
+        valid = np.isfinite(block).all(axis=0)
+        if bad is not None:
+            valid &= bad[rows] == 0
+        counts += int(valid.sum())
+        sums += [float(np.sum(part, dtype=np.float64, where=valid)) for part in block]
+    if not counts:
+        raise FrameError("no pixel is valid in all flats; see which are saturated")
+    return sums / counts
+
+
+def _combined(
+    frames: Sequence[Rows], factors: NDArray, noise: PixelNoise
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int16]]:
+    """Combine block after block; return values, errors, and numbers used."""
+    n, shape = len(frames), frames[0].shape
+    recipe, scaling = flat_recipe(n), Scaling.none(n, factors)
+    values, err = np.empty(shape, np.float32), np.empty(shape, np.float32)
+    used = np.empty(shape, np.int16)
+    for rows in _blocks(frames):
+        raw = np.stack([frame[rows] for frame in frames]).astype(np.float32, copy=False)
+        variances = noise.variance(raw, rows).reshape(n, -1) if noise.known else None
+        found = combine_block(raw.reshape(n, -1), recipe, scaling, variances=variances)
+        values[rows], err[rows], used[rows] = (part.reshape(-1, shape[1]) for part in found)
+    return values, err, used
+
+
+def _blocks(frames: Sequence[Rows]) -> Iterator[slice]:
+    """Yield rows, few enough for a block of all frames."""
+    n_rows, n_columns = frames[0].shape
+    step = max(_BLOCK // (8 * n_columns * len(frames)), 1)
+    yield from (slice(start, min(start + step, n_rows)) for start in range(0, n_rows, step))
+
+
+def relative_to(frame: NDArray, flat: MasterFlat, factor: float) -> NDArray[np.float64]:
+    """Return a frame over the master, less 1; NaN where either has no value or is masked.
+
+    Parameters
+    ----------
+    frame : array, shape (ny, nx)
+        One of those the master was made from [ADU].
+    flat : MasterFlat
+    factor : float
+        That of the frame.
+    """
+    good = (flat.mask == 0) & np.isfinite(frame)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = np.asarray(frame, dtype=np.float64) * (factor / flat.mean) / flat.values - 1
+    return np.where(good, ratio, np.nan)
+
+
+def residuals(frames: Sequence[Rows], flat: MasterFlat, noise: PixelNoise) -> NDArray[np.float64]:
+    """Return by how much each frame differs from the master: rms over the pixels, photon noise taken out.
+
+    What is left is no noise: trails of stars, gradients of the twilight. A frame of the variance s^2 with
+    the share w in the master, of variance m^2, differs from it by s^2 - 2 w s^2 + m^2; in a mean w is 1/n, in
+    a median it goes as 1/s, the density of its values at the median.
+
+    Parameters
+    ----------
+    frames : sequence of arrays, each of shape (ny, nx)
+        Those the master was made from [ADU].
+    flat : MasterFlat
+    noise : PixelNoise
+
+    Returns
+    -------
+    array, shape (n,)
+        Of the level; 0 where there is no more than noise, NaN where the noise is not known.
+    """
+    n = len(frames)
+    if not noise.known:
+        return np.full(n, np.nan)
+    sums, counts = np.zeros(n), np.zeros(n)
+    scales = flat.factors / flat.mean
+    for rows in _blocks(frames):
+        part = flat._replace(values=flat.values[rows], err=flat.err[rows], mask=flat.mask[rows])
+        block = [np.asarray(frame[rows]) for frame in frames]
+        sigma = np.sqrt([noise.variance(b, rows) * s**2 for b, s in zip(block, scales, strict=True)])
+        inverse = np.nansum(1 / sigma, axis=0)
+        for i, frame in enumerate(block):
+            share = 1 / n if n < _FEWEST else 1 / (sigma[i] * inverse)
+            expected = sigma[i] ** 2 * (1 - 2 * share) + part.err**2
+            with np.errstate(divide="ignore", invalid="ignore"):
+                more = relative_to(frame, part, flat.factors[i]) ** 2 - expected / part.values**2
+            good = np.isfinite(more)
+            sums[i] += float(np.sum(more, where=good))
+            counts[i] += int(good.sum())
+    with np.errstate(invalid="ignore"):
+        return np.sqrt(np.maximum(sums / counts, 0))
