@@ -471,3 +471,12 @@ def test_the_record_names_frames_and_settings(plain):
     assert set(record["settings"]) == {"overscan", "masters"}
     assert record["stages"] == {"master_bias": 1}
     assert json.dumps(record)
+
+
+def test_darks_without_a_bias_are_told(plain):
+    out = plain.folder / "lonely.fits"
+    words = ["master-dark", *plain.files["DARK"], "-o", out, "--record-failure"]
+    run(*words)
+    header = fits.getheader(out)
+    assert header["STATUS"] == "failed"
+    assert "darks need a master bias" in header["REASON"]
