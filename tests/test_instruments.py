@@ -432,7 +432,8 @@ def test_the_example_of_the_page_reads_a_frame(tmp_path):
         datetime(2013, 7, 13, 0, 57, 33, tzinfo=UTC),
         150.04,
     )
-    assert found.extra == {"FILTER": "48", "CCD-TEMP": "-92.95"}
+    own = {"SHAPE": "120x40", "SECTIONS": "[17:116,1:40]|[4:13,1:40]", "BINNING": "1 1"}
+    assert found.extra == {"FILTER": "48", "CCD-TEMP": "-92.95"} | own
     assert quadrant.image.shape == (40, 100)
     assert quadrant.overscan.shape == (40, 10)
     (names,) = re.findall(r"^names: .*$", page, re.M)

@@ -160,7 +160,7 @@ def test_pictures_are_there(night):
         assert (night.folder / f"{name}.png").stat().st_size > 20_000
 
 
-@pytest.mark.parametrize("seed", range(2, 6))
+@pytest.mark.parametrize("seed", [2, 3])
 def test_no_good_frame_is_lost(tmp_path, seed):
     made = Night(tmp_path, dialect="observatory", seed=seed)
     made.bias()

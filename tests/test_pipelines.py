@@ -42,9 +42,9 @@ def test_there_are_no_others():
 
 
 def test_an_unknown_pipeline_is_named_with_those_there_are(tmp_path):
-    with pytest.raises(ConfigError, match=r"^pipeline: 'viz' is none of vis"):
+    with pytest.raises(ConfigError, match=r"^pipeline: 'viz' is none of vis, reduction"):
         pipeline_of({"pipeline": "viz"})
-    with pytest.raises(ConfigError, match=r"pipeline: .*'viz' is none of vis"):
+    with pytest.raises(ConfigError, match=r"pipeline: .*'viz' is none of vis, reduction"):
         settings(tmp_path, pipeline="viz")
 
 
@@ -62,7 +62,7 @@ def test_snakemake_says_it_in_one_line(tmp_path):
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     said = done.stdout + done.stderr
-    assert "\npipeline: 'viz' is none of vis\n" in said
+    assert "\npipeline: 'viz' is none of vis, reduction\n" in said
     assert "Traceback" not in said
 
 
@@ -125,7 +125,13 @@ PACKAGE = {
         SETTINGS = NightSettings
         """,
     "registry.py": "REGISTRY = 'registry'",
-    "sheet_rules.py": "RULES = 'rules'",
+    "sheet_rules.py": """
+        class Rules:
+            def for_instrument(self, instrument):
+                return f"rules for {instrument.name}"
+
+        RULES = Rules()
+        """,
     "commands.py": """
         import click
 
@@ -169,13 +175,13 @@ def test_a_pipeline_of_another_package_is_found(other_package, tmp_path):
     assert list(nights.in_order()) == nights.names()
     assert nights.only("index").keys() == {"pipeline", "instrument", "index"}
     assert registry_of(nights) == "registry"
-    assert sheet_rules_of(nights) == "rules"
+    assert sheet_rules_of(nights) == "rules for generic_ccd"
     claim_results(nights)
     with pytest.raises(
         ConfigError, match=r"products of the pipeline 'nights'; choose another folder for 'vis'"
     ):
         claim_results(settings(tmp_path / "results"))
-    with pytest.raises(ConfigError, match=r"^test: pipeline: 'knights' is none of vis, nights$"):
+    with pytest.raises(ConfigError, match=r"^test: pipeline: 'knights' is none of vis, reduction, nights$"):
         settings_from_mapping(values | {"pipeline": "knights"}, "test")
     with pytest.raises(ConfigError, match=r"^test: unknown key 'gaia'"):
         settings_from_mapping(values | {"gaia": {}}, "test")

@@ -31,7 +31,8 @@ ROOT = Path(__file__).parents[1]
 # The written rules by name, without those that are targets.
 WRITTEN = {
     name: text
-    for path in (ROOT / "workflow" / "rules").rglob("*.smk")
+    for room in ("shared", "vis")
+    for path in (ROOT / "workflow" / "rules" / room).rglob("*.smk")
     if path.name != "main.smk"
     for name, text in re.findall(r"(?m)^rule (\w+):\n((?:(?: .*)?\n)+)", path.read_text())
 }
@@ -308,13 +309,16 @@ class Night:
     registry = registry(LEVELS, PICTURE, NIGHT, PLOT, pictures=("picture",), night=("plot",))
 
     def __init__(self, folder, parts=("plots",)):
-        self.results, self.parts, self.words = str(folder), parts, {}
+        self.results, self.parts = str(folder), parts
         self.table = [
             SimpleNamespace(exposure=f"f{i}", frame_type=t) for i, t in enumerate(("LIGHT", "BIAS"))
         ]
 
     def groups(self):
         return ["20210227"]
+
+    def words_of(self, group):
+        return {}
 
     def rows(self, night):
         return self.table

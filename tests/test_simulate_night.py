@@ -1,6 +1,7 @@
 """A simulated night of an ordinary camera: its files are read as they are meant, its truth is found again."""
 
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
@@ -17,13 +18,15 @@ from visql_lib.cli import cli
 from visql_lib.config.load import validated
 from visql_lib.errors import ConfigError
 from visql_lib.frames import load_instrument, open_exposure
+from visql_lib.frames.header import ExposureHeader
+from visql_lib.instruments.header import DateFact
 from visql_lib.simulate.night import SimulatedNight, cosmic_columns
 from visql_lib.simulate.night_frames import read_out
 from visql_lib.simulate.night_plan import NightOptions
 from visql_lib.simulate.night_sky import Pointing, add_stars, cosmic_rays
 from visql_lib.tables import read_table
 
-DIALECTS = ("maxim", "nina", "observatory", "mosaic")
+DIALECTS = ("maxim", "nina", "sbig", "acp", "observatory", "mosaic")
 SMALL = {
     "camera": {"columns": 128, "rows": 96},
     "frames": {
@@ -70,13 +73,57 @@ def test_frames_are_read_as_they_are_meant(made, dialect):
             assert header.frame_type == table["TYPE"][i], name
             assert header.exptime == table["EXPTIME"][i]
             assert header.start == datetime.fromisoformat(table["DATE_OBS"][i]).replace(tzinfo=UTC)
-            assert header.extra["FILTER"] == table["FILTER"][i]
+            assert header.extra["FILTER"] == table["FILTER"][i] or (
+                "None" if dialect == "sbig" and not table["FILTER"][i] else ""
+            )
+            assert header.product == ""
             layouts = list(frame.layouts)
             assert len(layouts) == (4 if dialect == "mosaic" else 1)
             pixels = [quadrant.pixels for quadrant in frame]
         image, _ = assembled([trimmed(p, la.data) for p, la in zip(pixels, layouts, strict=True)], layouts)
         assert image.shape == (96, 128)
-        assert (layouts[0].bias is None) == (dialect in ("maxim", "nina"))
+        assert (layouts[0].bias is None) == (dialect not in ("observatory", "mosaic"))
+        assert layouts[0].gain == pytest.approx(1.5)  # never the setting of the camera
+
+
+def test_the_pedestal_of_ccdops_is_added_back(made):
+    """The program stores 100 more than the chip gave, and says so: PEDESTAL is to be added."""
+    raw = sorted((made / "sbig" / "raw").glob("bias*"))
+    for path, other in zip(raw, sorted((made / "maxim" / "raw").glob("bias*")), strict=True):
+        values = fits.getdata(path).astype(int) + fits.getval(path, "PEDESTAL")
+        assert (values == fits.getdata(other)).all()
+
+
+CLOCKS = [
+    ("maxim", -7.0, True, "2021-02-27T15:00:00-0700"),
+    ("acp", 5.5, True, "2021-02-27T15:00:00+0530"),
+    ("sbig", -7.0, False, "2021-02-27T15:00:00.000"),
+    ("nina", -7.0, True, "2021-02-27T22:00:00.000"),
+    ("observatory", -7.0, True, "2021-02-27"),
+    ("mosaic", 0.0, True, "2021-02-27T15:00:00Z"),
+]
+
+
+@pytest.mark.parametrize(("dialect", "clock", "told", "written"), CLOCKS)
+def test_clocks_other_than_utc(dialect, clock, told, written):
+    """The evening is by the clock of the telescope; what is written is UTC, or tells its offset, or does not."""
+    simulated = night(dialect=dialect, clock=clock, clock_told=told)
+    first = next(simulated.made())
+    assert first.frame.start == datetime(2021, 2, 27, 15, tzinfo=UTC) - timedelta(hours=clock)
+    header = first.hdus[0].header
+    assert header["DATE-OBS"] == written
+    camera = load_instrument("generic_ccd")
+    if not told:
+        date = DateFact(keywords=["DATE-OBS"], zone=clock)
+        camera = camera.model_copy(update={"header": camera.header.model_copy(update={"date": date})})
+    found = ExposureHeader.from_cards(dict(header), camera, None)
+    assert found.start == first.frame.start
+
+
+def test_other_dialects_do_not_change_what_is_drawn():
+    """The same chip, sky and frames, however their headers are written."""
+    frames = {d: [replace(f, drift=0.0) for f in night(dialect=d).frames] for d in DIALECTS}
+    assert all(repr(frames[d]) == repr(frames["maxim"]) for d in DIALECTS)
 
 
 @pytest.mark.parametrize("dialect", ["observatory", "mosaic"])

@@ -21,6 +21,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+FITS_RECORD = "VISQL_RECORD"  # the extension of a FITS file that holds its record
+
 # Libraries whose versions are recorded if a step has loaded them; their import names.
 LIBRARIES = (
     *("numpy", "scipy", "astropy", "numba", "pyarrow", "matplotlib", "photutils", "sep", "PIL", "erfa"),

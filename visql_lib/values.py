@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -101,6 +101,11 @@ def angle(value: Any, name: str, low: float = -360.0, high: float = 360.0) -> Ch
     return Checked(math.nan, f"{name} = {said(value)} is no angle from {low:g} to {high:g} deg; unknown")
 
 
+def angle_of(value: Any) -> float:
+    """Return an angle [deg], also from a sexagesimal text; NaN for what is none."""
+    return number(_from_text(value, 1.0))
+
+
 def place(ra: Any, dec: Any, names: tuple[str, str] = ("RA", "DEC")) -> tuple[Checked, Checked]:
     """Return a place on the sky [deg], also from sexagesimal texts (then RA is in hours).
 
@@ -127,26 +132,30 @@ def _from_text(value: Any, factor: float) -> Any:
     return -size if found["sign"] == "-" else size
 
 
-def moment(value: Any) -> datetime | None:
-    """Return a date with a time of day (ISO 8601), UTC, None for what is none; a date alone is none."""
+def moment(value: Any, zone: tzinfo = UTC) -> datetime | None:
+    """Return a date with a time of day (ISO 8601), UTC, None for what is none; a date alone is none.
+
+    One that does not tell its zone is of `zone`.
+    """
     found = _MOMENT.fullmatch(value.strip()) if isinstance(value, str) else None
     if found is None:
         return None
-    day, *clock, zone = found.groups()
+    day, *clock, own = found.groups()
     try:
-        start = datetime.fromisoformat(day + "T00:00" + (zone or "Z").replace("Z", "+00:00"))
-        return (start + _since_midnight(*clock)).astimezone(UTC)
+        start = datetime.fromisoformat(day + "T00:00" + (own or "").replace("Z", "+00:00"))
+        start += _since_midnight(*clock)
+        return (start if own else start.replace(tzinfo=zone)).astimezone(UTC)
     except (ValueError, OverflowError):  # OverflowError: the last hours of the year 9999, elsewhere
         return None
 
 
-def moment_of(date: Any, clock: Any) -> datetime | None:
+def moment_of(date: Any, clock: Any, zone: tzinfo = UTC) -> datetime | None:
     """Return a moment whose date and time of day stand apart, None if one of them is none."""
     if not (isinstance(date, str) and isinstance(clock, str)):
         return None
     if not (_ONLY_DATE.fullmatch(date.strip()) and _ONLY_CLOCK.fullmatch(clock.strip())):
-        return moment(clock)  # some write all of it again
-    return moment(f"{date.strip()}T{clock.strip()}")
+        return moment(clock, zone)  # some write all of it again
+    return moment(f"{date.strip()}T{clock.strip()}", zone)
 
 
 def moment_of_days(value: Any, zero: datetime) -> datetime | None:

@@ -42,10 +42,14 @@ HEADINGS: dict[str, dict[str, tuple[str, str]]] = {
         "stats": ("stats", "Compute statistics of images, or of a region of each."),
     },
     "A night of CCD frames": {
-        "master-bias": ("master_bias", "Combine raw biases, with errors and read noise."),
-        "master-dark": ("master_dark", "Combine raw darks of all times: offset and rate of each pixel."),
-        "master-flat": ("master_flat", "Combine raw flats of one filter, without the trails of stars."),
-        "bad-pixels": ("bad_pixels", "Find hot, dead and nonlinear pixels and bad columns."),
+        "master-bias": ("master_bias", "Combine biases to a master bias; odd ones are left out."),
+        "master-dark": ("master_dark", "Fit the line of darks of several times for each pixel."),
+        "master-flat": ("master_flat", "Combine flats to a master flat, without trails of stars."),
+        "bad-pixels": ("bad_pixels", "Map hot, dead and nonlinear pixels and bad columns."),
+        "reduce": ("reduce", "Reduce lights: overscan, bias, dark and flat, with error and mask."),
+        "register": ("register", "Register images of one field by their stars: shift, turn, transparency."),
+        "stack": ("stack", "Combine registered lights, with errors, mask and number of values."),
+        "night-tables": ("night_tables", "Tell what became of each frame of a night."),
     },
     "Euclid VIS, one exposure": {
         "stars": ("stars", "Select the stars of a catalogue."),

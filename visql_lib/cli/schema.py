@@ -15,17 +15,27 @@ def generated() -> dict[str, str]:
     from visql_lib import flags
     from visql_lib.config.document import json_schema, markdown
     from visql_lib.instruments.model import load_instrument
+    from visql_lib.pipelines.reduction import registry as reduction
+    from visql_lib.pipelines.reduction.schemas import ALL as REDUCTION_TABLES
+    from visql_lib.pipelines.reduction.settings import ReductionSettings
     from visql_lib.pipelines.vis.registry import REGISTRY
-    from visql_lib.pipelines.vis.schemas import all as all_tables
+    from visql_lib.pipelines.vis.schemas.all import ALL
     from visql_lib.pipelines.vis.settings import VisSettings
     from visql_lib.products.document import markdown as products
+    from visql_lib.tables.document import markdown as tables
+
+    night = reduction.REGISTRY
 
     return {
         "workflow/schemas/config.schema.json": json.dumps(json_schema(VisSettings), indent=1) + "\n",
         "docs/configuration.md": markdown(VisSettings),
-        "docs/tables.md": all_tables.markdown(),
+        "docs/tables.md": tables(ALL),
         "docs/flags.md": flags.markdown(),
         "docs/products.md": products(REGISTRY, REGISTRY.words(load_instrument(VisSettings().instrument))),
+        "workflow/schemas/reduction.schema.json": json.dumps(json_schema(ReductionSettings), indent=1) + "\n",
+        "docs/reduction_settings.md": markdown(ReductionSettings, "reduction", "configuration.md"),
+        "docs/reduction_tables.md": tables(REDUCTION_TABLES, "Tables of `reduction`"),
+        "docs/reduction_products.md": products(night, {}, ("reduction_tables.md", "reduction.md")),
     }
 
 

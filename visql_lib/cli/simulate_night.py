@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from visql_lib.simulate.night import SimulatedNight
     from visql_lib.simulate.night_plan import NightOptions
 
-_DIALECTS = ("maxim", "nina", "observatory", "mosaic")
+_DIALECTS = ("maxim", "nina", "sbig", "acp", "observatory", "mosaic")
 
 
 @step(

@@ -18,20 +18,42 @@ def json_schema(model: type[Settings]) -> dict[str, Any]:
     return schema | {"title": "Settings", "properties": properties}
 
 
-def markdown(model: type[Settings]) -> str:
-    """Return a page with one table per section: key, default, unit, check, meaning."""
+_INTRODUCTION = (
+    "`snakemake --config key=value` overrides the keys of",
+    "the first table, and every `visql` command reads a settings file with `--config FILE`. Unknown",
+    "keys are rejected. A value may include a unit: `growing_age: 2 min`.",
+)
+
+
+def markdown(model: type[Settings], name: str = "config", others: str = "") -> str:
+    """Return a page with one table per section: key, default, unit, check, meaning.
+
+    Parameters
+    ----------
+    model : type
+        The settings of a pipeline.
+    name : str, optional
+        Of its file in ``config``.
+    others : str, optional
+        The page that has the sections of every pipeline; "": this one.
+    """
     lines = [
-        "# Configuration",
+        "# Configuration" if not others else f"# Configuration of `{name}`",
         "",
         "<!-- made by `visql schema`; do not edit -->",
         "",
-        "Settings are read from `config/config.yaml`. `snakemake --config key=value` overrides the keys of",
-        "the first table, and every `visql` command reads a settings file with `--config FILE`. Unknown",
-        "keys are rejected. A value may include a unit: `growing_age: 2 min`.",
+        f"Settings are read from `config/{name}.yaml`. {_INTRODUCTION[0]}",
+        *_INTRODUCTION[1:],
         "",
         *_table(model, model.names()),
     ]
-    for name in model.names():
+    own = [name for name in model.names() if not others or name not in Settings.model_fields]
+    if others:
+        lines += [
+            f"`index`, `site`, `alerts`, `network`, `fetch` and `watch`: see [configuration]({others}).",
+            "",
+        ]
+    for name in own:
         section = model.model_fields[name].annotation
         if isinstance(section, type) and issubclass(section, BaseModel):
             lines += [

@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
 from visql_lib.flags import ExposureFlag
+from visql_lib.instruments.frame_types import type_of
 from visql_lib.instruments.model import Instrument
 from visql_lib.values import (
     MJD_ZERO,
@@ -54,6 +55,7 @@ class ExposureHeader:
     flags: int = 0  # ExposureFlag bits: what is wrong with it
     notes: tuple[str, ...] = ()  # the same in words
     extra: Mapping[str, str] = field(default_factory=dict)  # further columns the instrument asks for
+    product: str = ""  # why it is no raw frame
 
     @classmethod
     def from_cards(
@@ -64,6 +66,7 @@ class ExposureHeader:
         *,
         after_name: float = AFTER_NAME,
         notes: Sequence[str] = (),
+        name: str = "",
     ) -> Self:
         """Interpret the cards of a primary header.
 
@@ -80,10 +83,12 @@ class ExposureHeader:
             How long [s] after it an exposure may begin without a flag.
         notes : sequence of str, optional
             What was found wrong with the cards before (flag CARDS).
+        name : str, optional
+            Of the file, where that may tell the frame type.
         """
         where = instrument.header
         start, source, flags, doubt = _start(cards, instrument, named_start, after_name)
-        words = where.types(cards)
+        words = where.types(cards, name)
         frame_type, exptime = _exposed(cards, words, instrument)
         angles = where.angles(cards)
         extra, odd = where.further(cards)
@@ -98,8 +103,8 @@ class ExposureHeader:
             start=start,
             start_source=source,
             exptime=exptime.value,
-            img_t1=words[0],
-            img_t2=words[1] if len(words) > 1 else "",
+            img_t1=words[0][0],
+            img_t2=words[0][1] if len(words[0]) > 1 else "",
             flags=flags,
             notes=tuple(note for note in found if note),
             extra=extra,
@@ -107,12 +112,14 @@ class ExposureHeader:
         )
 
 
-def _exposed(cards: Mapping[str, Any], words: Sequence[str], instrument: Instrument) -> tuple[str, Checked]:
+def _exposed(
+    cards: Mapping[str, Any], words: Sequence[Sequence[str]], instrument: Instrument
+) -> tuple[str, Checked]:
     """Return frame type and exposure time, each as far as the other lets it be known."""
     where = instrument.header.exptime
     longest = max(high for _, high in instrument.exposure_time_ranges.values())
     value, time = where.read(cards, 0.0, longest)  # what the frame's type may hang on
-    frame_type = instrument.frame_type(words, time.value)
+    frame_type = type_of(instrument.frame_types, words, time.value).type
     if is_missing(value):
         return frame_type, Checked(
             math.nan, f"{where.keywords[0] if where.keywords else 'EXPTIME'} is missing"
@@ -139,17 +146,36 @@ def _start(
             f"{doubt}; the time in the file's name is used",
         )
     assert date is not None
-    if named is None or -BEFORE_NAME <= date - named <= timedelta(seconds=after_name):
+    if named is None or not (far := far_from_name(date, source, named, after_name)):
         return date, source, 0, ""
-    far = f"{source} is {_apart(date - named)} the time in the file's name, {named:%Y-%m-%dT%H:%M:%S}"
     return date, source, int(ExposureFlag.DATE_FAR_FROM_NAME), far
+
+
+def far_from_name(date: datetime | None, source: str, named: datetime, after_name: float) -> str:
+    """Return how far a start is from the time in the file's name, "" if that can be.
+
+    Parameters
+    ----------
+    date : datetime or None
+        The start; None is not compared.
+    source : str
+        Its keyword.
+    named : datetime
+        The time in the name.
+    after_name : float
+        How long [s] after it an exposure may begin.
+    """
+    if date is None or -BEFORE_NAME <= date - named <= timedelta(seconds=after_name):
+        return ""
+    return f"{source} is {_apart(date - named)} the time in the file's name, {named:%Y-%m-%dT%H:%M:%S}"
 
 
 def _date_in(cards: Mapping[str, Any], value: Any, instrument: Instrument) -> datetime | None:
     """Return the date, with the time of day from a keyword of its own where it has none."""
+    where = instrument.header.date
     if not is_date(value):
-        return moment(value)
-    clocks = (moment_of(value, cards.get(key)) for key in instrument.header.date.time)
+        return moment(value, where.clock)
+    clocks = (moment_of(value, cards.get(key), where.clock) for key in where.time)
     return next((found for found in clocks if found is not None), None)
 
 

@@ -13,10 +13,13 @@ from astropy.io import fits
 from visql_lib.errors import FrameError, NameFormatError
 from visql_lib.flags import ExposureFlag
 from visql_lib.frames.fits_parts import Part, parts_in
-from visql_lib.frames.header import AFTER_NAME, ExposureHeader
+from visql_lib.frames.header import AFTER_NAME, ExposureHeader, far_from_name
+from visql_lib.frames.raw_checks import contradiction, doubts, frame_columns, name_time, product_in
 from visql_lib.frames.raw_file import gzip_note, opened, reading
 from visql_lib.frames.structure import Structure, plain_cards, structure_of, until_first_image
 from visql_lib.instruments.model import Instrument
+from visql_lib.instruments.names import stem_of
+from visql_lib.run_record import FITS_RECORD
 
 _NAMED = 4  # parts in a note
 
@@ -76,6 +79,8 @@ def _interpreted(
         return interpret(path, parts[0].header(), instrument, after_name), names
     structure = structure_of(parts, instrument)
     header = interpret_structure(path, structure, instrument, after_name)
+    if not header.product and any(part.name == FITS_RECORD for part in parts):
+        header = replace(header, product="a product of VISQL, no raw frame; move it elsewhere")
     return header, tuple(a.name for a in structure.amplifiers.values())
 
 
@@ -104,10 +109,32 @@ def interpret(
 def interpret_structure(
     path: Path, structure: Structure, instrument: Instrument, after_name: float = AFTER_NAME
 ) -> ExposureHeader:
-    """Return the facts of a frame whose headers tell its amplifiers."""
-    named = named_start(path.name, instrument)
-    return ExposureHeader.from_cards(
-        structure.cards, instrument, named, after_name=after_name, notes=structure.notes
+    """Return the facts of a frame whose headers tell its amplifiers, and what is doubtful about them."""
+    cards = structure.cards
+    found = ExposureHeader.from_cards(
+        cards,
+        instrument,
+        named_start(path.name, instrument),
+        after_name=after_name,
+        notes=structure.notes,
+        name=stem_of(path.name),
+    )
+    columns = frame_columns(cards, list(structure.amplifiers.values())) | dict(found.extra)
+    odd = list(doubts(cards, stem_of(path.name), columns, instrument))
+    flags = 0
+    if wrong := contradiction(cards, found.frame_type, instrument):
+        flags |= int(ExposureFlag.CARDS)
+        odd.append(wrong)
+    shown = name_time(cards, path.name, instrument)
+    if shown is not None and (far := far_from_name(found.start, found.start_source, shown, after_name)):
+        flags |= int(ExposureFlag.DATE_FAR_FROM_NAME)
+        odd.append(far)
+    return replace(
+        found,
+        extra=columns,
+        notes=(*found.notes, *odd),
+        flags=found.flags | flags,
+        product=product_in(cards, instrument),
     )
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from astropy.io import fits
@@ -54,6 +55,11 @@ def structure_of(parts: Iterable[Part], instrument: Instrument) -> Structure:
             name = "" if part.name == TILES else part.name
             images.append(ImagePart(number, name, shape, cards))
     amplifiers, doubts = amplifiers_in(instrument.header_rule, images, primary, instrument.pixel_scale)
+    if not math.isnan(instrument.full_scale):
+        amplifiers = {
+            n: replace(a, saturation=instrument.full_scale) if math.isnan(a.saturation) else a
+            for n, a in amplifiers.items()
+        }
     first = next((image for image in images if image.number in amplifiers), None)
     cards = primary | said_by(first.cards) if first else primary
     return Structure(amplifiers, cards, tuple(dict.fromkeys((*notes, *doubts))))

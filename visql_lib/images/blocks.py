@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 from astropy.io import fits
 from numpy.typing import NDArray
 
 from visql_lib import run_record
-from visql_lib.errors import FrameError
+from visql_lib.errors import FrameError, RequestError
 from visql_lib.frames.fits_parts import Part, PartError, parts_in
 from visql_lib.images.headers import read_header
 from visql_lib.images.image import ERR, MASK, USED, Image, read_image
@@ -24,6 +24,7 @@ from visql_lib.tables.provenance import checksum_of
 _TYPES = {8: ">u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
 _PACKED = (".gz", ".fz")
 _NUMBER = (int, float)
+_ALIKE = ("XBINNING", "YBINNING", "CCDSUM", "GAIN", "EGAIN")  # cards that must not differ within a list
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,11 @@ class StackFrame:
     def name(self) -> str:
         """The name of its file."""
         return self.path.name
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of its pixels, slowest axis first."""
+        return self.data.shape
 
     @property
     def rows(self) -> int:
@@ -211,14 +217,40 @@ def _unpacked(path: Path, stack: ExitStack) -> StackFrame:
     return StackFrame(path, image.header, data, planes[1], planes[2])
 
 
-def same_cards(
-    frames: Iterable[StackFrame], keywords: Iterable[str]
-) -> tuple[str, StackFrame, StackFrame] | None:
-    """Find a keyword whose values differ, and two frames where they do; None if none is."""
-    known = list(frames)
-    for key in keywords:
-        said = [f for f in known if key in f.header]
+class Alike(Protocol):
+    """What must go together: something with a name, a header and a shape."""
+
+    @property
+    def name(self) -> str:
+        """For messages."""
+
+    @property
+    def header(self) -> fits.Header:
+        """Its cards."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of its pixels, slowest axis first."""
+
+
+def refuse_unlike(frames: Sequence[Alike]) -> None:
+    """Check that frames of one list have the same size, binning and gain.
+
+    Raises
+    ------
+    RequestError
+        If two differ; both are named.
+    """
+    for other in frames[1:]:
+        first = frames[0]
+        if other.shape != first.shape:
+            sizes = [" x ".join(map(str, reversed(f.shape))) for f in (first, other)]
+            raise RequestError(f"{first.name} has {sizes[0]} px, {other.name} {sizes[1]}: combine them apart")
+    for key in _ALIKE:
+        said = [f for f in frames if key in f.header]
         for other in said[1:]:
             if other.header[key] != said[0].header[key]:
-                return key, said[0], other
-    return None
+                raise RequestError(
+                    f"{said[0].name} has {key} = {said[0].header[key]}, {other.name} {other.header[key]}: "
+                    "combine them apart"
+                )

@@ -16,14 +16,13 @@ from visql_lib.ccd import combine as ccd
 from visql_lib.ccd.statistics import level
 from visql_lib.errors import FrameError, RequestError
 from visql_lib.flags import PixelFlag
-from visql_lib.images.blocks import Plane, StackFrame, open_frame, opened, same_cards
+from visql_lib.images.blocks import Plane, StackFrame, open_frame, opened, refuse_unlike
 from visql_lib.images.combined_header import Facts, combined_header
 from visql_lib.images.image import Image
 from visql_lib.images.regions import Region
 
 _BLOCK = 8_000_000  # bytes of all frames together
 _MOST_OPEN = 256  # files at once; more are opened anew for every block
-_ALIKE = ("XBINNING", "YBINNING", "CCDSUM", "GAIN", "EGAIN")  # cards that must not differ within a list
 NOISE_UNITS = "gain [electrons per unit of the pixels], read noise [electrons]"
 
 
@@ -132,16 +131,7 @@ def combine_files(paths: Sequence[Path], recipe: ccd.Recipe, wishes: Wishes | No
 def _open_stack(paths: Sequence[Path], wishes: Wishes, resources: ExitStack) -> _Stack:
     """Open all frames and check that they go together."""
     frames = [open_frame(path, resources) for path in paths]
-    first = frames[0]
-    for other in frames[1:]:
-        if other.data.shape != first.data.shape:
-            sizes = [" x ".join(map(str, reversed(f.data.shape))) for f in (first, other)]
-            raise RequestError(f"{first.name} has {sizes[0]} px, {other.name} {sizes[1]}: combine them apart")
-    if (found := same_cards(frames, _ALIKE)) is not None:
-        key, one, other = found
-        raise RequestError(
-            f"{one.name} has {key} = {one.header[key]}, {other.name} {other.header[key]}: combine them apart"
-        )
+    refuse_unlike(frames)
     if wishes.bits and (floats := [f.name for f in frames if f.data.dtype.kind == "f"]):
         raise RequestError(f"{floats[0]}: a shift of bits is for whole numbers; this frame has fractions")
     noise = [_noise(f, wishes) for f in frames] if wishes.gain else None

@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from functools import lru_cache
 from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from visql_lib.config.units import UNPRINTABLE, names_in
-from visql_lib.values import Checked, angle, duration, is_missing, number, place, said
+from visql_lib.values import Checked, angle, angle_of, duration, is_missing, number, place, said
 
 Cards = Mapping[str, Any]
 Keywords = Annotated[tuple[str, ...], BeforeValidator(names_in)]
@@ -19,7 +21,8 @@ Keywords = Annotated[tuple[str, ...], BeforeValidator(names_in)]
 TEXTS = ("obs_id", "calblkid", "calblkvr", "dithobs")  # of the sheet's own columns
 _COLUMN = re.compile(r"[A-Z][A-Z0-9_.-]{0,67}", re.ASCII)  # never one of the sheet's own
 _FACTORS = {"ms": 1e-3, "s": 1.0, "min": 60.0}
-_ZERO_C, _HOTTEST = -273.15, 150.0  # of a detector
+_ZERO_C, _HOTTEST, _NO_CELSIUS = -273.15, 150.0, 60.0  # of a detector
+FILE_NAME = "file name"  # stands for the name of the file among the keywords of types
 
 
 def first_said(cards: Cards, keywords: tuple[str, ...]) -> tuple[str, Any]:
@@ -50,12 +53,25 @@ class _Fact(_Part):
         return {"keywords": value} if isinstance(value, str | list | tuple) else value
 
 
+@lru_cache(maxsize=8)
+def _clock_of(zone: float | str) -> tzinfo:
+    """Return the zone that is so many hours east of UTC, or has this name."""
+    if zone == 0:
+        return UTC
+    try:
+        return ZoneInfo(zone) if isinstance(zone, str) else timezone(timedelta(hours=zone))
+    except (ZoneInfoNotFoundError, ValueError) as error:
+        text = f"{zone!r} is no zone: write hours east of UTC, or a name such as America/Phoenix"
+        raise ValueError(text) from error
+
+
 class DateFact(_Fact):
     """Start of the exposure, UTC: ISO 8601, also with ``Z`` or an offset.
 
     ``form``: how it is written otherwise, as for strptime; ``time``: where the time of
-    day stands if the date is one alone; ``mjd``, ``jd``: keywords of day numbers, used
-    where the date cannot be.
+    day stands if the date is one alone; ``mjd``, ``jd``: keywords of day numbers (UTC), used
+    where the date cannot be; ``zone``: of dates that do not tell theirs, where the clock is
+    local: hours east of UTC, or a name such as ``America/Phoenix``.
     """
 
     keywords: Keywords = ("DATE-OBS",)
@@ -63,6 +79,18 @@ class DateFact(_Fact):
     time: Keywords = ()
     mjd: Keywords = ()
     jd: Keywords = ()
+    zone: float | str = 0.0
+
+    @field_validator("zone")
+    @classmethod
+    def _is_zone(cls, value: float | str) -> float | str:
+        _clock_of(value)
+        return value
+
+    @property
+    def clock(self) -> tzinfo:
+        """The zone of dates that do not tell theirs."""
+        return _clock_of(self.zone)
 
     def find(self, cards: Cards) -> tuple[str, Any]:
         """Return the keyword, and the value: ISO 8601 if it can be read."""
@@ -104,18 +132,26 @@ class AngleFact(_Fact):
 
 
 class ColumnFact(_Fact):
-    """A further column of the sheet: as the header has it; temperatures (unit C or K) in C."""
+    """A further column of the sheet: as the header has it.
 
-    unit: Literal["", "C", "K", "s", "ms"] = ""
+    Temperatures (unit C, K, or ``C or K``: above 60 it is taken for kelvin) are in C, longitudes (unit deg,
+    or ``deg west`` where west is positive; also sexagesimal) in degrees east.
+    """
+
+    unit: Literal["", "C", "K", "C or K", "s", "ms", "deg", "deg west"] = ""
 
     def read(self, cards: Cards) -> tuple[str, str]:
         """Return the text for the sheet, "" where not known, and what is wrong."""
         key, value = first_said(cards, self.keywords)
         if value is None:
             return "", ""
-        if self.unit in ("C", "K"):
-            found = number(value) + (_ZERO_C if self.unit == "K" else 0.0)
+        if self.unit in ("C", "K", "C or K"):
+            kelvin = self.unit == "K" or (self.unit == "C or K" and number(value) > _NO_CELSIUS)
+            found = number(value) + (_ZERO_C if kelvin else 0.0)
             text = f"{found:.6g}" if _ZERO_C <= found <= _HOTTEST else ""
+        elif self.unit.startswith("deg"):
+            found = angle_of(value) * (-1 if self.unit == "deg west" else 1)
+            text = f"{found:.9g}" if abs(found) <= 360 else ""
         elif self.unit:
             found = number(value) * _FACTORS[self.unit]
             text = f"{found:.9g}" if found >= 0 else ""
@@ -126,12 +162,27 @@ class ColumnFact(_Fact):
         return text, "" if text else f"{key} = {said(value)} cannot be [{self.unit}]; unknown"
 
 
+def _lists_of(value: Any) -> Any:
+    """Make lists of keywords of one keyword, or of a single list."""
+    if isinstance(value, str):
+        return [value] if value.strip() else []
+    several = isinstance(value, list | tuple) and any(isinstance(item, list | tuple) for item in value)
+    return value if several or not value else [value]
+
+
+TypeKeywords = Annotated[tuple[Keywords, ...], BeforeValidator(_lists_of), Field(min_length=1)]
+
+
 class HeaderMap(_Part):
-    """For each fact the keywords it may stand in; the extension's header is asked before the primary one."""
+    """For each fact the keywords it may stand in; the extension's header is asked before the primary one.
+
+    ``type`` is a list of keywords, all of which are read, or several lists: the next one counts where
+    the words of those before tell nothing. ``file name`` stands for the name of the file.
+    """
 
     date: DateFact = DateFact()
     exptime: TimeFact = TimeFact(keywords=("EXPTIME",))
-    type: Keywords = Field(min_length=1)  # all of them are read
+    type: TypeKeywords
     ra: AngleFact = AngleFact(keywords=("RA",))
     dec: AngleFact = AngleFact(keywords=("DEC",))
     pa: AngleFact = AngleFact()
@@ -156,7 +207,7 @@ class HeaderMap(_Part):
         """Keywords that decide something: it is told when a card of theirs cannot be read."""
         angles = (self.ra, self.dec, self.pa, self.saa, self.alpha)
         dates = (self.date.keywords, self.date.time, self.date.mjd, self.date.jd)
-        return frozenset().union(*dates, self.exptime.keywords, self.type, *(a.keywords for a in angles))
+        return frozenset().union(*dates, self.exptime.keywords, *self.type, *(a.keywords for a in angles))
 
     def angles(self, cards: Cards) -> dict[str, Checked]:
         """Return ra, dec, pa, saa and alpha [deg], each if it can be."""
@@ -169,9 +220,11 @@ class HeaderMap(_Part):
             "alpha": angle(alpha[1], alpha[0]),
         }
 
-    def types(self, cards: Cards) -> tuple[str, ...]:
-        """Return what stands in the keywords of the frame's type, "" where nothing does."""
-        return tuple(text_of(cards.get(key)) for key in self.type)
+    def types(self, cards: Cards, name: str = "") -> tuple[tuple[str, ...], ...]:
+        """Return what stands in the keywords of the frame's type, list by list, "" where nothing does."""
+        return tuple(
+            tuple(name if key == FILE_NAME else text_of(cards.get(key)) for key in keys) for keys in self.type
+        )
 
     def texts(self, cards: Cards) -> dict[str, str]:
         """Return the sheet's texts, "" where not known."""

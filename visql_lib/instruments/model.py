@@ -28,34 +28,10 @@ from visql_lib.instruments.facts import (
     unwrap_fact,
 )
 from visql_lib.instruments.finding import AmplifierRule, FixedGrid, HeaderSections, SingleChip
+from visql_lib.instruments.frame_types import FrameTypeRule, type_of
 from visql_lib.instruments.header import HeaderMap
 from visql_lib.instruments.names import NamePattern
-
-
-class FrameTypeRule(Facts):
-    """One line of the table of frame types; exactly one kind of condition."""
-
-    type: str
-    contains: tuple[str, ...] = ()
-    starts: tuple[str, ...] = ()
-    both: str | None = None
-    longer_than: float = 0.0
-
-    @model_validator(mode="after")
-    def _says_something(self) -> FrameTypeRule:
-        if not self.contains and not self.starts and self.both is None:
-            raise ValueError(f"{self.type}: write the words it contains or starts with")
-        return self
-
-    def matches(self, words: Sequence[str], exptime: float) -> bool:
-        """Say whether a frame with these words in its header is of this type; capitals do not matter."""
-        texts = [t.strip().upper() for t in words]
-        if self.both is not None:
-            return all(text == self.both.upper() for text in texts) and exptime > self.longer_than
-        return any(word.upper() in text for word in self.contains for text in texts) or any(
-            text.startswith(word.upper()) for word in self.starts for text in texts
-        )
-
+from visql_lib.instruments.sets import NightFacts, SetRules
 
 # Exposure times [s] by frame type, where the instrument's file says nothing; "other": of all other types.
 _POSSIBLE_TIMES = {"SCIENCE": (0.001, 86400.0), "DARK": (0.001, 86400.0), "other": (0.0, 86400.0)}
@@ -98,6 +74,11 @@ class Instrument(Facts):
     geometry: Geometry = _ABSENT
     detector: Detector = _ABSENT
     photometry: Photometry = _ABSENT
+    bits: int | None = fact("", default=None, ge=1, le=32)
+    bit_shift: int = fact("", default=0, ge=0, le=31)
+    longest_bias: float = fact("s", default=1.0, ge=0)
+    night: NightFacts = NightFacts()
+    sets: SetRules = SetRules()
     exposure_classes: dict[str, float] = Field(default={})
     class_tolerance: float = fact("s", default=1.0)
     exposure_time_ranges: dict[str, tuple[float, float]] = _POSSIBLE_TIMES
@@ -223,9 +204,14 @@ class Instrument(Facts):
         """Names of the detectors."""
         return tuple(dict.fromkeys(q.ccd for q in self.quadrants.values()))
 
+    @property
+    def full_scale(self) -> float:
+        """The largest value of a pixel [adu], NaN where the file does not tell the bits."""
+        return math.nan if self.bits is None else float((1 << self.bits) - 1 << self.bit_shift)
+
     def frame_type(self, words: Sequence[str], exptime: float) -> str:
         """Return the frame type that words of the header tell, UNKNOWN if no rule matches."""
-        return next((r.type for r in self.frame_types if r.matches(words, exptime)), "UNKNOWN")
+        return type_of(self.frame_types, [words], exptime).type
 
     def exposure_times(self, frame_type: str) -> tuple[float, float]:
         """Return the shortest and the longest exposure time [s] that a frame of a type can have."""

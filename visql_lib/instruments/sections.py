@@ -44,6 +44,13 @@ class Section:
         """Rows, columns."""
         return self.y1 - self.y0, self.x1 - self.x0
 
+    @property
+    def text(self) -> str:
+        """As a header writes it."""
+        x, y = (self.x0 + 1, self.x1), (self.y0 + 1, self.y1)
+        pairs = (x[::-1] if self.reverse_x else x, y[::-1] if self.reverse_y else y)
+        return "[" + ",".join(f"{a}:{b}" for a, b in pairs) + "]"
+
     def is_within(self, shape: tuple[int, int]) -> bool:
         """Say whether it lies in an array of that many rows and columns, and holds pixels."""
         return 0 <= self.x0 < self.x1 <= shape[1] and 0 <= self.y0 < self.y1 <= shape[0]

@@ -90,9 +90,17 @@ def registry_of(settings: Settings) -> Registry:
 
 
 def sheet_rules_of(settings: Settings) -> SheetRules:
-    """Return what the pipeline of some settings adds to its sheets."""
+    """Return what the pipeline of some settings, and its camera's file, add to its sheets.
+
+    Raises
+    ------
+    ConfigError
+        If the instrument's file is wrong.
+    """
+    from visql_lib.instruments.model import load_instrument
+
     rules: SheetRules = import_module(f"{package_of(settings.pipeline)}.sheet_rules").RULES
-    return rules
+    return rules.for_instrument(load_instrument(settings.instrument))
 
 
 def default_config(config: Mapping[str, Any], workflow: str) -> str:

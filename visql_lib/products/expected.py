@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from visql_lib.products.registry import FieldValues, Per, Registry, Stage
+from visql_lib.products.registry import FieldValues, Per, Registry, Stage, filled
 
 
 class Row(Protocol):
@@ -38,9 +38,8 @@ class GroupPlan(Protocol):
     def parts(self) -> Sequence[str]:
         """The parts enabled by the settings."""
 
-    @property
-    def words(self) -> FieldValues:
-        """The values of the fields of paths."""
+    def words_of(self, group: str) -> FieldValues:
+        """Return the values of the fields of a group's paths ("": of those of all groups)."""
 
     def groups(self) -> Sequence[str]:
         """List the configured groups."""
@@ -167,7 +166,8 @@ class Expected:
         return found
 
     def _jobs(self, stage: Stage, groups: Sequence[str], known: Mapping[str, str]) -> Iterator[GroupJob]:
-        paths = self._below(self.registry.paths(stage, self.plan.words, **known))
+        words = self.plan.words_of(groups[0] if known else "")
+        paths = self._below(self.registry.paths(stage, words, **known))
         needs = tuple(self._needs(stage, groups))
         gathered = next((p for p in map(self._ending_of, stage.inputs) if p), "")
         folders = tuple(self._below(self.registry.folders(stage, **known)))
@@ -186,7 +186,8 @@ class Expected:
             own = any("{" + name + "}" in path for name in self.registry.grouping.names)
             for group in groups if own else groups[:1]:
                 if self._is_made(path, group):
-                    yield from self._below([path.format(**self.registry.grouping.fields(group))])
+                    known = self.registry.grouping.fields(group) if own else {}
+                    yield from self._below(filled(path, self.plan.words_of(group), known))
 
     def _is_made(self, path: str, group: str) -> bool:
         """Test whether a requested stage makes a product of a group or of all groups."""
@@ -268,11 +269,11 @@ class Expected:
 
     def _made_groups(self, group: str) -> set[str]:
         """List the stages of a group of which some product exists."""
-        known = self.registry.grouping.fields(group)
+        known, words = self.registry.grouping.fields(group), self.plan.words_of(group)
         return {
             stage.name
             for stage in self.registry.of(Per.GROUP)
-            for paths in [self._below(self.registry.paths(stage, self.plan.words, **known))]
+            for paths in [self._below(self.registry.paths(stage, words, **known))]
             if any(Path(path).exists() for path in paths)
         }
 

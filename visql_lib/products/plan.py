@@ -55,9 +55,11 @@ class Plan:
         """
         instrument, grouping = load_instrument(settings.instrument), registry.grouping
         cls.check(settings, instrument)
-        wanted = settings.groups_at()
+        wanted = settings.groups_at() or None  # None: all there are
         if not refresh:
-            paths = {group: grouping.sheet_path(Path(settings.results), group) for group in wanted}
+            results = Path(settings.results)
+            known = grouping.groups(results) if wanted is None else wanted
+            paths = {group: grouping.sheet_path(results, group) for group in known}
             sheets = {group: read_sheet(path) if path.is_file() else [] for group, path in paths.items()}
             return cls(settings, instrument, registry, sheets)
         load_thresholds(
@@ -81,6 +83,10 @@ class Plan:
     def words(self) -> FieldValues:
         """The values of the fields of paths."""
         return self.registry.words(self.instrument)
+
+    def words_of(self, group: str) -> FieldValues:
+        """Return the values of the fields of a group's paths, where its own frames decide some of them."""
+        return self.words
 
     @property
     def results(self) -> str:
@@ -169,7 +175,7 @@ class Plan:
     def paths(self, stage: str, group: str = "") -> list[str]:
         """List the files that a stage makes for a group, or for all groups."""
         known = self.grouping.fields(group) if group else {}
-        paths = self.registry.paths(self.registry[stage], self.words, **known)
+        paths = self.registry.paths(self.registry[stage], self.words_of(group), **known)
         return [f"{self.results}/{path}" for path in paths]
 
     @cached_property

@@ -152,5 +152,9 @@ def _checksum(table: Path) -> str:
 
 def _columns(kind: str, quantities: Quantities, there: Sequence[str]) -> list[str]:
     own = quantities.of_table(kind)
-    first = ["EXPOSURE", "DATE_OBS", *(["CLASS"] if "CLASS" in there else [])]
+    first = [
+        "EXPOSURE" if "EXPOSURE" in there else "PART",
+        "DATE_OBS",
+        *(["CLASS"] if "CLASS" in there else []),
+    ]
     return list(dict.fromkeys((*first, *(q.column for q in own), *(q.error for q in own if q.error))))

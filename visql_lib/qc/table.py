@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -85,12 +85,13 @@ def results_of(
     frame_type: Callable[[str], str] = lambda name: "",
     note: str = "",
 ) -> list[QCResult]:
-    """Judge the quantities of a table with one row per frame.
+    """Judge the quantities of a table with one row per frame, or per part of its group.
 
     Parameters
     ----------
     table : mapping of arrays, shape (n,)
-        EXPOSURE, DATE_OBS (UTC) and the columns of the quantities; CLASS if it has classes.
+        EXPOSURE, or PART where rows are no frames; DATE_OBS (UTC) and the columns of the quantities;
+        CLASS if it has classes.
     kind : str
         Which table it is; see `Quantity.table`.
     quantities : Quantities
@@ -110,12 +111,13 @@ def results_of(
     wanted = [q for q in quantities.of_table(kind) if q.column in table]
     columns = {q.name: np.asarray(table[q.column], dtype=float).tolist() for q in wanted}
     errors = {q.name: np.asarray(table[q.error], dtype=float).tolist() for q in wanted if q.error in table}
-    names = [str(name) for name in table["EXPOSURE"]]
+    is_part = "EXPOSURE" not in table
+    names = [str(name) for name in table["PART" if is_part else "EXPOSURE"]]
     classes = [str(cls) for cls in table["CLASS"]] if "CLASS" in table else [""] * len(names)
     found: list[QCResult] = []
     starts = _texts(table["DATE_OBS"])
     for i, (name, start, cls) in enumerate(zip(names, starts, classes, strict=True)):
-        mine = _values_of(columns, i, wanted, frame_type(name))
+        mine = _values_of(columns, i, wanted, "" if is_part else frame_type(name))
         theirs = {q: errors[q][i] for q in mine if q in errors}
         results: Sequence[QCResult]
         if thresholds is None:
@@ -123,7 +125,8 @@ def results_of(
             results = [QCResult(q, v, NOT_JUDGED, theirs.get(q, nan), reason=note) for q, v in mine.items()]
         else:
             results = evaluate(mine, thresholds, day_of(start), quantities, errors=theirs).results
-        found += [_placed(r, name, start, cls) for r in results]
+        frame, part = ("", name) if is_part else (name, "")
+        found += [replace(r, frame=frame, date_obs=start, cls=cls, part=part) for r in results]
     return found
 
 
@@ -134,22 +137,6 @@ def _values_of(
     values = {q: columns[q.name][row] for q in wanted}
     known = {q: value if math.isfinite(value) else math.nan for q, value in values.items()}
     return {q.name: v for q, v in known.items() if not math.isnan(v) or q.is_expected(frame_type)}
-
-
-def _placed(result: QCResult, frame: str, date_obs: str, cls: str) -> QCResult:
-    return QCResult(
-        result.quantity,
-        result.value,
-        result.status,
-        result.error,
-        result.limit,
-        result.side,
-        result.reason,
-        result.epoch,
-        frame,
-        date_obs,
-        cls,
-    )
 
 
 def _texts(starts: Any) -> list[str]:

@@ -11,7 +11,7 @@ import logging
 import os
 import stat
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from visql_lib.sheets.sheet import (
     GROWING,
     INCOMPLETE,
     OK,
+    PRODUCT,
     SUPERSEDED,
     UNREADABLE,
     USABLE,
@@ -32,7 +33,7 @@ from visql_lib.sheets.sheet import (
     read_sheet,
     write_sheet,
 )
-from visql_lib.sheets.walker import SHOWN, IgnoredFiles, check_folders, find_entries, suffixes_of
+from visql_lib.sheets.walker import SHOWN, IgnoredFiles, RawEntry, check_folders, find_entries, suffixes_of
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +60,7 @@ def refresh_sheets(
     rules : SheetRules
         What the pipeline adds: how frames are grouped, further rows.
     groups : sequence of str or None
-        Groups to list, such as months YYYYMM; None: all there are, where names do not tell the date.
+        Groups to list, such as months YYYYMM; None: all there are.
     now : float, optional
         Seconds since 1970, for the age of files.
     on_read : callable, optional
@@ -76,7 +77,8 @@ def refresh_sheets(
 
     check_folders(settings.raw)
     results = Path(settings.results)
-    found = _find_frames(settings, instrument, rules, groups)
+    files = _find_files(settings, instrument, rules, groups)
+    found = {} if not instrument.names.tell_start else _frames_in(files, suffixes_of(settings))
     folder = results / Path(rules.grouping.sheet).parts[0]
     make_results(folder)
     with FileLock(folder / ".lock"):
@@ -84,9 +86,9 @@ def refresh_sheets(
         index = _Index(results, builder, rules)
         built: dict[str, dict[str, SheetRow]] = {}
         if not instrument.names.tell_start:
-            built, found = index.by_group(found[""])
-            groups = sorted(found) if groups is None else groups
-        return {group: index.refresh(group, found.get(group, {}), built.get(group)) for group in groups or ()}
+            built, found = index.by_group(files)
+        groups = sorted(found) if groups is None else groups
+        return {group: index.refresh(group, found.get(group, {}), built.get(group)) for group in groups}
 
 
 @dataclass(frozen=True)
@@ -116,22 +118,22 @@ class _Index:
         _warn_of_rest(group, rows.values(), self.builder.settings)
         return sorted(rows.values(), key=lambda r: r.exposure)
 
-    def by_group(self, frames: _Found) -> tuple[dict[str, dict[str, SheetRow]], dict[str, _Found]]:
+    def by_group(self, files: Sequence[RawEntry]) -> tuple[dict[str, dict[str, SheetRow]], dict[str, _Found]]:
         """Build the rows of files whose names do not tell the date; return rows and files by group.
 
-        What is known of a file stands in the sheet of any group.
+        What is known of a file stands in the sheet of any group; files of other groups may have its name.
         """
         known: dict[str, SheetRow] = {}
         for group in self.rules.grouping.groups(self.results):
             path = self.rules.grouping.sheet_path(self.results, group)
-            known |= {row.exposure: row for row in read_sheet(path)}
-        rows: dict[str, dict[str, SheetRow]] = {}
-        found: dict[str, _Found] = {}
-        for stem, frame in frames.items():
-            row = self.builder.row(*frame, known.get(stem))
-            group = self.rules.group_of_row(row)
-            rows.setdefault(group, {})[stem] = row
-            found.setdefault(group, {})[stem] = frame
+            known |= {row.file: row for row in read_sheet(path)}
+        built = {f.path: self.builder.row(f.path, f.state, known.get(str(f.path))) for f in files}
+        entries = (f._replace(group=self.rules.group_of_row(built[f.path])) for f in files)
+        found = _frames_in(entries, suffixes_of(self.builder.settings))
+        rows = {
+            group: {name: built[path] for name, (path, _) in frames.items()}
+            for group, frames in found.items()
+        }
         return rows, found
 
     def _without_raw(self, row: SheetRow, group: str) -> SheetRow | None:
@@ -143,17 +145,20 @@ class _Index:
         return replace(row, file="", status=GONE, reason="the raw frame is gone; its products are kept")
 
 
-def _find_frames(
+def _find_files(
     settings: Settings, instrument: Instrument, rules: SheetRules, groups: Sequence[str] | None
-) -> dict[str, _Found]:
-    """Return group -> exposure -> (file, stat) of all raw files of `groups`.
+) -> list[RawEntry]:
+    """Find all raw files of `groups`; where names do not tell the group, all there are, of group ""."""
+    ignored = IgnoredFiles()
+    found = list(find_entries(settings, instrument.names, rules, groups, ignored))
+    ignored.warn(suffixes_of(settings))
+    return found
 
-    Of several files of an exposure the one with the first ending is taken. Where names
-    do not tell the group, all files are under "".
-    """
-    suffixes, ignored = suffixes_of(settings), IgnoredFiles()
-    found: dict[str, _Found] = {"": {}}
-    for entry in find_entries(settings, instrument.names, rules, groups or (), ignored):
+
+def _frames_in(files: Iterable[RawEntry], suffixes: Sequence[str]) -> dict[str, _Found]:
+    """Return group -> exposure -> (file, stat); of an exposure in several files: by the first ending."""
+    found: dict[str, _Found] = {}
+    for entry in files:
         frames = found.setdefault(entry.group, {})
         other = frames.get(entry.exposure)
         if other is not None:
@@ -161,7 +166,6 @@ def _find_frames(
             if _rank(other[0], suffixes) <= _rank(entry.path, suffixes):
                 continue
         frames[entry.exposure] = (entry.path, entry.state)
-    ignored.warn(suffixes)
     return found
 
 
@@ -180,7 +184,7 @@ def _warn_of_rest(group: str, rows: Collection[SheetRow], settings: Settings) ->
 
 def _warn_of_problems(path: Path, changed: Sequence[SheetRow]) -> None:
     """Warn of those new or changed frames that are not as they should be; the sheet has all."""
-    for status in (UNREADABLE, INCOMPLETE, OK):
+    for status in (UNREADABLE, INCOMPLETE, PRODUCT, OK):
         rows = [row for row in changed if row.status == status and row.reason]
         what = "odd" if status == OK else status
         for row in rows[:SHOWN]:

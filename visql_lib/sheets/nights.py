@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import math
+from copy import copy
 from datetime import UTC, datetime, timedelta
+from typing import Self
 
+from visql_lib.instruments.model import Instrument
+from visql_lib.instruments.names import FrameName
 from visql_lib.sheets.grouping import Grouping
 from visql_lib.sheets.rules import SheetRules
 from visql_lib.sheets.sheet import SheetRow
+from visql_lib.values import number
 
+LONGITUDE = "LONGITUDE"  # column of sheets [deg east]
 NOON = 12.0  # h UTC, where neither settings nor headers tell where the telescope is
 
 
@@ -41,14 +48,33 @@ class NightSheets(SheetRules):
         Nights, and where their sheets are.
     first_ending : str
         See `SheetRules`.
-    boundary : float
-        Where nights end [h UTC].
+    boundary : float, optional
+        Where nights end [h UTC]. None: at local noon by the column LONGITUDE of a row, else at 12 h UTC.
     """
 
-    def __init__(self, grouping: Grouping, first_ending: str, boundary: float = NOON) -> None:
+    def __init__(self, grouping: Grouping, first_ending: str, boundary: float | None = None) -> None:
         super().__init__(grouping, first_ending)
         self.boundary = boundary
 
+    def for_instrument(self, instrument: Instrument) -> Self:
+        """Return the rules with the boundary, or the longitude, that the camera's file tells."""
+        night, found = instrument.night, copy(self)
+        if night.boundary is not None:
+            found.boundary = night.boundary
+        elif night.longitude is not None:
+            found.boundary = boundary_of(night.longitude)
+        return found
+
+    def group_of_name(self, name: FrameName) -> str:
+        """Return the night of the start in the name, "" where there is none."""
+        return "" if name.start is None else night_of(name.start, self._boundary(math.nan))
+
     def group_of_row(self, row: SheetRow) -> str:
         """Return the night of DATE-OBS."""
-        return night_of(datetime.fromisoformat(row.date_obs), self.boundary)
+        longitude = number(row.extra.get(LONGITUDE))
+        return night_of(datetime.fromisoformat(row.date_obs), self._boundary(longitude))
+
+    def _boundary(self, longitude: float) -> float:
+        if self.boundary is not None:
+            return self.boundary
+        return NOON if math.isnan(longitude) else boundary_of(longitude)

@@ -24,6 +24,7 @@ from visql_lib.sheets.sheet import (
     INCOMPLETE,
     KNOWN_BAD,
     OK,
+    PRODUCT,
     SUPERSEDED,
     UNREADABLE,
     SheetRow,
@@ -33,7 +34,8 @@ from visql_lib.sheets.sheet import (
 log = logging.getLogger(__name__)
 
 _NAMED = 8  # missing quadrants
-_READING = 2  # raised when headers are read in another way, so that they are all read again
+_INSPECTED = (OK, INCOMPLETE, UNREADABLE, SUPERSEDED, PRODUCT)  # whose headers were read
+_READING = 3  # raised when headers are read in another way, so that they are all read again
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ class RowBuilder:
     def context(self) -> str:
         """A digest of what decides how a header is read."""
         names = {"geometry", "frame_types", "earliest_date", "exposure_time_ranges", "header", "amplifiers"}
+        names |= {"bits", "longest_bias"}
         facts = self.instrument.model_dump(mode="json", include=names)
         index = self.settings.index
         return digest(
@@ -59,7 +62,7 @@ class RowBuilder:
         """Build the row of one raw file; where the file did not change that is the known one."""
         stem = stem_of(file.name)
         bad = stem in self.settings.known_bad
-        if known is not None and not bad and known.status in (OK, INCOMPLETE, UNREADABLE, SUPERSEDED):
+        if known is not None and not bad and known.status in _INSPECTED:
             seen = (str(file), state.st_size, state.st_mtime_ns, self.context)
             if (known.file, known.size, known.mtime, known.context) == seen:
                 return known
@@ -115,6 +118,8 @@ def _inspect(blank: SheetRow, file: Path, settings: IndexSettings, instrument: I
     row = replace(blank, status=OK, reason=odd, **_header_values(structure.header))
     if structure.header.start is None:
         row = replace(row, date_source=blank.date_source)
+    if structure.header.product:
+        return replace(row, status=PRODUCT, reason=structure.header.product)
     if not instrument.has_grid:
         if structure.quadrants == ():
             reason = f"{file}: holds no image of {instrument.name}"
@@ -143,6 +148,7 @@ def _header_values(header: ExposureHeader) -> dict[str, Any]:
     """Return the columns of a sheet row that come from a header."""
     values = asdict(header)
     values.pop("notes")
+    values.pop("product")
     start = values.pop("start")
     values["date_source"] = values.pop("start_source")
     if start is not None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Self
 
+from visql_lib.instruments.model import Instrument
 from visql_lib.instruments.names import FrameName, NamePattern
 from visql_lib.sheets.grouping import Grouping
 from visql_lib.sheets.sheet import SheetRow
@@ -24,6 +26,10 @@ class SheetRules(ABC):
 
     def __init__(self, grouping: Grouping, first_ending: str) -> None:
         self.grouping, self.first_ending = grouping, first_ending
+
+    def for_instrument(self, instrument: Instrument) -> Self:
+        """Return the rules with what the camera's file adds to them, such as where its nights end."""
+        return self
 
     def group_of_name(self, name: FrameName) -> str:
         """Return the group of a frame by its name, "" where that does not tell it."""

@@ -16,7 +16,7 @@ from visql_lib.checksum import new_hash
 from visql_lib.config.units import UNPRINTABLE
 from visql_lib.errors import ConfigError, TableError
 
-OK, INCOMPLETE, UNREADABLE, GROWING, KNOWN_BAD, IMPORTED, GONE, SUPERSEDED = (
+OK, INCOMPLETE, UNREADABLE, GROWING, KNOWN_BAD, IMPORTED, GONE, SUPERSEDED, PRODUCT = (
     "ok",
     "incomplete",
     "unreadable",
@@ -25,6 +25,7 @@ OK, INCOMPLETE, UNREADABLE, GROWING, KNOWN_BAD, IMPORTED, GONE, SUPERSEDED = (
     "imported",
     "gone",
     "superseded",
+    "product",
 )
 USABLE = (OK, INCOMPLETE)  # a raw frame that is worth processing
 WITHOUT_RAW = (IMPORTED, GONE, UNREADABLE)  # no raw frame to work with, but perhaps tables
@@ -129,7 +130,7 @@ def _parse(line: dict[str, str]) -> SheetRow:
         raise ValueError("a line with more or fewer columns than its head")
     values["extra"] = {name: text for name, text in line.items() if name not in COLUMNS}
     for name in NUMBERS:
-        values[name] = float(line[name] or "nan")
+        values[name] = float(line[name]) if line[name] else math.nan  # this one, so that rows compare equal
     for name in INTEGERS:
         values[name] = int(line.get(name, "0") or ("0" if name == "flags" else ""))
     return SheetRow(**values)

@@ -11,8 +11,8 @@ from astropy.io import fits
 from numpy.typing import NDArray
 
 from visql_lib.simulate.night_chip import Chip, chip_of
-from visql_lib.simulate.night_frames import NightFrame, ReadOut, frames_of, read_out
-from visql_lib.simulate.night_headers import file_name, primary_header, section_cards, sky_cards
+from visql_lib.simulate.night_frames import FULL_SCALE, NightFrame, ReadOut, frames_of, read_out
+from visql_lib.simulate.night_headers import PEDESTAL, file_name, primary_header, section_cards, sky_cards
 from visql_lib.simulate.night_plan import NightOptions
 from visql_lib.simulate.night_sky import StarField, star_fields
 
@@ -69,6 +69,8 @@ class SimulatedNight:
         part = self.chip.amplifiers[number].part
         image = content.image[part.rows, part.columns]
         image = image[:: -1 if part.reverse_y else 1, :: -1 if part.reverse_x else 1]
+        if pedestal := PEDESTAL.get(self.options.dialect):
+            return np.minimum(image.astype(np.int32) + pedestal, FULL_SCALE).astype(np.uint16)
         return np.hstack([image, content.overscans[number]]) if content.overscans else image
 
     def _cards(self, frame: NightFrame, field: StarField | None, number: int) -> dict[str, Any]:

@@ -79,7 +79,8 @@ def frames_of(options: NightOptions) -> list[NightFrame]:
 
 
 def _midnight(options: NightOptions) -> datetime:
-    return datetime.combine(options.night, time(), tzinfo=UTC)
+    """Return when the date of the evening begins at the telescope, UTC."""
+    return datetime.combine(options.night, time(), tzinfo=UTC) - timedelta(hours=options.clock)
 
 
 def _drawn(options: NightOptions) -> Iterator[NightFrame]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import Any
 
 from astropy.io import fits
@@ -14,10 +15,15 @@ from visql_lib.simulate.night_sky import StarField
 _WORDS = {
     "maxim": {"BIAS": "Bias Frame", "DARK": "Dark Frame", "FLAT": "Flat Field", "SCIENCE": "Light Frame"},
     "nina": {"BIAS": "BIAS", "DARK": "DARK", "FLAT": "FLAT", "SCIENCE": "LIGHT"},
+    "sbig": {"BIAS": "", "DARK": "", "FLAT": "", "SCIENCE": "LIGHT"},
+    "acp": {"BIAS": "Bias Frame", "DARK": "Dark Frame", "FLAT": "Flat Field", "SCIENCE": "Light Frame"},
     "observatory": {"BIAS": "zero", "DARK": "dark", "FLAT": "flat", "SCIENCE": "object"},
     "mosaic": {"BIAS": "BIAS", "DARK": "DARK", "FLAT": "SKYFLAT", "SCIENCE": "OBJECT"},
 }
 _SHORT = {"BIAS": "bias", "DARK": "dark", "FLAT": "flat", "SCIENCE": "light"}
+PEDESTAL = {"sbig": 100}  # dialect -> ADU that its program adds to every pixel
+_WITH_OBJCTRA = ("maxim", "nina", "acp")
+_JD_OF_1970 = 2440587.5
 
 
 def file_name(options: NightOptions, frame: NightFrame) -> str:
@@ -26,27 +32,54 @@ def file_name(options: NightOptions, frame: NightFrame) -> str:
     if options.dialect == "maxim":
         return f"{'-'.join(filter(None, (frame.target or _SHORT[frame.type], frame.filter)))}-{n:03d}.fit"
     if options.dialect == "nina":
-        words = (f"{frame.start:%Y-%m-%d_%H-%M-%S}", frame.filter, f"{options.temperature:.2f}")
+        words = (f"{_local(options, frame):%Y-%m-%d_%H-%M-%S}", frame.filter, f"{options.temperature:.2f}")
         return "_".join(filter(None, (*words, f"{frame.exptime:.2f}s", f"{n:04d}.fits")))
+    if options.dialect == "sbig":
+        what = frame.target if frame.type == "SCIENCE" else _SHORT[frame.type]
+        return f"{'_'.join(filter(None, (what, frame.filter)))}.{n:08d}.FIT"
+    if options.dialect == "acp":
+        return f"{frame.target or _SHORT[frame.type]}-S001-R001-C{n:03d}-{frame.filter or 'NoFilt'}.fts"
     return f"{options.night:%Y%m%d}.{n:04d}.fits" if options.dialect == "mosaic" else f"a{n:04d}.fits"
 
 
 def primary_header(options: NightOptions, frame: NightFrame, field: StarField | None) -> fits.Header:
     """Return the header of the primary: what, when, how long, through which filter, where to."""
     word = _WORDS[options.dialect][frame.type]
-    writers = {"maxim": _maxim, "nina": _nina, "observatory": _observatory, "mosaic": _mosaic}
+    writers = {
+        "maxim": _maxim,
+        "nina": _nina,
+        "sbig": _sbig,
+        "acp": _acp,
+        "observatory": _observatory,
+        "mosaic": _mosaic,
+    }
     cards = writers[options.dialect](options, frame, word)
-    if field is not None:
+    if field is not None and options.dialect != "sbig":  # CCDOPS knows no telescope
         ra, dec = _sexagesimal(field.ra / 15), _sexagesimal(field.dec, "+")
-        names = ("OBJCTRA", "OBJCTDEC") if options.dialect in ("maxim", "nina") else ("RA", "DEC")
-        separator = " " if options.dialect in ("maxim", "nina") else ":"
+        objct = options.dialect in _WITH_OBJCTRA
+        names = ("OBJCTRA", "OBJCTDEC") if objct else ("RA", "DEC")
+        separator = " " if objct else ":"
         cards |= {names[0]: ra.replace(" ", separator), names[1]: dec.replace(" ", separator)}
     return fits.Header({key: value for key, value in cards.items() if value != ""})
 
 
+def _local(options: NightOptions, frame: NightFrame) -> datetime:
+    """Return the start by the clock of the telescope."""
+    return frame.start + timedelta(hours=options.clock)
+
+
+def _date(options: NightOptions, frame: NightFrame, *, fraction: bool = False) -> str:
+    """Return DATE-OBS by the clock of the telescope, with its offset if it is told."""
+    text = f"{_local(options, frame):%Y-%m-%dT%H:%M:%S.%f}"[: -3 if fraction else -7]
+    if options.clock == 0 or not options.clock_told:
+        return text
+    hours, minutes = divmod(round(abs(options.clock) * 60), 60)
+    return f"{text}{'-' if options.clock < 0 else '+'}{hours:02d}{minutes:02d}"
+
+
 def _maxim(options: NightOptions, frame: NightFrame, word: str) -> dict[str, Any]:
     return {
-        "DATE-OBS": f"{frame.start:%Y-%m-%dT%H:%M:%S}",
+        "DATE-OBS": _date(options, frame),
         "EXPTIME": frame.exptime,
         "EXPOSURE": frame.exptime,
         "SET-TEMP": options.temperature,
@@ -62,12 +95,47 @@ def _maxim(options: NightOptions, frame: NightFrame, word: str) -> dict[str, Any
     }
 
 
+def _acp(options: NightOptions, frame: NightFrame, word: str) -> dict[str, Any]:
+    """Return the cards of MaxIm DL with those that ACP adds: site, mount, day numbers."""
+    side = "" if frame.pointing is None else "WEST" if abs(frame.pointing.turn) > 90 else "EAST"
+    return _maxim(options, frame, word) | {
+        "JD": _JD_OF_1970 + frame.start.timestamp() / 86400,
+        "SITELAT": "+31 57 30",
+        "SITELONG": _sexagesimal(15 * options.clock, "+"),
+        "PIERSIDE": side,
+        "AIRMASS": 1.2 if frame.type == "SCIENCE" else "",
+        "READOUTM": "Normal",
+        "PEDESTAL": 0,
+        "OBSERVER": "ACP (simulated)",
+    }
+
+
+def _sbig(options: NightOptions, frame: NightFrame, word: str) -> dict[str, Any]:
+    """Return the cards of CCDOPS, which leaves most frames to be told by object, name and time."""
+    return {
+        "OBJECT": "dark" if frame.type == "DARK" else frame.target if frame.type == "SCIENCE" else "",
+        "IMAGETYP": word,
+        "DATE-OBS": _date(options, frame, fraction=True),
+        "EXPTIME": frame.exptime,
+        "CCD-TEMP": options.temperature + 0.2,
+        "XBINNING": 1,
+        "YBINNING": 1,
+        "FILTER": frame.filter or "None",
+        "EGAIN": options.camera.gain,
+        "PEDESTAL": -PEDESTAL["sbig"],  # to be added
+        "DATAMAX": FULL_SCALE,
+        "SNAPSHOT": 1,
+        "INSTRUME": "Simulated SBIG",
+        "SWCREATE": "SBIG Win CCDOPS Version 5.47 (simulated)",
+    }
+
+
 def _nina(options: NightOptions, frame: NightFrame, word: str) -> dict[str, Any]:
     return {
         "IMAGETYP": word,
         "EXPOSURE": frame.exptime,
         "EXPTIME": frame.exptime,
-        "DATE-LOC": f"{frame.start:%Y-%m-%dT%H:%M:%S.%f}"[:-3],
+        "DATE-LOC": f"{_local(options, frame):%Y-%m-%dT%H:%M:%S.%f}"[:-3],
         "DATE-OBS": f"{frame.start:%Y-%m-%dT%H:%M:%S.%f}"[:-3],
         "XBINNING": 1,
         "YBINNING": 1,
@@ -104,7 +172,7 @@ def _mosaic(options: NightOptions, frame: NightFrame, word: str) -> dict[str, An
     return {
         "OBJECT": frame.target or word.lower(),
         "OBSTYPE": word,
-        "DATE-OBS": f"{frame.start:%Y-%m-%dT%H:%M:%S}Z",
+        "DATE-OBS": _date(options, frame) + "Z" * (options.clock == 0),
         "EXPTIME": frame.exptime,
         "FILTER": frame.filter,
         "CCD-TEMP": options.temperature,

@@ -13,7 +13,7 @@ from visql_lib.config.units import SettingsSection, names_in, setting
 VERSION = 2
 
 Names = Annotated[tuple[str, ...], BeforeValidator(names_in)]
-Dialect = Literal["maxim", "nina", "observatory", "mosaic"]
+Dialect = Literal["maxim", "nina", "sbig", "acp", "observatory", "mosaic"]
 
 
 class NightCamera(SettingsSection):
@@ -96,8 +96,15 @@ class NightOptions(SettingsSection):
     dialect: Dialect = setting(
         "maxim",
         None,
-        "How headers are written: maxim, nina (one chip without overscan), observatory (one chip with "
-        "overscan), mosaic (four amplifiers in extensions, with overscan, three of them turned over).",
+        "How headers are written: maxim, nina, sbig (CCDOPS), acp (one chip without overscan), observatory "
+        "(one chip with overscan), mosaic (four amplifiers in extensions, with overscan, three of them "
+        "turned over).",
+    )
+    clock: float = setting(
+        0.0, "h", "Clock of the telescope: hours east of UTC. The evening is by it.", ge=-12, le=14
+    )
+    clock_told: bool = setting(
+        True, None, "Dates by another clock than UTC tell its offset, as 2021-02-27T18:00:00-0700."
     )
     temperature: float = setting(-20.0, "C", "Of the chip.")
     camera: NightCamera = Field(default=NightCamera(), description=NightCamera.__doc__)

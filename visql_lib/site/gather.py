@@ -23,6 +23,7 @@ from visql_lib.sheets.sheet import (
     IMPORTED,
     INCOMPLETE,
     KNOWN_BAD,
+    PRODUCT,
     SUPERSEDED,
     UNREADABLE,
     USABLE,
@@ -143,6 +144,7 @@ def _exposure(
         findings=tuple(f for f in findings if f.status != "ok"),
         results=tuple(tables.results.get(row.exposure, ())),
         missing=tuple(row.exposure + ending for ending in missing),
+        facts=tuple(pages.facts(row, tables)),
     )
 
 
@@ -152,6 +154,7 @@ _SHEET = {
     GROWING: "none",
     KNOWN_BAD: "none",
     SUPERSEDED: "none",
+    PRODUCT: "none",
     IMPORTED: "none",
 }
 

@@ -38,7 +38,6 @@ _PNG_DATED = (b"tEXtCreation Time\0",)
 _MP4_BOX = bytes.fromhex("c1a3e1f07e5c4f0a9d55766973716c00")
 _FITS = b"SIMPLE  ="
 _FITS_BLOCK = 2880
-_FITS_NAME = "VISQL_RECORD"  # extension, an array of bytes
 _FITS_PART = 350 * _FITS_BLOCK  # bytes, about 1 MB
 _CHUNK = 1 << 22  # bytes
 _LARGEST_RECORD = 1 << 24  # bytes; a larger one is looked for no further
@@ -160,7 +159,7 @@ def _append_fits_record(path: Path, entry: Mapping[str, Any]) -> None:
     content = as_bytes(entry)
     cards = (
         *(("XTENSION", "'IMAGE   '"), ("BITPIX", "8"), ("NAXIS", "1"), ("NAXIS1", str(len(content)))),
-        *(("PCOUNT", "0"), ("GCOUNT", "1"), ("EXTNAME", f"'{_FITS_NAME}'")),
+        *(("PCOUNT", "0"), ("GCOUNT", "1"), ("EXTNAME", f"'{run_record.FITS_RECORD}'")),
     )
     head = b"".join(_fits_card(name, value) for name, value in cards) + b"END".ljust(80)
     with path.open("ab") as file:
@@ -175,7 +174,7 @@ def _fits_card(name: str, value: str) -> bytes:
 def _fits_record(file: BinaryIO) -> tuple[bytes, int]:
     """Read the record of a FITS file, in its last extension, and its offset (without one: the file's end)."""
     size = file.seek(0, 2)
-    start, name = _fits_card("XTENSION", "'IMAGE   '"), _fits_card("EXTNAME", f"'{_FITS_NAME}'")
+    start, name = _fits_card("XTENSION", "'IMAGE   '"), _fits_card("EXTNAME", f"'{run_record.FITS_RECORD}'")
     end = place = size - size % _FITS_BLOCK
     while place > 0 and end - place < _LARGEST_RECORD:
         # Most records are in the first of these parts; raw frames have none, and are looked through.

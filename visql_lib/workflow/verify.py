@@ -97,7 +97,7 @@ class Verification:
                     yield from self._expected(path, row)
                 elif not _belongs(path):
                     yield self._finding(FOREIGN, path, "no rule makes it")
-        for path in sorted(self._of_no_frame(rows, there)):
+        for path in sorted(set(self._of_no_frame(rows, there)) - self._group_files):
             yield self._finding(FOREIGN, path, "not in the exposure sheet")
 
     def _files_of_frames(self, rows: Mapping[str, SheetRow]) -> dict[str, set[str]]:
@@ -123,13 +123,14 @@ class Verification:
 
     def _of_group(self) -> Iterator[Finding]:
         grouping = self._registry.grouping
-        folder = grouping.group_folder(self.results, self.group)
+        own = grouping.group_folder(self.results, self.group)
         jobs = self._asked_for.of_group(self.group, closing=True)
         wanted = {Path(path) for job in jobs for path in (*job.paths, *job.folders)}
         known, folders = self._group_products()
         frames = Path(self.plan.folder(self.group, "E"))
-        others = {grouping.sheet_path(self.results, self.group), *frames.parents, frames}
-        there = {folder / name for name in _names(folder)} - others
+        below = {p.parent for p in self._patterns if p.parent.is_relative_to(own)} - {frames}
+        others = {grouping.sheet_path(self.results, self.group), *frames.parents, frames, *below}
+        there = {folder / name for folder in {own, *below} for name in _names(folder)} - others
         for path in sorted(wanted | there):
             if path in folders and path.is_dir():
                 for inner in sorted(_names(path)):
@@ -140,11 +141,25 @@ class Verification:
             elif not _belongs(path) and _product_of(path) not in wanted:
                 yield self._finding(FOREIGN, path, "no rule makes it")
 
+    @cached_property
+    def _patterns(self) -> list[Path]:
+        """The paths of the files of groups, with the names that the group's own frames decide."""
+        known = self._registry.grouping.fields(self.group)
+        products = (p for s in self._registry.of(Per.GROUP) for p in s.outputs if not p.folder)
+        paths = [p.path for p in products]
+        for name, value in known.items():
+            paths = [path.replace("{" + name + "}", value) for path in paths]
+        return [self.results / path for path in paths]
+
+    @cached_property
+    def _group_files(self) -> frozenset[Path]:
+        return frozenset(self._group_products()[0])
+
     def _group_products(self) -> tuple[set[Path], set[Path]]:
         """List the files, and the folders, that a group may have with any settings."""
-        known = self._registry.grouping.fields(self.group)
+        known, words = self._registry.grouping.fields(self.group), self.plan.words_of(self.group)
         stages = self._registry.of(Per.GROUP)
-        files = {p for s in stages for p in self._registry.paths(s, self.plan.words, **known)}
+        files = {p for s in stages for p in self._registry.paths(s, words, **known)}
         folders = {p for s in stages for p in self._registry.folders(s, **known)}
         return {self.results / p for p in files}, {self.results / p for p in folders}
 

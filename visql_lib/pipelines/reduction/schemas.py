@@ -46,7 +46,7 @@ FRAMES = TableSchema(
         Column("N_COSMIC", "int32", "", "pixels masked as hit by cosmic rays; -1: not searched"),
         Column("SKY", "float64", "adu", "background of a reduced light; NaN for others"),
         Column("FWHM", "float64", "px", "full width at half maximum of its stars; NaN: none measured"),
-        Column("N_STARS", "int32", "", "stars of a reduced light; 0 for others"),
+        Column("N_STARS", "float64", "", "stars of a reduced light; NaN for others"),
         Column("MASTER_BIAS", "str", "", 'name of the master that was taken off; "": none'),
         Column("MASTER_DARK", "str", "", "the same"),
         Column("MASTER_FLAT", "str", "", "name of the master by which it was divided"),
@@ -76,14 +76,40 @@ REGISTRATION = TableSchema(
         Column("SHIFT_ERR", "float64", "px", "standard error of the shift, per axis"),
         Column("TURN", "float64", "deg", "turn, from x to y"),
         Column("TURN_ERR", "float64", "deg", "standard error of the turn"),
-        Column("SCALE", "float64", "", "scale"),
+        Column("SCALE", "float64", "", "length in the reference over length in the frame"),
+        Column("SCALE_ERR", "float64", "", "standard error of the scale"),
         Column("RESIDUAL", "float64", "px", "median distance of matched stars"),
         Column("N_MATCHED", "int32", "", "matched stars"),
         Column("N_STARS", "int32", "", "detected stars"),
         Column("FWHM", "float64", "px", "median full width at half maximum"),
         Column("SKY", "float64", "adu", "background"),
+        Column("NOISE", "float64", "adu", "scatter of the background per pixel"),
         Column("TRANSPARENCY", "float64", "", "flux of its stars per second over that in the reference"),
         Column("TRANSPARENCY_ERR", "float64", "", "standard error"),
+    ),
+)
+
+STACKS = TableSchema(
+    "stacks",
+    "The stacks of a night, one row each.",
+    (
+        Column("SET", "str", "", "name"),
+        Column("DATE_OBS", "time", "", "start of its first frame, UTC"),
+        Column("OBJECT", "str", "", 'target, "" where not known'),
+        Column("FILTER", "str", "", 'filter, "" where not known'),
+        Column("STATUS", "str", "", "ok, or failed"),
+        Column("REASON", "str", "", "why it failed, or what was left out"),
+        Column("REFERENCE", "str", "", "exposure onto whose pixels all were brought"),
+        Column("N_FRAMES", "int32", "", "frames of the list"),
+        Column("N_USED", "int32", "", "frames that were combined"),
+        Column("EXPTIME", "float64", "s", "exposure time to which the pixels belong: that of the reference"),
+        Column("TEXPTIME", "float64", "s", "exposure times of all frames together"),
+        Column("FWHM", "float64", "px", "full width at half maximum of the stars in the stack"),
+        Column("SKY", "float64", "adu", "level of the sky that was left in: that of the reference"),
+        Column("NOISE", "float64", "adu", "scatter of the sky in the stack, per pixel"),
+        Column("N_STARS", "int32", "", "stars in the stack"),
+        Column("DEPTH", "float64", "adu", "flux of a star of 5 sigma in an aperture of radius 1 FWHM"),
+        Column("COVERAGE", "float64", "", "share of its pixels that have a value"),
     ),
 )
 
@@ -91,7 +117,7 @@ MASTERS = TableSchema(
     "masters",
     "The masters of a night, one row each.",
     (
-        Column("SET", "str", "", "name"),
+        Column("PART", "str", "", "name of the calibration set"),
         Column("TYPE", "str", "", "BIAS, DARK or FLAT"),
         Column("DATE_OBS", "time", "", "start of its first frame, UTC"),
         Column("FILTER", "str", "", 'filter, "" where not known'),
@@ -122,3 +148,5 @@ MASTERS = TableSchema(
         Column("N_BAD", "int32", "", "masked pixels"),
     ),
 )
+
+ALL: tuple[TableSchema, ...] = (FRAMES, REGISTRATION, MASTERS)

@@ -1,0 +1,56 @@
+"""`visql night-tables`: what became of each frame of a night, its masters and stacks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from visql_lib.cli.common import INPUT, OUTPUT, step
+
+
+@step(
+    "night-tables",
+    """Gather the tables of a night from its sheet SHEET: of its frames, masters and stacks.
+
+    What was not made yet is left out; a frame that is in no calibration set is listed with the reason.""",
+    "visql night-tables results/exposures/20210227.tsv --frames frames.parquet",
+)
+@click.argument("sheet", type=INPUT)
+@click.option("--frames", type=OUTPUT, required=True, metavar="FILE", help="What became of each frame.")
+@click.option("--masters", type=OUTPUT, metavar="FILE", help="Levels, noise, gain, dark rate of the masters.")
+@click.option("--stacks", type=OUTPUT, metavar="FILE", help="Exposure time, FWHM, depth of the stacks.")
+@click.option("--lacking", multiple=True, metavar="SET=TEXT", help="Which master a set of frames lacks.")
+def command(
+    sheet: Path,
+    frames: Path,
+    masters: Path | None,
+    stacks: Path | None,
+    lacking: tuple[str, ...],
+    config: Path | None,
+) -> None:
+    """Read, gather, write."""
+    from visql_lib.cli.common import reduction_settings_of
+    from visql_lib.pipelines.reduction.registry import REGISTRY
+    from visql_lib.pipelines.reduction.schemas import FRAMES, MASTERS, STACKS
+    from visql_lib.pipelines.reduction.stages.night_tables import NightInputs, night_of_sheet, run, tables_of
+    from visql_lib.products.context import Context
+    from visql_lib.tables import write_table
+
+    context = Context.of(REGISTRY["night_tables"], reduction_settings_of(config))
+    night = night_of_sheet(context, sheet)
+    said: dict[str, list[str]] = {}
+    for name, _, text in (words.partition("=") for words in lacking):
+        said.setdefault(name, []).append(text)
+    made = run(context, NightInputs(night, said))
+    version = REGISTRY.versions["night_tables"]
+    for path, columns, schema in (
+        (frames, made.frames, FRAMES),
+        (masters, made.masters, MASTERS),
+        (stacks, made.stacks, STACKS),
+    ):
+        if path is not None:
+            meta, inputs = {"night": night.date}, [sheet, *tables_of(night)]
+            write_table(
+                path, columns, schema, meta=meta, stage="night_tables", stage_version=version, inputs=inputs
+            )

@@ -1,0 +1,179 @@
+"""The plan of a run of the reduction: which masters each set of frames of its nights is calibrated with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from visql_lib.config.load import digest
+from visql_lib.errors import TableError
+from visql_lib.pipelines.reduction.choice import NightSet, candidates, what_it_needs
+from visql_lib.pipelines.reduction.grouping import NIGHTS
+from visql_lib.pipelines.reduction.night import Night
+from visql_lib.pipelines.reduction.settings import ReductionSettings
+from visql_lib.pipelines.reduction.status import FrameStatus
+from visql_lib.products.plan import Plan
+from visql_lib.products.registry import FieldValues
+from visql_lib.products.status import UNFINISHED, exposure_states, failure_summary
+from visql_lib.sheets.sheet import SheetRow, read_sheet
+from visql_lib.tables.store import read_table
+
+_FIELDS = {"bias": "BIAS", "dark": "DARK", "flat": "FLAT", "stack": "SCIENCE"}  # of paths -> frame type
+_NEEDS = {"BIAS": (), "DARK": ("BIAS",), "FLAT": ("BIAS", "DARK"), "SCIENCE": ("BIAS", "DARK", "FLAT")}
+
+
+@dataclass(frozen=True)
+class ReductionPlan(Plan):
+    """The frames of the configured nights, and which of them belong together."""
+
+    settings: ReductionSettings
+
+    @cached_property
+    def nights(self) -> dict[str, Night]:
+        """The configured nights."""
+        return {date: self._night(date, rows) for date, rows in self.sheets.items()}
+
+    def _night(self, date: str, rows: list[SheetRow]) -> Night:
+        return Night(self.results, date, rows, self.instrument.sets, self.settings.reduce.chunk)
+
+    @cached_property
+    def _known(self) -> dict[str, Night]:
+        """All nights that have a sheet."""
+        results = Path(self.results)
+        others = set(NIGHTS.groups(results)) - set(self.sheets)
+        return self.nights | {n: self._night(n, read_sheet(NIGHTS.sheet_path(results, n))) for n in others}
+
+    def words_of(self, group: str) -> FieldValues:
+        """Return the names of the night's sets, chunks of lights and maps of bad pixels."""
+        if group not in self.nights:
+            return dict.fromkeys((*_FIELDS, "chunk", "pixels"), ())
+        night = self.nights[group]
+        names = {field: [s.name for s in night.of_type(kind)] for field, kind in _FIELDS.items()}
+        return names | {"chunk": list(night.chunks), "pixels": list(night.pixels)}
+
+    # --- which frames -----------------------------------------------------------------------------
+
+    def frames(self, night: str, name: str) -> list[str]:
+        """List the raw files of a set or of a chunk."""
+        return [row.file for row in self.nights[night].members(name)]
+
+    def fingerprints(self, night: str, name: str) -> str:
+        """Hash the raw files of a set or chunk: changes when one is replaced, joins or leaves."""
+        return digest(*(f"{row.exposure} {row.fingerprint}" for row in self.nights[night].members(name)))
+
+    def chunk_tables(self, night: str, stack: str) -> list[str]:
+        """List the tables of the chunks of a set of lights."""
+        own = self.nights[night]
+        return [own.chunk_table(name) for name in own.chunks_of(stack)]
+
+    def chunk_table(self, night: str, exposure: str) -> str:
+        """Compose the path of the table of a light's chunk."""
+        own = self.nights[night]
+        return own.chunk_table(own.chunk_with(exposure))
+
+    # --- which masters ----------------------------------------------------------------------------
+
+    @cached_property
+    def _with_master(self) -> list[NightSet]:
+        """All sets that have a master or will have one: of these nights, and of others in the results."""
+        return [
+            s
+            for date, night in self._known.items()
+            for name, s in night.sets.items()
+            if date in self.nights or Path(night.master(name)).is_file()
+        ]
+
+    def _master(self, made: NightSet) -> str:
+        return self._known[made.night].master(made.name)
+
+    def _choices(self, wanted: NightSet) -> dict[str, NightSet | None]:
+        """Choose the masters for the frames of a set, by their type; None: there is none."""
+        found: dict[str, NightSet | None] = {}
+        for kind in _NEEDS[wanted.members.frame_type]:
+            age = self.settings.masters.max_age
+            found[kind] = next(
+                iter(candidates(wanted, kind, self._with_master, self.instrument.sets, age)), None
+            )
+        return found
+
+    def masters(self, night: str, name: str) -> list[str]:
+        """List the masters for a set or chunk, with the map of bad pixels for lights."""
+        return self.master_options(night, name)[1::2]
+
+    def master_options(self, night: str, name: str) -> list[str]:
+        """Compose the options that hand its masters to the command of a set or chunk."""
+        wanted = self.nights[night].set_of(name)
+        words = []
+        for kind, chosen in self._choices(wanted).items():
+            words += [f"--{kind.lower()}", self._master(chosen)] if chosen is not None else []
+        return words + [word for path in self._pixels_for(wanted) for word in ("--bad-pixels", path)]
+
+    def light_options(self, night: str, exposure: str) -> list[str]:
+        """Compose the options that hand its masters to the command of a light."""
+        return self.master_options(night, self.nights[night].chunk_with(exposure))
+
+    def lacking_options(self, night: str) -> list[str]:
+        """Compose the options that say which masters the sets of a night lack."""
+        age = self.settings.masters.max_age
+        texts = (
+            f"{s.name}={what_it_needs(kind, s, self.instrument.sets, age)}"
+            for s in self.nights[night].sets.values()
+            for kind, chosen in self._choices(s).items()
+            if chosen is None
+        )
+        return [word for text in texts for word in ("--lacking", text)]
+
+    def _pixels_for(self, wanted: NightSet) -> list[str]:
+        """List the map of bad pixels for a set of lights: of its night, else of the night of its masters."""
+        if wanted.members.frame_type != "SCIENCE":
+            return []
+        dates = [wanted.night, *(s.night for s in self._choices(wanted).values() if s is not None)]
+        for date in dict.fromkeys(dates):
+            night = self._known[date]
+            for name, sets in night.pixels.items():
+                there = date in self.nights or Path(night.master(name)).is_file()
+                if there and night.state_of(sets[0].members) == night.state_of(wanted.members):
+                    return [night.master(name)]
+        return []
+
+    def pixel_options(self, night: str, name: str) -> list[str]:
+        """Compose the options that hand masters to the command of a map of bad pixels."""
+        sets = self.nights[night].pixels[name]
+        return [w for s in sets for w in (f"--{s.members.frame_type.lower()}", self._master(s))]
+
+    def pixel_masters(self, night: str, name: str) -> list[str]:
+        """List the masters that a map of bad pixels is made from."""
+        return self.pixel_options(night, name)[1::2]
+
+    # --- what is said at the end ------------------------------------------------------------------
+
+    def run_messages(self) -> str:
+        """Compose the messages after a successful run: frames that failed do not stop it."""
+        results = Path(self.results)
+        states = [s for group in self.groups() for s in exposure_states(self.registry, results, group)]
+        failures = failure_summary([state for state in states if state.status != UNFINISHED])
+        return "\n".join(filter(None, (super().run_messages(), failures)))
+
+    # --- what stands ------------------------------------------------------------------------------
+
+    def is_reduced(self, row: SheetRow) -> bool:
+        """Say whether a light has been reduced: the table of its chunk stands and says so."""
+        return row.exposure in self._reduced
+
+    @cached_property
+    def _reduced(self) -> frozenset[str]:
+        return frozenset(name for night in self.nights.values() for name in _reduced_in(night))
+
+
+def _reduced_in(night: Night) -> Iterator[str]:
+    for name in night.chunks:
+        path = Path(night.chunk_table(name))
+        if not path.is_file():
+            continue
+        try:
+            table = read_table(path, ["EXPOSURE", "STATUS"])
+        except TableError:  # damaged: made again
+            continue
+        yield from map(str, table["EXPOSURE"][table["STATUS"] == FrameStatus.OK])

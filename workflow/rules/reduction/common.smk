@@ -1,0 +1,37 @@
+# What only the rules of the reduction share.
+MASTERS = f"{GROUP}/masters"
+FRAMES = f"{GROUP}/frames"
+STACKS = f"{GROUP}/stacks"
+
+
+def set_log(stage, field):
+    """Compose the log of a job of a calibration set or chunk."""
+    return log_file(stage).replace("{output}", "{" + field + "}")
+
+
+def set_benchmark(stage, field):
+    """Compose the benchmark file of a job of a calibration set or chunk."""
+    return benchmark_file(stage).replace("{output}", "{" + field + "}")
+
+
+def of_set(field, method):
+    """Make an input or params function: what a method of the plan says of a set or chunk of a night."""
+    return lambda wildcards: getattr(PLAN, method)(
+        wildcards.night, getattr(wildcards, field)
+    )
+
+
+def set_params(stage, field, options):
+    """Compose the params of a stage that works on a set or chunk."""
+    return stage_params(
+        stage, raw=of_set(field, "fingerprints"), masters=of_set(field, options)
+    )
+
+
+wildcard_constraints:
+    bias=r"bias[^/]*",
+    dark=r"dark[^/]*",
+    flat=r"flat[^/]*",
+    pixels=r"bad_pixels[^/]*",
+    chunk=r"[^/]+\.\d\d+",
+    stack=r"[^/]+?",
