@@ -207,19 +207,20 @@ def test_the_weighted_mean_has_all_the_photons(n):
     frames[0][50, 60] += 20000  # a cosmic ray
     found, recipe = master(frames, method="mean"), master(frames)
     assert (found.method, recipe.method) == ("mean", "median")
-    # Where two trails lie upon each other, there is no better value.
+    # Where two trails lie upon each other, three frames have no good value: it shifts the mean, too.
     doubled = np.sum([t > 0.01 for t in faint], axis=0) > 1
-    off = (found.values - true / true.mean())[~doubled]
+    true /= true[~doubled].mean()
+    off = (found.values / found.values[~doubled].mean() - true)[~doubled]
     limit = (true / np.sqrt(falling(n).sum() * true * GAIN))[~doubled]
     assert np.sqrt((off**2).mean() / (limit**2).mean()) < 1.1
     on = (np.max(faint, axis=0) > 0.003)[~doubled]
-    assert abs((off / true[~doubled])[on].mean()) < 0.0005
+    assert abs((off / true[~doubled])[on].mean()) < 0.0003
     pull = off / found.err[~doubled]
     assert abs(pull.mean()) < 0.05
     assert pull.std() == pytest.approx(1, abs=0.05)
     assert abs(found.values[50, 60] / true[50, 60] - 1) < 5 * found.err[50, 60]
     assert np.isfinite(found.values).all()
-    of_recipe = (recipe.values - true / true.mean())[~doubled]
+    of_recipe = (recipe.values / recipe.values[~doubled].mean() - true)[~doubled]
     assert (off**2).mean() < 0.8 * (of_recipe**2).mean()
 
 
