@@ -553,3 +553,20 @@ def test_a_gain_that_the_flats_contradict_is_told(night):
     light = _changed(night, "wrong.fits", lambda hdus: hdus[0].header.update({"GAIN": 3.0}))
     _, table, _ = night.reduce(light)
     assert "the header says 3, the flats 1.5 electron/adu" in table["REASON"][0]
+
+
+def test_an_err_that_the_sky_contradicts_is_told(night):
+    _, table, _ = night.reduce(night.lights[0])
+    assert "scatter" not in table["REASON"][0]
+    light = _changed(night, "wrong.fits", lambda hdus: hdus[0].header.update({"GAIN": 0.5, "RDNOISE": 2.7}))
+    _, table, _ = night.reduce(light)
+    assert "are gain and read noise right?" in table["REASON"][0]
+
+
+def test_a_light_without_any_pixel_fails(night):
+    def saturate(hdus: fits.HDUList) -> None:
+        hdus[0].data[:, :256] = 65535
+
+    _, table, _ = night.reduce(_changed(night, "white.fits", saturate))
+    assert table["STATUS"][0] == "failed"
+    assert "none of its pixels" in table["REASON"][0]
