@@ -20,11 +20,14 @@ from visql_lib.images.writing import write_image
 from visql_lib.instruments.frame_types import FrameTypeRule, type_of
 from visql_lib.instruments.header import ColumnFact, DateFact, HeaderMap
 from visql_lib.instruments.model import Instrument
+from visql_lib.instruments.names import NamePattern
+from visql_lib.instruments.sets import NightFacts
 from visql_lib.pipelines.reduction.sets import calibration_sets
 from visql_lib.pipelines.reduction.settings import ReductionSettings
 from visql_lib.pipelines.reduction.sheet_rules import RULES
 from visql_lib.sheets.index import refresh_sheets
 
+NOON_IN_ARIZONA = {"value": 19.0, "unit": "h", "source": "test"}
 PAGE = Path(__file__).parents[1] / "docs" / "cameras.md"
 LIGHT = {
     "IMAGETYP": "Light Frame",
@@ -301,6 +304,27 @@ def test_windows_and_amplifiers_are_columns(tmp_path, generic):
     overscan = looked(tmp_path, generic, "o.fit", **cards)
     assert overscan.extra["SECTIONS"] == "[1:4,1:5]|[5:6,1:5]"
     assert overscan.extra["BINNING"] == "1 2"
+
+
+def test_names_that_tell_the_start_tell_the_night(tmp_path, generic):
+    """Then files of other nights are not opened; without a choice all nights are listed."""
+    names = NamePattern(pattern=r"(?P<start>\d{8}_\d{6})_.*")
+    camera = generic.model_copy(update={"names": names, "night": NightFacts(boundary=NOON_IN_ARIZONA)})
+    (raw := tmp_path / "raw").mkdir()
+    for name, date in (
+        ("20210227_233000_a", "2021-02-27T23:30:00"),
+        ("20210228_130000_b", "2021-02-28T13:00:00"),
+        ("20210228_230000_c", "2021-02-28T23:00:00"),
+    ):
+        write(raw / f"{name}.fit", **{"DATE-OBS": date})
+    settings = ReductionSettings(raw=[str(raw)], results=str(tmp_path / "r"), index={"growing_age": 0})
+    rules = RULES.for_instrument(camera)
+    sheets = refresh_sheets(settings, camera, rules, None)
+    assert {night: [row.exposure[-1] for row in rows] for night, rows in sheets.items()} == {
+        "20210227": ["a", "b"],
+        "20210228": ["c"],
+    }
+    assert refresh_sheets(settings, camera, rules, ["20210228"]) == {"20210228": sheets["20210228"]}
 
 
 # The page

@@ -42,8 +42,8 @@ HEADINGS: dict[str, dict[str, tuple[str, str]]] = {
         "stats": ("stats", "Compute statistics of images, or of a region of each."),
     },
     "A night of CCD frames": {
-        "master-bias": ("master_bias", "Combine raw biases, with errors and read noise."),
-        "master-dark": ("master_dark", "Combine raw darks of all times: offset and rate of each pixel."),
+        "master-bias": ("master_bias", "Combine biases to a master bias; odd ones are left out."),
+        "master-dark": ("master_dark", "Fit the line of darks of several times for each pixel."),
         "master-flat": ("master_flat", "Combine flats to a master flat, without trails of stars."),
         "bad-pixels": ("bad_pixels", "Map hot, dead and nonlinear pixels and bad columns."),
         "reduce": ("reduce", "Reduce lights: overscan, bias, dark and flat, with error and mask."),

@@ -110,8 +110,8 @@ def time_in(name: str) -> datetime | None:
     found = _NAME_TIME.search(PurePath(name).name)
     if found is None:
         return None
-    year, month, day, *clock = found.groups()
-    return moment(f"{year}-{month}-{day}T{':'.join(clock)}")
+    groups = found.groups()
+    return moment(f"{'-'.join(groups[:3])}T{':'.join(groups[3:])}")
 
 
 def name_time(cards: Mapping[str, Any], name: str, instrument: Instrument) -> datetime | None:

@@ -156,7 +156,7 @@ def read_chip(
     options = overscan or OverscanOptions()
     with Exposure(path, instrument) as frame:
         header = read_header(path)
-        refuse_unfit(path, header)
+        refuse_unfit(path, header)  # before all: a product's ERR and MASK look like detectors
         told = frame.header
         layouts = tuple(frame.layouts)
         _check_one_detector(path, layouts, told)

@@ -112,7 +112,8 @@ def measure_stars(
         return _none(found.background, found.rms)
     pixels = pixels_of(data, bad)
     light = background_of(pixels, _MESH, _MESH_FILTER).image((data.shape[0], data.shape[1]))
-    np.subtract(data, light, out=light)  # in its place: large images
+    del pixels
+    np.subtract(data, light, out=light, casting="unsafe")
     light[bad] = 0
     like = _like_stars(light, bad, columns, found.rms)
     columns = {name: values[like] for name, values in columns.items()}

@@ -60,7 +60,7 @@ def refresh_sheets(
     rules : SheetRules
         What the pipeline adds: how frames are grouped, further rows.
     groups : sequence of str or None
-        Groups to list, such as months YYYYMM; None: all there are, where names do not tell the date.
+        Groups to list, such as months YYYYMM; None: all there are.
     now : float, optional
         Seconds since 1970, for the age of files.
     on_read : callable, optional
@@ -87,8 +87,8 @@ def refresh_sheets(
         built: dict[str, dict[str, SheetRow]] = {}
         if not instrument.names.tell_start:
             built, found = index.by_group(files)
-            groups = sorted(found) if groups is None else groups
-        return {group: index.refresh(group, found.get(group, {}), built.get(group)) for group in groups or ()}
+        groups = sorted(found) if groups is None else groups
+        return {group: index.refresh(group, found.get(group, {}), built.get(group)) for group in groups}
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,7 @@ def _find_files(
 ) -> list[RawEntry]:
     """Find all raw files of `groups`; where names do not tell the group, all there are, of group ""."""
     ignored = IgnoredFiles()
-    found = list(find_entries(settings, instrument.names, rules, groups or (), ignored))
+    found = list(find_entries(settings, instrument.names, rules, groups, ignored))
     ignored.warn(suffixes_of(settings))
     return found
 

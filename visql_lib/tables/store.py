@@ -376,6 +376,9 @@ def _to_numpy(column: pa.ChunkedArray) -> NDArray:
 
 def _numbers(array: pa.Array) -> NDArray:
     """Extract the numbers of an array, read-only; `to_numpy` would import pandas, see `_buffer`."""
+    if array.type.bit_width == 1 and not array.null_count and len(array):  # Arrow packs eight to a byte
+        bits = np.unpackbits(np.frombuffer(array.buffers()[1], np.uint8), bitorder="little")
+        return bits[array.offset : array.offset + len(array)].astype(bool)
     if array.null_count or not len(array) or array.type.bit_width < 8:  # no plain row of numbers
         return array.to_numpy(zero_copy_only=False)
     dtype = np.dtype(array.type.to_pandas_dtype())

@@ -16,6 +16,7 @@ from visql_lib.pipelines.reduction.settings import ReductionSettings
 from visql_lib.pipelines.reduction.status import FrameStatus
 from visql_lib.products.plan import Plan
 from visql_lib.products.registry import FieldValues
+from visql_lib.products.status import UNFINISHED, exposure_states, failure_summary
 from visql_lib.sheets.sheet import SheetRow, read_sheet
 from visql_lib.tables.store import read_table
 
@@ -145,6 +146,15 @@ class ReductionPlan(Plan):
     def pixel_masters(self, night: str, name: str) -> list[str]:
         """List the masters that a map of bad pixels is made from."""
         return self.pixel_options(night, name)[1::2]
+
+    # --- what is said at the end ------------------------------------------------------------------
+
+    def run_messages(self) -> str:
+        """Compose the messages after a successful run: frames that failed do not stop it."""
+        results = Path(self.results)
+        states = [s for group in self.groups() for s in exposure_states(self.registry, results, group)]
+        failures = failure_summary([state for state in states if state.status != UNFINISHED])
+        return "\n".join(filter(None, (super().run_messages(), failures)))
 
     # --- what stands ------------------------------------------------------------------------------
 

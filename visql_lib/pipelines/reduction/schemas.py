@@ -83,6 +83,7 @@ REGISTRATION = TableSchema(
         Column("N_STARS", "int32", "", "detected stars"),
         Column("FWHM", "float64", "px", "median full width at half maximum"),
         Column("SKY", "float64", "adu", "background"),
+        Column("NOISE", "float64", "adu", "scatter of the background per pixel"),
         Column("TRANSPARENCY", "float64", "", "flux of its stars per second over that in the reference"),
         Column("TRANSPARENCY_ERR", "float64", "", "standard error"),
     ),

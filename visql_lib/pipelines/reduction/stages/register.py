@@ -292,6 +292,7 @@ def _row(light: Light) -> dict[str, Any]:
         "N_STARS": len(stars) if stars is not None else 0,
         "FWHM": stars.fwhm if stars is not None else nan,
         "SKY": stars.sky if stars is not None else nan,
+        "NOISE": stars.noise if stars is not None else nan,
         "TRANSPARENCY": light.transparency[0],
         "TRANSPARENCY_ERR": light.transparency[1],
     }

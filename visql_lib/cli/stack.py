@@ -1,0 +1,95 @@
+"""`visql stack`: registered frames -> one image with error, mask and number of frames."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from visql_lib.cli.common import INPUT, OUTPUT, RECORD_FAILURE, output_option, progress, step
+from visql_lib.cli.files import LIST_HELP, list_argument
+
+if TYPE_CHECKING:
+    from visql_lib.pipelines.reduction.stages.stack import StackOutputs
+
+
+@step(
+    "stack",
+    f"""Combine registered images.
+
+{LIST_HELP} A table (.parquet) made by `visql reduce` stands for the reduced frames it lists,
+which lie beside it.
+
+Each frame is interpolated once (Lanczos-3), scaled by the transparency of the sky, its sky brought to that of
+the reference; outliers are rejected by the noise. The result has the pixels and the WCS of the reference,
+1 sigma errors in ERR, PixelFlag bits in MASK, and the number of frames in N. Frames that are not
+registered are left out.""",
+    "visql stack 'frames/m67-R-*.fits' -o m67_R.fits --registration m67_R_registration.parquet",
+)
+@list_argument()
+@output_option("The stack (FITS).")
+@click.option("--registration", type=INPUT, required=True, metavar="T", help="Table of `visql register`.")
+@click.option("--picture", type=OUTPUT, metavar="P", help="Picture (PNG): stack, reference frame, map of N.")
+@click.option("--wcs", type=INPUT, metavar="FILE", help="Onto the WCS of this image, by reproject.")
+@click.option("-i", "--instrument", metavar="NAME", help="Camera, instead of that of the settings.")
+@RECORD_FAILURE
+def command(
+    words: tuple[str, ...],
+    output: Path,
+    registration: Path,
+    picture: Path | None,
+    wcs: Path | None,
+    instrument: str | None,
+    record_failure: bool,
+    allow_empty: bool,
+    config: Path | None,
+) -> None:
+    """Combine; write image and picture, or why there is none."""
+    from visql_lib.cli.common import reduction_settings_of
+    from visql_lib.images.lists import expand
+    from visql_lib.images.masters import write_failed_master
+    from visql_lib.images.writing import write_image
+    from visql_lib.pipelines.reduction.stages.register import listed_frames
+    from visql_lib.pipelines.reduction.stages.stack import KIND, SECTIONS, StackInputs, run
+    from visql_lib.pipelines.reduction.versions import VERSIONS
+    from visql_lib.products.context import Context
+
+    context = Context.using(
+        reduction_settings_of(config, instrument), SECTIONS, progress=progress, record_failure=record_failure
+    )
+    frames = listed_frames(expand(words, allow_empty=allow_empty))
+    made = run(context, StackInputs(frames, registration, wcs))
+    versions = {"stack": VERSIONS["stack"]}
+    if made.image is None:
+        write_failed_master(output, KIND, made.meta["failed"], versions, [registration])
+    else:
+        write_image(output, made.image, versions)
+    if picture is not None:
+        _draw(picture, output, made, versions)
+
+
+def _draw(picture: Path, output: Path, made: StackOutputs, versions: dict[str, int]) -> None:
+    """Draw the stack, or why there is none."""
+    from visql_lib.images.headers import value_of
+    from visql_lib.images.image import read_image
+    from visql_lib.pictures.save import save_picture
+    from visql_lib.pictures.stack import failed_stack_picture, stack_picture
+
+    if made.image is None or made.reference is None:
+        figure = failed_stack_picture(output.stem, made.meta["failed"])
+    else:
+        image, reference = made.image, read_image(made.reference)
+        assert image.used is not None
+        facts = [value_of(image.header, key) for key in ("OBJECT", "FILTER")]
+        unit = str(value_of(image.header, "BUNIT") or "adu")
+        numbers = {
+            key: value_of(image.header, key) for key in ("N_USED", "EXPTIME", "FWHM", "DEPTH", "N_STARS")
+        }
+        title = ", ".join([*(str(f) for f in facts if f), f"{numbers['N_USED']} frames"])
+        line = f"{output.name}: {numbers['N_STARS']} stars"
+        line += f", FWHM {numbers['FWHM']:.2f} px" if numbers["FWHM"] else ""
+        line += f", EXPTIME {numbers['EXPTIME']:g} s" if numbers["EXPTIME"] else ""
+        line += f", 5 sigma at {numbers['DEPTH']:.4g} {unit}" if numbers["DEPTH"] else ""
+        figure = stack_picture(image.data, reference.data, image.used, title, line, unit)
+    save_picture(figure, picture, None, versions, [output])
