@@ -302,6 +302,7 @@ def test_a_failed_master_is_missing_with_its_reason(night):
     [
         ({"FILTER": "B"}, "FILTER R, B"),
         ({"GAIN": 7.0}, "GAIN 1.5, 7"),
+        ({"CCDSUM": "2 2"}, "binning 1 x 1, 2 x 2"),
     ],
 )
 def test_a_master_that_does_not_fit_is_refused_naming_both(night, cards, words):
@@ -570,3 +571,23 @@ def test_a_light_without_any_pixel_fails(night):
     _, table, _ = night.reduce(_changed(night, "white.fits", saturate))
     assert table["STATUS"][0] == "failed"
     assert "none of its pixels" in table["REASON"][0]
+
+
+def test_case_8_a_light_of_1_s_with_a_dark_of_180_s(tmp_path):
+    """Pedestal 5.9 + 0.098 t: 1000.00 is left, not 1005.87."""
+    shape, header = (40, 50), {"IMAGETYP": "Light Frame", "EXPTIME": 1.0, "EGAIN": 1.0, "RDNOISE": 5.0}
+    fits.writeto(tmp_path / "light.fits", np.full(shape, 1505.998, "f4"), fits.Header(header))
+    fits.writeto(tmp_path / "bias.fits", np.full(shape, 500, "f4"), fits.Header({"VISQLTYP": "MASTER BIAS"}))
+    dark = {"VISQLTYP": "MASTER DARK", "EXPTIME": 180.0, "BIASCOR": True, "DARKOFF": 5.9, "DARKRATE": 0.098}
+    planes = {"OFFSET": 5.9, "RATE": 0.098, "VAROFF": 0.0, "VARRATE": 0.0, "COVAR": 0.0}
+    hdus = [fits.PrimaryHDU(np.full(shape, 23.54, "f4"), fits.Header(dark))]
+    hdus += [fits.ImageHDU(np.full(shape, value, "f4"), name=name) for name, value in planes.items()]
+    fits.HDUList(hdus).writeto(tmp_path / "dark.fits")
+    words = ["reduce", str(tmp_path / "light.fits"), "-o", str(tmp_path / "out")]
+    masters = ["--bias", str(tmp_path / "bias.fits"), "--dark", str(tmp_path / "dark.fits")]
+    allowed = config(tmp_path, "reduce: {allow_missing: [flat]}")
+    done = CliRunner().invoke(cli, [*words, *masters, *allowed], standalone_mode=False)
+    assert (done.exception, done.return_value) == (None, 0)
+    image = read_image(tmp_path / "out" / "light.fits")
+    np.testing.assert_allclose(image.data, 1000.00, atol=2e-3)
+    np.testing.assert_allclose(image.err, np.sqrt(1000.098 + 25), rtol=1e-4)  # the pedestal has no noise
