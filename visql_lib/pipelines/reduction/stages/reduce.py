@@ -17,7 +17,7 @@ from visql_lib.ccd.arithmetic import Pixels
 from visql_lib.ccd.cosmics import find_cosmic_rays, require_astroscrappy
 from visql_lib.ccd.dark import DarkKind
 from visql_lib.ccd.reduce import Calibration, gain_after_flat, reduce_light
-from visql_lib.errors import DetectionError, FrameError, NoMasterError, RequestError
+from visql_lib.errors import DetectionError, FrameError, NoMasterError, NotRawError, RequestError
 from visql_lib.flags import PixelFlag
 from visql_lib.images.chip import Chip, OverscanOptions, read_chip
 from visql_lib.images.image import MASK, Image
@@ -156,6 +156,9 @@ def _reduced(
         except NoMasterError as error:
             log.warning("%s: uncalibrated: %s", row.exposure, error)
             row.became(FrameStatus.UNCALIBRATED, str(error))
+        except NotRawError as error:
+            log.warning("%s: left out: %s", row.exposure, error)
+            row.became(FrameStatus.LEFT_OUT, str(error))
     if "failed" in failed:
         row.became(FrameStatus.FAILED, failed["failed"])
     return found
