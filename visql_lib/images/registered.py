@@ -22,7 +22,7 @@ from visql_lib.images.image import Image
 from visql_lib.images.placed import Box, Placed, PlacedFrame, box_of, open_all
 from visql_lib.instruments.sections import Section
 
-_BLOCK = 12_000_000  # bytes of values and variances of all frames together
+_BLOCK = 4_000_000  # bytes of values and variances of all frames together
 _SMALL_TURN = 0.05  # sine up to which blocks are whole rows
 _OF_ONE_FRAME = (
     *("LEVEL", "NMASKED", "NSATUR", "NCOSMIC", "NSTARS", "BIASLEV", "REASON", "CORRFAC"),
@@ -200,10 +200,10 @@ def _header(frames: Sequence[PlacedFrame], box: Box, wishes: StackWishes, factor
     header["FOOTPRNT"] = (wishes.footprint, "pixels of the result")
     header["SKY"] = (
         float(f"{frames[0].placed.sky:.7g}"),
-        "level that the sky was brought to: the reference's",
+        "level of the sky: the reference's",
     )
     header["ERRCORR"] = (True, "errors of neighbours are correlated")
-    header["CORRFAC"] = (float(f"{factor:.5g}"), "error of a sum of many pixels / root of sum ERR^2")
+    header["CORRFAC"] = (float(f"{factor:.5g}"), "error of a sum of pixels / sqrt(sum ERR^2)")
     for i, one in enumerate(frames[:9999], start=1):
         header[f"REGX{i:04d}"] = (round(one.placed.shift[0], 4), "[px] shift of the middle")
         header[f"REGY{i:04d}"] = round(one.placed.shift[1], 4)
