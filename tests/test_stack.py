@@ -1,6 +1,7 @@
 """Resampling and rejection: flux, masks, errors; footprints and the WCS."""
 
 import math
+import sys
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from visql_lib.flags import PixelFlag
 from visql_lib.images.image import Image
 from visql_lib.images.placed import Placed
 from visql_lib.images.registered import StackWishes, stack_registered
+from visql_lib.images.reprojected import registered_wcs, sky_wcs, stack_reprojected
 from visql_lib.images.writing import write_image
 from visql_lib.simulate.night_sky import add_stars
 
@@ -52,8 +54,9 @@ def test_flux_and_place_of_a_star_are_kept(turn, dx, dy, scale, fwhm):
     assert light.sum() == pytest.approx(1000, rel=1e-3)
     y, x = np.mgrid[: SHAPE[0], : SHAPE[1]]
     place = at(matrix, 48.3, 40.2)
-    assert (light * x).sum() / light.sum() == pytest.approx(place[0], abs=0.02)
-    assert (light * y).sum() / light.sum() == pytest.approx(place[1], abs=0.02)
+    window = np.exp(-0.5 * ((x - place[0]) ** 2 + (y - place[1]) ** 2) / (fwhm / 2.35) ** 2) * light
+    assert (window * (x - place[0])).sum() / window.sum() == pytest.approx(0, abs=0.01)
+    assert (window * (y - place[1])).sum() / window.sum() == pytest.approx(0, abs=0.01)
 
 
 def test_without_a_shift_nothing_changes():
@@ -82,8 +85,8 @@ def test_pixels_that_hang_on_a_masked_one_are_given_up():
     image = np.zeros(SHAPE, np.float32)
     image[40, 50] = np.nan
     found = resample(image, np.ones(SHAPE, np.float32), transform((0.5, 0.0)), SHAPE)
-    lost = np.argwhere(np.isnan(found.values[:, 5:94])) + [0, 5]
-    assert lost.tolist() == [[40, x] for x in (48, 49, 50, 51)]
+    lost = np.argwhere(np.isnan(found.values[:, 5:94]))
+    assert lost.tolist() == [[40, x - 5] for x in (48, 49, 50, 51)]
 
 
 def test_variances_are_those_of_the_noise():
@@ -221,3 +224,44 @@ def test_a_frame_without_err_gets_its_noise_from_its_sky(tmp_path):
     far = np.s_[5:25, 50:90]
     pulls = (made.data[far] - 100) / made.err[far]
     assert np.nanstd(pulls) == pytest.approx(1, abs=0.12)
+
+
+def test_a_stack_on_a_given_wcs(tmp_path):
+    pytest.importorskip("reproject")
+    placed = frames(tmp_path, SHIFTS)
+    target = tmp_path / "target.fits"
+    other = WCS(naxis=2)
+    other.wcs.ctype, other.wcs.crval, other.wcs.crpix = ["RA---TAN", "DEC--TAN"], [10, 20], [60, 50]
+    other.wcs.cdelt = [-2.5e-4, 2.5e-4]
+    fits.writeto(target, np.zeros((100, 120), np.float32), other.to_header())
+    made = stack_reprojected(placed, target)
+    assert made.data.shape == (100, 120)
+    sky = WCS(fits.getheader(placed[0].path)).pixel_to_world(49.5, 39.5)
+    x, y = (float(v) for v in WCS(made.header).world_to_pixel(sky))
+    part = made.data[round(y) - 12 : round(y) + 13, round(x) - 12 : round(x) + 13] - 100
+    rows, columns = np.mgrid[: part.shape[0], : part.shape[1]]
+    assert part.sum() == pytest.approx(5000, abs=5 * 2 * 25)
+    inner = part * (np.hypot(rows - 12, columns - 12) < 7)
+    assert (inner * columns).sum() / inner.sum() + round(x) - 12 == pytest.approx(x, abs=0.15)
+    assert (inner * rows).sum() / inner.sum() + round(y) - 12 == pytest.approx(y, abs=0.15)
+    assert (made.used == 3).mean() > 0.5
+
+
+def test_without_reproject_or_a_wcs_it_says_so(tmp_path, monkeypatch):
+    placed = frames(tmp_path, SHIFTS, wcs=False)
+    monkeypatch.setitem(sys.modules, "reproject", None)
+    with pytest.raises(RequestError, match="pip install reproject"):
+        stack_reprojected(placed, placed[0].path)
+    with pytest.raises(RequestError, match="no WCS of the sky"):
+        sky_wcs(fits.getheader(placed[0].path), placed[0].path)
+
+
+def test_the_wcs_of_a_registered_frame_points_to_the_same_sky(tmp_path):
+    placed = frames(tmp_path, SHIFTS)
+    reference = sky_wcs(fits.getheader(placed[0].path), placed[0].path)
+    for one in placed:
+        own = registered_wcs(reference, one.matrix)
+        x, y = np.array([3.0, 70.5, 20.0]), np.array([5.0, 10.0, 66.6])
+        np.testing.assert_allclose(
+            own.wcs_pix2world(x, y, 0), reference.wcs_pix2world(*at(one.matrix, x, y), 0), atol=1e-10
+        )

@@ -97,16 +97,15 @@ def stack_registered(placed: Sequence[Placed], wishes: StackWishes | None = None
         frames = open_all(placed, resources)
         refuse_unlike([one.frame for one in frames])
         box = box_of(frames, wanted.footprint)
-        weights = np.array([one.weight for one in frames])
-        image, factor = _combined(frames, box, wanted, weights / weights.max())
-        image.header = _header(frames, box, wanted, factor)
+        image, factor = combined_image(frames, box, wanted)
+        image.header = stack_header(frames, box, wanted, factor)
     return image
 
 
-def _combined(
-    frames: Sequence[PlacedFrame], box: Box, wishes: StackWishes, weights: NDArray
-) -> tuple[Image, float]:
-    """Combine block after block; return the image and the factor of the correlation."""
+def combined_image(frames: Sequence[PlacedFrame], box: Box, wishes: StackWishes) -> tuple[Image, float]:
+    """Combine open frames in a box block after block; return the image and the factor of the correlation."""
+    weights = np.array([one.weight for one in frames])
+    weights /= weights.max()
     shape = box[3] - box[2], box[1] - box[0]
     image = Image(
         np.empty(shape, np.float32),
@@ -184,7 +183,7 @@ def _flags(frames: Sequence[PlacedFrame], part: Box, used: NDArray, common: bool
     return flags
 
 
-def _header(frames: Sequence[PlacedFrame], box: Box, wishes: StackWishes, factor: float) -> fits.Header:
+def stack_header(frames: Sequence[PlacedFrame], box: Box, wishes: StackWishes, factor: float) -> fits.Header:
     """Compose the header: that of a combination, with the WCS of the reference and the registration."""
     headers = [(one.placed.path, one.frame.header) for one in frames]
     limits = (wishes.sigma, wishes.sigma) if wishes.sigma > 0 else (math.inf, math.inf)
