@@ -3,10 +3,10 @@
     python benchmarks/night.py [--ccdproc PYTHON] [--side 2048] [--lights 132] [--cores 2] [--json FILE]
 
 The night has 20 biases, 24 darks of two times, 8 flats in each of three filters, and lights of one target in
-three filters, one chip with overscan. VISQL: `snakemake night`, wall time with the starts of all jobs; masters
+three filters, one chip with overscan. VISQL: `snakemake night`, wall time with the starts of jobs; masters
 with errors and masks, odd frames out, reduced lights with errors, registered and stacked. ccdproc (2.5, in
-the environment of PYTHON): overscan, trimming, median biases, darks of each time, flats, lights less bias and
-the dark nearest to their time, over the flat, with deviations, in one process; nothing is registered.
+the environment of PYTHON): overscan, trimming, median biases, darks of each time, flats, lights less bias,
+and nearest dark, over the flat, with deviations, in one process; nothing is registered.
 """
 
 from __future__ import annotations

@@ -241,3 +241,16 @@ def test_bad_pixels_of_what_is_there():
     np.testing.assert_array_equal(found.dead & ~found.column, expected)
     assert np.flatnonzero(found.column.any(axis=0)).tolist() == [222]
     assert (found.mask[7, 9], found.mask[0, 222] & PixelFlag.COLUMN) == (PixelFlag.DEAD, PixelFlag.COLUMN)
+
+
+def test_the_shadow_of_dust_is_no_column():
+    rng = np.random.default_rng(18)
+    y, x = np.mgrid[: SHAPE[0], : SHAPE[1]]
+    flat = rng.normal(1, 0.005, SHAPE)
+    for place, radius in (((100, 90), 10), ((200, 160), 16), ((300, 30), 13)):
+        distance = np.hypot(x - place[0], y - place[1])
+        flat *= 1 - 0.04 * np.exp(-0.5 * ((distance - radius) / 3) ** 2)
+    flat[60:160, 50] *= 0.9
+    found = find_bad_pixels(SHAPE, flats=[Measured(flat, np.full(SHAPE, 0.005))])
+    assert np.flatnonzero(found.column.any(axis=0)).tolist() == [50]
+    assert found.column[64:160, 50].all()

@@ -5,7 +5,9 @@ import logging
 import numpy as np
 import pytest
 from astropy.io import fits
+from click.testing import CliRunner
 
+from visql_lib.cli import cli
 from visql_lib.config.load import validated
 from visql_lib.errors import FrameError, RequestError, VisqlError
 from visql_lib.flags import PixelFlag
@@ -18,6 +20,8 @@ from visql_lib.pipelines.reduction.stages.master_flat import FlatInputs
 from visql_lib.products.context import Context
 from visql_lib.simulate.night import SimulatedNight
 from visql_lib.simulate.night_plan import NightOptions
+from visql_lib.tables import read_table
+from visql_lib.tables.provenance import read_record
 
 PLAN = {
     "camera": {"columns": 256, "rows": 192, "nonlinear": 0.0004, "dead": 0.001},
@@ -288,3 +292,44 @@ def test_flats_of_several_times_have_their_own_dark(plain, caplog):
     assert warm.sum() > 10
     assert abs(np.median(off)) < 0.5
     assert np.abs(found.data - usual.data)[~chip.hot].std() < usual.err.mean()
+
+
+def run(*words):
+    return CliRunner().invoke(cli, [str(word) for word in words])
+
+
+def test_the_commands(plain, tmp_path):
+    """Files, tables and pictures are written; what fails is recorded if it shall be."""
+    flats, masters = plain.files["FLAT"], ("--bias", plain.bias, "--dark", plain.dark)
+    bad, flat = tmp_path / "bad.fits", tmp_path / "flat_V.fits"
+    run("bad-pixels", "-o", bad, "--dark", plain.dark, "--picture", tmp_path / "bad.png")
+    options = ("--bad-pixels", bad, "--table", tmp_path / "f.parquet", "--picture", tmp_path / "f.png")
+    done = run("master-flat", *flats, plain.files["BIAS"][0], "-o", flat, *masters, *options)
+    assert done.exit_code == 0, done.exception
+    table = read_table(tmp_path / "f.parquet")
+    assert list(table["STATUS"]) == ["ok"] * 10 + ["out_of_limits"]
+    assert require_master(flat, "MASTER FLAT").header["N_FRAMES"] == 11
+    record = read_record(flat)
+    assert set(record["stages"]) == {"master_flat"}
+    assert len(record["inputs"]) == 14
+    for name in ("bad.png", "f.png"):
+        assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
+    done = run("master-flat", *plain.files["BIAS"], "-o", tmp_path / "no.fits", *masters)
+    assert isinstance(done.exception, FrameError)
+    assert not (tmp_path / "no.fits").exists()
+
+
+def test_failures_are_recorded(plain, tmp_path):
+    masters = ("--bias", plain.bias, "--dark", plain.dark, "--record-failure")
+    more = ("--table", tmp_path / "no.parquet", "--picture", tmp_path / "no.png")
+    assert (
+        run("master-flat", *plain.files["BIAS"], "-o", tmp_path / "no.fits", *masters, *more).exit_code == 0
+    )
+    assert "none of 10 flats can be used" in fits.getheader(tmp_path / "no.fits")["REASON"]
+    assert set(read_table(tmp_path / "no.parquet")["STATUS"]) == {"out_of_limits"}
+    assert (tmp_path / "no.png").stat().st_size > 1000
+    words = ("bad-pixels", "-o", tmp_path / "bad.fits", "--flat", tmp_path / "no.fits", "--record-failure")
+    assert run(*words, "--picture", tmp_path / "bad.png").exit_code == 0
+    assert "it is failed" in fits.getheader(tmp_path / "bad.fits")["REASON"]
+    with pytest.raises(VisqlError, match="it is failed"):
+        require_master(tmp_path / "bad.fits", "BAD PIXELS")

@@ -17,6 +17,7 @@ from visql_lib.flags import PixelFlag
 
 _GROUP = 12  # px: a larger group that seems nonlinear is light of one flat only, such as a star's trail
 _SEGMENTS = 64, 32  # px of a column that are judged together: a trap spoils a part of it
+_AROUND = 9  # px: columns of which less than half may be bad
 
 
 def smooth_level(image: NDArray, cell: int = 32) -> NDArray[np.float64]:
@@ -147,7 +148,7 @@ def bad_columns(
     deviations : array, shape (ny, nx)
         How far each pixel is off in standard deviations; see `pulls`. For rows: transposed.
     sigma : float, optional
-        The median of a part that is off by that many of the parts' own scatter is bad.
+        A part whose median is off those of the columns beside it by that many of their scatter is bad.
     share, limit : float, optional
         So is a part that has that share of pixels off by more than `limit`.
     """
@@ -161,14 +162,18 @@ def bad_columns(
 
 
 def _bad_in_part(part: NDArray, sigma: float, share: float, limit: float) -> NDArray[np.bool_]:
-    """Say of each column of some rows whether it is off."""
+    """Say of each column of some rows whether it is off those beside it."""
+    from scipy.ndimage import median_filter
+
     known = np.isfinite(part)
     filled = np.where(known.any(axis=0), np.where(known, part, np.nan), 0.0)
     middle = np.nanmedian(filled, axis=0)
+    around = median_filter(middle, _AROUND, mode="nearest")  # the shadow of dust is no column
+    part, middle = part - around, middle - around
     # No less than the noise of a median of so many: columns may be more equal than that by chance.
     scatter = max(robust_sigma(middle), 1.2533 / len(part) ** 0.5)
     many = (np.abs(np.where(known, part, 0.0)) > limit).mean(axis=0) >= share
-    return np.asarray((np.abs(middle - np.median(middle)) > sigma * scatter) | many)
+    return np.asarray((np.abs(middle) > sigma * scatter) | many)
 
 
 def bad_pixel_mask(
