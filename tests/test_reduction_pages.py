@@ -432,5 +432,5 @@ def test_the_viewer_shows_a_stack(results, browser):
     viewer = "const v = document.getElementById('viewer').visqlViewer; return v && v.panes.length && "
     wait_for(browser, viewer + "!v.waiting && !v.panes.some((p) => p.pending)")
     shown = browser.execute_script(viewer + "v.panes[0].describe(300.5, -182.5)")
-    assert "x 301  y 202 px" in shown.replace("   ", "  "), shown
+    assert shown == "x 301  y 183 px"
     check_page(browser, results)
