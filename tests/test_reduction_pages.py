@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import yaml
 from astropy.io import fits
+from browsing import check_page, wait_for
 from click.testing import CliRunner
 from PIL import Image
 
@@ -30,7 +30,6 @@ from visql_lib.tables import write_table
 
 NIGHT, LATER = "20210227", "20210301"
 NO_FLAT = "no flat with FILTER V, SHAPE 384 512 in this night or within 30 d of it"
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 
 
 def default(column):
@@ -413,3 +412,25 @@ def test_tiles_of_images_without_a_picture_say_why(content, tmp_path):
     else:
         assert "s.fits" in found["failed"]
     json.dumps(found, allow_nan=False)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "path", [f"nights/{NIGHT}.html", "calibration.html", f"exposures/{NIGHT}/r0.html", "index.html"]
+)
+def test_the_pages_work_in_a_browser(results, browser, path):
+    browser.get((results / "site" / path).as_uri())
+    if "data-plots" in page(results, path):
+        wait_for(browser, "return window.Bokeh && Bokeh.documents.length > 0 && Bokeh.documents[0].is_idle")
+    check_page(browser, results)
+
+
+@pytest.mark.slow
+def test_the_viewer_shows_a_stack(results, browser):
+    browser.get((results / "site" / f"nights/{NIGHT}.html").as_uri())
+    browser.get(browser.find_element("link text", "viewer").get_attribute("href"))
+    viewer = "const v = document.getElementById('viewer').visqlViewer; return v && v.panes.length && "
+    wait_for(browser, viewer + "!v.waiting && !v.panes.some((p) => p.pending)")
+    shown = browser.execute_script(viewer + "v.panes[0].describe(300.5, -182.5)")
+    assert shown == "x 301  y 183 px"
+    check_page(browser, results)

@@ -63,11 +63,13 @@ _SECTIONS: dict[str, tuple[Panel, ...]] = {
     "Darks": (
         _panel("DARK_RATE", "dark rate", "master.DARK_RATE"),
         _panel("DARK_OFFSET", "offset of the dark line"),
-        _panel("N_BAD:DARK", "masked pixels of darks", "master.N_BAD"),
     ),
     "Flats": (
         _panel("RESIDUAL", "residual of single flats", "master.RESIDUAL"),
         _panel("LEVEL:FLAT", "level of flats", "master.LEVEL"),
+    ),
+    "Bad pixels": (
+        _panel("N_BAD:BAD PIXELS", "pixels of the map", "master.N_BAD"),
         _panel("N_BAD:FLAT", "masked pixels of flats", "master.N_BAD"),
     ),
 }

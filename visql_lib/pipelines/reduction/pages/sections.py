@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,6 +60,11 @@ class NightPage:
     def shown(self) -> frozenset[str]:
         """The exposures that have a page."""
         return frozenset(e.name for e in self.group.exposures)
+
+    @property
+    def parts(self) -> frozenset[str]:
+        """The names of the night's masters."""
+        return frozenset(str(master["PART"]) for master in self.masters)
 
     def product(self, folder: str, name: str) -> str:
         """Return the path of a product of the night that exists, "" if it does not."""
@@ -119,7 +124,7 @@ def _frame_table(page: NightPage, frames: Sequence[Record], title: str, with_set
         columns |= {"Type": lambda f: Cell(str(f["TYPE"])), "Set": lambda f: Cell(str(f["SET"]))}
     columns["Start (UTC)"] = lambda f: Cell(f["START"][11:19])
     columns |= {head: _of_number(key) for head, key in _FRAME_NUMBERS.items()}
-    columns["Masters"] = lambda f: Cell(_masters_text(f))
+    columns["Masters"] = lambda f: Cell(masters_text(f, page.parts))
     return _table(columns, worst_first(frames), title, tuple(_FRAME_NUMBERS), folded=bool(title))
 
 
@@ -149,9 +154,15 @@ def _frame_cell(page: NightPage, exposure: str) -> Cell:
     return Cell(exposure, page=f"exposures/{page.night}/{exposure}.html" if there else "")
 
 
-def _masters_text(frame: Record) -> str:
+def masters_text(frame: Record, parts: Collection[str]) -> str:
+    """List the masters of a frame; `parts` are the names of those of its own night."""
     names = (str(frame.get(f"MASTER_{kind.upper()}", "")) for kind in CALIBRATIONS)
-    return ", ".join(filter(None, names))
+    return ", ".join(master_text(name, parts) for name in names if name)
+
+
+def master_text(name: str, parts: Collection[str]) -> str:
+    """Return the name of a master, and whether it is one of another night."""
+    return f"{name} of another night" if name and name not in parts else name
 
 
 def _table(
@@ -230,7 +241,7 @@ def _master_table(page: NightPage) -> PageTable:
     columns: dict[str, Callable[[Record], Cell]] = {
         "Status": lambda m: Cell(status=_of_master(m), text=str(m["STATUS"])),
         "Master": lambda m: Cell(str(m["PART"]), product=page.product("masters", f"{m['PART']}.fits")),
-        "Frames used": lambda m: Cell(f"{m['N_USED']} of {m['N_FRAMES']}"),
+        "Frames used": lambda m: Cell(f"{m['N_USED']} of {m['N_FRAMES']}" if m["N_FRAMES"] else ""),
         **{head: _pair(key) for head, key in _MASTER_NUMBERS.items()},
         "Remark": lambda m: Cell(str(m["REASON"])),
     }
@@ -260,11 +271,15 @@ def _lights(page: NightPage, lights: Sequence[Record]) -> PageSection:
         "Sky [adu]": lambda s: Cell(_median(s["FRAMES"], "SKY")),
         "Stars": lambda s: Cell(_median(s["FRAMES"], "N_STARS")),
         "Residual [px]": lambda s: Cell(_median(s["SHIFTS"], "RESIDUAL")),
-        "Masters": lambda s: Cell("; ".join(dict.fromkeys(filter(None, map(_masters_text, s["FRAMES"]))))),
+        "Masters": lambda s: Cell("; ".join(_all_masters(s["FRAMES"], page.parts))),
     }
     numbers = ("Used", "Registered", "FWHM [px]", "Sky [adu]", "Stars", "Residual [px]")
     tables = (_table(columns, sets, "", numbers), *_tables_of_sets(page, lights))
     return PageSection("Lights", "lights", (), tables)
+
+
+def _all_masters(frames: Sequence[Record], parts: Collection[str]) -> list[str]:
+    return list(dict.fromkeys(filter(None, (masters_text(f, parts) for f in frames))))
 
 
 def _registered(shifts: Sequence[Record]) -> str:
