@@ -29,7 +29,7 @@ line, and it is told. Nothing is ever scaled by a ratio of times. See docs/reduc
     "visql master-dark '20210227.{0021..0035}.fit' -o dark.fits --bias bias.fits --picture dark.png",
 )
 @master_options
-@click.option("--bias", type=INPUT, required=True, metavar="FILE", help="Master bias (see master-bias).")
+@click.option("--bias", type=INPUT, metavar="FILE", help="Master bias (see master-bias); a dark needs one.")
 def command(
     words: tuple[str, ...],
     allow_empty: bool,
@@ -37,7 +37,7 @@ def command(
     table: Path | None,
     picture: Path | None,
     record_failure: bool,
-    bias: Path,
+    bias: Path | None,
     config: Path | None,
     instrument: str | None,
 ) -> None:
