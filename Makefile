@@ -1,11 +1,11 @@
-# make demo: a simulated month from raw frames to pictures.  make test: all tests.
+# make demo: a simulated month from raw frames to pictures.  make demo-night: a night.  make test: all tests.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 CORES ?= all
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo test quick heavy mutants check format bench bench-scale bench-reduction lock clean
+.PHONY: install demo demo-night test quick heavy mutants check format bench bench-scale bench-reduction lock clean
 .DEFAULT_GOAL := demo
 
 install: $(STAMP)
@@ -26,6 +26,16 @@ demo: install
 	@echo "  demo/results/months/202407/psfmoments_202407.png         sizes and shapes of its exposures"
 	@echo "  demo/results/months/202407/status.tsv                    what became of every frame"
 	@echo "  demo/results/exposures/202407/                           one folder per exposure; *_iq.png first"
+
+demo-night: install
+	$(BIN)/visql simulate-night -o demo_night --dialect observatory --seed 1 --overwrite
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake night site --cores $(CORES) --configfile config/demo_night.yaml
+	@echo
+	@echo "Done. Look at:"
+	@echo "  demo_night/results/site/index.html                       open it in a browser: everything is there"
+	@echo "  demo_night/results/nights/20210227/stacks/               stacks of two targets in three filters, with pictures"
+	@echo "  demo_night/results/nights/20210227/masters/              master bias, dark, flats, map of bad pixels"
+	@echo "  demo_night/results/nights/20210227/frames_20210227.parquet   what became of every frame"
 
 test: install
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
@@ -69,10 +79,11 @@ bench-reduction: install
 	$(PYTHON) -m venv $(VENV)/ccdproc
 	$(VENV)/ccdproc/bin/python -m pip install --quiet --disable-pip-version-check 'ccdproc==2.5.*' bottleneck
 	$(BIN)/python benchmarks/reduction.py --ccdproc $(VENV)/ccdproc/bin/python
+	$(BIN)/python benchmarks/night.py --ccdproc $(VENV)/ccdproc/bin/python
 
 lock: install
 	{ sed -n '/^#/p' constraints.txt; $(BIN)/python -m pip freeze --exclude-editable | grep -iv '^visql'; } > constraints.new
 	mv constraints.new constraints.txt
 
 clean:
-	rm -rf demo $(VENV) .snakemake
+	rm -rf demo demo_night $(VENV) .snakemake

@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 
 from visql_lib.ccd.bad_pixels import (
+    Measured,
     bad_columns,
     bad_pixel_mask,
     dead_pixels,
+    find_bad_pixels,
     hot_pixels,
     nonlinear_pixels,
     pulls,
@@ -15,6 +17,7 @@ from visql_lib.ccd.bad_pixels import (
 from visql_lib.ccd.noise import ReadNoise, gain_and_read_noise, gain_of, noise_facts, read_noise_of
 from visql_lib.errors import RequestError
 from visql_lib.flags import PixelFlag
+from visql_lib.simulate.night_sky import trails
 
 SHAPE = (256, 320)
 
@@ -193,3 +196,61 @@ def test_the_read_noise_of_12_bits_stored_in_16():
     rng = np.random.default_rng(14)
     biases = tuple(16 * np.rint(60 + rng.normal(0, 0.9, SHAPE)) for _ in range(2))
     assert read_noise_of([biases], step=16.0).adu == pytest.approx(0.9 * 16, rel=0.01)
+
+
+def test_trails_are_no_noise():
+    """Six trails of stars, with their faint edges, in each of four flats: within 0.5 % of the gain."""
+    shape, rng = (384, 512), np.random.default_rng(15)
+    flats = []
+    for level in (30000, 23000, 17000, 13000):
+        light = level * (1 + 0.3 * trails(shape, 6, rng))
+        flats.append(np.rint((rng.poisson(light * 1.5) + rng.normal(0, 8, shape)) / 1.5))
+    found = gain_of([tuple(flats[:2]), tuple(flats[2:])], ReadNoise.known(8 / 1.5))
+    assert found.value == pytest.approx(1.5, rel=0.005)
+    assert abs(found.value - 1.5) < 4 * found.err
+
+
+def test_a_trail_in_one_flat_is_no_pixel_that_is_not_linear():
+    rng = np.random.default_rng(16)
+    ones = np.ones(SHAPE)
+    low, high, err = rng.normal(1, 0.005, SHAPE), rng.normal(1, 0.005, SHAPE), 0.005 * ones
+    low[100:104, 50:130] *= 1.3
+    low[20, 20] *= 1.3
+    low[200:203, 300:303] *= 1.3  # nine neighbours
+    found = nonlinear_pixels(low, high, err, err)
+    assert found.sum() == 10
+    assert found[20, 20]
+
+
+def test_bad_pixels_of_what_is_there():
+    """A dark alone, a flat alone; amplifiers whose levels jump."""
+    rng = np.random.default_rng(17)
+    rate, err, hot = darks(rng)
+    alone = find_bad_pixels(SHAPE, rate=Measured(rate, err))
+    assert alone.hot[hot].mean() > 0.9
+    assert not (alone.dead | alone.nonlinear | alone.column).any()
+    step = np.where(np.arange(SHAPE[1]) < 150, 1.0, 0.7)  # no multiple of a cell
+    flat = rng.normal(1, 0.01, SHAPE) * step
+    flat[7, 9], flat[8, 9], flat[:, 222] = 0.3, np.nan, 0.4
+    flat_err = np.full(SHAPE, 0.005)
+    boxes = [(slice(0, 256), slice(0, 150)), (slice(0, 256), slice(150, 320))]
+    found = find_bad_pixels(SHAPE, flats=[Measured(flat, flat_err)], boxes=boxes)
+    assert not found.hot.any()
+    expected = np.zeros(SHAPE, bool)
+    expected[7, 9] = expected[8, 9] = True
+    np.testing.assert_array_equal(found.dead & ~found.column, expected)
+    assert np.flatnonzero(found.column.any(axis=0)).tolist() == [222]
+    assert (found.mask[7, 9], found.mask[0, 222] & PixelFlag.COLUMN) == (PixelFlag.DEAD, PixelFlag.COLUMN)
+
+
+def test_the_shadow_of_dust_is_no_column():
+    rng = np.random.default_rng(18)
+    y, x = np.mgrid[: SHAPE[0], : SHAPE[1]]
+    flat = rng.normal(1, 0.005, SHAPE)
+    for place, radius in (((100, 90), 10), ((200, 160), 16), ((300, 30), 13)):
+        distance = np.hypot(x - place[0], y - place[1])
+        flat *= 1 - 0.04 * np.exp(-0.5 * ((distance - radius) / 3) ** 2)
+    flat[60:160, 50] *= 0.9
+    found = find_bad_pixels(SHAPE, flats=[Measured(flat, np.full(SHAPE, 0.005))])
+    assert np.flatnonzero(found.column.any(axis=0)).tolist() == [50]
+    assert found.column[64:160, 50].all()

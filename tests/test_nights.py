@@ -271,6 +271,8 @@ def test_what_could_join_a_chain_does(temperatures, tolerance):
 def test_facts_of_sets_are_checked():
     with pytest.raises(ValueError, match="write a part of the value"):
         SetRules(tolerances={"EXPTIME": told(1.0, "%")})
+    with pytest.raises(ValueError, match="'ARC' form no sets"):
+        SetRules(keys={"ARC": ["FILTER"]})
     with pytest.raises(ValueError, match="not both"):
         NightFacts(boundary=told(19.0, "h"), longitude=told(-111.5, "deg"))
     with pytest.raises(ValueError, match="must be given in 'h'"):

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+from importlib.machinery import ModuleSpec
+from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -14,6 +18,7 @@ from truth_masters import truth_masters
 
 from visql_lib.cli import cli
 from visql_lib.config.load import validated
+from visql_lib.errors import RequestError
 from visql_lib.flags import PixelFlag
 from visql_lib.images.image import read_image
 from visql_lib.simulate.night import SimulatedNight
@@ -46,14 +51,19 @@ class Night:
         return [word for name in names for word in (flags[name], str(self.masters[name]))]
 
     def reduce(self, *words: Any, masters: tuple[str, ...] = ("bias", "dark", "flat_R", "bad_pixels")) -> Any:
-        """Reduce the files among the words (all lights, if none) and return exit code, table and messages."""
+        """Reduce the files among the words (all lights, if none); return exit code, table and messages.
+
+        With a table the command ends with 0; the code returned says whether a light failed.
+        """
         files = [str(word) for word in words if isinstance(word, Path)] or [str(p) for p in self.lights]
         rest = [word for word in words if not isinstance(word, Path)]
         table = self.folder / "table.parquet"
         command = ["reduce", *files, "-o", str(self.folder / "out"), "--table", str(table)]
         done = CliRunner().invoke(cli, [*command, *self.options(*masters), *rest], standalone_mode=False)
         assert done.exception is None, done.exception
-        return done.return_value, read_table(table), done.output
+        assert done.return_value == 0
+        found = read_table(table)
+        return int((found["STATUS"] != "ok").any()), found, done.output
 
     def product(self, light: int = 0) -> Path:
         return self.folder / "out" / f"{self.lights[light].stem}.fits"
@@ -207,7 +217,7 @@ def test_reducing_twice_is_refused_and_the_others_go_on(night):
     done = night.product().rename(again / "done.fits")
     code, table, _ = night.reduce(done, night.lights[1])
     assert code == 1
-    assert list(table["STATUS"]) == ["failed", "ok"]
+    assert list(table["STATUS"]) == ["left_out", "ok"]
     assert "REDUCED" in table["REASON"][0]
 
 
@@ -216,7 +226,7 @@ def test_a_light_free_of_bias_is_not_reduced_again(night):
     header["BIASCOR"] = True
     fits.writeto(night.folder / "free.fits", fits.getdata(night.lights[0]), header)
     _, table, _ = night.reduce(night.folder / "free.fits")
-    assert table["STATUS"][0] == "failed"
+    assert table["STATUS"][0] == "left_out"
     assert "bias" in table["REASON"][0]
 
 
@@ -284,8 +294,8 @@ def test_a_missing_master_makes_a_light_uncalibrated_or_is_allowed(night, kind):
 def test_a_failed_master_is_missing_with_its_reason(night):
     header = fits.Header({"VISQLTYP": "MASTER FLAT", "STATUS": "failed", "REASON": "all saturated"})
     fits.PrimaryHDU(header=header).writeto(night.masters["flat_R"], overwrite=True)
-    code, table, _ = night.reduce(night.lights[0], "--record-failure")
-    assert code == 0
+    code, table, _ = night.reduce(night.lights[0])
+    assert code == 1
     assert table["STATUS"][0] == "uncalibrated"
     assert "all saturated" in table["REASON"][0]
 
@@ -295,6 +305,7 @@ def test_a_failed_master_is_missing_with_its_reason(night):
     [
         ({"FILTER": "B"}, "FILTER R, B"),
         ({"GAIN": 7.0}, "GAIN 1.5, 7"),
+        ({"CCDSUM": "2 2"}, "binning 1 x 1, 2 x 2"),
     ],
 )
 def test_a_master_that_does_not_fit_is_refused_naming_both(night, cards, words):
@@ -304,6 +315,21 @@ def test_a_master_that_does_not_fit_is_refused_naming_both(night, cards, words):
     assert table["STATUS"][0] == "failed"
     for part in (words, "flat_R.fits", night.lights[0].name):
         assert part in table["REASON"][0]
+
+
+def test_a_master_in_the_place_of_another_is_refused(night):
+    words = ["reduce", str(night.lights[0]), "-o", str(night.folder / "out"), "--bias"]
+    done = CliRunner().invoke(cli, [*words, str(night.masters["flat_R"])], standalone_mode=False)
+    assert isinstance(done.exception, RequestError)
+    assert "MASTER FLAT" in str(done.exception)
+
+
+@pytest.mark.skipif(bool(find_spec("astroscrappy")), reason="astroscrappy is installed")
+def test_cosmic_rays_without_astroscrappy_are_refused_at_once(night):
+    words = ["reduce", str(night.lights[0]), "-o", str(night.folder / "out")]
+    wanted = config(night.folder, "reduce: {cosmic_rays: true}")
+    done = CliRunner().invoke(cli, [*words, *wanted], standalone_mode=False)
+    assert isinstance(done.exception, RequestError)
 
 
 def test_a_light_of_another_size_costs_itself(night):
@@ -470,6 +496,13 @@ def test_nan_and_float_raw_pixels_are_masked_and_told(night):
     assert image.mask[5, 7] & PixelFlag.NOT_FINITE
 
 
+def test_without_a_table_the_exit_code_tells_that_a_light_failed(night):
+    command = ["reduce", *map(str, night.lights), "-o", str(night.folder / "out"), *night.options("bias")]
+    done = CliRunner().invoke(cli, command, standalone_mode=False)
+    assert done.exception is None
+    assert done.return_value == 1
+
+
 def test_two_lights_of_one_name_are_refused(night):
     other = night.folder / "other"
     other.mkdir()
@@ -495,3 +528,114 @@ def test_unknown_gain_gives_the_scatter_of_the_sky_and_says_so(night):
     assert "gain is not known" in table["REASON"][0]
     image = read_image(night.folder / "out" / "gainless.fits")
     np.testing.assert_allclose(image.err[image.mask == 0], table["NOISE"][0], rtol=1e-5)
+
+
+def _set_cards(path: Path, **cards: float) -> None:
+    with fits.open(path, mode="update") as hdus:
+        hdus[0].header.update(cards)
+
+
+def test_gain_and_read_noise_are_those_of_the_masters_where_the_header_is_silent(night):
+    night.reduce(night.lights[0])
+    known = read_image(night.product())
+
+    def silent(hdus: fits.HDUList) -> None:
+        for key in ("GAIN", "RDNOISE"):
+            hdus[0].header.remove(key)
+
+    _set_cards(night.masters["flat_R"], MGAIN=1.5)
+    _set_cards(night.masters["bias"], NOISE1=float(np.sqrt((8 / 1.5) ** 2 + 1 / 12)))
+    code, table, _ = night.reduce(_changed(night, "silent.fits", silent))
+    assert code == 0
+    assert "not known" not in table["REASON"][0]
+    image = read_image(night.folder / "out" / "silent.fits")
+    np.testing.assert_allclose(image.err, known.err, rtol=1e-5)
+
+
+def test_a_gain_that_the_flats_contradict_is_told(night):
+    _set_cards(night.masters["flat_R"], MGAIN=1.5)
+    light = _changed(night, "wrong.fits", lambda hdus: hdus[0].header.update({"GAIN": 3.0}))
+    _, table, _ = night.reduce(light)
+    assert "the header says 3, the flats 1.5 electron/adu" in table["REASON"][0]
+
+
+def test_an_err_that_the_sky_contradicts_is_told(night):
+    _, table, _ = night.reduce(night.lights[0])
+    assert "scatter" not in table["REASON"][0]
+    light = _changed(night, "wrong.fits", lambda hdus: hdus[0].header.update({"GAIN": 0.5, "RDNOISE": 2.7}))
+    _, table, _ = night.reduce(light)
+    assert "are gain and read noise right?" in table["REASON"][0]
+
+
+def test_a_light_without_any_pixel_fails(night):
+    def saturate(hdus: fits.HDUList) -> None:
+        hdus[0].data[:, :256] = 65535
+
+    _, table, _ = night.reduce(_changed(night, "white.fits", saturate))
+    assert table["STATUS"][0] == "failed"
+    assert "none of its pixels" in table["REASON"][0]
+
+
+def test_case_8_a_light_of_1_s_with_a_dark_of_180_s(tmp_path):
+    """Pedestal 5.9 + 0.098 t: 1000.00 is left, not 1005.87."""
+    shape, header = (40, 50), {"IMAGETYP": "Light Frame", "EXPTIME": 1.0, "EGAIN": 1.0, "RDNOISE": 5.0}
+    fits.writeto(tmp_path / "light.fits", np.full(shape, 1505.998, "f4"), fits.Header(header))
+    fits.writeto(tmp_path / "bias.fits", np.full(shape, 500, "f4"), fits.Header({"VISQLTYP": "MASTER BIAS"}))
+    dark = {"VISQLTYP": "MASTER DARK", "EXPTIME": 180.0, "BIASCOR": True, "DARKOFF": 5.9, "DARKRATE": 0.098}
+    planes = {"OFFSET": 5.9, "RATE": 0.098, "VAROFF": 0.0, "VARRATE": 0.0, "COVAR": 0.0}
+    hdus = [fits.PrimaryHDU(np.full(shape, 23.54, "f4"), fits.Header(dark))]
+    hdus += [fits.ImageHDU(np.full(shape, value, "f4"), name=name) for name, value in planes.items()]
+    fits.HDUList(hdus).writeto(tmp_path / "dark.fits")
+    words = ["reduce", str(tmp_path / "light.fits"), "-o", str(tmp_path / "out")]
+    masters = ["--bias", str(tmp_path / "bias.fits"), "--dark", str(tmp_path / "dark.fits")]
+    allowed = config(tmp_path, "reduce: {allow_missing: [flat]}")
+    done = CliRunner().invoke(cli, [*words, *masters, *allowed], standalone_mode=False)
+    assert (done.exception, done.return_value) == (None, 0)
+    image = read_image(tmp_path / "out" / "light.fits")
+    np.testing.assert_allclose(image.data, 1000.00, atol=2e-3)
+    np.testing.assert_allclose(image.err, np.sqrt(1000.098 + 25), rtol=1e-4)  # the pedestal has no noise
+
+
+class FakeCosmics(ModuleType):
+    """Stands for astroscrappy: marks one pixel, and keeps what it was handed."""
+
+    def __init__(self) -> None:
+        super().__init__("astroscrappy")
+        self.__spec__ = ModuleSpec("astroscrappy", None)
+        self.asked: list[tuple[np.ndarray, dict[str, Any]]] = []
+
+    def detect_cosmics(self, data: np.ndarray, **options: Any) -> tuple[np.ndarray, np.ndarray]:
+        self.asked.append((data.copy(), options))
+        found = np.zeros(data.shape, bool)
+        found[20, 30] = True
+        return found, data
+
+
+@pytest.mark.parametrize("electrons", [False, True])
+def test_cosmic_rays_are_searched_in_electrons_with_the_gain_handed_over_once(night, monkeypatch, electrons):
+    fake = FakeCosmics()
+    monkeypatch.setitem(sys.modules, "astroscrappy", fake)
+    wanted = config(night.folder, f"reduce: {{cosmic_rays: true, electrons: {str(electrons).lower()}}}")
+    code, table, _ = night.reduce(night.lights[0], *wanted)
+    assert code == 0
+    ((data, options),) = fake.asked
+    assert options["gain"] == 1.0
+    assert options["readnoise"] == 8.0
+    image = read_image(night.product())
+    good = image.mask == 0
+    factor = 1.0 if electrons else 1.5
+    np.testing.assert_allclose(data[good], factor * image.data[good], rtol=1e-5)
+    assert np.isfinite(data).all()
+    assert image.mask[20, 30] & PixelFlag.COSMIC
+    assert table["N_COSMIC"][0] == 1
+    assert fits.getheader(night.product())["NCOSMIC"] == 1
+
+
+def test_cosmic_rays_are_not_searched_among_narrow_stars(tmp_path, monkeypatch):
+    night = Night(tmp_path, "observatory", sky={"fwhm": 1.5})
+    fake = FakeCosmics()
+    monkeypatch.setitem(sys.modules, "astroscrappy", fake)
+    _, table, _ = night.reduce(night.lights[0], *config(night.folder, "reduce: {cosmic_rays: true}"))
+    assert fake.asked == []
+    assert table["N_COSMIC"][0] == -1
+    assert "cosmic rays not searched: FWHM 1." in table["REASON"][0]

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
+from visql_lib.instruments.sets import SetRules
 from visql_lib.pipelines import make_plan, settings_from_mapping
 from visql_lib.pipelines.reduction.choice import NightSet, candidates, what_it_needs
-from visql_lib.pipelines.reduction.sets import CalibrationSet, SetRules
+from visql_lib.pipelines.reduction.sets import CalibrationSet
 
 RULES = SetRules()
 

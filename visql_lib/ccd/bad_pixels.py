@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 from visql_lib.ccd.clipping import in_cells, robust_sigma
 from visql_lib.flags import PixelFlag
 
-_SEGMENT = 64  # px of a column that are judged together: a trap spoils a part of it
+_GROUP = 12  # px: a larger group that seems nonlinear is light of one flat only, such as a star's trail
+_SEGMENTS = 64, 32  # px of a column that are judged together: a trap spoils a part of it
+_AROUND = 9  # px: columns of which less than half may be bad
 
 
 def smooth_level(image: NDArray, cell: int = 32) -> NDArray[np.float64]:
@@ -108,6 +110,8 @@ def nonlinear_pixels(
 ) -> NDArray[np.bool_]:
     """Find pixels whose answer to little and to much light has another ratio than that of those around.
 
+    Groups of more than 12 neighbours are left out: they are no pixels, but the trail of a star in one flat.
+
     Parameters
     ----------
     low, high : array, shape (ny, nx)
@@ -122,7 +126,16 @@ def nonlinear_pixels(
         ratio = smooth_level(np.where(high > 0, low / high, np.nan))
         off = low - ratio * high
         found = np.abs(pulls(off, np.hypot(low_err, ratio * high_err))) > sigma
-    return np.asarray(found)
+    return _in_small_groups(found)
+
+
+def _in_small_groups(found: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Keep pixels of which few lie together, with gaps of two pixels at most between them."""
+    from scipy.ndimage import binary_dilation, label
+
+    groups, n = label(binary_dilation(found, np.ones((3, 3))), np.ones((3, 3)))
+    sizes = np.bincount(groups[found], minlength=n + 1)
+    return np.asarray(found & (sizes[groups] <= _GROUP))
 
 
 def bad_columns(
@@ -135,23 +148,32 @@ def bad_columns(
     deviations : array, shape (ny, nx)
         How far each pixel is off in standard deviations; see `pulls`. For rows: transposed.
     sigma : float, optional
-        The median of a part that is off by that many of the parts' own scatter is bad.
+        A part whose median is off those of the columns beside it by that many of their scatter is bad.
     share, limit : float, optional
         So is a part that has that share of pixels off by more than `limit`.
     """
-    found = np.zeros(deviations.shape, bool)
+    from scipy.ndimage import median_filter
+
     n = deviations.shape[0]
-    starts = range(0, max(n - _SEGMENT // 2, 1), _SEGMENT)  # what is left over is of the last part
-    for start, stop in zip(starts, (*starts[1:], n), strict=True):
-        part = deviations[start:stop]
-        known = np.isfinite(part)
-        filled = np.where(known.any(axis=0), np.where(known, part, np.nan), 0.0)
-        middle = np.nanmedian(filled, axis=0)
-        # No less than the noise of a median of so many: columns may be more equal than that by chance.
-        scatter = max(robust_sigma(middle), 1.2533 / (stop - start) ** 0.5)
-        many = (np.abs(np.where(known, part, 0.0)) > limit).mean(axis=0) >= share
-        found[start:stop] = (np.abs(middle - np.median(middle)) > sigma * scatter) | many
+    found = np.zeros(deviations.shape, bool)
+    # Off the columns beside it: the shadow of dust is wider than a bad column.
+    off = deviations - median_filter(np.nan_to_num(deviations), (1, _AROUND), mode="nearest")
+    for length in _SEGMENTS:
+        starts = range(0, max(n - length // 2, 1), length)  # what is left over is of the last part
+        for start, stop in zip(starts, (*starts[1:], n), strict=True):
+            found[start:stop] |= _bad_in_part(off[start:stop], sigma, share, limit)
     return found
+
+
+def _bad_in_part(part: NDArray, sigma: float, share: float, limit: float) -> NDArray[np.bool_]:
+    """Say of each column of some rows whether it is off those beside it."""
+    known = np.isfinite(part)
+    filled = np.where(known.any(axis=0), np.where(known, part, np.nan), 0.0)
+    middle = np.nanmedian(filled, axis=0)
+    # No less than the noise of a median of so many: columns may be more equal than that by chance.
+    scatter = max(robust_sigma(middle), 1.2533 / len(part) ** 0.5)
+    many = (np.abs(np.where(known, part, 0.0)) > limit).mean(axis=0) >= share
+    return np.asarray((np.abs(middle - np.median(middle)) > sigma * scatter) | many)
 
 
 def bad_pixel_mask(

@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 import numpy as np
 from numpy.typing import NDArray
 
 from visql_lib.errors import RequestError
 
 _READ_NOISE = 5.0  # electron, where nobody knows it
+
+
+def require_astroscrappy() -> None:
+    """Check that astroscrappy can be used.
+
+    Raises
+    ------
+    RequestError
+        If it is not installed.
+    """
+    if find_spec("astroscrappy") is None:
+        raise RequestError(
+            "reduce.cosmic_rays needs astroscrappy: pip install 'visql[cosmics]', or set it to false"
+        )
 
 
 def find_cosmic_rays(
@@ -48,12 +64,9 @@ def find_cosmic_rays(
     """
     if not fwhm >= narrowest:
         return None
-    try:
-        from astroscrappy import detect_cosmics
-    except ImportError as error:
-        raise RequestError(
-            "reduce.cosmic_rays needs astroscrappy: pip install 'visql[cosmics]', or set it to false"
-        ) from error
+    require_astroscrappy()
+    from astroscrappy import detect_cosmics
+
     data = np.where(bad, np.float32(np.median(electrons[~bad]) if (~bad).any() else 0), electrons)
     found, _ = detect_cosmics(
         np.ascontiguousarray(data, dtype=np.float32),

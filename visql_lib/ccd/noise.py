@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from visql_lib.ccd.clipping import MAD_TO_SIGMA, in_cells, step_of
+from visql_lib.ccd.clipping import MAD_TO_SIGMA, in_cells, stands_out, step_of
 from visql_lib.errors import RequestError
 
 Pair = tuple[NDArray, NDArray]
@@ -255,8 +255,31 @@ def _inverse_gains(
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = np.where((first > 0) & (second > 0), first / second, np.nan)
         difference = (a - bias[..., None]) - ratio[..., None] * (b - bias[..., None])
+        difference = _without_trails(difference, pair[0].shape, cell)
         found = (_variances(difference) - (1 + ratio**2) * read_var) / (first * (1 + ratio))
     return found.ravel(), np.where(np.isfinite(found), (first + second) / 2, np.nan).ravel()
+
+
+def _without_trails(cells: NDArray, shape: tuple[int, ...], cell: int) -> NDArray:
+    """Leave out what is in one of two flats only, such as the trail of a star with its faint edges.
+
+    Parameters
+    ----------
+    cells : array, shape (cells in y, cells in x, pixels)
+        Differences of two flats; NaN do not count.
+    shape : tuple of int
+        Rows, columns of the flats.
+    cell : int
+        Side of the cells [px].
+    """
+    known = np.isfinite(cells)
+    filled = np.where(known.any(axis=-1, keepdims=True), cells, 0.0)
+    middle = np.nanmedian(filled, axis=-1, keepdims=True)
+    spread = MAD_TO_SIGMA * np.nanmedian(np.abs(filled - middle), axis=-1, keepdims=True)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        pulls = np.where(known & (spread > 0), (cells - middle) / spread, 0.0)
+    squares = (*cells.shape[:2], min(cell, shape[0]), min(cell, shape[1]))
+    return np.where(stands_out(pulls.reshape(squares)).reshape(cells.shape), np.nan, cells)
 
 
 def _good(frame: NDArray, mask: NDArray | None, saturation: float) -> NDArray[np.float64]:

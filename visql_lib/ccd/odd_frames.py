@@ -34,8 +34,8 @@ class SetStatistics:
     offsets : array, shape (n,)
         Level above the set's median frame [ADU].
     noises : array, shape (n,)
-        Robust scatter of the pixels about the set's median frame [ADU], brought to that of one frame alone;
-        NaN of one.
+        Scatter of the pixels about the median of the other frames, without outliers, brought to that of one
+        frame alone [ADU]; NaN of one.
     """
 
     levels: NDArray
@@ -56,12 +56,23 @@ def set_statistics(samples: NDArray) -> SetStatistics:
     counted = samples[:, np.isfinite(samples).all(axis=0)]
     if n < 2 or not counted.size:
         return SetStatistics(levels, np.zeros(n), np.full(n, np.nan))
-    off = counted - np.median(counted, axis=0)
-    offsets = np.array([clipped_mean(frame).mean for frame in off])
-    # The median is made of the frame itself, too: their covariance is sigma^2 / n.
-    of_median = float(error_factors("median", 0.5, (0, 0), True, np.array([n]))[0])
-    shrunk = (1 + of_median**2 - 2 / n) ** 0.5
-    return SetStatistics(levels, offsets, np.array([robust_sigma(frame) for frame in off]) / shrunk)
+    off = counted - _median_of_others(counted)
+    found = [clipped_mean(frame, _CLIP) for frame in off]
+    of_median = float(error_factors("median", 0.5, (0, 0), True, np.array([n - 1]))[0])
+    widened = (1 + of_median**2) ** 0.5
+    offsets = np.array([clipped_mean(frame).mean for frame in counted - np.median(counted, axis=0)])
+    return SetStatistics(levels, offsets, np.array([frame.std for frame in found]) / widened)
+
+
+def _median_of_others(samples: NDArray) -> NDArray:
+    """Return for each value the median of the other frames there; of two frames, the other one."""
+    n, ordered = len(samples), np.sort(samples, axis=0)
+    if n % 2 == 0:
+        low, high = ordered[n // 2 - 1], ordered[n // 2]
+        return np.where(samples <= low, high, low)
+    low, middle, high = ordered[n // 2 - 1], ordered[n // 2], ordered[n // 2 + 1]
+    beyond = np.where(samples > middle, low, high)
+    return np.where(samples == middle, (low + high) / 2, (middle + beyond) / 2)
 
 
 def noise_of_pairs(samples: NDArray) -> tuple[float, float]:

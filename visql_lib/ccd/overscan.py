@@ -182,8 +182,6 @@ def _without_odd_lines(strip: NDArray, sigma: float) -> NDArray:
 
 def _lines_of(strip: NDArray, sigma: float) -> _Lines:
     """Measure the lines of an overscan: the mean of each, finer than one ADU."""
-    from scipy.ndimage import median_filter
-
     strip = np.asarray(strip, dtype=np.float64)
     middle, noise = _noise_of(strip)
     if not np.isfinite(middle).any():
@@ -197,11 +195,18 @@ def _lines_of(strip: NDArray, sigma: float) -> _Lines:
     err = noise / np.sqrt(np.maximum(n, 1))
     known = np.isfinite(level)
     filled = np.where(known, level, np.median(level[known]))
-    smooth = median_filter(filled, size=min(_NEIGHBOURS, len(level)), mode="nearest")
+    smooth = _running_median(filled, min(_NEIGHBOURS, len(level)))
     off = filled - smooth
     scatter = max(robust_sigma(off), float(np.median(err)))
     good = known & (np.abs(off) <= _LINE_SIGMA * scatter)
     return _Lines(np.where(good, filled, smooth), err, good)
+
+
+def _running_median(values: NDArray, size: int) -> NDArray:
+    """Return the median of `size` neighbours of each value; the ends are repeated beyond themselves."""
+    padded = np.pad(values, (size // 2, size - 1 - size // 2), mode="edge")
+    found: NDArray = np.median(np.lib.stride_tricks.sliding_window_view(padded, size), axis=-1)
+    return found
 
 
 def _per_line(lines: _Lines) -> tuple[NDArray, NDArray, int]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from visql_lib.cli.common import INPUT, OUTPUT, settings_of_any, step
+from visql_lib.cli.common import INPUT, OUTPUT, step
 
 
 @step(
@@ -30,27 +30,27 @@ def command(
     config: Path | None,
 ) -> None:
     """Read, gather, write."""
-    from visql_lib.cli.reduction import reduction_settings
-    from visql_lib.pipelines.reduction.grouping import NIGHTS
+    from visql_lib.cli.common import reduction_settings_of
     from visql_lib.pipelines.reduction.registry import REGISTRY
     from visql_lib.pipelines.reduction.schemas import FRAMES, MASTERS, STACKS
     from visql_lib.pipelines.reduction.stages.night_tables import NightInputs, night_of_sheet, run, tables_of
     from visql_lib.products.context import Context
-    from visql_lib.sheets.sheet import read_sheet
     from visql_lib.tables import write_table
 
-    context = Context.of(REGISTRY["night_tables"], reduction_settings(config))
-    results, date = NIGHTS.locate(sheet)
-    night = night_of_sheet(results, date, read_sheet(sheet), context.settings)
+    context = Context.of(REGISTRY["night_tables"], reduction_settings_of(config))
+    night = night_of_sheet(context, sheet)
     said: dict[str, list[str]] = {}
     for name, _, text in (words.partition("=") for words in lacking):
         said.setdefault(name, []).append(text)
     made = run(context, NightInputs(night, said))
-    origin = {"stage": "night_tables", "stage_version": REGISTRY.versions["night_tables"]}
+    version = REGISTRY.versions["night_tables"]
     for path, columns, schema in (
         (frames, made.frames, FRAMES),
         (masters, made.masters, MASTERS),
         (stacks, made.stacks, STACKS),
     ):
         if path is not None:
-            write_table(path, columns, schema, meta={"night": date}, inputs=[sheet, *tables_of(night)], **origin)
+            meta, inputs = {"night": night.date}, [sheet, *tables_of(night)]
+            write_table(
+                path, columns, schema, meta=meta, stage="night_tables", stage_version=version, inputs=inputs
+            )

@@ -46,16 +46,16 @@ def command(
     raw: Path, output: Path, full: bool, quadrants: Path | None, record_failure: bool, config: Path | None
 ) -> None:
     """Read, cut, write."""
-    from visql_lib.pipelines.vis.pages.overlays import script
     from visql_lib.pipelines.vis.registry import REGISTRY
     from visql_lib.products.context import Context
+    from visql_lib.products.page_parts import viewer_script
     from visql_lib.steps.pyramid import INDEX, PyramidInputs, folder_replaced, run
 
     context = Context.of(REGISTRY["pyramid"], settings_of_any(config), progress, record_failure)
     with folder_replaced(output) as folder:
         made = run(context, PyramidInputs(raw, folder, full, quadrants)).description
         about = {"exposure": made["exposure"]} | _origin(raw, context.instrument.geometry, full) | made
-        (folder / INDEX).write_text(script("visqlTiles", about), encoding="utf-8")
+        (folder / INDEX).write_text(viewer_script("visqlTiles", about), encoding="utf-8")
     write_sidecars("pyramid", output / INDEX, inputs=[raw])
 
 

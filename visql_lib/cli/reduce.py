@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from visql_lib.cli.common import FOLDER, INPUT, OUTPUT, RECORD_FAILURE, output_option, progress, step
+from visql_lib.cli.common import FOLDER, INPUT, output_option, progress
 from visql_lib.cli.files import LIST_HELP, list_argument
+from visql_lib.cli.reduction import TABLE, reduction_step
 
 if TYPE_CHECKING:
     from visql_lib.pipelines.reduction.reduced_header import Row
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from visql_lib.products.context import Context
 
 
-@step(
+@reduction_step(
     "reduce",
     f"""Reduce lights: overscan, bias, dark and flat in one pass, with error and mask.
 
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
 The dark is that for each light's own exposure time. Each reduced light is FOLDER/EXPOSURE.fits: the
 image in the primary, 1 sigma in ERR, PixelFlag bits in MASK; those that stand are not made again. A
 light that lacks a master is `uncalibrated`, and nothing is written for it, unless
-reduce.allow_missing names that master. One that fails costs itself: the table has the reason.""",
+reduce.allow_missing names that master. One that fails costs itself: --table has a row for each,
+with the reason. Without a table the exit code is 1 if a light could not be reduced.""",
     "visql reduce 'raw/m67-*.fit' -o frames --bias bias.fits --dark dark.fits --flat flat_R.fits",
 )
 @list_argument()
@@ -36,10 +38,8 @@ reduce.allow_missing names that master. One that fails costs itself: the table h
 @click.option("--dark", type=INPUT, metavar="D", help="Master dark.")
 @click.option("--flat", type=INPUT, metavar="F", help="Master flat of the lights' filter.")
 @click.option("--bad-pixels", "bad", type=INPUT, metavar="P", help="Mask of the bad pixels.")
-@click.option("--table", type=OUTPUT, metavar="T", help="Table of the lights (Parquet).")
+@TABLE
 @click.option("--gain", "electrons", is_flag=True, help="Give the lights in electrons (reduce.electrons).")
-@click.option("-i", "--instrument", metavar="NAME", help="Camera, instead of that of the settings.")
-@RECORD_FAILURE
 def command(
     words: tuple[str, ...],
     output: Path,
@@ -50,7 +50,6 @@ def command(
     table: Path | None,
     electrons: bool,
     instrument: str | None,
-    record_failure: bool,
     allow_empty: bool,
     config: Path | None,
 ) -> int:
@@ -70,9 +69,13 @@ def command(
         rows.append(made.row)
         if made.image is not None:
             write_image(made.path, made.image, STAGES, made.inputs)
+            made.image = None  # not kept while the next one is reduced
+        elif made.row.status != "ok":  # what an earlier run made of it counts no more
+            made.path.unlink(missing_ok=True)
     if table is not None:
         _write(table, rows, inputs, context)
-    return 0 if record_failure or all(row.status == "ok" for row in rows) else 1
+        return 0
+    return int(any(row.status != "ok" for row in rows))
 
 
 def _settings(config: Path | None, instrument: str | None, electrons: bool) -> ReductionSettings:
@@ -111,5 +114,5 @@ def _write(table: Path, rows: list[Row], inputs: ReduceInputs, context: Context[
         stage="reduce",
         stage_version=STAGES["reduce"],
         inputs=[*made, *masters],
-        settings_hash=digest(settings.overscan, settings.masters, settings.reduce),
+        settings_hash=digest(settings.overscan, settings.reduce),
     )

@@ -158,6 +158,44 @@ def block_sums(
     return sums, np.outer(*per_axis)
 
 
+def cut_image(image: NDArray, sink: Sink, tile: int, stretch: Stretch) -> list[int]:
+    """Cut one image into tiles at full resolution and at each half of it, down to one tile.
+
+    Parameters
+    ----------
+    image : array, shape (ny, nx)
+        Float, y upwards; NaN where there is no pixel.
+    sink, tile, stretch
+        See `Pyramid`. Blocks are means of the pixels before they become grey.
+
+    Returns
+    -------
+    list of int
+        Pixels per side of a block, of all levels, finest first.
+    """
+    values = np.asarray(image, dtype=np.float32)[::-1]
+    binnings = [1]
+    while True:
+        grey = stretch.to_grey(values)
+        for top in range(0, grey.shape[0], tile):
+            for left in range(0, grey.shape[1], tile):
+                if (part := grey[top : top + tile, left : left + tile]).any():
+                    sink(binnings[-1], left // tile, top // tile, part)
+        if max(values.shape) <= tile:
+            return binnings
+        values = _mean_of_four(values)
+        binnings.append(2 * binnings[-1])
+
+
+def _mean_of_four(values: NDArray) -> NDArray[np.float32]:
+    """Return means of 2 x 2 pixels, of those that are known."""
+    padded = np.pad(values, [(0, n % 2) for n in values.shape], constant_values=np.nan)
+    known = np.isfinite(padded)
+    padded = np.where(known, padded, 0)
+    sums, counts = (a[::2, ::2] + a[1::2, ::2] + a[::2, 1::2] + a[1::2, 1::2] for a in (padded, known * 1))
+    return _means(sums, counts)
+
+
 class Pyramid:
     """Tiles of a frame, filled quadrant by quadrant.
 

@@ -30,6 +30,7 @@ from visql_lib.values import number as number_of
 
 Gains = Mapping[str, tuple[float, float]]  # amplifier -> gain [electron/adu], read noise [electron]
 
+_ROWS = 256  # at a time
 _PLACES = ("DETSEC", "AMPSEC", "CCDSEC", "DETSIZE")  # of one amplifier: not true of all together
 
 
@@ -155,10 +156,10 @@ def read_chip(
     rule = instrument.header_rule
     options = overscan or OverscanOptions()
     with Exposure(path, instrument) as frame:
-        told = frame.header
-        layouts = tuple(frame.layouts)
         header = read_header(path)
         refuse_unfit(path, header)  # before all: a product's ERR and MASK look like detectors
+        told = frame.header
+        layouts = tuple(frame.layouts)
         _check_one_detector(path, layouts, told)
         if isinstance(rule, SingleChip):
             sections = {"data": rule.data, "bias": rule.bias}
@@ -237,12 +238,14 @@ def _prepared(
     saturation = np.nanmin([layout.saturation, most]) if most < math.inf else layout.saturation
     plain = replace(layout.data, reverse_x=False, reverse_y=False)  # `oriented` turns it over
     cut = trimmed(pixels, plain)
-    mask = np.where(np.isfinite(cut), 0, PixelFlag.NOT_FINITE).astype(np.int16)
+    mask = np.zeros(cut.shape, np.int16)
+    if cut.dtype.kind == "f":
+        mask[~np.isfinite(cut)] = PixelFlag.NOT_FINITE
     mask[cut >= saturation] |= PixelFlag.SATURATED
     under = np.zeros((1, 1)) if level is None else level.level
     under = under[plain.rows] if under.shape[0] > 1 else under
     under = under[:, plain.columns] if under.shape[1] > 1 else under
-    data = subtract_overscan(cut, OverscanLevel(under - pedestal, np.zeros_like(under)))
+    data = _subtracted(cut, under - pedestal)
     return _Part(
         data,
         mask,
@@ -251,6 +254,16 @@ def _prepared(
         step,
         [note for note in (doubt, step_note(step, pixels)) if note],
     )
+
+
+def _subtracted(pixels: NDArray, level: NDArray) -> NDArray[np.float32]:
+    """Take the level off, some rows at a time: it is done with 64 bits."""
+    found = np.empty(pixels.shape, np.float32)
+    for first in range(0, len(pixels), _ROWS):
+        rows = slice(first, first + _ROWS)
+        part = level[rows] if len(level) > 1 else level
+        found[rows] = subtract_overscan(pixels[rows], OverscanLevel(part, np.zeros_like(part)))
+    return found
 
 
 def _with_gains(amplifier: Amplifier, gains: Gains) -> Amplifier:

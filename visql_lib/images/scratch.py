@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from visql_lib.flags import PixelFlag
 
-_BLOCK = 8_000_000  # bytes of all frames together
+_BLOCK = 4_000_000  # bytes of all frames together
 
 
 class FrameStack:
@@ -31,6 +31,8 @@ class FrameStack:
     """
 
     def __init__(self, folder: Path | None = None) -> None:
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
         self._file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115 closed by __exit__
         self.shape: tuple[int, int] = (0, 0)
         self.n = 0
@@ -44,13 +46,16 @@ class FrameStack:
         self._file.close()
 
     def add(self, data: NDArray, mask: NDArray | None = None) -> int:
-        """Append a frame of shape (ny, nx), with its `PixelFlag` bits; return its number."""
+        """Append a frame of shape (ny, nx), with its `PixelFlag` bits; return its number.
+
+        An array of float32 is changed: its masked pixels are then as they are kept.
+        """
         if not self.n:
             self.shape = (data.shape[0], data.shape[1])
         if data.shape != self.shape:
             raise ValueError(f"a frame of {data.shape} pixels among others of {self.shape}")
-        pixels = np.array(data, dtype=np.float32)
-        if mask is not None:
+        pixels = np.ascontiguousarray(data, dtype=np.float32)
+        if mask is not None and mask.any():
             pixels[mask != 0] = np.nan
             pixels[(mask & PixelFlag.SATURATED) != 0] = np.inf
         self._file.seek(0, 2)

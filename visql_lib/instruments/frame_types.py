@@ -49,6 +49,8 @@ class FrameTypeRule(Facts):
         """
         if self.at_most is not None and not exptime <= self.at_most:
             return False
+        if not self.has_words:
+            return True
         texts = [t.strip().upper() for t in words]
         if self.both is not None:
             return all(text == self.both.upper() for text in texts) and exptime > self.longer_than

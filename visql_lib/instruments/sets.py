@@ -52,7 +52,7 @@ class SetRules(Facts):
     always : tuple of str
         Columns of the sheet that count for every type.
     keys : mapping
-        Frame type -> further columns; ``EXPTIME`` is the exposure time. Other types form no sets.
+        BIAS, DARK, FLAT, SCIENCE -> further columns; ``EXPTIME`` is the exposure time. Other types form none.
     tolerances : mapping
         Column -> tolerance. Columns without one are compared as text.
     """
@@ -69,6 +69,8 @@ class SetRules(Facts):
     @field_validator("keys")
     @classmethod
     def _with_usual_keys(cls, given: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+        if other := sorted(set(given) - set(_KEYS)):
+            raise ValueError(f"frames of type {other[0]!r} form no sets; only {', '.join(_KEYS)} do")
         return _KEYS | given
 
     def columns(self, frame_type: str) -> tuple[str, ...]:

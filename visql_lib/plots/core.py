@@ -147,18 +147,18 @@ def group_of(cls: str, frame_type: str) -> str:
     return name if name in GROUPS else _ELSE
 
 
-def time_range(t: NDArray) -> Range:
-    """Compute the range of times [ms] with a margin; any day if there is none."""
+def time_range(t: NDArray, least: float = DAY / 24) -> Range:
+    """Compute the range of times [ms] with a margin of at least `least`; any day if there is none."""
     known = t[np.isfinite(t)]
     if len(known) == 0:
         return 0.0, DAY
-    margin = max(0.02 * float(np.ptp(known)), DAY / 24)
+    margin = max(0.02 * float(np.ptp(known)), least)
     return float(known.min()) - margin, float(known.max()) + margin
 
 
-def shared_range(t: NDArray) -> Any:
-    """Make the range of time that linked panels share."""
-    return new_range(*time_range(t), name="visql-time")
+def shared_range(t: NDArray, least: float = DAY / 24) -> Any:
+    """Make the range of time that linked panels share; see `time_range`."""
+    return new_range(*time_range(t, least), name="visql-time")
 
 
 def new_range(start: float, end: float, name: str | None = None) -> Any:
@@ -206,15 +206,25 @@ def value_range(values: NDArray, log: bool, limits: Sequence[float] = (), *, who
 
 
 def new_panel(
-    panel: Panel, times: Any, values: Range, cross: Any, *, remark: str = "", height: int = 150
+    panel: Panel,
+    times: Any,
+    values: Range,
+    cross: Any,
+    *,
+    remark: str = "",
+    height: int = 150,
+    against: str = "",
 ) -> Plot:
-    """Make an empty panel with its tools; `cross` is the line of time that all panels share."""
+    """Make an empty panel with its tools; `cross` is the line of time that all panels share.
+
+    `against` is what lies along the axis, such as ``exposure time [s]``; "": time.
+    """
     new: Any = plotting.figure
     plot = new(
         name=f"visql-{panel.key}",
         x_range=times,
         y_range=new_range(*values),
-        x_axis_type="datetime",
+        x_axis_type="linear" if against else "datetime",
         y_axis_type="log" if panel.log else "linear",
         height=height,
         sizing_mode="stretch_width",
@@ -240,7 +250,11 @@ def new_panel(
     small = panel.log and values[1] < _TINY
     plot.yaxis.formatter = bk.PrintfTickFormatter(format="%.1e" if small else "%.7g")
     plot.xaxis.ticker.desired_num_ticks = 3  # a phone has room for no more
-    plot.xaxis.formatter = _dates()
+    if against:
+        plot.xaxis.axis_label, plot.xaxis.axis_label_text_font_style = against, "normal"
+        plot.xaxis.minor_tick_line_color = None
+    else:
+        plot.xaxis.formatter = _dates()
     _paint(plot)
     return plot
 
@@ -265,7 +279,7 @@ def _paint(plot: Plot) -> None:
     look("text_color", pair=ink).put(plot.title)
     plot.title.text_font_size, plot.title.text_font_style = "12px", "normal"
     for axis in plot.axis:
-        look("major_label_text_color", pair=soft).put(axis)
+        look("major_label_text_color", "axis_label_text_color", pair=soft).put(axis)
         look("axis_line_color", "major_tick_line_color", pair=line).put(axis)
         axis.major_label_text_font_size = "11px"
     for grid in plot.grid:
@@ -326,6 +340,13 @@ def add_points(plot: Plot, panel: Panel, points: Points, colours: Mapping[str, A
         renderer.selection_glyph = renderer.nonselection_glyph = None
     _tools(plot, panel, points, drawn)
     return int((known & dated).sum())
+
+
+def add_bars(plot: Plot, points: Points, low: str, high: str, colours: Mapping[str, Any]) -> None:
+    """Draw bars from one column of `points` to another, such as their errors."""
+    view = bk.CDSView(filter=points.shown)
+    bars = plot.segment("t", low, "t", high, source=points.source, view=view, color=colours, alpha=0.45)
+    bars.selection_glyph = bars.nonselection_glyph = None
 
 
 def _at_edges(

@@ -5,7 +5,9 @@ from __future__ import annotations
 import html
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+import bokeh
 from bokeh.document import Document
 from bokeh.embed import components
 
@@ -20,6 +22,12 @@ _SIGNS = {
     "✕": "failed or no value",
     "△▽": "beyond the panel",
 }
+
+
+def bokeh_files() -> dict[str, bytes]:
+    """Read the scripts of a page with plots, by file name: BokehJS as installed, never from a network."""
+    folder = Path(bokeh.__file__).parent / "server" / "static" / "js"
+    return {name: (folder / name).read_bytes() for name in ("bokeh.min.js",)}
 
 
 @dataclass(frozen=True)
@@ -77,7 +85,8 @@ def markup(
             if isinstance(item, str):
                 parts.append(f'<p class="plots-none">{html.escape(item)}</p>')
             else:
-                label = html.escape(f"{item.title.text}, against time", quote=True)
+                against = item.below[0].axis_label or "time"
+                label = html.escape(f"{item.title.text}, against {against}", quote=True)
                 opening = f'<div class="plots-panel" role="group" aria-label="{label}"'
                 parts.append(f'{opening} style="height:{item.height}px">{next(rest).strip()}</div>')
         parts.append("</section>")

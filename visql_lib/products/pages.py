@@ -11,6 +11,7 @@ from typing import Any
 
 from visql_lib.config import Settings
 from visql_lib.instruments.model import Instrument
+from visql_lib.products.page_parts import PageSection, ShownImage
 from visql_lib.products.registry import Registry
 from visql_lib.qc.evaluate import NOT_JUDGED, OK, QCResult, worst_status
 from visql_lib.qc.group import Readers, current_results
@@ -49,12 +50,14 @@ class GroupPlots:
 
     digest: str = ""
     make: Callable[[], Plots] = lambda: NO_PLOTS
+    heading: str = "Timelines"
 
 
 class Pages:
     """What the pages show of any pipeline."""
 
     trends: tuple[str, ...] = ()  # further pages of all groups: ``trends``, ``calibration``
+    frame_image: str = ""  # ending of a frame's FITS image that the site cuts into tiles for the viewer
     shown: tuple[str, ...] = ()  # quantities that the table of a group shows at first; none named: all
 
     def readers(self, settings: Settings) -> Readers:
@@ -93,6 +96,10 @@ class Pages:
         """Return the class of an exposure, "" where there are none."""
         return ""
 
+    def facts(self, row: SheetRow, tables: GroupTables) -> Facts:
+        """Return what the group's tables say of an exposure besides numbers, for its page."""
+        return []
+
     def missing_category(self, registry: Registry, ending: str, row: SheetRow, category: str) -> str:
         """Return the category whose status a missing product changes; `category`: its stage's, or ""."""
         return category or next(iter(registry.quantities.categories))
@@ -120,6 +127,16 @@ class Pages:
     def group_plots(self, group: GroupSummary, thresholds: Thresholds, settings: Settings) -> GroupPlots:
         """Prepare the plots of a group's page."""
         return GroupPlots()
+
+    def sections(
+        self, results: Path, group: GroupSummary, settings: Settings, config: str
+    ) -> list[PageSection]:
+        """Compose further sections of a group's page; commands on it name `config`, "" for none."""
+        return []
+
+    def images(self, results: Path, group: GroupSummary) -> list[ShownImage]:
+        """List the images of a group that have a page with the viewer."""
+        return []
 
     def trend_digest(self, results: Path, settings: Settings) -> str:
         """Return a digest of what the plots of all groups are made from."""

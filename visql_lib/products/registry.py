@@ -268,6 +268,11 @@ class Registry:
         ``module:class`` of what it adds to the pages, a `visql_lib.products.pages.Pages`.
     beside : tuple of Product
         What lies beside, of no stage's making or many stages', for docs/products.md.
+    states : str
+        The path of a group's table that says what became of each frame, by EXPOSURE, STATUS and REASON, where
+        no table of the frame does.
+    failed : tuple of str
+        The STATUS in it of frames that somebody should look at.
     """
 
     pipeline: str
@@ -282,6 +287,8 @@ class Registry:
     plan: str = "visql_lib.products.plan:Plan"
     pages: str = "visql_lib.products.pages:Pages"
     beside: tuple[Product, ...] = ()
+    states: str = ""
+    failed: tuple[str, ...] = ("failed",)
 
     def __post_init__(self) -> None:
         names = [stage.name for stage in self.stages]

@@ -9,7 +9,7 @@ from pathlib import Path
 from visql_lib.errors import TableError
 from visql_lib.products.registry import Registry
 from visql_lib.sheets.sheet import UNREADABLE, USABLE, SheetRow, read_sheet
-from visql_lib.tables.store import read_meta
+from visql_lib.tables.store import read_meta, read_table
 
 UNFINISHED = "unfinished"
 _DAMAGED = "make it again"  # in the message about every product table that cannot be read
@@ -71,10 +71,11 @@ def exposure_states(registry: Registry, results: Path, group: str) -> list[Expos
     """
     states: list[ExposureState] = []
     sheet = registry.grouping.sheet_path(results, group)
+    told = _told(registry, results, group)
     for row in read_sheet(sheet) if sheet.is_file() else ():
         status, reason = row.status, row.reason
         if status in USABLE:
-            failure = _failure(registry, results, group, row)
+            failure = _failure(registry, results, group, row) if told is None else told.get(row.exposure)
             if failure is None:
                 status, reason = UNFINISHED, "steps are missing; run the workflow"
             elif failure:
@@ -94,3 +95,16 @@ def _failure(registry: Registry, results: Path, group: str, row: SheetRow) -> st
         if failure:
             return str(failure)
     return ""
+
+
+def _told(registry: Registry, results: Path, group: str) -> dict[str, str] | None:
+    """Read from the group's table why frames failed, "" of those that did not; None if there is no such."""
+    if not registry.states:
+        return None
+    try:
+        path = results / registry.states.format(**registry.grouping.fields(group))
+        table = read_table(path, ["EXPOSURE", "STATUS", "REASON"])
+    except TableError:  # the group is not done
+        return {}
+    rows = zip(*(table[name].tolist() for name in ("EXPOSURE", "STATUS", "REASON")), strict=True)
+    return {name: (why or status) if status in registry.failed else "" for name, status, why in rows}

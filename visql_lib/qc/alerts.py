@@ -308,7 +308,7 @@ def _alert(
     status = min((o.status for o in newest), key=_rank)
     top = max((o for o in newest if o.status == status), key=lambda o: (o.excess, _in_time(o)))
     label, unit = _called(top)
-    judged = top.measured and top.epoch != ""
+    judged = top.epoch != ""
     state = CLOSED if episode.over else OPEN
     at = stamp(now)
     groups = tuple(sorted({o.group for o in bad}))

@@ -87,7 +87,7 @@ def _of_groups(groups: Sequence[GroupSummary], terms: Terms) -> Iterator[Check]:
             category = terms.quantities[result.quantity].category
             facts = _numbers(result, terms) | {
                 "text": sentence(result, terms.quantities),
-                "page": "trends.html",
+                "page": terms.quantities[result.quantity].page or terms.page_of_group(group.name),
             }
             yield _of_group(group, category, metric, result.status, **facts)
 

@@ -44,6 +44,8 @@ class Quantity:
         A value exactly at a limit is beyond it.
     alert : str
         Name of the alert that it shares with other quantities; "": its own.
+    page : str
+        Page of the site with its values of groups as a whole; "": the group's own.
     """
 
     name: str
@@ -63,6 +65,7 @@ class Quantity:
     limits_in: str = ""
     reaching: bool = False
     alert: str = ""
+    page: str = ""
 
     def is_expected(self, frame_type: str) -> bool:
         """Say whether a frame of some type should have a value."""

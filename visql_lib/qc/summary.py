@@ -78,6 +78,7 @@ class ExposureSummary:
     findings: tuple[StatusReason, ...] = ()
     results: tuple[QCResult, ...] = ()
     missing: tuple[str, ...] = ()  # file names of expected products that are not there
+    facts: tuple[tuple[str, str], ...] = ()  # what the group's tables say besides numbers: label and text
 
     @property
     def status(self) -> str:

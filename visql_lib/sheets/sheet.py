@@ -130,7 +130,7 @@ def _parse(line: dict[str, str]) -> SheetRow:
         raise ValueError("a line with more or fewer columns than its head")
     values["extra"] = {name: text for name, text in line.items() if name not in COLUMNS}
     for name in NUMBERS:
-        values[name] = float(line[name] or "nan")
+        values[name] = float(line[name]) if line[name] else math.nan  # this one, so that rows compare equal
     for name in INTEGERS:
         values[name] = int(line.get(name, "0") or ("0" if name == "flags" else ""))
     return SheetRow(**values)

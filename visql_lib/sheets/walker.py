@@ -77,7 +77,7 @@ def find_entries(
     settings: Settings,
     names: NamePattern,
     rules: SheetRules,
-    groups: Collection[str],
+    groups: Collection[str] | None,
     ignored: IgnoredFiles | None = None,
 ) -> Iterator[RawEntry]:
     """Search all raw folders for what is named like a raw frame of some groups.
@@ -93,13 +93,14 @@ def find_entries(
         How raw files are named.
     rules : SheetRules
         Tell the group of a frame by its name.
-    groups : collection of str
-        The wanted groups; where names do not tell the start, all files are found, in the group "".
+    groups : collection of str or None
+        The wanted groups, None: all; where names do not tell the start, all files are found, in the group "".
     ignored : IgnoredFiles, optional
         Collects the FITS files that are not listed.
     """
     suffixes, ignored = suffixes_of(settings), IgnoredFiles() if ignored is None else ignored
-    wanted = set(groups) if names.tell_start else {""}
+    wanted = set(groups or ()) if names.tell_start else {""}
+    all_told = groups is None and names.tell_start
     for folder in settings.raw:
         for entry, state in walk(Path(folder)):
             if not entry.name.lower().endswith(suffixes):
@@ -112,7 +113,7 @@ def find_entries(
                 ignored.misnamed += [entry.path] * (not stat.S_ISDIR(state.st_mode))
                 continue
             group = rules.group_of_name(name)
-            if group in wanted and (group or not stat.S_ISDIR(state.st_mode)):
+            if (group in wanted or (all_told and group)) and (group or not stat.S_ISDIR(state.st_mode)):
                 yield RawEntry(folder, Path(entry.path), state, name.exposure, group)
 
 

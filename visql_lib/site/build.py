@@ -22,6 +22,8 @@ from visql_lib.qc.summary import ExposureSummary, GroupSummary, MissingProducts
 from visql_lib.sheets.sheet import SheetRow, read_sheet
 from visql_lib.site import overview
 from visql_lib.site.data import fields_of, group_data, missing_of_group, summary
+from visql_lib.site.frame_pictures import FramePictures
+from visql_lib.site.images import ImagePages, ImageTiles
 from visql_lib.site.links import Links
 from visql_lib.site.marks import read_marks
 from visql_lib.site.neighbours import (
@@ -40,12 +42,14 @@ from visql_lib.site.pages import (
     counted,
     exposure_page,
     files_in,
+    files_named,
     files_of_group,
     missing_of_exposure,
+    shown_file,
+    stat_of,
 )
 from visql_lib.site.render import folder, render, script_data, style_digest
 from visql_lib.site.state import BuildResult, Store
-from visql_lib.site.thumbs import small_jpegs
 from visql_lib.site.viewing import (
     TILES,
     others,
@@ -138,6 +142,18 @@ class _Builder:
         looks = (self.settings.site.title, self.settings.site.thumbnail, self.config, self.settings.results)
         return digest(limits, style_digest(), *map(str, looks), self.links.kind)
 
+    @cached_property
+    def _tiles(self) -> ImageTiles:
+        return ImageTiles(self.store, self.results)
+
+    @cached_property
+    def _images(self) -> ImagePages:
+        return ImagePages(self.store, self._tiles, self._page, self.common)
+
+    @cached_property
+    def _frames(self) -> FramePictures:
+        return FramePictures(self.store, self.results, self.registry, self._tiles)
+
     def build(
         self,
         groups: Sequence[GroupSummary],
@@ -152,6 +168,8 @@ class _Builder:
                 self._forget(name)
         self.ends = {name: values.get("ends", {}) for name, values in self.groups.items()}
         self.ends |= {m.name: ends_of(m.exposures) for m in given}
+        for group in given if self.pages.frame_image else ():  # pages link to each other's tiles
+            self._frames.cut(group.name, self._folders(group))
         for group in sorted(given, key=lambda m: m.name):
             self._group(group, expected)
         self._overviews(of_all)
@@ -196,21 +214,9 @@ class _Builder:
     # -- one group --------------------------------------------------------------------------------
 
     def _group(self, group: GroupSummary, expected: Mapping[str, Sequence[str]]) -> None:
-        sheet = self.grouping.sheet_path(self.results, group.name)
-        rows = {row.exposure: row for row in read_sheet(sheet)} if sheet.is_file() else {}
-        exposures = [e for e in group.exposures if e.name in rows]
-        folders = {
-            e.name: Folder(
-                self.registry,
-                rows[e.name],
-                self._files_of(e.name, group.name),
-                self.results,
-                self.settings,
-                self.config,
-            )
-            for e in exposures
-        }
-        small = self._thumbs(group.name, folders)
+        folders = self._folders(group)
+        exposures = [e for e in group.exposures if e.name in folders]
+        small = self._frames.thumbs(group.name, folders, self.settings.site.thumbnail)
         fields = fields_of(group.exposures)
         outside = surroundings(group.name, self.ends)
         around = neighbours(exposures, outside)
@@ -232,13 +238,30 @@ class _Builder:
             group_data(group, small, fields, self.registry, self.pages),
         )
         self.store.put(f"data/{group.name}.js", data.encode())
+        self._images.write(group.name, self.pages.images(self.results, group), self._stat)
         self._group_page(group, outside)
         self._clean(group.name, {e.name for e in exposures})
 
-    def _files_of(self, exposure: str, group: str) -> dict[str, Stat]:
-        """List the files of an exposure; frames of some pipelines share a folder."""
-        found = files_in(Path(self.grouping.stem(self.results, group, exposure)).parent)
-        return {name: stat for name, stat in found.items() if name.startswith(exposure)}
+    def _folders(self, group: GroupSummary) -> dict[str, Folder]:
+        """Look at the exposures of a group that are in its sheet."""
+        sheet = self.grouping.sheet_path(self.results, group.name)
+        rows = {row.exposure: row for row in read_sheet(sheet)} if sheet.is_file() else {}
+        exposures = [e for e in group.exposures if e.name in rows]
+        files = self._files_of(group.name, [e.name for e in exposures])
+        return {
+            e.name: Folder(
+                self.registry, rows[e.name], files[e.name], self.results, self.settings, self.config
+            )
+            for e in exposures
+        }
+
+    def _files_of(self, group: str, exposures: Sequence[str]) -> dict[str, dict[str, Stat]]:
+        """List the files of exposures; frames of some pipelines share a folder."""
+        folders: dict[Path, list[str]] = {}
+        for name in exposures:
+            folders.setdefault(Path(self.grouping.stem(self.results, group, name)).parent, []).append(name)
+        listed = ((files_in(folder), names) for folder, names in folders.items())
+        return {name: files_named(files, name, names) for files, names in listed for name in names}
 
     def _below(self, group: str) -> str:
         return f"{self.grouping.folder.format(**self.grouping.fields(group))}/"
@@ -308,6 +331,10 @@ class _Builder:
 
         def make() -> bytes:
             script, plots = made_from.make()
+            sections = self.pages.sections(self.results, group, self.settings, self.config)
+            pictures = {
+                s.anchor: [shown_file(p, lambda p: sizes[p].size) for p in s.pictures] for s in sections
+            }
             self.store.put(f"data/plots_{group.name}.js", script.encode())
             return self._page(
                 path,
@@ -315,8 +342,16 @@ class _Builder:
                 group=group,
                 counts=counted(group.exposures, self.registry.terms.categories),
                 lost=sum(len(x.paths) for x in group.missing),
-                products=files_of_group(group, self._below(group.name), lambda p: sizes[p].size),
+                sections=sections,
+                pictures_of=pictures,
+                products=files_of_group(
+                    group,
+                    self._below(group.name),
+                    lambda p: sizes[p].size,
+                    {path for section in sections for path in section.pictures},
+                ),
                 plots=plots,
+                plots_heading=made_from.heading,
                 script=f"data/plots_{group.name}.js" if plots else "",
                 before=outside.groups[0],
                 after=outside.groups[1],
@@ -325,31 +360,7 @@ class _Builder:
         self.store.renew(path, key, make)
 
     def _stat(self, path: str) -> Stat:
-        try:
-            stat = (self.results / path).stat()
-        except OSError:
-            return Stat(0, 0)
-        return Stat(stat.st_size, stat.st_mtime_ns)
-
-    def _thumbs(self, group: str, folders: Mapping[str, Folder]) -> set[str]:
-        """Make the small pictures that are new or changed; return the exposures that have one."""
-        width = self.settings.site.thumbnail
-        sources = {name: f.files[f"{name}.png"] for name, f in folders.items() if f"{name}.png" in f.files}
-        keys = {name: f"{stat.size}-{stat.mtime}-{width}" for name, stat in sources.items()}
-        paths = {name: f"thumbs/{group}/{name}.jpg" for name in sources}
-        todo = [
-            n
-            for n in sources
-            if self.store.pages.get(paths[n]) != keys[n] or not (self.out / paths[n]).is_file()
-        ]
-        self.store.built.unchanged += len(sources) - len(todo)
-        frames = [Path(f"{self.grouping.stem(self.results, group, name)}.png") for name in todo]
-        have = set(sources) - set(todo)
-        for frame, content in small_jpegs(frames, width):
-            if content is not None:
-                self.store.renew(paths[frame.stem], keys[frame.stem], partial(bytes, content))
-                have.add(frame.stem)
-        return have
+        return stat_of(self.results / path)
 
     def _clean(self, group: str, names: set[str]) -> None:
         """Remove the pages of exposures that no longer belong to a group."""
@@ -366,6 +377,7 @@ class _Builder:
     def _forget(self, group: str) -> None:
         """Remove the pages of a group that has no sheet any more."""
         self._clean(group, set())
+        self._images.write(group, (), self._stat)
         for path in (self.registry.terms.page_of_group(group), f"data/{group}.js", f"data/plots_{group}.js"):
             if path in self.store.pages:
                 self.store.remove(path)
@@ -395,18 +407,20 @@ class _Builder:
         key = digest(self.pages.trend_digest(self.results, self.settings), self.common)
         # In a bundle a point of another group leads nowhere.
         held = frozenset(self.store.pages) if self.links.kind == "bundle" else None
-        self._plotted(
-            "trends.html",
-            key,
-            look.trends(),
-            lambda: self.pages.trend_plots(self.results, self.thresholds, self.settings, held),
-        )
-        self._plotted(
-            "calibration.html",
-            key,
-            look.calibration(),
-            lambda: self.pages.calibration_plots(self.results, self.thresholds, held),
-        )
+        if "trends" in self.pages.trends:
+            self._plotted(
+                "trends.html",
+                key,
+                look.trends(),
+                lambda: self.pages.trend_plots(self.results, self.thresholds, self.settings, held),
+            )
+        if "calibration" in self.pages.trends:
+            self._plotted(
+                "calibration.html",
+                key,
+                look.calibration(),
+                lambda: self.pages.calibration_plots(self.results, self.thresholds, held),
+            )
 
     def _plotted(
         self, path: str, plots_key: str, context: dict[str, Any], plots: Callable[[], Plots]

@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from visql_lib.products.page_parts import workflow_command
 from visql_lib.products.pages import Pages
 from visql_lib.products.registry import Registry
 from visql_lib.qc.quantity import Quantities
 from visql_lib.qc.summary import STATUSES, UNJUDGED, ExposureSummary, GroupSummary, MissingProducts, Terms
 from visql_lib.site.pages import MissingOfExposure, counted
 from visql_lib.site.render import rounded
-from visql_lib.site.steps import workflow_command
 
 _SAME_FIELD = 0.25  # deg: closer pointings are dithers of one field
 _NEWEST = 24

@@ -144,6 +144,7 @@ def _exposure(
         findings=tuple(f for f in findings if f.status != "ok"),
         results=tuple(tables.results.get(row.exposure, ())),
         missing=tuple(row.exposure + ending for ending in missing),
+        facts=tuple(pages.facts(row, tables)),
     )
 
 

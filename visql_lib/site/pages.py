@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import struct
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -43,6 +43,15 @@ class Stat(NamedTuple):
     mtime: int
 
 
+def stat_of(path: Path) -> Stat:
+    """Return size and time of a file; zeros if there is none."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return Stat(0, 0)
+    return Stat(stat.st_size, stat.st_mtime_ns)
+
+
 def files_in(folder: Path) -> dict[str, Stat]:
     """List the files of a folder by name; none if there is no such folder."""
     found = {}
@@ -55,6 +64,13 @@ def files_in(folder: Path) -> dict[str, Stat]:
     except OSError:
         return {}
     return dict(sorted(found.items()))
+
+
+def files_named(files: Mapping[str, Stat], exposure: str, exposures: Collection[str]) -> dict[str, Stat]:
+    """Select the files of an exposure: with a ``light_10``, its ``light_10.fits`` is none of ``light_1``."""
+    mine = {name: stat for name, stat in files.items() if name.startswith(exposure)}
+    longer = tuple(e for e in exposures if len(e) > len(exposure) and e.startswith(exposure))
+    return {name: stat for name, stat in mine.items() if not longer or not name.startswith(longer)}
 
 
 @dataclass(frozen=True)
@@ -245,6 +261,7 @@ def header_facts(exposure: ExposureSummary, row: SheetRow, pages: Pages) -> list
         ),
         ("Exposure time", _with_unit(exposure.exptime, "s", 2)),
         ("Type in the header", " / ".join(t for t in (row.img_t1, row.img_t2) if t)),
+        *exposure.facts,
         *pages.header_facts(exposure, row),
         ("Right ascension", _with_unit(exposure.ra, "°", 5)),
         ("Declination", _with_unit(exposure.dec, "°", 5)),
@@ -286,14 +303,24 @@ def _epoch(exposure: ExposureSummary, thresholds: Thresholds) -> Epoch | None:
     return thresholds.from_day(max(starts)) if starts else None
 
 
-def files_of_group(group: GroupSummary, top: str, sizes: Callable[[str], int]) -> dict[str, Any]:
-    """Sort a group's products for its page: those in folders below its own, `top`, apart from the others."""
+def shown_file(path: str, sizes: Callable[[str], int]) -> ShownFile:
+    """Describe a product of a group for its page."""
+    return ShownFile(Path(path).name, path, Path(path).stem.replace("_", " "), sizes(path), Path(path).suffix)
+
+
+def files_of_group(
+    group: GroupSummary, top: str, sizes: Callable[[str], int], elsewhere: Collection[str] = ()
+) -> dict[str, Any]:
+    """Sort a group's products for its page: those in folders below its own, `top`, apart from the others.
+
+    `elsewhere` are those that sections of the page show.
+    """
 
     def shown(paths: Sequence[str], nested: bool = False) -> list[ShownFile]:
         return [
-            ShownFile(Path(p).name, p, Path(p).stem.replace("_", " "), sizes(p), Path(p).suffix)
+            shown_file(p, sizes)
             for p in paths
-            if ("/" in p.removeprefix(top)) == nested
+            if ("/" in p.removeprefix(top)) == nested and p not in elsewhere
         ]
 
     return {

@@ -9,10 +9,10 @@ from datetime import datetime
 from typing import Any
 
 from visql_lib.config import Settings
+from visql_lib.products.page_parts import workflow_command
 from visql_lib.products.pages import Pages
 from visql_lib.products.registry import Per, Product, Registry, Stage
 from visql_lib.sheets.sheet import SheetRow
-from visql_lib.site.steps import workflow_command
 
 TABLES, OTHERS = "Tables", "Other files"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -62,22 +61,3 @@ def last_log_line(path: Path) -> str:
     except OSError:
         return ""
     return lines[-1].strip()[:300] if lines else ""
-
-
-def workflow_command(paths: Sequence[str], plural: str, groups: str, results: str, config: str) -> str:
-    """Compose the command by which the workflow makes products with all they need.
-
-    Parameters
-    ----------
-    paths : sequence of str
-        As the workflow names them.
-    plural, groups : str
-        The setting that names groups, and which ones it is to look at, separated by commas.
-    results, config : str
-        Folder of results and file of settings, "" for none.
-    """
-    words = ["snakemake", *paths]
-    if config:
-        words += ["--configfile", config]
-    words += ["--config", f"{plural}={groups}"]
-    return shlex.join(words if config else [*words, f"results={results}"])

@@ -26,7 +26,7 @@ from visql_lib.tables import read_meta
 from visql_lib.tables.provenance import sidecar
 
 INDEX = "tiles.js"  # loaded by the viewer; the tiles are in the same folder
-_TILE = 512  # px
+TILE = 512  # px
 _QUALITY = 88  # of JPEG: its error is a third of the sky's noise
 # Robust rms of blocks (of pixels, at full resolution) that the asinh is linear in: finer levels than these
 # would spend megabytes on noise.
@@ -83,10 +83,10 @@ def run(context: Context[Settings], inputs: PyramidInputs) -> PyramidOutputs:
 
 
 def _cut(context: Context[Settings], inputs: PyramidInputs) -> dict[str, Any]:
-    sink = _Tiles(inputs.folder)
+    sink = Tiles(inputs.folder)
     with open_exposure(inputs.raw, context.instrument) as exposure:
         stretch = _sampled(exposure) if inputs.full else None
-        pyramid = Pyramid(exposure.layouts, sink, _TILE, stretch)
+        pyramid = Pyramid(exposure.layouts, sink, TILE, stretch)
         with context.progress(exposure.stem, len(exposure.layouts)) as advance:
             for quadrant in exposure:
                 pyramid.add(quadrant.image, quadrant.layout)
@@ -99,20 +99,27 @@ def _cut(context: Context[Settings], inputs: PyramidInputs) -> dict[str, Any]:
         return _header_facts(exposure) | _description(pyramid, stretch, sink, exposure)
 
 
-class _Tiles:
-    """Writes tiles as JPEG, and keeps a list of them."""
+class Tiles:
+    """Writes tiles as JPEG into a folder, and keeps a list of them."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self.written: dict[int, set[tuple[int, int]]] = {}
 
     def __call__(self, binning: int, column: int, row: int, grey: NDArray) -> None:
+        """Write a tile; see `visql_lib.frames.pyramid.Pyramid`."""
         from PIL import Image
 
         level = self._folder / str(binning)
         level.mkdir(exist_ok=True)
         Image.fromarray(grey).save(level / f"{column}_{row}.jpg", "JPEG", quality=_QUALITY)
         self.written.setdefault(binning, set()).add((column, row))
+
+    def level(self, binning: int, columns: int, rows: int) -> dict[str, Any]:
+        """Describe a level for the viewer: which of its tiles are there."""
+        there = self.written.get(binning, set())
+        present = ["".join("01"[(column, row) in there] for column in range(columns)) for row in range(rows)]
+        return {"binning": binning, "present": present}
 
 
 def _sampled(exposure: Exposure) -> Stretch:
@@ -131,39 +138,43 @@ def _header_facts(exposure: Exposure) -> dict[str, Any]:
     return header_meta(exposure) | {"pa": exposure.header.pa if math.isfinite(exposure.header.pa) else None}
 
 
-def _description(pyramid: Pyramid, stretch: Stretch, sink: _Tiles, exposure: Exposure) -> dict[str, Any]:
+def _description(pyramid: Pyramid, stretch: Stretch, sink: Tiles, exposure: Exposure) -> dict[str, Any]:
     """Describe sizes, levels, stretch and geometry of a pyramid; docs/site.md explains them."""
     level, rms = level_and_rms(pyramid.blocks())
     rms = max(rms, stretch.soft / 10) if math.isfinite(rms) else stretch.soft
     level = level if math.isfinite(level) else stretch.zero
     frame, known = pyramid.frame, exposure.instrument.quadrants
-    levels = []
-    for binning in pyramid.binnings:
-        columns, rows = pyramid.grid(binning)
-        there = sink.written.get(binning, set())
-        present = ["".join("01"[(column, row) in there] for column in range(columns)) for row in range(rows)]
-        levels.append({"binning": binning, "present": present})
     return {
         "width": frame.width,
         "height": frame.height,
         "tile": pyramid.tile,
-        "levels": levels,
+        "levels": [sink.level(binning, *pyramid.grid(binning)) for binning in pyramid.binnings],
         "scale": frame.scale,
         "left": frame.left,
         "top": frame.top,
-        "stretch": {
-            "zero": stretch.zero,
-            "soft": stretch.soft,
-            "low": stretch.low,
-            "high": stretch.high,
-            "darkest": DARKEST,
-            "brightest": BRIGHTEST,
-        },
-        "shown": [level + _BLACK * rms, level + _WHITE * rms],
+        "stretch": stretch_facts(stretch),
+        "shown": shown_range(level, rms),
         "quadrants": [
             [name, *pyramid.outlines[name], *known[name].origin] for name in known if name in pyramid.outlines
         ],
     }
+
+
+def stretch_facts(stretch: Stretch) -> dict[str, float]:
+    """Describe a stretch for the viewer."""
+    return {
+        "zero": stretch.zero,
+        "soft": stretch.soft,
+        "low": stretch.low,
+        "high": stretch.high,
+        "darkest": DARKEST,
+        "brightest": BRIGHTEST,
+    }
+
+
+def shown_range(level: float, rms: float) -> list[float]:
+    """Return the values that the viewer shows as black and as white at first."""
+    return [level + _BLACK * rms, level + _WHITE * rms]
 
 
 @contextmanager

@@ -22,13 +22,15 @@ from visql_lib.frames.header import ExposureHeader
 from visql_lib.images.chip import Chip
 from visql_lib.images.headers import read_header, value_of
 from visql_lib.images.image import ERR, MASK, USED
+from visql_lib.images.masters import BAD_PIXELS, BIAS, DARK, FAILED, FLAT, KIND, PLANES, REASON, STATUS
+from visql_lib.instruments.finding import binning_of
 from visql_lib.instruments.model import Instrument
 from visql_lib.instruments.names import stem_of
 from visql_lib.tables.provenance import NoRecordError, read_record
 from visql_lib.values import number
 
-_LINE = ("OFFSET", "RATE", "VAROFF", "VARRATE", "COVAR")  # extensions of the line of each pixel
-_MUST_AGREE = ("BINNING", "GAIN", "OFFSET", "READOUT")  # columns of the sheet, where both are known
+_KINDS = {"bias": BIAS, "dark": DARK, "flat": FLAT, "bad pixels": BAD_PIXELS}
+_MUST_AGREE = ("GAIN", "OFFSET", "READOUT")  # columns of the sheet, where both are known
 _SAME_TIME = 0.01  # of the exposure time: darks so near to it are darks of that time
 _WARMER = 1.0  # C between a dark and a light that is told
 _READ_ERRORS = (OSError, ValueError, TypeError, KeyError, IndexError, AstropyUserWarning)
@@ -50,6 +52,8 @@ class Master:
     ------
     NoMasterError
         If it is the record of one that could not be made.
+    RequestError
+        If it is of another kind.
     FrameError
         If it cannot be read, or holds no image.
     """
@@ -57,10 +61,16 @@ class Master:
     def __init__(self, path: Path, kind: str, instrument: Instrument) -> None:
         self.path, self.kind, self.name = path, kind, stem_of(path.name)
         self.header = read_header(path)
-        if str(value_of(self.header, "STATUS") or "").strip() == "failed":
-            why = value_of(self.header, "REASON") or "no reason is given"
+        if value_of(self.header, STATUS) == FAILED:
+            why = value_of(self.header, REASON) or "no reason is given"
             raise NoMasterError(f"master {kind} {path.name} could not be made: {why}")
+        said = value_of(self.header, KIND)
+        if said is not None and said != _KINDS[kind]:
+            raise RequestError(f"{path}: is no master {kind}, but a {said}; give each master its own option")
         self.facts = ExposureHeader.from_cards(self.header, instrument, None)
+        rule = instrument.header_rule
+        told = any(key in self.header for key in (*rule.binning, *rule.binning_xy))
+        self.binning = binning_of(rule, self.header) if told else None
         self._hdus: Any = fits.open(path, memmap=False)
         self._planes = self._found()
 
@@ -138,7 +148,7 @@ class MasterDark(Master):
     @property
     def has_line(self) -> bool:
         """Whether it has the line of each pixel."""
-        return self.has(*_LINE)
+        return self.has(*PLANES)
 
     @property
     def line(self) -> Line | None:
@@ -190,7 +200,7 @@ class MasterDark(Master):
         """Read rows of the dark for an exposure time [s]."""
         mask = self.rows(MASK, rows)
         if self.has_line:
-            offset, rate, *errors = (np.asarray(self.rows(name, rows), dtype=np.float64) for name in _LINE)
+            offset, rate, *errors = (np.asarray(self.rows(name, rows), dtype=np.float64) for name in PLANES)
             offset_var, rate_var, covariance = errors
             model = DarkModel(offset, rate, offset_var, rate_var, covariance, np.ones((), np.int16))
             return Pixels(*model.at(exptime), mask)
@@ -227,6 +237,8 @@ class Masters:
         for master in (self.bias, self.dark, self.flat, self.bad):
             if master is not None:
                 _check_fit(chip, master, notes)
+        if self.bias is not None:
+            _check_overscan(chip, self.bias)
         if self.dark is not None and not self.dark.done("BIASCOR") and self.bias is not None:
             raise FrameError(
                 f"{chip.image.name}: {self.dark.path.name} holds its bias, and {self.bias.path.name} goes "
@@ -248,6 +260,9 @@ def _check_fit(chip: Chip, master: Master, notes: list[str]) -> None:
     if chip.image.data.shape != master.shape:
         sizes = f"{size_text(chip.image.data.shape)}, {size_text(master.shape)}"
         raise FrameError(f"{both}: {sizes}; give a master of the same size")
+    if master.binning is not None and chip.facts.binning != master.binning:
+        binnings = ", ".join(f"{b.x} x {b.y}" for b in (chip.facts.binning, master.binning))
+        raise FrameError(f"{both}: binning {binnings}; give a master of the same binning")
     ours, theirs = dict(chip.facts.extra), dict(master.facts.extra)
     if master.kind == "flat":
         ours["FILTER"], theirs["FILTER"] = chip.facts.filter, theirs.get("FILTER", "")
@@ -263,6 +278,18 @@ def _check_fit(chip: Chip, master: Master, notes: list[str]) -> None:
         notes.append(f"the dark was taken at {cold:g} C, the light at {warm:g} C")
     if master.kind in ("bias", "dark", "flat") and not master.has(ERR):
         notes.append(f"master {master.kind} {master.path.name} has no ERR; it counts as exact")
+
+
+def _check_overscan(chip: Chip, bias: Master) -> None:
+    """Refuse a bias with the level of the overscan in it for a light without, and the other way round."""
+    done = value_of(bias.header, "OVERSCAN")
+    off = math.isfinite(chip.bias_level)
+    if isinstance(done, bool) and done != off:
+        one, other = ("is", "is not") if off else ("is not", "is")
+        raise FrameError(
+            f"{chip.image.name} and master bias {bias.path.name} do not fit: the level of the overscan {one} "
+            f"taken off the light and {other} off the bias; make both with the same overscan.method"
+        )
 
 
 def _same(one: str, other: str) -> bool:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from visql_lib.instruments.sets import SetRules
 from visql_lib.pipelines.reduction.choice import NightSet, start_of_set
 from visql_lib.pipelines.reduction.grouping import NIGHTS
-from visql_lib.pipelines.reduction.sets import CalibrationSet, SetRules, calibration_sets
+from visql_lib.pipelines.reduction.sets import CalibrationSet, calibration_sets
 from visql_lib.sheets.sheet import USABLE, SheetRow
 
 
@@ -82,18 +83,19 @@ class Night:
         return [self.row_of[exposure] for exposure in exposures]
 
     @cached_property
-    def pixels(self) -> Mapping[str, list[NightSet]]:
-        """The darks and flats of each state of the camera, by the name of its map of bad pixels."""
-        states: dict[tuple[str, ...], list[NightSet]] = {}
-        for made in (*self.of_type("DARK"), *self.of_type("FLAT")):
-            states.setdefault(state_of(made.members, self.rules), []).append(made)
-        found: dict[str, list[NightSet]] = {}
-        for _, sets in sorted(states.items()):
-            binning = sets[0].members.facts.get("BINNING", "").replace(" ", "x")
-            name = "_".join(filter(None, ("bad_pixels", binning)))
-            same = sum(key == name or key.startswith(f"{name}-") for key in found)
-            found[f"{name}-{same + 1}" if same else name] = sets
-        return found
+    def pixels(self) -> Mapping[str, NightSet]:
+        """The flats of which a map of bad pixels is made, by its name; darks of a camera without flats.
+
+        One for each set of flats: one more flat changes nothing for other filters.
+        """
+        flats = self.of_type("FLAT")
+        lit = {self.state_of(flat.members) for flat in flats}
+        dark = [s for s in self.of_type("DARK") if self.state_of(s.members) not in lit]
+        return {f"bad_pixels_{s.name.partition('_')[2] or s.name}": s for s in (*flats, *dark)}
+
+    def state_of(self, members: CalibrationSet) -> tuple[str, ...]:
+        """Return what no two frames calibrated together may differ in: shape, binning, gain, ..."""
+        return tuple(members.facts.get(column, "") for column in self.rules.always)
 
     def master(self, name: str, ending: str = ".fits") -> str:
         """Compose the path of the master of a set, or of a map of bad pixels."""
@@ -109,8 +111,3 @@ class Night:
 
     def _path(self, folder: str, name: str) -> str:
         return f"{self.results}/{NIGHTS.folder.format(night=self.date)}/{folder}/{name}"
-
-
-def state_of(members: CalibrationSet, rules: SetRules) -> tuple[str, ...]:
-    """Return what no two frames calibrated together may differ in: shape, binning, gain, ..."""
-    return tuple(members.facts.get(column, "") for column in rules.always)

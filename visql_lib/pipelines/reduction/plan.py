@@ -11,12 +11,12 @@ from visql_lib.config.load import digest
 from visql_lib.errors import TableError
 from visql_lib.pipelines.reduction.choice import NightSet, candidates, what_it_needs
 from visql_lib.pipelines.reduction.grouping import NIGHTS
-from visql_lib.pipelines.reduction.night import Night, state_of
-from visql_lib.pipelines.reduction.sets import SetRules
+from visql_lib.pipelines.reduction.night import Night
 from visql_lib.pipelines.reduction.settings import ReductionSettings
 from visql_lib.pipelines.reduction.status import FrameStatus
 from visql_lib.products.plan import Plan
 from visql_lib.products.registry import FieldValues
+from visql_lib.products.status import UNFINISHED, exposure_states, failure_summary
 from visql_lib.sheets.sheet import SheetRow, read_sheet
 from visql_lib.tables.store import read_table
 
@@ -31,17 +31,12 @@ class ReductionPlan(Plan):
     settings: ReductionSettings
 
     @cached_property
-    def rules(self) -> SetRules:
-        """Which facts count for the frames of each type."""
-        return self.instrument.sets
-
-    @cached_property
     def nights(self) -> dict[str, Night]:
         """The configured nights."""
         return {date: self._night(date, rows) for date, rows in self.sheets.items()}
 
     def _night(self, date: str, rows: list[SheetRow]) -> Night:
-        return Night(self.results, date, rows, self.rules, self.settings.reduce.chunk)
+        return Night(self.results, date, rows, self.instrument.sets, self.settings.reduce.chunk)
 
     @cached_property
     def _known(self) -> dict[str, Night]:
@@ -98,7 +93,9 @@ class ReductionPlan(Plan):
         found: dict[str, NightSet | None] = {}
         for kind in _NEEDS[wanted.members.frame_type]:
             age = self.settings.masters.max_age
-            found[kind] = next(iter(candidates(wanted, kind, self._with_master, self.rules, age)), None)
+            found[kind] = next(
+                iter(candidates(wanted, kind, self._with_master, self.instrument.sets, age)), None
+            )
         return found
 
     def masters(self, night: str, name: str) -> list[str]:
@@ -121,7 +118,7 @@ class ReductionPlan(Plan):
         """Compose the options that say which masters the sets of a night lack."""
         age = self.settings.masters.max_age
         texts = (
-            f"{s.name}={what_it_needs(kind, s, self.rules, age)}"
+            f"{s.name}={what_it_needs(kind, s, self.instrument.sets, age)}"
             for s in self.nights[night].sets.values()
             for kind, chosen in self._choices(s).items()
             if chosen is None
@@ -129,26 +126,41 @@ class ReductionPlan(Plan):
         return [word for text in texts for word in ("--lacking", text)]
 
     def _pixels_for(self, wanted: NightSet) -> list[str]:
-        """List the map of bad pixels for a set of lights: of its night, else of the night of its masters."""
+        """List the map of bad pixels for a set of lights: of its flat or dark, else one of its camera."""
         if wanted.members.frame_type != "SCIENCE":
             return []
-        dates = [wanted.night, *(s.night for s in self._choices(wanted).values() if s is not None)]
-        for date in dict.fromkeys(dates):
-            night = self._known[date]
-            for name, sets in night.pixels.items():
-                there = date in self.nights or Path(night.master(name)).is_file()
-                if there and state_of(sets[0].members, self.rules) == state_of(wanted.members, self.rules):
-                    return [night.master(name)]
-        return []
+        choices = self._choices(wanted)
+        nights = dict.fromkeys((wanted.night, *(s.night for s in choices.values() if s is not None)))
+        fitting = [
+            (made, night.master(name))
+            for night in (self._known[date] for date in nights)
+            for name, made in night.pixels.items()
+            if night.state_of(made.members) == night.state_of(wanted.members)
+            and (night.date in self.nights or Path(night.master(name)).is_file())
+        ]
+        own = [path for made, path in fitting if made in (choices["FLAT"], choices["DARK"])]
+        return (own or [path for _, path in fitting])[:1]
 
     def pixel_options(self, night: str, name: str) -> list[str]:
         """Compose the options that hand masters to the command of a map of bad pixels."""
-        sets = self.nights[night].pixels[name]
-        return [w for s in sets for w in (f"--{s.members.frame_type.lower()}", self._master(s))]
+        made = self.nights[night].pixels[name]
+        if made.members.frame_type == "DARK":
+            return ["--dark", self._master(made)]
+        dark = self._choices(made)["DARK"]
+        return ["--flat", self._master(made), *(["--dark", self._master(dark)] if dark is not None else [])]
 
     def pixel_masters(self, night: str, name: str) -> list[str]:
         """List the masters that a map of bad pixels is made from."""
         return self.pixel_options(night, name)[1::2]
+
+    # --- what is said at the end ------------------------------------------------------------------
+
+    def run_messages(self) -> str:
+        """Compose the messages after a successful run: frames that failed do not stop it."""
+        results = Path(self.results)
+        states = [s for group in self.groups() for s in exposure_states(self.registry, results, group)]
+        failures = failure_summary([state for state in states if state.status != UNFINISHED])
+        return "\n".join(filter(None, (super().run_messages(), failures)))
 
     # --- what stands ------------------------------------------------------------------------------
 

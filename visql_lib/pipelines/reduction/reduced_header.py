@@ -16,6 +16,7 @@ from visql_lib.flags import PixelFlag
 from visql_lib.frames.header import ExposureHeader
 from visql_lib.images.chip import Chip
 from visql_lib.images.headers import read_header, value_of
+from visql_lib.images.masters import KIND, REASON, STATUS, plain
 from visql_lib.instruments.model import Instrument
 from visql_lib.instruments.names import stem_of
 from visql_lib.pipelines.reduction.calibration import Masters
@@ -56,8 +57,9 @@ class Row:
         self.date_obs: Any = np.datetime64("NaT", "us")
         self.exptime = math.nan
         self.status, self.reason, self.set = str(FrameStatus.FAILED), "", ""
-        self.bias_level = self.level = self.noise = self.sky = self.fwhm = math.nan
-        self.n_saturated = self.n_masked = self.n_stars = 0
+        self.bias_level = self.level = self.noise = self.sky = self.fwhm = self.residual = math.nan
+        self.n_stars: float = math.nan
+        self.n_saturated = self.n_masked = 0
         self.n_cosmic = -1
         self.master_bias = self.master_dark = self.master_flat = ""
 
@@ -73,21 +75,18 @@ class Row:
             self.date_obs = np.datetime64(start.replace(tzinfo=None), "us")
 
     def became(self, status: FrameStatus, reason: str) -> None:
-        """Note what became of it, and why: as a card can hold it."""
+        """Note what became of it, and why: as a card can hold it, without the name of the frame before it."""
         self.status = str(status)
+        for name in (self.file, Path(self.file).name):
+            reason = reason.removeprefix(f"{name}: ")
         self.reason = plain(reason)
 
     def count(self, mask: NDArray) -> None:
         """Count its masked pixels, and round all numbers to what the cards hold."""
-        self.n_masked = int((mask != 0).sum())
-        self.n_saturated = int((mask & PixelFlag.SATURATED != 0).sum())
+        self.n_masked = int(np.count_nonzero(mask))
+        self.n_saturated = sum(int(np.count_nonzero(row & PixelFlag.SATURATED)) for row in mask)
         for name in ("level", "noise", "sky", "fwhm"):
             setattr(self, name, _rounded(getattr(self, name)))
-
-
-def plain(text: str) -> str:
-    """Return a text as a card of a header can hold it: one line of ASCII."""
-    return " ".join(text.encode("ascii", "replace").decode().split())
 
 
 def _rounded(value: float) -> float:
@@ -122,12 +121,13 @@ def finish_header(
     kind : str
         How its dark was found; "" without one.
     """
-    header["VISQLTYP"] = (REDUCED, "product of VISQL")
+    header[KIND] = (REDUCED, "product of VISQL")
     _write_steps(header, masters, row, bool(kind))
-    header["STATUS"] = (row.status, "what became of the frame")
-    header["REASON"] = row.reason
+    header[STATUS] = (row.status, "what became of the frame")
+    header[REASON] = row.reason
     for name, (card, comment) in _NUMBERS.items():
         value = getattr(row, name)
+        value = int(value) if name.startswith("n_") and math.isfinite(value) else value
         header[card] = (None if isinstance(value, float) and not math.isfinite(value) else value, comment)
     _write_units(header, chip, masters, taken, electrons)
     for line in _history(chip, masters, row, electrons, kind):
@@ -192,10 +192,10 @@ def row_of_header(light: Path, product: Path, instrument: Instrument) -> Row:
     row = Row(light)
     extra = told.extra
     row._facts(told.frame_type, told.start, told.exptime, extra.get("FILTER", ""), extra.get("OBJECT", ""))
-    row.status, row.reason = _text(header, "STATUS"), _text(header, "REASON")
+    row.status, row.reason = _text(header, STATUS), _text(header, REASON)
     for name, (card, _) in _NUMBERS.items():
         value = number(value_of(header, card))
-        setattr(row, name, int(value) if name.startswith("n_") else value)
+        setattr(row, name, value)
     for name in ("bias", "dark", "flat"):
         setattr(row, f"master_{name}", _text(header, _MASTERS[name]))
     return row

@@ -7,6 +7,7 @@ from typing import Any
 from visql_lib.pipelines.reduction.grouping import FRAME as E
 from visql_lib.pipelines.reduction.grouping import NIGHTS, SHEET, N
 from visql_lib.pipelines.reduction.quantities import QUANTITIES
+from visql_lib.pipelines.reduction.status import FrameStatus
 from visql_lib.pipelines.reduction.versions import VERSIONS
 from visql_lib.products.registry import Per, Product, Registry, Stage
 from visql_lib.products.shared_stages import qc_stage, site_stages
@@ -85,7 +86,7 @@ STAGES = (
         FLAT,
         inputs=(BIAS[0].path, DARK[0].path),
         settings=("overscan", "masters"),
-        counted={"masters": (*_ODD, "flat_low", "flat_high", "lowest_response")},
+        counted={"masters": (*_ODD, "flat_low", "flat_high", "flat_method", "lowest_response")},
         facts=_FACTS,
         category="calibration",
     ),
@@ -174,6 +175,9 @@ REGISTRY = Registry(
     values=_values,
     sections=("Frames",),
     plan="visql_lib.pipelines.reduction.plan:ReductionPlan",
+    pages="visql_lib.pipelines.reduction.pages.pages:ReductionPages",
+    states=TABLES[0].path,
+    failed=(FrameStatus.FAILED, FrameStatus.UNCALIBRATED),
     beside=(
         Product(SHEET, "exposure sheet of a night"),
         Product("up_to_date/", "cache of exposures that are up to date"),

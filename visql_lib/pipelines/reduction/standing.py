@@ -12,7 +12,6 @@ from visql_lib.pipelines.reduction.settings import ReductionSettings
 from visql_lib.tables.provenance import fact_digest, read_record
 
 _NO_MATTER = {"reduce": {"chunk"}}  # settings that change no frame
-_MATTERS = {"masters": {"lowest_response"}}  # where only some do
 
 
 def stands(
@@ -60,8 +59,7 @@ def stands(
 
 def _matters(name: str, values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings of a section that change a reduced light."""
-    only, without = _MATTERS.get(name), _NO_MATTER.get(name, set())
-    return {k: v for k, v in values.items() if (only is None or k in only) and k not in without}
+    return {key: value for key, value in values.items() if key not in _NO_MATTER.get(name, ())}
 
 
 def _same(told: Mapping[str, Any], light: Path) -> bool:

@@ -342,13 +342,13 @@
     describe(x, y) {
       const { left, top, scale, quadrants } = this.data;
       const [u, v] = [x - left, y + top];
-      const parts = [`X ${signed((x - 0.5) * scale, 5)}°  Y ${signed((-y - 0.5) * scale, 5)}°`];
+      const parts = scale ? [`X ${signed((x - 0.5) * scale, 5)}°  Y ${signed((-y - 0.5) * scale, 5)}°`] : [];
       const found = quadrants.find(([, u0, v0, u1, v1]) => u >= u0 && u < u1 && v >= v0 && v < v1);
       if (found) {
         const [name, u0, , , v1, ox, oy] = found;
-        parts.push(name, `x ${Math.floor(ox + 1 + u - u0)}  y ${Math.floor(oy + 1 + v1 - v)} px`);
+        parts.push(...(name ? [name] : []), `x ${Math.floor(ox + 1 + u - u0)}  y ${Math.floor(oy + 1 + v1 - v)} px`);
         const grey = this.greyAt(u, v);
-        if (grey >= EDGE) parts.push(`≈ ${this.scale.adu(Math.max(grey, this.data.stretch.darkest)).toFixed(grey > 200 ? 0 : 1)} ADU`);
+        if (grey >= EDGE) parts.push(`≈ ${this.scale.adu(Math.max(grey, this.data.stretch.darkest)).toFixed(grey > 200 ? 0 : 1)} ${this.data.unit || "ADU"}`);
       } else parts.push("between the detectors");
       return parts.join("   ");
     }
@@ -463,7 +463,7 @@
       const { scale } = this.panes[0];
       for (const [name, input, text] of this.sliders || []) {
         input.value = String(Math.round(4 * scale.grey(this.stretch[name])));
-        text.textContent = `${this.stretch[name].toFixed(Math.abs(this.stretch[name]) < 1e4 ? 1 : 0)} ADU`;
+        text.textContent = `${this.stretch[name].toFixed(Math.abs(this.stretch[name]) < 1e4 ? 1 : 0)} ${this.panes[0].data.unit || "ADU"}`;
         input.setAttribute("aria-valuetext", text.textContent);
       }
       this.remember();
@@ -590,8 +590,8 @@
     }
 
     buildLegend() {
-      const entries = [["quadrants", "quadrants"]];
-      const { overlays } = this.panes[0];
+      const { data, overlays } = this.panes[0];
+      const entries = data.quadrants.some(([name]) => name) ? [["quadrants", "quadrants"]] : [];
       for (const marks of overlays ? overlays.marks : []) {
         const drawn = marks.uv.length / 2;
         entries.push([marks.kind, drawn < marks.total ? `${marks.label} (brightest ${drawn} of ${marks.total})` : `${marks.label} (${drawn})`]);

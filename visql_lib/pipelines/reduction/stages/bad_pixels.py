@@ -64,7 +64,7 @@ class BadPixelInputs:
 
 @dataclass
 class BadPixelOutputs:
-    """The image of `PixelFlag` bits (None if it failed), the pixels of each kind that was searched, and facts.
+    """The image of `PixelFlag` bits (None if it failed), pixels of each kind that was searched, and facts.
 
     ``meta``: ``failed``: why there is none; ``reason``: what is doubtful; ``of``: names of what it is from.
     """
@@ -111,7 +111,7 @@ def run(context: Context[ReductionSettings], inputs: BadPixelInputs) -> BadPixel
     with context.failures(made.meta):
         sources = _read(inputs)
         shape = _common_shape(sources)
-        places = next((found for image in sources.images() if (found := places_in(image.header))), [])
+        places = next((some for image in sources.images() if (some := places_in(image.header))), [])
         found = find_bad_pixels(
             shape,
             rate=_rate(sources.dark),

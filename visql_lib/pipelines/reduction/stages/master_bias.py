@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from visql_lib.ccd.clipping import clipped_mean
 from visql_lib.ccd.combine import Recipe, Scaling, combine_block
 from visql_lib.images.combined_header import Facts, combined_header
 from visql_lib.images.image import Image
@@ -135,7 +134,7 @@ def _describe(image: Image, found: FrameSet, noise: Sequence[tuple[float, float]
     level = float(np.mean([frame.bias_level for frame in frames]))
     header["OVERSCAN"] = (math.isfinite(level), "the level of the overscan is taken off")
     header["N_FRAMES"] = (len(found.frames), "frames of the list; combined: NCOMBINE")
-    header["LEVEL"] = (clipped_mean(image.data).mean, "[adu] mean level")
+    header["LEVEL"] = (float(np.mean([frame.level for frame in frames])), "[adu] mean level")
     if math.isfinite(level):
         header["BIASLVL"] = (level, "[adu] mean level of the overscan")
     write_noise(image, found, noise)

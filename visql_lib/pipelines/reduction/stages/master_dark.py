@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from visql_lib.ccd.combine import Recipe
 from visql_lib.ccd.dark import Line, fit_line
 from visql_lib.ccd.master_dark import DarkBlock, DarkTime, combine_darks
-from visql_lib.errors import FrameError, RequestError
+from visql_lib.errors import FrameError, NoMasterError, RequestError
 from visql_lib.flags import PixelFlag
 from visql_lib.images.chip import Chip
 from visql_lib.images.combined_header import Facts, combined_header
@@ -44,7 +44,7 @@ class DarkInputs:
     """Raw darks of all times, the master bias, the name of the set, and where temporary files may lie."""
 
     frames: Sequence[Path]
-    bias: Path
+    bias: Path | None
     name: str
     scratch: Path | None = None
 
@@ -68,9 +68,13 @@ def run(context: Context[ReductionSettings], inputs: DarkInputs) -> MasterOutput
     VisqlError
         If there is no master, and failures are not recorded.
     """
-    made = MasterOutputs(DARK, inputs.name, masters={"MASTER_BIAS": inputs.bias.name})
+    made = MasterOutputs(DARK, inputs.name, masters={"MASTER_BIAS": inputs.bias.name if inputs.bias else ""})
     made.meta["exposure"] = inputs.name
     with context.failures(made.meta), FrameStack(inputs.scratch) as stack:
+        if inputs.bias is None:
+            raise NoMasterError(
+                "darks need a master bias: make one (visql master-bias), and give it with --bias"
+            )
         bias = require_master(inputs.bias, BIAS)
         found = prepare_set(
             context, inputs.frames, "DARK", stack, made.frames, lambda chip: take_off(chip, bias)

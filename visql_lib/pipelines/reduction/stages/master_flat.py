@@ -97,13 +97,6 @@ def _leave_out(found: FrameSet, taken: TakenOff, settings: MasterSettings) -> No
         If none is left.
     """
     used = found.used
-    filters = {frame.facts.filter: frame for frame in used}
-    if len(filters) > 1:
-        (one, first), (other, second) = list(filters.items())[:2]
-        raise RequestError(
-            f"{first.path.name} has filter {one or 'unknown'}, {second.path.name} {other or 'unknown'}: make "
-            "their masters apart"
-        )
     for frame in used:
         if why := taken.problems.get(frame.path, ""):
             frame.leave_out(FrameStatus.UNCALIBRATED, why)
@@ -116,6 +109,13 @@ def _leave_out(found: FrameSet, taken: TakenOff, settings: MasterSettings) -> No
     if not found.used:
         reasons = "; ".join(dict.fromkeys(f"{f.exposure}: {f.reasons[-1]}" for f in used[:3]))
         raise FrameError(f"none of {len(found.frames)} flats can be used: {reasons}")
+    filters = {frame.facts.filter: frame for frame in found.used}
+    if len(filters) > 1:
+        (one, first), (other, second) = list(filters.items())[:2]
+        raise RequestError(
+            f"{first.path.name} has filter {one or 'unknown'}, {second.path.name} {other or 'unknown'}: make "
+            "their masters apart"
+        )
 
 
 def _out_of_limits(found: FrameSet, frame: SetFrame, settings: MasterSettings) -> tuple[FrameStatus, str]:
@@ -134,9 +134,9 @@ def _out_of_limits(found: FrameSet, frame: SetFrame, settings: MasterSettings) -
         if not level > 0:
             return FrameStatus.OUT_OF_LIMITS, f"its level{name} is {level:.4g} adu: no light"
         if level < low:
-            return FrameStatus.OUT_OF_LIMITS, f"its level{name} of {level:.0f} adu is below {low:.0f}"
+            return FrameStatus.OUT_OF_LIMITS, f"its level{name} of {level:.4g} adu is below {low:.0f}"
         if level > high:
-            return FrameStatus.OUT_OF_LIMITS, f"its level{name} of {level:.0f} adu is above {high:.0f}"
+            return FrameStatus.OUT_OF_LIMITS, f"its level{name} of {level:.4g} adu is above {high:.0f}"
     return FrameStatus.OK, ""
 
 
@@ -182,6 +182,7 @@ def _without_odd(
             bad=bad,
             common_err=taken.err,
             lowest=settings.lowest_response,
+            method=settings.flat_method,
         )
         residual = residuals(frames, flat, noise.pixels)
         for frame, rms, level in zip(used, residual, flat.levels, strict=True):
@@ -224,8 +225,9 @@ def _image(
         values = found.stack.rows(first, last, places).reshape(len(places), -1)
         flags = flags_of(values, flat.used[first:last].ravel())
         flat.mask[first:last] |= flags.reshape(last - first, -1)
-    recipe = flat_recipe(len(places))
-    facts = Facts(recipe, "mean", "", "", flat.mean, flat.factors, flat.propagated)
+    recipe = flat_recipe(len(places), flat.method)
+    weights = "mean" if recipe.method == "average" else ""
+    facts = Facts(recipe, "mean", weights, "", flat.mean, flat.factors, flat.propagated)
     header = combined_header([(f.path, f.header) for f in found.used], facts, "", 0)
     for key, value, comment in (
         ("VISQLTYP", FLAT, "what it is"),

@@ -129,9 +129,7 @@ class FrameSet:
         data, mask = chip.image.data, chip.image.mask
         assert mask is not None
         if self._index is None:
-            size = min(_SAMPLE, max(_ALL_SAMPLES // max(total, 1), 1000), data.size)
-            rng = np.random.default_rng(_SEED)
-            self._index = np.sort(rng.choice(data.size, size, replace=False))
+            self._index = _chosen(data.size, min(_SAMPLE, max(_ALL_SAMPLES // max(total, 1), 1000)))
             self.sampled = None if chip.number is None else chip.number.ravel()[self._index]
         sample = np.where(mask.ravel()[self._index] == 0, data.ravel()[self._index], np.nan)
         self.samples.append(sample.astype(np.float32))
@@ -157,6 +155,13 @@ class FrameSet:
                 raise RequestError(
                     f"{first.path.name} has {name} {one}, {frame.path.name} {other}: make their masters apart"
                 )
+
+
+def _chosen(size: int, n: int) -> NDArray[np.int64]:
+    """Choose about n of so many pixels at random, the same each time; all where there are few."""
+    if size < 2 * n:
+        return np.arange(size)
+    return np.unique(np.random.default_rng(_SEED).integers(0, size, n))
 
 
 def _alike(chip: Chip) -> tuple[tuple[str, str], ...]:
@@ -205,23 +210,37 @@ def prepare_set(
     """
     known = frames if frames is not None else []
     found = FrameSet(known, stack)
-    overscan = overscan_options(context.settings)
     with context.progress(f"{frame_type.lower()} frames", len(paths)) as advance:
         for path in paths:
             known.append(frame := SetFrame(path))
             if frame.exposure in context.settings.known_bad:
                 frame.leave_out(FrameStatus.LEFT_OUT, "known to be bad (known_bad)")
-            elif (chip := _read(context, frame, overscan)) is not None:
-                if change is not None:
-                    change(chip)
-                _judge(frame, chip, frame_type, found)
-                if frame.status.is_used:
-                    found._take(frame, chip, len(paths))
+            else:
+                _prepare(context, frame, frame_type, found, change, len(paths))
             advance()
     if not found.used:
         reasons = "; ".join(dict.fromkeys(f"{f.exposure}: {'; '.join(f.reasons)}" for f in known[:3]))
         raise FrameError(f"none of {len(known)} {frame_type.lower()} frames can be used: {reasons}")
     return found
+
+
+def _prepare(
+    context: Context[ReductionSettings],
+    frame: SetFrame,
+    frame_type: str,
+    found: FrameSet,
+    change: Callable[[Chip], None] | None,
+    total: int,
+) -> None:
+    """Read one frame and keep its pixels."""
+    chip = _read(context, frame, overscan_options(context.settings))
+    if chip is None:
+        return
+    if change is not None:
+        change(chip)
+    _judge(frame, chip, frame_type, found)
+    if frame.status.is_used:
+        found._take(frame, chip, total)
 
 
 def overscan_options(settings: ReductionSettings) -> OverscanOptions:

@@ -13,13 +13,13 @@ import numpy as np
 from visql_lib.errors import FrameError
 from visql_lib.images.headers import read_header, value_of
 from visql_lib.images.masters import BAD_PIXELS, FAILED, REASON, STATUS
+from visql_lib.pipelines.reduction.grouping import NIGHTS
 from visql_lib.pipelines.reduction.night import Night
 from visql_lib.pipelines.reduction.schemas import FRAMES, MASTERS, REGISTRATION, STACKS
 from visql_lib.pipelines.reduction.settings import ReductionSettings
-from visql_lib.pipelines.reduction.sets import SetRules
 from visql_lib.pipelines.reduction.status import FrameStatus
 from visql_lib.products.context import Context
-from visql_lib.sheets.sheet import SheetRow
+from visql_lib.sheets.sheet import SheetRow, read_sheet
 from visql_lib.tables.schema import Column, TableSchema
 from visql_lib.tables.store import read_table
 
@@ -40,7 +40,12 @@ _MASTER_CARDS = {
     "RESIDUAL": "RESIDUAL",
     "N_BAD": "N_BAD",
 }
-_NO_VALUE: Mapping[str, Any] = {"float64": math.nan, "int32": 0, "str": "", "time": np.datetime64("NaT", "us")}
+_NO_VALUE: Mapping[str, Any] = {
+    "float64": math.nan,
+    "int32": 0,
+    "str": "",
+    "time": np.datetime64("NaT", "us"),
+}
 
 Row = dict[str, Any]
 
@@ -78,11 +83,10 @@ def run(context: Context[ReductionSettings], inputs: NightInputs) -> NightTables
     )
 
 
-def night_of_sheet(
-    results: Path, date: str, rows: Sequence[SheetRow], settings: ReductionSettings
-) -> Night:
+def night_of_sheet(context: Context[ReductionSettings], sheet: Path) -> Night:
     """Return the night of a sheet, as the plan sees it."""
-    return Night(results, date, rows, SetRules(), settings.reduce.chunk)
+    results, date = NIGHTS.locate(sheet)
+    return Night(results, date, read_sheet(sheet), context.instrument.sets, context.settings.reduce.chunk)
 
 
 def tables_of(night: Night) -> list[Path]:
@@ -132,12 +136,12 @@ def _masters(night: Night) -> list[Row]:
     made = []
     for kind in ("BIAS", "DARK", "FLAT"):
         for s in night.of_type(kind):
-            common = {"PART": s.name, "TYPE": kind, "FILTER": s.members.facts.get("FILTER", "")}
+            common: Row = {"PART": s.name, "TYPE": kind, "FILTER": s.members.facts.get("FILTER", "")}
             common["DATE_OBS"] = np.datetime64(s.start.replace(tzinfo=None), "us")
             made += _of_header(Path(night.master(s.name)), common, _MASTER_CARDS)
-    for name, sets in night.pixels.items():
-        start = min(s.start for s in sets).replace(tzinfo=None)
-        common = {"PART": name, "TYPE": BAD_PIXELS, "DATE_OBS": np.datetime64(start, "us")}
+    for name, s in night.pixels.items():
+        common = {"PART": name, "TYPE": BAD_PIXELS, "FILTER": s.members.facts.get("FILTER", "")}
+        common["DATE_OBS"] = np.datetime64(s.start.replace(tzinfo=None), "us")
         made += _of_header(Path(night.master(name)), common, {"N_BAD": "N_BAD"})
     return made
 
@@ -148,9 +152,11 @@ def _stacks(night: Night) -> list[Row]:
     cards = {c.name: c.name[:8] for c in STACKS.columns}
     for s in night.of_type("SCIENCE"):
         facts = s.members.facts
-        common = {"SET": s.name, "FILTER": facts.get("FILTER", ""), "OBJECT": facts.get("OBJECT", "")}
+        common: Row = {"SET": s.name, "FILTER": facts.get("FILTER", ""), "OBJECT": facts.get("OBJECT", "")}
         common["DATE_OBS"] = np.datetime64(s.start.replace(tzinfo=None), "us")
-        made += _of_header(Path(night.stack(s.name)), common, {k: v for k, v in cards.items() if k not in common})
+        made += _of_header(
+            Path(night.stack(s.name)), common, {k: v for k, v in cards.items() if k not in common}
+        )
     return made
 
 
@@ -171,7 +177,9 @@ def _of_header(path: Path, common: Row, cards: Mapping[str, str]) -> list[Row]:
 def _rows(path: Path, schema: TableSchema) -> list[Row]:
     """Read a table as rows."""
     table = read_table(path, list(schema.names))
-    columns = {c.name: [str(v) for v in table[c.name]] if c.dtype == "str" else table[c.name] for c in schema.columns}
+    columns = {
+        c.name: [str(v) for v in table[c.name]] if c.dtype == "str" else table[c.name] for c in schema.columns
+    }
     return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
 
 

@@ -14,16 +14,17 @@ from numpy.typing import NDArray
 
 from visql_lib import run_record
 from visql_lib.ccd.arithmetic import Pixels
-from visql_lib.ccd.cosmics import find_cosmic_rays
+from visql_lib.ccd.cosmics import find_cosmic_rays, require_astroscrappy
 from visql_lib.ccd.dark import DarkKind
 from visql_lib.ccd.reduce import Calibration, gain_after_flat, reduce_light
-from visql_lib.errors import DetectionError, FrameError, NoMasterError, RequestError
+from visql_lib.errors import DetectionError, FrameError, NoMasterError, NotRawError, RequestError
 from visql_lib.flags import PixelFlag
 from visql_lib.images.chip import Chip, OverscanOptions, read_chip
-from visql_lib.images.image import Image
+from visql_lib.images.image import MASK, Image
 from visql_lib.images.stars import measure_stars
 from visql_lib.instruments.names import stem_of
 from visql_lib.pipelines.reduction.calibration import Masters, open_masters
+from visql_lib.pipelines.reduction.electronics import fill_in
 from visql_lib.pipelines.reduction.reduced_header import Row, finish_header, row_of_header
 from visql_lib.pipelines.reduction.settings import CALIBRATIONS, ReductionSettings
 from visql_lib.pipelines.reduction.standing import stands
@@ -35,9 +36,12 @@ from visql_lib.tables.provenance import checksum_of
 
 log = logging.getLogger(__name__)
 
-SECTIONS = ("overscan", "masters", "reduce")
+SECTIONS = ("overscan", "reduce")
 STAGES = {"reduce": VERSIONS["reduce"]}
+_LOWEST = 0.1  # of a flat that has no mask: pixels below are never divided by
 _BLOCK = 1 << 18  # pixels that are computed at once
+_EVERY = 8  # row and column of the masters counts for the level that is taken off
+_UNLIKE = 0.15  # of the scatter of the sky: what its ERR may differ untold
 _NOT_LIGHTS = ("BIAS", "DARK", "FLAT")
 _HELP = {
     "bias": "give --bias FILE (visql master-bias makes it)",
@@ -98,11 +102,13 @@ def run(context: Context[ReductionSettings], inputs: ReduceInputs) -> Iterator[R
     Raises
     ------
     RequestError
-        If two lights would have one name.
+        If two lights would have one name, a master is of another kind, or astroscrappy is missing.
     FrameError
         If a master cannot be read.
     """
     _check_names(inputs)
+    if context.settings.reduce.cosmic_rays:
+        require_astroscrappy()
     sources = tuple(path for path in inputs.masters.values() if path is not None)
     sums = [checksum_of(path) for path in sources]
     with (
@@ -150,6 +156,9 @@ def _reduced(
         except NoMasterError as error:
             log.warning("%s: uncalibrated: %s", row.exposure, error)
             row.became(FrameStatus.UNCALIBRATED, str(error))
+        except NotRawError as error:
+            log.warning("%s: left out: %s", row.exposure, error)
+            row.became(FrameStatus.LEFT_OUT, str(error))
     if "failed" in failed:
         row.became(FrameStatus.FAILED, failed["failed"])
     return found
@@ -180,8 +189,9 @@ class _Light:
             raise FrameError(f"{image.name}: is a {chip.facts.frame_type}, no light")
         self.notes += self.masters.check(chip)
         self._check_complete()
+        self.notes += fill_in(chip, self.masters)
         assert image.mask is not None
-        self.row.level = float(np.median(image.data[np.isfinite(image.data)]))
+        self.row.level = _level(image.data)
         taken = self._reduce_rows()
         self._measure()
         self._mask_cosmic_rays()
@@ -243,15 +253,15 @@ class _Light:
             found = reduce_light(light, masters, _rows_of(gain, rows), _rows_of(noise, rows), self.chip.step)
             image.data[rows], image.err[rows], image.mask[rows] = found
             taken.append(level)
-        return float(np.nanmedian(taken))
+        return _level(np.array(taken))
 
     def _read_noise(self) -> float | NDArray:
-        """Return the read noise [electron]; 0, and told, where it is not known."""
+        """Return the read noise [electron]; 0, and told, where it is not known but the gain is."""
         noise = self.chip.read_noise()
-        if np.isnan(noise).any():
+        unknown = np.isnan(noise)
+        if (unknown & ~np.isnan(self.gain)).any():
             self.notes.append("the read noise is not known; ERR is without it")
-            return np.nan_to_num(noise) if isinstance(noise, np.ndarray) else 0.0
-        return noise
+        return np.nan_to_num(noise) if isinstance(noise, np.ndarray) else (0.0 if unknown else noise)
 
     def _calibration(self, rows: slice) -> tuple[Calibration, float]:
         """Read rows of all masters; and the level that they take off [ADU]."""
@@ -264,7 +274,7 @@ class _Light:
             pedestal = masters.dark.pedestal(dark.values)
             if masters.bias is not None and masters.dark.is_of(masters.bias):
                 shared = masters.dark.share_of_bias(exptime)
-        level = sum(float(np.nanmedian(m.values)) for m in (bias, dark) if m is not None)
+        level = sum(_level(m.values[::_EVERY, ::_EVERY]) for m in (bias, dark) if m is not None)
         return Calibration(
             bias,
             dark,
@@ -272,12 +282,18 @@ class _Light:
             None if masters.bad is None else masters.bad.mask(rows),
             pedestal,
             shared,
-            self.settings.masters.lowest_response,
+            0.0 if masters.flat is None or masters.flat.has(MASK) else _LOWEST,
         ), level
 
     def _measure(self) -> None:
         """Measure sky and stars; where the gain is not known, the sky's scatter is the error."""
         image, row = self.chip.image, self.row
+        assert image.err is not None
+        assert image.mask is not None
+        if image.mask.all():
+            raise FrameError(
+                f"{image.name}: none of its pixels can be used: all are masked, saturated or NaN"
+            )
         try:
             stars = measure_stars(image.data, image.mask)
         except DetectionError as error:
@@ -286,10 +302,15 @@ class _Light:
         row.sky, row.noise, row.fwhm, row.n_stars = stars.sky, stars.noise, stars.fwhm, len(stars)
         unknown = np.isnan(self.gain)
         if unknown.any():
-            assert image.err is not None
             self.notes.append("the gain is not known; ERR is the scatter of the sky")
             where = np.broadcast_to(unknown, image.data.shape) & np.isfinite(image.data)
             image.err[where] = stars.noise
+        err = _level(np.where(image.mask[::_EVERY, ::_EVERY] == 0, image.err[::_EVERY, ::_EVERY], np.nan))
+        if abs(err - stars.noise) > _UNLIKE * stars.noise > 0:
+            self.notes.append(
+                f"ERR of the sky is {err:.3g} adu, its scatter {stars.noise:.3g}: are gain and read noise "
+                "right?"
+            )
 
     def _mask_cosmic_rays(self) -> None:
         """Mask cosmic rays, if that is wanted and can be."""
@@ -335,6 +356,12 @@ class _Light:
         assert image.err is not None
         image.err *= factor
         return gain
+
+
+def _level(values: NDArray) -> float:
+    """Return the median of what is finite, NaN of nothing."""
+    known = values[np.isfinite(values)]
+    return float(np.median(known, overwrite_input=True)) if known.size else math.nan
 
 
 def _rows_of(value: float | NDArray, rows: slice) -> float | NDArray:

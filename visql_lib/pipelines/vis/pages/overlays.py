@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from visql_lib.errors import TableError
 from visql_lib.instruments.model import Instrument
 from visql_lib.pipelines.vis.schemas.gaia_metadata import MatchMetadata, Reference
 from visql_lib.pipelines.vis.schemas.radiation_metadata import RadiationMetadata
+from visql_lib.products.page_parts import viewer_script as script
 from visql_lib.radiation.maps import Grid
 from visql_lib.tables.metadata import M
 from visql_lib.tables.store import Table, read_facts, read_table
@@ -150,18 +150,6 @@ def overlay_data(
         "marks": marks,
         "maps": [density for density in densities if density["largest"]],
     }
-
-
-def script(variable: str, value: Any) -> str:
-    """Compose a script that passes data to a page: the viewer finds them under the script's address.
-
-    Browsers refuse to fetch data under file://, but load scripts. NaN is refused.
-    """
-    text = json.dumps(value, separators=(",", ":"), allow_nan=False)
-    for sign in "<>&":  # or the end of a script element in some text would end it
-        text = text.replace(sign, f"\\u{ord(sign):04x}")
-    key = 'document.currentScript.getAttribute("src")'
-    return f"(window.{variable}=window.{variable}||{{}})[{key}]={text};\n"
 
 
 def _marks(

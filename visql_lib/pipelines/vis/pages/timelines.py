@@ -7,7 +7,6 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import bokeh
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,6 +21,7 @@ from visql_lib.pipelines.vis.settings import TrendSettings
 from visql_lib.pipelines.vis.stages.qc import TREND as TREND_KIND
 from visql_lib.pipelines.vis.stages.qc import read_trend
 from visql_lib.plots.core import group_of
+from visql_lib.plots.markup import bokeh_files
 from visql_lib.qc.evaluate import NOT_JUDGED, worst_status
 from visql_lib.qc.group import current_results
 from visql_lib.qc.limits import Thresholds
@@ -38,12 +38,6 @@ _TYPES = ("SCIENCE", "DARK")  # whose medians are shown
 _FLUX = "sun.GOES_FLUX"
 _QUALITY = tuple(name for name in MEDIAN_KEYS if QUANTITIES[name].table == "psfmoments")
 _RADIATION = tuple(name for name in MEDIAN_KEYS if QUANTITIES[name].table == "radiation")
-
-
-def bokeh_files() -> dict[str, bytes]:
-    """Read the scripts of a page with plots, by file name: BokehJS as installed, never from a network."""
-    folder = Path(bokeh.__file__).parent / "server" / "static" / "js"
-    return {name: (folder / name).read_bytes() for name in ("bokeh.min.js",)}
 
 
 def plot_tables(results: Path) -> list[Path]:

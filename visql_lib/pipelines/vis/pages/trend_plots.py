@@ -21,6 +21,7 @@ from visql_lib.plots.core import (
     Plot,
     Points,
     Theme,
+    add_bars,
     add_points,
     bk,
     leads_of,
@@ -204,7 +205,7 @@ def _loss_panel(
     plot = new_panel(panel, times, (low, high), cross, remark=remark, height=260)
     add_bands(plot, limits)
     if len(loss) <= BARS * len(parts):
-        _bars(plot, points, "LOSS_LOW", "LOSS_HIGH", tints(list(colours), colours))
+        add_bars(plot, points, "LOSS_LOW", "LOSS_HIGH", tints(list(colours), colours))
     add_points(plot, panel, points, tints(list(colours), colours), (low, high))
     here = {"SPACE": WHOLE, "CLASS": place[0], "FIELD": place[1]}
     for name, part in parts.items():
@@ -291,12 +292,6 @@ def _of_months(source: Any, shown: Any, held: Collection[str] | None, **rows: An
 
 def _months(t: NDArray) -> list[str]:
     return [str(m).replace("-", "") for m in t.astype("datetime64[ms]").astype("datetime64[M]")]
-
-
-def _bars(plot: Plot, points: Points, low: str, high: str, colours: Mapping[str, Any]) -> None:
-    view = bk.CDSView(filter=points.shown)
-    bars = plot.segment("t", low, "t", high, source=points.source, view=view, color=colours, alpha=0.45)
-    bars.selection_glyph = bars.nonselection_glyph = None
 
 
 def _tinted(model: Any, tint: tuple[str, str], name: str = "line_color") -> None:
@@ -399,7 +394,7 @@ def _median_panels(
         plot = new_panel(shape, times, values, cross, remark=remark, height=160)
         plot.xaxis.visible = panel is full[-1]
         add_bands(plot, found)
-        _bars(plot, points, f"{panel.key}_LOW", f"{panel.key}_HIGH", colours)
+        add_bars(plot, points, f"{panel.key}_LOW", f"{panel.key}_HIGH", colours)
         add_points(plot, shape, points, colours, values)
         yield plot
     yield from without_data([p for p in panels if p not in full], "no values in any month")

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from visql_lib.pictures import style
-from visql_lib.pictures.display import MISSING, shrunk
+from visql_lib.pictures.brightness import Limits, limits_of
+from visql_lib.pictures.display import MISSING
+from visql_lib.pipelines.reduction.pictures.masters import draw_image, draw_values, sample_of
 
-_WIDTH, _HEIGHT = 1240, 830  # px
+_WIDTH, _HEIGHT = 1280, 830  # px; the lower 620 are laid out as in pictures of other masters
+_MAPS = 620  # px from below, where the maps of the frames begin
+_TALL = 140  # px of a map
 _MOST_MAPS = 8
 _KINDS = {  # colour, marker, size [pt]
     "hot": (style.VERMILION, "o", 3.0),
@@ -56,71 +62,38 @@ class FlatFrame:
 
 @style.styled
 def flat_picture(
-    flat: NDArray[np.floating], frames: Sequence[FlatFrame], title: str, remark: str = ""
+    flat: NDArray, mask: NDArray | None, frames: Sequence[FlatFrame], title: str, remark: str = ""
 ) -> Figure:
-    """Draw a master flat: the image, its histogram, levels against time, and each frame over the master.
+    """Draw a master flat: each frame over it, the image, the values of its pixels, levels against time.
 
     Parameters
     ----------
     flat : array, shape (ny, nx)
-        Mean 1; NaN: masked.
+        Mean 1.
+    mask : array or None
+        Pixels that are not 0 are drawn as missing.
     frames : sequence of FlatFrame
         Of the set, also those that were left out.
     title : str
     remark : str, optional
-        Written below the title.
+        What is doubtful, below the picture.
     """
     figure = style.canvas(_WIDTH, _HEIGHT)
     style.heading(figure, title)
-    if remark:
-        text = remark if len(remark) < 160 else f"{remark[:159]}…"
-        figure.text(0.5, 1 - 30 / _HEIGHT, text, ha="center", va="top", fontsize=9, color=style.VERMILION)
-    _draw_image(figure, flat)
-    _draw_histogram(figure, flat)
-    _draw_levels(figure, frames)
+    values = sample_of(flat, mask)
+    limits = limits_of(values, Limits.parse("zscale")) if values.size else (0.0, 1.0)
+    draw_image(figure, flat, mask, limits, "response (mean 1)")
+    draw_values(style.panel(figure, (770, 350, 480, 190)), values, "mean 1")
+    _draw_levels(style.panel(figure, (770, 90, 480, 190)), frames)
     _draw_residuals(figure, frames)
+    if remark:
+        told = textwrap.shorten(remark, 170, placeholder=" ...")
+        figure.text(0.01, 0.01, told, fontsize=9, color=style.VERMILION)
     return figure
 
 
-def _draw_image(figure: Figure, flat: NDArray) -> None:
-    room = 520, 430  # px
-    scale = min(room[0] / flat.shape[1], room[1] / flat.shape[0])
-    wide, high = flat.shape[1] * scale, flat.shape[0] * scale
-    axes = style.panel(figure, (70, 300 + (room[1] - high) / 2, wide, high))
-    known = flat[np.isfinite(flat)]
-    low, high_value = np.percentile(known, (0.5, 99.5)) if known.size else (0.9, 1.1)
-    norm = Normalize(float(low), float(max(high_value, low + 1e-6)))
-    colours = style.part_of("gray", 0.0, 1.0, bad=MISSING)
-    extent = (0.5, flat.shape[1] + 0.5, 0.5, flat.shape[0] + 0.5)
-    axes.imshow(shrunk(np.asarray(flat, float)), cmap=colours, norm=norm, aspect="auto", extent=extent)
-    axes.set_xlabel("x [px]")
-    axes.set_ylabel("y [px]")
-    masked = flat.size - known.size
-    style.remark_above(axes, f"blue: {style.count(masked, 'pixel')} masked")
-    bar = (70 + wide + 12, 300 + (room[1] - high) / 2, 14, high)
-    style.colour_bar(figure, ScalarMappable(norm, colours), bar, "response (mean 1)")
-
-
-def _draw_histogram(figure: Figure, flat: NDArray) -> None:
-    axes = style.panel(figure, (800, 555, 410, 190))
-    known = flat[np.isfinite(flat)]
-    if not known.size:
-        style.message(axes, "no valid pixel")
-        return
-    low, high = np.percentile(known, (0.02, 99.98))
-    margin = max(float(high - low) * 0.1, 1e-4)
-    axes.hist(known, bins=120, range=(float(low) - margin, float(high) + margin), color=style.BLUE)
-    axes.set_yscale("log")
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: style.power_of_ten(round(float(np.log10(v))))))
-    axes.yaxis.set_minor_formatter(NullFormatter())
-    axes.set_xlabel("response (mean 1)")
-    axes.set_ylabel("pixels")
-    inner = np.percentile(known, (16, 84))
-    style.remark_above(axes, f"16 to 84 %: {inner[0]:.4f} to {inner[1]:.4f}")
-
-
-def _draw_levels(figure: Figure, frames: Sequence[FlatFrame]) -> None:
-    axes = style.panel(figure, (800, 300, 410, 180))
+def _draw_levels(axes: Axes, frames: Sequence[FlatFrame]) -> None:
+    """Draw the levels of all frames against time, those that were left out with another sign."""
     dated = all(frame.start is not None for frame in frames) and len(frames) > 0
     for used, colour, marker, label in (
         (True, style.BLUE, "o", "used"),
@@ -155,7 +128,7 @@ def _draw_residuals(figure: Figure, frames: Sequence[FlatFrame]) -> None:
     known = [frame for frame in frames if frame.off is not None]
     if len(known) > _MOST_MAPS:
         known = [known[i] for i in np.linspace(0, len(known) - 1, _MOST_MAPS).round().astype(int)]
-    axes = style.panel(figure, (40, 30, _WIDTH - 80, 194), frameon=False, xticks=[], yticks=[])
+    axes = style.panel(figure, (40, _MAPS - 20, _WIDTH - 80, _TALL + 40), frameon=False, xticks=[], yticks=[])
     if not known:
         style.message(axes, "no frame to compare with the master")
         return
@@ -164,15 +137,17 @@ def _draw_residuals(figure: Figure, frames: Sequence[FlatFrame]) -> None:
     norm, colours = Normalize(-reach, reach), style.part_of("RdBu_r", 0.05, 0.95, bad=MISSING)
     step = (_WIDTH - 150) / len(maps)
     for i, (frame, off) in enumerate(zip(known, maps, strict=True)):
-        scale = min((step - 14) / off.shape[1], 150 / off.shape[0])
+        scale = min((step - 14) / off.shape[1], _TALL / off.shape[0])
         wide, high = off.shape[1] * scale, off.shape[0] * scale
-        small = style.panel(figure, (40 + i * step, 55 + (150 - high) / 2, wide, high), xticks=[], yticks=[])
+        small = style.panel(
+            figure, (40 + i * step, _MAPS + (_TALL - high) / 2, wide, high), xticks=[], yticks=[]
+        )
         small.imshow(off, cmap=colours, norm=norm, aspect="auto")
         name = frame.name if len(frame.name) < 22 else f"…{frame.name[-20:]}"
         small.set_title(name, fontsize=8)
         small.set_xlabel(f"rms {100 * frame.residual:.2f} %", fontsize=9)
     axes.set_title("each frame over the master, less 1 (photon noise taken out of the rms)", fontsize=10)
-    bar = (_WIDTH - 90, 55, 12, 150)
+    bar = (_WIDTH - 90, _MAPS, 12, _TALL)
     style.colour_bar(figure, ScalarMappable(norm, colours), bar, "%")
 
 
@@ -207,7 +182,7 @@ def bad_pixel_picture(
     axes.set_ylim(0.5, shape[0] + 0.5)
     axes.set_xlabel("x [px]")
     axes.set_ylabel("y [px]")
-    axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), markerscale=2, title="pixels of each kind")
+    axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), markerscale=1.5, title="pixels of each kind")
     if remark:
         figure.text(10 / (wide + 320), 8 / (high + 130), remark, fontsize=9, color=style.MUTED, va="bottom")
     return figure

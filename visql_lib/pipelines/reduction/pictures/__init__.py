@@ -1,0 +1,1 @@
+"""Pictures of the reduction: tables and masters in, a Figure out."""
