@@ -49,7 +49,7 @@ def command(
     from visql_lib.pipelines.reduction.stages.bad_pixels import BadPixelInputs, run
     from visql_lib.pipelines.reduction.versions import VERSIONS
 
-    context = context_of(config, instrument, ("masters",), record_failure)
+    context = context_of("bad_pixels", config, instrument, record_failure)
     made = run(context, BadPixelInputs(output.stem, dark, flats, low, high))
     stages = {"bad_pixels": VERSIONS["bad_pixels"]}
     if made.image is None:
