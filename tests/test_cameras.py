@@ -2,6 +2,7 @@
 
 import math
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -9,23 +10,29 @@ import numpy as np
 import pytest
 from astropy.io import fits
 from dialects import write_frame
+from hypothesis import given
+from hypothesis import strategies as st
 
 from visql_lib.errors import ConfigError
 from visql_lib.flags import ExposureFlag
 from visql_lib.frames import load_instrument, open_exposure
-from visql_lib.frames.look import inspect
+from visql_lib.frames.look import inspect, interpret_structure
 from visql_lib.frames.raw_checks import time_in
+from visql_lib.frames.structure import Structure
 from visql_lib.images.image import Image
 from visql_lib.images.writing import write_image
+from visql_lib.instruments.finding import ImagePart, amplifiers_in
 from visql_lib.instruments.frame_types import FrameTypeRule, type_of
 from visql_lib.instruments.header import ColumnFact, DateFact, HeaderMap
 from visql_lib.instruments.model import Instrument
 from visql_lib.instruments.names import NamePattern
 from visql_lib.instruments.sets import NightFacts
+from visql_lib.pipelines.reduction.grouping import NIGHTS
 from visql_lib.pipelines.reduction.sets import calibration_sets
 from visql_lib.pipelines.reduction.settings import ReductionSettings
 from visql_lib.pipelines.reduction.sheet_rules import RULES
 from visql_lib.sheets.index import refresh_sheets
+from visql_lib.sheets.sheet import empty_row
 
 NOON_IN_ARIZONA = {"value": 19.0, "unit": "h", "source": "test"}
 PAGE = Path(__file__).parents[1] / "docs" / "cameras.md"
@@ -229,6 +236,7 @@ def test_doubts_are_told(cards, said, flags, tmp_path, generic):
         {"IMAGETYP": "BIAS", "EXPTIME": 0.001, "FILTER": None},
         {"IMAGETYP": "DARK", "FILTER": None},
         {"COLORTYP": "Monochrome", "BAYERPAT": " "},
+        {"COLORTYP": 0.0, "BAYERPAT": "None"},
         {"NCOMBINE": 1, "CALSTAT": " ", "DATAMAX": 65535},
     ],
 )
@@ -293,6 +301,45 @@ def test_a_product_of_visql_is_known_by_its_record(tmp_path, generic):
     assert inspect(tmp_path / "bsub.0001.fits", generic).header.product
 
 
+VALUES = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.text(),
+    st.sampled_from(["", "Master Dark", "0:0:0"]),
+)
+KEYS = (
+    *("IMAGETYP", "OBSTYPE", "OBJECT", "EXPTIME", "DATE-OBS", "DATE-LOC", "UT", "JD", "FILTER", "CCD-TEMP"),
+    *(
+        "DATAMAX",
+        "XORGSUBF",
+        "YORGSUBF",
+        "BAYERPAT",
+        "COLORTYP",
+        "XBAYROFF",
+        "SITELONG",
+        "NCOMBINE",
+        "CALSTAT",
+    ),
+    *("VISQLTYP", "BIASCOR", "XBINNING", "YBINNING", "TRIMSEC", "BIASSEC", "DETSEC", "CCDSUM", "EGAIN"),
+)
+
+
+@given(st.dictionaries(st.sampled_from(KEYS), VALUES), st.text(max_size=30))
+def test_no_header_stops_the_index(cards, name):
+    """Whatever the cards hold: texts for the sheet, a night, and a start that can be."""
+    generic = load_instrument("generic_ccd")
+    parts = [ImagePart(0, "", (5, 6), cards)]
+    amplifiers, notes = amplifiers_in(generic.header_rule, parts, cards, math.nan)
+    path = Path("/raw") / f"{name.replace('/', '')}.fit"
+    found = interpret_structure(path, Structure(amplifiers, cards, notes), generic)
+    assert all(isinstance(text, str) for text in (*found.extra.values(), *found.notes, found.product))
+    assert found.frame_type in ("BIAS", "DARK", "FLAT", "ARC", "SCIENCE", "UNKNOWN")
+    start = f"{found.start or datetime(2021, 2, 27):%Y-%m-%dT%H:%M:%S}"
+    assert NIGHTS.is_key(RULES.group_of_row(replace(empty_row("a"), date_obs=start, extra=found.extra)))
+
+
 def test_windows_and_amplifiers_are_columns(tmp_path, generic):
     window = looked(tmp_path, generic, "w.fit", XORGSUBF=100, YORGSUBF=50, XBINNING=2, YBINNING=2)
     assert {c: window.extra[c] for c in ("SHAPE", "SECTIONS", "BINNING")} == {
@@ -304,6 +351,18 @@ def test_windows_and_amplifiers_are_columns(tmp_path, generic):
     overscan = looked(tmp_path, generic, "o.fit", **cards)
     assert overscan.extra["SECTIONS"] == "[1:4,1:5]|[5:6,1:5]"
     assert overscan.extra["BINNING"] == "1 2"
+
+
+def test_files_just_copied_make_no_night_of_their_own(tmp_path, generic, caplog):
+    """Nothing but the time of the file is known of them, which is today."""
+    (raw := tmp_path / "raw").mkdir()
+    write(raw / "a1.fit")
+    settings = ReductionSettings(raw=[str(raw)], results=str(tmp_path / "r"))
+    assert refresh_sheets(settings, generic, RULES, None) == {}
+    assert not list((tmp_path / "r" / "exposures").glob("*.tsv"))
+    assert "1 frames changed less than" in caplog.text
+    later = (raw / "a1.fit").stat().st_mtime + 1000
+    assert list(refresh_sheets(settings, generic, RULES, None, now=later)) == ["20210227"]
 
 
 def test_names_that_tell_the_start_tell_the_night(tmp_path, generic):

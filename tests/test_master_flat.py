@@ -208,6 +208,16 @@ def test_few_frames(plain):
     assert three.image.header["IMC_CLIP"].startswith("max 1")
 
 
+def test_the_weighted_mean(plain):
+    made = plain.flat(settings=context(flat_method="mean"))
+    header, recipe = made.image.header, plain.flat()
+    assert header["IMC_MTHD"].startswith("average")
+    assert np.median(recipe.image.err / made.image.err) > 1.1
+    same = (made.image.mask == 0) & ~plain.truth.chip.hot
+    off = (made.image.data - recipe.image.data)[same] / recipe.image.err[same]
+    assert abs(np.median(off)) < 0.05
+
+
 def test_a_gain_that_the_header_has_wrong_is_told(plain):
     def wrong(hdus):
         hdus[0].header["EGAIN"] = 3.0

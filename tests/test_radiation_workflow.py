@@ -1,17 +1,13 @@
 """A toy month's radiation, angles, detectors, movies and performance, by real Snakemake runs."""
 
-import json
 import shutil
-import time
 from datetime import date
-from pathlib import Path
 
-import axe_core_python as axe
 import numpy as np
 import pytest
 import yaml
+from browsing import check_page, wait_for
 from numbers_of_stages import check_month
-from selenium import webdriver
 from test_failures import run, tables, verified
 from test_workflow import ALL_JOBS, Month, check_steps, stems
 
@@ -160,48 +156,6 @@ def site(month):
     code, said = month.run("site", "--quiet", "rules")
     assert code == 0, said
     return month.results / "site"
-
-
-@pytest.fixture(scope="module")
-def browser():
-    """Chromium without a screen; skips where it is not there."""
-    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if chromium is None or driver is None:
-        pytest.skip("no chromium and chromedriver here")
-    options = webdriver.ChromeOptions()
-    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--window-size=1300,1000"):
-        options.add_argument(argument)
-    options.binary_location = chromium
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    found = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
-    yield found
-    found.quit()
-
-
-def wait_for(browser, script, *arguments):
-    """Run a script until it gives something; fails after 10 s."""
-    end = time.monotonic() + 10
-    while time.monotonic() < end:
-        if found := browser.execute_script(script, *arguments):
-            return found
-        time.sleep(0.1)
-    raise AssertionError(script)
-
-
-def check_page(browser, results):
-    """Demand no console error, no request outside the results, and no serious finding of axe."""
-    severe = [entry["message"] for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
-    assert severe == []
-    events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
-    asked = [e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"]
-    assert asked
-    assert [url for url in asked if not url.startswith((results.as_uri(), "data:", "blob:"))] == []
-    browser.execute_script((Path(axe.__file__).parent / "axe.min.js").read_text(encoding="utf-8"))
-    found = browser.execute_async_script(
-        "const done = arguments[0]; axe.run().then((r) => done(r.violations.map("
-        "(v) => [v.impact, v.id, v.nodes.slice(0, 3).map((n) => n.html.slice(0, 200))])))"
-    )
-    assert [v for v in found if v[0] in ("serious", "critical")] == []
 
 
 def test_the_front_page_leads_to_the_month(site, month, browser):

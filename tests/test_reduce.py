@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -214,7 +217,7 @@ def test_reducing_twice_is_refused_and_the_others_go_on(night):
     done = night.product().rename(again / "done.fits")
     code, table, _ = night.reduce(done, night.lights[1])
     assert code == 1
-    assert list(table["STATUS"]) == ["failed", "ok"]
+    assert list(table["STATUS"]) == ["left_out", "ok"]
     assert "REDUCED" in table["REASON"][0]
 
 
@@ -223,7 +226,7 @@ def test_a_light_free_of_bias_is_not_reduced_again(night):
     header["BIASCOR"] = True
     fits.writeto(night.folder / "free.fits", fits.getdata(night.lights[0]), header)
     _, table, _ = night.reduce(night.folder / "free.fits")
-    assert table["STATUS"][0] == "failed"
+    assert table["STATUS"][0] == "left_out"
     assert "bias" in table["REASON"][0]
 
 
@@ -302,6 +305,7 @@ def test_a_failed_master_is_missing_with_its_reason(night):
     [
         ({"FILTER": "B"}, "FILTER R, B"),
         ({"GAIN": 7.0}, "GAIN 1.5, 7"),
+        ({"CCDSUM": "2 2"}, "binning 1 x 1, 2 x 2"),
     ],
 )
 def test_a_master_that_does_not_fit_is_refused_naming_both(night, cards, words):
@@ -553,3 +557,85 @@ def test_a_gain_that_the_flats_contradict_is_told(night):
     light = _changed(night, "wrong.fits", lambda hdus: hdus[0].header.update({"GAIN": 3.0}))
     _, table, _ = night.reduce(light)
     assert "the header says 3, the flats 1.5 electron/adu" in table["REASON"][0]
+
+
+def test_an_err_that_the_sky_contradicts_is_told(night):
+    _, table, _ = night.reduce(night.lights[0])
+    assert "scatter" not in table["REASON"][0]
+    light = _changed(night, "wrong.fits", lambda hdus: hdus[0].header.update({"GAIN": 0.5, "RDNOISE": 2.7}))
+    _, table, _ = night.reduce(light)
+    assert "are gain and read noise right?" in table["REASON"][0]
+
+
+def test_a_light_without_any_pixel_fails(night):
+    def saturate(hdus: fits.HDUList) -> None:
+        hdus[0].data[:, :256] = 65535
+
+    _, table, _ = night.reduce(_changed(night, "white.fits", saturate))
+    assert table["STATUS"][0] == "failed"
+    assert "none of its pixels" in table["REASON"][0]
+
+
+def test_case_8_a_light_of_1_s_with_a_dark_of_180_s(tmp_path):
+    """Pedestal 5.9 + 0.098 t: 1000.00 is left, not 1005.87."""
+    shape, header = (40, 50), {"IMAGETYP": "Light Frame", "EXPTIME": 1.0, "EGAIN": 1.0, "RDNOISE": 5.0}
+    fits.writeto(tmp_path / "light.fits", np.full(shape, 1505.998, "f4"), fits.Header(header))
+    fits.writeto(tmp_path / "bias.fits", np.full(shape, 500, "f4"), fits.Header({"VISQLTYP": "MASTER BIAS"}))
+    dark = {"VISQLTYP": "MASTER DARK", "EXPTIME": 180.0, "BIASCOR": True, "DARKOFF": 5.9, "DARKRATE": 0.098}
+    planes = {"OFFSET": 5.9, "RATE": 0.098, "VAROFF": 0.0, "VARRATE": 0.0, "COVAR": 0.0}
+    hdus = [fits.PrimaryHDU(np.full(shape, 23.54, "f4"), fits.Header(dark))]
+    hdus += [fits.ImageHDU(np.full(shape, value, "f4"), name=name) for name, value in planes.items()]
+    fits.HDUList(hdus).writeto(tmp_path / "dark.fits")
+    words = ["reduce", str(tmp_path / "light.fits"), "-o", str(tmp_path / "out")]
+    masters = ["--bias", str(tmp_path / "bias.fits"), "--dark", str(tmp_path / "dark.fits")]
+    allowed = config(tmp_path, "reduce: {allow_missing: [flat]}")
+    done = CliRunner().invoke(cli, [*words, *masters, *allowed], standalone_mode=False)
+    assert (done.exception, done.return_value) == (None, 0)
+    image = read_image(tmp_path / "out" / "light.fits")
+    np.testing.assert_allclose(image.data, 1000.00, atol=2e-3)
+    np.testing.assert_allclose(image.err, np.sqrt(1000.098 + 25), rtol=1e-4)  # the pedestal has no noise
+
+
+class FakeCosmics(ModuleType):
+    """Stands for astroscrappy: marks one pixel, and keeps what it was handed."""
+
+    def __init__(self) -> None:
+        super().__init__("astroscrappy")
+        self.__spec__ = ModuleSpec("astroscrappy", None)
+        self.asked: list[tuple[np.ndarray, dict[str, Any]]] = []
+
+    def detect_cosmics(self, data: np.ndarray, **options: Any) -> tuple[np.ndarray, np.ndarray]:
+        self.asked.append((data.copy(), options))
+        found = np.zeros(data.shape, bool)
+        found[20, 30] = True
+        return found, data
+
+
+@pytest.mark.parametrize("electrons", [False, True])
+def test_cosmic_rays_are_searched_in_electrons_with_the_gain_handed_over_once(night, monkeypatch, electrons):
+    fake = FakeCosmics()
+    monkeypatch.setitem(sys.modules, "astroscrappy", fake)
+    wanted = config(night.folder, f"reduce: {{cosmic_rays: true, electrons: {str(electrons).lower()}}}")
+    code, table, _ = night.reduce(night.lights[0], *wanted)
+    assert code == 0
+    ((data, options),) = fake.asked
+    assert options["gain"] == 1.0
+    assert options["readnoise"] == 8.0
+    image = read_image(night.product())
+    good = image.mask == 0
+    factor = 1.0 if electrons else 1.5
+    np.testing.assert_allclose(data[good], factor * image.data[good], rtol=1e-5)
+    assert np.isfinite(data).all()
+    assert image.mask[20, 30] & PixelFlag.COSMIC
+    assert table["N_COSMIC"][0] == 1
+    assert fits.getheader(night.product())["NCOSMIC"] == 1
+
+
+def test_cosmic_rays_are_not_searched_among_narrow_stars(tmp_path, monkeypatch):
+    night = Night(tmp_path, "observatory", sky={"fwhm": 1.5})
+    fake = FakeCosmics()
+    monkeypatch.setitem(sys.modules, "astroscrappy", fake)
+    _, table, _ = night.reduce(night.lights[0], *config(night.folder, "reduce: {cosmic_rays: true}"))
+    assert fake.asked == []
+    assert table["N_COSMIC"][0] == -1
+    assert "cosmic rays not searched: FWHM 1." in table["REASON"][0]

@@ -51,7 +51,7 @@ class Folder:
 
     def snakemake(self, *words: str, code: int = 0) -> str:
         """Run the workflow."""
-        given = ("--config", "pipeline=reduction", f"raw={self.path}/raw", "results=results")
+        given = ("--config", "pipeline=reduction", "raw=raw", "results=results")
         options = ("index={growing_age: 0}", "reduce={chunk: 2}", *(w for w in words if "=" in w))
         targets = [w for w in words if "=" not in w]
         return self.run(
@@ -89,6 +89,7 @@ def test_all_that_the_registry_says_is_there(made: Folder) -> None:
     masters = sorted(name for name in names if name.startswith("masters/"))
     assert [name.partition("/")[2].partition("_")[0] for name in masters] == [
         "bad",
+        "bad",
         "bias",
         "dark",
         "flat",
@@ -110,9 +111,7 @@ def test_every_frame_has_a_status_and_the_odd_dark_is_left_out(made: Folder) -> 
 def test_a_second_run_has_nothing_to_do_and_all_is_well(made: Folder) -> None:
     assert "Nothing to be done" in made.snakemake("night")
     config = made.path / "c.yaml"
-    config.write_text(
-        f"pipeline: reduction\nresults: {made.results}\nraw: {made.path}/raw\nreduce: {{chunk: 2}}\n"
-    )
+    config.write_text("pipeline: reduction\nresults: results\nraw: raw\nreduce: {chunk: 2}\n")
     assert "all well" in made.run("visql", "verify", NIGHT, "--config", str(config))
 
 
@@ -122,7 +121,7 @@ def test_one_more_light_reduces_only_its_chunk_and_its_stack(copy: Folder) -> No
     source = next(path for path in (copy.path / "raw").iterdir() if path.stem == lights[-1])
     with fits.open(source) as hdus:
         hdus[0].header["UT"] = "23:59:00"
-        hdus[0].data = hdus[0].data[::1] + np.uint16(1)
+        hdus[0].data = hdus[0].data + np.uint16(1)
         hdus.writeto(source.with_name("one-more.fit"))
     plan = jobs(copy.snakemake("night", "-n"))
     assert {k: plan.get(k) for k in ("master_flat", "reduce", "register", "stack")} == {

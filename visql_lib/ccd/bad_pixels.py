@@ -152,28 +152,28 @@ def bad_columns(
     share, limit : float, optional
         So is a part that has that share of pixels off by more than `limit`.
     """
+    from scipy.ndimage import median_filter
+
     n = deviations.shape[0]
     found = np.zeros(deviations.shape, bool)
+    # Off the columns beside it: the shadow of dust is wider than a bad column.
+    off = deviations - median_filter(np.nan_to_num(deviations), (1, _AROUND), mode="nearest")
     for length in _SEGMENTS:
         starts = range(0, max(n - length // 2, 1), length)  # what is left over is of the last part
         for start, stop in zip(starts, (*starts[1:], n), strict=True):
-            found[start:stop] |= _bad_in_part(deviations[start:stop], sigma, share, limit)
+            found[start:stop] |= _bad_in_part(off[start:stop], sigma, share, limit)
     return found
 
 
 def _bad_in_part(part: NDArray, sigma: float, share: float, limit: float) -> NDArray[np.bool_]:
     """Say of each column of some rows whether it is off those beside it."""
-    from scipy.ndimage import median_filter
-
     known = np.isfinite(part)
     filled = np.where(known.any(axis=0), np.where(known, part, np.nan), 0.0)
     middle = np.nanmedian(filled, axis=0)
-    around = median_filter(middle, _AROUND, mode="nearest")  # the shadow of dust is no column
-    part, middle = part - around, middle - around
     # No less than the noise of a median of so many: columns may be more equal than that by chance.
     scatter = max(robust_sigma(middle), 1.2533 / len(part) ** 0.5)
     many = (np.abs(np.where(known, part, 0.0)) > limit).mean(axis=0) >= share
-    return np.asarray((np.abs(middle) > sigma * scatter) | many)
+    return np.asarray((np.abs(middle - np.median(middle)) > sigma * scatter) | many)
 
 
 def bad_pixel_mask(

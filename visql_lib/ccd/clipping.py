@@ -69,6 +69,26 @@ def robust_sigma(values: NDArray) -> float:
     return MAD_TO_SIGMA * float(np.median(np.abs(known - np.median(known))))
 
 
+def stands_out(pulls: NDArray, window: int = 5, sigma: float = 5.0) -> NDArray[np.bool_]:
+    """Say where light, such as the trail of a star with its faint edges, stands out of noise.
+
+    Parameters
+    ----------
+    pulls : array, shape (..., ny, nx)
+        How far each pixel is off, in standard deviations; 0 where that is not known.
+    window : int, optional
+        Side of the squares whose mean is compared with its noise, and which are marked as a whole [px].
+    sigma : float, optional
+        Limit, in standard deviations of such a mean.
+    """
+    from scipy.ndimage import maximum_filter, uniform_filter
+
+    size = (*(1,) * (pulls.ndim - 2), window, window)
+    means = uniform_filter(pulls, size, mode="nearest")
+    found = np.abs(means) > sigma / window
+    return np.asarray(maximum_filter(found, size, mode="nearest"), dtype=bool)
+
+
 def step_of(values: NDArray) -> float:
     """Return the step by which pixels can differ: 1 of whole numbers, 0 of others."""
     if values.dtype.kind in "iu":

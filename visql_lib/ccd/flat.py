@@ -1,7 +1,8 @@
 """The master flat: flats brought to one level, what is in one of them left out, mean 1.
 
 Frames of a twilight fall in level, and stars leave trails in them. Scaled to one level, the highest value of
-each pixel is dropped and the median of the others taken. Arrays in, arrays out; frames that lie in a file are
+each pixel is dropped and the median of the others taken; or what stands out of this median is masked in each
+frame and the weighted mean taken. Arrays in, arrays out; frames that lie in a file are
 read by blocks of rows.
 """
 
@@ -14,12 +15,15 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from visql_lib.ccd.clipping import stands_out
 from visql_lib.ccd.combine import Recipe, Scaling, combine_block, factors_of
 from visql_lib.errors import FrameError
 from visql_lib.flags import PixelFlag
 
 _BLOCK = 8_000_000  # bytes of all frames together
 _FEWEST = 3  # frames of which the highest value can be dropped
+_MOST_PULL = 20.0  # sigma: a single pixel alone does not make its surroundings stand out
+_MEAN = Recipe("average", sigma=(5.0, 5.0))
 
 
 class Rows(Protocol):
@@ -33,12 +37,14 @@ class Rows(Protocol):
         """Return rows, shape (rows, nx)."""
 
 
-def flat_recipe(n: int) -> Recipe:
+def flat_recipe(n: int, method: str = "median") -> Recipe:
     """Return how the values of a pixel become one: the highest dropped, the median; of 1 or 2 the mean.
 
     The mean of two keeps half of a star's trail: it is told with the master.
     """
-    return Recipe("median", clip=(0, 1)) if n >= _FEWEST else Recipe("mean")
+    if n < _FEWEST:
+        return Recipe("mean")
+    return Recipe("median", clip=(0, 1)) if method == "median" else _MEAN
 
 
 @dataclass(frozen=True)
@@ -78,6 +84,8 @@ class MasterFlat(NamedTuple):
         Mean of the combined frames, by which they were divided [ADU].
     propagated : bool
         Whether errors are those of gain and read noise; else of the scatter of the frames.
+    method : str
+        median or mean.
     """
 
     values: NDArray[np.float32]
@@ -88,6 +96,7 @@ class MasterFlat(NamedTuple):
     levels: NDArray[np.float64]
     mean: float
     propagated: bool
+    method: str
 
 
 def combine_flats(
@@ -98,6 +107,7 @@ def combine_flats(
     bad: NDArray | None = None,
     common_err: NDArray | float = 0.0,
     lowest: float = 0.1,
+    method: str = "median",
 ) -> MasterFlat:
     """Combine the flats of one filter; all amplifiers together, so that what differs between them stays.
 
@@ -115,6 +125,10 @@ def combine_flats(
         Standard error of what was taken off all frames [ADU]: it does not become less with their number.
     lowest : float, optional
         Pixels that respond less are masked as `PixelFlag.BAD_FLAT`, as are those without a value.
+    method : str, optional
+        ``median``: of the values of each pixel but the highest. ``mean``: weighted by the levels, without
+        what stands out of that median in a frame (where nothing is left, the median); it has all the photons,
+        and needs a known noise.
 
     Raises
     ------
@@ -124,24 +138,36 @@ def combine_flats(
     levels = _levels(frames, bad)
     factors = factors_of(list(levels), names)
     values, err, used = _combined(frames, factors, noise)
+    weighted = method == "mean" and len(frames) >= _FEWEST and noise.known
+    if weighted:
+        trails = [_trail(f, k, noise, values, err) for f, k in zip(frames, factors, strict=True)]
+        levels = _levels(frames, bad, trails)  # trails count for no level
+        factors = factors_of(list(levels), names)
+        better = _combined(frames, factors, noise, levels, trails)
+        left = better[2] > 0
+        values[left], err[left], used[left] = (part[left] for part in better)
     counted = values if bad is None else np.where(bad == 0, values, np.nan)
     good = np.isfinite(counted)
     mean = float(np.mean(counted, where=good, dtype=np.float64)) if good.any() else 0.0
     if not mean > 0:
         raise FrameError(f"the combined flats have a mean of {mean:g} ADU: no light to divide by")
     values /= np.float32(mean)
-    np.hypot(err, np.mean(factors) * np.asarray(common_err, dtype=np.float32), out=err)
+    common = np.average(factors, weights=levels if weighted else None)
+    np.hypot(err, common * np.asarray(common_err, dtype=np.float32), out=err)
     err /= np.float32(mean)
     mask = np.zeros(values.shape, np.int16) if bad is None else bad.astype(np.int16)
     mask[~(values >= lowest)] |= np.int16(PixelFlag.BAD_FLAT)
-    return MasterFlat(values, err, mask, used, factors, levels, mean, noise.known)
+    own = "mean" if weighted else "median"
+    return MasterFlat(values, err, mask, used, factors, levels, mean, noise.known, own)
 
 
-def _levels(frames: Sequence[Rows], bad: NDArray | None) -> NDArray[np.float64]:
+def _levels(
+    frames: Sequence[Rows], bad: NDArray | None, trails: Sequence[NDArray] = ()
+) -> NDArray[np.float64]:
     """Return the mean of each frame over the pixels that are valid in all."""
     counts, sums = 0, np.zeros(len(frames))
     for rows in _blocks(frames):
-        block = np.stack([frame[rows] for frame in frames])
+        block = _block(frames, rows, trails)
         valid = np.isfinite(block).all(axis=0)
         if bad is not None:
             valid &= bad[rows] == 0
@@ -153,19 +179,43 @@ def _levels(frames: Sequence[Rows], bad: NDArray | None) -> NDArray[np.float64]:
 
 
 def _combined(
-    frames: Sequence[Rows], factors: NDArray, noise: PixelNoise
+    frames: Sequence[Rows],
+    factors: NDArray,
+    noise: PixelNoise,
+    weights: NDArray | None = None,
+    trails: Sequence[NDArray] = (),
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int16]]:
-    """Combine block after block; return values, errors, and numbers used."""
+    """Combine block after block, with weights without what is masked; return values, errors, numbers used."""
     n, shape = len(frames), frames[0].shape
-    recipe, scaling = flat_recipe(n), Scaling.none(n, factors)
+    recipe = flat_recipe(n, "median" if weights is None else "mean")
+    scaling = Scaling.none(n, factors)
     values, err = np.empty(shape, np.float32), np.empty(shape, np.float32)
     used = np.empty(shape, np.int16)
     for rows in _blocks(frames):
-        raw = np.stack([frame[rows] for frame in frames]).astype(np.float32, copy=False)
+        raw = _block(frames, rows, trails)
         variances = noise.variance(raw, rows).reshape(n, -1) if noise.known else None
-        found = combine_block(raw.reshape(n, -1), recipe, scaling, variances=variances)
+        found = combine_block(raw.reshape(n, -1), recipe, scaling, weights=weights, variances=variances)
         values[rows], err[rows], used[rows] = (part.reshape(-1, shape[1]) for part in found)
     return values, err, used
+
+
+def _block(frames: Sequence[Rows], rows: slice, trails: Sequence[NDArray]) -> NDArray[np.float32]:
+    """Return rows of all frames, NaN where a trail is; shape (frames, rows, nx)."""
+    raw = np.stack([frame[rows] for frame in frames]).astype(np.float32, copy=False)
+    for frame, packed in zip(raw, trails, strict=False):
+        frame[np.unpackbits(packed[rows], axis=1, count=raw.shape[2]).astype(bool)] = np.nan
+    return raw
+
+
+def _trail(frame: Rows, factor: float, noise: PixelNoise, values: NDArray, err: NDArray) -> NDArray[np.uint8]:
+    """Return, as packed bits of each row, what of a frame stands out of the median of all."""
+    light = np.asarray(frame[:])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        sigma = np.sqrt(noise.variance(np.where(np.isfinite(light), light, 0)) * factor**2 + err**2)
+        pulls = (light * np.float32(factor) - values) / sigma
+    # A cosmic ray or a hot pixel marks no more than itself: it is rejected later.
+    pulls = np.clip(np.where(np.isfinite(pulls), pulls, 0), -_MOST_PULL, _MOST_PULL)
+    return np.packbits(stands_out(pulls), axis=1)
 
 
 def _blocks(frames: Sequence[Rows]) -> Iterator[slice]:
@@ -223,6 +273,8 @@ def residuals(frames: Sequence[Rows], flat: MasterFlat, noise: PixelNoise) -> ND
         inverse = np.nansum(1 / sigma, axis=0)
         for i, frame in enumerate(block):
             share = 1 / n if n < _FEWEST else 1 / (sigma[i] * inverse)
+            if flat.method == "mean":
+                share = flat.levels[i] / flat.levels.sum()
             expected = sigma[i] ** 2 * (1 - 2 * share) + part.err**2
             with np.errstate(divide="ignore", invalid="ignore"):
                 more = relative_to(frame, part, flat.factors[i]) ** 2 - expected / part.values**2

@@ -12,14 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from visql_lib.ccd.clipping import MAD_TO_SIGMA, in_cells, step_of
+from visql_lib.ccd.clipping import MAD_TO_SIGMA, in_cells, stands_out, step_of
 from visql_lib.errors import RequestError
 
 Pair = tuple[NDArray, NDArray]
 
 _CLIP = 5.0  # sigma: takes 1e-5 of a Gaussian's variance away
-_WINDOW = 5  # px: what stands out of the noise over so many is light, such as a star's trail
-_STANDS_OUT = 5.0  # sigma of a window's mean
 _FEWEST = 0.5  # of a cell's pixels that must be good
 _FEWEST_CELLS = 4
 _QUANTISATION = 1 / 12  # of the square of the step: variance of rounding to whole numbers
@@ -274,8 +272,6 @@ def _without_trails(cells: NDArray, shape: tuple[int, ...], cell: int) -> NDArra
     cell : int
         Side of the cells [px].
     """
-    from scipy.ndimage import maximum_filter, uniform_filter
-
     known = np.isfinite(cells)
     filled = np.where(known.any(axis=-1, keepdims=True), cells, 0.0)
     middle = np.nanmedian(filled, axis=-1, keepdims=True)
@@ -283,10 +279,7 @@ def _without_trails(cells: NDArray, shape: tuple[int, ...], cell: int) -> NDArra
     with np.errstate(divide="ignore", invalid="ignore"):
         pulls = np.where(known & (spread > 0), (cells - middle) / spread, 0.0)
     squares = (*cells.shape[:2], min(cell, shape[0]), min(cell, shape[1]))
-    window = (1, 1, _WINDOW, _WINDOW)
-    means = uniform_filter(pulls.reshape(squares), window, mode="nearest")
-    found = maximum_filter(np.abs(means) > _STANDS_OUT / _WINDOW, window, mode="nearest")
-    return np.where(found.reshape(cells.shape), np.nan, cells)
+    return np.where(stands_out(pulls.reshape(squares)).reshape(cells.shape), np.nan, cells)
 
 
 def _good(frame: NDArray, mask: NDArray | None, saturation: float) -> NDArray[np.float64]:

@@ -42,8 +42,9 @@ def command(
     from visql_lib.cli.common import reduction_settings_of
     from visql_lib.config.load import digest
     from visql_lib.images.lists import expand
+    from visql_lib.pipelines.reduction.listed import listed_frames
     from visql_lib.pipelines.reduction.schemas import REGISTRATION
-    from visql_lib.pipelines.reduction.stages.register import SECTIONS, RegisterInputs, listed_frames, run
+    from visql_lib.pipelines.reduction.stages.register import SECTIONS, RegisterInputs, run
     from visql_lib.pipelines.reduction.versions import VERSIONS
     from visql_lib.products.context import Context
     from visql_lib.tables import write_table

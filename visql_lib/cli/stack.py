@@ -50,7 +50,7 @@ def command(
     from visql_lib.images.lists import expand
     from visql_lib.images.masters import write_failed_master
     from visql_lib.images.writing import write_image
-    from visql_lib.pipelines.reduction.stages.register import listed_frames
+    from visql_lib.pipelines.reduction.listed import listed_frames
     from visql_lib.pipelines.reduction.stages.stack import KIND, SECTIONS, StackInputs, run
     from visql_lib.pipelines.reduction.versions import VERSIONS
     from visql_lib.products.context import Context

@@ -19,7 +19,7 @@ _PRODUCT = ("VISQLTYP", "IMC_NFIL")  # of files that VISQL has written
 _COMBINED = ("NCOMBINE", "STACKCNT")  # numbers of frames
 _DONE = ("BIASCOR", "DARKCOR", "FLATCOR")
 _COLOURS = ("BAYERPAT", "COLORTYP", "XBAYROFF")
-_MONO = ("", "0", "NONE", "MONO", "MONOCHROME")
+_MONO = ("FALSE", "NONE", "MONO", "MONOCHROME")
 _WINDOW = ("XORGSUBF", "YORGSUBF")  # pixels of the file
 _LOCAL = "DATE-LOC"  # the start by the local clock, as N.I.N.A. writes it
 _FEWER_BITS = {2.0**bits - 1: bits for bits in (8, 10, 12, 14)}
@@ -102,7 +102,7 @@ def _type_said(cards: Mapping[str, Any], frame_type: str, instrument: Instrument
 def _is_colour(key: str, value: Any) -> bool:
     if key == "XBAYROFF":
         return not is_missing(value)
-    return not is_missing(value) and str(value).strip().upper() not in _MONO
+    return not is_missing(value) and number(value) != 0 and str(value).strip().upper() not in _MONO
 
 
 def time_in(name: str) -> datetime | None:

@@ -22,7 +22,7 @@ from visql_lib.images.image import Image
 from visql_lib.images.placed import Box, Placed, PlacedFrame, box_of, open_all
 from visql_lib.instruments.sections import Section
 
-_BLOCK = 12_000_000  # bytes of values and variances of all frames together
+_BLOCK = 4_000_000  # bytes of values and variances of all frames together
 _SMALL_TURN = 0.05  # sine up to which blocks are whole rows
 _OF_ONE_FRAME = (
     *("LEVEL", "NMASKED", "NSATUR", "NCOSMIC", "NSTARS", "BIASLEV", "REASON", "CORRFAC"),
@@ -97,16 +97,15 @@ def stack_registered(placed: Sequence[Placed], wishes: StackWishes | None = None
         frames = open_all(placed, resources)
         refuse_unlike([one.frame for one in frames])
         box = box_of(frames, wanted.footprint)
-        weights = np.array([one.weight for one in frames])
-        image, factor = _combined(frames, box, wanted, weights / weights.max())
-        image.header = _header(frames, box, wanted, factor)
+        image, factor = combined_image(frames, box, wanted)
+        image.header = stack_header(frames, box, wanted, factor)
     return image
 
 
-def _combined(
-    frames: Sequence[PlacedFrame], box: Box, wishes: StackWishes, weights: NDArray
-) -> tuple[Image, float]:
-    """Combine block after block; return the image and the factor of the correlation."""
+def combined_image(frames: Sequence[PlacedFrame], box: Box, wishes: StackWishes) -> tuple[Image, float]:
+    """Combine open frames in a box block after block; return the image and the factor of the correlation."""
+    weights = np.array([one.weight for one in frames])
+    weights /= weights.max()
     shape = box[3] - box[2], box[1] - box[0]
     image = Image(
         np.empty(shape, np.float32),
@@ -184,7 +183,7 @@ def _flags(frames: Sequence[PlacedFrame], part: Box, used: NDArray, common: bool
     return flags
 
 
-def _header(frames: Sequence[PlacedFrame], box: Box, wishes: StackWishes, factor: float) -> fits.Header:
+def stack_header(frames: Sequence[PlacedFrame], box: Box, wishes: StackWishes, factor: float) -> fits.Header:
     """Compose the header: that of a combination, with the WCS of the reference and the registration."""
     headers = [(one.placed.path, one.frame.header) for one in frames]
     limits = (wishes.sigma, wishes.sigma) if wishes.sigma > 0 else (math.inf, math.inf)
@@ -200,10 +199,10 @@ def _header(frames: Sequence[PlacedFrame], box: Box, wishes: StackWishes, factor
     header["FOOTPRNT"] = (wishes.footprint, "pixels of the result")
     header["SKY"] = (
         float(f"{frames[0].placed.sky:.7g}"),
-        "level that the sky was brought to: the reference's",
+        "level of the sky: the reference's",
     )
     header["ERRCORR"] = (True, "errors of neighbours are correlated")
-    header["CORRFAC"] = (float(f"{factor:.5g}"), "error of a sum of many pixels / root of sum ERR^2")
+    header["CORRFAC"] = (float(f"{factor:.5g}"), "error of a sum of pixels / sqrt(sum ERR^2)")
     for i, one in enumerate(frames[:9999], start=1):
         header[f"REGX{i:04d}"] = (round(one.placed.shift[0], 4), "[px] shift of the middle")
         header[f"REGY{i:04d}"] = round(one.placed.shift[1], 4)

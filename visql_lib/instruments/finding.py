@@ -190,7 +190,7 @@ def _amplifier(
     pixel_scale: float,
     notes: list[str],
 ) -> Amplifier:
-    binning = _binning(rule, cards)
+    binning = binning_of(rule, cards)
     if isinstance(rule, SingleChip):
         sections = [section_in(getattr(rule, key), key, part.shape) for key in ("data", "bias")]
     else:
@@ -278,7 +278,8 @@ def _first_place(rule: HeaderSections, cards: Cards, notes: list[str]) -> Sectio
     return None
 
 
-def _binning(rule: _FromHeader, cards: Cards) -> Binning:
+def binning_of(rule: HeaderSections | SingleChip, cards: Cards) -> Binning:
+    """Read how many pixels of the detector are added up to one; 1 x 1 where the header does not tell."""
     both = [parse_binning(cards[key]) for key in rule.binning if not is_missing(cards.get(key))]
     apart = [cards.get(key) for key in rule.binning_xy]
     if len(apart) == 2:

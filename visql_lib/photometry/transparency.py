@@ -54,3 +54,9 @@ def flux_ratio(
         return mean, float(own[kept][0])
     scatter = float((weight * (ratio - mean) ** 2).sum() / weight.sum()) / (n - 1)
     return mean, max(float(np.sqrt(scatter)), float(1 / np.sqrt(weight.sum())))
+
+
+def exposure_ratio(exptime: float, reference: float) -> float:
+    """Return by how much longer a frame was exposed than the reference; 1 if one of them does not say."""
+    known = exptime > 0 and reference > 0
+    return exptime / reference if known else 1.0

@@ -51,17 +51,15 @@ def stack_picture(
     figure.text(
         0.5, 1 - 30 / style.size_of(figure)[1], line, ha="center", va="top", fontsize=9, color=style.INK
     )
-    norm = Normalize(*limits_of(stack, Limits("zscale")))
+    norm = _zscale(stack)
     top = _FOOT + inner
     left = style.panel(figure, (_LEFT, top - high, _LARGE, high))
     _grey(left, stack, norm)
     left.set_xlabel("x [px]")
     left.set_ylabel("y [px]")
     place = _LEFT + _LARGE + _GAP + 20
-    own = Normalize(*limits_of(frame, Limits("zscale")))
-    _grey(
-        style.panel(figure, (place, top - small, _SMALL, small), title="one frame: the reference"), frame, own
-    )
+    single = style.panel(figure, (place, top - small, _SMALL, small), title="one frame: the reference")
+    _grey(single, frame, _zscale(frame))
     counts = style.panel(figure, (place, top - 2 * small - _GAP, _SMALL, small), title="frames used")
     _map_of_counts(figure, counts, used, (place, top - 2 * small - _GAP - 46, _SMALL, _BAR))
     grey = ScalarMappable(norm, "gray")
@@ -71,10 +69,16 @@ def stack_picture(
     return figure
 
 
+def _zscale(image: NDArray) -> Normalize:
+    """Choose black and white by some of the pixels."""
+    step = max(1, max(image.shape) // 512)
+    return Normalize(*limits_of(image[::step, ::step], Limits("zscale")))
+
+
 def _grey(axes: Axes, image: NDArray, norm: Normalize) -> None:
     ny, nx = image.shape
     axes.imshow(
-        shrunk(np.asarray(image, np.float64)), cmap=style.part_of("gray", 0, 1, bad=MISSING), norm=norm,
+        shrunk(image), cmap=style.part_of("gray", 0, 1, bad=MISSING), norm=norm,
         aspect="auto", extent=(0.5, nx + 0.5, 0.5, ny + 0.5),
     )  # fmt: skip
 

@@ -87,7 +87,7 @@ def refresh_sheets(
         built: dict[str, dict[str, SheetRow]] = {}
         if not instrument.names.tell_start:
             built, found = index.by_group(files)
-        groups = sorted(found) if groups is None else groups
+        groups = index.groups_of(found, built) if groups is None else groups
         return {group: index.refresh(group, found.get(group, {}), built.get(group)) for group in groups}
 
 
@@ -117,6 +117,21 @@ class _Index:
         _warn_of_problems(path, [row for stem, row in rows.items() if row != known.get(stem)])
         _warn_of_rest(group, rows.values(), self.builder.settings)
         return sorted(rows.values(), key=lambda r: r.exposure)
+
+    def groups_of(self, found: dict[str, _Found], built: dict[str, dict[str, SheetRow]]) -> list[str]:
+        """List the groups of all files, but for those that hold nothing but files not looked into yet.
+
+        These are listed by the time of the file, where they need not belong.
+        """
+        groups = []
+        for group in sorted(found):
+            rows = built.get(group, {}).values()
+            sheet = self.rules.grouping.sheet_path(self.results, group)
+            if rows and all(row.status == GROWING for row in rows) and not sheet.is_file():
+                _warn_of_rest(group, rows, self.builder.settings)
+            else:
+                groups.append(group)
+        return groups
 
     def by_group(self, files: Sequence[RawEntry]) -> tuple[dict[str, dict[str, SheetRow]], dict[str, _Found]]:
         """Build the rows of files whose names do not tell the date; return rows and files by group.

@@ -23,13 +23,14 @@ from visql_lib.images.chip import Chip
 from visql_lib.images.headers import read_header, value_of
 from visql_lib.images.image import ERR, MASK, USED
 from visql_lib.images.masters import BAD_PIXELS, BIAS, DARK, FAILED, FLAT, KIND, PLANES, REASON, STATUS
+from visql_lib.instruments.finding import binning_of
 from visql_lib.instruments.model import Instrument
 from visql_lib.instruments.names import stem_of
 from visql_lib.tables.provenance import NoRecordError, read_record
 from visql_lib.values import number
 
 _KINDS = {"bias": BIAS, "dark": DARK, "flat": FLAT, "bad pixels": BAD_PIXELS}
-_MUST_AGREE = ("BINNING", "GAIN", "OFFSET", "READOUT")  # columns of the sheet, where both are known
+_MUST_AGREE = ("GAIN", "OFFSET", "READOUT")  # columns of the sheet, where both are known
 _SAME_TIME = 0.01  # of the exposure time: darks so near to it are darks of that time
 _WARMER = 1.0  # C between a dark and a light that is told
 _READ_ERRORS = (OSError, ValueError, TypeError, KeyError, IndexError, AstropyUserWarning)
@@ -67,6 +68,9 @@ class Master:
         if said is not None and said != _KINDS[kind]:
             raise RequestError(f"{path}: is no master {kind}, but a {said}; give each master its own option")
         self.facts = ExposureHeader.from_cards(self.header, instrument, None)
+        rule = instrument.header_rule
+        told = any(key in self.header for key in (*rule.binning, *rule.binning_xy))
+        self.binning = binning_of(rule, self.header) if told else None
         self._hdus: Any = fits.open(path, memmap=False)
         self._planes = self._found()
 
@@ -256,6 +260,9 @@ def _check_fit(chip: Chip, master: Master, notes: list[str]) -> None:
     if chip.image.data.shape != master.shape:
         sizes = f"{size_text(chip.image.data.shape)}, {size_text(master.shape)}"
         raise FrameError(f"{both}: {sizes}; give a master of the same size")
+    if master.binning is not None and chip.facts.binning != master.binning:
+        binnings = ", ".join(f"{b.x} x {b.y}" for b in (chip.facts.binning, master.binning))
+        raise FrameError(f"{both}: binning {binnings}; give a master of the same binning")
     ours, theirs = dict(chip.facts.extra), dict(master.facts.extra)
     if master.kind == "flat":
         ours["FILTER"], theirs["FILTER"] = chip.facts.filter, theirs.get("FILTER", "")

@@ -75,8 +75,10 @@ class Row:
             self.date_obs = np.datetime64(start.replace(tzinfo=None), "us")
 
     def became(self, status: FrameStatus, reason: str) -> None:
-        """Note what became of it, and why: as a card can hold it."""
+        """Note what became of it, and why: as a card can hold it, without the name of the frame before it."""
         self.status = str(status)
+        for name in (self.file, Path(self.file).name):
+            reason = reason.removeprefix(f"{name}: ")
         self.reason = plain(reason)
 
     def count(self, mask: NDArray) -> None:

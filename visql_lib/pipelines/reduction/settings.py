@@ -39,6 +39,12 @@ class MasterSettings(SettingsSection):
     keep: Names = setting((), None, "Exposures that are used although they look odd.")
     flat_low: float = setting(0.05, None, "Lowest level of a flat, as a part of the saturation.", ge=0, le=1)
     flat_high: float = setting(0.8, None, "Highest level of a flat, as a part of the saturation.", gt=0, le=1)
+    flat_method: Literal["median", "mean"] = setting(
+        "median",
+        None,
+        "median: the highest value of each pixel is dropped; mean: weighted by level, without the trails "
+        "that are found in each frame (less noise).",
+    )
     lowest_response: float = setting(
         0.1, None, "Pixels of the master flat below are masked and never divided by.", gt=0, lt=1
     )

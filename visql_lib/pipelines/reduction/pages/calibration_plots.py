@@ -57,17 +57,19 @@ _SECTIONS: dict[str, tuple[Panel, ...]] = {
     "Bias and noise": (
         _panel("LEVEL:BIAS", "level of master biases", "master.LEVEL"),
         _panel("BIAS_LEVEL:BIAS", "overscan of biases"),
-        _panel("READ_NOISE", "read noise", "master.READ_NOISE"),
-        _panel("GAIN", "gain", "master.GAIN"),
+        _panel("READ_NOISE:BIAS", "read noise", "master.READ_NOISE"),
+        _panel("GAIN:FLAT", "gain", "master.GAIN"),
     ),
     "Darks": (
         _panel("DARK_RATE", "dark rate", "master.DARK_RATE"),
         _panel("DARK_OFFSET", "offset of the dark line"),
-        _panel("N_BAD:DARK", "masked pixels of darks", "master.N_BAD"),
     ),
     "Flats": (
         _panel("RESIDUAL", "residual of single flats", "master.RESIDUAL"),
         _panel("LEVEL:FLAT", "level of flats", "master.LEVEL"),
+    ),
+    "Bad pixels": (
+        _panel("N_BAD:BAD PIXELS", "pixels of the map", "master.N_BAD"),
         _panel("N_BAD:FLAT", "masked pixels of flats", "master.N_BAD"),
     ),
 }

@@ -19,7 +19,7 @@ from visql_lib.pipelines.reduction.pages.records import (
     stacks_of,
     status_of,
 )
-from visql_lib.pipelines.reduction.pages.sections import NightPage, images_of, sections_of
+from visql_lib.pipelines.reduction.pages.sections import NightPage, images_of, master_text, sections_of
 from visql_lib.products.page_parts import PageSection, ShownImage
 from visql_lib.products.pages import (
     Facts,
@@ -40,9 +40,10 @@ _TAGS = re.compile(r"^\s*<script[^>]*>|</script>\s*$")
 
 @dataclass
 class NightTables(GroupTables):
-    """The tables of a night: QC results, and what became of each frame."""
+    """The tables of a night: QC results, what became of each frame, the names of its masters."""
 
     frames: dict[str, Record] = field(default_factory=dict)
+    masters: frozenset[str] = frozenset()
 
 
 class ReductionPages(Pages):
@@ -57,7 +58,8 @@ class ReductionPages(Pages):
         """Read the tables of a night."""
         found = super().tables(results, group, rows, terms, instrument)
         frames = {str(f["EXPOSURE"]): f for f in frames_of(results, group)}
-        return NightTables(group, found.results, found.unjudged, frames)
+        masters = frozenset(str(m["PART"]) for m in masters_of(results, group))
+        return NightTables(group, found.results, found.unjudged, frames, masters)
 
     def findings(
         self, row: SheetRow, tables: GroupTables, endings: Sequence[str], terms: Terms
@@ -87,7 +89,8 @@ class ReductionPages(Pages):
         record = tables.frames.get(row.exposure)
         if record is None:
             return []
-        masters = [(f"Master {k.lower()}", str(record.get(f"MASTER_{k}", ""))) for k in _CALIBRATIONS]
+        named = [(f"Master {k.lower()}", str(record.get(f"MASTER_{k}", ""))) for k in _CALIBRATIONS]
+        masters = [(label, master_text(name, tables.masters)) for label, name in named]
         counts = [
             (label, str(record[key]))
             for label, key in (("Saturated pixels", "N_SATURATED"), ("Masked pixels", "N_MASKED"))

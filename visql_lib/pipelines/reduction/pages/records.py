@@ -12,6 +12,7 @@ from visql_lib.errors import TableError
 from visql_lib.pipelines.reduction.grouping import NIGHTS
 from visql_lib.pipelines.reduction.schemas import FRAMES, MASTERS, REGISTRATION, STACKS
 from visql_lib.pipelines.reduction.status import FrameStatus
+from visql_lib.sheets.sheet import UNREADABLE
 from visql_lib.tables.store import column_names, read_table
 
 log = logging.getLogger(__name__)
@@ -28,6 +29,7 @@ STATUS_OF: dict[str, str] = {
     FrameStatus.NOT_REGISTERED: "warn",
     FrameStatus.UNCALIBRATED: "error",
     FrameStatus.FAILED: "failed",
+    UNREADABLE: "failed",  # of the sheet, as are known_bad, superseded, ...: nothing to judge
 }
 _RANK = ("failed", "error", "warn", "ok", "none")
 

@@ -182,6 +182,7 @@ def _without_odd(
             bad=bad,
             common_err=taken.err,
             lowest=settings.lowest_response,
+            method=settings.flat_method,
         )
         residual = residuals(frames, flat, noise.pixels)
         for frame, rms, level in zip(used, residual, flat.levels, strict=True):
@@ -224,8 +225,9 @@ def _image(
         values = found.stack.rows(first, last, places).reshape(len(places), -1)
         flags = flags_of(values, flat.used[first:last].ravel())
         flat.mask[first:last] |= flags.reshape(last - first, -1)
-    recipe = flat_recipe(len(places))
-    facts = Facts(recipe, "mean", "", "", flat.mean, flat.factors, flat.propagated)
+    recipe = flat_recipe(len(places), flat.method)
+    weights = "mean" if recipe.method == "average" else ""
+    facts = Facts(recipe, "mean", weights, "", flat.mean, flat.factors, flat.propagated)
     header = combined_header([(f.path, f.header) for f in found.used], facts, "", 0)
     for key, value, comment in (
         ("VISQLTYP", FLAT, "what it is"),

@@ -17,7 +17,7 @@ from visql_lib.ccd.arithmetic import Pixels
 from visql_lib.ccd.cosmics import find_cosmic_rays, require_astroscrappy
 from visql_lib.ccd.dark import DarkKind
 from visql_lib.ccd.reduce import Calibration, gain_after_flat, reduce_light
-from visql_lib.errors import DetectionError, FrameError, NoMasterError, RequestError
+from visql_lib.errors import DetectionError, FrameError, NoMasterError, NotRawError, RequestError
 from visql_lib.flags import PixelFlag
 from visql_lib.images.chip import Chip, OverscanOptions, read_chip
 from visql_lib.images.image import MASK, Image
@@ -40,6 +40,8 @@ SECTIONS = ("overscan", "reduce")
 STAGES = {"reduce": VERSIONS["reduce"]}
 _LOWEST = 0.1  # of a flat that has no mask: pixels below are never divided by
 _BLOCK = 1 << 18  # pixels that are computed at once
+_EVERY = 8  # row and column of the masters counts for the level that is taken off
+_UNLIKE = 0.15  # of the scatter of the sky: what its ERR may differ untold
 _NOT_LIGHTS = ("BIAS", "DARK", "FLAT")
 _HELP = {
     "bias": "give --bias FILE (visql master-bias makes it)",
@@ -154,6 +156,9 @@ def _reduced(
         except NoMasterError as error:
             log.warning("%s: uncalibrated: %s", row.exposure, error)
             row.became(FrameStatus.UNCALIBRATED, str(error))
+        except NotRawError as error:
+            log.warning("%s: left out: %s", row.exposure, error)
+            row.became(FrameStatus.LEFT_OUT, str(error))
     if "failed" in failed:
         row.became(FrameStatus.FAILED, failed["failed"])
     return found
@@ -186,7 +191,7 @@ class _Light:
         self._check_complete()
         self.notes += fill_in(chip, self.masters)
         assert image.mask is not None
-        self.row.level = float(np.median(image.data[np.isfinite(image.data)]))
+        self.row.level = _level(image.data)
         taken = self._reduce_rows()
         self._measure()
         self._mask_cosmic_rays()
@@ -248,7 +253,7 @@ class _Light:
             found = reduce_light(light, masters, _rows_of(gain, rows), _rows_of(noise, rows), self.chip.step)
             image.data[rows], image.err[rows], image.mask[rows] = found
             taken.append(level)
-        return float(np.nanmedian(taken))
+        return _level(np.array(taken))
 
     def _read_noise(self) -> float | NDArray:
         """Return the read noise [electron]; 0, and told, where it is not known but the gain is."""
@@ -269,7 +274,7 @@ class _Light:
             pedestal = masters.dark.pedestal(dark.values)
             if masters.bias is not None and masters.dark.is_of(masters.bias):
                 shared = masters.dark.share_of_bias(exptime)
-        level = sum(float(np.nanmedian(m.values)) for m in (bias, dark) if m is not None)
+        level = sum(_level(m.values[::_EVERY, ::_EVERY]) for m in (bias, dark) if m is not None)
         return Calibration(
             bias,
             dark,
@@ -283,6 +288,12 @@ class _Light:
     def _measure(self) -> None:
         """Measure sky and stars; where the gain is not known, the sky's scatter is the error."""
         image, row = self.chip.image, self.row
+        assert image.err is not None
+        assert image.mask is not None
+        if image.mask.all():
+            raise FrameError(
+                f"{image.name}: none of its pixels can be used: all are masked, saturated or NaN"
+            )
         try:
             stars = measure_stars(image.data, image.mask)
         except DetectionError as error:
@@ -291,10 +302,15 @@ class _Light:
         row.sky, row.noise, row.fwhm, row.n_stars = stars.sky, stars.noise, stars.fwhm, len(stars)
         unknown = np.isnan(self.gain)
         if unknown.any():
-            assert image.err is not None
             self.notes.append("the gain is not known; ERR is the scatter of the sky")
             where = np.broadcast_to(unknown, image.data.shape) & np.isfinite(image.data)
             image.err[where] = stars.noise
+        err = _level(np.where(image.mask[::_EVERY, ::_EVERY] == 0, image.err[::_EVERY, ::_EVERY], np.nan))
+        if abs(err - stars.noise) > _UNLIKE * stars.noise > 0:
+            self.notes.append(
+                f"ERR of the sky is {err:.3g} adu, its scatter {stars.noise:.3g}: are gain and read noise "
+                "right?"
+            )
 
     def _mask_cosmic_rays(self) -> None:
         """Mask cosmic rays, if that is wanted and can be."""
@@ -342,10 +358,17 @@ class _Light:
         return gain
 
 
+def _level(values: NDArray) -> float:
+    """Return the median of what is finite, NaN of nothing."""
+    known = values[np.isfinite(values)]
+    return float(np.median(known, overwrite_input=True)) if known.size else math.nan
+
+
 def _rows_of(value: float | NDArray, rows: slice) -> float | NDArray:
     return value[rows] if isinstance(value, np.ndarray) else value
 
 
 def frames_columns(rows: list[Row]) -> Mapping[str, Any]:
     """Return the columns of the table FRAMES of some lights."""
-    return {name: [getattr(row, name.lower()) for row in rows] for name in Row.COLUMNS}
+    columns = {name: [getattr(row, name.lower()) for row in rows] for name in Row.COLUMNS}
+    return columns | {"FILE": [Path(row.file).name for row in rows]}

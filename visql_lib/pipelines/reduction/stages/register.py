@@ -21,14 +21,13 @@ from visql_lib.images.image import read_image
 from visql_lib.images.stars import SIGMA, Stars, measure_stars
 from visql_lib.instruments.model import Instrument
 from visql_lib.instruments.names import stem_of
-from visql_lib.photometry.transparency import flux_ratio
+from visql_lib.photometry.transparency import exposure_ratio, flux_ratio
 from visql_lib.pipelines.reduction.schemas import REGISTRATION
 from visql_lib.pipelines.reduction.settings import ReductionSettings, RegistrationSettings
 from visql_lib.pipelines.reduction.status import FrameStatus
 from visql_lib.products.context import Context
 from visql_lib.sky.pairs import mutual_nearest
 from visql_lib.sky.registration import Places, Registration, register
-from visql_lib.tables import read_table
 from visql_lib.values import number
 
 log = logging.getLogger(__name__)
@@ -97,19 +96,6 @@ class RegisterOutputs:
 
     columns: Mapping[str, NDArray]
     meta: dict[str, Any]
-
-
-def listed_frames(paths: Sequence[Path]) -> list[Path]:
-    """List frames: those that are named, and of each FRAMES table the reduced ones, which lie beside it."""
-    found: list[Path] = []
-    for path in paths:
-        if path.suffix != ".parquet":
-            found.append(path)
-            continue
-        table = read_table(path, ("EXPOSURE", "STATUS"))
-        rows = zip(table["EXPOSURE"], table["STATUS"], strict=True)
-        found += [path.parent / f"{name}.fits" for name, status in rows if status == FrameStatus.OK]
-    return list(dict.fromkeys(found))
 
 
 def run(context: Context[ReductionSettings], inputs: RegisterInputs) -> RegisterOutputs:
@@ -250,12 +236,6 @@ def _transparency(light: Light, reference: Light, tolerance: float) -> tuple[flo
     return ratio / longer, err / longer
 
 
-def exposure_ratio(exptime: float, reference: float) -> float:
-    """Return by how much longer a frame was exposed than the reference; 1 if one of them does not say."""
-    known = exptime > 0 and reference > 0
-    return exptime / reference if known else 1.0
-
-
 def _columns(lights: Sequence[Light]) -> dict[str, NDArray]:
     """Put all in columns."""
     rows = [_row(light) for light in lights]
@@ -270,7 +250,7 @@ def _row(light: Light) -> dict[str, Any]:
     start = facts.start if facts is not None else None
     return {
         "EXPOSURE": stem_of(light.name),
-        "FILE": str(light.path),
+        "FILE": light.path.name,
         "TYPE": facts.frame_type if facts is not None else "UNKNOWN",
         "DATE_OBS": np.datetime64(start.replace(tzinfo=None), "us") if start else np.datetime64("NaT", "us"),
         "EXPTIME": light.exptime,
