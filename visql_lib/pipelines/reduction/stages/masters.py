@@ -135,8 +135,6 @@ class FrameSet:
         sample = np.where(mask.ravel()[self._index] == 0, data.ravel()[self._index], np.nan)
         self.samples.append(sample.astype(np.float32))
         frame.place = self.stack.add(data, mask)
-        frame.n_masked = int(np.count_nonzero(mask))
-        frame.n_saturated = int(np.count_nonzero(mask & PixelFlag.SATURATED))
 
     def _check(self, frame: SetFrame, chip: Chip) -> None:
         """Refuse frames of unlike sizes, binnings, amplifiers or gains, naming both.
@@ -239,6 +237,10 @@ def _prepare(
         return
     if change is not None:
         change(chip)
+    assert chip.image.mask is not None
+    frame.n_masked = int(np.count_nonzero(chip.image.mask))
+    if frame.n_masked:
+        frame.n_saturated = int(np.count_nonzero(chip.image.mask & np.int16(PixelFlag.SATURATED)))
     _judge(frame, chip, frame_type, found)
     if frame.status.is_used:
         found._take(frame, chip, total)
@@ -282,13 +284,11 @@ def _judge(frame: SetFrame, chip: Chip, frame_type: str, found: FrameSet) -> Non
 
 def _refuse_masked(frame: SetFrame, chip: Chip) -> None:
     """Leave a frame out that has no value in half of its pixels: nothing can be measured in it."""
-    mask = chip.image.mask
-    assert mask is not None
-    masked, saturated = np.count_nonzero(mask), np.count_nonzero(mask & PixelFlag.SATURATED)
-    if 2 * masked > mask.size:
-        status = FrameStatus.SATURATED if 2 * saturated > masked else FrameStatus.FAILED
+    size = chip.image.data.size
+    if 2 * frame.n_masked > size:
+        status = FrameStatus.SATURATED if 2 * frame.n_saturated > frame.n_masked else FrameStatus.FAILED
         why = "saturated" if status is FrameStatus.SATURATED else "without a value"
-        frame.leave_out(status, f"{masked / mask.size:.0%} of its pixels are {why}")
+        frame.leave_out(status, f"{frame.n_masked / size:.0%} of its pixels are {why}")
 
 
 def measure_and_leave_out_odd(
