@@ -20,6 +20,7 @@ from visql_lib.frames.pyramid import DARKEST, NO_PIXEL, Stretch, cut_image
 from visql_lib.pipelines.reduction.grouping import NIGHTS
 from visql_lib.pipelines.reduction.pages.night_plots import _line
 from visql_lib.pipelines.reduction.pages.records import number_text
+from visql_lib.pipelines.reduction.pages.sections import master_text
 from visql_lib.pipelines.reduction.registry import REGISTRY
 from visql_lib.pipelines.reduction.schemas import FRAMES, MASTERS, REGISTRATION, STACKS
 from visql_lib.products.status import exposure_states, failure_summary
@@ -71,13 +72,17 @@ class Night:
                 {"level": 19.5, "status": "odd", "reason": "level 9 sigma above the others"} if i == 4 else {}
             )
             level = {"level": 5.9 + self.dark_rate * time} | odd
-            self.add("DARK", f"d{i}", time, SET="dark_1x1", MASTER_BIAS="bias_1x1", **level)
+            self.add("DARK", f"d{i}", time, SET="dark_1x1", MASTER_BIAS="bias_1x1.fits", **level)
         for i in range(5):
             level = 40000 / (1 + i)
             low = {"status": "out_of_limits", "reason": "level 900 adu below 3277"} if i == 4 else {}
             self.add("FLAT", f"f{i}", 3.0, level=level, FILTER="R", SET="flat_R_1x1", **low)
         light = {"exptime": 60.0, "OBJECT": "M67", "SKY": 120.0, "FWHM": 3.1, "N_STARS": 240.0}
-        masters = {"MASTER_BIAS": "bias_1x1", "MASTER_DARK": "dark_1x1", "MASTER_FLAT": "flat_R_1x1"}
+        masters = {
+            "MASTER_BIAS": "bias_1x1.fits",
+            "MASTER_DARK": "dark_1x1.fits",
+            "MASTER_FLAT": "flat_R_1x1.fits",
+        }
         for i in range(4):
             clouds = {"status": "not_registered", "reason": "3 stars matched, 8 are needed"} if i == 3 else {}
             self.add("SCIENCE", f"r{i}", FILTER="R", SET="science_R_M67", **(light | masters | clouds))
@@ -237,6 +242,16 @@ def test_sets_show_masters_with_errors_links_and_pictures(results):
     assert "0.0021" in said
     assert "flat_R_1x1: 4 of 5 frames used" in said
     assert "nan" not in said.lower()
+
+
+def test_masters_beyond_limits_and_of_another_night_are_told(results):
+    said = text_of(section(page(results, f"nights/{LATER}.html"), "sets"))
+    assert "beyond limits dark_1x1" in said
+    assert "dark rate 0.21 adu/s above 0.15" in said
+    assert "another night" not in said
+    assert master_text("flat_R_1x1.fits", {"flat_R_1x1"}) == "flat_R_1x1"
+    assert master_text("flat_R_1x1.fits", {"bias_1x1"}) == "flat_R_1x1 of another night"
+    assert master_text("", {"bias_1x1"}) == ""
 
 
 def test_stacks_lead_to_file_picture_and_viewer(results):

@@ -31,7 +31,7 @@ QUANTITIES = Quantities(
     [
         Quantity(
             "frame.BIAS_LEVEL",
-            "level of the overscan",
+            "overscan",
             "adu",
             "calibration",
             "frames",
@@ -47,7 +47,7 @@ QUANTITIES = Quantities(
         _master("READ_NOISE", "read noise", "electron", 2, error=True),
         _master("GAIN", "gain", "electron/adu", 3, error=True),
         _master("DARK_RATE", "dark rate", "adu/s", 4, HIGH, error=True),
-        _master("RESIDUAL", "scatter of single flats over their master", "", 4, HIGH),
+        _master("RESIDUAL", "residual of single flats", "", 4, HIGH),
         _master("N_BAD", "masked pixels", "px", 0, HIGH),
     ],
     CATEGORIES,

@@ -6,7 +6,7 @@ from visql_lib.tables.schema import Column, TableSchema
 
 _FRAME = (
     Column("EXPOSURE", "str", "", "exposure: the raw file's name without its ending"),
-    Column("FILE", "str", "", "the raw file"),
+    Column("FILE", "str", "", "name of the raw file; of a registration, that of the reduced light"),
     Column("TYPE", "str", "", "BIAS, DARK, FLAT or SCIENCE"),
     Column("DATE_OBS", "time", "", "start, UTC"),
     Column("EXPTIME", "float64", "s", "exposure time"),

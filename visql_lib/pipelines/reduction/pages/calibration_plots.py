@@ -57,8 +57,8 @@ _SECTIONS: dict[str, tuple[Panel, ...]] = {
     "Bias and noise": (
         _panel("LEVEL:BIAS", "level of master biases", "master.LEVEL"),
         _panel("BIAS_LEVEL:BIAS", "overscan of biases"),
-        _panel("READ_NOISE", "read noise", "master.READ_NOISE"),
-        _panel("GAIN", "gain", "master.GAIN"),
+        _panel("READ_NOISE:BIAS", "read noise", "master.READ_NOISE"),
+        _panel("GAIN:FLAT", "gain", "master.GAIN"),
     ),
     "Darks": (
         _panel("DARK_RATE", "dark rate", "master.DARK_RATE"),

@@ -241,6 +241,7 @@ def _dark_line(night: str, master: Record, frames: Sequence[Record], colours: Co
     data = _common(frames) | {"t": times, "LEVEL": numbers(levels), "OFF": numbers(off)}
     head = (("", "@name"), ("exposure time", "@t{0.###} s"))
     points = _shared(night, data, f"dark-{name}", head=head)
+    mine = np.array([is_used(f) for f in frames])
     used = [f for f in frames if is_used(f)]
     ends = np.linspace(0, 1.05 * float(times.max()), _LINE_POINTS)
     line, error = _line(master, used, ends)
@@ -249,7 +250,8 @@ def _dark_line(night: str, master: Record, frames: Sequence[Record], colours: Co
     tint = colours.get("DARK", GROUPS["DARK"])
     for key, label, remark, middle in (("LEVEL", name, text, line), ("OFF", "level − line", "", 0 * line)):
         panel = Panel(key, label, "adu", "%.3f", "all")
-        shown = np.concatenate([points.column(key), middle + error, middle - error])
+        points_shown = points.column(key) if key == "LEVEL" else points.column(key)[mine]
+        shown = np.concatenate([points_shown, middle + error, middle - error])
         values = value_range(shown, False, whole=True)
         look: dict[str, Any] = {"remark": remark, "against": "exposure time [s]"}
         plot = new_panel(panel, along, values, cross, height=240 if remark else 190, **look)
@@ -257,7 +259,7 @@ def _dark_line(night: str, master: Record, frames: Sequence[Record], colours: Co
         if np.isfinite(error).all():
             area = plot.varea(ends, middle - error, middle + error, fill_alpha=0.18)
             _tinted(area.glyph, tint, "fill_color")
-        _means(plot, _values(used, "EXPTIME"), points.column(key)[[is_used(f) for f in frames]], tint)
+        _means(plot, times[mine], points.column(key)[mine], tint)
         add_points(plot, panel, points, tints(list(colours), colours), values)
         yield plot
 
@@ -304,6 +306,8 @@ def _shift_points(night: str, rows: Sequence[Record]) -> Points:
     ]
     for panel in _SHIFTS:
         values, errors = _values(rows, panel.key), _values(rows, _ERRORS.get(panel.key, ""))
+        if panel.key == "TURN":  # frames after the turn of the mount lie together, at 180 deg
+            values = np.where(values < -90, values + 360, values)
         data |= {
             panel.key: numbers(values),
             f"{panel.key}_LOW": numbers(values - errors),

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from visql_lib.instruments.names import stem_of
 from visql_lib.pipelines.reduction.grouping import NIGHTS
 from visql_lib.pipelines.reduction.pages.records import (
     Record,
@@ -24,10 +25,13 @@ from visql_lib.pipelines.reduction.pages.records import (
     status_of,
     worst_first,
 )
+from visql_lib.pipelines.reduction.quantities import QUANTITIES
 from visql_lib.pipelines.reduction.settings import CALIBRATIONS
 from visql_lib.pipelines.reduction.status import FrameStatus
 from visql_lib.products.page_parts import Cell, PageSection, PageTable, Remark, ShownImage, workflow_command
-from visql_lib.qc.summary import GroupSummary
+from visql_lib.qc.evaluate import QCResult
+from visql_lib.qc.sentences import sentence
+from visql_lib.qc.summary import STATUSES, GroupSummary
 
 _LACKS = re.compile(rf"\b(?:no|master) ({'|'.join(CALIBRATIONS)})\b", re.IGNORECASE)
 
@@ -162,7 +166,8 @@ def masters_text(frame: Record, parts: Collection[str]) -> str:
 
 def master_text(name: str, parts: Collection[str]) -> str:
     """Return the name of a master, and whether it is one of another night."""
-    return f"{name} of another night" if name and name not in parts else name
+    own = stem_of(name)
+    return f"{own} of another night" if own and own not in parts else own
 
 
 def _table(
@@ -221,8 +226,14 @@ def _tables_of_sets(page: NightPage, frames: Sequence[Record]) -> list[PageTable
     return found
 
 
-def _pair(key: str) -> Callable[[Record], Cell]:
-    return lambda m: Cell(number_text(m.get(key), m.get(f"{key}_ERR", float("nan"))))
+def _pair(key: str, measured: bool = False) -> Callable[[Record], Cell]:
+    """Return how a number is shown with its error; with `measured`, only if it has one."""
+
+    def cell(row: Record) -> Cell:
+        error = row.get(f"{key}_ERR", float("nan"))
+        return Cell("" if measured and not np.isfinite(error) else number_text(row.get(key), error))
+
+    return cell
 
 
 _MASTER_NUMBERS = {
@@ -237,15 +248,38 @@ _MASTER_NUMBERS = {
 }
 
 
+_MEASURED = ("READ_NOISE", "GAIN")  # else it is what the header says
+
+
 def _master_table(page: NightPage) -> PageTable:
+    judged = _judged(page)
     columns: dict[str, Callable[[Record], Cell]] = {
-        "Status": lambda m: Cell(status=_of_master(m), text=str(m["STATUS"])),
+        "Status": lambda m: _master_status(m, judged.get(str(m["PART"]), [])),
         "Master": lambda m: Cell(str(m["PART"]), product=page.product("masters", f"{m['PART']}.fits")),
-        "Frames used": lambda m: Cell(f"{m['N_USED']} of {m['N_FRAMES']}" if m["N_FRAMES"] else ""),
-        **{head: _pair(key) for head, key in _MASTER_NUMBERS.items()},
-        "Remark": lambda m: Cell(str(m["REASON"])),
+        "Frames used": lambda m: Cell(_of(m["N_USED"], m["N_FRAMES"]) if m["N_FRAMES"] else ""),
+        **{head: _pair(key, key in _MEASURED) for head, key in _MASTER_NUMBERS.items()},
+        "Remark": lambda m: Cell(_remark(m, judged.get(str(m["PART"]), []))),
     }
     return _table(columns, page.masters, "", ("Frames used", *_MASTER_NUMBERS))
+
+
+def _judged(page: NightPage) -> dict[str, list[QCResult]]:
+    """Return the QC results of masters that are beyond a limit, by the master's name."""
+    found: dict[str, list[QCResult]] = {}
+    for result in page.group.results:
+        if result.is_bad:
+            found.setdefault(result.part, []).append(result)
+    return found
+
+
+def _master_status(master: Record, bad: Sequence[QCResult]) -> Cell:
+    status = min((_of_master(master), *(r.status for r in bad)), key=STATUSES.index)
+    return Cell(status=status, text="beyond limits" if bad else str(master["STATUS"]))
+
+
+def _remark(master: Record, bad: Sequence[QCResult]) -> str:
+    limits = (sentence(replace(r, part=""), QUANTITIES) for r in bad)
+    return "; ".join(filter(None, (str(master["REASON"]), *limits)))
 
 
 def _of_master(master: Record) -> str:
@@ -265,7 +299,7 @@ def _lights(page: NightPage, lights: Sequence[Record]) -> PageSection:
     ]
     columns: dict[str, Callable[[Record], Cell]] = {
         "Set": lambda s: Cell(str(s["SET"]) or "in no set"),
-        "Used": lambda s: Cell(f"{sum(map(is_used, s['FRAMES']))} of {len(s['FRAMES'])}"),
+        "Used": lambda s: Cell(_of(sum(map(is_used, s["FRAMES"])), len(s["FRAMES"]))),
         "Registered": lambda s: Cell(_registered(s["SHIFTS"])),
         "FWHM [px]": lambda s: Cell(_median(s["FRAMES"], "FWHM")),
         "Sky [adu]": lambda s: Cell(_median(s["FRAMES"], "SKY")),
@@ -283,7 +317,11 @@ def _all_masters(frames: Sequence[Record], parts: Collection[str]) -> list[str]:
 
 
 def _registered(shifts: Sequence[Record]) -> str:
-    return f"{sum(map(is_used, shifts))} of {len(shifts)}" if shifts else ""
+    return _of(sum(map(is_used, shifts)), len(shifts)) if shifts else ""
+
+
+def _of(part: int, whole: int) -> str:
+    return f"{part}\u00a0of\u00a0{whole}"
 
 
 def _median(rows: Sequence[Record], key: str) -> str:
@@ -321,7 +359,7 @@ def _stacks(page: NightPage) -> PageSection:
 
     def file(stack: Record) -> Cell:
         path = page.product("stacks", f"{stack_name(stack)}.fits")
-        return Cell(Path(path).name, product=path)
+        return Cell("FITS" if path else "", product=path)
 
     columns: dict[str, Callable[[Record], Cell]] = {
         "Status": lambda s: Cell(status=_of_master(s), text=str(s["STATUS"])),

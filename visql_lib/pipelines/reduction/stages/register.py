@@ -250,7 +250,7 @@ def _row(light: Light) -> dict[str, Any]:
     start = facts.start if facts is not None else None
     return {
         "EXPOSURE": stem_of(light.name),
-        "FILE": str(light.path),
+        "FILE": light.path.name,
         "TYPE": facts.frame_type if facts is not None else "UNKNOWN",
         "DATE_OBS": np.datetime64(start.replace(tzinfo=None), "us") if start else np.datetime64("NaT", "us"),
         "EXPTIME": light.exptime,
