@@ -46,16 +46,16 @@ def resampled_star(turn, shift, scale, fwhm):
     return np.nan_to_num(found.values, nan=0.0).astype(float) * area(back), at(matrix, 48.3, 40.2)
 
 
-@pytest.mark.parametrize(("fwhm", "largest"), [(2.5, 1e-3), (3.0, 1e-3), (4.0, 5e-4)])
-def test_flux_is_kept(fwhm, largest):
-    """To 0.1 % for 19 of 20 stars, and without a bias; a single one may be off by twice that."""
+@pytest.mark.parametrize(("fwhm", "rms"), [(2.5, 6e-4), (3.0, 4e-4), (4.0, 2e-4)])
+def test_flux_is_kept(fwhm, rms):
+    """Without a bias, and that of one star in one frame to the rms that docs/reduction.md says."""
     rng = np.random.default_rng(1)
     off = []
     for _ in range(400):
         turn, scale = rng.uniform(-180, 180), rng.uniform(0.999, 1.001)
         off.append(resampled_star(turn, rng.uniform(-3, 3, 2), scale, fwhm)[0].sum() / 1000 - 1)
     assert np.mean(off) == pytest.approx(0, abs=1e-4)
-    assert np.quantile(np.abs(off), 0.95) < largest
+    assert np.std(off) < rms
 
 
 @settings(max_examples=60, deadline=None)
