@@ -18,9 +18,9 @@ from visql_lib.cli.qc import command as qc
 from visql_lib.cli.site import command as site
 from visql_lib.frames.pyramid import DARKEST, NO_PIXEL, Stretch, cut_image
 from visql_lib.pipelines.reduction.grouping import NIGHTS
+from visql_lib.pipelines.reduction.pages.night_page import master_text
 from visql_lib.pipelines.reduction.pages.night_plots import _line
 from visql_lib.pipelines.reduction.pages.records import number_text
-from visql_lib.pipelines.reduction.pages.sections import master_text
 from visql_lib.pipelines.reduction.registry import REGISTRY
 from visql_lib.pipelines.reduction.schemas import FRAMES, MASTERS, REGISTRATION, STACKS
 from visql_lib.products.status import exposure_states, failure_summary
@@ -221,6 +221,8 @@ def test_frames_left_out_stand_first_with_their_reasons(results):
     assert "failed cut cut.fits: is cut short" in rows[0]
     assert [row.split()[1] for row in rows[1:3]] == ["uncalibrated"] * 2
     assert "level 9 sigma above the others" in said
+    assert said.count(NO_FLAT) == 1
+    assert "v1 the same" in said
     assert f'href="../exposures/{NIGHT}/d4.html"' in left
     assert html.index('id="left-out"') < html.index('id="sets"') < html.index('id="exposures"')
 

@@ -110,9 +110,7 @@ def test_every_frame_has_a_status_and_the_odd_dark_is_left_out(made: Folder) -> 
 def test_a_second_run_has_nothing_to_do_and_all_is_well(made: Folder) -> None:
     assert "Nothing to be done" in made.snakemake("night")
     config = made.path / "c.yaml"
-    config.write_text(
-        f"pipeline: reduction\nresults: results\nraw: raw\nreduce: {{chunk: 2}}\n"
-    )
+    config.write_text("pipeline: reduction\nresults: results\nraw: raw\nreduce: {chunk: 2}\n")
     assert "all well" in made.run("visql", "verify", NIGHT, "--config", str(config))
 
 
