@@ -89,6 +89,7 @@ def test_all_that_the_registry_says_is_there(made: Folder) -> None:
     masters = sorted(name for name in names if name.startswith("masters/"))
     assert [name.partition("/")[2].partition("_")[0] for name in masters] == [
         "bad",
+        "bad",
         "bias",
         "dark",
         "flat",

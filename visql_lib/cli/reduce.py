@@ -70,6 +70,8 @@ def command(
         if made.image is not None:
             write_image(made.path, made.image, STAGES, made.inputs)
             made.image = None  # not kept while the next one is reduced
+        elif made.row.status != "ok":  # what an earlier run made of it counts no more
+            made.path.unlink(missing_ok=True)
     if table is not None:
         _write(table, rows, inputs, context)
         return 0

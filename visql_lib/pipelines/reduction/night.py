@@ -83,18 +83,15 @@ class Night:
         return [self.row_of[exposure] for exposure in exposures]
 
     @cached_property
-    def pixels(self) -> Mapping[str, list[NightSet]]:
-        """The darks and flats of each state of the camera, by the name of its map of bad pixels."""
-        states: dict[tuple[str, ...], list[NightSet]] = {}
-        for made in (*self.of_type("DARK"), *self.of_type("FLAT")):
-            states.setdefault(self.state_of(made.members), []).append(made)
-        found: dict[str, list[NightSet]] = {}
-        for _, sets in sorted(states.items()):
-            binning = sets[0].members.facts.get("BINNING", "").replace(" ", "x")
-            name = "_".join(filter(None, ("bad_pixels", binning)))
-            same = sum(key == name or key.startswith(f"{name}-") for key in found)
-            found[f"{name}-{same + 1}" if same else name] = sets
-        return found
+    def pixels(self) -> Mapping[str, NightSet]:
+        """The flats of which a map of bad pixels is made, by its name; darks of a camera without flats.
+
+        One for each set of flats: one more flat changes nothing for other filters.
+        """
+        flats = self.of_type("FLAT")
+        lit = {self.state_of(flat.members) for flat in flats}
+        dark = [s for s in self.of_type("DARK") if self.state_of(s.members) not in lit]
+        return {f"bad_pixels_{s.name.partition('_')[2] or s.name}": s for s in (*flats, *dark)}
 
     def state_of(self, members: CalibrationSet) -> tuple[str, ...]:
         """Return what no two frames calibrated together may differ in: shape, binning, gain, ..."""

@@ -126,22 +126,28 @@ class ReductionPlan(Plan):
         return [word for text in texts for word in ("--lacking", text)]
 
     def _pixels_for(self, wanted: NightSet) -> list[str]:
-        """List the map of bad pixels for a set of lights: of its night, else of the night of its masters."""
+        """List the map of bad pixels for a set of lights: of its flat or dark, else one of its camera."""
         if wanted.members.frame_type != "SCIENCE":
             return []
-        dates = [wanted.night, *(s.night for s in self._choices(wanted).values() if s is not None)]
-        for date in dict.fromkeys(dates):
-            night = self._known[date]
-            for name, sets in night.pixels.items():
-                there = date in self.nights or Path(night.master(name)).is_file()
-                if there and night.state_of(sets[0].members) == night.state_of(wanted.members):
-                    return [night.master(name)]
-        return []
+        choices = self._choices(wanted)
+        nights = dict.fromkeys((wanted.night, *(s.night for s in choices.values() if s is not None)))
+        fitting = [
+            (made, night.master(name))
+            for night in (self._known[date] for date in nights)
+            for name, made in night.pixels.items()
+            if night.state_of(made.members) == night.state_of(wanted.members)
+            and (night.date in self.nights or Path(night.master(name)).is_file())
+        ]
+        own = [path for made, path in fitting if made in (choices["FLAT"], choices["DARK"])]
+        return (own or [path for _, path in fitting])[:1]
 
     def pixel_options(self, night: str, name: str) -> list[str]:
         """Compose the options that hand masters to the command of a map of bad pixels."""
-        sets = self.nights[night].pixels[name]
-        return [w for s in sets for w in (f"--{s.members.frame_type.lower()}", self._master(s))]
+        made = self.nights[night].pixels[name]
+        if made.members.frame_type == "DARK":
+            return ["--dark", self._master(made)]
+        dark = self._choices(made)["DARK"]
+        return ["--flat", self._master(made), *(["--dark", self._master(dark)] if dark is not None else [])]
 
     def pixel_masters(self, night: str, name: str) -> list[str]:
         """List the masters that a map of bad pixels is made from."""

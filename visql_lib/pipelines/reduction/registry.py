@@ -86,7 +86,7 @@ STAGES = (
         FLAT,
         inputs=(BIAS[0].path, DARK[0].path),
         settings=("overscan", "masters"),
-        counted={"masters": (*_ODD, "flat_low", "flat_high", "lowest_response")},
+        counted={"masters": (*_ODD, "flat_low", "flat_high", "flat_method", "lowest_response")},
         facts=_FACTS,
         category="calibration",
     ),

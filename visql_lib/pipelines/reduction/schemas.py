@@ -6,7 +6,7 @@ from visql_lib.tables.schema import Column, TableSchema
 
 _FRAME = (
     Column("EXPOSURE", "str", "", "exposure: the raw file's name without its ending"),
-    Column("FILE", "str", "", "the raw file"),
+    Column("FILE", "str", "", "name of the raw file; of a registration, that of the reduced light"),
     Column("TYPE", "str", "", "BIAS, DARK, FLAT or SCIENCE"),
     Column("DATE_OBS", "time", "", "start, UTC"),
     Column("EXPTIME", "float64", "s", "exposure time"),
@@ -27,13 +27,13 @@ FRAMES = TableSchema(
             "LEVEL",
             "float64",
             "adu",
-            "median of the pixels after overscan (masters: after what is taken off)",
+            "mean of the pixels without outliers, after what is taken off; of lights median after overscan",
         ),
         Column(
             "NOISE",
             "float64",
             "adu",
-            "robust scatter of the pixels about their set's median frame, or sky noise",
+            "scatter of the pixels about the median of the set's other frames; of lights sky noise",
         ),
         Column(
             "RESIDUAL",

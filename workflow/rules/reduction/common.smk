@@ -21,11 +21,9 @@ def of_set(field, method):
     )
 
 
-def set_params(stage, field, options):
-    """Compose the params of a stage that works on a set or chunk."""
-    return stage_params(
-        stage, raw=of_set(field, "fingerprints"), masters=of_set(field, options)
-    )
+def set_sources(field, options):
+    """Compose the params of what a set or chunk is made from: raw files, and the options of its masters."""
+    return {"raw": of_set(field, "fingerprints"), "masters": of_set(field, options)}
 
 
 wildcard_constraints:

@@ -17,7 +17,7 @@ rule reduce:
     resources:
         runtime=30,
     params:
-        **set_params("reduce", "chunk", "master_options"),
+        **stage_params("reduce", **set_sources("chunk", "master_options")),
         folder=lambda wildcards: FRAMES.format(night=wildcards.night),
     shell:
         "visql reduce {input.frames:q} -o {params.folder:q} --table {output:q} {params.masters:q}"

@@ -21,7 +21,7 @@ rule master_bias:
     resources:
         runtime=20,
     params:
-        **set_params("master_bias", "bias", "master_options"),
+        **stage_params("master_bias", **set_sources("bias", "master_options")),
     shell:
         "visql master-bias {input.frames:q} -o {output.fits:q} --table {output.table:q}"
         " --picture {output.picture:q}"
@@ -49,7 +49,7 @@ rule master_dark:
     resources:
         runtime=20,
     params:
-        **set_params("master_dark", "dark", "master_options"),
+        **stage_params("master_dark", **set_sources("dark", "master_options")),
     shell:
         "visql master-dark {input.frames:q} -o {output.fits:q} --table {output.table:q}"
         " --picture {output.picture:q} {params.masters:q}"
@@ -77,7 +77,7 @@ rule master_flat:
     resources:
         runtime=20,
     params:
-        **set_params("master_flat", "flat", "master_options"),
+        **stage_params("master_flat", **set_sources("flat", "master_options")),
     shell:
         "visql master-flat {input.frames:q} -o {output.fits:q} --table {output.table:q}"
         " --picture {output.picture:q} {params.masters:q}"

@@ -79,6 +79,8 @@ def run(context: Context[ReductionSettings], inputs: DarkInputs) -> MasterOutput
         found = prepare_set(
             context, inputs.frames, "DARK", stack, made.frames, lambda chip: take_off(chip, bias)
         )
+        # Its pixels are needed no more; large frames need the room.
+        bias = Image(np.empty((0, 0)), bias.header, bias.err, path=bias.path)
         doubts = _tell_copies(found, inputs.bias)
         groups, told = _groups(found, bias, context.settings)
         doubts += told
@@ -210,7 +212,6 @@ def _combine(
     planes = {name: np.empty(shape, np.float32) for name in PLANES} if len(groups) > 1 else {}
     variances = [np.broadcast_to(found.of_pixels([n * n for n in g.noise]), shape) for g in groups]
     gains = np.broadcast_to(gain, shape)
-    bias_err = np.zeros(shape, np.float32) if bias.err is None else np.nan_to_num(bias.err)
     for first, last in found.stack.blocks(2 * sum(len(group.frames) for group in groups)):
         values = [
             found.stack.rows(first, last, [f.place for f in group.frames]).reshape(len(group.frames), -1)
@@ -221,7 +222,9 @@ def _combine(
             for group, variance in zip(groups, variances, strict=True)
         ]
         block = combine_darks(values, times, gains[first:last].ravel(), _SIGMA)
-        _put(image, planes, block, slice(first, last), bias_err[first:last])
+        none = np.zeros((last - first, shape[1]))
+        bias_err = none if bias.err is None else np.nan_to_num(bias.err[first:last])
+        _put(image, planes, block, slice(first, last), bias_err)
         assert image.mask is not None
         flags = flags_of(np.concatenate(values), np.where(np.isfinite(block.dark), 1, 0))
         flags[block.saturated] |= PixelFlag.SATURATED

@@ -139,9 +139,9 @@ def _masters(night: Night) -> list[Row]:
             common: Row = {"PART": s.name, "TYPE": kind, "FILTER": s.members.facts.get("FILTER", "")}
             common["DATE_OBS"] = np.datetime64(s.start.replace(tzinfo=None), "us")
             made += _of_header(Path(night.master(s.name)), common, _MASTER_CARDS)
-    for name, sets in night.pixels.items():
-        start = min(s.start for s in sets).replace(tzinfo=None)
-        common = {"PART": name, "TYPE": BAD_PIXELS, "DATE_OBS": np.datetime64(start, "us")}
+    for name, s in night.pixels.items():
+        common = {"PART": name, "TYPE": BAD_PIXELS, "FILTER": s.members.facts.get("FILTER", "")}
+        common["DATE_OBS"] = np.datetime64(s.start.replace(tzinfo=None), "us")
         made += _of_header(Path(night.master(name)), common, {"N_BAD": "N_BAD"})
     return made
 

@@ -370,4 +370,5 @@ def _rows_of(value: float | NDArray, rows: slice) -> float | NDArray:
 
 def frames_columns(rows: list[Row]) -> Mapping[str, Any]:
     """Return the columns of the table FRAMES of some lights."""
-    return {name: [getattr(row, name.lower()) for row in rows] for name in Row.COLUMNS}
+    columns = {name: [getattr(row, name.lower()) for row in rows] for name in Row.COLUMNS}
+    return columns | {"FILE": [Path(row.file).name for row in rows]}
