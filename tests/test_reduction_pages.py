@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
@@ -362,6 +363,21 @@ def test_without_its_tables_a_night_is_unfinished(tmp_path):
     write_sheet(night.sheet, [replace(empty_row("b0"), file="b0.fits", frame_type="BIAS", status="ok")])
     (state,) = exposure_states(REGISTRY, tmp_path, NIGHT)
     assert state.status == "unfinished"
+
+
+@pytest.mark.parametrize("kind", ["site", "bundle"])
+def test_no_link_leads_nowhere(results, kind, tmp_path):
+    top = results / "site"
+    if kind == "bundle":
+        top = tmp_path / "bundle"
+        invoke(site, "--bundle", str(top), "--groups", NIGHT, "--config", str(results.parent / "c.yaml"))
+    links = [
+        (page, page.parent / unquote(link))
+        for page in top.rglob("*.html")
+        for link in re.findall(r'(?:href|src|data-tiles)="([^"#?]+)', page.read_text(encoding="utf-8"))
+    ]
+    assert len(links) > 100
+    assert [(page.name, str(path)) for page, path in links if not path.exists()] == []
 
 
 def test_a_second_build_writes_nothing(results):
