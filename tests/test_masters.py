@@ -16,6 +16,7 @@ from visql_lib.errors import NoMasterError, RequestError
 from visql_lib.flags import PixelFlag
 from visql_lib.images.image import read_image
 from visql_lib.images.masters import BIAS, DARK, MasterDark, require_master
+from visql_lib.images.scratch import FrameStack, flags_of
 from visql_lib.simulate.night import SimulatedNight
 from visql_lib.simulate.night_plan import NightOptions
 from visql_lib.tables import read_table
@@ -407,6 +408,54 @@ def test_a_bad_frame_costs_itself(tmp_path):
     assert list(table["STATUS"]) == ["ok", "failed", "ok", "ok", "failed", "ok"]
     assert "cut short" in table["REASON"][1]
     assert "its header says FLAT, not BIAS" in table["REASON"][5]
+
+
+def test_frames_without_values_cost_themselves(tmp_path):
+    frames = [_frame(tmp_path / f"b{i}.fits", bias_pixels(i)) for i in range(4)]
+    frames.append(_frame(tmp_path / "white.fits", np.full((48, 64), 65535, np.uint16)))
+    frames.append(_frame(tmp_path / "nan.fits", np.full((48, 64), np.nan, np.float32)))
+    run("master-bias", *frames, "-o", tmp_path / "bias.fits", "--table", tmp_path / "t.parquet")
+    table = read_table(tmp_path / "t.parquet")
+    assert list(table["STATUS"]) == ["ok"] * 4 + ["saturated", "failed"]
+    assert "100% of its pixels are saturated" in table["REASON"][4]
+    assert "100% of its pixels are without a value" in table["REASON"][5]
+    assert np.isfinite(table["NOISE"][:4]).all()
+
+
+@pytest.mark.parametrize("exptime", [0.0, -5.0])
+def test_darks_of_no_time_are_told(tmp_path, exptime):
+    bias = [_frame(tmp_path / f"b{i}.fits", bias_pixels(i)) for i in range(3)]
+    run("master-bias", *bias, "-o", tmp_path / "bias.fits")
+    darks = [
+        _frame(tmp_path / f"d{i}.fits", bias_pixels(i + 5), "DARK", t) for i, t in enumerate([60.0, exptime])
+    ]
+    words = ["master-dark", *darks, "-o", tmp_path / "dark.fits", "--bias", tmp_path / "bias.fits"]
+    run(*words, "--table", tmp_path / "t.parquet")
+    table = read_table(tmp_path / "t.parquet")
+    assert list(table["STATUS"]) == ["ok", "failed"]
+    assert "no exposure time" in table["REASON"][1]
+    reason = fits.getheader(tmp_path / "dark.fits")["REASON"]
+    assert "60 s: one frame only (d0)" in reason
+
+
+def test_prepared_frames_are_read_back_by_rows(tmp_path):
+    rng = np.random.default_rng(1)
+    frames = rng.normal(0, 1, (5, 7, 11)).astype(np.float32)
+    mask = np.zeros((7, 11), np.int16)
+    mask[2, 3], mask[4, 5] = PixelFlag.SATURATED, PixelFlag.NOT_FINITE
+    with FrameStack(tmp_path / "new") as stack:
+        for i, frame in enumerate(frames):
+            assert stack.add(frame.copy(), mask if i == 3 else None) == i
+        found = stack.rows(1, 6, [4, 3])
+        np.testing.assert_array_equal(found[0], frames[4, 1:6])
+        assert np.isposinf(found[1, 1, 3])
+        assert np.isnan(found[1, 3, 5])
+        rows = [row for first, last in stack.blocks(5) for row in range(first, last)]
+        assert rows == list(range(7))
+        flags = flags_of(stack.rows(0, 7, [3]).reshape(1, -1), np.isfinite(stack.rows(0, 7, [3])[0]).ravel())
+    expected = np.where(mask == 0, 0, mask | PixelFlag.REJECTED)
+    np.testing.assert_array_equal(flags.reshape(7, 11), expected)
+    assert not list((tmp_path / "new").iterdir())
 
 
 def test_a_failure_is_recorded_where_it_is_wanted(tmp_path):

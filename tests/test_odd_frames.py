@@ -69,7 +69,7 @@ def test_of_two_frames_nobody_knows_which_is_odd():
     assert np.isnan(one.noises).all()
 
 
-@pytest.mark.parametrize("n", [3, 4, 5, 6, 8, 10, 20, 50])
+@pytest.mark.parametrize("n", [3, 4, 5, 6, 8, 10, 11, 17, 20, 50])
 def test_good_frames_whose_level_drifts_are_not_lost(n):
     """Of 1000 sets with a drift far larger than the noise, hardly any loses a frame."""
     rng = np.random.default_rng(n)
@@ -78,7 +78,11 @@ def test_good_frames_whose_level_drifts_are_not_lost(n):
         levels = rng.normal(0, 100, n)
         lost += any(odd_frames(SetStatistics(levels, levels - np.median(levels), np.full(n, NOISE))))
     assert lost <= 6  # 1 expected; 7 or more have a chance of 1e-4
-    assert far_of_few(n) >= 0
+
+
+def test_the_limit_falls_with_the_number_of_frames():
+    assert far_of_few(2) == np.inf
+    assert [far_of_few(n) for n in (3, 10, 11, 20, 29, 1000)] == [1150.0, 12.0, 12.0, 7.2, 7.2, 5.5]
 
 
 def test_pixels_that_do_not_count():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from importlib.machinery import ModuleSpec
-from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -325,8 +324,8 @@ def test_a_master_in_the_place_of_another_is_refused(night):
     assert "MASTER FLAT" in str(done.exception)
 
 
-@pytest.mark.skipif(bool(find_spec("astroscrappy")), reason="astroscrappy is installed")
-def test_cosmic_rays_without_astroscrappy_are_refused_at_once(night):
+def test_cosmic_rays_without_astroscrappy_are_refused_at_once(night, monkeypatch):
+    monkeypatch.setitem(sys.modules, "astroscrappy", None)
     words = ["reduce", str(night.lights[0]), "-o", str(night.folder / "out")]
     wanted = config(night.folder, "reduce: {cosmic_rays: true}")
     done = CliRunner().invoke(cli, [*words, *wanted], standalone_mode=False)

@@ -18,7 +18,10 @@ from visql_lib.ccd.order_errors import error_factors
 
 # Frames -> distance of the farthest frame from the median in units of 1.4826 median absolute deviations,
 # which one of 1000 sets of Gaussian frames exceeds; measured on 400 000 sets of random numbers.
-_FAR_OF_FEW = {3: 1150.0, 4: 52.0, 5: 59.0, 6: 22.0, 7: 24.0, 8: 15.0, 9: 16.0, 10: 12.0, 12: 10.0, 15: 9.0}
+_FAR_OF_FEW = {
+    **{3: 1150.0, 4: 52.0, 5: 59.0, 6: 22.0, 7: 24.0, 8: 15.0, 9: 16.0, 10: 12.0, 12: 10.0, 15: 9.0},
+    **{20: 7.2, 30: 6.3, 50: 5.5},
+}
 _HARMLESS_NOISE = 0.1  # of the noise
 _CLIP = 5.0
 
@@ -105,7 +108,7 @@ def far_of_few(n: int) -> float:
     """Return the distance from the median, in scatters, that one of 1000 sets of n good frames exceeds."""
     if n < min(_FAR_OF_FEW):
         return float("inf")
-    return next((far for known, far in _FAR_OF_FEW.items() if known >= n), 0.0)
+    return _FAR_OF_FEW[max(known for known in _FAR_OF_FEW if known <= n)]
 
 
 def odd_frames(statistics: SetStatistics, sigma: float = 6.0) -> list[str]:

@@ -43,9 +43,9 @@ def command(
     """Find, write."""
     from visql_lib.images.masters import BAD_PIXELS, write_failed_master
     from visql_lib.images.writing import write_image
+    from visql_lib.pictures.failed import failed_picture
     from visql_lib.pictures.save import save_picture
     from visql_lib.pipelines.reduction.pictures.flats import bad_pixel_picture
-    from visql_lib.pipelines.reduction.pictures.masters import failed_picture
     from visql_lib.pipelines.reduction.stages.bad_pixels import BadPixelInputs, run
     from visql_lib.pipelines.reduction.versions import VERSIONS
 

@@ -123,8 +123,8 @@ def write_master(
             table, made.columns, FRAMES, stage=stage, stage_version=stages[stage], inputs=raw, meta=meta
         )
     if picture is not None:
+        from visql_lib.pictures.failed import failed_picture
         from visql_lib.pictures.save import save_picture
-        from visql_lib.pipelines.reduction.pictures.masters import failed_picture
 
         title = f"{made.name}: no {made.kind.lower()}"
         figure = draw(made) if made.image is not None else failed_picture(title, made.failed)

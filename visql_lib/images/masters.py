@@ -21,6 +21,7 @@ BIAS, DARK, FLAT, BAD_PIXELS = "MASTER BIAS", "MASTER DARK", "MASTER FLAT", "BAD
 KIND, STATUS, REASON = "VISQLTYP", "STATUS", "REASON"
 OK, FAILED = "ok", "failed"
 PLANES = ("OFFSET", "RATE", "VAROFF", "VARRATE", "COVAR")  # of a dark of several times
+SAME_TIME = 0.01  # of the exposure time: darks so near to it are darks of that time
 
 
 def write_failed_master(

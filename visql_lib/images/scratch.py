@@ -57,7 +57,7 @@ class FrameStack:
         pixels = np.ascontiguousarray(data, dtype=np.float32)
         if mask is not None and mask.any():
             pixels[mask != 0] = np.nan
-            pixels[(mask & PixelFlag.SATURATED) != 0] = np.inf
+            pixels[(mask & np.int16(PixelFlag.SATURATED)) != 0] = np.inf
         self._file.seek(0, 2)
         content = memoryview(pixels).cast("B")  # type: ignore[arg-type]
         while content:

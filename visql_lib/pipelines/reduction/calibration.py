@@ -22,7 +22,18 @@ from visql_lib.frames.header import ExposureHeader
 from visql_lib.images.chip import Chip
 from visql_lib.images.headers import read_header, value_of
 from visql_lib.images.image import ERR, MASK, USED
-from visql_lib.images.masters import BAD_PIXELS, BIAS, DARK, FAILED, FLAT, KIND, PLANES, REASON, STATUS
+from visql_lib.images.masters import (
+    BAD_PIXELS,
+    BIAS,
+    DARK,
+    FAILED,
+    FLAT,
+    KIND,
+    PLANES,
+    REASON,
+    SAME_TIME,
+    STATUS,
+)
 from visql_lib.instruments.finding import binning_of
 from visql_lib.instruments.model import Instrument
 from visql_lib.instruments.names import stem_of
@@ -31,7 +42,6 @@ from visql_lib.values import number
 
 _KINDS = {"bias": BIAS, "dark": DARK, "flat": FLAT, "bad pixels": BAD_PIXELS}
 _MUST_AGREE = ("GAIN", "OFFSET", "READOUT")  # columns of the sheet, where both are known
-_SAME_TIME = 0.01  # of the exposure time: darks so near to it are darks of that time
 _WARMER = 1.0  # C between a dark and a light that is told
 _READ_ERRORS = (OSError, ValueError, TypeError, KeyError, IndexError, AstropyUserWarning)
 
@@ -176,7 +186,7 @@ class MasterDark(Master):
         own = self.facts.exptime
         if math.isnan(own):
             raise FrameError(f"{self.path}: a master dark without an exposure time; write EXPTIME")
-        if abs(exptime - own) <= _SAME_TIME * own:
+        if abs(exptime - own) <= SAME_TIME * own:
             return DarkKind.SAME_TIME
         if self.line is None or not self.done("BIASCOR"):
             raise NoMasterError(

@@ -27,13 +27,13 @@ FRAMES = TableSchema(
             "LEVEL",
             "float64",
             "adu",
-            "median of the pixels after overscan (masters: after what is taken off)",
+            "mean of the pixels without outliers, after what is taken off; of lights median after overscan",
         ),
         Column(
             "NOISE",
             "float64",
             "adu",
-            "robust scatter of the pixels about their set's median frame, or sky noise",
+            "scatter of the pixels about the median of the set's other frames; of lights sky noise",
         ),
         Column(
             "RESIDUAL",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -43,18 +42,6 @@ FRAME_STYLES: dict[str, FrameStyle] = {
     "odd": FrameStyle(style.VERMILION, "s", "odd, left out"),
 }
 _OTHER = FrameStyle(style.INK, "X", "not used")
-
-
-@style.styled
-def failed_picture(title: str, reason: str) -> Figure:
-    """Draw why there is no master."""
-    figure = style.canvas(_WIDTH, 240)
-    style.heading(figure, title)
-    axes = style.panel(figure, (0, 0, _WIDTH, 190))
-    axes.set_axis_off()
-    text = "\n".join(textwrap.wrap(reason, 110)[:6])
-    axes.text(0.5, 0.5, text, ha="center", va="center", color=style.VERMILION)
-    return figure
 
 
 @style.styled

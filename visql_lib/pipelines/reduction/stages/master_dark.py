@@ -20,7 +20,7 @@ from visql_lib.images.chip import Chip
 from visql_lib.images.combined_header import Facts, combined_header
 from visql_lib.images.headers import value_of
 from visql_lib.images.image import Image
-from visql_lib.images.masters import BIAS, DARK, OK, PLANES, require_master
+from visql_lib.images.masters import BIAS, DARK, OK, PLANES, SAME_TIME, require_master
 from visql_lib.images.scratch import FrameStack, flags_of
 from visql_lib.pipelines.reduction.settings import ReductionSettings
 from visql_lib.pipelines.reduction.stages.masters import (
@@ -36,7 +36,6 @@ from visql_lib.products.context import Context
 from visql_lib.tables.provenance import NoRecordError, read_record
 
 _SIGMA = 5.0  # of the rejection
-_SAME_TIME = 0.01  # of the exposure time: nearer ones are one
 
 
 @dataclass(frozen=True)
@@ -79,6 +78,8 @@ def run(context: Context[ReductionSettings], inputs: DarkInputs) -> MasterOutput
         found = prepare_set(
             context, inputs.frames, "DARK", stack, made.frames, lambda chip: take_off(chip, bias)
         )
+        # Its pixels are needed no more; large frames need the room.
+        bias = Image(np.empty((0, 0)), bias.header, bias.err, path=bias.path)
         doubts = _tell_copies(found, inputs.bias)
         groups, told = _groups(found, bias, context.settings)
         doubts += told
@@ -139,7 +140,7 @@ def _groups(found: FrameSet, bias: Image, settings: ReductionSettings) -> tuple[
     chains: list[list[SetFrame]] = []
     for frame in sorted(found.used, key=lambda f: f.facts.exptime):
         last = chains[-1][-1].facts.exptime if chains else math.nan
-        if frame.facts.exptime - last <= _SAME_TIME * frame.facts.exptime:
+        if frame.facts.exptime - last <= SAME_TIME * frame.facts.exptime:
             chains[-1].append(frame)
         else:
             chains.append([frame])
@@ -210,7 +211,6 @@ def _combine(
     planes = {name: np.empty(shape, np.float32) for name in PLANES} if len(groups) > 1 else {}
     variances = [np.broadcast_to(found.of_pixels([n * n for n in g.noise]), shape) for g in groups]
     gains = np.broadcast_to(gain, shape)
-    bias_err = np.zeros(shape, np.float32) if bias.err is None else np.nan_to_num(bias.err)
     for first, last in found.stack.blocks(2 * sum(len(group.frames) for group in groups)):
         values = [
             found.stack.rows(first, last, [f.place for f in group.frames]).reshape(len(group.frames), -1)
@@ -221,7 +221,9 @@ def _combine(
             for group, variance in zip(groups, variances, strict=True)
         ]
         block = combine_darks(values, times, gains[first:last].ravel(), _SIGMA)
-        _put(image, planes, block, slice(first, last), bias_err[first:last])
+        none = np.zeros((last - first, shape[1]))
+        bias_err = none if bias.err is None else np.nan_to_num(bias.err[first:last])
+        _put(image, planes, block, slice(first, last), bias_err)
         assert image.mask is not None
         flags = flags_of(np.concatenate(values), np.where(np.isfinite(block.dark), 1, 0))
         flags[block.saturated] |= PixelFlag.SATURATED

@@ -33,6 +33,7 @@ _SAMPLE = 200_000  # pixels of a frame, at most, that its level and noise are me
 _ALL_SAMPLES = 5_000_000  # of all frames together
 _SEED = 1
 _WARMEST = 1.0  # C; temperatures of one set that are farther apart are told
+_WITHOUT_LIGHT = ("BIAS", "DARK")
 _SETTINGS_OF_CAMERA = ("GAIN", "OFFSET", "READOUT")  # columns of the sheet that must be the same
 
 
@@ -134,8 +135,6 @@ class FrameSet:
         sample = np.where(mask.ravel()[self._index] == 0, data.ravel()[self._index], np.nan)
         self.samples.append(sample.astype(np.float32))
         frame.place = self.stack.add(data, mask)
-        frame.n_masked = int(np.count_nonzero(mask))
-        frame.n_saturated = int(np.count_nonzero(mask & PixelFlag.SATURATED))
 
     def _check(self, frame: SetFrame, chip: Chip) -> None:
         """Refuse frames of unlike sizes, binnings, amplifiers or gains, naming both.
@@ -238,6 +237,10 @@ def _prepare(
         return
     if change is not None:
         change(chip)
+    assert chip.image.mask is not None
+    frame.n_masked = int(np.count_nonzero(chip.image.mask))
+    if frame.n_masked:
+        frame.n_saturated = int(np.count_nonzero(chip.image.mask & np.int16(PixelFlag.SATURATED)))
     _judge(frame, chip, frame_type, found)
     if frame.status.is_used:
         found._take(frame, chip, total)
@@ -272,9 +275,20 @@ def _judge(frame: SetFrame, chip: Chip, frame_type: str, found: FrameSet) -> Non
         frame.doubt(f"its header says {chip.facts.frame_type}, not {frame_type}")
     elif frame_type == "BIAS" and chip.facts.exptime > 1:
         frame.doubt(f"a bias with an exposure time of {chip.facts.exptime:g} s")
+    if frame_type in _WITHOUT_LIGHT:
+        _refuse_masked(frame, chip)
     same = next((f for f in found.used if f is not frame and f.checksum == chip.checksum), None)
     if same is not None and chip.checksum:
         frame.leave_out(FrameStatus.LEFT_OUT, f"the same pixels as {same.exposure}")
+
+
+def _refuse_masked(frame: SetFrame, chip: Chip) -> None:
+    """Leave a frame out that has no value in half of its pixels: nothing can be measured in it."""
+    size = chip.image.data.size
+    if 2 * frame.n_masked > size:
+        status = FrameStatus.SATURATED if 2 * frame.n_saturated > frame.n_masked else FrameStatus.FAILED
+        why = "saturated" if status is FrameStatus.SATURATED else "without a value"
+        frame.leave_out(status, f"{frame.n_masked / size:.0%} of its pixels are {why}")
 
 
 def measure_and_leave_out_odd(

@@ -19,7 +19,7 @@ from visql_lib.ccd.dark import DarkKind
 from visql_lib.ccd.reduce import Calibration, gain_after_flat, reduce_light
 from visql_lib.errors import DetectionError, FrameError, NoMasterError, NotRawError, RequestError
 from visql_lib.flags import PixelFlag
-from visql_lib.images.chip import Chip, OverscanOptions, read_chip
+from visql_lib.images.chip import Chip, read_chip
 from visql_lib.images.image import MASK, Image
 from visql_lib.images.stars import measure_stars
 from visql_lib.instruments.names import stem_of
@@ -28,6 +28,7 @@ from visql_lib.pipelines.reduction.electronics import fill_in
 from visql_lib.pipelines.reduction.reduced_header import Row, finish_header, row_of_header
 from visql_lib.pipelines.reduction.registry import REGISTRY
 from visql_lib.pipelines.reduction.settings import CALIBRATIONS, ReductionSettings
+from visql_lib.pipelines.reduction.stages.masters import overscan_options
 from visql_lib.pipelines.reduction.standing import stands
 from visql_lib.pipelines.reduction.status import FrameStatus
 from visql_lib.products.context import Context, note_used
@@ -168,8 +169,7 @@ class _Light:
 
     def __init__(self, context: Context[ReductionSettings], path: Path, masters: Masters, row: Row) -> None:
         self.settings, self.masters, self.row = context.settings, masters, row
-        options = OverscanOptions(**dict(context.settings.overscan))
-        self.chip: Chip = read_chip(path, context.instrument, options)
+        self.chip: Chip = read_chip(path, context.instrument, overscan_options(context.settings))
         row.take_facts(self.chip)
         self.notes = list(self.chip.notes)
 

@@ -12,10 +12,8 @@ from numpy.typing import NDArray
 from visql_lib.errors import NoMasterError, RequestError
 from visql_lib.images.chip import Chip
 from visql_lib.images.image import Image
-from visql_lib.images.masters import BIAS, MasterDark, require_master
+from visql_lib.images.masters import BIAS, SAME_TIME, MasterDark, require_master
 from visql_lib.pipelines.reduction.stages.master_dark import take_off
-
-_SAME_TIME = 0.01  # of the exposure time: darks so near to it are darks of that time
 
 
 @dataclass
@@ -94,7 +92,7 @@ class TakenOff:
             self.problems[image.path] = "no exposure time in its header: no dark is known for it"
             return
         try:
-            total = self.dark.with_bias(exptime, self.bias, _SAME_TIME * exptime)
+            total = self.dark.with_bias(exptime, self.bias, SAME_TIME * exptime)
         except RequestError as error:
             self.doubts.append(f"no dark is taken off: {error}")
             self.dark = None
