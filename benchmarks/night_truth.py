@@ -7,10 +7,9 @@ Nothing the pipeline measures with is used here; what the night was made of come
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from astropy.io import fits
@@ -34,8 +33,7 @@ _CORNER = 64  # px
 Figures = dict[str, float]
 
 
-@dataclass
-class Product:
+class Product(NamedTuple):
     """A FITS product: arrays of shape (ny, nx), NaN where there is no value."""
 
     data: NDArray
