@@ -49,7 +49,7 @@ class StackInputs:
 
 @dataclass
 class StackOutputs:
-    """The stack (None if it failed), the reference; metadata: ``failed``, or target and filter (``title``)."""
+    """The stack (None if it failed), the reference; metadata: ``failed``, or ``title`` (target, filter)."""
 
     image: Image | None = None
     reference: Path | None = None
