@@ -50,7 +50,7 @@ def command(
     from visql_lib.images.lists import expand
     from visql_lib.images.masters import write_failed_master
     from visql_lib.images.writing import write_image
-    from visql_lib.pipelines.reduction.listed import listed_frames
+    from visql_lib.pipelines.reduction.listed import listed_frames, why_none
     from visql_lib.pipelines.reduction.stages.stack import KIND, SECTIONS, StackInputs, run
     from visql_lib.pipelines.reduction.versions import VERSIONS
     from visql_lib.products.context import Context
@@ -58,8 +58,9 @@ def command(
     context = Context.using(
         reduction_settings_of(config, instrument), SECTIONS, progress=progress, record_failure=record_failure
     )
-    frames = listed_frames(expand(words, allow_empty=allow_empty))
-    made = run(context, StackInputs(frames, registration, wcs))
+    listed = expand(words, allow_empty=allow_empty)
+    frames = listed_frames(listed)
+    made = run(context, StackInputs(frames, registration, wcs, "" if frames else why_none(listed)))
     versions = {"stack": VERSIONS["stack"]}
     if made.image is None:
         write_failed_master(output, KIND, made.meta["failed"], versions, [registration])

@@ -255,6 +255,19 @@ def parts_in(file: BinaryIO, size: int, *, packed: bool = False) -> Iterator[Par
     raise PartError(f"more than {_MOST_PARTS} parts")
 
 
+def first_part(file: BinaryIO) -> Part:
+    """Return the first part of a FITS file by its header alone; where its data end is not looked at.
+
+    Raises
+    ------
+    PartError
+        If the file does not begin with a header.
+    """
+    cards = _read_header(file, first=True)
+    assert cards is not None
+    return Part(cards, len(cards), 0)
+
+
 def _read_header(file: BinaryIO, *, first: bool) -> bytes | None:
     """Return the header that begins here, None if none does."""
     block = file.read(BLOCK)

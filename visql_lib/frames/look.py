@@ -12,7 +12,7 @@ from astropy.io import fits
 
 from visql_lib.errors import FrameError, NameFormatError
 from visql_lib.flags import ExposureFlag
-from visql_lib.frames.fits_parts import Part, parts_in
+from visql_lib.frames.fits_parts import Part, first_part, parts_in
 from visql_lib.frames.header import AFTER_NAME, ExposureHeader, far_from_name
 from visql_lib.frames.raw_checks import contradiction, doubts, frame_columns, name_time, product_in
 from visql_lib.frames.raw_file import gzip_note, opened, reading
@@ -68,6 +68,19 @@ def inspect(path: Path, instrument: Instrument, *, after_name: float = AFTER_NAM
     if twice := {name for name in names if names.count(name) > 1}:
         raise FrameError(f"{path}: holds quadrant {min(twice)} twice")
     return FrameStructure(header, names)
+
+
+def first_header(path: Path, instrument: Instrument) -> ExposureHeader:
+    """Return the facts of the first header of a file, whatever follows it.
+
+    Raises
+    ------
+    FrameError
+        If there is none that can be read.
+    """
+    file, _, _ = opened(path, instrument)
+    with file, reading(path):
+        return interpret(path, first_part(file).header(), instrument)
 
 
 def _interpreted(

@@ -233,7 +233,7 @@ def _prepared(
             )
         except FrameError as error:
             raise FrameError(f"{path}: {error}") from error
-    step = step_of_numbers(pixels)
+    step = step_of_numbers(pixels, whole="BLANK" in cards)
     most, doubt = full_scale(pixels, step)
     saturation = np.nanmin([layout.saturation, most]) if most < math.inf else layout.saturation
     plain = replace(layout.data, reverse_x=False, reverse_y=False)  # `oriented` turns it over
@@ -242,15 +242,16 @@ def _prepared(
     if cut.dtype.kind == "f":
         mask[~np.isfinite(cut)] = PixelFlag.NOT_FINITE
     mask[cut >= saturation] |= PixelFlag.SATURATED
-    under = np.zeros((1, 1)) if level is None else level.level
+    # A level that is taken off holds the pedestal, too.
+    under = np.full((1, 1), -pedestal) if level is None else level.level
     under = under[plain.rows] if under.shape[0] > 1 else under
     under = under[:, plain.columns] if under.shape[1] > 1 else under
-    data = _subtracted(cut, under - pedestal)
+    data = _subtracted(cut, under)
     return _Part(
         data,
         mask,
         replace(layout, saturation=float(saturation)),
-        math.nan if level is None else float(level.level.mean()),
+        math.nan if level is None else float(level.level.mean()) + pedestal,
         step,
         [note for note in (doubt, step_note(step, pixels)) if note],
     )
