@@ -297,3 +297,5 @@ def other_nights(nights: Nights) -> None:
     nights.add_good("BDS", "2020-09-01")
     nights.add_good("BDFS", "2020-11-01", most=1)
     nights.add("lonely.fit", frame("SCIENCE", date="2020-12-31", BAYERPAT="RGGB"))
+    cut = nights.add("only-cut.fit", frame("SCIENCE", date="2021-01-15"))
+    nights.add("only-cut.fit", cut.read_bytes()[:50000])
