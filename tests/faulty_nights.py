@@ -38,7 +38,7 @@ PLAN = {
         "lights": 3,
     },
 }
-LONG_AGO = time.time() - 3600
+LONG_AGO = time.time() - 2 * 3600
 
 
 @cache
@@ -85,11 +85,11 @@ class Nights:
     def configure(self, **settings: Any) -> None:
         """Write the settings."""
         given = {"pipeline": "reduction", "raw": str(self.raw), "results": str(self.results)}
-        given |= {"index": {"growing_age": 30}, "reduce": {"chunk": 4}}
+        given |= {"index": {"growing_age": 3600}, "reduce": {"chunk": 4}}
         self.config.write_text(yaml.safe_dump(given | settings))
 
     def add(self, name: str, hdu: fits.PrimaryHDU | bytes | None = None) -> Path:
-        """Write a raw frame an hour old."""
+        """Write a raw frame, two hours old."""
         path = self.raw / name
         if isinstance(hdu, bytes):
             path.write_bytes(hdu)
@@ -185,6 +185,8 @@ def commands(plan: ReductionPlan, date: str) -> Iterator[list[str]]:
     outputs = [word for kind, path in tables.items() for word in (f"--{kind}", path)]
     sheet = str(Path(plan.results) / f"exposures/{date}.tsv")
     yield ["night-tables", sheet, *outputs, *plan.lacking_options(date)]
+    (judged,) = plan.paths("qc", date)
+    yield ["qc", sheet, "-o", judged]
 
 
 FAIL = "--record-failure"
@@ -286,6 +288,12 @@ def many_faults(nights: Nights) -> None:
     long = {"FILTERS": "F" * 60, "OBJECT": "O" * 60}
     add("long.fit", with_pixels(other(**long), lambda d: d + np.uint16(40)))
     add("long-2.fit", with_pixels(other(**long, GAIN=2.0), lambda d: d + np.uint16(41)))
+    add("bin-text.fit", with_pixels(other(CCDSUM="two"), lambda d: d + np.uint16(50)))
+    add("wcs-text.fit", with_pixels(other(CRPIX1="x"), lambda d: d + np.uint16(51)))
+    add("section-beyond.fit", with_pixels(other(TRIMSEC="[1:300,1:192]"), lambda d: d + np.uint16(52)))
+    add("<b>50%#?.fit", with_pixels(other(), lambda d: d + np.uint16(53)))
+    (nights.raw / "tiles-cut.fits.fz").write_bytes((nights.raw / "tiles.fits.fz").read_bytes()[:20000])
+    nights.add("tiles-cut.fits.fz")
     growing = add("growing.fit", other())
     os.utime(growing)
 
@@ -296,6 +304,6 @@ def other_nights(nights: Nights) -> None:
     nights.add_good("BFS", "2020-07-01")
     nights.add_good("BDS", "2020-09-01")
     nights.add_good("BDFS", "2020-11-01", most=1)
-    nights.add("lonely.fit", frame("SCIENCE", date="2020-12-31", BAYERPAT="RGGB"))
+    nights.add("science.fit", frame("SCIENCE", date="2020-12-31", BAYERPAT="RGGB"))
     cut = nights.add("only-cut.fit", frame("SCIENCE", date="2021-01-15"))
     nights.add("only-cut.fit", cut.read_bytes()[:50000])

@@ -12,7 +12,7 @@ from astropy.io import fits
 
 from visql_lib.errors import FrameError, NameFormatError
 from visql_lib.flags import ExposureFlag
-from visql_lib.frames.fits_parts import Part, first_part, parts_in
+from visql_lib.frames.fits_parts import Part, headers_in, parts_in
 from visql_lib.frames.header import AFTER_NAME, ExposureHeader, far_from_name
 from visql_lib.frames.raw_checks import contradiction, doubts, frame_columns, name_time, product_in
 from visql_lib.frames.raw_file import gzip_note, opened, reading
@@ -70,17 +70,21 @@ def inspect(path: Path, instrument: Instrument, *, after_name: float = AFTER_NAM
     return FrameStructure(header, names)
 
 
-def first_header(path: Path, instrument: Instrument) -> ExposureHeader:
-    """Return the facts of the first header of a file, whatever follows it.
+def headers_of_cut(path: Path, instrument: Instrument) -> ExposureHeader:
+    """Return the facts of a file that may be cut short: those of its primary header and of the next one.
 
     Raises
     ------
     FrameError
-        If there is none that can be read.
+        If no header can be read.
     """
-    file, _, _ = opened(path, instrument)
+    file, size, packed = opened(path, instrument)
     with file, reading(path):
-        return interpret(path, first_part(file).header(), instrument)
+        # Of a gzipped file as little is unpacked as can be.
+        cards, *others = itertools.islice(headers_in(file, 0 if packed else size), 2)
+        for other in others:
+            cards.extend(other, unique=True)
+    return interpret(path, cards, instrument)
 
 
 def _interpreted(

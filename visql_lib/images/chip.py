@@ -173,7 +173,10 @@ def read_chip(
         raise FrameError(f"{path}: not all amplifiers have an overscan: set overscan.method to none")
     amplifiers = tuple(_with_gains(part.amplifier, gains or {}) for part in parts)
     image, number = _together(path, parts)
-    image.header = _header(header, amplifiers, image.data.shape)
+    try:
+        image.header = _header(header, amplifiers, image.data.shape)
+    except FrameError as error:
+        raise FrameError(f"{path}: {error}") from error
     notes = (*told.notes, *(note for part in parts for note in part.notes))
     return Chip(
         image,

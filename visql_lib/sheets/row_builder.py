@@ -114,7 +114,7 @@ def _inspect(blank: SheetRow, file: Path, settings: IndexSettings, instrument: I
     except FrameError as error:
         log.info("%s", error)
         row = replace(blank, status=UNREADABLE, reason=str(error))
-        return row if instrument.names.tell_start else _with_first_header(row, file, instrument)
+        return row if instrument.names.tell_start else _with_headers(row, file, instrument)
     odd = "; ".join(structure.header.notes)
     row = replace(blank, status=OK, reason=odd, **_header_values(structure.header))
     if structure.header.start is None:
@@ -145,12 +145,12 @@ def _inspect(blank: SheetRow, file: Path, settings: IndexSettings, instrument: I
     return row
 
 
-def _with_first_header(row: SheetRow, file: Path, instrument: Instrument) -> SheetRow:
-    """Fill the row of a file that is cut short with what its first header tells: its night, its type."""
-    from visql_lib.frames.look import first_header
+def _with_headers(row: SheetRow, file: Path, instrument: Instrument) -> SheetRow:
+    """Fill the row of a file that is cut short with what its headers tell: its night, its type."""
+    from visql_lib.frames.look import headers_of_cut
 
     try:
-        header = first_header(file, instrument)
+        header = headers_of_cut(file, instrument)
     except FrameError:
         return row
     if header.start is None:

@@ -67,7 +67,7 @@ rule register:
     params:
         **stage_params("register"),
     shell:
-        "visql register {input:q} -o {output:q} --config {params.config:q} >{log:q} 2>&1"
+        "visql register {input:q} -o {output:q} --record-failure --config {params.config:q} >{log:q} 2>&1"
 
 
 rule stack:
