@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
@@ -18,9 +19,9 @@ from visql_lib.cli.qc import command as qc
 from visql_lib.cli.site import command as site
 from visql_lib.frames.pyramid import DARKEST, NO_PIXEL, Stretch, cut_image
 from visql_lib.pipelines.reduction.grouping import NIGHTS
+from visql_lib.pipelines.reduction.pages.night_page import master_text
 from visql_lib.pipelines.reduction.pages.night_plots import _line
 from visql_lib.pipelines.reduction.pages.records import number_text
-from visql_lib.pipelines.reduction.pages.sections import master_text
 from visql_lib.pipelines.reduction.registry import REGISTRY
 from visql_lib.pipelines.reduction.schemas import FRAMES, MASTERS, REGISTRATION, STACKS
 from visql_lib.products.status import exposure_states, failure_summary
@@ -221,6 +222,8 @@ def test_frames_left_out_stand_first_with_their_reasons(results):
     assert "failed cut cut.fits: is cut short" in rows[0]
     assert [row.split()[1] for row in rows[1:3]] == ["uncalibrated"] * 2
     assert "level 9 sigma above the others" in said
+    assert said.count(NO_FLAT) == 1
+    assert "v1 the same" in said
     assert f'href="../exposures/{NIGHT}/d4.html"' in left
     assert html.index('id="left-out"') < html.index('id="sets"') < html.index('id="exposures"')
 
@@ -360,6 +363,21 @@ def test_without_its_tables_a_night_is_unfinished(tmp_path):
     write_sheet(night.sheet, [replace(empty_row("b0"), file="b0.fits", frame_type="BIAS", status="ok")])
     (state,) = exposure_states(REGISTRY, tmp_path, NIGHT)
     assert state.status == "unfinished"
+
+
+@pytest.mark.parametrize("kind", ["site", "bundle"])
+def test_no_link_leads_nowhere(results, kind, tmp_path):
+    top = results / "site"
+    if kind == "bundle":
+        top = tmp_path / "bundle"
+        invoke(site, "--bundle", str(top), "--groups", NIGHT, "--config", str(results.parent / "c.yaml"))
+    links = [
+        (page, page.parent / unquote(link))
+        for page in top.rglob("*.html")
+        for link in re.findall(r'(?:href|src|data-tiles)="([^"#?]+)', page.read_text(encoding="utf-8"))
+    ]
+    assert len(links) > 100
+    assert [(page.name, str(path)) for page, path in links if not path.exists()] == []
 
 
 def test_a_second_build_writes_nothing(results):

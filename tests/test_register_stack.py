@@ -257,6 +257,19 @@ def test_without_a_registered_frame_there_is_no_stack(made, tmp_path):
     assert (tmp_path / "s.png").stat().st_size > 5000
 
 
+def test_the_picture_names_target_filter_and_frames(made, monkeypatch, tmp_path):
+    from visql_lib.pictures import stack as pictures
+
+    folder, _, lights, _, _ = made
+    seen, drawn = [], pictures.stack_picture
+    monkeypatch.setattr(pictures, "stack_picture", lambda *args: seen.append(args[3:]) or drawn(*args))
+    words = ("stack", *(light.path for light in lights), "-o", tmp_path / "s.fits")
+    visql(*words, "--registration", folder / "registration.parquet", "--picture", tmp_path / "s.png")
+    title, line, unit = seen[0]
+    assert (title, unit) == ("M67, R, 4 frames", "adu")
+    assert "5 sigma at" in line
+
+
 def test_frames_of_another_binning_are_refused(made, tmp_path):
     first = made[2][0].path
     other = tmp_path / "other.fits"

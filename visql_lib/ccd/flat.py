@@ -225,7 +225,7 @@ def _blocks(frames: Sequence[Rows]) -> Iterator[slice]:
     yield from (slice(start, min(start + step, n_rows)) for start in range(0, n_rows, step))
 
 
-def relative_to(frame: NDArray, flat: MasterFlat, factor: float) -> NDArray[np.float64]:
+def relative_to(frame: NDArray, flat: MasterFlat, factor: float) -> NDArray[np.float32]:
     """Return a frame over the master, less 1; NaN where either has no value or is masked.
 
     Parameters
@@ -238,8 +238,8 @@ def relative_to(frame: NDArray, flat: MasterFlat, factor: float) -> NDArray[np.f
     """
     good = (flat.mask == 0) & np.isfinite(frame)
     with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = np.asarray(frame, dtype=np.float64) * (factor / flat.mean) / flat.values - 1
-    return np.where(good, ratio, np.nan)
+        ratio = np.asarray(frame, dtype=np.float32) * np.float32(factor / flat.mean) / flat.values - 1
+    return np.where(good, ratio, np.float32(np.nan))
 
 
 def residuals(frames: Sequence[Rows], flat: MasterFlat, noise: PixelNoise) -> NDArray[np.float64]:
@@ -279,7 +279,7 @@ def residuals(frames: Sequence[Rows], flat: MasterFlat, noise: PixelNoise) -> ND
             with np.errstate(divide="ignore", invalid="ignore"):
                 more = relative_to(frame, part, flat.factors[i]) ** 2 - expected / part.values**2
             good = np.isfinite(more)
-            sums[i] += float(np.sum(more, where=good))
+            sums[i] += float(np.sum(more, where=good, dtype=np.float64))
             counts[i] += int(good.sum())
     with np.errstate(invalid="ignore"):
         return np.sqrt(np.maximum(sums / counts, 0))

@@ -66,7 +66,7 @@ def trimmed_header(
     ends = ((section.x0, section.x1, section.reverse_x), (section.y0, section.y1, section.reverse_y))
     for axis, (low, high, reverse) in enumerate(ends, start=1):
         shift = origin[axis - 1]
-        for letter in sorted(letter for number, letter in alternates if number == axis):
+        for letter in sorted(letter for own, letter in alternates if own == axis):
             _move(found, f"CRPIX{axis}{letter}", 0.0, low, high, reverse, shift)
             if reverse:
                 _turn_wcs(found, axis, letter)
@@ -149,7 +149,7 @@ def _check_numbers(header: fits.Header) -> None:
             continue
         if not math.isfinite(value := number(header[key])):
             raise FrameError(
-                f"{key} = {said(header[key])} is no number; correct the header, or take its WCS out"
+                f"{key} = {said(header[key])} is no number; correct the header, or delete its WCS"
             )
         header[key] = value
 

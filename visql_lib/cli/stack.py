@@ -82,12 +82,11 @@ def _draw(picture: Path, output: Path, made: StackOutputs, versions: dict[str, i
     else:
         image, reference = made.image, read_image(made.reference)
         assert image.used is not None
-        facts = [value_of(image.header, key) for key in ("OBJECT", "FILTER")]
         unit = str(value_of(image.header, "BUNIT") or "adu")
         numbers = {
             key: value_of(image.header, key) for key in ("N_USED", "EXPTIME", "FWHM", "DEPTH", "N_STARS")
         }
-        title = ", ".join([*(str(f) for f in facts if f), f"{numbers['N_USED']} frames"])
+        title = ", ".join([*filter(None, made.meta["title"]), f"{numbers['N_USED']} frames"])
         line = f"{output.name}: {numbers['N_STARS']} stars"
         line += f", FWHM {numbers['FWHM']:.2f} px" if numbers["FWHM"] else ""
         line += f", EXPTIME {numbers['EXPTIME']:g} s" if numbers["EXPTIME"] else ""

@@ -48,9 +48,8 @@ def stack_picture(
     inner = max(high, 2 * small + _GAP)
     figure = style.canvas(_WIDTH, _HEAD + inner + _FOOT)
     style.heading(figure, title)
-    figure.text(
-        0.5, 1 - 30 / style.size_of(figure)[1], line, ha="center", va="top", fontsize=9, color=style.INK
-    )
+    x, y = (_LEFT + _LARGE / 2) / _WIDTH, 1 - 34 / style.size_of(figure)[1]
+    figure.text(x, y, line, ha="center", va="top", fontsize=9, color=style.INK)
     norm = _zscale(stack)
     top = _FOOT + inner
     left = style.panel(figure, (_LEFT, top - high, _LARGE, high))

@@ -16,7 +16,7 @@ from visql_lib.config import Settings
 from visql_lib.config.load import digest
 from visql_lib.instruments.model import load_instrument
 from visql_lib.pipelines import registry_of
-from visql_lib.products.pages import Plots, pages_of
+from visql_lib.products.pages import GroupPlots, Plots, pages_of
 from visql_lib.qc.limits import Thresholds, load_thresholds
 from visql_lib.qc.summary import ExposureSummary, GroupSummary, MissingProducts
 from visql_lib.sheets.sheet import SheetRow, read_sheet
@@ -316,48 +316,42 @@ class _Builder:
 
     def _group_page(self, group: GroupSummary, outside: Surroundings) -> None:
         path = self.registry.terms.page_of_group(group.name)
-        sizes = {
-            p: self._stat(p)
-            for kind in ("pictures", "tables", "texts", "movies")
-            for p in getattr(group, kind)
-        }
-        made_from = self.pages.group_plots(group, self.thresholds, self.settings)
-        key = digest(
-            {"group": _plain(group), "sizes": sizes},
-            made_from.digest,
-            self.common,
-            *outside.groups,
+        kinds = ("pictures", "tables", "texts", "movies")
+        sizes = {p: self._stat(p) for kind in kinds for p in getattr(group, kind)}
+        plots = self.pages.group_plots(group, self.thresholds, self.settings)
+        key = digest({"group": _plain(group), "sizes": sizes}, plots.digest, self.common, *outside.groups)
+        self.store.renew(path, key, lambda: self._made_group_page(path, group, outside, plots, sizes))
+
+    def _made_group_page(
+        self,
+        path: str,
+        group: GroupSummary,
+        outside: Surroundings,
+        made_from: GroupPlots,
+        sizes: Mapping[str, Stat],
+    ) -> bytes:
+        def size(product: str) -> int:
+            return sizes[product].size
+
+        script, plots = made_from.make()
+        self.store.put(f"data/plots_{group.name}.js", script.encode())
+        sections = self.pages.sections(self.results, group, self.settings, self.config)
+        elsewhere = {product for section in sections for product in section.pictures}
+        return self._page(
+            path,
+            "group.html",
+            group=group,
+            counts=counted(group.exposures, self.registry.terms.categories),
+            lost=sum(len(x.paths) for x in group.missing),
+            sections=sections,
+            pictures_of={s.anchor: [shown_file(p, size) for p in s.pictures] for s in sections},
+            products=files_of_group(group, self._below(group.name), size, elsewhere),
+            plots=plots,
+            plots_heading=made_from.heading,
+            script=f"data/plots_{group.name}.js" if plots else "",
+            before=outside.groups[0],
+            after=outside.groups[1],
         )
-
-        def make() -> bytes:
-            script, plots = made_from.make()
-            sections = self.pages.sections(self.results, group, self.settings, self.config)
-            pictures = {
-                s.anchor: [shown_file(p, lambda p: sizes[p].size) for p in s.pictures] for s in sections
-            }
-            self.store.put(f"data/plots_{group.name}.js", script.encode())
-            return self._page(
-                path,
-                "group.html",
-                group=group,
-                counts=counted(group.exposures, self.registry.terms.categories),
-                lost=sum(len(x.paths) for x in group.missing),
-                sections=sections,
-                pictures_of=pictures,
-                products=files_of_group(
-                    group,
-                    self._below(group.name),
-                    lambda p: sizes[p].size,
-                    {path for section in sections for path in section.pictures},
-                ),
-                plots=plots,
-                plots_heading=made_from.heading,
-                script=f"data/plots_{group.name}.js" if plots else "",
-                before=outside.groups[0],
-                after=outside.groups[1],
-            )
-
-        self.store.renew(path, key, make)
 
     def _stat(self, path: str) -> Stat:
         return stat_of(self.results / path)

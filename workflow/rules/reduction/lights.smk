@@ -67,7 +67,8 @@ rule register:
     params:
         **stage_params("register"),
     shell:
-        "visql register {input:q} -o {output:q} --record-failure --config {params.config:q} >{log:q} 2>&1"
+        "visql register {input:q} -o {output:q} --record-failure --config {params.config:q}"
+        " >{log:q} 2>&1"
 
 
 rule stack:

@@ -10,6 +10,7 @@ from pathlib import Path
 from visql_lib.config import Settings
 from visql_lib.config.load import digest
 from visql_lib.instruments.model import Instrument
+from visql_lib.pipelines.reduction.pages.night_page import NightPage, master_text
 from visql_lib.pipelines.reduction.pages.records import (
     Record,
     frames_of,
@@ -19,7 +20,7 @@ from visql_lib.pipelines.reduction.pages.records import (
     stacks_of,
     status_of,
 )
-from visql_lib.pipelines.reduction.pages.sections import NightPage, images_of, master_text, sections_of
+from visql_lib.pipelines.reduction.pages.sections import images_of, sections_of
 from visql_lib.products.page_parts import PageSection, ShownImage
 from visql_lib.products.pages import (
     Facts,

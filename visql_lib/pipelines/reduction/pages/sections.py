@@ -4,85 +4,31 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from visql_lib.instruments.names import stem_of
 from visql_lib.pipelines.reduction.grouping import NIGHTS
+from visql_lib.pipelines.reduction.pages.night_page import NightPage, frame_table, masters_text, table_of
 from visql_lib.pipelines.reduction.pages.records import (
     Record,
     by_set,
-    frames_of,
     is_used,
-    masters_of,
     number_text,
     registrations_of,
-    stacks_of,
-    status_of,
-    worst_first,
 )
 from visql_lib.pipelines.reduction.quantities import QUANTITIES
 from visql_lib.pipelines.reduction.settings import CALIBRATIONS
 from visql_lib.pipelines.reduction.status import FrameStatus
-from visql_lib.products.page_parts import Cell, PageSection, PageTable, Remark, ShownImage, workflow_command
+from visql_lib.products.page_parts import Cell, PageSection, PageTable, Remark, ShownImage
 from visql_lib.qc.evaluate import QCResult
 from visql_lib.qc.sentences import sentence
-from visql_lib.qc.summary import STATUSES, GroupSummary
+from visql_lib.qc.summary import STATUSES
 
 _LACKS = re.compile(rf"\b(?:no|master) ({'|'.join(CALIBRATIONS)})\b", re.IGNORECASE)
-
-
-@dataclass(frozen=True)
-class NightPage:
-    """What the sections of a night's page are made from."""
-
-    results: Path
-    group: GroupSummary
-    frames: Sequence[Record]
-    masters: Sequence[Record]
-    stacks: Sequence[Record]
-    settings_results: str
-    config: str
-
-    @classmethod
-    def read(cls, results: Path, group: GroupSummary, settings_results: str, config: str) -> NightPage:
-        """Read the tables of a night."""
-        night = group.name
-        frames, masters, stacks = (f(results, night) for f in (frames_of, masters_of, stacks_of))
-        return cls(results, group, frames, masters, stacks, settings_results, config)
-
-    @property
-    def night(self) -> str:
-        """Its key."""
-        return self.group.name
-
-    @property
-    def shown(self) -> frozenset[str]:
-        """The exposures that have a page."""
-        return frozenset(e.name for e in self.group.exposures)
-
-    @property
-    def parts(self) -> frozenset[str]:
-        """The names of the night's masters."""
-        return frozenset(str(master["PART"]) for master in self.masters)
-
-    def product(self, folder: str, name: str) -> str:
-        """Return the path of a product of the night that exists, "" if it does not."""
-        path = f"{NIGHTS.folder.format(night=self.night)}/{folder}/{name}"
-        return path if (self.results / path).is_file() else ""
-
-    def pictures(self, folder: str) -> tuple[str, ...]:
-        """List the pictures in a folder of the night."""
-        top = f"{NIGHTS.folder.format(night=self.night)}/{folder}/"
-        return tuple(p for p in self.group.pictures if p.startswith(top))
-
-    def command(self, *more: str) -> str:
-        """Compose the command that runs the workflow for the night."""
-        return workflow_command([], NIGHTS.plural, self.night, self.settings_results, self.config, *more)
 
 
 def sections_of(page: NightPage) -> list[PageSection]:
@@ -94,7 +40,8 @@ def sections_of(page: NightPage) -> list[PageSection]:
         found.append(PageSection("Missing calibrations", "missing-calibrations", remarks))
     calibrations = [f for f in page.frames if f["TYPE"] != "SCIENCE"]
     lights = [f for f in page.frames if f["TYPE"] == "SCIENCE"]
-    found.append(_masters(page, calibrations))
+    if calibrations or page.masters:
+        found.append(_masters(page, calibrations))
     if lights:
         found.append(_lights(page, lights))
     if page.stacks or page.pictures("stacks"):
@@ -113,75 +60,8 @@ def _left_out(page: NightPage) -> PageSection:
     words = ", ".join(f"{n} {word}" for word, n in counts.items())
     text = f"{used} of {len(page.frames)} frames were used" + (f"; {words}" if words else "")
     remark = Remark("ok" if used == len(page.frames) else "warn", text)
-    tables = (_frame_table(page, frames, "", True),) if frames else ()
+    tables = (frame_table(page, frames, "", True),) if frames else ()
     return PageSection("Left out", "left-out", (remark,), tables)
-
-
-def _frame_table(page: NightPage, frames: Sequence[Record], title: str, with_set: bool = False) -> PageTable:
-    """List frames, those that were left out first."""
-    columns: dict[str, Callable[[Record], Cell]] = {
-        "Status": lambda f: Cell(status=status_of(f), text=str(f["STATUS"]).replace("_", " ")),
-        "Frame": lambda f: _frame_cell(page, str(f["EXPOSURE"])),
-        "Reason": lambda f: Cell(str(f["REASON"])),
-    }
-    if with_set:
-        columns |= {"Type": lambda f: Cell(str(f["TYPE"])), "Set": lambda f: Cell(str(f["SET"]))}
-    columns["Start (UTC)"] = lambda f: Cell(f["START"][11:19])
-    columns |= {head: _of_number(key) for head, key in _FRAME_NUMBERS.items()}
-    columns["Masters"] = lambda f: Cell(masters_text(f, page.parts))
-    return _table(columns, worst_first(frames), title, tuple(_FRAME_NUMBERS), folded=bool(title))
-
-
-_FRAME_NUMBERS = {
-    "Exposure [s]": "EXPTIME",
-    "Level [adu]": "LEVEL",
-    "Noise [adu]": "NOISE",
-    "Sky [adu]": "SKY",
-    "FWHM [px]": "FWHM",
-    "Stars": "N_STARS",
-    "Saturated px": "N_SATURATED",
-    "Cosmic px": "N_COSMIC",
-}
-_COUNTS = ("N_SATURATED", "N_COSMIC")  # -1 or 0: nothing to tell
-
-
-def _of_number(key: str) -> Callable[[Record], Cell]:
-    def cell(frame: Record) -> Cell:
-        value = frame.get(key)
-        return Cell("" if key in _COUNTS and (value is None or value <= 0) else number_text(value))
-
-    return cell
-
-
-def _frame_cell(page: NightPage, exposure: str) -> Cell:
-    there = exposure in page.shown
-    return Cell(exposure, page=f"exposures/{page.night}/{exposure}.html" if there else "")
-
-
-def masters_text(frame: Record, parts: Collection[str]) -> str:
-    """List the masters of a frame; `parts` are the names of those of its own night."""
-    names = (str(frame.get(f"MASTER_{kind.upper()}", "")) for kind in CALIBRATIONS)
-    return ", ".join(master_text(name, parts) for name in names if name)
-
-
-def master_text(name: str, parts: Collection[str]) -> str:
-    """Return the name of a master, and whether it is one of another night."""
-    own = stem_of(name)
-    return f"{own} of another night" if own and own not in parts else own
-
-
-def _table(
-    columns: Mapping[str, Callable[[Record], Cell]],
-    rows: Sequence[Record],
-    title: str,
-    numbers: tuple[str, ...],
-    folded: bool = False,
-) -> PageTable:
-    """Make a table of the columns that say something in at least one row."""
-    cells = {head: [make(row) for row in rows] for head, make in columns.items()}
-    full = {head: found for head, found in cells.items() if any(c.text for c in found)}
-    lines = tuple(zip(*full.values(), strict=True)) if full else ()
-    return PageTable(tuple(full), lines, title, tuple(n for n in numbers if n in full), folded)
 
 
 # --- what is missing ------------------------------------------------------------------------------
@@ -222,7 +102,7 @@ def _tables_of_sets(page: NightPage, frames: Sequence[Record]) -> list[PageTable
     found = []
     for name, mine in by_set(frames).items():
         title = f"{name or 'in no set'}: {sum(map(is_used, mine))} of {len(mine)} frames used"
-        found.append(_frame_table(page, mine, title))
+        found.append(frame_table(page, mine, title))
     return found
 
 
@@ -260,7 +140,7 @@ def _master_table(page: NightPage) -> PageTable:
         **{head: _pair(key, key in _MEASURED) for head, key in _MASTER_NUMBERS.items()},
         "Remark": lambda m: Cell(_remark(m, judged.get(str(m["PART"]), []))),
     }
-    return _table(columns, page.masters, "", ("Frames used", *_MASTER_NUMBERS))
+    return table_of(columns, page.masters, "", ("Frames used", *_MASTER_NUMBERS))
 
 
 def _judged(page: NightPage) -> dict[str, list[QCResult]]:
@@ -308,7 +188,7 @@ def _lights(page: NightPage, lights: Sequence[Record]) -> PageSection:
         "Masters": lambda s: Cell("; ".join(_all_masters(s["FRAMES"], page.parts))),
     }
     numbers = ("Used", "Registered", "FWHM [px]", "Sky [adu]", "Stars", "Residual [px]")
-    tables = (_table(columns, sets, "", numbers), *_tables_of_sets(page, lights))
+    tables = (table_of(columns, sets, "", numbers), *_tables_of_sets(page, lights))
     return PageSection("Lights", "lights", (), tables)
 
 
@@ -370,7 +250,7 @@ def _stacks(page: NightPage) -> PageSection:
         "Remark": lambda s: Cell(str(s["REASON"])),
     }
     rows = [{"STATUS": "ok", "REASON": ""} | s for s in map(dict, page.stacks)]
-    tables = (_table(columns, rows, "", tuple(_STACK_NUMBERS.values())),) if rows else ()
+    tables = (table_of(columns, rows, "", tuple(_STACK_NUMBERS.values())),) if rows else ()
     return PageSection("Stacks", "stacks", (), tables, page.pictures("stacks"))
 
 

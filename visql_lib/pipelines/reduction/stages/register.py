@@ -33,6 +33,7 @@ from visql_lib.values import number
 log = logging.getLogger(__name__)
 
 SECTIONS = ("registration",)
+_UNSURE = 0.3  # px, least error of the place of a star that is cut, masked or saturated
 _CANDIDATES = 3  # references that are tried while less than half of the frames fit one
 
 
@@ -78,12 +79,12 @@ class Light:
         return float(stars.whole.sum()) / (stars.fwhm * max(stars.noise, 1e-9))
 
     def places(self) -> Places:
-        """Its stars as they are registered: those that are whole, or all where few are."""
+        """Its stars as they are registered; those that are cut or saturated count for little."""
         stars = self.stars
         assert stars is not None
-        use = stars.whole if stars.whole.sum() >= len(stars) / 2 else np.ones(len(stars), bool)
-        err = stars.fwhm / SIGMA * stars.flux_err[use] / np.maximum(stars.flux[use], 1e-9)
-        return Places(stars.x[use], stars.y[use], stars.flux[use], err)
+        err = stars.fwhm / SIGMA * stars.flux_err / np.maximum(stars.flux, 1e-9)
+        err = np.where(stars.whole, err, np.maximum(err, _UNSURE))
+        return Places(stars.x, stars.y, stars.flux, err)
 
     def leave_out(self, status: FrameStatus, reason: str) -> None:
         """Note why it is left out."""

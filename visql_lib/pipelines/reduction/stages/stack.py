@@ -53,7 +53,7 @@ class StackInputs:
 
 @dataclass
 class StackOutputs:
-    """The stack (None if it failed), the reference frame, and metadata: ``failed``, or figures."""
+    """The stack (None if it failed), the reference; metadata: ``failed``, or ``title`` (target, filter)."""
 
     image: Image | None = None
     reference: Path | None = None
@@ -83,6 +83,7 @@ def run(context: Context[ReductionSettings], inputs: StackInputs) -> StackOutput
         placed = _placed(used, settings.scale)
         wishes = StackWishes(settings.footprint, settings.method, settings.sigma)
         made.reference = placed[0].path
+        made.meta["title"] = [str(used[0][1][name]) for name in ("OBJECT", "FILTER")]
         if settings.wcs or inputs.wcs is not None:
             from visql_lib.images.reprojected import stack_reprojected  # needs an extra package
 
