@@ -250,9 +250,9 @@ def parts_in(file: BinaryIO, size: int, *, packed: bool = False) -> Iterator[Par
             if packed:
                 raise PartError(f"part {number} would end at byte {part.end}, beyond what a frame has")
             if end_of_data > size:
-                error = CutError(f"{size} of {part.end} bytes")
-                error.part = part
-                raise error
+                cut = CutError(f"{size} of {part.end} bytes")
+                cut.part = part
+                raise cut
             part = replace(part, padded=False)
         yield part
         place = part.end
