@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from visql_lib.ccd.clipping import robust_sigma
 from visql_lib.ccd.combine import Recipe
 from visql_lib.ccd.dark import Line, fit_line
 from visql_lib.ccd.master_dark import DarkBlock, DarkTime, combine_darks
@@ -175,11 +176,10 @@ def _measured(found: FrameSet, frames: list[SetFrame], bias: Image | None) -> _G
         if not math.isfinite(noise[i]):
             known = value_of(bias.header, f"NOISE{i + 1}") if bias is not None else None
             noise[i] = float(known) if known is not None else amplifier.read_noise / amplifier.gain
-    if not np.isfinite(noise).all():
-        raise FrameError(
-            f"one dark of {frames[0].facts.exptime:g} s ({frames[0].exposure}), and the read noise is not "
-            "known: take another one, or two biases"
-        )
+    if not np.isfinite(noise).all():  # one dark, and nothing tells its noise
+        own = robust_sigma(found.samples[frames[0].place])
+        noise = [adu if math.isfinite(adu) else own for adu in noise]
+        frames[0].doubt("its noise is not known: that of its pixels among each other is taken")
     size = found.samples[frames[0].place].size
     least = float(np.mean(noise)) / (size * len(levels)) ** 0.5
     scatter = float(levels.std(ddof=1)) / len(levels) ** 0.5 if len(levels) > 1 else 0.0
