@@ -20,7 +20,7 @@ from astropy.io import fits
 from PIL import Image
 
 from tests.faulty_nights import NIGHT, Nights, frame, frames, many_faults, other_nights, with_pixels
-from visql_lib.errors import ConfigError, FrameError, RequestError, VisqlError
+from visql_lib.errors import ConfigError, RequestError, VisqlError
 from visql_lib.flags import PixelFlag
 from visql_lib.pipelines.reduction.sets import calibration_sets
 from visql_lib.run_record import FITS_RECORD
