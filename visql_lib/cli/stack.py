@@ -49,13 +49,14 @@ def command(
     from visql_lib.images.lists import expand
     from visql_lib.images.masters import write_failed_master
     from visql_lib.images.writing import write_image
-    from visql_lib.pipelines.reduction.listed import listed_frames
+    from visql_lib.pipelines.reduction.listed import listed_frames, why_none
     from visql_lib.pipelines.reduction.stages.stack import KIND, StackInputs, run
     from visql_lib.pipelines.reduction.versions import VERSIONS
 
     context = context_of("stack", config, instrument, record_failure)
-    frames = listed_frames(expand(words, allow_empty=allow_empty))
-    made = run(context, StackInputs(frames, registration, wcs))
+    listed = expand(words, allow_empty=allow_empty)
+    frames = listed_frames(listed)
+    made = run(context, StackInputs(frames, registration, wcs, "" if frames else why_none(listed)))
     versions = {"stack": VERSIONS["stack"]}
     if made.image is None:
         write_failed_master(output, KIND, made.meta["failed"], versions, [registration])

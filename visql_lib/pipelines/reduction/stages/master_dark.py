@@ -70,16 +70,13 @@ def run(context: Context[ReductionSettings], inputs: DarkInputs) -> MasterOutput
     made = MasterOutputs(DARK, inputs.name, masters={"MASTER_BIAS": inputs.bias.name if inputs.bias else ""})
     made.meta["exposure"] = inputs.name
     with context.failures(made.meta), FrameStack(inputs.scratch) as stack:
-        if inputs.bias is None:
-            raise NoMasterError(
-                "darks need a master bias: make one (visql master-bias), and give it with --bias"
-            )
-        bias = require_master(inputs.bias, BIAS)
+        bias = _read_bias(made, inputs.bias)
         found = prepare_set(
             context, inputs.frames, "DARK", stack, made.frames, lambda chip: take_off(chip, bias)
         )
         # Its pixels are needed no more; large frames need the room.
         bias = Image(np.empty((0, 0)), bias.header, bias.err, path=bias.path)
+        assert inputs.bias is not None
         doubts = _tell_copies(found, inputs.bias)
         groups, told = _groups(found, bias, context.settings)
         doubts += told
@@ -90,7 +87,21 @@ def run(context: Context[ReductionSettings], inputs: DarkInputs) -> MasterOutput
         _describe(made.image, found, groups, line, bias)
         made.meta |= {"points": [(g.time, g.level, g.level_err) for g in groups], "line": line}
         made.doubt([*doubts, *told, temperature_doubt(found.used), _of_one_time(groups)])
+    made.close(inputs.frames)
     return made
+
+
+def _read_bias(made: MasterOutputs, path: Path | None) -> Image:
+    """Read the master bias; without one, all darks are uncalibrated."""
+    try:
+        if path is None:
+            raise NoMasterError(
+                "darks need a master bias: make one (visql master-bias), and give it with --bias"
+            )
+        return require_master(path, BIAS)
+    except NoMasterError:
+        made.unused = FrameStatus.UNCALIBRATED
+        raise
 
 
 def take_off(chip: Chip, bias: Image) -> None:

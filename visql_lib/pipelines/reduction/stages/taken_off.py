@@ -50,8 +50,8 @@ class TakenOff:
             found.dark = MasterDark.read(dark) if dark is not None else None
         except NoMasterError as error:
             found.doubts.append(str(error))
-        if found.bias is None and not found.doubts:
-            found.doubts.append("no master bias is taken off")
+        if bias is None:
+            found.doubts.insert(0, "no master bias is taken off")
         if found.bias is None and found.dark is not None:
             found.dark = None
             found.doubts.append("no dark is taken off, as there is no master bias")
