@@ -181,7 +181,7 @@ def test_subfolders_with_impossible_names_are_told_of_in_the_sheet(small, frame_
     settings = settings_from_mapping({"raw": str(tmp_path / "raw"), "results": str(tmp_path)})
     for _ in range(2):
         (row,) = refresh_sheets(settings, small, RULES, ["202407"], now=4e9)["202407"]
-        assert (row.status, "rename the folder" in row.reason) == ("unreadable", True)
+        assert (row.status, "rename the file" in row.reason) == ("unreadable", True)
         (row,) = read_sheet(MONTHS.sheet_path(tmp_path, "202407"))
         assert row.status == "unreadable"
 

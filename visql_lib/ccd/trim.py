@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 
@@ -12,9 +13,11 @@ from numpy.typing import NDArray
 from visql_lib.errors import FrameError
 from visql_lib.instruments.amplifiers import Amplifier
 from visql_lib.instruments.sections import Section
+from visql_lib.values import number, said
 
 _WCS = re.compile(r"(?:CTYPE|CRPIX|CDELT|CD\d_|PC\d_)([12])([A-Z]?)", re.ASCII)
 _SIP = re.compile(r"([AB])P?_(\d+)_(\d+)", re.ASCII)
+_NUMBERS = re.compile(r"(?:(?:CRPIX|CDELT|LTV)\d|(?:CD|PC|LTM)\d_\d)[A-Z]?|[AB]P?_\d+_\d+", re.ASCII)
 _TABLES = re.compile(r"(?:CPDIS|D2IMDIS|CQDIS)\d", re.ASCII)  # distortion by tables of pixels
 _GONE = ("BIASSEC", "TRIMSEC")  # no overscan is left, and nothing to be trimmed again
 _MOST_AXES = 9
@@ -52,16 +55,18 @@ def trimmed_header(
     Raises
     ------
     FrameError
-        If the header's WCS has distortions by tables of pixels, which cannot be moved.
+        If the header's WCS has distortions by tables of pixels, which cannot be moved, or a card of it is no
+        number.
     """
     if tables := [key for key in header if _TABLES.fullmatch(key)]:
         raise FrameError(f"{tables[0]}: the distortion is a table of pixels; it cannot be trimmed")
     found = header.copy()
+    _check_numbers(found)
     alternates = {(int(m[1]), m[2]) for key in header if (m := _WCS.fullmatch(key))}
     ends = ((section.x0, section.x1, section.reverse_x), (section.y0, section.y1, section.reverse_y))
     for axis, (low, high, reverse) in enumerate(ends, start=1):
         shift = origin[axis - 1]
-        for letter in sorted(letter for number, letter in alternates if number == axis):
+        for letter in sorted(letter for own, letter in alternates if own == axis):
             _move(found, f"CRPIX{axis}{letter}", 0.0, low, high, reverse, shift)
             if reverse:
                 _turn_wcs(found, axis, letter)
@@ -135,6 +140,18 @@ def places_of(number: NDArray | None, n: int, shape: tuple[int, int]) -> list[tu
         rows, columns = (np.flatnonzero(mine.any(axis=axis)) for axis in (1, 0))
         found.append((slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)))
     return found
+
+
+def _check_numbers(header: fits.Header) -> None:
+    """Check that what is moved are numbers; those written as texts are made such."""
+    for key in filter(_NUMBERS.fullmatch, list(header)):
+        if isinstance(header[key], int | float):
+            continue
+        if not math.isfinite(value := number(header[key])):
+            raise FrameError(
+                f"{key} = {said(header[key])} is no number; correct the header, or delete its WCS"
+            )
+        header[key] = value
 
 
 def _move(

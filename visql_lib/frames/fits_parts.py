@@ -35,7 +35,9 @@ class PartError(ValueError):
 
 
 class CutError(PartError):
-    """The file ends before its last part does."""
+    """The file ends before its last part does; `part`: that one, if its header is whole."""
+
+    part: Part | None = None
 
 
 @dataclass(frozen=True)
@@ -248,11 +250,29 @@ def parts_in(file: BinaryIO, size: int, *, packed: bool = False) -> Iterator[Par
             if packed:
                 raise PartError(f"part {number} would end at byte {part.end}, beyond what a frame has")
             if end_of_data > size:
-                raise CutError(f"{size} of {part.end} bytes")
+                cut = CutError(f"{size} of {part.end} bytes")
+                cut.part = part
+                raise cut
             part = replace(part, padded=False)
         yield part
         place = part.end
     raise PartError(f"more than {_MOST_PARTS} parts")
+
+
+def headers_in(file: BinaryIO, size: int) -> Iterator[fits.Header]:
+    """Yield the headers of a FITS file that may be cut short, also that of the part which is cut.
+
+    Raises
+    ------
+    PartError
+        If the file does not begin with a header, or one is senseless.
+    """
+    try:
+        for part in parts_in(file, size):
+            yield part.header()
+    except CutError as error:
+        if error.part is not None:
+            yield error.part.header()
 
 
 def _read_header(file: BinaryIO, *, first: bool) -> bytes | None:

@@ -12,7 +12,7 @@ from astropy.io import fits
 
 from visql_lib.errors import FrameError, NameFormatError
 from visql_lib.flags import ExposureFlag
-from visql_lib.frames.fits_parts import Part, parts_in
+from visql_lib.frames.fits_parts import Part, headers_in, parts_in
 from visql_lib.frames.header import AFTER_NAME, ExposureHeader, far_from_name
 from visql_lib.frames.raw_checks import contradiction, doubts, frame_columns, name_time, product_in
 from visql_lib.frames.raw_file import gzip_note, opened, reading
@@ -68,6 +68,23 @@ def inspect(path: Path, instrument: Instrument, *, after_name: float = AFTER_NAM
     if twice := {name for name in names if names.count(name) > 1}:
         raise FrameError(f"{path}: holds quadrant {min(twice)} twice")
     return FrameStructure(header, names)
+
+
+def headers_of_cut(path: Path, instrument: Instrument) -> ExposureHeader:
+    """Return the facts of a file that may be cut short: those of its primary header and of the next one.
+
+    Raises
+    ------
+    FrameError
+        If no header can be read.
+    """
+    file, size, packed = opened(path, instrument)
+    with file, reading(path):
+        # Of a gzipped file as little is unpacked as can be.
+        cards, *others = itertools.islice(headers_in(file, 0 if packed else size), 2)
+        for other in others:
+            cards.extend(other, unique=True)
+    return interpret(path, cards, instrument)
 
 
 def _interpreted(

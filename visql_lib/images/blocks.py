@@ -19,12 +19,14 @@ from visql_lib.errors import FrameError, RequestError
 from visql_lib.frames.fits_parts import Part, PartError, parts_in
 from visql_lib.images.headers import read_header
 from visql_lib.images.image import ERR, MASK, USED, Image, read_image
+from visql_lib.instruments.sections import parse_binning
 from visql_lib.tables.provenance import checksum_of
 
 _TYPES = {8: ">u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
 _PACKED = (".gz", ".fz")
 _NUMBER = (int, float)
-_ALIKE = ("XBINNING", "YBINNING", "CCDSUM", "GAIN", "EGAIN")  # cards that must not differ within a list
+_BINNING = ("XBINNING", "YBINNING", "CCDSUM")
+_ALIKE = (*_BINNING, "GAIN", "EGAIN")  # cards that must not differ within a list
 
 
 @dataclass(frozen=True)
@@ -248,6 +250,8 @@ def refuse_unlike(frames: Sequence[Alike]) -> None:
             raise RequestError(f"{first.name} has {sizes[0]} px, {other.name} {sizes[1]}: combine them apart")
     for key in _ALIKE:
         said = [f for f in frames if key in f.header]
+        if key in _BINNING:  # what is none tells nothing
+            said = [f for f in said if parse_binning(f.header[key]) is not None]
         for other in said[1:]:
             if other.header[key] != said[0].header[key]:
                 raise RequestError(

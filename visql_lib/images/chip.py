@@ -173,7 +173,10 @@ def read_chip(
         raise FrameError(f"{path}: not all amplifiers have an overscan: set overscan.method to none")
     amplifiers = tuple(_with_gains(part.amplifier, gains or {}) for part in parts)
     image, number = _together(path, parts)
-    image.header = _header(header, amplifiers, image.data.shape)
+    try:
+        image.header = _header(header, amplifiers, image.data.shape)
+    except FrameError as error:
+        raise FrameError(f"{path}: {error}") from error
     notes = (*told.notes, *(note for part in parts for note in part.notes))
     return Chip(
         image,
@@ -233,7 +236,7 @@ def _prepared(
             )
         except FrameError as error:
             raise FrameError(f"{path}: {error}") from error
-    step = step_of_numbers(pixels)
+    step = step_of_numbers(pixels, whole="BLANK" in cards)
     most, doubt = full_scale(pixels, step)
     saturation = np.nanmin([layout.saturation, most]) if most < math.inf else layout.saturation
     plain = replace(layout.data, reverse_x=False, reverse_y=False)  # `oriented` turns it over
@@ -242,15 +245,16 @@ def _prepared(
     if cut.dtype.kind == "f":
         mask[~np.isfinite(cut)] = PixelFlag.NOT_FINITE
     mask[cut >= saturation] |= PixelFlag.SATURATED
-    under = np.zeros((1, 1)) if level is None else level.level
+    # A level that is taken off holds the pedestal, too.
+    under = np.full((1, 1), -pedestal) if level is None else level.level
     under = under[plain.rows] if under.shape[0] > 1 else under
     under = under[:, plain.columns] if under.shape[1] > 1 else under
-    data = _subtracted(cut, under - pedestal)
+    data = _subtracted(cut, under)
     return _Part(
         data,
         mask,
         replace(layout, saturation=float(saturation)),
-        math.nan if level is None else float(level.level.mean()),
+        math.nan if level is None else float(level.level.mean()) + pedestal,
         step,
         [note for note in (doubt, step_note(step, pixels)) if note],
     )

@@ -83,8 +83,14 @@ def pedestal_of(header: fits.Header, path: Path) -> float:
     return found
 
 
-def step_of_numbers(pixels: NDArray) -> float:
-    """Return the step of whole numbers [ADU]: 16 of 12 bits stored as the upper ones of 16; 0: floats."""
+def step_of_numbers(pixels: NDArray, whole: bool = False) -> float:
+    """Return the step of whole numbers [ADU]: 16 of 12 bits stored as the upper ones of 16; 0: floats.
+
+    `whole`: numbers are whole where there are any, as those of a frame with BLANK.
+    """
+    if whole and pixels.dtype.kind == "f":
+        known = pixels[np.isfinite(pixels)]
+        pixels = known.astype(np.int64) if (known == np.rint(known)).all() else known
     if pixels.dtype.kind not in "iu":
         return 0.0
     bits = int(np.bitwise_or.reduce(pixels, axis=None))

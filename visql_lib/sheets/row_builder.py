@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 
 _NAMED = 8  # missing quadrants
 _INSPECTED = (OK, INCOMPLETE, UNREADABLE, SUPERSEDED, PRODUCT)  # whose headers were read
-_READING = 3  # raised when headers are read in another way, so that they are all read again
+_READING = 4  # raised when headers are read in another way, so that they are all read again
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def _obstacle(file: Path, state: os.stat_result) -> str:
     if kind := file_kind_problem(state.st_mode):
         return f"{file}: {kind}, not a file"
     if reason := unfit_path(str(file)):
-        return f"{str(file)!r}: the path {reason}; rename the folder"
+        return f"{str(file)!r}: the path {reason}; rename the file, or its folder"
     return ""
 
 
@@ -113,7 +113,8 @@ def _inspect(blank: SheetRow, file: Path, settings: IndexSettings, instrument: I
         structure = inspect(file, instrument, after_name=settings.date_after_name)
     except FrameError as error:
         log.info("%s", error)
-        return replace(blank, status=UNREADABLE, reason=str(error))
+        row = replace(blank, status=UNREADABLE, reason=str(error))
+        return row if instrument.names.tell_start else _with_headers(row, file, instrument)
     odd = "; ".join(structure.header.notes)
     row = replace(blank, status=OK, reason=odd, **_header_values(structure.header))
     if structure.header.start is None:
@@ -142,6 +143,19 @@ def _inspect(blank: SheetRow, file: Path, settings: IndexSettings, instrument: I
         log.info("%s: %s", blank.exposure, reason)
         return replace(row, status=INCOMPLETE, reason=reason)
     return row
+
+
+def _with_headers(row: SheetRow, file: Path, instrument: Instrument) -> SheetRow:
+    """Fill the row of a file that is cut short with what its headers tell: its night, its type."""
+    from visql_lib.frames.look import headers_of_cut
+
+    try:
+        header = headers_of_cut(file, instrument)
+    except FrameError:
+        return row
+    if header.start is None:
+        return row
+    return replace(row, **_header_values(header))
 
 
 def _header_values(header: ExposureHeader) -> dict[str, Any]:

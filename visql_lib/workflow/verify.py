@@ -95,7 +95,7 @@ class Verification:
                 ending = name.removeprefix(exposure)
                 if name in wanted or (ending != name and ending in self._registry.endings):
                     yield from self._expected(path, row)
-                elif not _belongs(path):
+                elif not _belongs(path) and path not in self._group_files:
                     yield self._finding(FOREIGN, path, "no rule makes it")
         for path in sorted(set(self._of_no_frame(rows, there)) - self._group_files):
             yield self._finding(FOREIGN, path, "not in the exposure sheet")
@@ -103,7 +103,7 @@ class Verification:
     def _files_of_frames(self, rows: Mapping[str, SheetRow]) -> dict[str, set[str]]:
         """List the names of the files in the folder of each frame; of one that frames share, its own."""
         folders = {exposure: Path(self.plan.folder(self.group, exposure)) for exposure in rows}
-        if len(set(folders.values())) == len(folders):
+        if Path(self.plan.folder(self.group, "{exposure}")).name == "{exposure}":
             return {exposure: _names(folder) for exposure, folder in folders.items()}
         found: dict[str, set[str]] = {}
         for folder in set(folders.values()):

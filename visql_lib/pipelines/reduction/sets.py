@@ -13,6 +13,8 @@ from visql_lib.instruments.sets import TIME, SetRules
 from visql_lib.sheets.sheet import USABLE, SheetRow
 
 _UNFIT = re.compile(r"[^A-Za-z0-9.+-]+")
+_LONGEST, _LONGEST_MARK = 40, 60  # letters of a word, and of a mark: names of files have 255 at most
+_SHORT = 24  # letters of a value in a mark
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,9 @@ def _told_apart(sets: Sequence[CalibrationSet]) -> list[CalibrationSet]:
     for same in _by_name(sets):
         columns = same[0].facts if len(same) > 1 else ()
         differing = [c for c in columns if len({_fit(s.facts.get(c, "")).lower() for s in same}) > 1]
-        found += [replace(s, mark="_".join(filter(None, (_said(s, c) for c in differing)))) for s in same]
+        words = ([_said(s, c) for c in differing] for s in same)
+        marks = (_at_most("_".join(filter(None, some)), _LONGEST_MARK) for some in words)
+        found += [replace(s, mark=mark) for s, mark in zip(same, marks, strict=True)]
     return [
         replace(s, mark="_".join(filter(None, (s.mark, digest(s.facts, s.frames[0])[:6]))))
         if len(same) > 1
@@ -111,7 +115,7 @@ def _by_name(sets: Iterable[CalibrationSet]) -> list[list[CalibrationSet]]:
 def _said(one: CalibrationSet, column: str) -> str:
     """Return a fact as a word of the set's name, "" where it is not known."""
     value = one.facts.get(column, "")
-    text = _fit(_signed(value) if column == "CCD-TEMP" else value)
+    text = _at_most(_fit(_signed(value) if column == "CCD-TEMP" else value), _SHORT)
     return f"{column.lower()}{text}" if text and column != "CCD-TEMP" else text
 
 
@@ -126,7 +130,12 @@ def _fit(text: str) -> str:
         unicodedata.name(c).rpartition(" ")[2].lower() if "GREEK" in unicodedata.name(c, "") else c
         for c in text
     )
-    return re.sub(r"\.{2,}", ".", _UNFIT.sub("-", plain)).strip(".-")
+    return _at_most(re.sub(r"\.{2,}", ".", _UNFIT.sub("-", plain)).strip(".-"), _LONGEST)
+
+
+def _at_most(text: str, longest: int) -> str:
+    """Return a text, the end of a long one replaced by a digest."""
+    return text if len(text) <= longest else f"{text[: longest - 7].rstrip('._-')}-{digest(text)[:6]}"
 
 
 def _sets_in(

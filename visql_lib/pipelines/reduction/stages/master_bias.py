@@ -57,6 +57,7 @@ def run(context: Context[ReductionSettings], inputs: BiasInputs) -> MasterOutput
         doubts += _compare(found, noise)
         _describe(made.image, found, noise)
         made.doubt([*doubts, temperature_doubt(found.used)])
+    made.close(inputs.frames)
     return made
 
 

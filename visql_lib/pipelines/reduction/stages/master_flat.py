@@ -83,6 +83,7 @@ def run(context: Context[ReductionSettings], inputs: FlatInputs) -> MasterOutput
         made.image = _image(found, flat, noise, taken, residual)
         made.doubt([*taken.doubts, *noise.told, *_few(found), temperature_doubt(found.used)])
         made.meta["off"] = _maps(found, flat)
+    made.close(inputs.frames)
     return made
 
 

@@ -399,6 +399,8 @@ class MasterOutputs:
         ``failed``: why there is no master; ``reason``: what is doubtful about it; numbers for the picture.
     masters : dict
         Names of masters that were taken off its frames: columns of FRAMES.
+    unused : FrameStatus
+        What frames without a fault of their own become where there is no master.
     """
 
     kind: str
@@ -408,6 +410,7 @@ class MasterOutputs:
     planes: dict[str, NDArray] = field(default_factory=dict)
     meta: dict[str, Any] = field(default_factory=dict)
     masters: dict[str, str] = field(default_factory=dict)
+    unused: FrameStatus = FrameStatus.FAILED
 
     @property
     def failed(self) -> str:
@@ -418,6 +421,16 @@ class MasterOutputs:
     def columns(self) -> dict[str, Any]:
         """The table FRAMES."""
         return frame_columns(self.frames, self.name, **self.masters)
+
+    def close(self, paths: Iterable[Path]) -> None:
+        """Say of each frame of the list why it does not count, where there is no master."""
+        if not self.failed:
+            return
+        known = {frame.path for frame in self.frames}
+        self.frames += [SetFrame(path) for path in paths if path not in known]
+        for frame in self.frames:
+            if frame.status.is_used:
+                frame.leave_out(self.unused, f"no master: {self.failed}")
 
     def doubt(self, reasons: Iterable[str]) -> None:
         """Note what is doubtful about the master as a whole, in its header as well."""

@@ -47,6 +47,8 @@ _NO_VALUE: Mapping[str, Any] = {
     "time": np.datetime64("NaT", "us"),
 }
 
+_FACTS = ("TYPE", "DATE_OBS", "EXPTIME", "FILTER", "OBJECT")
+
 Row = dict[str, Any]
 
 
@@ -110,7 +112,19 @@ def _frames(night: Night, lacking: Mapping[str, Sequence[str]]) -> list[Row]:
             light = found.get(row["EXPOSURE"])
             if light is not None and light["STATUS"] == FrameStatus.OK and row["STATUS"] != FrameStatus.OK:
                 light |= {"STATUS": row["STATUS"], "REASON": row["REASON"]}
-    return [found.get(row.exposure) or _of_sheet(row) for row in night.rows]
+    return [_with_facts(found.get(row.exposure, {}), _of_sheet(row)) for row in night.rows]
+
+
+def _with_facts(row: Row, known: Row) -> Row:
+    """Return the row of a frame with what only the sheet knows: facts of one not read, its doubts."""
+    if not row:
+        return known
+    if row["TYPE"] == "UNKNOWN":
+        row |= {name: known[name] for name in _FACTS}
+    said = known["DOUBT"]
+    if said and row["STATUS"] == FrameStatus.UNCALIBRATED and said not in row["REASON"]:
+        row["REASON"] = f"{said}; {row['REASON']}"
+    return row
 
 
 def _of_sheet(row: SheetRow) -> Row:
@@ -128,6 +142,7 @@ def _of_sheet(row: SheetRow) -> Row:
         "STATUS": str(FrameStatus.LEFT_OUT if usable else row.status),
         "REASON": why,
         "N_COSMIC": -1,
+        "DOUBT": row.reason,
     }
 
 

@@ -27,7 +27,6 @@ from visql_lib.tables import read_table
 
 log = logging.getLogger(__name__)
 
-SECTIONS = ("stack",)
 KIND = "STACK"
 _WITHIN = 1 - 2.0**-4  # share of the light of a Gaussian star within 1 FWHM of its centre
 _SIGMAS = 5.0  # of a star at the limit
@@ -40,11 +39,15 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class StackInputs:
-    """Reduced frames, the table of their registration, and a file whose WCS the result shall have."""
+    """Reduced frames, the table of their registration, and a file whose WCS the result shall have.
+
+    `lacking`: why there are no frames.
+    """
 
     frames: Sequence[Path]
     registration: Path
     wcs: Path | None = None
+    lacking: str = ""
 
 
 @dataclass
@@ -71,8 +74,11 @@ def run(context: Context[ReductionSettings], inputs: StackInputs) -> StackOutput
         for path, reason in left:
             log.warning("%s: left out of the stack: %s", path.name, reason)
         if not used:
-            why = left[0][1] if left else "the list is empty"
-            raise FrameError(f"{inputs.registration}: none of {len(left)} frames is registered ({why})")
+            if not left:
+                raise FrameError(inputs.lacking or "there are no frames to combine: the list is empty")
+            raise FrameError(
+                f"{inputs.registration.name}: none of {len(left)} frames is registered ({left[0][1]})"
+            )
         placed = _placed(used, settings.scale)
         wishes = StackWishes(settings.footprint, settings.method, settings.sigma)
         made.reference = placed[0].path
