@@ -82,6 +82,8 @@ def what_it_needs(
             other = [c for c in columns if not _is_alike(wanted.members, s.members, c, rules)]
             if nearest is None or (_days(wanted, s) <= max_age and len(other) < len(differing)):
                 nearest, differing = s, other
+    if "SHAPE" in differing:  # what is of another shape has other sections
+        differing = [c for c in differing if c != "SECTIONS"]
     where = f"in this night or within {max_age:g} d of it"
     if nearest is None:
         return f"no {kind.lower()} {where}"
