@@ -252,7 +252,9 @@ def test_a_dark_without_a_bias_holds_it_and_serves_lights_of_its_time(nights: Ni
     levels = fits.getdata(nights.path / "frames/l.fits") - (raw[0] - raw[1])  # of both overscans
     np.testing.assert_allclose(levels, np.median(levels), atol=1e-2)
     bias = nights.path / "b.fits"
-    nights.visql("master-bias", nights.add("b1.fit", frame("BIAS")), nights.add("b2.fit", frame("BIAS", 2)), "-o", bias)
+    nights.visql(
+        "master-bias", nights.add("b1.fit", frame("BIAS")), nights.add("b2.fit", frame("BIAS", 2)), "-o", bias
+    )
     nights.visql("reduce", light, "-o", nights.path / "twice", "--table", rows, "--dark", out, "--bias", bias)
     assert "the bias would be taken off twice" in read_table(rows)["REASON"][0]
 
