@@ -292,6 +292,7 @@ def many_faults(nights: Nights) -> None:
     add("wcs-text.fit", with_pixels(other(CRPIX1="x"), lambda d: d + np.uint16(51)))
     add("section-beyond.fit", with_pixels(other(TRIMSEC="[1:300,1:192]"), lambda d: d + np.uint16(52)))
     add("<b>.fit", other())
+    add(f"{'n' * 200}.fit", other())
     add("<B>50%#?&.fit", with_pixels(other(), lambda d: d + np.uint16(53)))
     (nights.raw / "tiles-cut.fits.fz").write_bytes((nights.raw / "tiles.fits.fz").read_bytes()[:20000])
     nights.add("tiles-cut.fits.fz")

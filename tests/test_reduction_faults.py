@@ -112,6 +112,7 @@ def test_what_is_not_dated_is_listed_under_the_time_of_its_file(made: Nights) ->
     assert states["growing"][0] == "growing"
     assert states["no-date"][0] == "uncalibrated"
     assert states["no-date"][1].startswith("DATE-OBS is missing")
+    assert states["n" * 200][1].endswith("too long for the names of its products; rename the file")
     for name in ("braces{x}", "<b>"):
         assert states[name][1].endswith("rename the file, or its folder")
 
