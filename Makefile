@@ -60,6 +60,7 @@ check: install
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/visql schema --check
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --lint --config raw=config results=$$(mktemp -d) months=202407
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --lint --config pipeline=reduction raw=config results=$$(mktemp -d) nights=20210227
 	$(BIN)/python .ci/audit.py
 
 format: install

@@ -15,29 +15,32 @@ from pathlib import Path
 import click
 import pytest
 import yaml
+from pydantic import BaseModel
 
 from visql_lib.cli import COMMANDS, cli
 from visql_lib.errors import ConfigError
 from visql_lib.pipelines import settings_from_mapping
+from visql_lib.pipelines.reduction.settings import ReductionSettings
 from visql_lib.pipelines.vis.registry import REGISTRY
 from visql_lib.pipelines.vis.settings import VisSettings
 from visql_lib.pipelines.vis.stages.simulate import make_frames
+from visql_lib.simulate.night_plan import NightOptions
 from visql_lib.simulate.plan import ExposureOptions, exposures_of
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 GENERATED = {"configuration.md", "tables.md", "flags.md", "reduction_settings.md", "reduction_tables.md"}
 WRITTEN = [page for page in PAGES if page.name not in GENERATED]
-SECTIONS = {
-    name: f.annotation
-    for name, f in VisSettings.model_fields.items()
-    if hasattr(f.annotation, "model_fields")
-}
-OPTIONS = {
-    name: f.annotation
-    for name, f in ExposureOptions.model_fields.items()
-    if hasattr(f.annotation, "model_fields")
-}
+SETTINGS = {"vis": VisSettings, "reduction": ReductionSettings}
+
+
+def sections(model: type[BaseModel]) -> dict[str, type[BaseModel]]:
+    """Return the sections of settings or options by their names."""
+    fields = model.model_fields.items()
+    return {name: f.annotation for name, f in fields if hasattr(f.annotation, "model_fields")}
+
+
+SECTIONS = [sections(model) for model in (*SETTINGS.values(), ExposureOptions, NightOptions)]
 
 
 @dataclass(frozen=True)
@@ -223,10 +226,10 @@ def broken_links(page: Path, text: str) -> Iterator[str]:
 def unknown_keys(text: str) -> Iterator[str]:
     """Yield `section.key` in a page that is neither a setting nor an option of the simulator."""
     for section, key in re.findall(r"`(\w+)\.(\w+)`", text):
-        models = [m[section] for m in (SECTIONS, OPTIONS) if section in m]
+        models = [known[section] for known in SECTIONS if section in known]
         if (
             models
-            and key not in {"md", "py", "smk", "png", "parquet"}
+            and key not in {"md", "py", "smk", "png", "parquet", "fits"}
             and not any(key in m.model_fields for m in models)
         ):
             yield f"{section}.{key}"
@@ -255,8 +258,9 @@ def wrong_commands(text: str) -> Iterator[str]:
                 if re.match(r"-[-A-Za-z]", w) and w.partition("=")[0] not in known  # not a minus, nor -5
             )
         if words[:1] == ["snakemake"]:
-            keys = (w.partition("=")[0] for w in words[1:] if re.match(r"\w+=", w))
-            yield from (f"--config {key}" for key in keys if key not in VisSettings.model_fields)
+            given = dict(w.split("=", 1) for w in words[1:] if re.match(r"\w+=", w))
+            known = SETTINGS[given.get("pipeline", "vis")].model_fields
+            yield from (f"--config {key}" for key in given if key not in known)
 
 
 def wrong_settings(text: str) -> Iterator[str]:

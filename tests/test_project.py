@@ -37,7 +37,8 @@ def test_conda_environment_is_in_sync():
 
 def test_every_requirement_has_an_exact_version():
     lines = (ROOT / "constraints.txt").read_text().splitlines()
-    pinned = dict(line.lower().split("==") for line in lines if line and not line.startswith("#"))
+    pinned = dict(line.split("==") for line in lines if line and not line.startswith("#"))
+    pinned = {name.lower().replace("_", "-"): version for name, version in pinned.items()}
     for name, wanted in requirements("dev", "cluster").items():
         assert name in pinned
         assert wanted.specifier.contains(pinned[name]), name

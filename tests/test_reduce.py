@@ -25,6 +25,7 @@ from visql_lib.simulate.night_plan import NightOptions
 from visql_lib.tables import read_table
 from visql_lib.tables.provenance import read_record
 
+CAMERAS = Path(__file__).parents[1] / "config/instruments"
 SMALL = {
     "camera": {"columns": 256, "rows": 192},
     "sky": {"stars": 60, "targets": ["M67"], "cosmics": 0.0},
@@ -385,7 +386,7 @@ def test_frames_that_stand_are_skipped_with_the_same_row(night):
         np.testing.assert_array_equal(first[name], second[name], err_msg=name)
 
 
-@pytest.mark.parametrize("what", ["setting", "master", "light"])
+@pytest.mark.parametrize("what", ["setting", "master", "light", "camera"])
 def test_a_change_makes_a_frame_again(night, what):
     night.reduce(night.lights[0])
     before = night.product().stat().st_mtime_ns
@@ -395,6 +396,17 @@ def test_a_change_makes_a_frame_again(night, what):
     elif what == "master":
         with fits.open(night.masters["flat_R"], mode="update") as hdus:
             hdus[0].data *= 1.01
+    elif what == "camera":
+        camera = (CAMERAS / "generic_ccd.yaml").read_text()
+        (night.folder / "camera.yaml").write_text(
+            camera + "longest_bias: {value: 2, unit: s, source: test}\n"
+        )
+        more = ["-i", str(night.folder / "camera.yaml")]
+        night.reduce(night.lights[0], *more)
+        assert night.product().stat().st_mtime_ns == before  # changes no pixel
+        text = camera.replace("[EXPTIME, EXPOSURE]", "[EXPOSURE, EXPTIME]")
+        (night.folder / "other.yaml").write_text(text)
+        more = ["-i", str(night.folder / "other.yaml")]
     else:
         night.lights[0].touch()
     night.reduce(night.lights[0], *more)

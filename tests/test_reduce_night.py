@@ -11,8 +11,7 @@ from click.testing import CliRunner
 
 from visql_lib import run_record
 from visql_lib.cli import cli
-from visql_lib.cli.common import reduction_settings_of
-from visql_lib.cli.reduction import write_master
+from visql_lib.cli.reduction import reduction_settings_of, write_master
 from visql_lib.config.load import validated
 from visql_lib.images.image import read_image
 from visql_lib.pipelines.reduction.stages.master_flat import FlatInputs

@@ -92,7 +92,9 @@ def test_what_is_lacking_is_said_with_what_would_fit(night):
     name = stack(night, "R")
     assert night.master_options("20210227", name)[::2] == ["--bias", "--dark", "--bad-pixels"]
     (_, said) = night.lacking_options("20210227")
-    assert said.startswith(f"{name}=no flat with FILTER R")
+    assert said == (
+        f"{name}=no flat with FILTER R in this night or within 30 d of it (flat_V_1x1_m20 has FILTER V)"
+    )
 
 
 # --- which master ------------------------------------------------------------------------------------
@@ -120,7 +122,9 @@ def test_older_than_max_age_is_none():
     old = made("20210101", "FLAT", "2021-01-01T20:00:00")
     assert chosen("FLAT", old) == []
     assert chosen("FLAT", old, age=60) == ["20210101"]
-    assert "within 30 d" in what_it_needs("FLAT", LIGHT, RULES, 30)
+    assert "within 30 d of it (flat_V_1x1_m20 of 20210101 has the same, but is older)" in what_it_needs(
+        "FLAT", LIGHT, [old], RULES, 30
+    )
 
 
 @pytest.mark.parametrize(

@@ -188,6 +188,13 @@ def test_the_same_plan_gives_the_same_files(made, tmp_path):
     assert not np.array_equal(other.chip.rate, night().chip.rate)
 
 
+def test_simulate_takes_the_plan_of_a_night(made, tmp_path):
+    arguments = ["simulate", str(made / "plan.yaml"), "-o", str(tmp_path)]
+    done = CliRunner().invoke(cli, arguments, catch_exceptions=False)
+    assert "14 frames made" in done.output
+    assert len(list((tmp_path / "raw").iterdir())) == 14
+
+
 def test_options_are_checked(tmp_path):
     run = CliRunner().invoke
     done = run(cli, ["simulate-night", "-o", str(tmp_path), "--set", "frames.lights=-1"])

@@ -132,6 +132,19 @@ def test_outliers_are_told_by_noise_and_by_seeing():
     assert not outliers(star, variances, middle_of(star), 100.0, unlike, 5.0)[:, 3, 3].any()
 
 
+def test_beside_a_cosmic_ray_half_the_sigmas_are_enough():
+    values = np.full((4, 9, 9), 100, np.float32)
+    values[1, 4, 4], values[1, 4, 5], values[1, 5, 6] = (
+        400,
+        130,
+        130,
+    )  # its neighbour: 3 sigma; the next one too
+    values[2, 1, 1] = 130
+    variances = np.full(values.shape, 100, np.float32)
+    found = outliers(values, variances, middle_of(values), 100.0, np.full(4, 3.0), 5.0)
+    assert sorted(map(tuple, np.argwhere(found))) == [(1, 4, 4), (1, 4, 5)]
+
+
 def test_of_two_values_that_disagree_the_lower_counts():
     values = np.full((2, 3, 3), 100, np.float32)
     values[0, 1, 1] = 900

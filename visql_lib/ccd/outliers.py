@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from visql_lib.ccd.combine import Recipe, Scaling, combine_block
 
 _SURE = 0.02  # of a star's light: what interpolation and registration leave
+_BESIDE = 0.5  # of the sigmas that are enough beside a value that is told: interpolation spreads cosmic rays
 _PROFILE = 3.0  # of a star's light, by which a pixel changes with the logarithm of the width; at the peak 2
 
 
@@ -43,7 +44,8 @@ def outliers(
     The limit is sigma times the value's own error, plus the share of the light around (the largest of the
     median's 3 x 3 pixels, above the sky) by which a star may differ in a frame of other seeing:
     0.02 + 3 |ln(FWHM / median FWHM)|. Without it the peaks of bright stars would be rejected in the sharpest
-    frames.
+    frames. In the 8 neighbours of a value that is told, half of sigma is enough: what interpolation has
+    spread of a cosmic ray is beside it.
 
     Parameters
     ----------
@@ -67,9 +69,20 @@ def outliers(
     found = np.zeros(values.shape, bool)
     for i, width in enumerate(widths):
         other = abs(math.log(width / usual)) if math.isfinite(width) and usual > 0 else 0.0
-        limit = np.float32(sigma) * np.sqrt(variances[i]) + np.float32(_SURE + _PROFILE * other) * light
-        found[i] = np.abs(values[i] - middle) > limit  # False where one is NaN
+        by_seeing = np.float32(_SURE + _PROFILE * other) * light
+        off = np.abs(values[i] - middle) - by_seeing  # NaN is never above a limit
+        noise = np.float32(sigma) * np.sqrt(variances[i])
+        found[i] = off > noise
+        if found[i].any():
+            found[i] |= (off > np.float32(_BESIDE) * noise) & _beside(found[i])
     return found
+
+
+def _beside(marked: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Mark the 8 neighbours of marked pixels as well."""
+    from scipy.ndimage import binary_dilation
+
+    return np.asarray(binary_dilation(marked, np.ones((3, 3), bool)))
 
 
 def _largest_around(image: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -144,9 +144,3 @@ def gain_after_flat(gain: NDArray | float) -> float:
     inverse = 1 / np.asarray(gain, dtype=np.float64)
     known = inverse[np.isfinite(inverse)]
     return float(1 / known.mean()) if known.size else float("nan")
-
-
-def in_electrons(pixels: Pixels, gain: ArrayLike) -> Pixels:
-    """Multiply values and errors by the gain [electron/ADU]; float32."""
-    factor = np.asarray(gain, dtype=np.float32)
-    return Pixels(pixels.values * factor, None if pixels.err is None else pixels.err * factor, pixels.mask)

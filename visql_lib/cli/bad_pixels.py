@@ -43,13 +43,13 @@ def command(
     """Find, write."""
     from visql_lib.images.masters import BAD_PIXELS, write_failed_master
     from visql_lib.images.writing import write_image
+    from visql_lib.pictures.failed import failed_picture
     from visql_lib.pictures.save import save_picture
     from visql_lib.pipelines.reduction.pictures.flats import bad_pixel_picture
-    from visql_lib.pipelines.reduction.pictures.masters import failed_picture
     from visql_lib.pipelines.reduction.stages.bad_pixels import BadPixelInputs, run
     from visql_lib.pipelines.reduction.versions import VERSIONS
 
-    context = context_of(config, instrument, ("masters",), record_failure)
+    context = context_of("bad_pixels", config, instrument, record_failure)
     made = run(context, BadPixelInputs(output.stem, dark, flats, low, high))
     stages = {"bad_pixels": VERSIONS["bad_pixels"]}
     if made.image is None:

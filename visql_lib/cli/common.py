@@ -17,7 +17,6 @@ from visql_lib.errors import ConfigError
 
 if TYPE_CHECKING:
     from visql_lib.config import Settings
-    from visql_lib.pipelines.reduction.settings import ReductionSettings
     from visql_lib.pipelines.vis.settings import VisSettings
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -101,31 +100,6 @@ def settings_of(config: Path | None) -> VisSettings:
     if not isinstance(settings, VisSettings):
         raise ConfigError(f"{config}: pipeline: this is a command of 'vis', not of {settings.pipeline!r}")
     return settings
-
-
-def reduction_settings_of(config: Path | None, instrument: str | None = None) -> ReductionSettings:
-    """Read the settings of ``--config``, which must be those of a reduction; without a file: its defaults.
-
-    Parameters
-    ----------
-    config : Path or None
-    instrument : str, optional
-        Name or path of the camera's file, in the place of that of the settings.
-
-    Raises
-    ------
-    ConfigError
-        If they are another pipeline's.
-    """
-    from visql_lib.config.load import read_yaml, validated
-    from visql_lib.pipelines.reduction.settings import ReductionSettings
-
-    values = read_yaml(config) if config is not None else {}
-    if (name := values.get("pipeline", "reduction")) != "reduction":
-        raise ConfigError(f"{config}: pipeline: this is a command of 'reduction', not of {name!r}")
-    if instrument is not None:
-        values["instrument"] = instrument
-    return validated(ReductionSettings, {"pipeline": "reduction"} | values, str(config or "settings"))
 
 
 RECORD_FAILURE = click.option(

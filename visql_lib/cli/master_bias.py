@@ -39,7 +39,7 @@ def command(
     from visql_lib.images.lists import expand
     from visql_lib.pipelines.reduction.stages.master_bias import BiasInputs, run
 
-    context = context_of(config, instrument, ("overscan", "masters"), record_failure)
+    context = context_of("master_bias", config, instrument, record_failure)
     paths = expand(words, allow_empty=allow_empty)
     made = run(context, BiasInputs(paths, output.stem, output.parent))
     write_master(made, "master_bias", output, table, picture, _drawn)

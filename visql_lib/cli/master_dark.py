@@ -45,7 +45,7 @@ def command(
     from visql_lib.images.lists import expand
     from visql_lib.pipelines.reduction.stages.master_dark import DarkInputs, run
 
-    context = context_of(config, instrument, ("overscan", "masters"), record_failure)
+    context = context_of("master_dark", config, instrument, record_failure)
     paths = expand(words, allow_empty=allow_empty)
     made = run(context, DarkInputs(paths, bias, output.stem, output.parent))
     write_master(made, "master_dark", output, table, picture, _drawn)

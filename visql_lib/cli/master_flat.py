@@ -51,7 +51,7 @@ def command(
     from visql_lib.images.lists import expand
     from visql_lib.pipelines.reduction.stages.master_flat import FlatInputs, run
 
-    context = context_of(config, instrument, ("overscan", "masters"), record_failure)
+    context = context_of("master_flat", config, instrument, record_failure)
     paths = expand(words, allow_empty=allow_empty)
     made = run(context, FlatInputs(paths, output.stem, bias, dark, bad_pixels, output.parent))
     write_master(made, "master_flat", output, table, picture, _drawn)

@@ -30,20 +30,19 @@ def command(
     config: Path | None,
 ) -> None:
     """Read, gather, write."""
-    from visql_lib.cli.common import reduction_settings_of
-    from visql_lib.pipelines.reduction.registry import REGISTRY
+    from visql_lib.cli.reduction import context_of
     from visql_lib.pipelines.reduction.schemas import FRAMES, MASTERS, STACKS
     from visql_lib.pipelines.reduction.stages.night_tables import NightInputs, night_of_sheet, run, tables_of
-    from visql_lib.products.context import Context
+    from visql_lib.pipelines.reduction.versions import VERSIONS
     from visql_lib.tables import write_table
 
-    context = Context.of(REGISTRY["night_tables"], reduction_settings_of(config))
+    context = context_of("night_tables", config)
     night = night_of_sheet(context, sheet)
     said: dict[str, list[str]] = {}
     for name, _, text in (words.partition("=") for words in lacking):
         said.setdefault(name, []).append(text)
     made = run(context, NightInputs(night, said))
-    version = REGISTRY.versions["night_tables"]
+    version = VERSIONS["night_tables"]
     for path, columns, schema in (
         (frames, made.frames, FRAMES),
         (masters, made.masters, MASTERS),

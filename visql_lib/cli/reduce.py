@@ -10,7 +10,7 @@ import click
 
 from visql_lib.cli.common import FOLDER, INPUT, output_option, progress
 from visql_lib.cli.files import LIST_HELP, list_argument
-from visql_lib.cli.reduction import TABLE, reduction_step
+from visql_lib.cli.reduction import TABLE, reduction_settings_of, reduction_step
 
 if TYPE_CHECKING:
     from visql_lib.pipelines.reduction.reduced_header import Row
@@ -56,11 +56,11 @@ def command(
     """Reduce one light after the other; write the table."""
     from visql_lib.images.lists import expand
     from visql_lib.images.writing import write_image
-    from visql_lib.pipelines.reduction.stages.reduce import SECTIONS, STAGES, ReduceInputs, run
+    from visql_lib.pipelines.reduction.stages.reduce import STAGE, ReduceInputs, run
     from visql_lib.products.context import Context
 
     settings = _settings(config, instrument, electrons)
-    context = Context.using(settings, SECTIONS, progress=progress)
+    context = Context.of(STAGE, settings, progress)
     lights = tuple(expand(words, allow_empty=allow_empty))
     inputs = ReduceInputs(lights, output, bias, dark, flat, bad)
     output.mkdir(parents=True, exist_ok=True)
@@ -68,7 +68,7 @@ def command(
     for made in run(context, inputs):
         rows.append(made.row)
         if made.image is not None:
-            write_image(made.path, made.image, STAGES, made.inputs)
+            write_image(made.path, made.image, STAGE.versions, made.inputs)
             made.image = None  # not kept while the next one is reduced
         elif made.row.status != "ok":  # what an earlier run made of it counts no more
             made.path.unlink(missing_ok=True)
@@ -86,8 +86,6 @@ def _settings(config: Path | None, instrument: str | None, electrons: bool) -> R
     ConfigError
         If they are another pipeline's.
     """
-    from visql_lib.cli.common import reduction_settings_of
-
     settings = reduction_settings_of(config, instrument)
     if electrons:
         changed = settings.reduce.model_copy(update={"electrons": True})
@@ -99,7 +97,8 @@ def _write(table: Path, rows: list[Row], inputs: ReduceInputs, context: Context[
     """Write the table; the set is named by the table's own name, without the number of the chunk."""
     from visql_lib.config.load import digest
     from visql_lib.pipelines.reduction.schemas import FRAMES
-    from visql_lib.pipelines.reduction.stages.reduce import STAGES, frames_columns
+    from visql_lib.pipelines.reduction.stages.reduce import frames_columns
+    from visql_lib.pipelines.reduction.versions import VERSIONS
     from visql_lib.tables import write_table
 
     for row in rows:
@@ -112,7 +111,7 @@ def _write(table: Path, rows: list[Row], inputs: ReduceInputs, context: Context[
         frames_columns(rows),
         FRAMES,
         stage="reduce",
-        stage_version=STAGES["reduce"],
+        stage_version=VERSIONS["reduce"],
         inputs=[*made, *masters],
         settings_hash=digest(settings.overscan, settings.reduce),
     )

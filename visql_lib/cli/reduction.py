@@ -10,15 +10,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from visql_lib import run_record
-from visql_lib.cli.common import (
-    OUTPUT,
-    config_option,
-    output_option,
-    progress,
-    reduction_settings_of,
-    verbose_option,
-)
+from visql_lib.cli.common import OUTPUT, config_option, output_option, progress, verbose_option
 from visql_lib.cli.files import list_argument
+from visql_lib.errors import ConfigError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -59,15 +53,40 @@ def reduction_step(name: str, help_text: str, example: str) -> Callable[[F], cli
     return decorate
 
 
+def reduction_settings_of(config: Path | None, instrument: str | None = None) -> ReductionSettings:
+    """Read the settings of ``--config``, which must be those of a reduction; without a file: its defaults.
+
+    Parameters
+    ----------
+    config : Path or None
+    instrument : str, optional
+        Name or path of the camera's file, in the place of that of the settings.
+
+    Raises
+    ------
+    ConfigError
+        If they are another pipeline's.
+    """
+    from visql_lib.config.load import read_yaml, validated
+    from visql_lib.pipelines.reduction.settings import ReductionSettings
+
+    values = read_yaml(config) if config is not None else {}
+    if (name := values.get("pipeline", "reduction")) != "reduction":
+        raise ConfigError(f"{config}: pipeline: this is a command of 'reduction', not of {name!r}")
+    if instrument is not None:
+        values["instrument"] = instrument
+    return validated(ReductionSettings, {"pipeline": "reduction"} | values, str(config or "settings"))
+
+
 def context_of(
-    config: Path | None, instrument: str | None, sections: tuple[str, ...], record_failure: bool = False
+    stage: str, config: Path | None, instrument: str | None = None, record_failure: bool = False
 ) -> Context[ReductionSettings]:
-    """Make the context of a stage of the reduction."""
+    """Make the context of a stage of the reduction, with the settings and facts of its registry."""
+    from visql_lib.pipelines.reduction.registry import REGISTRY
     from visql_lib.products.context import Context
 
     settings = reduction_settings_of(config, instrument)
-    facts = ("frame_types", "header", "amplifiers")
-    return Context.using(settings, sections, facts, progress, record_failure)
+    return Context.of(REGISTRY[stage], settings, progress, record_failure)
 
 
 def master_options(function: F) -> F:
@@ -104,8 +123,8 @@ def write_master(
             table, made.columns, FRAMES, stage=stage, stage_version=stages[stage], inputs=raw, meta=meta
         )
     if picture is not None:
+        from visql_lib.pictures.failed import failed_picture
         from visql_lib.pictures.save import save_picture
-        from visql_lib.pipelines.reduction.pictures.masters import failed_picture
 
         title = f"{made.name}: no {made.kind.lower()}"
         figure = draw(made) if made.image is not None else failed_picture(title, made.failed)

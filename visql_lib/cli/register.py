@@ -6,11 +6,12 @@ from pathlib import Path
 
 import click
 
-from visql_lib.cli.common import INPUT, RECORD_FAILURE, output_option, progress, step
+from visql_lib.cli.common import INPUT, output_option
 from visql_lib.cli.files import LIST_HELP, list_argument
+from visql_lib.cli.reduction import RECORD_FAILURE, context_of, reduction_step
 
 
-@step(
+@reduction_step(
     "register",
     f"""Register images of one field by their stars.
 
@@ -27,7 +28,6 @@ frame that does not fit is `not_registered`, with the reason; the others are don
 @click.option(
     "--reference", type=INPUT, metavar="F", help="One of the frames [the best: stars / (FWHM x sky noise)]."
 )
-@click.option("-i", "--instrument", metavar="NAME", help="Camera, instead of that of the settings.")
 @RECORD_FAILURE
 def command(
     words: tuple[str, ...],
@@ -39,18 +39,15 @@ def command(
     config: Path | None,
 ) -> None:
     """Measure the stars of all frames, register them, write the table."""
-    from visql_lib.cli.common import reduction_settings_of
     from visql_lib.config.load import digest
     from visql_lib.images.lists import expand
     from visql_lib.pipelines.reduction.listed import listed_frames
     from visql_lib.pipelines.reduction.schemas import REGISTRATION
-    from visql_lib.pipelines.reduction.stages.register import SECTIONS, RegisterInputs, run
+    from visql_lib.pipelines.reduction.stages.register import RegisterInputs, run
     from visql_lib.pipelines.reduction.versions import VERSIONS
-    from visql_lib.products.context import Context
     from visql_lib.tables import write_table
 
-    settings = reduction_settings_of(config, instrument)
-    context = Context.using(settings, SECTIONS, progress=progress, record_failure=record_failure)
+    context = context_of("register", config, instrument, record_failure)
     frames = listed_frames(expand(words, allow_empty=allow_empty))
     made = run(context, RegisterInputs(frames, reference))
     write_table(
@@ -60,6 +57,6 @@ def command(
         stage="register",
         stage_version=VERSIONS["register"],
         inputs=frames,
-        settings_hash=digest(settings.registration),
+        settings_hash=digest(context.settings.registration),
         meta=made.meta,
     )

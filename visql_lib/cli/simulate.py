@@ -78,9 +78,11 @@ def command(
     **given: Any,
 ) -> None:
     """Read a plan or options, simulate, write frames and truth."""
-    from visql_lib.config.load import read_yaml
+    from visql_lib.cli.simulate_night import make_night
+    from visql_lib.config.load import read_yaml, validated
     from visql_lib.pipelines.vis.stages import simulate as stage
     from visql_lib.products.context import Context
+    from visql_lib.simulate.night_plan import NightOptions
     from visql_lib.simulate.plan import exposures_of
     from visql_lib.simulate.sun_plan import goes_days
 
@@ -88,6 +90,9 @@ def command(
     if plan is not None and own:
         raise click.UsageError("give either a plan or the options of one exposure, not both")
     content = read_yaml(plan) if plan is not None else {"exposures": [own]}
+    if content.get("kind") == "night":
+        make_night(validated(NightOptions, content, str(plan)), output, overwrite)
+        return
     exposures = exposures_of(content, str(plan) if plan is not None else "options")
     days = goes_days(content, str(plan))
     settings = settings_of(config)

@@ -43,9 +43,20 @@ def command(
     config: Path | None,
 ) -> None:
     """Read plan and options, simulate, write frames and truth."""
+    make_night(_options(plan, {"seed": seed, "dialect": dialect}, more), output, overwrite)
+
+
+def make_night(options: NightOptions, output: Path, overwrite: bool) -> None:
+    """Simulate a night, write frames and truth, and say so.
+
+    Raises
+    ------
+    RequestError
+        If there are frames already, and they may not be replaced.
+    """
     from visql_lib.simulate.night import SimulatedNight, raw_folder
 
-    night = SimulatedNight(_options(plan, {"seed": seed, "dialect": dialect}, more))
+    night = SimulatedNight(options)
     raw = raw_folder(output)
     if not overwrite and raw.is_dir() and any(raw.iterdir()):
         raise RequestError(f"{raw}: holds files already; give --overwrite, or another folder")

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from visql_lib.cli.common import INPUT, OUTPUT, RECORD_FAILURE, output_option, progress, step
+from visql_lib.cli.common import INPUT, OUTPUT, output_option
 from visql_lib.cli.files import LIST_HELP, list_argument
+from visql_lib.cli.reduction import RECORD_FAILURE, context_of, reduction_step
 
 if TYPE_CHECKING:
     from visql_lib.pipelines.reduction.stages.stack import StackOutputs
 
 
-@step(
+@reduction_step(
     "stack",
     f"""Combine registered images.
 
@@ -32,7 +33,6 @@ registered are left out.""",
 @click.option("--registration", type=INPUT, required=True, metavar="T", help="Table of `visql register`.")
 @click.option("--picture", type=OUTPUT, metavar="P", help="Picture (PNG): stack, reference frame, map of N.")
 @click.option("--wcs", type=INPUT, metavar="FILE", help="Onto the WCS of this image, by reproject.")
-@click.option("-i", "--instrument", metavar="NAME", help="Camera, instead of that of the settings.")
 @RECORD_FAILURE
 def command(
     words: tuple[str, ...],
@@ -46,18 +46,14 @@ def command(
     config: Path | None,
 ) -> None:
     """Combine; write image and picture, or why there is none."""
-    from visql_lib.cli.common import reduction_settings_of
     from visql_lib.images.lists import expand
     from visql_lib.images.masters import write_failed_master
     from visql_lib.images.writing import write_image
     from visql_lib.pipelines.reduction.listed import listed_frames, why_none
-    from visql_lib.pipelines.reduction.stages.stack import KIND, SECTIONS, StackInputs, run
+    from visql_lib.pipelines.reduction.stages.stack import KIND, StackInputs, run
     from visql_lib.pipelines.reduction.versions import VERSIONS
-    from visql_lib.products.context import Context
 
-    context = Context.using(
-        reduction_settings_of(config, instrument), SECTIONS, progress=progress, record_failure=record_failure
-    )
+    context = context_of("stack", config, instrument, record_failure)
     listed = expand(words, allow_empty=allow_empty)
     frames = listed_frames(listed)
     made = run(context, StackInputs(frames, registration, wcs, "" if frames else why_none(listed)))
@@ -74,11 +70,12 @@ def _draw(picture: Path, output: Path, made: StackOutputs, versions: dict[str, i
     """Draw the stack, or why there is none."""
     from visql_lib.images.headers import value_of
     from visql_lib.images.image import read_image
+    from visql_lib.pictures.failed import failed_picture
     from visql_lib.pictures.save import save_picture
-    from visql_lib.pictures.stack import failed_stack_picture, stack_picture
+    from visql_lib.pictures.stack import stack_picture
 
     if made.image is None or made.reference is None:
-        figure = failed_stack_picture(output.stem, made.meta["failed"])
+        figure = failed_picture(f"{output.stem}: no stack", made.meta["failed"])
     else:
         image, reference = made.image, read_image(made.reference)
         assert image.used is not None

@@ -21,6 +21,7 @@ BIAS, DARK, FLAT, BAD_PIXELS = "MASTER BIAS", "MASTER DARK", "MASTER FLAT", "BAD
 KIND, STATUS, REASON = "VISQLTYP", "STATUS", "REASON"
 OK, FAILED = "ok", "failed"
 PLANES = ("OFFSET", "RATE", "VAROFF", "VARRATE", "COVAR")  # of a dark of several times
+SAME_TIME = 0.01  # of the exposure time: darks so near to it are darks of that time
 
 
 def write_failed_master(
@@ -87,7 +88,7 @@ class MasterDark:
     line : Line or None
         That through the levels of all pixels; None of one time only.
     bias : str
-        Name of the master bias that was taken off its frames.
+        Name of the master bias that was taken off its frames; "": none was, it holds the bias.
     """
 
     image: Image

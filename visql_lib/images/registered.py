@@ -23,6 +23,7 @@ from visql_lib.images.placed import Box, Placed, PlacedFrame, box_of, open_all
 from visql_lib.instruments.sections import Section
 
 _BLOCK = 4_000_000  # bytes of values and variances of all frames together
+_AROUND = 2  # px around a block that tell what is rejected in it
 _SMALL_TURN = 0.05  # sine up to which blocks are whole rows
 _OF_ONE_FRAME = (
     *("LEVEL", "NMASKED", "NSATUR", "NCOSMIC", "NSTARS", "BIASLEV", "REASON", "CORRFAC"),
@@ -148,8 +149,8 @@ def _block(
     """Resample and combine one block; return values, errors and numbers used."""
     level, n = frames[0].placed.sky, len(frames)
     x0, x1, y0, y1 = part
-    wide = x0 - 1, x1 + 1, y0 - 1, y1 + 1  # rejection looks at neighbours
-    shape = y1 - y0 + 2, x1 - x0 + 2
+    wide = x0 - _AROUND, x1 + _AROUND, y0 - _AROUND, y1 + _AROUND
+    shape = y1 - y0 + 2 * _AROUND, x1 - x0 + 2 * _AROUND
     values, variances = np.empty((n, *shape), np.float32), np.empty((n, *shape), np.float32)
     for i, one in enumerate(frames):
         values[i], variances[i], squares = one.resampled(wide, level)
@@ -166,7 +167,8 @@ def _block(
         weights=weights if wishes.method == "mean" else None,
         variances=variances.reshape(n, -1),
     )
-    value, err, used = (part.reshape(shape)[1:-1, 1:-1] for part in found)
+    inner = slice(_AROUND, -_AROUND), slice(_AROUND, -_AROUND)
+    value, err, used = (part.reshape(shape)[inner] for part in found)
     return value, err, used
 
 

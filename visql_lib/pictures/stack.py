@@ -96,19 +96,3 @@ def _map_of_counts(figure: Figure, axes: Axes, used: NDArray, bar: tuple[float, 
     style.colour_bar(
         figure, ScalarMappable(norm, style.COUNTS), bar, "frames", **({"ticks": ticks} if ticks else {})
     )
-
-
-@style.styled
-def failed_stack_picture(title: str, reason: str) -> Figure:
-    """Draw in the place of a stack why there is none."""
-    figure = style.canvas(_WIDTH, 300)
-    style.heading(figure, title)
-    axes = style.panel(figure, (20, 20, _WIDTH - 40, 220))
-    axes.set_axis_off()
-    words, lines = reason.split(), [""]
-    for word in words:
-        if len(lines[-1]) + len(word) > 110:
-            lines.append("")
-        lines[-1] = f"{lines[-1]} {word}".strip()
-    style.message(axes, "\n".join(["no stack:", *lines[:6]]))
-    return figure

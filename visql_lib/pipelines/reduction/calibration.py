@@ -22,7 +22,18 @@ from visql_lib.frames.header import ExposureHeader
 from visql_lib.images.chip import Chip
 from visql_lib.images.headers import read_header, value_of
 from visql_lib.images.image import ERR, MASK, USED
-from visql_lib.images.masters import BAD_PIXELS, BIAS, DARK, FAILED, FLAT, KIND, PLANES, REASON, STATUS
+from visql_lib.images.masters import (
+    BAD_PIXELS,
+    BIAS,
+    DARK,
+    FAILED,
+    FLAT,
+    KIND,
+    PLANES,
+    REASON,
+    SAME_TIME,
+    STATUS,
+)
 from visql_lib.instruments.finding import binning_of
 from visql_lib.instruments.model import Instrument
 from visql_lib.instruments.names import stem_of
@@ -31,7 +42,6 @@ from visql_lib.values import number
 
 _KINDS = {"bias": BIAS, "dark": DARK, "flat": FLAT, "bad pixels": BAD_PIXELS}
 _MUST_AGREE = ("GAIN", "OFFSET", "READOUT")  # columns of the sheet, where both are known
-_SAME_TIME = 0.01  # of the exposure time: darks so near to it are darks of that time
 _WARMER = 1.0  # C between a dark and a light that is told
 _READ_ERRORS = (OSError, ValueError, TypeError, KeyError, IndexError, AstropyUserWarning)
 
@@ -176,7 +186,7 @@ class MasterDark(Master):
         own = self.facts.exptime
         if math.isnan(own):
             raise FrameError(f"{self.path}: a master dark without an exposure time; write EXPTIME")
-        if abs(exptime - own) <= _SAME_TIME * own:
+        if abs(exptime - own) <= SAME_TIME * own:
             return DarkKind.SAME_TIME
         if self.line is None or not self.done("BIASCOR"):
             raise NoMasterError(
@@ -237,8 +247,9 @@ class Masters:
         for master in (self.bias, self.dark, self.flat, self.bad):
             if master is not None:
                 _check_fit(chip, master, notes)
-        if self.bias is not None:
-            _check_overscan(chip, self.bias)
+        for master in (self.bias, self.dark):
+            if master is not None:
+                _check_overscan(chip, master)
         if self.dark is not None and not self.dark.done("BIASCOR") and self.bias is not None:
             raise FrameError(
                 f"{chip.image.name}: {self.dark.path.name} holds its bias, and {self.bias.path.name} goes "
@@ -280,15 +291,16 @@ def _check_fit(chip: Chip, master: Master, notes: list[str]) -> None:
         notes.append(f"master {master.kind} {master.path.name} has no ERR; it counts as exact")
 
 
-def _check_overscan(chip: Chip, bias: Master) -> None:
-    """Refuse a bias with the level of the overscan in it for a light without, and the other way round."""
-    done = value_of(bias.header, "OVERSCAN")
+def _check_overscan(chip: Chip, master: Master) -> None:
+    """Refuse a master with the level of the overscan in it for a light without, and the other way round."""
+    done = value_of(master.header, "OVERSCAN")
     off = math.isfinite(chip.bias_level)
     if isinstance(done, bool) and done != off:
         one, other = ("is", "is not") if off else ("is not", "is")
         raise FrameError(
-            f"{chip.image.name} and master bias {bias.path.name} do not fit: the level of the overscan {one} "
-            f"taken off the light and {other} off the bias; make both with the same overscan.method"
+            f"{chip.image.name} and master {master.kind} {master.path.name} do not fit: the level of the "
+            f"overscan {one} taken off the light and {other} off the {master.kind}; make both with the same "
+            "overscan.method"
         )
 
 

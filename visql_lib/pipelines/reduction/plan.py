@@ -115,13 +115,13 @@ class ReductionPlan(Plan):
         return self.master_options(night, self.nights[night].chunk_with(exposure))
 
     def lacking_options(self, night: str) -> list[str]:
-        """Compose the options that say which masters the sets of a night lack."""
-        age = self.settings.masters.max_age
+        """Compose the options that say which masters the sets of a night lack, but for those that may be."""
+        age, allowed = self.settings.masters.max_age, self.settings.reduce.allow_missing
         texts = (
-            f"{s.name}={what_it_needs(kind, s, self.instrument.sets, age)}"
+            f"{s.name}={what_it_needs(kind, s, self._with_master, self.instrument.sets, age)}"
             for s in self.nights[night].sets.values()
             for kind, chosen in self._choices(s).items()
-            if chosen is None
+            if chosen is None and kind.lower() not in allowed
         )
         return [word for text in texts for word in ("--lacking", text)]
 
@@ -159,7 +159,9 @@ class ReductionPlan(Plan):
         """Compose the messages after a successful run: frames that failed do not stop it."""
         results = Path(self.results)
         states = [s for group in self.groups() for s in exposure_states(self.registry, results, group)]
-        failures = failure_summary([state for state in states if state.status != UNFINISHED])
+        failures = failure_summary(
+            [state for state in states if state.status != UNFINISHED], self.registry.advice
+        )
         return "\n".join(filter(None, (super().run_messages(), failures)))
 
     # --- what stands ------------------------------------------------------------------------------

@@ -6,24 +6,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from visql_lib import run_record
 from visql_lib.errors import TableError
-from visql_lib.instruments.model import Instrument
-from visql_lib.pipelines.reduction.settings import ReductionSettings
+from visql_lib.products.registry import Stage
 from visql_lib.tables.provenance import fact_digest, read_record
 
 _NO_MATTER = {"reduce": {"chunk"}}  # settings that change no frame
 
 
-def stands(
-    product: Path,
-    light: Path,
-    masters: Sequence[str],
-    settings: ReductionSettings,
-    instrument: Instrument,
-    sections: Sequence[str],
-    stages: Mapping[str, int],
-) -> bool:
+def stands(product: Path, light: Path, masters: Sequence[str], stage: Stage) -> bool:
     """Say whether a product need not be made again, by its record.
+
+    The settings and facts with which it would be made are those of the current run record.
 
     Parameters
     ----------
@@ -33,25 +27,23 @@ def stands(
         The raw frame: compared by name, size and time of change.
     masters : sequence of str
         Checksums of all masters.
-    settings, instrument
-        With which it would be made.
-    sections : sequence of str
-        Sections of the settings that count.
-    stages : mapping
-        The stages that make it, with their versions.
+    stage : Stage
+        What makes it.
     """
     try:
         entry = read_record(product)
     except TableError:
         return False
-    made, inputs = entry.get("settings", {}), entry.get("inputs", {})
-    if entry.get("stages") != dict(stages) or set(made) != set(sections):
+    wanted = run_record.current()
+    settings = {name: _matters(name, s.model_dump(mode="json")) for name, s in wanted.settings.items()}
+    made = {name: _matters(name, values) for name, values in entry.get("settings", {}).items()}
+    facts = {name: fact_digest(value) for name, value in wanted.facts.items()}
+    known = entry.get("facts", {})
+    if any(known.get(name) != facts.get(name) for name in stage.facts):
         return False
-    if any(_matters(n, made[n]) != _matters(n, getattr(settings, n).model_dump(mode="json")) for n in made):
+    if entry.get("stages") != dict(stage.versions) or made != settings:
         return False
-    for name, known in entry.get("facts", {}).items():
-        if not instrument.has(name) or fact_digest(getattr(instrument, name)) != known:
-            return False
+    inputs = entry.get("inputs", {})
     frames = {Path(name).name: told for name, told in inputs.items() if isinstance(told, dict)}
     others = sorted(told for told in inputs.values() if not isinstance(told, dict))
     return others == sorted(masters) and list(frames) == [light.name] and _same(frames[light.name], light)

@@ -9,6 +9,6 @@ VERSIONS = {
     "bad_pixels": 1,
     "reduce": 1,
     "register": 1,
-    "stack": 1,
+    "stack": 2,
     "night_tables": 1,
 }

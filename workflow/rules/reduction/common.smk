@@ -6,12 +6,12 @@ STACKS = f"{GROUP}/stacks"
 
 def set_log(stage, field):
     """Compose the log of a job of a calibration set or chunk."""
-    return log_file(stage).replace("{output}", "{" + field + "}")
+    return log_file(stage).replace("{output}", f"{{{field}}}")
 
 
 def set_benchmark(stage, field):
     """Compose the benchmark file of a job of a calibration set or chunk."""
-    return benchmark_file(stage).replace("{output}", "{" + field + "}")
+    return benchmark_file(stage).replace("{output}", f"{{{field}}}")
 
 
 def of_set(field, method):

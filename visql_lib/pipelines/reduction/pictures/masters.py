@@ -46,18 +46,6 @@ _OTHER = FrameStyle(style.INK, "X", "not used")
 
 
 @style.styled
-def failed_picture(title: str, reason: str) -> Figure:
-    """Draw why there is no master."""
-    figure = style.canvas(_WIDTH, 240)
-    style.heading(figure, title)
-    axes = style.panel(figure, (0, 0, _WIDTH, 190))
-    axes.set_axis_off()
-    text = "\n".join(textwrap.wrap(reason, 110)[:6])
-    axes.text(0.5, 0.5, text, ha="center", va="center", color=style.VERMILION)
-    return figure
-
-
-@style.styled
 def bias_picture(
     image: NDArray, mask: NDArray | None, frames: Mapping[str, NDArray], title: str, remark: str = ""
 ) -> Figure:

@@ -19,25 +19,25 @@ from visql_lib.ccd.dark import DarkKind
 from visql_lib.ccd.reduce import Calibration, gain_after_flat, reduce_light
 from visql_lib.errors import DetectionError, FrameError, NoMasterError, NotRawError, RequestError
 from visql_lib.flags import PixelFlag
-from visql_lib.images.chip import Chip, OverscanOptions, read_chip
+from visql_lib.images.chip import Chip, read_chip
 from visql_lib.images.image import MASK, Image
 from visql_lib.images.stars import measure_stars
 from visql_lib.instruments.names import stem_of
 from visql_lib.pipelines.reduction.calibration import Masters, open_masters
 from visql_lib.pipelines.reduction.electronics import fill_in
 from visql_lib.pipelines.reduction.reduced_header import Row, finish_header, row_of_header
+from visql_lib.pipelines.reduction.registry import REGISTRY
 from visql_lib.pipelines.reduction.settings import CALIBRATIONS, ReductionSettings
+from visql_lib.pipelines.reduction.stages.masters import overscan_options
 from visql_lib.pipelines.reduction.standing import stands
 from visql_lib.pipelines.reduction.status import FrameStatus
-from visql_lib.pipelines.reduction.versions import VERSIONS
 from visql_lib.products.context import Context, note_used
 from visql_lib.products.failures import failure_recorded
 from visql_lib.tables.provenance import checksum_of
 
 log = logging.getLogger(__name__)
 
-SECTIONS = ("overscan", "reduce")
-STAGES = {"reduce": VERSIONS["reduce"]}
+STAGE = REGISTRY["reduce"]
 _LOWEST = 0.1  # of a flat that has no mask: pixels below are never divided by
 _BLOCK = 1 << 18  # pixels that are computed at once
 _EVERY = 8  # row and column of the masters counts for the level that is taken off
@@ -118,8 +118,8 @@ def run(context: Context[ReductionSettings], inputs: ReduceInputs) -> Iterator[R
         for light in inputs.lights:
             product = inputs.product(light)
             with run_record.recording("reduce"):
-                note_used(context.settings, context.instrument, SECTIONS)
-                if stands(product, light, sums, context.settings, context.instrument, SECTIONS, STAGES):
+                note_used(context.settings, context.instrument, STAGE.settings, STAGE.facts)
+                if stands(product, light, sums, STAGE):
                     yield ReducedLight(row_of_header(light, product, context.instrument), product)
                 else:
                     yield _reduced(context, light, product, masters, sources)
@@ -169,8 +169,7 @@ class _Light:
 
     def __init__(self, context: Context[ReductionSettings], path: Path, masters: Masters, row: Row) -> None:
         self.settings, self.masters, self.row = context.settings, masters, row
-        options = OverscanOptions(**dict(context.settings.overscan))
-        self.chip: Chip = read_chip(path, context.instrument, options)
+        self.chip: Chip = read_chip(path, context.instrument, overscan_options(context.settings))
         row.take_facts(self.chip)
         self.notes = list(self.chip.notes)
 

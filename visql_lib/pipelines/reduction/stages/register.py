@@ -32,7 +32,6 @@ from visql_lib.values import number
 
 log = logging.getLogger(__name__)
 
-SECTIONS = ("registration",)
 _UNSURE = 0.3  # px, least error of the place of a star that is cut, masked or saturated
 _CANDIDATES = 3  # references that are tried while less than half of the frames fit one
 

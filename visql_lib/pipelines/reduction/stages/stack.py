@@ -27,7 +27,6 @@ from visql_lib.tables import read_table
 
 log = logging.getLogger(__name__)
 
-SECTIONS = ("stack",)
 KIND = "STACK"
 _WITHIN = 1 - 2.0**-4  # share of the light of a Gaussian star within 1 FWHM of its centre
 _SIGMAS = 5.0  # of a star at the limit
