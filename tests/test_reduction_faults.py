@@ -20,8 +20,9 @@ from astropy.io import fits
 from PIL import Image
 
 from tests.faulty_nights import NIGHT, Nights, frame, frames, many_faults, other_nights, with_pixels
-from visql_lib.errors import ConfigError, FrameError, RequestError, VisqlError
+from visql_lib.errors import ConfigError, RequestError, VisqlError
 from visql_lib.flags import PixelFlag
+from visql_lib.images.masters import write_failed_master
 from visql_lib.pipelines.reduction.sets import calibration_sets
 from visql_lib.run_record import FITS_RECORD
 from visql_lib.sheets.sheet import OK, empty_row
@@ -208,6 +209,20 @@ def test_nothing_is_missing_and_nothing_foreign(made: Nights, date: str) -> None
     assert "all well" in made.visql("verify", date)
 
 
+def test_a_failed_master_of_another_night_is_passed_over(made: Nights, tmp_path: Path) -> None:
+    shutil.copytree(made.results, tmp_path / "results")
+    later = Nights(tmp_path, raw=str(made.raw), nights="20200901", masters={"max_age": 100})
+    (light,) = later.plan().words_of("20200901")["stack"]
+    flats = [
+        tmp_path / f"results/nights/{night}/masters/flat_V_1x1_m20.fits" for night in ("20201101", "20200701")
+    ]
+    for flat in flats:
+        words = later.plan().master_options("20200901", light)
+        assert words[words.index("--flat") + 1] == str(flat)
+        write_failed_master(flat, "MASTER FLAT", "for this test", {})
+    assert "--flat" not in later.plan().master_options("20200901", light)
+
+
 # --- one command, one fault --------------------------------------------------------------------------
 
 
@@ -254,7 +269,9 @@ def test_a_dark_without_a_bias_holds_it_and_serves_lights_of_its_time(nights: Ni
     levels = fits.getdata(nights.path / "frames/l.fits") - (raw[0] - raw[1])  # of both overscans
     np.testing.assert_allclose(levels, np.median(levels), atol=1e-2)
     bias = nights.path / "b.fits"
-    nights.visql("master-bias", nights.add("b1.fit", frame("BIAS")), nights.add("b2.fit", frame("BIAS", 2)), "-o", bias)
+    nights.visql(
+        "master-bias", nights.add("b1.fit", frame("BIAS")), nights.add("b2.fit", frame("BIAS", 2)), "-o", bias
+    )
     nights.visql("reduce", light, "-o", nights.path / "twice", "--table", rows, "--dark", out, "--bias", bias)
     assert "the bias would be taken off twice" in read_table(rows)["REASON"][0]
 
