@@ -22,6 +22,7 @@ from PIL import Image
 from tests.faulty_nights import NIGHT, Nights, frame, frames, many_faults, other_nights, with_pixels
 from visql_lib.errors import ConfigError, RequestError, VisqlError
 from visql_lib.flags import PixelFlag
+from visql_lib.images.masters import write_failed_master
 from visql_lib.pipelines.reduction.sets import calibration_sets
 from visql_lib.run_record import FITS_RECORD
 from visql_lib.sheets.sheet import OK, empty_row
@@ -65,7 +66,7 @@ EXPECTED = {
     "bin-text": ("ok", ""),
     "wcs-text": ("failed", "CRPIX1 = 'x' is no number; correct the header"),
     "section-beyond": ("failed", "TRIMSEC = '[1:300,1:192]' is not within 280 columns and 192 rows"),
-    "<b>50%#?": ("ok", ""),
+    "<B>50%#?&": ("ok", ""),
     "tiles-cut": ("unreadable", "cut short, 20000 of"),
     "long": ("uncalibrated", "no flat with FILTER FFFF"),
     **dict.fromkeys(
@@ -112,7 +113,9 @@ def test_what_is_not_dated_is_listed_under_the_time_of_its_file(made: Nights) ->
     assert states["growing"][0] == "growing"
     assert states["no-date"][0] == "uncalibrated"
     assert states["no-date"][1].startswith("DATE-OBS is missing")
-    assert states["braces{x}"][1].endswith("rename the file, or its folder")
+    assert states["n" * 200][1].endswith("too long for the names of its products; rename the file")
+    for name in ("braces{x}", "<b>"):
+        assert states[name][1].endswith("rename the file, or its folder")
 
 
 def test_masters_without_a_good_frame_stop_no_other(made: Nights) -> None:
@@ -204,6 +207,20 @@ def test_nights_with_nothing_to_use_have_their_tables(made: Nights) -> None:
 )
 def test_nothing_is_missing_and_nothing_foreign(made: Nights, date: str) -> None:
     assert "all well" in made.visql("verify", date)
+
+
+def test_a_failed_master_of_another_night_is_passed_over(made: Nights, tmp_path: Path) -> None:
+    shutil.copytree(made.results, tmp_path / "results")
+    later = Nights(tmp_path, raw=str(made.raw), nights="20200901", masters={"max_age": 100})
+    (light,) = later.plan().words_of("20200901")["stack"]
+    flats = [
+        tmp_path / f"results/nights/{night}/masters/flat_V_1x1_m20.fits" for night in ("20201101", "20200701")
+    ]
+    for flat in flats:
+        words = later.plan().master_options("20200901", light)
+        assert words[words.index("--flat") + 1] == str(flat)
+        write_failed_master(flat, "MASTER FLAT", "for this test", {})
+    assert "--flat" not in later.plan().master_options("20200901", light)
 
 
 # --- one command, one fault --------------------------------------------------------------------------

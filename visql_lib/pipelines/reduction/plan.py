@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from visql_lib.config.load import digest
-from visql_lib.errors import TableError
+from visql_lib.errors import FrameError, TableError
 from visql_lib.pipelines.reduction.choice import NightSet, candidates, what_it_needs
 from visql_lib.pipelines.reduction.grouping import NIGHTS
 from visql_lib.pipelines.reduction.night import Night
@@ -93,10 +93,22 @@ class ReductionPlan(Plan):
         found: dict[str, NightSet | None] = {}
         for kind in _NEEDS[wanted.members.frame_type]:
             age = self.settings.masters.max_age
-            found[kind] = next(
-                iter(candidates(wanted, kind, self._with_master, self.instrument.sets, age)), None
-            )
+            fitting = candidates(wanted, kind, self._with_master, self.instrument.sets, age)
+            found[kind] = next((s for s in fitting if not self._has_failed(s)), None)
         return found
+
+    def _has_failed(self, made: NightSet) -> bool:
+        """Say whether the master of another night, which this run does not make, is none."""
+        if made.night in self.nights:
+            return False
+        path = Path(self._master(made))
+        if path not in self._failed:
+            self._failed[path] = _is_failed(path)
+        return self._failed[path]
+
+    @cached_property
+    def _failed(self) -> dict[Path, bool]:
+        return {}
 
     def masters(self, night: str, name: str) -> list[str]:
         """List the masters for a set or chunk, with the map of bad pixels for lights."""
@@ -173,6 +185,17 @@ class ReductionPlan(Plan):
     @cached_property
     def _reduced(self) -> frozenset[str]:
         return frozenset(name for night in self.nights.values() for name in _reduced_in(night))
+
+
+def _is_failed(master: Path) -> bool:
+    """Say whether a master is the record of one that could not be made, or cannot be read."""
+    from visql_lib.images.headers import read_header, value_of  # astropy: only where it is needed
+    from visql_lib.images.masters import FAILED, STATUS
+
+    try:
+        return bool(value_of(read_header(master), STATUS) == FAILED)
+    except FrameError:
+        return True
 
 
 def _reduced_in(night: Night) -> Iterator[str]:
