@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from visql_lib.ccd.combine import Recipe, combine
-from visql_lib.ccd.flat import PixelNoise, combine_flats, flat_recipe, residuals
+from visql_lib.ccd.flat import PixelNoise, change_of_flat, combine_flats, flat_recipe, residuals
 from visql_lib.errors import FrameError
 from visql_lib.flags import PixelFlag
 from visql_lib.simulate.night_sky import trails
@@ -234,3 +234,16 @@ def test_levels_do_not_matter(factors):
     scaled = [(frame * factor).astype(np.float32) for frame, factor in zip(frames, factors, strict=True)]
     unknown = PixelNoise(float("nan"), float("nan"))
     np.testing.assert_allclose(master(scaled, unknown).values, master(frames, unknown).values, rtol=2e-5)
+
+
+def test_the_change_of_a_flat_is_dust_and_vignetting_not_noise():
+    rng = np.random.default_rng(4)
+    before = response(rng)
+    same = before * rng.normal(1, 0.01, SHAPE)
+    assert change_of_flat(same, before) < 0.001
+    assert change_of_flat(1.3 * same, before) == pytest.approx(change_of_flat(same, before))
+    y = np.arange(SHAPE[0])[:, None] / SHAPE[0]
+    tilted = before * (1 + 0.06 * (y - 0.5))  # 6 % from edge to edge: rms 0.06 / sqrt(12), of 6 steps less
+    assert change_of_flat(tilted, before) == pytest.approx(0.06 / 12**0.5, rel=0.03)
+    assert np.isnan(change_of_flat(before[1:], before))
+    assert np.isnan(change_of_flat(np.full(SHAPE, np.nan), before))

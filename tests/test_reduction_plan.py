@@ -149,3 +149,13 @@ def test_of_two_in_one_night_the_nearer_in_temperature():
     b = made("20210227", "DARK", "2021-02-27T23:00:00", **{"CCD-TEMP": "-20.1"})
     (first, _) = candidates(LIGHT, "DARK", [a, b], RULES, 30)
     assert first is b
+
+
+def test_a_flat_is_compared_with_that_of_the_nearest_earlier_night(tmp_path):
+    for night, start in (("a", "2021-02-20"), ("b", "2021-02-25"), ("c", "2021-02-27")):
+        write(tmp_path / "raw" / night / f"{night}.fit", "Flat Field", f"{start}T20:00:00", FILTER="V")
+    plan = plan_of(tmp_path)
+    (name,) = plan.words_of("20210227")["flat"]
+    (path,) = plan.earlier_flats("20210227")
+    assert path.endswith(f"nights/20210225/masters/{name}.fits")
+    assert plan.earlier_options("20210220") == []

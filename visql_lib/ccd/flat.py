@@ -8,6 +8,7 @@ read by blocks of rows.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
@@ -15,7 +16,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from visql_lib.ccd.clipping import stands_out
+from visql_lib.ccd.clipping import in_cells, stands_out
 from visql_lib.ccd.combine import Recipe, Scaling, combine_block, factors_of
 from visql_lib.errors import FrameError
 from visql_lib.flags import PixelFlag
@@ -283,3 +284,29 @@ def residuals(frames: Sequence[Rows], flat: MasterFlat, noise: PixelNoise) -> ND
             counts[i] += int(good.sum())
     with np.errstate(invalid="ignore"):
         return np.sqrt(np.maximum(sums / counts, 0))
+
+
+def change_of_flat(flat: NDArray, earlier: NDArray, cell: int = 32) -> float:
+    """Say how much a flat changed: rms of the medians of cells of its ratio to an earlier one.
+
+    Parameters
+    ----------
+    flat, earlier : array, shape (ny, nx)
+        NaN do not count.
+    cell : int, optional
+        Side of the cells [px]: the noise of single pixels is out, dust and vignetting are in.
+
+    Returns
+    -------
+    float
+        About the mean of the cells, as a fraction; NaN where the flats have other sizes or share no pixel.
+    """
+    if flat.shape != earlier.shape:
+        return math.nan
+    with np.errstate(invalid="ignore", divide="ignore"):
+        cells = in_cells(flat / earlier, cell)
+    known = np.isfinite(cells).any(axis=-1)
+    if not known.any():
+        return math.nan
+    middle = np.nanmedian(cells[known], axis=-1)
+    return float(np.std(middle) / np.mean(middle))

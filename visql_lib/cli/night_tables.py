@@ -21,12 +21,16 @@ from visql_lib.cli.common import INPUT, OUTPUT, step
 @click.option("--masters", type=OUTPUT, metavar="FILE", help="Levels, noise, gain, dark rate of the masters.")
 @click.option("--stacks", type=OUTPUT, metavar="FILE", help="Exposure time, FWHM, depth of the stacks.")
 @click.option("--lacking", multiple=True, metavar="SET=TEXT", help="Which master a set of frames lacks.")
+@click.option(
+    "--earlier", multiple=True, metavar="SET=FLAT", help="Flat of an earlier night to compare with."
+)
 def command(
     sheet: Path,
     frames: Path,
     masters: Path | None,
     stacks: Path | None,
     lacking: tuple[str, ...],
+    earlier: tuple[str, ...],
     config: Path | None,
 ) -> None:
     """Read, gather, write."""
@@ -41,7 +45,8 @@ def command(
     said: dict[str, list[str]] = {}
     for name, _, text in (words.partition("=") for words in lacking):
         said.setdefault(name, []).append(text)
-    made = run(context, NightInputs(night, said))
+    flats = {name: Path(path) for name, _, path in (words.partition("=") for words in earlier)}
+    made = run(context, NightInputs(night, said, flats))
     version = VERSIONS["night_tables"]
     for path, columns, schema in (
         (frames, made.frames, FRAMES),
@@ -49,7 +54,7 @@ def command(
         (stacks, made.stacks, STACKS),
     ):
         if path is not None:
-            meta, inputs = {"night": night.date}, [sheet, *tables_of(night)]
+            meta, inputs = {"night": night.date}, [sheet, *tables_of(night), *flats.values()]
             write_table(
                 path, columns, schema, meta=meta, stage="night_tables", stage_version=version, inputs=inputs
             )

@@ -165,6 +165,20 @@ class ReductionPlan(Plan):
         """List the masters that a map of bad pixels is made from."""
         return self.pixel_options(night, name)[1::2]
 
+    def earlier_options(self, night: str) -> list[str]:
+        """Compose the options that name, for each flat, that of the nearest earlier night."""
+        words = []
+        for flat in self.nights[night].of_type("FLAT"):
+            age = self.settings.masters.max_age
+            fitting = candidates(flat, "FLAT", self._with_master, self.instrument.sets, age)
+            before = [s for s in fitting if s.night < night]
+            words += ["--earlier", f"{flat.name}={self._master(before[0])}"] if before else []
+        return words
+
+    def earlier_flats(self, night: str) -> list[str]:
+        """List the flats of earlier nights with which those of a night are compared."""
+        return [word.partition("=")[2] for word in self.earlier_options(night)[1::2]]
+
     # --- what is said at the end ------------------------------------------------------------------
 
     def run_messages(self) -> str:

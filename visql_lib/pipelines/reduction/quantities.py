@@ -48,6 +48,7 @@ QUANTITIES = Quantities(
         _master("GAIN", "gain", "electron/adu", 3, error=True),
         _master("DARK_RATE", "dark rate", "adu/s", 4, HIGH, error=True),
         _master("RESIDUAL", "residual of single flats", "", 4, HIGH),
+        _master("CHANGE", "change of the flat", "", 4, HIGH),
         _master("N_BAD", "masked pixels", "px", 0, HIGH),
     ],
     CATEGORIES,

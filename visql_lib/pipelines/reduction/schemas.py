@@ -145,6 +145,12 @@ MASTERS = TableSchema(
             "",
             "flats: rms of the single frames over the master, photon noise taken out",
         ),
+        Column(
+            "CHANGE",
+            "float64",
+            "",
+            "flats: rms of cells of 32 px of its ratio to that of the nearest earlier night; NaN: none",
+        ),
         Column("N_BAD", "int32", "", "masked pixels"),
     ),
 )

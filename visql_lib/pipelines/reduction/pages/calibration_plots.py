@@ -66,6 +66,7 @@ _SECTIONS: dict[str, tuple[Panel, ...]] = {
     ),
     "Flats": (
         _panel("RESIDUAL", "residual of single flats", "master.RESIDUAL"),
+        _panel("CHANGE", "change since the flat before", "master.CHANGE"),
         _panel("LEVEL:FLAT", "level of flats", "master.LEVEL"),
     ),
     "Bad pixels": (

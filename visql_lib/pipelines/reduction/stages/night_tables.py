@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import logging
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from visql_lib.errors import FrameError
+from visql_lib.ccd.flat import change_of_flat
+from visql_lib.errors import FrameError, NoMasterError
 from visql_lib.images.headers import read_header, value_of
-from visql_lib.images.masters import BAD_PIXELS, FAILED, REASON, STATUS
+from visql_lib.images.masters import BAD_PIXELS, FAILED, FLAT, REASON, STATUS, require_master
 from visql_lib.pipelines.reduction.grouping import NIGHTS
 from visql_lib.pipelines.reduction.night import Night
 from visql_lib.pipelines.reduction.schemas import FRAMES, MASTERS, REGISTRATION, STACKS
@@ -42,15 +45,18 @@ _MASTER_CARDS = {
 
 _FACTS = ("TYPE", "DATE_OBS", "EXPTIME", "FILTER", "OBJECT")
 
+log = logging.getLogger(__name__)
+
 Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class NightInputs:
-    """The night, and which masters its sets lack, in words, by the name of the set."""
+    """The night; by the name of a set: which masters it lacks, in words; its flat of an earlier night."""
 
     night: Night
     lacking: Mapping[str, Sequence[str]]
+    earlier: Mapping[str, Path] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -73,7 +79,7 @@ def run(context: Context[ReductionSettings], inputs: NightInputs) -> NightTables
     night = inputs.night
     return NightTables(
         FRAMES.of_rows(_frames(night, inputs.lacking)),
-        MASTERS.of_rows(_masters(night)),
+        MASTERS.of_rows(_masters(night, inputs.earlier)),
         STACKS.of_rows(_stacks(night)),
     )
 
@@ -139,19 +145,31 @@ def _of_sheet(row: SheetRow) -> Row:
     }
 
 
-def _masters(night: Night) -> list[Row]:
+def _masters(night: Night, earlier: Mapping[str, Path]) -> list[Row]:
     """Return a row for each master of the night that was tried."""
     made = []
     for kind in ("BIAS", "DARK", "FLAT"):
         for s in night.of_type(kind):
             common: Row = {"PART": s.name, "TYPE": kind, "FILTER": s.members.facts.get("FILTER", "")}
             common["DATE_OBS"] = np.datetime64(s.start.replace(tzinfo=None), "us")
+            if s.name in earlier:
+                common["CHANGE"] = _change(Path(night.master(s.name)), earlier[s.name])
             made += _of_header(Path(night.master(s.name)), common, _MASTER_CARDS)
     for name, s in night.pixels.items():
         common = {"PART": name, "TYPE": BAD_PIXELS, "FILTER": s.members.facts.get("FILTER", "")}
         common["DATE_OBS"] = np.datetime64(s.start.replace(tzinfo=None), "us")
         made += _of_header(Path(night.master(name)), common, {"N_BAD": "N_BAD"})
     return made
+
+
+def _change(flat: Path, earlier: Path) -> float:
+    """Compare a flat with an earlier one; NaN where one of them failed or cannot be read."""
+    try:
+        one, other = (require_master(path, FLAT) for path in (flat, earlier))
+    except (NoMasterError, FrameError) as error:
+        log.info("%s is not compared with %s: %s", flat, earlier, error)
+        return math.nan
+    return change_of_flat(np.where(one.valid, one.data, np.nan), np.where(other.valid, other.data, np.nan))
 
 
 def _stacks(night: Night) -> list[Row]:
