@@ -200,7 +200,7 @@ def many_faults(nights: Nights) -> None:
     small = with_pixels(light, lambda d: d[:96])
     for key in ("TRIMSEC", "BIASSEC"):
         small.header[key] = light.header[key].replace("192", "96")
-    later = iter(range(10, 60))
+    later, moved = iter(range(10, 60)), iter([*range(-25, 0), *range(1, 60)])
 
     def add(name: str, hdu: fits.PrimaryHDU, keep: bool = False) -> Path:
         hdu.header["UT"] = None if keep else f"21:{next(later):02d}:00"
@@ -209,9 +209,9 @@ def many_faults(nights: Nights) -> None:
         return nights.add(name, hdu)
 
     def other(i: int = 0, **cards: Any) -> fits.PrimaryHDU:
-        """A light of its own pixels."""
+        """A light of its own pixels: moved by other rows than all others."""
         hdu = frame("SCIENCE", i % 3, **cards)
-        hdu.data[:] = np.roll(hdu.data, 1, axis=0)
+        hdu.data[:] = np.roll(hdu.data, next(moved), axis=0)
         return hdu
 
     add("time-none.fit", other(EXPTIME=None))
@@ -223,7 +223,8 @@ def many_faults(nights: Nights) -> None:
     nights.add("text.fit", b"no FITS at all\n")
     nights.add("nothing.fit", b"")
     add("packed.fits.gz", with_pixels(other(1), lambda d: d + np.uint16(1)))
-    tiles = fits.CompImageHDU(frame("SCIENCE", 2).data + np.uint16(1), frame("SCIENCE", 2).header)
+    packed = other(2)
+    tiles = fits.CompImageHDU(packed.data, packed.header)
     tiles.header["UT"] = "21:50:00"
     fits.HDUList([fits.PrimaryHDU(), tiles]).writeto(nights.raw / "tiles.fits.fz")
     nights.add("tiles.fits.fz")
@@ -249,7 +250,10 @@ def many_faults(nights: Nights) -> None:
     blank.header["BLANK"] = -32768
     add("blank.fit", blank)
     add("all-nan.fit", with_pixels(other(2), lambda d: np.full(d.shape, np.nan, "f4")))
-    add("pedestal.fit", with_pixels(frame("SCIENCE", 1, PEDESTAL=-100), lambda d: d + np.uint16(100)))
+    add(
+        "pedestal.fit",
+        with_pixels(frame("SCIENCE", 1, PEDESTAL=-100, OBJECT="M44"), lambda d: d + np.uint16(100)),
+    )
     add("bits12.fit", with_pixels(other(1), lambda d: d // 16 * 16))
     add("bias-of-60-s.fit", frame("BIAS", 0, seed=4, EXPTIME=60.0))
     add("dark-of-0-s.fit", frame("DARK", 0, seed=4, EXPTIME=0.0))

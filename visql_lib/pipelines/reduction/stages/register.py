@@ -13,6 +13,7 @@ import numpy as np
 from astropy.io import fits
 from numpy.typing import NDArray
 
+from visql_lib.checksum import new_hash
 from visql_lib.errors import RequestError, VisqlError
 from visql_lib.frames.header import ExposureHeader
 from visql_lib.images.blocks import refuse_unlike
@@ -58,6 +59,7 @@ class Light:
     placed: Registration | None = None
     transparency: tuple[float, float] = (math.nan, math.nan)
     is_reference: bool = False
+    checksum: bytes = b""  # of its pixels
 
     @property
     def name(self) -> str:
@@ -116,6 +118,7 @@ def run(context: Context[ReductionSettings], inputs: RegisterInputs) -> Register
                 lights.append(_measured(path, settings, context.instrument))
                 advance()
         refuse_unlike([light for light in lights if light.stars is not None])
+        _leave_out_copies(lights)
         _register_all(lights, inputs.reference, settings)
     if "failed" in meta:
         for light in lights:
@@ -126,6 +129,15 @@ def run(context: Context[ReductionSettings], inputs: RegisterInputs) -> Register
     return RegisterOutputs(REGISTRATION.of_rows(map(_row, lights)), meta)
 
 
+def _leave_out_copies(lights: Sequence[Light]) -> None:
+    """Leave out the same pixels under another name: they would count twice."""
+    seen: dict[bytes, Light] = {}
+    for light in lights:
+        if light.stars is not None and (first := seen.setdefault(light.checksum, light)) is not light:
+            light.stars = None
+            light.leave_out(FrameStatus.LEFT_OUT, f"the same pixels as {first.name}")
+
+
 def _measured(path: Path, settings: RegistrationSettings, instrument: Instrument) -> Light:
     """Read a frame and measure its stars."""
     light = Light(path)
@@ -134,6 +146,7 @@ def _measured(path: Path, settings: RegistrationSettings, instrument: Instrument
         if image.data.ndim != 2:
             raise RequestError(f"{path}: is a cube; registration is of single images")
         light.header, light.shape = image.header, image.data.shape
+        light.checksum = new_hash(image.data.tobytes()).digest()
         light.facts = ExposureHeader.from_cards(_cards(image.header), instrument, None)
         saturation = number(value_of(image.header, "SATURATE"))
         light.stars = measure_stars(
