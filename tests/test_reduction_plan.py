@@ -95,6 +95,17 @@ def test_what_is_lacking_is_said_with_what_would_fit(night):
     assert said.startswith(f"{name}=no flat with FILTER R")
 
 
+def test_what_may_be_missing_is_not_said_to_be_lacking(night, tmp_path):
+    assert plan_of(tmp_path, reduce={"allow_missing": ["flat"]}).lacking_options("20210227") == []
+
+
+def test_measured_numbers_are_short_in_messages():
+    facts = {"CCD-TEMP": "-9.99938", "BINNING": "2 2", "GAIN": "0.7799999714"}
+    said = what_it_needs("BIAS", made("20210227", "SCIENCE", "2021-02-27T20:00:00", **facts), RULES, 30)
+    assert "CCD-TEMP -9.999," in said
+    assert "BINNING 2 2, GAIN 0.78 in" in said
+
+
 # --- which master ------------------------------------------------------------------------------------
 
 

@@ -13,7 +13,7 @@ from visql_lib.tables.store import read_meta, read_table
 
 UNFINISHED = "unfinished"
 _DAMAGED = "make it again"  # in the message about every product table that cannot be read
-_NAMED = 5  # exposures of a message; status.tsv has all
+_NAMED = 5  # exposures of a message; the tables and pages have all
 
 
 @dataclass(frozen=True)
@@ -32,18 +32,32 @@ class ExposureState:
 
 
 def failure_summary(states: Sequence[ExposureState]) -> str:
-    """List the failed exposures with their reasons, one a line, and advice; "" if none failed."""
+    """List the reasons of failures, one a line, with the exposures, and advice; "" if none failed."""
     bad = [state for state in states if state.failed and state.status != UNFINISHED]
     unfinished = [state for state in states if state.status == UNFINISHED]
     said = []
     if bad:
         head = f"{len(bad)} of {len(states)} exposures failed:"
-        said.append("\n  ".join([head, *(f"{s.exposure}: {s.reason}" for s in bad), *_advice(bad)]))
+        said.append("\n  ".join([head, *_by_reason(bad), *_advice(bad)]))
     if unfinished:
         head = f"{len(unfinished)} of {len(states)} exposures are not finished: run again."
         names = [s.exposure for s in unfinished[:_NAMED]] + ["..."] * (len(unfinished) > _NAMED)
         said.append("\n  ".join([head, *names, "If a step failed on one, its log in results/logs says why."]))
     return "\n".join(said)
+
+
+def _by_reason(bad: Sequence[ExposureState]) -> list[str]:
+    """Write each reason once: all lights of a night may lack the same master."""
+    having: dict[str, list[str]] = {}
+    for state in bad:
+        having.setdefault(state.reason, []).append(state.exposure)
+    return [f"{_some(names)}: {reason}" for reason, names in having.items()]
+
+
+def _some(names: Sequence[str]) -> str:
+    """Name the first of some exposures, and count the others."""
+    others = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {others} more" if others > 0 else "")
 
 
 def _advice(bad: Sequence[ExposureState]) -> list[str]:

@@ -12,6 +12,7 @@ from visql_lib.pipelines.reduction.sets import CalibrationSet, SetRules
 # What a set must share with the frames it is for, besides shape, binning and settings of the camera.
 SHARED = {"BIAS": ("CCD-TEMP",), "DARK": ("CCD-TEMP",), "FLAT": ("FILTER",)}
 _DAY = 86400.0
+_NOWHERE = " in this night or within"
 
 
 @dataclass(frozen=True)
@@ -71,9 +72,22 @@ def candidates(
 def what_it_needs(kind: str, wanted: NightSet, rules: SetRules, max_age: float) -> str:
     """Say which frames are missing for a set without a master, such as ``no flat with FILTER V ...``."""
     facts = wanted.members.facts
-    shared = [f"{c} {facts[c]}" for c in (*SHARED[kind], *rules.always) if facts.get(c)]
+    shared = [f"{c} {_rounded(facts[c])}" for c in (*SHARED[kind], *rules.always) if facts.get(c)]
     alike = f" with {', '.join(shared)}" if shared else ""
-    return f"no {kind.lower()}{alike} in this night or within {max_age:g} d of it"
+    return f"no {kind.lower()}{alike}{_NOWHERE} {max_age:g} d of it"
+
+
+def is_need(reason: str) -> bool:
+    """Say whether the reason of a frame is that of `what_it_needs`."""
+    return _NOWHERE in reason
+
+
+def _rounded(fact: str) -> str:
+    """Shorten a measured number, such as the temperature -9.99938, for a message."""
+    try:
+        return f"{float(fact):.4g}" if "." in fact else fact
+    except ValueError:
+        return fact
 
 
 def start_of_set(starts: Sequence[str]) -> datetime:

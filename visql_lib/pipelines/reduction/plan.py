@@ -9,7 +9,7 @@ from pathlib import Path
 
 from visql_lib.config.load import digest
 from visql_lib.errors import TableError
-from visql_lib.pipelines.reduction.choice import NightSet, candidates, what_it_needs
+from visql_lib.pipelines.reduction.choice import NightSet, candidates, is_need, what_it_needs
 from visql_lib.pipelines.reduction.grouping import NIGHTS
 from visql_lib.pipelines.reduction.night import Night
 from visql_lib.pipelines.reduction.settings import ReductionSettings
@@ -22,6 +22,10 @@ from visql_lib.tables.store import read_table
 
 _FIELDS = {"bias": "BIAS", "dark": "DARK", "flat": "FLAT", "stack": "SCIENCE"}  # of paths -> frame type
 _NEEDS = {"BIAS": (), "DARK": ("BIAS",), "FLAT": ("BIAS", "DARK"), "SCIENCE": ("BIAS", "DARK", "FLAT")}
+_WITHOUT_MASTER = (
+    "  Frames without a master: take the missing ones, let older ones serve (masters.max_age), or set "
+    "reduce.allow_missing; see 'Without biases or flats' in docs/reduction.md."
+)
 
 
 @dataclass(frozen=True)
@@ -115,13 +119,14 @@ class ReductionPlan(Plan):
         return self.master_options(night, self.nights[night].chunk_with(exposure))
 
     def lacking_options(self, night: str) -> list[str]:
-        """Compose the options that say which masters the sets of a night lack."""
+        """Compose the options that say which masters the sets of a night lack, and may not lack."""
         age = self.settings.masters.max_age
+        allowed = {kind.upper() for kind in self.settings.reduce.allow_missing}
         texts = (
             f"{s.name}={what_it_needs(kind, s, self.instrument.sets, age)}"
             for s in self.nights[night].sets.values()
             for kind, chosen in self._choices(s).items()
-            if chosen is None
+            if chosen is None and not (s.members.frame_type == "SCIENCE" and kind in allowed)
         )
         return [word for text in texts for word in ("--lacking", text)]
 
@@ -160,7 +165,8 @@ class ReductionPlan(Plan):
         results = Path(self.results)
         states = [s for group in self.groups() for s in exposure_states(self.registry, results, group)]
         failures = failure_summary([state for state in states if state.status != UNFINISHED])
-        return "\n".join(filter(None, (super().run_messages(), failures)))
+        advice = _WITHOUT_MASTER if any(is_need(state.reason) for state in states) else ""
+        return "\n".join(filter(None, (super().run_messages(), failures, advice)))
 
     # --- what stands ------------------------------------------------------------------------------
 

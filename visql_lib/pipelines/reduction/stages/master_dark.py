@@ -96,7 +96,8 @@ def _read_bias(made: MasterOutputs, path: Path | None) -> Image:
     try:
         if path is None:
             raise NoMasterError(
-                "darks need a master bias: make one (visql master-bias), and give it with --bias"
+                "darks need a master bias: make one (visql master-bias), and give it with --bias; without "
+                "any biases combine the darks, and give what comes to visql reduce (docs/reduction.md)"
             )
         return require_master(path, BIAS)
     except NoMasterError:
