@@ -4,7 +4,7 @@
         [--folder FOLDER] [--settings 'masters={flat_method: mean}'] [--cores 2] [--json FILE]
 
 Each night, SEED:DIALECT, is simulated, reduced by the workflow and compared with its truth
-(`night_truth.py`, which uses nothing the pipeline measures with); of those of ``--masters`` only the
+(`night_compare.py`, which uses nothing the pipeline measures with); of those of ``--masters`` only the
 masters are made. What stands in the folder is not made again. A figure is that of a night, filter, light or
 stack; the table has their number, median, smallest and largest, and whether the median meets the goal.
 """
@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from night_truth import Figures, Truth, compare
+from night_compare import Figures, compare
+from night_truth import Truth
 
 from visql_lib.simulate.night_plan import NightOptions
 

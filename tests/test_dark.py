@@ -10,12 +10,11 @@ from hypothesis import strategies as st
 from visql_lib.ccd.dark import (
     DarkKind,
     Line,
-    dark_noise,
     dark_of_one_time,
     fit_darks,
-    fit_darks_by_noise,
     fit_line,
 )
+from visql_lib.ccd.master_dark import DarkTime, combine_darks
 from visql_lib.cli import cli
 from visql_lib.errors import RequestError
 
@@ -91,13 +90,23 @@ def night(rng, n=5, shape=(60, 60)):
     return offset, rate, times, darks
 
 
+def fitted(times, darks):
+    """Combine the darks of each time, and fit the line of each pixel."""
+    groups, told = [], []
+    for t in np.unique(times):
+        group = np.array([dark.ravel() for dark, time in zip(darks, times, strict=True) if time == t])
+        groups.append(group.astype(np.float32))
+        told.append(DarkTime(t, float(np.median(group)), (READ_NOISE / GAIN) ** 2 + 0.098 * t / GAIN))
+    return combine_darks(groups, told, GAIN).model
+
+
 def test_a_line_per_pixel_with_its_errors():
     offset, rate, times, darks = night(np.random.default_rng(3))
-    model = fit_darks_by_noise(times, darks, GAIN, READ_NOISE)
-    assert (model.n == 15).all()
+    model = fitted(times, darks)
+    assert (model.n == 3).all()
     for found, truth, variance in (
-        (model.offset, offset, model.offset_var),
-        (model.rate, rate, model.rate_var),
+        (model.offset, offset.ravel(), model.offset_var),
+        (model.rate, rate.ravel(), model.rate_var),
     ):
         pull = (found - truth) / np.sqrt(variance)
         assert abs(pull.mean()) < 0.05
@@ -107,8 +116,8 @@ def test_a_line_per_pixel_with_its_errors():
 @pytest.mark.parametrize("t", [1.0, 60.0, 300.0])
 def test_a_dark_for_any_time_within_its_own_error_on_hot_pixels(t):
     offset, rate, times, darks = night(np.random.default_rng(4), shape=(140, 140))
-    level, err = fit_darks_by_noise(times, darks, GAIN, READ_NOISE).at(t)
-    pull = ((level - offset - rate * t) / err)[::7, ::7]
+    level, err = fitted(times, darks).at(t)
+    pull = ((level.reshape(rate.shape) - offset - rate * t) / err.reshape(rate.shape))[::7, ::7]
     assert np.sqrt((pull**2).mean()) < 1.1
     # A dark of 180 s scaled by the ratio of times leaves the pedestal.
     scaled = np.mean(darks[10:], axis=0) * t / 180
@@ -182,11 +191,6 @@ def test_darks_of_one_time():
     assert other.kind is DarkKind.GLOBAL_LINE
     np.testing.assert_allclose(other.dark, [[5.9 + 17.7 / 180, 5.9 + 100.0]])  # the hot one keeps its rate
     np.testing.assert_allclose(other.err, 0.2, rtol=0.01)
-
-
-def test_the_noise_of_a_dark():
-    assert dark_noise(np.array(0.0), 2.0, 8.0, 4) == 2.0
-    assert dark_noise(np.array(-50.0), 2.0, 8.0) == 4.0
 
 
 def test_errors_of_the_ask():

@@ -3,7 +3,7 @@
 The comparison is that of `benchmarks/night_accuracy.py`, which measures larger nights.
 """
 
-import importlib.util
+import importlib
 from pathlib import Path
 
 import pytest
@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from visql_lib.cli import cli
 from visql_lib.simulate.night_plan import NightOptions
 
-_BENCHMARK = Path(__file__).parents[1] / "benchmarks" / "night_truth.py"
+_BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 PLAN = {
     "camera": {"columns": 256, "rows": 192},
     "frames": {"biases": 8, "darks": 5, "filters": ["V"], "flats": 5, "lights": 4, "trails": 2},
@@ -26,22 +26,21 @@ def visql(*args):
 
 
 @pytest.fixture(scope="module")
-def truth_code():
-    specification = importlib.util.spec_from_file_location("night_truth", _BENCHMARK)
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
+def benchmark_code():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(_BENCHMARKS)
+        return importlib.import_module("night_compare")
 
 
 @pytest.fixture(scope="module")
-def figures(tmp_path_factory, truth_code):
+def figures(tmp_path_factory, benchmark_code):
     """Simulate, reduce with one command after the other, compare; figure -> its values."""
     folder = tmp_path_factory.mktemp("night")
     given = [f"{part}.{key}={value}" for part, keys in PLAN.items() for key, value in keys.items()]
     options = [word for one in given for word in ("--set", one)]
     visql("simulate-night", "-o", folder, "--dialect", "mosaic", "--seed", 5, *options)
     plan = NightOptions.model_validate({"seed": 5, "dialect": "mosaic", **PLAN})
-    truth = truth_code.Truth(plan, folder / "raw", folder)
+    truth = benchmark_code.Truth(plan, folder / "raw", folder)
     raw = {
         kind: [folder / "raw" / f"{name}.fits" for name, frame in truth.frames.items() if frame.type == kind]
         for kind in ("BIAS", "DARK", "FLAT", "SCIENCE")
@@ -61,7 +60,7 @@ def figures(tmp_path_factory, truth_code):
     visql("register", *reduced, "-o", table)
     visql("stack", *reduced, "-o", folder / "stacks" / "M67.fits", "--registration", table)
     found: dict[str, list[float]] = {}
-    for one in truth_code.compare(truth):
+    for one in benchmark_code.compare(truth):
         for name, value in one.items():
             found.setdefault(name, []).append(value)
     return found

@@ -24,7 +24,7 @@ from visql_lib.pipelines.reduction.pages.night_plots import _line
 from visql_lib.pipelines.reduction.pages.records import number_text
 from visql_lib.pipelines.reduction.registry import REGISTRY
 from visql_lib.pipelines.reduction.schemas import FRAMES, MASTERS, REGISTRATION, STACKS
-from visql_lib.products.status import ExposureState, exposure_states, failure_summary
+from visql_lib.products.status import exposure_states, failure_summary
 from visql_lib.sheets.sheet import empty_row, write_sheet
 from visql_lib.site.images import tiles_of
 from visql_lib.site.pages import Stat, files_named
@@ -355,17 +355,6 @@ def test_the_end_of_a_run_names_frames_that_failed(results):
     assert "cut: cut.fits: is cut short" in said
     assert f"v1: {NO_FLAT}" in said
     assert "d4" not in said
-
-
-def test_a_reason_of_many_exposures_is_said_once():
-    """All lights of a night may lack the same flat."""
-    states = [ExposureState(f"v{i}", "SCIENCE", "failed", NO_FLAT) for i in range(53)]
-    said = failure_summary([*states, ExposureState("w", "SCIENCE", "failed", "is cut short")])
-    assert said.splitlines()[:3] == [
-        "54 of 54 exposures failed:",
-        f"  v0, v1, v2, v3, v4 and 48 more: {NO_FLAT}",
-        "  w: is cut short",
-    ]
 
 
 def test_without_its_tables_a_night_is_unfinished(tmp_path):

@@ -173,7 +173,9 @@ def test_folders_that_snakemake_or_a_command_would_misread_are_refused(key, fold
     assert len(str(caught.value).splitlines()) == 1
 
 
-@pytest.mark.parametrize("name", ["sub {x}", "sub\nfolder", "sub\tfolder", "sub\x1b[2J", b"sub\xff"])
+@pytest.mark.parametrize(
+    "name", ["sub {x}", "sub <x>", "sub\nfolder", "sub\tfolder", "sub\x1b[2J", b"sub\xff"]
+)
 def test_subfolders_with_impossible_names_are_told_of_in_the_sheet(small, frame_folder, tmp_path, name):
     folder = tmp_path / "raw" / os.fsdecode(name)
     folder.mkdir(parents=True)

@@ -10,7 +10,7 @@ from astropy.wcs import WCS
 from click.testing import CliRunner
 
 from visql_lib.ccd.bad_pixels import hot_pixels
-from visql_lib.ccd.dark import fit_darks_by_noise
+from visql_lib.ccd.master_dark import DarkTime, combine_darks
 from visql_lib.ccd.noise import gain_and_read_noise
 from visql_lib.ccd.overscan import overscan_level, subtract_overscan
 from visql_lib.ccd.trim import assembled, trimmed, trimmed_header
@@ -235,22 +235,23 @@ def test_dark_line_and_hot_pixels_of_the_night():
     simulated = SimulatedNight(NightOptions())
     chip, camera = simulated.chip, simulated.options.camera
     darks = [f for f in simulated.frames if f.type == "DARK" and not f.odd]
-    content = [read_out(simulated.options, f, chip, {}) for f in darks]
-    model = fit_darks_by_noise(
-        [f.exptime for f in darks],
-        [c.image - chip.bias for c in content],
-        camera.gain,
-        camera.read_noise,
-        masks=[(c.cosmics > 0).astype(np.int16) for c in content],
-    )
+    groups, times = [], []
+    for t in sorted({f.exptime for f in darks}):
+        content = [read_out(simulated.options, f, chip, {}) for f in darks if f.exptime == t]
+        free = [np.where(c.cosmics > 0, np.nan, c.image - chip.bias).ravel() for c in content]
+        groups.append(np.array(free, np.float32))
+        usual = (camera.read_noise / camera.gain) ** 2 + 1 / 12 + np.median(chip.rate) * t / camera.gain
+        times.append(DarkTime(t, float(np.nanmedian(free)), usual))
+    model = combine_darks(groups, times, camera.gain).model
     level, err = model.at(1.0)
-    pull = (level - chip.offset - chip.rate) / err
+    pull = (level.reshape(chip.rate.shape) - chip.offset - chip.rate) / err.reshape(chip.rate.shape)
     assert abs(pull.mean()) < 0.05
     assert pull.std() == pytest.approx(1, abs=0.05)
     # Not the very hottest, which saturate.
     hot = chip.hot & (chip.rate * 180 < 50000)
     assert np.sqrt((pull[hot] ** 2).mean()) < 1.1
-    found = hot_pixels(model.rate, np.sqrt(model.rate_var))
+    rate, variance = (array.reshape(chip.rate.shape) for array in (model.rate, model.rate_var))
+    found = hot_pixels(rate, np.sqrt(variance))
     assert found[chip.hot].mean() > 0.95
     assert not found[~chip.hot].any()
 

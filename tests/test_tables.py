@@ -249,3 +249,17 @@ def test_every_value_of_the_metadata_has_a_meaning_and_a_unit_astropy_knows(sche
         assert doc, name
         Unit(unit)
     assert schema.metadata()  # each has a default
+
+
+def test_what_a_row_does_not_say_is_not_known():
+    columns = [("A", "float64"), ("N", "int32"), ("NAME", "str"), ("T", "time"), ("OK", "bool")]
+    schema = TableSchema(
+        "toy", "", (*(Column(n, kind, "", "") for n, kind in columns), Column("M", "float64", "", "", 2))
+    )
+    found = schema.of_rows([{"A": 1.0, "N": 2, "NAME": "x", "OK": True, "M": [3, 4]}, {"other": 5}])
+    assert np.isnan(found["A"][1])
+    assert np.isnat(found["T"]).all()
+    assert (found["N"][1], found["NAME"][1], found["OK"][1]) == (0, "", False)
+    assert found["M"].shape == (2, 2)
+    assert np.isnan(found["M"][1]).all()
+    assert schema.length(schema.of_rows([])) == 0

@@ -61,3 +61,9 @@ class RequestError(VisqlError):
     """A step was asked for something that its inputs do not allow (exit code 2)."""
 
     exit_code = 2
+
+
+class OutputExistsError(RequestError):
+    """A result is already there, and nobody said that it may be replaced (exit code 1)."""
+
+    exit_code = 1

@@ -211,45 +211,6 @@ def _solved(sums: NDArray, mean: float, nearest: float) -> DarkModel:
     )
 
 
-def dark_noise(signal: NDArray, gain: float, read_noise: float, n: ArrayLike = 1) -> NDArray:
-    """Compute the standard error of the mean of n darks [ADU] from their expected signal.
-
-    Parameters
-    ----------
-    signal : array
-        Above the bias [ADU]; its share below 0 has no noise.
-    gain, read_noise : float
-        electron/ADU, electron.
-    n : int, optional
-        How many darks the mean is of.
-    """
-    variance = np.maximum(signal, 0) / gain + (read_noise / gain) ** 2
-    return np.sqrt(variance / np.asarray(n))
-
-
-def fit_darks_by_noise(
-    times: Sequence[float],
-    darks: Sequence[NDArray],
-    gain: float,
-    read_noise: float,
-    counts: Sequence[int] | None = None,
-    masks: Sequence[NDArray | None] | None = None,
-) -> DarkModel:
-    """Fit the line of every pixel with weights by gain [electron/ADU] and read noise [electron].
-
-    The first line has weights by the read noise alone; the second by the noise of the signal that the first
-    one expects in each pixel, so that hot pixels have the errors that are theirs. The pedestal is
-    not light: only rate x time has photon noise. `counts`: how many frames each dark is the mean
-    of. See `fit_darks`.
-    """
-    numbers = counts or [1] * len(times)
-    read = [dark_noise(np.zeros(()), gain, read_noise, n) for n in numbers]
-    first = fit_darks(times, darks, read, masks)
-    rate = np.where(np.isfinite(first.rate), first.rate, 0.0)
-    errs = (dark_noise(rate * t, gain, read_noise, n) for t, n in zip(times, numbers, strict=True))
-    return fit_darks(times, darks, errs, masks)
-
-
 class DarkKind(StrEnum):
     """How a dark for some exposure time was found."""
 

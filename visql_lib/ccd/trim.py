@@ -149,7 +149,7 @@ def _check_numbers(header: fits.Header) -> None:
             continue
         if not math.isfinite(value := number(header[key])):
             raise FrameError(
-                f"{key} = {said(header[key])} is no number; correct the header, or take its WCS out"
+                f"{key} = {said(header[key])} is no number; correct the header, or delete its WCS"
             )
         header[key] = value
 

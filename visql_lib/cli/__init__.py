@@ -63,7 +63,6 @@ HEADINGS: dict[str, dict[str, tuple[str, str]]] = {
     },
     "Euclid VIS, a month": {
         "quality": ("quality", "Compute median moments, scores and status for a month."),
-        "qc": ("qc", "Compare the quantities of a month with their dated limits."),
         "quality-pictures": ("quality_pictures", "Draw the image quality of a month."),
         "geometry": ("geometry", "Fit the geometry of the focal plane and the boresights of a month."),
         "ratios": ("ratios", "Bin the flux ratios of a month in time and position."),
@@ -80,7 +79,6 @@ HEADINGS: dict[str, dict[str, tuple[str, str]]] = {
         "movie": ("movie", "Make a movie of the exposures of a month."),
         "performance": ("performance", "List when each product of a month was made."),
         "status": ("status", "List the status of all frames of a month; exit 1 if any failed."),
-        "verify": ("verify", "Find missing, stale, damaged or foreign products of a month."),
     },
     "Archives and stores": {
         "fetch": ("fetch", "Download new raw frames from the archive."),
@@ -91,6 +89,8 @@ HEADINGS: dict[str, dict[str, tuple[str, str]]] = {
         "serve-archive": ("serve_archive", "Run a small archive on this machine, to practise with."),
     },
     "Site and operation": {
+        "qc": ("qc", "Compare the quantities of a group of frames with their dated limits."),
+        "verify": ("verify", "Find missing, stale, damaged or foreign products of a group."),
         "site": ("site", "Write or update the web pages."),
         "pyramid": ("pyramid", "Cut a frame into tiles for the viewer of the site."),
         "alerts": ("alerts", "Update the alerts, and send them."),

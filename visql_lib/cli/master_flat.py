@@ -14,7 +14,7 @@ from visql_lib.cli.reduction import context_of, master_options, reduction_step, 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from visql_lib.pipelines.reduction.stages.masters import MasterOutputs
+    from visql_lib.pipelines.reduction.stages.master_outputs import MasterOutputs
 
 
 @reduction_step(

@@ -11,14 +11,14 @@ from visql_lib.cli.common import INPUT, output_option, settings_of_any, step
 
 @step(
     "qc",
-    """Judge every quantity of a group, such as a month, by the dated limits, from its sheet SHEET.
+    """Judge every quantity of a group of frames by the dated limits, from its sheet SHEET.
 
     Reads those of the group's tables that exist (of VIS: psfmoments, astrometry, radiation,
     angles, detector_frames, trend) and writes one row per exposure and quantity, and one per
     part for quantities of the group: value, error and limit in the quantity's unit, and
     the status ok, warn, error or not judged. Pages, alerts and their history read
     this table.""",
-    "visql qc results/exposures/202407.tsv -o results/months/202407/qc_202407.parquet",
+    "visql qc results/exposures/20210227.tsv -o qc_20210227.parquet --config night.yaml",
 )
 @click.argument("sheet", type=INPUT)
 @output_option("QC results (Parquet).")

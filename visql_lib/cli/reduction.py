@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from visql_lib.pipelines.reduction.settings import ReductionSettings
-    from visql_lib.pipelines.reduction.stages.masters import MasterOutputs
+    from visql_lib.pipelines.reduction.stages.master_outputs import MasterOutputs
     from visql_lib.products.context import Context
 
 F = TypeVar("F", bound=Callable[..., Any])

@@ -26,7 +26,7 @@ _ADVICE = {
 
 @step(
     "verify",
-    """Check all products of GROUP, such as a month YYYYMM, and list those that are
+    """Check all products of GROUP, named as its sheet is, and list those that are
 
     \b
     missing   expected with these settings, but not there

@@ -49,6 +49,8 @@ GroupNames = Annotated[tuple[str, ...], BeforeValidator(_group_names)]
 # What no path may hold: what cannot be printed or is no text, and what Snakemake takes for a wildcard.
 UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
+_PATH_VARIABLE = re.compile(r"<[a-z][a-z0-9_]*>")
+
 
 def unfit_path(path: str) -> str:
     """Return why the workflow cannot work with a path, "" if it can."""
@@ -56,6 +58,8 @@ def unfit_path(path: str) -> str:
         return "holds what cannot be printed"
     if "{" in path or "}" in path:
         return "holds { or }, which Snakemake takes for a wildcard"
+    if _PATH_VARIABLE.search(path):
+        return "holds <name>, which Snakemake takes for a variable"
     if str(PurePath(path)).startswith("-"):  # "./-x" too
         return "begins with a dash, so that commands take it for an option; write its whole path"
     return ""

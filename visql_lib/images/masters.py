@@ -88,7 +88,7 @@ class MasterDark:
     line : Line or None
         That through the levels of all pixels; None of one time only.
     bias : str
-        Name of the master bias that was taken off its frames.
+        Name of the master bias that was taken off its frames; "": none was, it holds the bias.
     """
 
     image: Image

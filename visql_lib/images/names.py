@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from visql_lib.errors import RequestError
+from visql_lib.errors import OutputExistsError, RequestError
 
 ENDINGS = tuple(f".{end}{packed}" for end in ("fits", "fit", "fts") for packed in ("", ".gz", ".fz"))
 _PACKED = re.compile(r"\.[gf]z$", re.IGNORECASE)
@@ -64,10 +64,10 @@ def refuse_existing(paths: Sequence[Path], overwrite: bool) -> None:
 
     Raises
     ------
-    RequestError
+    OutputExistsError
         Naming the first file that is there.
     """
     there = [path for path in paths if path.exists()]
     if there and not overwrite:
         more = f" and {len(there) - 1} more" if len(there) > 1 else ""
-        raise RequestError(f"{there[0]}{more}: already there; give --overwrite, or another name")
+        raise OutputExistsError(f"{there[0]}{more}: already there; give --overwrite, or another name")

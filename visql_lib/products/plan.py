@@ -274,7 +274,8 @@ class Plan:
         """Summarise failures in the configured groups, one exposure per line; "" if there are none."""
         results = Path(self.results)
         return failure_summary(
-            [s for group in self.groups() for s in exposure_states(self.registry, results, group)]
+            [s for group in self.groups() for s in exposure_states(self.registry, results, group)],
+            self.registry.advice,
         )
 
     @property

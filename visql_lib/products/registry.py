@@ -273,6 +273,8 @@ class Registry:
         no table of the frame does.
     failed : tuple of str
         The STATUS in it of frames that somebody should look at.
+    advice : str
+        What to do about frames that failed; by default about their files.
     """
 
     pipeline: str
@@ -289,6 +291,7 @@ class Registry:
     beside: tuple[Product, ...] = ()
     states: str = ""
     failed: tuple[str, ...] = ("failed",)
+    advice: str = ""
 
     def __post_init__(self) -> None:
         names = [stage.name for stage in self.stages]

@@ -13,7 +13,8 @@ from visql_lib.tables.store import read_meta, read_table
 
 UNFINISHED = "unfinished"
 _DAMAGED = "make it again"  # in the message about every product table that cannot be read
-_NAMED = 5  # exposures of a message; the tables and pages have all
+_MEND = "Fetch or mend the file, or list the exposure in known_bad."
+_NAMED = 5  # exposures of a message; status.tsv has all
 
 
 @dataclass(frozen=True)
@@ -31,14 +32,21 @@ class ExposureState:
         return self.status in (UNREADABLE, "failed", UNFINISHED)
 
 
-def failure_summary(states: Sequence[ExposureState]) -> str:
-    """List the reasons of failures, one a line, with the exposures, and advice; "" if none failed."""
+def failure_summary(states: Sequence[ExposureState], advice: str = "") -> str:
+    """List the failed exposures with their reasons, those of one reason together; "" if none failed.
+
+    Parameters
+    ----------
+    states : sequence of ExposureState
+    advice : str, optional
+        What to do about frames that failed; by default about their files.
+    """
     bad = [state for state in states if state.failed and state.status != UNFINISHED]
     unfinished = [state for state in states if state.status == UNFINISHED]
     said = []
     if bad:
         head = f"{len(bad)} of {len(states)} exposures failed:"
-        said.append("\n  ".join([head, *_by_reason(bad), *_advice(bad)]))
+        said.append("\n  ".join([head, *_by_reason(bad), *_advice(bad, advice or _MEND)]))
     if unfinished:
         head = f"{len(unfinished)} of {len(states)} exposures are not finished: run again."
         names = [s.exposure for s in unfinished[:_NAMED]] + ["..."] * (len(unfinished) > _NAMED)
@@ -47,28 +55,25 @@ def failure_summary(states: Sequence[ExposureState]) -> str:
 
 
 def _by_reason(bad: Sequence[ExposureState]) -> list[str]:
-    """Write each reason once: all lights of a night may lack the same master."""
-    having: dict[str, list[str]] = {}
+    """Write a line for each reason, with the exposures it is of."""
+    names: dict[str, list[str]] = {}
     for state in bad:
-        having.setdefault(state.reason, []).append(state.exposure)
-    return [f"{_some(names)}: {reason}" for reason, names in having.items()]
+        names.setdefault(state.reason, []).append(state.exposure)
+    return [
+        f"{', '.join(some[:_NAMED])}{f' and {len(some) - _NAMED} more' * (len(some) > _NAMED)}: {reason}"
+        for reason, some in names.items()
+    ]
 
 
-def _some(names: Sequence[str]) -> str:
-    """Name the first of some exposures, and count the others."""
-    others = len(names) - _NAMED
-    return ", ".join(names[:_NAMED]) + (f" and {others} more" if others > 0 else "")
-
-
-def _advice(bad: Sequence[ExposureState]) -> list[str]:
+def _advice(bad: Sequence[ExposureState], advice: str) -> list[str]:
     """Advise what to do: a damaged product table is not the frame's fault."""
     ours = [_DAMAGED in state.reason for state in bad]
-    advice = []
+    found = []
     if any(ours):
-        advice.append("Make a damaged table again: snakemake --force TABLE. Then run again.")
+        found.append("Make a damaged table again: snakemake --force TABLE. Then run again.")
     if not all(ours):
-        advice.append("Fetch or mend the file, or list the exposure in known_bad.")
-    return advice
+        found.append(advice)
+    return found
 
 
 def exposure_states(registry: Registry, results: Path, group: str) -> list[ExposureState]:

@@ -35,6 +35,7 @@ log = logging.getLogger(__name__)
 
 _NAMED = 8  # missing quadrants
 _INSPECTED = (OK, INCOMPLETE, UNREADABLE, SUPERSEDED, PRODUCT)  # whose headers were read
+_LONGEST_NAME = 200  # bytes; names of products are longer, and 255 are the most
 _READING = 4  # raised when headers are read in another way, so that they are all read again
 
 
@@ -86,6 +87,8 @@ def _obstacle(file: Path, state: os.stat_result) -> str:
     """Find the reason why a file is not even opened, "" if it can be."""
     if kind := file_kind_problem(state.st_mode):
         return f"{file}: {kind}, not a file"
+    if (length := len(os.fsencode(file.name))) > _LONGEST_NAME:
+        return f"{file}: a name of {length} bytes, too long for the names of its products; rename the file"
     if reason := unfit_path(str(file)):
         return f"{str(file)!r}: the path {reason}; rename the file, or its folder"
     return ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +33,16 @@ class Column:
     step: float = 0.0
     bits: int = 0
     split: bool = False
+
+    @property
+    def unknown(self) -> Any:
+        """What stands for a value that is not known: NaN, NaT, an empty text, 0 or False."""
+        if self.dtype == "str":
+            return ""
+        if self.dtype == "time":
+            return np.datetime64("NaT", "us")
+        plain = np.dtype(self.dtype).type(np.nan if self.dtype.startswith("float") else 0)
+        return np.full(self.size, plain) if self.size > 0 else plain
 
     def cast(self, values: Any) -> NDArray:
         """Convert `values` to this column's type, rounded as declared."""
@@ -89,6 +99,13 @@ class TableSchema:
         """
         self.length(values)
         return {c.name: c.cast(values[c.name]) for c in self.columns}
+
+    def of_rows(self, rows: Iterable[Mapping[str, Any]]) -> dict[str, NDArray]:
+        """Make columns of rows; what a row does not say is not known (see `Column.unknown`)."""
+        listed = list(rows)
+        if not listed:
+            return self.empty()
+        return {c.name: c.cast([row.get(c.name, c.unknown) for row in listed]) for c in self.columns}
 
     def empty(self) -> dict[str, NDArray]:
         """Make the columns of a table without rows."""

@@ -247,8 +247,9 @@ class Masters:
         for master in (self.bias, self.dark, self.flat, self.bad):
             if master is not None:
                 _check_fit(chip, master, notes)
-        if self.bias is not None:
-            _check_overscan(chip, self.bias)
+        for master in (self.bias, self.dark):
+            if master is not None:
+                _check_overscan(chip, master)
         if self.dark is not None and not self.dark.done("BIASCOR") and self.bias is not None:
             raise FrameError(
                 f"{chip.image.name}: {self.dark.path.name} holds its bias, and {self.bias.path.name} goes "
@@ -290,15 +291,16 @@ def _check_fit(chip: Chip, master: Master, notes: list[str]) -> None:
         notes.append(f"master {master.kind} {master.path.name} has no ERR; it counts as exact")
 
 
-def _check_overscan(chip: Chip, bias: Master) -> None:
-    """Refuse a bias with the level of the overscan in it for a light without, and the other way round."""
-    done = value_of(bias.header, "OVERSCAN")
+def _check_overscan(chip: Chip, master: Master) -> None:
+    """Refuse a master with the level of the overscan in it for a light without, and the other way round."""
+    done = value_of(master.header, "OVERSCAN")
     off = math.isfinite(chip.bias_level)
     if isinstance(done, bool) and done != off:
         one, other = ("is", "is not") if off else ("is not", "is")
         raise FrameError(
-            f"{chip.image.name} and master bias {bias.path.name} do not fit: the level of the overscan {one} "
-            f"taken off the light and {other} off the bias; make both with the same overscan.method"
+            f"{chip.image.name} and master {master.kind} {master.path.name} do not fit: the level of the "
+            f"overscan {one} taken off the light and {other} off the {master.kind}; make both with the same "
+            "overscan.method"
         )
 
 

@@ -12,7 +12,6 @@ from visql_lib.pipelines.reduction.sets import CalibrationSet, SetRules
 # What a set must share with the frames it is for, besides shape, binning and settings of the camera.
 SHARED = {"BIAS": ("CCD-TEMP",), "DARK": ("CCD-TEMP",), "FLAT": ("FILTER",)}
 _DAY = 86400.0
-_NOWHERE = " in this night or within"
 
 
 @dataclass(frozen=True)
@@ -69,25 +68,30 @@ def candidates(
     return sorted(fitting, key=order)
 
 
-def what_it_needs(kind: str, wanted: NightSet, rules: SetRules, max_age: float) -> str:
-    """Say which frames are missing for a set without a master, such as ``no flat with FILTER V ...``."""
-    facts = wanted.members.facts
-    shared = [f"{c} {_rounded(facts[c])}" for c in (*SHARED[kind], *rules.always) if facts.get(c)]
-    alike = f" with {', '.join(shared)}" if shared else ""
-    return f"no {kind.lower()}{alike}{_NOWHERE} {max_age:g} d of it"
+def what_it_needs(
+    kind: str, wanted: NightSet, known: Iterable[NightSet], rules: SetRules, max_age: float
+) -> str:
+    """Say which frames are missing for a set without a master, and how the nearest ones differ.
 
-
-def is_need(reason: str) -> bool:
-    """Say whether the reason of a frame is that of `what_it_needs`."""
-    return _NOWHERE in reason
-
-
-def _rounded(fact: str) -> str:
-    """Shorten a measured number, such as the temperature -9.99938, for a message."""
-    try:
-        return f"{float(fact):.4g}" if "." in fact else fact
-    except ValueError:
-        return fact
+    Such as ``no flat with FILTER V in this night or within 30 d of it (flat_R_1x1_m20 has FILTER R)``.
+    """
+    nearest, differing = None, list[str]()
+    for s in sorted(known, key=lambda s: (_days(wanted, s), s.name)):
+        if s.members.frame_type == kind:
+            columns = (*SHARED[kind], *rules.always)
+            other = [c for c in columns if not _is_alike(wanted.members, s.members, c, rules)]
+            if nearest is None or (_days(wanted, s) <= max_age and len(other) < len(differing)):
+                nearest, differing = s, other
+    if "SHAPE" in differing:  # what is of another shape has other sections
+        differing = [c for c in differing if c != "SECTIONS"]
+    where = f"in this night or within {max_age:g} d of it"
+    if nearest is None:
+        return f"no {kind.lower()} {where}"
+    said = "; ".join(f"{c} {nearest.members.facts.get(c) or 'not known'}" for c in differing)
+    of = f" of {nearest.night}" if nearest.night != wanted.night else ""
+    needed = ", ".join(f"{c} {wanted.members.facts.get(c) or 'not known'}" for c in differing)
+    alike = f" with {needed}" if needed else ""
+    return f"no {kind.lower()}{alike} {where} ({nearest.name}{of} has {said or 'the same, but is older'})"
 
 
 def start_of_set(starts: Sequence[str]) -> datetime:

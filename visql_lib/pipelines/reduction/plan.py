@@ -8,8 +8,8 @@ from functools import cached_property
 from pathlib import Path
 
 from visql_lib.config.load import digest
-from visql_lib.errors import TableError
-from visql_lib.pipelines.reduction.choice import NightSet, candidates, is_need, what_it_needs
+from visql_lib.errors import FrameError, TableError
+from visql_lib.pipelines.reduction.choice import NightSet, candidates, what_it_needs
 from visql_lib.pipelines.reduction.grouping import NIGHTS
 from visql_lib.pipelines.reduction.night import Night
 from visql_lib.pipelines.reduction.settings import ReductionSettings
@@ -22,10 +22,6 @@ from visql_lib.tables.store import read_table
 
 _FIELDS = {"bias": "BIAS", "dark": "DARK", "flat": "FLAT", "stack": "SCIENCE"}  # of paths -> frame type
 _NEEDS = {"BIAS": (), "DARK": ("BIAS",), "FLAT": ("BIAS", "DARK"), "SCIENCE": ("BIAS", "DARK", "FLAT")}
-_WITHOUT_MASTER = (
-    "  Frames without a master: take the missing ones, let older ones serve (masters.max_age), or set "
-    "reduce.allow_missing; see 'Without biases or flats' in docs/reduction.md."
-)
 
 
 @dataclass(frozen=True)
@@ -97,10 +93,22 @@ class ReductionPlan(Plan):
         found: dict[str, NightSet | None] = {}
         for kind in _NEEDS[wanted.members.frame_type]:
             age = self.settings.masters.max_age
-            found[kind] = next(
-                iter(candidates(wanted, kind, self._with_master, self.instrument.sets, age)), None
-            )
+            fitting = candidates(wanted, kind, self._with_master, self.instrument.sets, age)
+            found[kind] = next((s for s in fitting if not self._has_failed(s)), None)
         return found
+
+    def _has_failed(self, made: NightSet) -> bool:
+        """Say whether the master of another night, which this run does not make, is none."""
+        if made.night in self.nights:
+            return False
+        path = Path(self._master(made))
+        if path not in self._failed:
+            self._failed[path] = _is_failed(path)
+        return self._failed[path]
+
+    @cached_property
+    def _failed(self) -> dict[Path, bool]:
+        return {}
 
     def masters(self, night: str, name: str) -> list[str]:
         """List the masters for a set or chunk, with the map of bad pixels for lights."""
@@ -119,14 +127,13 @@ class ReductionPlan(Plan):
         return self.master_options(night, self.nights[night].chunk_with(exposure))
 
     def lacking_options(self, night: str) -> list[str]:
-        """Compose the options that say which masters the sets of a night lack, and may not lack."""
-        age = self.settings.masters.max_age
-        allowed = {kind.upper() for kind in self.settings.reduce.allow_missing}
+        """Compose the options that say which masters the sets of a night lack, but for those that may be."""
+        age, allowed = self.settings.masters.max_age, self.settings.reduce.allow_missing
         texts = (
-            f"{s.name}={what_it_needs(kind, s, self.instrument.sets, age)}"
+            f"{s.name}={what_it_needs(kind, s, self._with_master, self.instrument.sets, age)}"
             for s in self.nights[night].sets.values()
             for kind, chosen in self._choices(s).items()
-            if chosen is None and not (s.members.frame_type == "SCIENCE" and kind in allowed)
+            if chosen is None and kind.lower() not in allowed
         )
         return [word for text in texts for word in ("--lacking", text)]
 
@@ -164,9 +171,10 @@ class ReductionPlan(Plan):
         """Compose the messages after a successful run: frames that failed do not stop it."""
         results = Path(self.results)
         states = [s for group in self.groups() for s in exposure_states(self.registry, results, group)]
-        failures = failure_summary([state for state in states if state.status != UNFINISHED])
-        advice = _WITHOUT_MASTER if any(is_need(state.reason) for state in states) else ""
-        return "\n".join(filter(None, (super().run_messages(), failures, advice)))
+        failures = failure_summary(
+            [state for state in states if state.status != UNFINISHED], self.registry.advice
+        )
+        return "\n".join(filter(None, (super().run_messages(), failures)))
 
     # --- what stands ------------------------------------------------------------------------------
 
@@ -177,6 +185,17 @@ class ReductionPlan(Plan):
     @cached_property
     def _reduced(self) -> frozenset[str]:
         return frozenset(name for night in self.nights.values() for name in _reduced_in(night))
+
+
+def _is_failed(master: Path) -> bool:
+    """Say whether a master is the record of one that could not be made, or cannot be read."""
+    from visql_lib.images.headers import read_header, value_of  # astropy: only where it is needed
+    from visql_lib.images.masters import FAILED, STATUS
+
+    try:
+        return bool(value_of(read_header(master), STATUS) == FAILED)
+    except FrameError:
+        return True
 
 
 def _reduced_in(night: Night) -> Iterator[str]:

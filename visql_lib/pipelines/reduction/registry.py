@@ -178,6 +178,8 @@ REGISTRY = Registry(
     pages="visql_lib.pipelines.reduction.pages.pages:ReductionPages",
     states=TABLES[0].path,
     failed=(FrameStatus.FAILED, FrameStatus.UNCALIBRATED),
+    advice="Add the frames that are lacking, allow lights to lack them (reduce.allow_missing), or list what "
+    "is no good in known_bad.",
     beside=(
         Product(SHEET, "exposure sheet of a night"),
         Product("up_to_date/", "cache of exposures that are up to date"),

@@ -16,9 +16,9 @@ from visql_lib.images.image import Image
 from visql_lib.images.masters import BIAS, OK
 from visql_lib.images.scratch import FrameStack, flags_of
 from visql_lib.pipelines.reduction.settings import ReductionSettings
+from visql_lib.pipelines.reduction.stages.master_outputs import MasterOutputs
 from visql_lib.pipelines.reduction.stages.masters import (
     FrameSet,
-    MasterOutputs,
     measure_and_leave_out_odd,
     prepare_set,
     temperature_doubt,

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from visql_lib.ccd.clipping import robust_sigma
 from visql_lib.ccd.combine import Recipe
 from visql_lib.ccd.dark import Line, fit_line
 from visql_lib.ccd.master_dark import DarkBlock, DarkTime, combine_darks
@@ -23,9 +24,9 @@ from visql_lib.images.image import Image
 from visql_lib.images.masters import BIAS, DARK, OK, PLANES, SAME_TIME, require_master
 from visql_lib.images.scratch import FrameStack, flags_of
 from visql_lib.pipelines.reduction.settings import ReductionSettings
+from visql_lib.pipelines.reduction.stages.master_outputs import MasterOutputs
 from visql_lib.pipelines.reduction.stages.masters import (
     FrameSet,
-    MasterOutputs,
     SetFrame,
     measure_and_leave_out_odd,
     prepare_set,
@@ -34,6 +35,8 @@ from visql_lib.pipelines.reduction.stages.masters import (
 from visql_lib.pipelines.reduction.status import FrameStatus
 from visql_lib.products.context import Context
 from visql_lib.tables.provenance import NoRecordError, read_record
+
+HOLDS_BIAS = "no master bias: the dark holds the bias, and serves frames from which none is taken off"
 
 _SIGMA = 5.0  # of the rejection
 
@@ -74,10 +77,9 @@ def run(context: Context[ReductionSettings], inputs: DarkInputs) -> MasterOutput
         found = prepare_set(
             context, inputs.frames, "DARK", stack, made.frames, lambda chip: take_off(chip, bias)
         )
-        # Its pixels are needed no more; large frames need the room.
-        bias = Image(np.empty((0, 0)), bias.header, bias.err, path=bias.path)
-        assert inputs.bias is not None
-        doubts = _tell_copies(found, inputs.bias)
+        if bias is not None:  # its pixels are needed no more; large frames need the room
+            bias = Image(np.empty((0, 0)), bias.header, bias.err, path=bias.path)
+        doubts = _tell_copies(found, inputs.bias) if inputs.bias is not None else [HOLDS_BIAS]
         groups, told = _groups(found, bias, context.settings)
         doubts += told
         line = _global_line(groups)
@@ -91,22 +93,17 @@ def run(context: Context[ReductionSettings], inputs: DarkInputs) -> MasterOutput
     return made
 
 
-def _read_bias(made: MasterOutputs, path: Path | None) -> Image:
-    """Read the master bias; without one, all darks are uncalibrated."""
+def _read_bias(made: MasterOutputs, path: Path | None) -> Image | None:
+    """Read the master bias, None where none is given; with one that failed all darks are uncalibrated."""
     try:
-        if path is None:
-            raise NoMasterError(
-                "darks need a master bias: make one (visql master-bias), and give it with --bias; without "
-                "any biases combine the darks, and give what comes to visql reduce (docs/reduction.md)"
-            )
-        return require_master(path, BIAS)
+        return require_master(path, BIAS) if path is not None else None
     except NoMasterError:
         made.unused = FrameStatus.UNCALIBRATED
         raise
 
 
-def take_off(chip: Chip, bias: Image) -> None:
-    """Take the master bias off a dark.
+def take_off(chip: Chip, bias: Image | None) -> None:
+    """Take the master bias, if there is one, off a dark.
 
     Raises
     ------
@@ -114,6 +111,8 @@ def take_off(chip: Chip, bias: Image) -> None:
         If it does not fit.
     """
     image = chip.image
+    if bias is None:
+        return
     if bias.data.shape != image.data.shape:
         sizes = [" x ".join(map(str, reversed(i.data.shape))) for i in (image, bias)]
         raise RequestError(f"{image.name} has {sizes[0]} px, the master bias {bias.name} {sizes[1]}")
@@ -143,7 +142,9 @@ def _tell_copies(found: FrameSet, bias: Path) -> list[str]:
     return [f"{len(copies)} darks are biases, pixel by pixel ({copies[0].exposure})"] if copies else []
 
 
-def _groups(found: FrameSet, bias: Image, settings: ReductionSettings) -> tuple[list[_Group], list[str]]:
+def _groups(
+    found: FrameSet, bias: Image | None, settings: ReductionSettings
+) -> tuple[list[_Group], list[str]]:
     """Group the darks by exposure time, from short to long; leave out those that are odd in their group."""
     doubts: list[str] = []
     for frame in found.used:
@@ -167,19 +168,18 @@ def _groups(found: FrameSet, bias: Image, settings: ReductionSettings) -> tuple[
     return groups, doubts
 
 
-def _measured(found: FrameSet, frames: list[SetFrame], bias: Image) -> _Group:
+def _measured(found: FrameSet, frames: list[SetFrame], bias: Image | None) -> _Group:
     """Measure level and noise of the darks of one time."""
     levels = np.array([frame.level for frame in frames])
     noise = [adu for adu, _ in found.noise_of(frames)]
     for i, amplifier in enumerate(found.amplifiers):  # of one frame alone: what is known from elsewhere
         if not math.isfinite(noise[i]):
-            known = value_of(bias.header, f"NOISE{i + 1}")
+            known = value_of(bias.header, f"NOISE{i + 1}") if bias is not None else None
             noise[i] = float(known) if known is not None else amplifier.read_noise / amplifier.gain
-    if not np.isfinite(noise).all():
-        raise FrameError(
-            f"one dark of {frames[0].facts.exptime:g} s ({frames[0].exposure}), and the read noise is not "
-            "known: take another one, or two biases"
-        )
+    if not np.isfinite(noise).all():  # one dark, and nothing tells its noise
+        own = robust_sigma(found.samples[frames[0].place])
+        noise = [adu if math.isfinite(adu) else own for adu in noise]
+        frames[0].doubt("its noise is not known: that of its pixels among each other is taken")
     size = found.samples[frames[0].place].size
     least = float(np.mean(noise)) / (size * len(levels)) ** 0.5
     scatter = float(levels.std(ddof=1)) / len(levels) ** 0.5 if len(levels) > 1 else 0.0
@@ -210,7 +210,7 @@ def _gain(found: FrameSet) -> tuple[NDArray | float, list[str]]:
 
 
 def _combine(
-    made: MasterOutputs, found: FrameSet, groups: Sequence[_Group], gain: NDArray | float, bias: Image
+    made: MasterOutputs, found: FrameSet, groups: Sequence[_Group], gain: NDArray | float, bias: Image | None
 ) -> None:
     """Combine all darks, block by block of rows."""
     shape = found.stack.shape
@@ -234,7 +234,7 @@ def _combine(
         ]
         block = combine_darks(values, times, gains[first:last].ravel(), _SIGMA)
         none = np.zeros((last - first, shape[1]))
-        bias_err = none if bias.err is None else np.nan_to_num(bias.err[first:last])
+        bias_err = none if bias is None or bias.err is None else np.nan_to_num(bias.err[first:last])
         _put(image, planes, block, slice(first, last), bias_err)
         assert image.mask is not None
         flags = flags_of(np.concatenate(values), np.where(np.isfinite(block.dark), 1, 0))
@@ -260,7 +260,7 @@ def _put(image: Image, planes: dict[str, NDArray], block: DarkBlock, rows: slice
 
 
 def _describe(
-    image: Image, found: FrameSet, groups: Sequence[_Group], line: Line | None, bias: Image
+    image: Image, found: FrameSet, groups: Sequence[_Group], line: Line | None, bias: Image | None
 ) -> None:
     """Write the header: that of the longest darks, with the line of all pixels."""
     ordered = [frame for group in reversed(groups) for frame in group.frames]
@@ -273,9 +273,10 @@ def _describe(
     header["VISQLTYP"] = (DARK, "what it is")
     header["STATUS"] = (OK, "it can be used")
     header["BUNIT"] = ("adu", "unit of the pixels")
-    header["BIASCOR"] = (True, "the bias is taken off")
-    header["MSTBIAS"] = (bias.name, "the master bias")
-    header["OVERSCAN"] = (value_of(bias.header, "OVERSCAN"), "the level of the overscan is taken off")
+    header["BIASCOR"] = (bias is not None, "a master bias is taken off")
+    header["MSTBIAS"] = (bias.name if bias is not None else "", "the master bias")
+    overscan = all(math.isfinite(frame.bias_level) for frame in found.used)
+    header["OVERSCAN"] = (overscan, "the level of the overscan is taken off")
     header["N_FRAMES"] = (len(found.frames), "frames of the list; combined: NCOMBINE")
     header["LEVEL"] = (groups[-1].level if line is None else line.at(groups[-1].time)[0], "[adu] at EXPTIME")
     header["DARKLINE"] = (line is not None, "a line for each pixel: OFFSET, RATE ...")

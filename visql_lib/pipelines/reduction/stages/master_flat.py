@@ -23,9 +23,9 @@ from visql_lib.images.masters import FLAT, OK
 from visql_lib.images.scratch import FrameStack, flags_of
 from visql_lib.pipelines.reduction.settings import MasterSettings, ReductionSettings
 from visql_lib.pipelines.reduction.stages.flat_noise import MeasuredNoise, measure_noise
+from visql_lib.pipelines.reduction.stages.master_outputs import MasterOutputs
 from visql_lib.pipelines.reduction.stages.masters import (
     FrameSet,
-    MasterOutputs,
     SetFrame,
     prepare_set,
     temperature_doubt,

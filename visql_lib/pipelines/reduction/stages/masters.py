@@ -17,12 +17,9 @@ from visql_lib.ccd.odd_frames import SetStatistics, doubt_of_two, noise_of_pairs
 from visql_lib.errors import FrameError, NotRawError, RequestError
 from visql_lib.flags import PixelFlag
 from visql_lib.images.chip import Chip, ChipFacts, OverscanOptions, read_chip
-from visql_lib.images.image import Image
-from visql_lib.images.masters import plain
 from visql_lib.images.scratch import FrameStack
 from visql_lib.instruments.amplifiers import Amplifier
 from visql_lib.instruments.names import stem_of
-from visql_lib.pipelines.reduction.schemas import FRAMES
 from visql_lib.pipelines.reduction.settings import ReductionSettings
 from visql_lib.pipelines.reduction.status import FrameStatus
 from visql_lib.products.context import Context
@@ -333,110 +330,3 @@ def temperature_doubt(frames: Iterable[SetFrame]) -> str:
         f"temperatures from {low.facts.temperature:g} C ({low.exposure}) to {high.facts.temperature:g} C "
         f"({high.exposure})"
     )
-
-
-def frame_columns(frames: Sequence[SetFrame], name: str, **masters: str) -> dict[str, Any]:
-    """Return the columns of the table FRAMES.
-
-    Parameters
-    ----------
-    frames : sequence of SetFrame
-    name : str
-        Of the set.
-    masters : optional
-        MASTER_BIAS, MASTER_DARK, MASTER_FLAT: names of what was taken off.
-    """
-    columns: dict[str, Any] = dict(FRAMES.empty())
-    rows = [_row(frame) | {"SET": name} | masters for frame in frames]
-    if not rows:
-        return columns
-    usual: dict[str, Any] = {"float64": math.nan, "int32": 0, "str": ""}
-    for column in FRAMES.columns:
-        values = [row.get(column.name, usual.get(column.dtype)) for row in rows]
-        columns[column.name] = column.cast(values)
-    return columns
-
-
-def _row(frame: SetFrame) -> dict[str, Any]:
-    facts, start = frame.facts, frame.facts.start
-    return {
-        "EXPOSURE": frame.exposure,
-        "FILE": frame.path.name,
-        "TYPE": facts.frame_type,
-        "DATE_OBS": np.datetime64("NaT" if start is None else start.replace(tzinfo=None), "us"),
-        "EXPTIME": facts.exptime,
-        "FILTER": facts.filter,
-        "OBJECT": facts.object,
-        "STATUS": str(frame.status),
-        "REASON": "; ".join(dict.fromkeys(frame.reasons)),
-        "BIAS_LEVEL": frame.bias_level,
-        "LEVEL": frame.level,
-        "NOISE": frame.noise,
-        "RESIDUAL": frame.residual,
-        "N_SATURATED": frame.n_saturated,
-        "N_MASKED": frame.n_masked,
-        "N_COSMIC": -1,
-    }
-
-
-@dataclass
-class MasterOutputs:
-    """What a stage of masters made.
-
-    Attributes
-    ----------
-    kind : str
-        VISQLTYP of the master.
-    name : str
-        Of the set.
-    frames : list of SetFrame
-        What became of each frame.
-    image : Image or None
-        The master; None if it failed.
-    planes : dict
-        Its further extensions.
-    meta : dict
-        ``failed``: why there is no master; ``reason``: what is doubtful about it; numbers for the picture.
-    masters : dict
-        Names of masters that were taken off its frames: columns of FRAMES.
-    unused : FrameStatus
-        What frames without a fault of their own become where there is no master.
-    """
-
-    kind: str
-    name: str
-    frames: list[SetFrame] = field(default_factory=list)
-    image: Image | None = None
-    planes: dict[str, NDArray] = field(default_factory=dict)
-    meta: dict[str, Any] = field(default_factory=dict)
-    masters: dict[str, str] = field(default_factory=dict)
-    unused: FrameStatus = FrameStatus.FAILED
-
-    @property
-    def failed(self) -> str:
-        """Why there is no master; "" if there is."""
-        return str(self.meta.get("failed", ""))
-
-    @property
-    def columns(self) -> dict[str, Any]:
-        """The table FRAMES."""
-        return frame_columns(self.frames, self.name, **self.masters)
-
-    def close(self, paths: Iterable[Path]) -> None:
-        """Say of each frame of the list why it does not count, where there is no master."""
-        if not self.failed:
-            return
-        known = {frame.path for frame in self.frames}
-        self.frames += [SetFrame(path) for path in paths if path not in known]
-        for frame in self.frames:
-            if frame.status.is_used:
-                frame.leave_out(self.unused, f"no master: {self.failed}")
-
-    def doubt(self, reasons: Iterable[str]) -> None:
-        """Note what is doubtful about the master as a whole, in its header as well."""
-        told = "; ".join(dict.fromkeys(reason for reason in reasons if reason))
-        self.meta["reason"] = told
-        if told:
-            log.warning("%s: %s", self.name, told)
-            if self.image is not None:
-                self.image.header["REASON"] = plain(told)

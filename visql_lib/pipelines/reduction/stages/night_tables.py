@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from visql_lib.pipelines.reduction.settings import ReductionSettings
 from visql_lib.pipelines.reduction.status import FrameStatus
 from visql_lib.products.context import Context
 from visql_lib.sheets.sheet import SheetRow, read_sheet
-from visql_lib.tables.schema import Column, TableSchema
+from visql_lib.tables.schema import TableSchema
 from visql_lib.tables.store import read_table
 
 # Columns of the tables of masters and stacks -> the cards of their headers.
@@ -39,12 +38,6 @@ _MASTER_CARDS = {
     "DARK_RATE_ERR": "DARKRTE",
     "RESIDUAL": "RESIDUAL",
     "N_BAD": "N_BAD",
-}
-_NO_VALUE: Mapping[str, Any] = {
-    "float64": math.nan,
-    "int32": 0,
-    "str": "",
-    "time": np.datetime64("NaT", "us"),
 }
 
 _FACTS = ("TYPE", "DATE_OBS", "EXPTIME", "FILTER", "OBJECT")
@@ -79,9 +72,9 @@ def run(context: Context[ReductionSettings], inputs: NightInputs) -> NightTables
     """
     night = inputs.night
     return NightTables(
-        _columns(FRAMES, _frames(night, inputs.lacking)),
-        _columns(MASTERS, _masters(night)),
-        _columns(STACKS, _stacks(night)),
+        FRAMES.of_rows(_frames(night, inputs.lacking)),
+        MASTERS.of_rows(_masters(night)),
+        STACKS.of_rows(_stacks(night)),
     )
 
 
@@ -196,15 +189,3 @@ def _rows(path: Path, schema: TableSchema) -> list[Row]:
         c.name: [str(v) for v in table[c.name]] if c.dtype == "str" else table[c.name] for c in schema.columns
     }
     return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
-
-
-def _columns(schema: TableSchema, rows: Iterable[Row]) -> dict[str, Any]:
-    """Return rows as the columns of a table; what a row does not say is not known."""
-    listed = list(rows)
-    if not listed:
-        return dict(schema.empty())
-    return {c.name: c.cast([_value(row, c) for row in listed]) for c in schema.columns}
-
-
-def _value(row: Row, column: Column) -> Any:
-    return row.get(column.name, _NO_VALUE[column.dtype])

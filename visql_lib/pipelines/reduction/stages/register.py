@@ -123,7 +123,7 @@ def run(context: Context[ReductionSettings], inputs: RegisterInputs) -> Register
     for light in lights:
         if light.status is not FrameStatus.OK:
             log.warning("%s: %s: %s", light.name, light.status, light.reason)
-    return RegisterOutputs(_columns(lights), meta)
+    return RegisterOutputs(REGISTRATION.of_rows(map(_row, lights)), meta)
 
 
 def _measured(path: Path, settings: RegistrationSettings, instrument: Instrument) -> Light:
@@ -234,14 +234,6 @@ def _transparency(light: Light, reference: Light, tolerance: float) -> tuple[flo
     ratio, err = flux_ratio(here.flux[i], here.flux_err[i], there.flux[j], there.flux_err[j])
     longer = exposure_ratio(light.exptime, reference.exptime)
     return ratio / longer, err / longer
-
-
-def _columns(lights: Sequence[Light]) -> dict[str, NDArray]:
-    """Put all in columns."""
-    rows = [_row(light) for light in lights]
-    if not rows:
-        return REGISTRATION.empty()
-    return REGISTRATION.cast({name: [row[name] for row in rows] for name in REGISTRATION.names})
 
 
 def _row(light: Light) -> dict[str, Any]:

@@ -52,9 +52,10 @@ class TakenOff:
             found.doubts.append(str(error))
         if bias is None:
             found.doubts.insert(0, "no master bias is taken off")
-        if found.bias is None and found.dark is not None:
+        if found.dark is not None and bool(found.dark.bias) != (found.bias is not None):
+            why = "it holds the bias" if found.bias is not None else "there is no master bias"
             found.dark = None
-            found.doubts.append("no dark is taken off, as there is no master bias")
+            found.doubts.append(f"no dark is taken off, as {why}")
         elif found.dark is None and dark is None:
             found.doubts.append("no master dark is taken off")
         return found
@@ -78,13 +79,14 @@ class TakenOff:
             If they do not fit.
         """
         image, exptime = chip.image, chip.facts.exptime
-        if self.bias is None:
+        if self.bias is None and self.dark is None:
             if math.isnan(chip.bias_level):
                 self.problems[image.path] = "neither master bias nor overscan: its bias is not known"
             return
         take_off(chip, self.bias)
         if self.dark is None:
-            self.errs.setdefault(exptime, np.zeros(1) if self.bias.err is None else self.bias.err)
+            err = self.bias.err if self.bias is not None else None
+            self.errs.setdefault(exptime, np.zeros(1) if err is None else err)
             return
         if self.dark.image.data.shape != image.data.shape:
             raise RequestError(f"{self.dark.image.name} has another size than {image.name}")
@@ -92,13 +94,24 @@ class TakenOff:
             self.problems[image.path] = "no exposure time in its header: no dark is known for it"
             return
         try:
-            total = self.dark.with_bias(exptime, self.bias, SAME_TIME * exptime)
+            dark, err = self._dark(self.dark, exptime)
         except RequestError as error:
             self.doubts.append(f"no dark is taken off: {error}")
             self.dark = None
+            if self.bias is None:
+                self.take_off(chip)
             return
-        image.data -= (total.dark - self.bias.data).astype(np.float32)
-        self.errs.setdefault(exptime, total.err.astype(np.float32))
+        image.data -= dark
+        self.errs.setdefault(exptime, err)
+
+    def _dark(self, dark: MasterDark, exptime: float) -> tuple[NDArray, NDArray]:
+        """Return the dark for an exposure time [s], and the standard error of all that is taken off [ADU]."""
+        tolerance = SAME_TIME * exptime
+        if self.bias is None:
+            found = dark.at(exptime, tolerance)
+            return found.dark.astype(np.float32), found.err.astype(np.float32)
+        total = dark.with_bias(exptime, self.bias, tolerance)
+        return (total.dark - self.bias.data).astype(np.float32), total.err.astype(np.float32)
 
     @property
     def err(self) -> NDArray | float:
