@@ -119,7 +119,7 @@ def _draw_levels(axes: Axes, frames: Sequence[FlatFrame]) -> None:
     else:
         style.message(axes, "no level known")
     axes.margins(x=0.08, y=0.15)
-    axes.set_ylabel("mean light [ADU]")
+    axes.set_ylabel("mean light [adu]")
     axes.grid(True)
 
 

@@ -213,7 +213,7 @@ class _Light:
             if kind not in allowed:
                 raise NoMasterError(
                     f"no master {kind}{f' ({why})' if why else ''}: {_HELP[kind]}, or set "
-                    f"reduce.allow_missing: [{kind}]"
+                    f"reduce.allow_missing: [{kind}] (a command reads it from --config FILE)"
                 )
             self.notes.append(f"without {kind}{f': {why}' if why else ''}")
         self.kind: DarkKind | None = None
