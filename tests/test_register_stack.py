@@ -267,7 +267,7 @@ def test_the_picture_names_target_filter_and_frames(made, monkeypatch, tmp_path)
     visql(*words, "--registration", folder / "registration.parquet", "--picture", tmp_path / "s.png")
     title, line, unit = seen[0]
     assert (title, unit) == ("M67, R, 4 frames", "adu")
-    assert "5 sigma at" in line
+    assert "5-sigma star" in line
 
 
 def test_frames_of_another_binning_are_refused(made, tmp_path):

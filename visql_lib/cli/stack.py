@@ -87,6 +87,6 @@ def _draw(picture: Path, output: Path, made: StackOutputs, versions: dict[str, i
         line = f"{output.name}: {numbers['N_STARS']} stars"
         line += f", FWHM {numbers['FWHM']:.2f} px" if numbers["FWHM"] else ""
         line += f", EXPTIME {numbers['EXPTIME']:g} s" if numbers["EXPTIME"] else ""
-        line += f", 5 sigma at {numbers['DEPTH']:.4g} {unit}" if numbers["DEPTH"] else ""
+        line += f", 5-sigma star {numbers['DEPTH']:.4g} {unit}" if numbers["DEPTH"] else ""
         figure = stack_picture(image.data, reference.data, image.used, title, line, unit)
     save_picture(figure, picture, None, versions, [output])
