@@ -81,6 +81,7 @@ rule stack:
             f"{STACKS}/{{stack}}.png",
             category="Stacks",
             labels={"stack": "{stack}", "night": "{night}"},
+            caption="../../report/stack.rst",
         ),
     log:
         set_log("stack", "stack"),

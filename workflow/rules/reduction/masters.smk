@@ -11,6 +11,7 @@ rule master_bias:
             f"{MASTERS}/{{bias}}.png",
             category="Masters",
             labels={"master": "{bias}", "night": "{night}"},
+            caption="../../report/master.rst",
         ),
     log:
         set_log("master_bias", "bias"),
@@ -39,6 +40,7 @@ rule master_dark:
             f"{MASTERS}/{{dark}}.png",
             category="Masters",
             labels={"master": "{dark}", "night": "{night}"},
+            caption="../../report/master.rst",
         ),
     log:
         set_log("master_dark", "dark"),
@@ -67,6 +69,7 @@ rule master_flat:
             f"{MASTERS}/{{flat}}.png",
             category="Masters",
             labels={"master": "{flat}", "night": "{night}"},
+            caption="../../report/master.rst",
         ),
     log:
         set_log("master_flat", "flat"),
@@ -93,6 +96,7 @@ rule bad_pixels:
             f"{MASTERS}/{{pixels}}.png",
             category="Masters",
             labels={"master": "{pixels}", "night": "{night}"},
+            caption="../../report/bad_pixels.rst",
         ),
     log:
         set_log("bad_pixels", "pixels"),
