@@ -118,7 +118,7 @@ def test_a_dark_for_any_time_within_its_own_error_on_hot_pixels(t):
     offset, rate, times, darks = night(np.random.default_rng(4), shape=(140, 140))
     level, err = fitted(times, darks).at(t)
     pull = ((level.reshape(rate.shape) - offset - rate * t) / err.reshape(rate.shape))[::7, ::7]
-    assert np.sqrt((pull**2).mean()) < 1.1
+    assert 0.9 < np.sqrt((pull**2).mean()) < 1.1
     # A dark of 180 s scaled by the ratio of times leaves the pedestal.
     scaled = np.mean(darks[10:], axis=0) * t / 180
     if t == 1:
