@@ -5,12 +5,14 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from astropy.io import fits
 
 from tests.test_toy import jobs
+from visql_lib.pipelines.reduction.registry import REGISTRY
 from visql_lib.tables.store import read_table
 
 ROOT = Path(__file__).parents[1]
@@ -106,6 +108,17 @@ def test_every_frame_has_a_status_and_the_odd_dark_is_left_out(made: Folder) -> 
     assert [(row["type"], row["status"]) for row in left.values()] == [("DARK", "odd")]
     (row,) = left.values()
     assert row["reason"]
+
+
+def test_the_command_that_a_page_shows_makes_the_same_light(made: Folder, tmp_path: Path) -> None:
+    name = next(name for name, row in made.frames().items() if row["type"] == "SCIENCE")
+    light, raw = made.night / "frames" / f"{name}.fits", next((made.path / "raw").glob(f"{name}.*"))
+    words = REGISTRY.values(
+        SimpleNamespace(row=SimpleNamespace(file=str(raw)), stem=str(light.with_suffix("")))
+    )
+    assert words["masters"][::2] == ["--bad-pixels", "--bias", "--dark", "--flat"]
+    made.run("visql", "reduce", str(raw), "-o", str(tmp_path), *words["masters"])
+    np.testing.assert_array_equal(fits.getdata(tmp_path / f"{name}.fits"), fits.getdata(light))
 
 
 def test_a_second_run_has_nothing_to_do_and_all_is_well(made: Folder) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any
 
+from visql_lib.errors import TableError
 from visql_lib.pipelines.reduction.grouping import FRAME as E
 from visql_lib.pipelines.reduction.grouping import NIGHTS, SHEET, N
 from visql_lib.pipelines.reduction.quantities import QUANTITIES
@@ -114,7 +117,7 @@ STAGES = (
         {"reduce": VERSIONS["reduce"]},
         program="reduce",
         inputs=("raw", CHUNK.path),
-        command="visql reduce {raw} -o {folder}",
+        command="visql reduce {raw} -o {folder} {masters}",
         settings=("overscan", "reduce"),
         counted={"reduce": ("allow_missing", "electrons", "cosmic_rays", "cosmic_sigma", "cosmic_fwhm")},
         facts=_FACTS,
@@ -157,7 +160,25 @@ STAGES = (
 
 def _values(frame: Any) -> dict[str, Any]:
     """Return the words of the commands of a frame."""
-    return {"raw": frame.row.file, "stem": frame.stem, "folder": frame.stem.rpartition("/")[0]}
+    light = Path(f"{frame.stem}.fits")
+    folder = light.parent.as_posix()
+    return {"raw": frame.row.file, "stem": frame.stem, "folder": folder, "masters": _masters_of(light)}
+
+
+def _masters_of(light: Path) -> list[str]:
+    """Return the options that name the masters of a reduced light, by its record; none without a record."""
+    from visql_lib.tables.provenance import NoRecordError, read_record
+
+    try:
+        inputs = read_record(light)["inputs"]
+    except (NoRecordError, TableError, OSError):
+        return []
+    words = []
+    for name, told in inputs.items():
+        kind = next((k for k in ("bias", "dark", "flat", "bad_pixels") if Path(name).name.startswith(k)), "")
+        if kind and isinstance(told, str):  # of a raw frame more is told
+            words += [f"--{kind.replace('_', '-')}", os.path.normpath(light.parent / name)]
+    return words
 
 
 REGISTRY = Registry(
