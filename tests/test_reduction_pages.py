@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
+from types import SimpleNamespace
 from urllib.parse import unquote
 
 import numpy as np
@@ -19,6 +20,7 @@ from visql_lib.cli.qc import command as qc
 from visql_lib.cli.site import command as site
 from visql_lib.frames.pyramid import DARKEST, NO_PIXEL, Stretch, cut_image
 from visql_lib.pipelines.reduction.grouping import NIGHTS
+from visql_lib.pipelines.reduction.pages import sections
 from visql_lib.pipelines.reduction.pages.night_page import master_text
 from visql_lib.pipelines.reduction.pages.night_plots import _line
 from visql_lib.pipelines.reduction.pages.records import number_text
@@ -226,6 +228,17 @@ def test_frames_left_out_stand_first_with_their_reasons(results):
     assert "v1 the same" in said
     assert f'href="../exposures/{NIGHT}/d4.html"' in left
     assert html.index('id="left-out"') < html.index('id="sets"') < html.index('id="exposures"')
+
+
+def test_many_frames_of_one_reason_are_folded(monkeypatch):
+    shown = []
+    monkeypatch.setattr(
+        sections, "frame_table", lambda page, frames, title, with_set: shown.append((title, len(frames)))
+    )
+    frames = [{"STATUS": "uncalibrated", "REASON": "no flat"} for _ in range(9)]
+    frames += [{"STATUS": "odd", "REASON": f"{n} adu"} for n in range(3)]
+    sections._left_out(SimpleNamespace(frames=frames))
+    assert shown == [("", 3), ("9 uncalibrated: no flat", 9)]
 
 
 def test_missing_masters_are_named_with_what_helps(results):

@@ -28,6 +28,7 @@ from visql_lib.qc.evaluate import QCResult
 from visql_lib.qc.sentences import sentence
 from visql_lib.qc.summary import STATUSES
 
+_FEW = 5  # frames of one reason that are shown each; more are folded
 _LACKS = re.compile(rf"\b(?:no|master) ({'|'.join(CALIBRATIONS)})\b", re.IGNORECASE)
 
 
@@ -60,8 +61,16 @@ def _left_out(page: NightPage) -> PageSection:
     words = ", ".join(f"{n} {word}" for word, n in counts.items())
     text = f"{used} of {len(page.frames)} frames were used" + (f"; {words}" if words else "")
     remark = Remark("ok" if used == len(page.frames) else "warn", text)
-    tables = (frame_table(page, frames, "", True),) if frames else ()
-    return PageSection("Left out", "left-out", (remark,), tables)
+    alike: dict[tuple[str, str], list[Record]] = {}
+    for frame in frames:
+        alike.setdefault((str(frame["STATUS"]), str(frame["REASON"])), []).append(frame)
+    few = [f for some in alike.values() if len(some) <= _FEW for f in some]
+    tables = [frame_table(page, few, "", True)] if few else []
+    for (status, reason), some in alike.items():
+        if len(some) > _FEW:
+            title = f"{len(some)} {status.replace('_', ' ')}: {reason}"
+            tables.append(frame_table(page, some, title, True))
+    return PageSection("Left out", "left-out", (remark,), tuple(tables))
 
 
 # --- what is missing ------------------------------------------------------------------------------
