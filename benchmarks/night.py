@@ -1,6 +1,6 @@
 """What a whole night costs: from raw frames to stacks with the workflow, and by hand with ccdproc.
 
-    python benchmarks/night.py [--ccdproc PYTHON] [--side 2048] [--lights 132] [--cores 2] [--json FILE]
+    python benchmarks/night.py [--ccdproc PYTHON] [--side 2048] [--lights 132] [--cores 2] [--night FOLDER] [--json FILE]
 
 The night has 20 biases, 24 darks of two times, 8 flats in each of three filters, and lights of one target in
 three filters, one chip with overscan. VISQL: `snakemake night`, wall time with the starts of jobs; masters
@@ -64,8 +64,8 @@ print(time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_m
 """
 
 
-def simulate(folder: Path, side: int, lights: int) -> int:
-    """Simulate the night; return the number of its frames."""
+def simulate(folder: Path, side: int, lights: int) -> None:
+    """Simulate the night."""
     options = {
         "camera.columns": side,
         "camera.rows": side,
@@ -80,7 +80,6 @@ def simulate(folder: Path, side: int, lights: int) -> int:
     words = [word for key, value in options.items() for word in ("--set", f"{key}={value}")]
     command = [BIN / "visql", "simulate-night", "-o", folder, "--dialect", "observatory", *words]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    return len(list((folder / "raw").iterdir()))
 
 
 def with_visql(folder: Path, cores: int) -> dict[str, float]:
@@ -116,11 +115,19 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=2048)
     parser.add_argument("--lights", type=int, default=132)
     parser.add_argument("--cores", type=int, default=os.cpu_count() or 2)
+    parser.add_argument(
+        "--night",
+        type=Path,
+        metavar="FOLDER",
+        help="keep the simulated night here; one that is there is used",
+    )
     parser.add_argument("--json", type=Path, help="write the figures here, too")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="visql_night_") as name:
-        folder = Path(name) / "night"
-        found: dict[str, Any] = {"frames": simulate(folder, options.side, options.lights)}
+        folder = options.night or Path(name) / "night"
+        if not (folder / "raw").is_dir():
+            simulate(folder, options.side, options.lights)
+        found: dict[str, Any] = {"frames": len(list((folder / "raw").iterdir()))}
         found["visql"] = with_visql(folder, options.cores)
         if options.ccdproc:
             found["ccdproc"] = with_ccdproc(folder, options.ccdproc)
