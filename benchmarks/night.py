@@ -1,6 +1,6 @@
 """What a whole night costs: from raw frames to stacks with the workflow, and by hand with ccdproc.
 
-    python benchmarks/night.py [--ccdproc PYTHON] [--side 2048] [--lights 132] [--cores 2] [--night FOLDER] [--json FILE]
+    python benchmarks/night.py [--ccdproc PYTHON] [--side 2048] [--lights 132] [--night FOLDER] [--json FILE]
 
 The night has 20 biases, 24 darks of two times, 8 flats in each of three filters, and lights of one target in
 three filters, one chip with overscan. VISQL: `snakemake night`, wall time with the starts of jobs; masters
