@@ -92,10 +92,11 @@ def test_facts_gains_and_saturation(night):
 
 def test_the_sky_stays_under_the_stars(night):
     simulated, files = night
-    if not simulated.options.has_overscan:
-        pytest.skip("no WCS in this dialect")
     path, frame = files["SCIENCE"]
     chip, field = read_chip(path, CAMERA), simulated.fields["M67"]
+    if not simulated.options.has_overscan:  # a dialect without a WCS is given none
+        assert not {"CRPIX1", "CTYPE1", "LTV1"} & set(chip.image.header)
+        return
     x, y = frame.pointing.pixels(field.x, field.y)
     centre = WCS(naxis=2)
     centre.wcs.ctype, centre.wcs.crval = ["RA---TAN", "DEC--TAN"], [field.ra, field.dec]

@@ -27,7 +27,7 @@ _MOST_PULL = 20.0  # sigma: a single pixel alone does not make its surroundings 
 _MEAN = Recipe("average", sigma=(5.0, 5.0))
 
 
-class Rows(Protocol):
+class FrameRows(Protocol):
     """A frame of shape (ny, nx) that gives its rows: an array, or one in a file."""
 
     @property
@@ -101,7 +101,7 @@ class MasterFlat(NamedTuple):
 
 
 def combine_flats(
-    frames: Sequence[Rows],
+    frames: Sequence[FrameRows],
     names: Sequence[str],
     noise: PixelNoise,
     *,
@@ -163,7 +163,7 @@ def combine_flats(
 
 
 def _levels(
-    frames: Sequence[Rows], bad: NDArray | None, trails: Sequence[NDArray] = ()
+    frames: Sequence[FrameRows], bad: NDArray | None, trails: Sequence[NDArray] = ()
 ) -> NDArray[np.float64]:
     """Return the mean of each frame over the pixels that are valid in all."""
     counts, sums = 0, np.zeros(len(frames))
@@ -180,7 +180,7 @@ def _levels(
 
 
 def _combined(
-    frames: Sequence[Rows],
+    frames: Sequence[FrameRows],
     factors: NDArray,
     noise: PixelNoise,
     weights: NDArray | None = None,
@@ -200,7 +200,7 @@ def _combined(
     return values, err, used
 
 
-def _block(frames: Sequence[Rows], rows: slice, trails: Sequence[NDArray]) -> NDArray[np.float32]:
+def _block(frames: Sequence[FrameRows], rows: slice, trails: Sequence[NDArray]) -> NDArray[np.float32]:
     """Return rows of all frames, NaN where a trail is; shape (frames, rows, nx)."""
     raw = np.stack([frame[rows] for frame in frames]).astype(np.float32, copy=False)
     for frame, packed in zip(raw, trails, strict=False):
@@ -208,7 +208,9 @@ def _block(frames: Sequence[Rows], rows: slice, trails: Sequence[NDArray]) -> ND
     return raw
 
 
-def _trail(frame: Rows, factor: float, noise: PixelNoise, values: NDArray, err: NDArray) -> NDArray[np.uint8]:
+def _trail(
+    frame: FrameRows, factor: float, noise: PixelNoise, values: NDArray, err: NDArray
+) -> NDArray[np.uint8]:
     """Return, as packed bits of each row, what of a frame stands out of the median of all."""
     light = np.asarray(frame[:])
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -219,7 +221,7 @@ def _trail(frame: Rows, factor: float, noise: PixelNoise, values: NDArray, err: 
     return np.packbits(stands_out(pulls), axis=1)
 
 
-def _blocks(frames: Sequence[Rows]) -> Iterator[slice]:
+def _blocks(frames: Sequence[FrameRows]) -> Iterator[slice]:
     """Yield rows, few enough for a block of all frames."""
     n_rows, n_columns = frames[0].shape
     step = max(_BLOCK // (8 * n_columns * len(frames)), 1)
@@ -243,7 +245,7 @@ def relative_to(frame: NDArray, flat: MasterFlat, factor: float) -> NDArray[np.f
     return np.where(good, ratio, np.float32(np.nan))
 
 
-def residuals(frames: Sequence[Rows], flat: MasterFlat, noise: PixelNoise) -> NDArray[np.float64]:
+def residuals(frames: Sequence[FrameRows], flat: MasterFlat, noise: PixelNoise) -> NDArray[np.float64]:
     """Return by how much each frame differs from the master: rms over the pixels, photon noise taken out.
 
     What is left is no noise: trails of stars, gradients of the twilight. A frame of the variance s^2 with

@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
 {LIST_HELP}
 
-The bias is taken off; odd frames of each time are left out; the primary image is the dark at the longest
-time, the extensions OFFSET, RATE, VAROFF, VARRATE and COVAR hold the line. Of darks of one time there is no
-line, and it is told. Nothing is ever scaled by a ratio of times. See docs/reduction.md.""",
+The bias is taken off, if one is given; odd frames of each time are left out; the primary image is the dark
+at the longest time, the extensions OFFSET, RATE, VAROFF, VARRATE and COVAR hold the line. Of darks of one
+time there is no line, and it is told. Nothing is ever scaled by a ratio of times. See docs/reduction.md.""",
     "visql master-dark '20210227.{0021..0035}.fit' -o dark.fits --bias bias.fits --picture dark.png",
 )
 @master_options
-@click.option("--bias", type=INPUT, metavar="FILE", help="Master bias (see master-bias); a dark needs one.")
+@click.option("--bias", type=INPUT, metavar="FILE", help="Master bias; without it the dark holds the bias.")
 def command(
     words: tuple[str, ...],
     allow_empty: bool,

@@ -13,7 +13,7 @@ from visql_lib.cli.files import LIST_HELP, list_argument
 from visql_lib.cli.reduction import TABLE, reduction_settings_of, reduction_step
 
 if TYPE_CHECKING:
-    from visql_lib.pipelines.reduction.reduced_header import Row
+    from visql_lib.pipelines.reduction.reduced_header import LightRow
     from visql_lib.pipelines.reduction.settings import ReductionSettings
     from visql_lib.pipelines.reduction.stages.reduce import ReduceInputs
     from visql_lib.products.context import Context
@@ -93,7 +93,9 @@ def _settings(config: Path | None, instrument: str | None, electrons: bool) -> R
     return settings
 
 
-def _write(table: Path, rows: list[Row], inputs: ReduceInputs, context: Context[ReductionSettings]) -> None:
+def _write(
+    table: Path, rows: list[LightRow], inputs: ReduceInputs, context: Context[ReductionSettings]
+) -> None:
     """Write the table; the set is named by the table's own name, without the number of the chunk."""
     from visql_lib.config.load import digest
     from visql_lib.pipelines.reduction.schemas import FRAMES

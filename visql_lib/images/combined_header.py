@@ -30,7 +30,7 @@ _DAY = 86400.0
 
 
 @dataclass(frozen=True)
-class Facts:
+class CombinationFacts:
     """What was done: recipe, statistics, policy of EXPTIME ("": by method), the mean divided by, factors."""
 
     recipe: Recipe
@@ -58,7 +58,7 @@ def _end_of(header: fits.Header) -> datetime | None:
 
 
 def combined_header(
-    frames: Sequence[tuple[Path, fits.Header]], facts: Facts, region: str, bits: int
+    frames: Sequence[tuple[Path, fits.Header]], facts: CombinationFacts, region: str, bits: int
 ) -> fits.Header:
     """Compose the header of a combined image.
 
@@ -66,7 +66,7 @@ def combined_header(
     ----------
     frames : sequence of (Path, Header)
         In the order of the list.
-    facts : Facts
+    facts : CombinationFacts
         What was done.
     region : str
         Where statistics were taken, in FITS notation; "": everywhere.
@@ -164,7 +164,7 @@ def _set_times(header: fits.Header, others: Sequence[fits.Header]) -> None:
     header["MJD-AVG"] = (sum(days) / len(days), "mean of the middles of exposures [d]")
 
 
-def _set_exposures(header: fits.Header, others: Sequence[fits.Header], facts: Facts) -> None:
+def _set_exposures(header: fits.Header, others: Sequence[fits.Header], facts: CombinationFacts) -> None:
     """Set EXPTIME by policy, TEXPTIME and NCOMBINE, which count what combined frames were made of."""
     times = [exposure_of(h) for h in others]
     totals = [x if (x := number(h.get("TEXPTIME"))) > 0 else t for h, t in zip(others, times, strict=True)]

@@ -17,7 +17,7 @@ from visql_lib.ccd.trim import trimmed_header
 from visql_lib.errors import RequestError
 from visql_lib.flags import PixelFlag
 from visql_lib.images.blocks import refuse_unlike
-from visql_lib.images.combined_header import Facts, combined_header
+from visql_lib.images.combined_header import CombinationFacts, combined_header
 from visql_lib.images.image import Image
 from visql_lib.images.placed import Box, Placed, PlacedFrame, box_of, open_all
 from visql_lib.instruments.sections import Section
@@ -191,7 +191,7 @@ def stack_header(frames: Sequence[PlacedFrame], box: Box, wishes: StackWishes, f
     limits = (wishes.sigma, wishes.sigma) if wishes.sigma > 0 else (math.inf, math.inf)
     recipe = Recipe("average" if wishes.method == "mean" else "median", sigma=limits)
     factors = np.array([one.brighter for one in frames])
-    facts = Facts(recipe, "stars", "inverse variance", "first", None, factors, True)
+    facts = CombinationFacts(recipe, "stars", "inverse variance", "first", None, factors, True)
     header = _moved(combined_header(headers, facts, "", 0), box, frames[0].frame.shape)
     for key in _OF_ONE_FRAME:
         header.remove(key, ignore_missing=True, remove_all=True)

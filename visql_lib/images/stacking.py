@@ -17,7 +17,7 @@ from visql_lib.ccd.statistics import level
 from visql_lib.errors import FrameError, RequestError
 from visql_lib.flags import PixelFlag
 from visql_lib.images.blocks import Plane, StackFrame, open_frame, opened, refuse_unlike
-from visql_lib.images.combined_header import Facts, combined_header
+from visql_lib.images.combined_header import CombinationFacts, combined_header
 from visql_lib.images.image import Image
 from visql_lib.images.regions import Region
 
@@ -119,7 +119,7 @@ def combine_files(paths: Sequence[Path], recipe: ccd.Recipe, wishes: Wishes | No
         image, rest = _combined(stack, recipe, factors, weights, wanted.bits)
         assert image.err is not None
         mean = ccd.to_unit_mean(image.data, image.err) if wanted.unit else None
-        facts = Facts(
+        facts = CombinationFacts(
             recipe, wanted.normalise, wanted.weights, wanted.exptime, mean, factors, stack.propagated
         )
         region = str(wanted.region) if wanted.region is not None else ""

@@ -30,7 +30,7 @@ _CROWDED = SourceFlag.BLENDED | SourceFlag.NEIGHBOURS | SourceFlag.APERTURE_INCO
 
 
 @dataclass(frozen=True)
-class Stars:
+class MeasuredStars:
     """Stars of an image; units are those of its pixels.
 
     Attributes
@@ -72,7 +72,7 @@ def measure_stars(
     err: NDArray | None = None,
     gain: float | None = None,
     saturation: float = np.inf,
-) -> Stars:
+) -> MeasuredStars:
     """Detect and measure the stars of a reduced image.
 
     Sources that a point of light cannot be are left out: those whose centre stands alone (hot
@@ -95,7 +95,7 @@ def measure_stars(
 
     Returns
     -------
-    Stars
+    MeasuredStars
         Brightest first. The FWHM is twice the median half-light radius of the brighter stars
         that stand alone, less what apertures over flat square pixels add: FWHM^2 - 0.46 px^2. The
         camera's own pixels stay in it: a star of 3 px has 3.08.
@@ -132,9 +132,9 @@ def _noise(err: NDArray | None, bad: NDArray, gain: float | None) -> dict[str, A
     return {} if gain is None else {"gain": gain}
 
 
-def _none(sky: float, noise: float) -> Stars:
+def _none(sky: float, noise: float) -> MeasuredStars:
     nothing, never = np.empty(0), np.empty(0, bool)
-    return Stars(nothing, nothing, nothing, nothing, never, never, np.nan, sky, noise)
+    return MeasuredStars(nothing, nothing, nothing, nothing, never, never, np.nan, sky, noise)
 
 
 def _like_stars(light: NDArray, bad: NDArray, columns: dict[str, NDArray], noise: float) -> NDArray[np.bool_]:
@@ -181,7 +181,7 @@ def _measured(
     fwhm: float,
     sky: tuple[float, float],
     noise: dict[str, Any],
-) -> Stars:
+) -> MeasuredStars:
     """Measure places and fluxes on the image less its background."""
     x0, y0 = columns["X_IMAGE"] - 1, columns["Y_IMAGE"] - 1
     x, y, _ = sep.winpos(light, x0, y0, max(fwhm, _WINDOW) / SIGMA, mask=bad)
@@ -193,4 +193,6 @@ def _measured(
     alone = whole & (cut == 0) & ((flags & int(_CROWDED)) == 0)
     order = np.argsort(-columns["FLUX_AUTO"], kind="stable")
     flux = np.where(flux > 0, flux, columns["FLUX_AUTO"])
-    return Stars(x[order], y[order], flux[order], err[order], whole[order], alone[order], float(fwhm), *sky)
+    return MeasuredStars(
+        x[order], y[order], flux[order], err[order], whole[order], alone[order], float(fwhm), *sky
+    )

@@ -10,7 +10,7 @@ import numpy as np
 from astropy.io import fits
 from numpy.typing import NDArray
 
-from visql_lib.simulate.night_chip import Chip, chip_of
+from visql_lib.simulate.night_chip import SimulatedChip, chip_of
 from visql_lib.simulate.night_frames import FULL_SCALE, NightFrame, ReadOut, frames_of, read_out
 from visql_lib.simulate.night_headers import PEDESTAL, file_name, primary_header, section_cards, sky_cards
 from visql_lib.simulate.night_plan import NightOptions
@@ -38,7 +38,7 @@ class SimulatedNight:
     def __init__(self, options: NightOptions) -> None:
         self.options = options
         self.frames = frames_of(options)
-        self.chip: Chip = chip_of(
+        self.chip: SimulatedChip = chip_of(
             options.camera, options.frames.filters, options.seed, options.dialect == "mosaic"
         )
         self.fields = star_fields(options)

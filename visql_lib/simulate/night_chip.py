@@ -28,7 +28,7 @@ class ChipAmplifier:
 
 
 @dataclass(frozen=True)
-class Chip:
+class SimulatedChip:
     """The truth of a chip, arrays of shape (rows, columns), axis order (y, x).
 
     Attributes
@@ -70,7 +70,7 @@ class Chip:
         return {name: flat / flat[good].mean() for name, flat in raw.items()}
 
 
-def chip_of(camera: NightCamera, filters: Sequence[str], seed: int, several: bool) -> Chip:
+def chip_of(camera: NightCamera, filters: Sequence[str], seed: int, several: bool) -> SimulatedChip:
     """Draw the chip of a camera; the same for all nights of a seed.
 
     Parameters
@@ -103,7 +103,7 @@ def chip_of(camera: NightCamera, filters: Sequence[str], seed: int, several: boo
     response = {name: pixels * _illumination(camera, rng) for name in filters}
     offset = camera.offset + 0.1 * abs(camera.offset) * rng.standard_normal(shape)
     bent = _bent(camera, seed, dead | column)
-    return Chip(amplifiers, level + pattern, offset, rate, response, gain, hot, dead, column, bent)
+    return SimulatedChip(amplifiers, level + pattern, offset, rate, response, gain, hot, dead, column, bent)
 
 
 def _bent(camera: NightCamera, seed: int, other: NDArray) -> NDArray:

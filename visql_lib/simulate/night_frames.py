@@ -9,7 +9,7 @@ from datetime import UTC, datetime, time, timedelta
 import numpy as np
 from numpy.typing import NDArray
 
-from visql_lib.simulate.night_chip import Chip
+from visql_lib.simulate.night_chip import SimulatedChip
 from visql_lib.simulate.night_plan import NightOptions
 from visql_lib.simulate.night_sky import Pointing, StarField, add_stars, cosmic_rays, trails
 
@@ -146,7 +146,9 @@ class ReadOut:
     cosmics: NDArray
 
 
-def read_out(options: NightOptions, frame: NightFrame, chip: Chip, fields: dict[str, StarField]) -> ReadOut:
+def read_out(
+    options: NightOptions, frame: NightFrame, chip: SimulatedChip, fields: dict[str, StarField]
+) -> ReadOut:
     """Simulate a frame: light, dark, cosmic rays, noise, and whole numbers up to full scale."""
     rng = np.random.default_rng([options.seed, 35, frame.number])
     camera = options.camera
@@ -176,7 +178,7 @@ def _whole(adu: NDArray) -> NDArray[np.uint16]:
 def _light(
     options: NightOptions,
     frame: NightFrame,
-    chip: Chip,
+    chip: SimulatedChip,
     fields: dict[str, StarField],
     rng: np.random.Generator,
 ) -> NDArray:

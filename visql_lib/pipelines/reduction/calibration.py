@@ -46,7 +46,7 @@ _WARMER = 1.0  # C between a dark and a light that is told
 _READ_ERRORS = (OSError, ValueError, TypeError, KeyError, IndexError, AstropyUserWarning)
 
 
-class Master:
+class OpenMaster:
     """A master, open to be read by rows; use it in a ``with`` statement.
 
     Parameters
@@ -103,7 +103,7 @@ class Master:
         except _READ_ERRORS as error:
             raise FrameError(f"{self.path}: cannot be read as a master {self.kind} ({error})") from error
 
-    def __enter__(self) -> Master:
+    def __enter__(self) -> OpenMaster:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -144,7 +144,7 @@ class Master:
         """Say whether a step is done, such as BIASCOR."""
         return value_of(self.header, card) in (True, "T")
 
-    def is_of(self, other: Master) -> bool:
+    def is_of(self, other: OpenMaster) -> bool:
         """Say whether it was made from another master: by its record, else by MSTBIAS."""
         try:
             return read_record(other.path)["checksum"] in read_record(self.path)["inputs"].values()
@@ -152,7 +152,7 @@ class Master:
             return value_of(self.header, "MSTBIAS") == other.path.name
 
 
-class MasterDark(Master):
+class OpenDark(OpenMaster):
     """A master dark: a line of each pixel, or a dark of one exposure time."""
 
     @property
@@ -229,10 +229,10 @@ class MasterDark(Master):
 class Masters:
     """The masters of some lights, open; `missing`: why one is not there."""
 
-    bias: Master | None = None
-    dark: MasterDark | None = None
-    flat: Master | None = None
-    bad: Master | None = None
+    bias: OpenMaster | None = None
+    dark: OpenDark | None = None
+    flat: OpenMaster | None = None
+    bad: OpenMaster | None = None
     missing: Mapping[str, str] | None = None
 
     def check(self, chip: Chip) -> tuple[str, ...]:
@@ -265,7 +265,7 @@ class Masters:
         return self.bias is None and self.dark is not None and not self.dark.done("BIASCOR")
 
 
-def _check_fit(chip: Chip, master: Master, notes: list[str]) -> None:
+def _check_fit(chip: Chip, master: OpenMaster, notes: list[str]) -> None:
     """Refuse a master of another shape, binning, gain setting or filter; note what is doubtful."""
     both = f"{chip.image.name} and master {master.kind} {master.path.name} do not fit"
     if chip.image.data.shape != master.shape:
@@ -291,7 +291,7 @@ def _check_fit(chip: Chip, master: Master, notes: list[str]) -> None:
         notes.append(f"master {master.kind} {master.path.name} has no ERR; it counts as exact")
 
 
-def _check_overscan(chip: Chip, master: Master) -> None:
+def _check_overscan(chip: Chip, master: OpenMaster) -> None:
     """Refuse a master with the level of the overscan in it for a light without, and the other way round."""
     done = value_of(master.header, "OVERSCAN")
     off = math.isfinite(chip.bias_level)
@@ -314,7 +314,7 @@ def open_masters(files: Mapping[str, Path | None], instrument: Instrument) -> It
     """Open the masters bias, dark, flat and bad; one that could not be made is missing, with its reason."""
     from contextlib import ExitStack
 
-    kinds = {"bias": Master, "dark": MasterDark, "flat": Master, "bad": Master}
+    kinds = {"bias": OpenMaster, "dark": OpenDark, "flat": OpenMaster, "bad": OpenMaster}
     with ExitStack() as stack:
         found: dict[str, Any] = {}
         missing: dict[str, str] = {}

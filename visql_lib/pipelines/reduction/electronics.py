@@ -8,7 +8,7 @@ from dataclasses import replace
 from visql_lib.images.chip import Chip
 from visql_lib.images.headers import value_of
 from visql_lib.instruments.amplifiers import Amplifier
-from visql_lib.pipelines.reduction.calibration import Master, Masters
+from visql_lib.pipelines.reduction.calibration import Masters, OpenMaster
 from visql_lib.values import number
 
 _FAR = 0.1  # of the gain: what differs by more is told
@@ -54,5 +54,5 @@ def _read_noise(chip: Chip, masters: Masters, i: int, gain: float) -> float:
     return gain * math.sqrt(max(adu**2 - chip.step**2 / 12, 0.0))
 
 
-def _card(master: Master | None, key: str) -> float:
+def _card(master: OpenMaster | None, key: str) -> float:
     return math.nan if master is None else number(value_of(master.header, key))

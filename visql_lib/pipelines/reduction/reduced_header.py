@@ -40,7 +40,7 @@ _NUMBERS = {  # attribute of a row: its card, and its comment
 _MASTERS = {"bias": "MSTBIAS", "dark": "MSTDARK", "flat": "MSTFLAT", "bad": "MSTBAD"}
 
 
-class Row:
+class LightRow:
     """The row of a light in the table FRAMES; attributes are its columns in lower case.
 
     Parameters
@@ -97,7 +97,7 @@ def finish_header(
     header: fits.Header,
     chip: Chip,
     masters: Masters,
-    row: Row,
+    row: LightRow,
     taken: float,
     electrons: float | NDArray | None,
     kind: str,
@@ -112,7 +112,7 @@ def finish_header(
         The frame as it was prepared.
     masters : Masters
         With what it was reduced.
-    row : Row
+    row : LightRow
         Gets the masters' names.
     taken : float
         Level that bias and dark had [ADU].
@@ -134,7 +134,7 @@ def finish_header(
         header.add_history(plain(line))
 
 
-def _write_steps(header: fits.Header, masters: Masters, row: Row, dark: bool) -> None:
+def _write_steps(header: fits.Header, masters: Masters, row: LightRow, dark: bool) -> None:
     """Write which steps were done with which masters."""
     header["BIASCOR"] = (masters.bias is not None or (masters.bias_in_dark and dark), "bias taken off?")
     header["DARKCOR"] = (dark, "dark taken off?")
@@ -169,7 +169,7 @@ def _write_units(
 
 
 def _history(
-    chip: Chip, masters: Masters, row: Row, electrons: float | NDArray | None, kind: str
+    chip: Chip, masters: Masters, row: LightRow, electrons: float | NDArray | None, kind: str
 ) -> list[str]:
     """Say what was done, one line each."""
     lines = []
@@ -185,11 +185,11 @@ def _history(
     return [f"visql reduce: {line}" for line in lines]
 
 
-def row_of_header(light: Path, product: Path, instrument: Instrument) -> Row:
+def row_of_header(light: Path, product: Path, instrument: Instrument) -> LightRow:
     """Read the row of a light from the header of what was made of it."""
     header = read_header(product)
     told = ExposureHeader.from_cards(header, instrument, None)
-    row = Row(light)
+    row = LightRow(light)
     extra = told.extra
     row._facts(told.frame_type, told.start, told.exptime, extra.get("FILTER", ""), extra.get("OBJECT", ""))
     row.status, row.reason = _text(header, STATUS), _text(header, REASON)

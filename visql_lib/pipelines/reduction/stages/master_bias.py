@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visql_lib.ccd.combine import Recipe, Scaling, combine_block
-from visql_lib.images.combined_header import Facts, combined_header
+from visql_lib.images.combined_header import CombinationFacts, combined_header
 from visql_lib.images.image import Image
 from visql_lib.images.masters import BIAS, OK
 from visql_lib.images.scratch import FrameStack, flags_of
@@ -83,7 +83,7 @@ def _combined(found: FrameSet, noise: Sequence[tuple[float, float]]) -> Image:
         for to, some in zip((image.data, image.err, image.used), made, strict=True):
             to[first:last] = some.reshape(last - first, -1)
         image.mask[first:last] = flags_of(values, made[2]).reshape(last - first, -1)
-    times = Facts(_RECIPE, "", "", "", None, np.ones(len(frames)), True)
+    times = CombinationFacts(_RECIPE, "", "", "", None, np.ones(len(frames)), True)
     image.header = combined_header([(f.path, f.header) for f in frames], times, "", 0)
     return image
 

@@ -18,7 +18,7 @@ from visql_lib.ccd.master_dark import DarkBlock, DarkTime, combine_darks
 from visql_lib.errors import FrameError, NoMasterError, RequestError
 from visql_lib.flags import PixelFlag
 from visql_lib.images.chip import Chip
-from visql_lib.images.combined_header import Facts, combined_header
+from visql_lib.images.combined_header import CombinationFacts, combined_header
 from visql_lib.images.headers import value_of
 from visql_lib.images.image import Image
 from visql_lib.images.masters import BIAS, DARK, OK, PLANES, SAME_TIME, require_master
@@ -265,7 +265,7 @@ def _describe(
     """Write the header: that of the longest darks, with the line of all pixels."""
     ordered = [frame for group in reversed(groups) for frame in group.frames]
     recipe = Recipe("mean", sigma=(_SIGMA, _SIGMA))
-    facts = Facts(recipe, "", "", "", None, np.ones(len(ordered)), True)
+    facts = CombinationFacts(recipe, "", "", "", None, np.ones(len(ordered)), True)
     header = combined_header([(f.path, f.header) for f in ordered], facts, "", 0)
     for key in ("EXPTIME", "EXPOSURE"):
         if key == "EXPTIME" or key in header:

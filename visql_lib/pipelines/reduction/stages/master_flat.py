@@ -17,7 +17,7 @@ from visql_lib.ccd.trim import places_of
 from visql_lib.errors import FrameError, RequestError
 from visql_lib.flags import PixelFlag
 from visql_lib.images.bad_pixels import read_bad_pixels, write_places
-from visql_lib.images.combined_header import Facts, combined_header
+from visql_lib.images.combined_header import CombinationFacts, combined_header
 from visql_lib.images.image import Image
 from visql_lib.images.masters import FLAT, OK
 from visql_lib.images.scratch import FrameStack, flags_of
@@ -228,7 +228,7 @@ def _image(
         flat.mask[first:last] |= flags.reshape(last - first, -1)
     recipe = flat_recipe(len(places), flat.method)
     weights = "mean" if recipe.method == "average" else ""
-    facts = Facts(recipe, "mean", weights, "", flat.mean, flat.factors, flat.propagated)
+    facts = CombinationFacts(recipe, "mean", weights, "", flat.mean, flat.factors, flat.propagated)
     header = combined_header([(f.path, f.header) for f in found.used], facts, "", 0)
     for key, value, comment in (
         ("VISQLTYP", FLAT, "what it is"),

@@ -60,7 +60,7 @@ class NightInputs:
 
 
 @dataclass(frozen=True)
-class NightTables:
+class NightOutputs:
     """The columns of the tables FRAMES, MASTERS and STACKS."""
 
     frames: dict[str, Any]
@@ -68,7 +68,7 @@ class NightTables:
     stacks: dict[str, Any]
 
 
-def run(context: Context[ReductionSettings], inputs: NightInputs) -> NightTables:
+def run(context: Context[ReductionSettings], inputs: NightInputs) -> NightOutputs:
     """Gather what became of the frames of a night.
 
     Raises
@@ -77,7 +77,7 @@ def run(context: Context[ReductionSettings], inputs: NightInputs) -> NightTables
         If a table or a header cannot be read.
     """
     night = inputs.night
-    return NightTables(
+    return NightOutputs(
         FRAMES.of_rows(_frames(night, inputs.lacking)),
         MASTERS.of_rows(_masters(night, inputs.earlier)),
         STACKS.of_rows(_stacks(night)),

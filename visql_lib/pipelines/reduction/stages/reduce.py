@@ -25,7 +25,7 @@ from visql_lib.images.stars import measure_stars
 from visql_lib.instruments.names import stem_of
 from visql_lib.pipelines.reduction.calibration import Masters, open_masters
 from visql_lib.pipelines.reduction.electronics import fill_in
-from visql_lib.pipelines.reduction.reduced_header import Row, finish_header, row_of_header
+from visql_lib.pipelines.reduction.reduced_header import LightRow, finish_header, row_of_header
 from visql_lib.pipelines.reduction.registry import REGISTRY
 from visql_lib.pipelines.reduction.settings import CALIBRATIONS, ReductionSettings
 from visql_lib.pipelines.reduction.stages.masters import overscan_options
@@ -85,7 +85,7 @@ class ReduceInputs:
 class ReducedLight:
     """What became of a light: its row of the table FRAMES, and the image, None if it is not (newly) made."""
 
-    row: Row
+    row: LightRow
     path: Path
     image: Image | None = None
     inputs: tuple[Path, ...] = field(default=())
@@ -147,7 +147,7 @@ def _reduced(
     sources: tuple[Path, ...],
 ) -> ReducedLight:
     """Reduce one light; what is wrong with it goes into its row."""
-    row = Row(light)
+    row = LightRow(light)
     found = ReducedLight(row, product, inputs=sources)
     failed: dict[str, Any] = {"exposure": row.exposure}
     with failure_recorded(True, failed):
@@ -167,7 +167,9 @@ def _reduced(
 class _Light:
     """One light on its way."""
 
-    def __init__(self, context: Context[ReductionSettings], path: Path, masters: Masters, row: Row) -> None:
+    def __init__(
+        self, context: Context[ReductionSettings], path: Path, masters: Masters, row: LightRow
+    ) -> None:
         self.settings, self.masters, self.row = context.settings, masters, row
         self.chip: Chip = read_chip(path, context.instrument, overscan_options(context.settings))
         row.take_facts(self.chip)
@@ -367,7 +369,7 @@ def _rows_of(value: float | NDArray, rows: slice) -> float | NDArray:
     return value[rows] if isinstance(value, np.ndarray) else value
 
 
-def frames_columns(rows: list[Row]) -> Mapping[str, Any]:
+def frames_columns(rows: list[LightRow]) -> Mapping[str, Any]:
     """Return the columns of the table FRAMES of some lights."""
-    columns = {name: [getattr(row, name.lower()) for row in rows] for name in Row.COLUMNS}
+    columns = {name: [getattr(row, name.lower()) for row in rows] for name in LightRow.COLUMNS}
     return columns | {"FILE": [Path(row.file).name for row in rows]}

@@ -19,7 +19,7 @@ from visql_lib.frames.header import ExposureHeader
 from visql_lib.images.blocks import refuse_unlike
 from visql_lib.images.headers import value_of
 from visql_lib.images.image import read_image
-from visql_lib.images.stars import SIGMA, Stars, measure_stars
+from visql_lib.images.stars import SIGMA, MeasuredStars, measure_stars
 from visql_lib.instruments.model import Instrument
 from visql_lib.instruments.names import stem_of
 from visql_lib.photometry.transparency import exposure_ratio, flux_ratio
@@ -55,7 +55,7 @@ class Light:
     header: fits.Header = field(default_factory=fits.Header)
     shape: tuple[int, ...] = (0, 0)
     facts: ExposureHeader | None = None
-    stars: Stars | None = None
+    stars: MeasuredStars | None = None
     placed: Registration | None = None
     transparency: tuple[float, float] = (math.nan, math.nan)
     is_reference: bool = False
