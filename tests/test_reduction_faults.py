@@ -174,7 +174,7 @@ def test_a_night_without_biases_darks_or_flats_says_what_it_needs(made: Nights) 
         status, reason = made.states(date)[f"science-{date}-0"]
         assert status == "uncalibrated"
         assert reason.startswith(f"no {kind} in this night or within 30 d of it")
-        assert reason.endswith("has the same, but is older)")
+        assert reason.endswith("fits, but is farther away in time, or failed)")
     # Darks of the lights' exposure time hold the bias.
     assert made.states("20200501")["science-20200501-0"][0] == "ok"
     masters = made.table("20200501", "masters", "PART")

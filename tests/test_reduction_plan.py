@@ -1,14 +1,16 @@
 """The plan of a night: sets, chunks, which master is for which frames, what is lacking."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import numpy as np
 import pytest
 from astropy.io import fits
+from hypothesis import given
+from hypothesis import strategies as st
 
 from visql_lib.instruments.sets import SetRules
 from visql_lib.pipelines import make_plan, settings_from_mapping
-from visql_lib.pipelines.reduction.choice import NightSet, candidates, what_it_needs
+from visql_lib.pipelines.reduction.choice import MasterPool, NightSet
 from visql_lib.pipelines.reduction.sets import CalibrationSet
 
 RULES = SetRules()
@@ -109,7 +111,7 @@ LIGHT = made("20210227", "SCIENCE", "2021-02-27T20:00:00")
 
 
 def chosen(kind, *known, age=30.0):
-    return [s.night for s in candidates(LIGHT, kind, known, RULES, age)]
+    return [s.night for s in MasterPool(known, RULES, age).fitting(kind, LIGHT)]
 
 
 def test_the_own_night_comes_first_then_the_nearest_in_time():
@@ -122,8 +124,12 @@ def test_older_than_max_age_is_none():
     old = made("20210101", "FLAT", "2021-01-01T20:00:00")
     assert chosen("FLAT", old) == []
     assert chosen("FLAT", old, age=60) == ["20210101"]
-    assert "within 30 d of it (flat_V_1x1_m20 of 20210101 has the same, but is older)" in what_it_needs(
-        "FLAT", LIGHT, [old], RULES, 30
+    assert (
+        MasterPool([old], RULES, 30)
+        .lacking("FLAT", LIGHT)
+        .endswith(
+            "within 30 d of it (flat_V_1x1_m20 of 20210101 fits, but is farther away in time, or failed)"
+        )
     )
 
 
@@ -147,7 +153,7 @@ def test_what_a_master_must_share(kind, facts, fits_it):
 def test_of_two_in_one_night_the_nearer_in_temperature():
     a = made("20210227", "DARK", "2021-02-27T18:00:00", **{"CCD-TEMP": "-20.9"})
     b = made("20210227", "DARK", "2021-02-27T23:00:00", **{"CCD-TEMP": "-20.1"})
-    (first, _) = candidates(LIGHT, "DARK", [a, b], RULES, 30)
+    (first, _) = MasterPool([a, b], RULES, 30).fitting("DARK", LIGHT)
     assert first is b
 
 
@@ -159,3 +165,41 @@ def test_a_flat_is_compared_with_that_of_the_nearest_earlier_night(tmp_path):
     (path,) = plan.earlier_flats("20210227")
     assert path.endswith(f"nights/20210225/masters/{name}.fits")
     assert plan.earlier_options("20210220") == []
+
+
+NIGHTS = st.integers(0, 80).map(lambda day: f"{datetime(2021, 1, 1) + timedelta(days=day):%Y%m%d}")
+FACTS = st.fixed_dictionaries(
+    {
+        "FILTER": st.sampled_from(["", "V", "R"]),
+        "CCD-TEMP": st.sampled_from(["", "-20", "-20.8", "-25"]),
+        "BINNING": st.sampled_from(["1 1", "2 2"]),
+    }
+)
+
+
+@given(
+    st.lists(st.tuples(NIGHTS, st.sampled_from(["BIAS", "DARK", "FLAT"]), FACTS), max_size=30),
+    st.floats(0, 60),
+)
+def test_all_that_fit_are_found_and_nothing_else(made_of, age):
+    known = [
+        NightSet(
+            night,
+            CalibrationSet(kind, facts, (f"e{i}",)),
+            datetime.strptime(night, "%Y%m%d") + timedelta(hours=i % 24),
+        )
+        for i, (night, kind, facts) in enumerate(made_of)
+    ]
+    pool = MasterPool(known, RULES, age)
+
+    def fits_light(s):
+        a, b = LIGHT.members.facts, s.members.facts
+        same = a["BINNING"] == b["BINNING"] and (s.members.frame_type != "FLAT" or a["FILTER"] == b["FILTER"])
+        warm = s.members.frame_type == "FLAT" or (b["CCD-TEMP"] != "" and abs(float(b["CCD-TEMP"]) + 20) <= 1)
+        near = s.night == LIGHT.night or abs((s.start - LIGHT.start).total_seconds()) <= age * 86400
+        return same and warm and near
+
+    for kind in ("BIAS", "DARK", "FLAT"):
+        expected = {s.members.frames for s in known if s.members.frame_type == kind and fits_light(s)}
+        assert {s.members.frames for s in pool.fitting(kind, LIGHT)} == expected
+        assert pool.lacking(kind, LIGHT).startswith(f"no {kind.lower()}")

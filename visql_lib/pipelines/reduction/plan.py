@@ -9,7 +9,7 @@ from pathlib import Path
 
 from visql_lib.config.load import digest
 from visql_lib.errors import FrameError, TableError
-from visql_lib.pipelines.reduction.choice import NightSet, candidates, what_it_needs
+from visql_lib.pipelines.reduction.choice import MasterPool, NightSet
 from visql_lib.pipelines.reduction.grouping import NIGHTS
 from visql_lib.pipelines.reduction.night import Night
 from visql_lib.pipelines.reduction.settings import ReductionSettings
@@ -76,26 +76,32 @@ class ReductionPlan(Plan):
     # --- which masters ----------------------------------------------------------------------------
 
     @cached_property
-    def _with_master(self) -> list[NightSet]:
+    def _pool(self) -> MasterPool:
         """All sets that have a master or will have one: of these nights, and of others in the results."""
-        return [
+        known = (
             s
             for date, night in self._known.items()
             for name, s in night.sets.items()
             if date in self.nights or Path(night.master(name)).is_file()
-        ]
+        )
+        return MasterPool(known, self.instrument.sets, self.settings.masters.max_age)
 
     def _master(self, made: NightSet) -> str:
         return self._known[made.night].master(made.name)
 
     def _choices(self, wanted: NightSet) -> dict[str, NightSet | None]:
         """Choose the masters for the frames of a set, by their type; None: there is none."""
-        found: dict[str, NightSet | None] = {}
-        for kind in _NEEDS[wanted.members.frame_type]:
-            age = self.settings.masters.max_age
-            fitting = candidates(wanted, kind, self._with_master, self.instrument.sets, age)
-            found[kind] = next((s for s in fitting if not self._has_failed(s)), None)
-        return found
+        key = wanted.night, wanted.name
+        if key not in self._chosen:
+            self._chosen[key] = {
+                kind: next((s for s in self._pool.fitting(kind, wanted) if not self._has_failed(s)), None)
+                for kind in _NEEDS[wanted.members.frame_type]
+            }
+        return self._chosen[key]
+
+    @cached_property
+    def _chosen(self) -> dict[tuple[str, str], dict[str, NightSet | None]]:
+        return {}
 
     def _has_failed(self, made: NightSet) -> bool:
         """Say whether the master of another night, which this run does not make, is none."""
@@ -128,9 +134,9 @@ class ReductionPlan(Plan):
 
     def lacking_options(self, night: str) -> list[str]:
         """Compose the options that say which masters the sets of a night lack, but for those that may be."""
-        age, allowed = self.settings.masters.max_age, self.settings.reduce.allow_missing
+        allowed = self.settings.reduce.allow_missing
         texts = (
-            f"{s.name}={what_it_needs(kind, s, self._with_master, self.instrument.sets, age)}"
+            f"{s.name}={self._pool.lacking(kind, s)}"
             for s in self.nights[night].sets.values()
             for kind, chosen in self._choices(s).items()
             if chosen is None and kind.lower() not in allowed
@@ -169,9 +175,7 @@ class ReductionPlan(Plan):
         """Compose the options that name, for each flat, that of the nearest earlier night."""
         words = []
         for flat in self.nights[night].of_type("FLAT"):
-            age = self.settings.masters.max_age
-            fitting = candidates(flat, "FLAT", self._with_master, self.instrument.sets, age)
-            before = [s for s in fitting if s.night < night]
+            before = [s for s in self._pool.fitting("FLAT", flat) if s.night < night]
             words += ["--earlier", f"{flat.name}={self._master(before[0])}"] if before else []
         return words
 

@@ -7,6 +7,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from visql_lib.config.load import digest
 from visql_lib.instruments.sets import TIME, SetRules
@@ -38,7 +39,7 @@ class CalibrationSet:
     frames: tuple[str, ...]
     mark: str = ""
 
-    @property
+    @cached_property
     def name(self) -> str:
         """A readable name, such as ``flat_R_1x1_m20``: type, filter, time, binning, temperature, target.
 
