@@ -291,6 +291,15 @@ def test_a_missing_master_makes_a_light_uncalibrated_or_is_allowed(night, kind):
     assert fits.getheader(night.product())[f"{name.upper()}COR"] is False
 
 
+def test_one_reason_of_many_lights_is_logged_once(night):
+    _, table, messages = night.reduce(masters=("bias", "dark"))
+    assert list(table["STATUS"]) == ["uncalibrated"] * 2
+    said = [line for line in messages.splitlines() if "no master flat" in line]
+    assert len(said) == 2
+    assert f"{night.lights[0].stem}: uncalibrated: no master flat" in said[0]
+    assert "1 more light: uncalibrated: no master flat" in said[1]
+
+
 def test_a_failed_master_is_missing_with_its_reason(night):
     header = fits.Header({"VISQLTYP": "MASTER FLAT", "STATUS": "failed", "REASON": "all saturated"})
     fits.PrimaryHDU(header=header).writeto(night.masters["flat_R"], overwrite=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -111,6 +112,7 @@ def run(context: Context[ReductionSettings], inputs: ReduceInputs) -> Iterator[R
         require_astroscrappy()
     sources = tuple(path for path in inputs.masters.values() if path is not None)
     sums = [checksum_of(path) for path in sources]
+    said: Counter[str] = Counter()
     with (
         open_masters(inputs.masters, context.instrument) as masters,
         context.progress("reduce", len(inputs.lights)) as advance,
@@ -122,8 +124,11 @@ def run(context: Context[ReductionSettings], inputs: ReduceInputs) -> Iterator[R
                 if stands(product, light, sums, STAGE):
                     yield ReducedLight(row_of_header(light, product, context.instrument), product)
                 else:
-                    yield _reduced(context, light, product, masters, sources)
+                    yield _reduced(context, light, product, masters, sources, said)
             advance()
+    for why, n in said.items():
+        if n > 1:
+            log.warning("%d more light%s: %s", n - 1, "s" if n > 2 else "", why)
 
 
 def _check_names(inputs: ReduceInputs) -> None:
@@ -145,8 +150,9 @@ def _reduced(
     product: Path,
     masters: Masters,
     sources: tuple[Path, ...],
+    said: Counter[str],
 ) -> ReducedLight:
-    """Reduce one light; what is wrong with it goes into its row."""
+    """Reduce one light; what is wrong with it goes into its row, and is logged of the first it is said of."""
     row = LightRow(light)
     found = ReducedLight(row, product, inputs=sources)
     failed: dict[str, Any] = {"exposure": row.exposure}
@@ -154,7 +160,10 @@ def _reduced(
         try:
             found.image = _Light(context, light, masters, row).reduced()
         except NoMasterError as error:
-            log.warning("%s: uncalibrated: %s", row.exposure, error)
+            why = f"uncalibrated: {error}"
+            said[why] += 1
+            if said[why] == 1:
+                log.warning("%s: %s", row.exposure, why)
             row.became(FrameStatus.UNCALIBRATED, str(error))
         except NotRawError as error:
             log.warning("%s: left out: %s", row.exposure, error)
