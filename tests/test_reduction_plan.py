@@ -90,6 +90,11 @@ def test_masters_are_handed_over_by_name(night):
     assert night.master_options("20210227", dark)[::2] == ["--bias"]
 
 
+def test_unfinished_files_are_searched_where_products_are(night):
+    below = {path.relative_to(night.results).as_posix() for path in night.folders()}
+    assert below == {"nights/20210227", "nights/20210227/frames"}
+
+
 def test_what_is_lacking_is_said_with_what_would_fit(night):
     name = stack(night, "R")
     assert night.master_options("20210227", name)[::2] == ["--bias", "--dark", "--bad-pixels"]

@@ -134,6 +134,11 @@ def test_a_rule_takes_log_benchmark_and_params_of_its_own_stage(stage):
         assert re.findall(r"pictures_of\(\"(\w+)\"\)", rule) == [stage.name]
 
 
+def test_folders_of_what_is_made_are_those_of_groups_and_of_all_of_them(rules):
+    below = [path.relative_to(rules.results).as_posix() for path in rules.plan.folders()]
+    assert below == ["exposures/202407", "months/202407", "timeline"]
+
+
 # The fields of paths that are wildcards of rules; a site's many pages are no outputs of its rule.
 FIELDS = {name: ["{" + name + "}"] for name in ("month", "exposure", "nside", "tile", "day")}
 WRITING = [stage for stage in REGISTRY.stages if stage.outputs and stage.name != "site"]

@@ -14,7 +14,7 @@ from visql_lib.config import Settings, find_data_file
 from visql_lib.config.load import digest
 from visql_lib.instruments.model import Instrument, load_instrument
 from visql_lib.products.expected import Expected
-from visql_lib.products.registry import FieldValues, Registry, Stage
+from visql_lib.products.registry import FieldValues, Per, Registry, Stage
 from visql_lib.products.status import exposure_states, failure_summary
 from visql_lib.qc.limits import load_thresholds
 from visql_lib.sheets.grouping import Grouping
@@ -140,6 +140,13 @@ class Plan:
     def folder(self, group: str, exposure: str) -> str:
         """Compose the folder of an exposure's products."""
         return os.path.dirname(self.stem(group, exposure))  # noqa: PTH120 - two thousand times
+
+    def folders(self) -> list[Path]:
+        """List the folders of all that is made: those of the groups, and of products of all groups."""
+        results = Path(self.results)
+        found = dict.fromkeys(f for group in self.groups() for f in self.grouping.folders(results, group))
+        of_all = (product.path for stage in self.registry.of(Per.ALL) for product in stage.outputs)
+        return [*found, *dict.fromkeys((results / path).parent for path in of_all)]
 
     def common(self) -> str:
         """Hash what all jobs share: settings and the instrument."""

@@ -29,7 +29,7 @@ def lock_results(results: Path, folders: Iterable[Path] = ()) -> FileLock:
     results : Path
         Folder of all products.
     folders : iterable of Path, optional
-        Of the groups that the run works on: unfinished files of killed steps are removed there.
+        Of what the run makes: unfinished files of killed steps are removed there.
 
     Returns
     -------
@@ -56,7 +56,7 @@ def lock_results(results: Path, folders: Iterable[Path] = ()) -> FileLock:
     if last > time.time() + _CLOCK_OFFSET:
         touch_future_files(results)
     os.utime(path)
-    remove_unfinished([*folders, results / "timeline"])
+    remove_unfinished(folders)
     return lock
 
 

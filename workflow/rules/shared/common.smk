@@ -37,8 +37,7 @@ def begin():
     """Lock the results as long as this process lives: two runs would undo each other's work."""
     global RUN_LOCK
     try:
-        folders = [PLAN.grouping.folders(Path(RESULTS), g) for g in PLAN.groups()]
-        RUN_LOCK = lock_results(Path(RESULTS), [f for both in folders for f in both])
+        RUN_LOCK = lock_results(Path(RESULTS), PLAN.folders())
     except VisqlError as error:
         raise WorkflowError(str(error)) from None
     except OSError as error:  # results on a disk that is full, or may not be written
