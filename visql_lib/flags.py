@@ -144,6 +144,44 @@ class SunFlag(NamedFlag):
     PROVISIONAL = 16, "the GOES day is not final yet"
 
 
+class GuideStarFlag(NamedFlag):
+    """FLAGS of a star of a guide camera; a flagged star is in no zero point."""
+
+    EDGE = 1, "its largest aperture reaches over the border of the frame"
+    BAD_PIXELS = 2, "a bad pixel within 2.5 px"
+    FEW_SKY = 4, "fewer than half of the pixels of its annulus are good"
+    SATURATED = 8, "a raw pixel within 2 px of its centre at or above the limit"
+    SHIFT = 16, "the centroid moved too far or did not converge; the projected place is used"
+    WRONG_SOURCE = 32, "the centroid is nearer to another reference star"
+    NO_COLOUR = 64, "no colour or magnitude of the reference star is known"
+    NO_PROPER_MOTION = (
+        128,
+        "no proper motion is known, so measured where it was in 2016.0; this alone leaves none out",
+    )
+
+    @classmethod
+    def left_out(cls) -> int:
+        """Return the bits that keep a star out of zero points."""
+        return int(sum(cls)) & ~int(cls.NO_PROPER_MOTION)
+
+
+class GuideFrameFlag(NamedFlag):
+    """FLAGS of a frame of a guide camera."""
+
+    DOME = 1, "part of the frame is dark: the dome stands in the way"
+    NO_REFERENCE = 2, "no reference stars could be had, so no zero point"
+    WCS_OF_HEADER = 4, "no file .wcs beside the frame: the WCS of its own header"
+    SIP_NOT_NAMED = 8, "the WCS has SIP coefficients, but no -SIP in CTYPE; they are used"
+    SIP_MISSING = 16, "CTYPE of the WCS says -SIP, but there are no coefficients; it is linear"
+    NO_TIME = 32, "no date is known: proper motions could not be applied"
+    SHIFT_AT_LIMIT = 64, "most centroids are as far off their places as they may be: the WCS points elsewhere"
+    ALL_SATURATED = 128, "most pixels are saturated"
+    NO_LIGHT = 256, "all pixels have the same value, or none has one"
+    TIMED_OUT = 512, "the search for streaks ended at its time limit"
+    TRACKING_UNKNOWN = 1024, "whether the telescope tracks could not be asked"
+    FEW_STARS = 2048, "a zero point of fewer than ten stars"
+
+
 REGISTRY: tuple[type[NamedFlag], ...] = (
     SourceFlag,
     PixelFlag,
@@ -155,6 +193,8 @@ REGISTRY: tuple[type[NamedFlag], ...] = (
     RatioFlag,
     RadiationFlag,
     SunFlag,
+    GuideStarFlag,
+    GuideFrameFlag,
 )
 
 

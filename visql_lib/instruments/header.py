@@ -69,9 +69,9 @@ class DateFact(_Fact):
     """Start of the exposure, UTC: ISO 8601, also with ``Z`` or an offset.
 
     ``form``: how it is written otherwise, as for strptime; ``time``: where the time of
-    day stands if the date is one alone; ``mjd``, ``jd``: keywords of day numbers (UTC), used
-    where the date cannot be; ``zone``: of dates that do not tell theirs, where the clock is
-    local: hours east of UTC, or a name such as ``America/Phoenix``.
+    day stands if the date is one alone; ``mjd``, ``jd``: keywords of day numbers, used
+    where the date cannot be, ``mjd_scale``: their time scale; ``zone``: of dates that do not tell
+    theirs, where the clock is local: hours east of UTC, or a name such as ``America/Phoenix``.
     """
 
     keywords: Keywords = ("DATE-OBS",)
@@ -79,6 +79,7 @@ class DateFact(_Fact):
     time: Keywords = ()
     mjd: Keywords = ()
     jd: Keywords = ()
+    mjd_scale: Literal["utc", "tai"] = "utc"
     zone: float | str = 0.0
 
     @field_validator("zone")

@@ -29,6 +29,7 @@ from visql_lib.instruments.facts import (
 )
 from visql_lib.instruments.finding import AmplifierRule, FixedGrid, HeaderSections, SingleChip
 from visql_lib.instruments.frame_types import FrameTypeRule, type_of
+from visql_lib.instruments.guide import GuideFacts
 from visql_lib.instruments.header import HeaderMap
 from visql_lib.instruments.names import NamePattern
 from visql_lib.instruments.sets import NightFacts, SetRules
@@ -52,6 +53,7 @@ _OPTIONAL = {
     "nominal_pixel": ("the pixel in which maps of particles are binned", "they need it"),
     "particle_scale": ("the exposure that colours of particle maps are made for", "their pictures need it"),
     "simulation": ("what only the simulator needs to know", "`visql simulate` needs it"),
+    "guide": ("a camera that watches the sky", "zero points and sky of its frames need it"),
     "mission_epoch": ("day 0 of time axes", "the pictures over time need it"),
 }
 _ABSENT: Any = None
@@ -88,6 +90,7 @@ class Instrument(Facts):
     nominal_pixel: float = fact("arcsec/px", default=_ABSENT)
     particle_scale: ParticleScale = _ABSENT
     simulation: SimulationFacts = _ABSENT
+    guide: GuideFacts = _ABSENT
     sky_distortion: SkyDistortion | None = None
     gain_models: dict[str, dict[str, float]] = Field(default={})
     _file: str = PrivateAttr("")

@@ -1,0 +1,1 @@
+"""The pipeline `pointing`: a wide-field guide camera, frame by frame and night by night."""
