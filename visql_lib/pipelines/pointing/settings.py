@@ -63,6 +63,12 @@ class ExposureSettings(SettingsSection):
 class MasterSettings(SettingsSection):
     """Master frames, and which pixels are bad."""
 
+    folder: str = setting(
+        "",
+        None,
+        "Folder of the masters pc_master_bias, _dark, _flat and pc_badpix_mask (.fits, .fits.gz); "
+        "empty: that of POINTING_CAMERA_META.",
+    )
     clip: float = setting(5.0, None, "Values so many sigma off the median of a pixel are left out.", gt=0)
     dark_rate: float = setting(5.0, "adu/s", "Pixels of a larger dark rate are bad.", gt=0)
     flat_low: float = setting(0.5, None, "Pixels of a lower flat are bad.", ge=0)
@@ -134,12 +140,6 @@ class PointingSettings(Settings):
     limits: str = setting("pointing_camera", None, "Threshold file: a name in config/thresholds, or a path.")
     instrument: str = setting(
         "pointing_camera", None, "Camera: a name in config/instruments or the path of a file."
-    )
-    calibration: str = setting(
-        "",
-        None,
-        "Folder of the masters pc_master_bias, _dark, _flat and pc_badpix_mask (.fits, .fits.gz); "
-        "empty: that of POINTING_CAMERA_META.",
     )
     exposure: ExposureSettings = Field(default=ExposureSettings(), description=ExposureSettings.__doc__)
     gaia: PointingGaiaSettings = Field(
