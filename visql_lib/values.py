@@ -259,4 +259,5 @@ _ALSO = {
         "angular velocity[mas/year]",
     ),
     "mag": ("magnitude", "mag(vega)", "magnitude[mag]"),
+    "yr": ("year", "years", "time[julian years]"),
 }

@@ -32,6 +32,7 @@ _UNREADABLE = (OSError, ValueError, TypeError, LookupError, EOFError, zlib.error
 _CHUNK = re.compile(r"(chunk|healpix)-(\d{5})\.fits(\.gz)?")
 _CHUNK_NSIDE = 32
 _NAMED = 5  # files in a message
+_MOTION = 0.01  # deg: far more than a star moves from the epoch of a file to ours
 
 
 def read_folder(folder: Path, tile: int, nside: int, faintest: float) -> tuple[Columns, bool]:
@@ -168,4 +169,4 @@ def _read(path: Path, tile: int, nside: int, cut: bool = True) -> list[Columns]:
 def _declinations(tile: int, nside: int) -> tuple[float, float]:
     """Compute limits of declination [deg] that hold the tile."""
     _, dec, radius = circle_of(tile, nside)
-    return dec - radius, dec + radius
+    return dec - radius - _MOTION, dec + radius + _MOTION
