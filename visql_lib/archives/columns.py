@@ -120,10 +120,21 @@ def star_columns(raw: Mapping[str, NDArray], where: str, units: Mapping[str, Any
 
 def cut_tile(stars: Columns, tile: int, nside: int, faintest: float) -> Columns:
     """Select the stars of one tile brighter than a limit in G, each once, in the order of their numbers."""
-    inside = (stars["G"] < faintest) & (tile_of(stars["RA"], stars["DEC"], nside) == tile)
-    rows = np.flatnonzero(inside)
-    _, first = np.unique(stars["SOURCE_ID"][rows], return_index=True)
-    return {name: stars[name][rows[first]] for name in COLUMNS}
+    return cut_tiles(stars, [tile], nside, faintest)[tile]
+
+
+def cut_tiles(stars: Columns, tiles: Iterable[int], nside: int, faintest: float) -> dict[int, Columns]:
+    """Select the stars of each of some tiles; see `cut_tile`."""
+    bright = np.flatnonzero(stars["G"] < faintest)
+    at = tile_of(stars["RA"][bright], stars["DEC"][bright], nside)
+    order = np.argsort(at, kind="stable")
+    bright, at = bright[order], at[order]
+    found = {}
+    for tile in tiles:
+        rows = bright[slice(*np.searchsorted(at, [tile, tile + 1]))]
+        _, first = np.unique(stars["SOURCE_ID"][rows], return_index=True)
+        found[tile] = {name: stars[name][rows[first]] for name in COLUMNS}
+    return found
 
 
 def no_stars() -> Columns:
