@@ -149,6 +149,24 @@ def _start(
     return date, source, int(ExposureFlag.DATE_FAR_FROM_NAME), far
 
 
+def date_problem(cards: Mapping[str, Any], instrument: Instrument, named: datetime | None = None) -> str:
+    """Return why the date that a header tells cannot be; "" if it can, or there is none.
+
+    Parameters
+    ----------
+    cards : mapping
+        Keyword to value.
+    instrument : Instrument
+        Tells where the date stands.
+    named : datetime, optional
+        Start as the file's name gives it.
+    """
+    source, value = instrument.header.date.find(cards)
+    if is_missing(value):
+        return ""
+    return _doubt_of(value, _date_in(cards, value, instrument), source, instrument, named)
+
+
 def far_from_name(date: datetime | None, source: str, named: datetime, after_name: float) -> str:
     """Return how far a start is from the time in the file's name, "" if that can be.
 
