@@ -143,7 +143,7 @@ def test_texts_that_are_not_ascii(tmp_path: Path) -> None:
 def test_a_damaged_summary_is_told(summary_path: Path, cut: int) -> None:
     content = summary_path.read_bytes()
     summary_path.write_bytes(content[:cut])
-    with pytest.raises(TableError, match="a-summary.fits") as caught:
+    with pytest.raises(TableError, match=r"a-summary\.fits") as caught:
         read_summary(summary_path)
     assert "\n" not in str(caught.value)
 
