@@ -55,7 +55,11 @@ def quiver_picture(summary: Summary, stem: str, guide: GuideFacts, ctype: str) -
         units="inches",
         scale_units="inches",
         scale=style.LAYOUT_DPI / _DRAWN,
-        **{"width": 0.008, "headwidth": 3.5, "headlength": 3, "headaxislength": 3, "minlength": 0.5},
+        width=0.008,
+        headwidth=3.5,
+        headlength=3,
+        headaxislength=3,
+        minlength=0.5,
         color=style.INK,
     )
     axes.quiverkey(

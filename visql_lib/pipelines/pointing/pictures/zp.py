@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -187,7 +187,7 @@ def _draw(
     """Draw a group of stars; those outside as carets at the edge."""
     edged = to_edges(points[0][group.chosen], points[1][group.chosen], *ranges)
     size = 3.5 if group.marker == "." else 5.0
-    alike = {"ls": "none", "color": group.colour}
+    alike: dict[str, Any] = {"ls": "none", "color": group.colour}
     axes.plot(
         edged.x[edged.inside], edged.y[edged.inside], marker=group.marker, ms=size, label=label, **alike
     )
