@@ -48,5 +48,12 @@ def command(
         (streaks, made.streaks, NIGHT_STREAKS, inputs.streaks),
     ):
         if path is not None:
-            origin = {"stage": "night_table", "stage_version": version, "inputs": [sheet, *read]}
-            write_table(path, columns, schema, meta=meta, **origin)
+            write_table(
+                path,
+                columns,
+                schema,
+                stage="night_table",
+                stage_version=version,
+                inputs=[sheet, *read],
+                meta=meta,
+            )
