@@ -42,6 +42,6 @@ def command(
     context = context_of("night_movie" if interval is None else "interval_movie", config, instrument)
     wanted = None
     if interval is not None:
-        wanted = find_interval(intervals or context.settings.movie.intervals, interval)
+        wanted = find_interval(str(intervals or context.settings.movie.intervals), interval)
     found = run(context, NightMovieInputs(tables, output, wanted))
     log.info("%s: %d frames", output, found.frames)

@@ -16,7 +16,7 @@ from visql_lib.cli.pointing_common import pointing_step
 
     It has a row for every frame of the sheet, in order of time: zero points and sky brightness
     [mag], levels [adu/s], dome, streaks, and what became of it. A frame that no hour has is listed
-    with the reason. Tables of streaks lie beside those of the hours.""",
+    with the reason. The tables of streaks are in a folder streaks beside that of the hours.""",
     "visql pointing-table results/exposures/20210611.tsv -o night.parquet --streaks streaks.parquet"
     " results/nights/20210611/hours/20210612T0[0-9].parquet",
 )

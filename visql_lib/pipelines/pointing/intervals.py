@@ -1,11 +1,11 @@
-"""Intervals that get a movie each: a file of labels, starts and ends."""
+"""Intervals of time that get a movie of their own: a CSV file of the user."""
 
 from __future__ import annotations
 
 import csv
 import re
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -25,14 +25,19 @@ class Interval:
     start: datetime
     end: datetime
 
+    def may_hold(self, night: str) -> bool:
+        """Say whether frames of a night, YYYYMMDD of its evening, may lie in it, wherever the telescope is."""
+        evening = datetime.strptime(night, "%Y%m%d").replace(tzinfo=UTC)
+        return self.start < evening + timedelta(days=2.5) and self.end > evening - timedelta(days=0.5)
+
     def contains(self, starts: np.ndarray) -> np.ndarray:
         """Say which starts of exposures (datetime64, UTC) are within; NaT is not."""
         first, last = (np.datetime64(t.replace(tzinfo=None), "us") for t in (self.start, self.end))
         return (starts >= first) & (starts <= last)
 
 
-def read_intervals(path: Path) -> dict[str, Interval]:
-    """Read a file of intervals by their labels: CSV with the head ``label,start,end``.
+def read_intervals(path: str) -> list[Interval]:
+    """Read a file of intervals, "" for none: CSV with the head ``label,start,end``.
 
     Times are ISO 8601, UTC unless they have an offset. Empty lines and those that begin with # are
     left out.
@@ -40,32 +45,34 @@ def read_intervals(path: Path) -> dict[str, Interval]:
     Raises
     ------
     ConfigError
-        If the file cannot be read, or a line per wrong row.
+        If the file cannot be read, or with a line per wrong row.
     """
+    if not path:
+        return []
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
-    rows = [(n, next(csv.reader([line]), [])) for n, line in enumerate(lines, 1) if _says(line)]
-    cells = [(n, [cell.strip() for cell in row]) for n, row in rows]
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigError(f"movie.intervals: {path}: cannot be read ({reason})") from error
+    cells = [(n, _cells(line)) for n, line in enumerate(lines, 1) if _says(line)]
     if not cells or tuple(cell.lower() for cell in cells[0][1]) != _HEAD:
-        raise ConfigError(f"{path}: its first line must be {','.join(_HEAD)}")
+        raise ConfigError(f"movie.intervals: {path}: its first line must be {','.join(_HEAD)}")
     found: dict[str, Interval] = {}
     wrong = []
     for number, row in cells[1:]:
         try:
             interval = _interval(row)
             if interval.label in found:
-                raise ValueError(f"a second interval {interval.label!r}; give it another label")
+                raise ValueError(f"{interval.label!r} is there twice; labels name files")
             found[interval.label] = interval
         except ValueError as error:
-            wrong.append(f"{path}: line {number}: {error}")
+            wrong.append(f"movie.intervals: {path}, line {number}: {error}")
     if wrong:
         raise ConfigError("\n".join(wrong))
-    return found
+    return list(found.values())
 
 
-def find_interval(path: Path | str, label: str) -> Interval:
+def find_interval(path: str, label: str) -> Interval:
     """Find an interval in a file of intervals; see `read_intervals`.
 
     Raises
@@ -73,12 +80,15 @@ def find_interval(path: Path | str, label: str) -> Interval:
     ConfigError
         If it is not there either.
     """
-    if not str(path):
-        raise ConfigError(f"interval {label!r}: no file of intervals; set movie.intervals")
-    found = read_intervals(Path(path))
+    found = {interval.label: interval for interval in read_intervals(path)}
     if label not in found:
-        raise ConfigError(f"{path}: no interval {label!r}; there are: {', '.join(found) or 'none'}")
+        where = path or "movie.intervals is not set"
+        raise ConfigError(f"no interval {label!r}: {where}; there are: {', '.join(found) or 'none'}")
     return found[label]
+
+
+def _cells(line: str) -> list[str]:
+    return [cell.strip() for cell in next(csv.reader([line]), [])]
 
 
 def _says(line: str) -> bool:

@@ -31,7 +31,7 @@ Columns = dict[str, NDArray]
 
 @dataclass(frozen=True)
 class NightTableInputs:
-    """The sheet of a night, and the tables of its hours; tables of streaks lie beside these."""
+    """The sheet of a night, and the tables of its hours, ``hours/HOUR``; those of streaks are ``streaks/HOUR``."""
 
     sheet: Path
     hours: Sequence[Path]
@@ -39,7 +39,7 @@ class NightTableInputs:
     @property
     def streaks(self) -> list[Path]:
         """The tables of streaks that are there."""
-        paths = [streaks_beside(path) for path in self.hours]
+        paths = [streaks_of(path) for path in self.hours]
         for path in paths:
             if not path.is_file():
                 log.warning("%s: is not there; the streaks of this hour are left out", path)
@@ -54,9 +54,9 @@ class NightTableOutputs:
     streaks: Columns
 
 
-def streaks_beside(hour: Path) -> Path:
-    """Return where the streaks of an hour's table are."""
-    return hour.with_name(f"{hour.stem}_streaks.parquet")
+def streaks_of(hour: Path) -> Path:
+    """Return the table of streaks that belongs to an hour's table."""
+    return hour.parent.with_name("streaks") / hour.name
 
 
 def run(context: Context[PointingSettings], inputs: NightTableInputs) -> NightTableOutputs:
