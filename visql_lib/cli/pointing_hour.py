@@ -22,7 +22,13 @@ from visql_lib.cli.pointing_common import pointing_step
 @click.option("--streaks", type=OUTPUT, metavar="FILE", required=True, help="Their streaks (Parquet).")
 @click.option("--multiproc", type=click.IntRange(1, 8), default=1, show_default=True, help="Threads.")
 def command(
-    sheet: Path, hour: str, output: Path, streaks: Path, multiproc: int, config: Path | None, **more: str
+    sheet: Path,
+    hour: str,
+    output: Path,
+    streaks: Path,
+    multiproc: int,
+    config: Path | None,
+    instrument: str | None,
 ) -> None:
     """Read the sheet, measure, write."""
     from visql_lib.cli.pointing_common import context_of
