@@ -163,6 +163,8 @@ class FrameStars:
         Their rows in `all_x`, `all_y`.
     all_x, all_y : arrays
         Places of all stars on the frame down to the limit, measured or not.
+    all_g : array
+        Their G [mag].
     moved_by_pm : array of bool, shape (n,)
         Whose motion is known.
     """
@@ -173,6 +175,7 @@ class FrameStars:
     own: NDArray[np.intp]
     all_x: NDArray[np.float64]
     all_y: NDArray[np.float64]
+    all_g: NDArray[np.float64]
     moved_by_pm: NDArray[np.bool_]
 
 
@@ -209,5 +212,6 @@ def stars_on_frame(
         own=np.arange(len(own)),
         all_x=x[inside],
         all_y=y[inside],
+        all_g=chosen["G"][inside],
         moved_by_pm=moving[own],
     )
