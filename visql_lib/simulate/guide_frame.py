@@ -24,7 +24,7 @@ from visql_lib.simulate.guide_light import (
 from visql_lib.simulate.guide_plan import DomeOptions, GuideNightOptions, StreakOptions
 from visql_lib.simulate.guide_plate import Plate
 from visql_lib.simulate.guide_psf import MARGIN, GuidePsf
-from visql_lib.simulate.guide_stars import Columns, moved_to, sky_stars
+from visql_lib.simulate.guide_stars import Columns, moved_to, no_stars, sky_stars
 from visql_lib.simulate.guide_truth import frame_truth, star_truth, streak_truth
 
 _CENTRE_ERROR = 10 / 3600  # deg, of the telescope's own centre
@@ -208,15 +208,15 @@ def guide_light(
     camera : GuideCameraModel
     exposure : GuideExposure
     stars : dict of arrays, optional
-        As `sky_stars` returns them, ``SCATTER``, ``NO_COLOUR`` and ``NO_MOTION`` may lack; none: those of
-        the options' sky.
+        As `sky_stars` returns them, ``SCATTER``, ``NO_COLOUR`` and ``NO_MOTION`` may lack; empty: no star;
+        None: those of the options' sky.
     """
     if not exposure.sees_the_sky:
         nothing = np.zeros(camera.shape, np.float32)
         return GuideLight(nothing, {}, (), nothing)
     if stars is None:
         stars = camera.stars_around(exposure.ra, exposure.dec)
-    seen = camera.star_light(exposure, stars)
+    seen = camera.star_light(exposure, stars or no_stars())
     image = camera.psf.add(seen["X"], seen["Y"], seen["FLUX"])
     if exposure.trail is not None:
         image = trailed(image, *exposure.trail)

@@ -120,13 +120,13 @@ def header_cards(
     cards[header.exptime.keywords[0]] = round(time) if header.exptime.unit == "ms" else float(time)
     if words := [key for key in header.type[0] if key != FILE_NAME]:
         cards[words[0]] = _WORDS[frame_type]
-    for name, value in values.items():
-        if name in header.columns and header.columns[name].keywords:
-            cards[header.columns[name].keywords[0]] = value
     if "RADEG" in values:
         for fact, value in ((header.ra, values["RADEG"]), (header.dec, values["DECDEG"])):
-            if fact.keywords and fact.keywords[0] not in cards:
+            if fact.keywords:
                 cards[fact.keywords[0]] = value / 15 if fact.unit == "hourangle" else value
+    for name, value in values.items():
+        if name in header.columns and header.columns[name].keywords:
+            cards.setdefault(header.columns[name].keywords[0], value)
     return cards | dict(options.cards)
 
 

@@ -208,7 +208,9 @@ class GuideHeaderOptions(SettingsSection):
 class GuideNightOptions(SettingsSection):
     """One night of a guide camera."""
 
-    instrument: str = setting("pointing_camera", None, "Camera: a name in config/instruments, or a path.")
+    instrument: str = setting(
+        "", None, "Camera: a name in config/instruments, or a path; `--instrument` goes before it."
+    )
     seed: int = setting(1, None, "Seed of chip, sky and noise.", ge=0)
     start: datetime = setting(datetime(2021, 6, 12, 4, 50, tzinfo=UTC), None, "First frame, UTC.")
     frames: int = setting(10, None, "Frames of the sky.", ge=0)
