@@ -116,7 +116,9 @@ def _planes(path: Path, shape: tuple[int, int]) -> tuple[NDArray | None, NDArray
         number, scatter = (np.array(hdus[n].data) if n in hdus else None for n in (NUMBER, SCATTER))
     for plane in (number, scatter):
         if plane is not None and plane.shape != shape:
-            raise FrameError(f"{path}: its {NUMBER} or {SCATTER} has not the shape of its image; make it again")
+            raise FrameError(
+                f"{path}: its {NUMBER} or {SCATTER} has not the shape of its image; make it again"
+            )
     return number, scatter
 
 

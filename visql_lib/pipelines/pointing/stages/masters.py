@@ -94,7 +94,9 @@ def run(context: Context[PointingSettings], inputs: MasterInputs) -> MasterFrame
         if path is not None and kind in (DARK, FLAT):
             header[name] = (plain(path.name), "master that is taken off")
     if header["NCOMBINE"] < _FEWEST:
-        made.doubts.append(f"{header['NCOMBINE']} of at least {_FEWEST} frames: cosmic rays and stars are in it")
+        made.doubts.append(
+            f"{header['NCOMBINE']} of at least {_FEWEST} frames: cosmic rays and stars are in it"
+        )
     for doubt in made.doubts:
         log.warning("%s: %s", kind.lower(), doubt)
     if made.doubts:
@@ -179,7 +181,9 @@ def _level(frame: CalibrationFrame, taken: Taken, limit: float) -> float:
         )
     level = float(np.median(known))
     if not level > 0:
-        raise FrameError(f"{frame.path}: its median without bias and dark is {level:.4g} adu: no light; leave it out")
+        raise FrameError(
+            f"{frame.path}: its median without bias and dark is {level:.4g} adu: no light; leave it out"
+        )
     return level
 
 
@@ -237,7 +241,9 @@ def _middle(values: NDArray) -> float:
 
 def _same_field(frames: Sequence[CalibrationFrame], pixel_scale: float) -> str:
     """Say if half of the frames or more show one field, so that its stars are not rejected; else ""."""
-    known = [(f.facts.ra, f.facts.dec) for f in frames if np.isfinite(f.facts.ra) and np.isfinite(f.facts.dec)]
+    known = [
+        (f.facts.ra, f.facts.dec) for f in frames if np.isfinite(f.facts.ra) and np.isfinite(f.facts.dec)
+    ]
     if not known or not np.isfinite(pixel_scale):
         return ""
     ra, dec = np.radians(np.array(known)).T
