@@ -78,12 +78,11 @@ def fill_bad_pixels(image: NDArray[np.float32], bad: NDArray[np.bool_]) -> None:
     bad : array of bool, same shape
         Not changed. Mark pixels that are not finite, too.
     """
-    ny, nx = image.shape
     left = np.flatnonzero(bad)
     for _ in range(_ROUNDS):
         if not left.size or left.size == image.size:
             return
-        y, x = np.divmod(left, nx)
+        y, x = np.divmod(left, image.shape[1])
         along = _interpolated(image, y, x)
         order = np.argsort(x, kind="stable")  # the same, column by column
         across = np.empty_like(along)

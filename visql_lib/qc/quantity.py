@@ -26,7 +26,7 @@ class Quantity:
         Kind of the table that holds its values, their column, and the column of their
         standard errors; no error: none is known.
     fill : float
-        What stands in its column for a value that is not known, as -1 in a column of integers; NaN always does.
+        What stands in its column for a value that is not known, such as -1 among integers; NaN always does.
     digits : int
         Decimals that are shown; 8 and more: with an exponent.
     bad : str

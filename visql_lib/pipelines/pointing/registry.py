@@ -95,10 +95,9 @@ STAGES = (
         "night_picture",
         Per.GROUP,
         (PICTURE,),
-        module="night_table",
         program="pointing-picture",
         inputs=(TABLES[0].path,),
-        facts=("guide",),
+        facts=("header", "guide"),
         category="acquisition",
     ),
     _stage(
@@ -110,7 +109,7 @@ STAGES = (
         inputs=(TABLES[0].path,),
         settings=("movie",),
         counted={"movie": ("fps",)},
-        facts=("guide",),
+        facts=("header", "guide"),
     ),
     _stage(
         "interval_movie",
@@ -121,7 +120,7 @@ STAGES = (
         inputs=(TABLES[0].path,),
         settings=("movie",),
         counted={"movie": ("fps",)},
-        facts=("guide",),
+        facts=("header", "guide"),
         groups=lambda plan: plan.groups() if plan.intervals else (),
         each=True,
         log="interval_movie/{output}",
@@ -132,6 +131,7 @@ STAGES = (
         SEASON,
         program="pointing-season",
         inputs=(TABLES[0].path,),
+        facts=("guide",),
     ),
     qc_stage(NIGHTS, QUANTITIES, "acquisition"),
 )
