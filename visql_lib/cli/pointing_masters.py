@@ -1,4 +1,4 @@
-"""`visql pointing-masters`: raw frames of a guide camera -> master bias, dark, flat; masters -> bad pixels."""
+"""`visql pointing-masters`: raw frames of a guide camera -> bias, dark, flat; masters -> bad pixels."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from visql_lib.frames.header import ExposureHeader
 from visql_lib.images.blocks import StackFrame, open_frame, opened
 from visql_lib.images.headers import value_of
 from visql_lib.images.image import Image, read_image
-from visql_lib.images.masters import BIAS, DARK, FAILED, FLAT, KIND, REASON, STATUS
+from visql_lib.images.masters import BIAS, DARK, FAILED, KIND, REASON, STATUS
 from visql_lib.instruments.model import Instrument
 
 _STRIPE = 16_000_000  # bytes of all frames together
@@ -207,7 +207,8 @@ def combine_stripes(
     found = CombinedFrames(
         np.empty(shape, np.float32), np.empty(shape, np.int16), np.empty(shape, np.float32)
     )
-    scaling = Scaling(*(np.full(len(frames), x) for x in (1.0, 0.0, 1.0)), steps=np.full(len(frames), step))
+    one = np.ones(len(frames))
+    scaling = Scaling(one, 0 * one, one, steps=step * one)
     for first, last in stripes(len(frames), (shape[0], shape[1])):
         values = np.stack([prepare(i, first, last).ravel() for i in range(len(frames))])
         made: Combined = combine_block(
@@ -230,7 +231,7 @@ def stripes(n: int, shape: Shape) -> Iterator[tuple[int, int]]:
 
 
 def usual_scatter(values: NDArray, recipe: Recipe) -> float:
-    """Return the usual scatter of the values of a pixel, by pairs of frames; 0 of one frame, or if none is needed.
+    """Return the usual scatter of the values of a pixel, by pairs of frames; 0 of one frame.
 
     Parameters
     ----------
