@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -13,7 +14,7 @@ from visql_lib.cli.pointing_common import pointing_step
 @pointing_step(
     "pointing-hour",
     "Measure the frames of an HOUR (UTC) of a night, as its SHEET lists them; those that stand are skipped.",
-    "visql pointing-hour results/exposures/20210611.tsv 20210612T05 -o hour.parquet --streaks streaks.parquet",
+    "visql pointing-hour results/exposures/20210611.tsv 20210612T05 -o h.parquet --streaks s.parquet",
 )
 @click.argument("sheet", type=INPUT)
 @click.argument("hour")
@@ -21,7 +22,13 @@ from visql_lib.cli.pointing_common import pointing_step
 @click.option("--streaks", type=OUTPUT, metavar="FILE", required=True, help="Their streaks (Parquet).")
 @click.option("--multiproc", type=click.IntRange(1, 8), default=1, show_default=True, help="Threads.")
 def command(
-    sheet: Path, hour: str, output: Path, streaks: Path, multiproc: int, config: Path | None, **more: str
+    sheet: Path,
+    hour: str,
+    output: Path,
+    streaks: Path,
+    multiproc: int,
+    config: Path | None,
+    instrument: str | None,
 ) -> None:
     """Read the sheet, measure, write."""
     from visql_lib.cli.pointing_common import context_of
@@ -38,8 +45,9 @@ def command(
     hours = hours_of([row for row in read_sheet(sheet) if row.status in USABLE])
     if hour not in hours:
         raise RequestError(f"{sheet}: no frames of the hour {hour!r}; there are {', '.join(hours) or 'none'}")
-    context = context_of("hour", config, more.get("instrument"), results=results)
-    made = run(context, HourInputs(results, night, hours[hour], multiproc))
+    context = context_of("hour", config, instrument)
+    settings = context.settings.model_copy(update={"results": str(results)})  # where the store is
+    made = run(replace(context, settings=settings), HourInputs(results, night, hours[hour], multiproc))
     version, meta = VERSIONS["exposure"], {"night": night, "hour": hour}
     for path, columns, schema in ((output, made.frames, NIGHT), (streaks, made.streaks, NIGHT_STREAKS)):
         write_table(path, columns, schema, meta=meta, stage="exposure", stage_version=version, inputs=[sheet])

@@ -1,4 +1,4 @@
-"""One exposure after the other: read, measured, written; warm, so that a live process is told within seconds."""
+"""One exposure after the other: read, measured, written, with all that is read only once in memory."""
 
 from __future__ import annotations
 
@@ -17,18 +17,22 @@ from visql_lib.errors import FrameError, TableError
 from visql_lib.flags import GuideFrameFlag
 from visql_lib.instruments.model import load_instrument
 from visql_lib.instruments.names import stem_of
-from visql_lib.pipelines.pointing.frame import GuideFrame, header_facts, read_frame, wcs_path
-from visql_lib.pipelines.pointing.masters import Masters, load_masters, masters_folder
-from visql_lib.pipelines.pointing.measure import Measured, measure
+from visql_lib.pipelines.pointing.frame import GuideFrame, find_wcs, header_facts, read_frame, wcs_beside
+from visql_lib.pipelines.pointing.masters import (
+    Masters,
+    digest_of,
+    load_masters,
+    master_paths,
+    masters_folder,
+)
+from visql_lib.pipelines.pointing.measure import Measured, measure, night_row
 from visql_lib.pipelines.pointing.reference import FrameStars, ReferenceStars, stars_on_frame
-from visql_lib.pipelines.pointing.rows import night_row
 from visql_lib.pipelines.pointing.settings import PointingSettings
 from visql_lib.pipelines.pointing.status import FrameStatus
 from visql_lib.pipelines.pointing.summary import (
     read_streaks,
     read_summary,
     write_detrended,
-    write_streaks,
     write_summary,
     write_thumbnail,
 )
@@ -126,13 +130,16 @@ class Worker:
     def masters(self) -> Masters:
         """The master frames, read again when their files changed."""
         folder, wanted = masters_folder(self.settings), self.settings.exposure.flat_field
-        if self._masters is None or not self._masters.is_current():
+        told = digest_of(master_paths(folder, flat_field=wanted))
+        if self._masters is None or self._masters.digest != told:
             self._masters = load_masters(folder, self.instrument.guide.shape, flat_field=wanted)
         return self._masters
 
     def key(self, path: Path) -> str:
         """Return a digest of what an exposure is measured from and with."""
-        return digest(self._how, _state(path), _state(wcs_path(path)), self.masters.digest)
+        return digest(
+            self._how, _state(path), _state(find_wcs(path) or wcs_beside(path)), self.masters.digest
+        )
 
     @property
     def gain(self) -> float:

@@ -26,7 +26,7 @@ class Interval:
     end: datetime
 
     def may_hold(self, night: str) -> bool:
-        """Say whether frames of a night, YYYYMMDD, may lie in it, wherever the telescope is."""
+        """Say whether frames of a night, YYYYMMDD of its evening, may lie in it, anywhere on Earth."""
         evening = datetime.strptime(night, "%Y%m%d").replace(tzinfo=UTC)
         return self.start < evening + timedelta(days=2.5) and self.end > evening - timedelta(days=0.5)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from visql_lib.config.load import digest
 from visql_lib.errors import TableError
 from visql_lib.instruments.model import Instrument
-from visql_lib.pipelines.pointing.frame import wcs_path
+from visql_lib.pipelines.pointing.frame import find_wcs, wcs_beside
 from visql_lib.pipelines.pointing.grouping import NIGHTS
 from visql_lib.pipelines.pointing.intervals import Interval, read_intervals
 from visql_lib.pipelines.pointing.masters import master_paths, masters_folder
@@ -35,7 +35,7 @@ class PointingPlan(Plan):
 
     @classmethod
     def check(cls, settings: PointingSettings, instrument: Instrument) -> None:  # type: ignore[override]
-        """Check that the camera's file has what is needed, and that there are masters, before anything runs."""
+        """Check, before anything runs, that the camera's file has what is needed, and that there are masters."""
         instrument.guide  # noqa: B018 - says what is missing
         master_paths(masters_folder(settings), flat_field=settings.exposure.flat_field)
         read_intervals(settings.movie.intervals)
@@ -58,7 +58,7 @@ class PointingPlan(Plan):
     def fingerprints(self, night: str, hour: str) -> str:
         """Hash the raw files of an hour and their WCS: changes when one is replaced, joins or leaves."""
         rows = self.hours[night][hour]
-        return digest(*(f"{r.exposure} {r.fingerprint} {_state(wcs_path(Path(r.file)))}" for r in rows))
+        return digest(*(f"{r.exposure} {r.fingerprint} {_wcs_state(Path(r.file))}" for r in rows))
 
     def hour_table(self, night: str, exposure: str) -> str:
         """Compose the path of the table of a frame's hour."""
@@ -164,6 +164,10 @@ def hours_of(rows: list[SheetRow]) -> dict[str, list[SheetRow]]:
         if row.frame_type not in _CALIBRATIONS:
             found.setdefault(f"{datetime.fromisoformat(row.date_obs):%Y%m%dT%H}", []).append(row)
     return found
+
+
+def _wcs_state(path: Path) -> str:
+    return _state(find_wcs(path) or wcs_beside(path))
 
 
 def _state(path: Path) -> str:

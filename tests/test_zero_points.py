@@ -1,0 +1,122 @@
+"""Zero points: medians, their errors by order, and how true both are on simulated frames."""
+
+import numpy as np
+import pytest
+from guide_truth import share_within, true_frame
+from hypothesis import given
+from hypothesis import strategies as st
+
+from visql_lib.ccd.detrend import detrend
+from visql_lib.photometry.apertures import measure_stars, wrong_sources
+from visql_lib.photometry.zero_points import ZeroPoint, instrumental_magnitudes, zero_point
+
+RADII = (2.0, 2.5, 3.0, 3.5, 4.0, 4.5, 5.0)
+
+
+def of(*offsets):
+    return zero_point(np.array(offsets), np.zeros(len(offsets)))
+
+
+def test_the_median_of_pairs_that_are_both_finite():
+    found = zero_point([10, 11, np.nan, 12, 13, np.inf], [-7, -6.1, -5, np.nan, -4.4, -3])
+    assert found.n == 3
+    assert found.value == pytest.approx(17.1)
+
+
+def test_the_sign():
+    # A star of magnitude 12 that gives 100 adu/s: -5; the zero point is 17.
+    magnitude, _ = instrumental_magnitudes([2000.0], [1.0], 20.0)
+    assert zero_point([12.0], magnitude).value == pytest.approx(17.0)
+
+
+def test_few_stars():
+    assert of() == pytest.approx(ZeroPoint(np.nan, np.nan, np.nan, 0), nan_ok=True)
+    assert of(17.5) == pytest.approx((17.5, np.nan, np.nan, 1), nan_ok=True)
+    two = of(17.0, 17.2)
+    assert (two.value, two.err) == pytest.approx((17.1, 0.1))
+    assert of(17.0, 17.0, 17.0) == (17.0, 0.0, 0.0, 3)
+
+
+def test_error_and_scatter_by_order():
+    offsets = np.arange(101.0)  # ranks 50 -+ 5.025
+    found = zero_point(np.random.default_rng(1).permutation(offsets), np.zeros(101))
+    assert found == pytest.approx((50.0, 5.0249, 34.1345, 101), abs=1e-3)
+    skew = zero_point(np.concatenate([np.arange(51.0), 50 + 3 * np.arange(1, 51.0)]), np.zeros(101))
+    assert skew.scatter == pytest.approx((34.1345 + 3 * 34.1345) / 2, abs=1e-3)
+
+
+@given(st.lists(st.floats(15, 19), min_size=2, max_size=60), st.floats(-3, 3))
+def test_it_moves_with_the_stars(offsets, step):
+    one, two = of(*offsets), of(*(np.array(offsets) + step))
+    assert two.value == pytest.approx(one.value + step, abs=1e-9)
+    assert two[1:] == pytest.approx(one[1:], abs=1e-9)
+    mirrored = of(*(-np.array(offsets)))
+    assert mirrored.value == pytest.approx(-one.value)
+    assert mirrored[1:] == pytest.approx(one[1:], abs=1e-9)
+
+
+@pytest.mark.parametrize("mixed", [False, True])
+def test_errors_are_the_scatter_of_medians(mixed):
+    rng = np.random.default_rng(2)
+    sigma = np.where(np.arange(300) < 60, 0.005, 0.2) if mixed else np.full(300, 0.05)
+    found = [zero_point(17.5 + rng.normal(0, sigma), np.zeros(300)) for _ in range(1500)]
+    values, errors, scatters, _ = np.array(found).T
+    pulls = (values - 17.5) / errors
+    assert 0.85 < (np.percentile(pulls, 84.13) - np.percentile(pulls, 15.87)) / 2 < 1.15
+    simple = 1.2533 * np.median(scatters) / np.sqrt(300)
+    assert (simple > 2 * values.std()) == mixed
+
+
+def test_magnitudes_of_fluxes():
+    magnitude, err = instrumental_magnitudes([[100.0, -5.0], [0.0, 1e4]], [[1.0, 3.0], [2.0, np.nan]], 10.0)
+    np.testing.assert_allclose(magnitude, [[-2.5, np.nan], [np.nan, -7.5]])
+    np.testing.assert_allclose(err, [[0.0108574, np.nan], [np.nan, np.nan]], rtol=1e-5)
+
+
+def test_a_negative_flux_does_not_count():
+    magnitude, _ = instrumental_magnitudes([100.0, -5.0, 200.0], np.ones(3), 1.0)
+    assert zero_point([12.0, 15.0, 11.2], magnitude).n == 2
+
+
+def zero_points_of(frame, faintest=15.16, n_stars=3000):
+    """Zero points of the apertures less the true ones, and their errors."""
+    image = detrend(frame.raw, frame.bias, frame.dark, frame.flat, frame.exptime)
+    rng = np.random.default_rng(1)
+    shift = rng.normal([[0.3], [-0.2]], 0.15, (2, frame.x.size))
+    x, y = frame.x + shift[0], frame.y + shift[1]
+    on = (x > 0) & (x < image.shape[1] - 1) & (y > 0) & (y < image.shape[0] - 1) & (frame.g <= faintest)
+    known = np.flatnonzero(on)
+    some = known[:n_stars]
+    found = measure_stars(
+        image,
+        np.zeros(image.shape, bool),
+        frame.raw,
+        x[some],
+        y[some],
+        3.0,
+        radii=RADII,
+        annulus=(12.0, 20.0),
+        gain=1.6,
+        raw_limit=15300,
+    )
+    wrong = wrong_sources(found.x, found.y, np.arange(some.size), x[known], y[known])
+    good = (found.flags == 0) & ~wrong
+    magnitude, _ = instrumental_magnitudes(found.sums, found.errors, frame.exptime)
+    reference = np.where(good, frame.g[some] + 0.25 * frame.bp_rp[some], np.nan)
+    true = [17.58 + 2.5 * np.log10(share_within(r)) for r in RADII]
+    points = [zero_point(reference, magnitude[:, k]) for k in range(len(RADII))]
+    return np.array([p.value for p in points]) - true, np.array([p.err for p in points])
+
+
+@pytest.mark.parametrize("times", [1, 5])
+def test_zero_points_of_frames_are_true(times):
+    density = times * 11_000 / (2472 * 3296)
+    found = [
+        zero_points_of(true_frame(density=density, seed=seed, shape=(500, 600)), n_stars=110)
+        for seed in range(10)
+    ]
+    bias, errors = np.array([f[0] for f in found]), np.array([f[1] for f in found])
+    mean_err = np.sqrt((errors**2).sum(axis=0)) / len(found)
+    assert np.all(np.abs(bias.mean(axis=0))[:4] < 0.003 + 2 * mean_err[:4]), (bias.mean(axis=0), mean_err)
+    pulls = np.sqrt(((bias / errors)[:, :4] ** 2).mean())
+    assert 0.7 < pulls < (1.3 if times == 1 else 1.6)  # neighbours bias a crowded frame by about its error
