@@ -19,7 +19,7 @@ def _of(category: str, column: str, label: str, unit: str, digits: int, bad: str
 QUANTITIES = Quantities(
     [
         _of("zeropoint", "ZP", "zero point", "mag", 3, LOW, error="ZP_ERR", span=0.05),
-        _of("zeropoint", "ZP_ERR", "its error", "mag", 4, HIGH),
+        _of("zeropoint", "ZP_ERR", "zero point error", "mag", 4, HIGH),
         _of("zeropoint", "N_STARS", "stars", "", 0, LOW, fill=-1),
         _of("zeropoint", "SCATTER", "scatter", "mag", 3, HIGH),
         _of("zeropoint", "ZP_SCI", "zero point, science field", "mag", 3, LOW, error="ZP_ERR_SCI", span=0.05),
@@ -30,7 +30,7 @@ QUANTITIES = Quantities(
         _of("sky", "INTER_QUAD_RMS", "rms of quadrants", "adu/s", 3, HIGH),
         _of("sky", "DOME_SHARE", "dark share", "", 4, HIGH, reaching=True),
         _of("sky", "N_STREAKS", "streaks", "", 0, HIGH, fill=-1),
-        _of("acquisition", "AIRMASS", "airmass", "", 3, BOTH),
+        _of("sky", "AIRMASS", "airmass", "", 3, BOTH),
     ],
     CATEGORIES,
 )
