@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from visql_lib.errors import TableError
 from visql_lib.movies.encode import encode_piece, write_movie
 from visql_lib.pipelines.pointing.intervals import Interval
 from visql_lib.pipelines.pointing.night_files import NightFiles
@@ -18,6 +19,7 @@ from visql_lib.pipelines.pointing.pictures.movie import GuideMovie, MovieFacts, 
 from visql_lib.pipelines.pointing.settings import PointingSettings
 from visql_lib.pipelines.pointing.stages.night_picture import clock_of
 from visql_lib.pipelines.pointing.status import FrameStatus
+from visql_lib.pipelines.pointing.summary import read_thumbnail
 from visql_lib.pipelines.pointing.versions import VERSIONS
 from visql_lib.products.context import Context
 from visql_lib.tables.store import read_table
@@ -132,18 +134,11 @@ def stretch_of(frames: Sequence[MovieFrame]) -> Stretch:
 
 def read_means(path: Path) -> NDArray[np.floating] | None:
     """Read the means of blocks of a frame [adu/s], None with a warning if that cannot be."""
-    from astropy.io import fits
-
     try:
-        with fits.open(path, memmap=False) as hdus:
-            data = hdus[0].data
-    except (OSError, ValueError, TypeError) as error:
-        log.warning("%s: cannot be read (%s)", path, error)
+        return read_thumbnail(path).pixels
+    except TableError as error:
+        log.warning("%s", error)
         return None
-    if data is None or data.ndim != 2:
-        log.warning("%s: no picture in it", path)
-        return None
-    return np.asarray(data, dtype=np.float32)
 
 
 def _pictures(

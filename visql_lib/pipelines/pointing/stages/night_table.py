@@ -31,7 +31,7 @@ Columns = dict[str, NDArray]
 
 @dataclass(frozen=True)
 class NightTableInputs:
-    """The sheet of a night, and the tables of its hours, ``hours/HOUR``; those of streaks are ``streaks/HOUR``."""
+    """The sheet of a night, and the tables of its hours; see `streaks_of` for those of streaks."""
 
     sheet: Path
     hours: Sequence[Path]
@@ -55,7 +55,7 @@ class NightTableOutputs:
 
 
 def streaks_of(hour: Path) -> Path:
-    """Return the table of streaks that belongs to an hour's table."""
+    """Return the table of streaks that belongs to an hour's table ``hours/HOUR``: ``streaks/HOUR``."""
     return hour.parent.with_name("streaks") / hour.name
 
 
