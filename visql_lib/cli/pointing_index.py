@@ -35,5 +35,5 @@ def command(sheet: Path, output: Path, config: Path | None, instrument: str | No
     found = run(context_of("night_index", config, instrument), NightIndexInputs(sheet))
     primary = fits.PrimaryHDU()
     primary.header["NIGHT"] = NIGHTS.locate(sheet)[1], "YYYYMMDD of the evening"
-    table = fits.BinTableHDU.fromstring(table_bytes(INDEX, found.columns, "INDEX"))
+    table = fits.BinTableHDU.fromstring(table_bytes(found.columns, INDEX, "INDEX"))
     write_hdus(output, fits.HDUList([primary, table]), {"night_index": VERSIONS["night_index"]}, [sheet])
