@@ -137,4 +137,9 @@ def write_thumbnails(results: Path, rows: list[dict], date: str = DATE, shape: t
             image[x + y < 0.4] = 0.1
         path = Path(f"{NIGHTS.stem(results, date, row['EXPOSURE'])}-thumbnail.fits")
         path.parent.mkdir(parents=True, exist_ok=True)
-        fits.writeto(path, image, overwrite=True)
+        cards = fits.Header({"EXPTIME": row["EXPTIME"], "MJD": row["MJD_OBS"], "DOMEFLAG": row["DOME"]})
+        cards["BUNIT"] = "adu/s"
+        small = fits.CompImageHDU(
+            image, cards, name="THUMBNAIL", compression_type="RICE_1", quantize_level=16
+        )
+        fits.HDUList([fits.PrimaryHDU(), small]).writeto(path, overwrite=True)

@@ -278,7 +278,7 @@ def write_thumbnail(
 
 @dataclass(frozen=True)
 class Thumbnail:
-    """A small picture of a frame: means of blocks [adu/s]; exposure time [s], MJD (UTC); NaN: not known."""
+    """A small picture of a frame: means of blocks [adu/s]; exposure time [s]; MJD (UTC; NaN: not known)."""
 
     pixels: NDArray[np.float32]
     exptime: float
