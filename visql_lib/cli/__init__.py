@@ -58,6 +58,9 @@ HEADINGS: dict[str, dict[str, tuple[str, str]]] = {
         "pointing-index": ("pointing_index", "List the raw frames of a night by their headers."),
         "pointing-picture": ("pointing_picture", "Draw a night: zero point and sky against time."),
         "pointing-movie": ("pointing_movie", "Make a movie of a night, or of an interval."),
+        "pointing-masters": ("pointing_masters", "Make a master bias, dark or flat, or find bad pixels."),
+        "pointing-watch": ("pointing_watch", "Measure exposures as they arrive, and tell them at once."),
+        "pointing-telemetry": ("pointing_telemetry", "Print what the last exposure told."),
         "pointing-season": ("pointing_season", "Summarise all nights, and draw them."),
     },
     "Euclid VIS, one exposure": {

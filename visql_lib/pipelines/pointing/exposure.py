@@ -105,6 +105,8 @@ class Worker:
         Folder of the user's catalogue files, in the place of the store.
     threads : int, optional
         Threads that measure stars.
+    ask : bool, optional
+        Whether services are asked for reference stars that are not in the store; that may take minutes.
 
     Raises
     ------
@@ -188,7 +190,7 @@ class Worker:
         """Find the reference stars on a frame; None, and why, if no source gives them."""
         (ra, dec), radius = frame.wcs.centre, frame.wcs.radius
         try:
-            stars = self._reference.around(ra, dec, radius)
+            stars = self._reference.around(ra, dec, radius, ask=self._ask)
         except ArchiveError as error:
             log.warning("%s: no reference stars: %s", frame.stem, error)
             return None, f"no reference stars: {error}"

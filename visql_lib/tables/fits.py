@@ -33,6 +33,7 @@ _FORMS = {  # type of a column -> TFORM, numpy's type of the bytes
     "int16": ("I", ">i2"),
     "bool": ("L", "S1"),
 }
+_TEXTS = ("str", "time")
 _SAME = "the same"  # description of a column: as that of the one before
 _NO_ROWS = f"NAXIS2  = {0:>20}"
 _BROKEN = (OSError, ValueError, TypeError, KeyError, IndexError, EOFError, AttributeError)
@@ -43,16 +44,16 @@ def unit_in_fits(unit: str) -> str:
     return re.sub(r"([a-z])(\d)", r"\1**\2", re.sub(r"\bpx", "pixel", unit))
 
 
-def table_bytes(schema: TableSchema, columns: Mapping[str, Any], name: str) -> bytes:
+def table_bytes(columns: Mapping[str, Any], schema: TableSchema, name: str) -> bytes:
     """Compose a table as an extension of a FITS file: header and rows, padded to whole blocks.
 
     Parameters
     ----------
-    schema : TableSchema
-        Names, types, units (TUNIT) and descriptions (TCOMM); columns of ``time`` and lists of any length
-        cannot be written.
     columns : mapping of arrays
-        At least the columns of `schema`; texts in ASCII, another letter becomes a question mark.
+        At least the columns of `schema`. Of texts, a letter beyond ASCII becomes a question mark; times
+        are texts, ISO 8601.
+    schema : TableSchema
+        Names, types, units (TUNIT) and descriptions (TCOMM).
     name : str
         EXTNAME.
 
@@ -63,7 +64,7 @@ def table_bytes(schema: TableSchema, columns: Mapping[str, Any], name: str) -> b
     """
     cast = schema.cast(columns)
     packed = {c.name: _packed(c, cast[c.name]) for c in schema.columns}
-    widths = tuple(packed[c.name].dtype.itemsize for c in schema.columns if c.dtype == "str")
+    widths = tuple(packed[c.name].dtype.itemsize for c in schema.columns if c.dtype in _TEXTS)
     rows: NDArray = np.empty(schema.length(columns), [(n, a.dtype, a.shape[1:]) for n, a in packed.items()])
     for column, values in packed.items():
         rows[column] = values
@@ -72,11 +73,16 @@ def table_bytes(schema: TableSchema, columns: Mapping[str, Any], name: str) -> b
     return header.encode("ascii") + data.ljust(-(-len(data) // _BLOCK) * _BLOCK, b"\0")
 
 
+def table_hdu(columns: Mapping[str, Any], schema: TableSchema, name: str) -> fits.BinTableHDU:
+    """Compose a table as an extension of astropy; see `table_bytes`."""
+    return fits.BinTableHDU.fromstring(table_bytes(columns, schema, name))
+
+
 def _packed(column: Column, values: NDArray) -> NDArray:
     """Return values as the bytes that FITS wants."""
     if column.dtype == "bool":
         return np.where(values, b"T", b"F")
-    if column.dtype == "str":
+    if column.dtype in _TEXTS:
         texts = [str(text).encode("ascii", "replace") for text in values]
         return np.array(texts, dtype=f"S{max(1, *map(len, texts), 1)}")
     return values.astype(_FORMS[column.dtype][1])
@@ -89,7 +95,7 @@ def _header(schema: TableSchema, name: str, widths: tuple[int, ...]) -> str:
     left, size, doc = list(widths), 0, ""
     for i, column in enumerate(schema.columns, start=1):
         many = column.size or 1
-        if column.dtype == "str":
+        if column.dtype in _TEXTS:
             many, form, item = left.pop(0), "A", 1
         else:
             form, kind = _FORMS[column.dtype]
