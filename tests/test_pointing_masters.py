@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -373,6 +374,22 @@ def test_stripes_do_not_show(
     assert same.mean() > 0.999
     monkeypatch.setattr(master_frames, "_STRIPE", 4 * 10 * 120 * 37)
     assert list(master_frames.stripes(10, SHAPE)) == [(0, 37), (37, 74), (74, 90)]
+
+
+def test_memory_does_not_grow_with_the_frames(context: Context, tmp_path: Path) -> None:
+    """Sixty frames of 1.5 MB (as float32) are never in memory at once."""
+    facts = context.instrument.guide.model_copy(update={"rows": 600, "columns": 640})
+    instrument = context.instrument.model_copy(update={"guide": facts})
+    raw = np.random.default_rng(3).integers(990, 1010, (600, 640)).astype(np.uint16)
+    paths = written(tmp_path, [raw] * 60, "BIAS", 0.0)
+    large = Context(context.settings, instrument, context.record)
+    tracemalloc.start()
+    try:
+        run(large, MasterInputs("bias", paths))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 60e6 < 60 * raw.size * 4
 
 
 Refused = Callable[[Path, Truth, Made], MasterInputs]

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _LONGEST = 1100  # px, the longer side of the image as drawn
 _LEFT, _RIGHT, _HEAD, _FOOT = 80, 110, 40, 60  # px around it
 _LIMITS = Limits("percentile", (1.0, 99.0))
-_SCIENCE, _LINES, _STREAK = "#0096e0", "#b04a98", "#ff7f32"  # seen on black and on white
+_SCIENCE, _LINES, _STREAK = "#1ea5f0", "#e05cc4", "#ff7f32"  # seen on black and on white
 _BESIDE = 12  # px of the picture between a streak and the box around it
 _MOST_NUMBERED = 20  # streaks
 
@@ -88,8 +88,8 @@ def detrended_picture(
 
 def _draw_field(axes: Axes, guide: GuideFacts) -> None:
     """Draw where quadrants meet, and the science circle with its name."""
-    axes.axvline(guide.split_x, color=_LINES, lw=1.2, ls=":")
-    axes.axhline(guide.split_y, color=_LINES, lw=1.2, ls=":")
+    axes.axvline(guide.split_x, color=_LINES, lw=1.0, ls="--")
+    axes.axhline(guide.split_y, color=_LINES, lw=1.0, ls="--")
     (x, y), radius = guide.centre, guide.science_radius
     axes.add_patch(Circle((x, y), radius, fill=False, ec=_SCIENCE, lw=1.6, ls="--"))
     aside = radius * math.sqrt(0.5)  # where no line is
