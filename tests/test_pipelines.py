@@ -181,7 +181,9 @@ def test_a_pipeline_of_another_package_is_found(other_package, tmp_path):
         ConfigError, match=r"products of the pipeline 'nights'; choose another folder for 'vis'"
     ):
         claim_results(settings(tmp_path / "results"))
-    with pytest.raises(ConfigError, match=r"^test: pipeline: 'knights' is none of vis, reduction, pointing, nights$"):
+    with pytest.raises(
+        ConfigError, match=r"^test: pipeline: 'knights' is none of vis, reduction, pointing, nights$"
+    ):
         settings_from_mapping(values | {"pipeline": "knights"}, "test")
     with pytest.raises(ConfigError, match=r"^test: unknown key 'gaia'"):
         settings_from_mapping(values | {"gaia": {}}, "test")
