@@ -25,7 +25,8 @@ from visql_lib.pipelines.pointing.masters import (
     master_paths,
     masters_folder,
 )
-from visql_lib.pipelines.pointing.measure import Measured, measure, night_row
+from visql_lib.pipelines.pointing.measure import Measured, measure
+from visql_lib.pipelines.pointing.night_row import night_row
 from visql_lib.pipelines.pointing.reference import FrameStars, ReferenceStars, stars_on_frame
 from visql_lib.pipelines.pointing.settings import PointingSettings
 from visql_lib.pipelines.pointing.status import FrameStatus
@@ -157,7 +158,9 @@ class Worker:
             facts = header_facts(path, self.instrument)
             if self.settings.exposure.check_motion and facts.moved:
                 said = "the telescope moved, as the header says"
-                return self._outcome(path, FrameStatus.MOVED, said, key, row=night_row(facts))
+                return self._outcome(
+                    path, FrameStatus.MOVED, said, key, row=night_row(facts, self.instrument.guide)
+                )
             frame = read_frame(path, self.instrument)
             stars, failure = self.stars_on(frame)
             measured = measure(
@@ -166,7 +169,7 @@ class Worker:
         except FrameError as error:
             return self._outcome(path, FrameStatus.FAILED, str(error), key)
         status, reason = _judged(frame, measured, failure)
-        row = night_row(frame, measured)
+        row = night_row(frame, self.instrument.guide, measured)
         seconds = time.monotonic() - begun
         return self._outcome(path, status, reason, key, frame, stars, measured, row, seconds)
 
@@ -251,7 +254,7 @@ class Worker:
             return None
         if streaks.key != key:
             return None
-        row = night_row(header_facts(path, self.instrument), summary)
+        row = night_row(header_facts(path, self.instrument), self.instrument.guide, summary)
         told = {"EXPOSURE": stem_of(path.name), "FILE": path.name, "KEY": key}
         told |= {"STATUS": summary.status, "REASON": summary.reason}
         return row | told | {"N_STREAKS": streaks.count if self.settings.exposure.streaks else -1}
@@ -267,7 +270,7 @@ def _judged(frame: GuideFrame, measured: Measured, failure: str) -> tuple[FrameS
     if failure:
         return FrameStatus.NO_REFERENCE, failure
     if GuideFrameFlag.SHIFT_AT_LIMIT in flags:
-        shift = float(np.nanmedian(np.hypot(measured.catalog["x_shift"], measured.catalog["y_shift"])))
+        shift = float(np.median(measured.catalog["cmaxshift"]))
         where = frame.wcs_file if frame.wcs_file is not None else "its header"
         return FrameStatus.FAILED, (
             f"{frame.path}: most stars are {shift:.1f} px or more from where the WCS of {where} has them; "
