@@ -9,7 +9,7 @@ from scipy.spatial import cKDTree
 
 from visql_lib.ccd.detrend import detrend
 from visql_lib.flags import GuideStarFlag as F
-from visql_lib.photometry.apertures import clipped_median, measure_stars, wrong_sources
+from visql_lib.photometry.apertures import bright_elsewhere, clipped_median, measure_stars, wrong_sources
 
 RADII = (2.0, 2.5, 3.0, 3.5, 4.0, 4.5, 5.0)
 SKY = 64.0
@@ -415,6 +415,21 @@ def test_wrong_sources_are_those_of_all_distances(seed):
     distances = np.hypot(cx[:, None] - x, cy[:, None] - y)
     expected = distances.min(axis=1) < distances[np.arange(7), own]
     assert np.array_equal(wrong_sources(cx, cy, own, x, y), expected)
+
+
+def test_light_beside_the_places():
+    rng = np.random.default_rng(9)
+    x, y = rng.uniform(20, 180, (2, 30))
+    image = rng.normal(SKY, 5, (200, 200))
+    bad = np.zeros(image.shape, bool)
+    how = {"radius": 5.0, "limit": SKY + 50}
+    assert not bright_elsewhere(image, bad, x, y, **how)  # nothing is bright
+    add_stars(image, x, y, np.full(30, 2e3))
+    assert not bright_elsewhere(image, bad, x, y, **how)
+    assert bright_elsewhere(image, bad, x + 10, y, **how)
+    assert not bright_elsewhere(image, bad, x + 10, y, **how, least=5000)
+    assert not bright_elsewhere(image, ~bad, x + 10, y, **how)
+    assert bright_elsewhere(image, bad, [], [], **how)
 
 
 def test_the_light_of_the_simulated_star_is_all_there():

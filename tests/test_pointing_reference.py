@@ -116,6 +116,7 @@ def test_only_stars_on_the_frame_are(camera, frame):
     few = stars_on_frame(stars, frame, camera, ExposureSettings(max_stars=2))
     assert few.columns["SOURCE_ID"].tolist() == [1, 3]
     assert_allclose((few.all_x, few.all_y), (every.x, every.y))
+    assert_allclose(few.all_g, every.columns["G"])
     assert_allclose((few.all_x[few.own], few.all_y[few.own]), (few.x, few.y))
 
 
@@ -254,6 +255,21 @@ def test_nobody_is_asked_if_that_is_not_wanted(services, frame, tmp_path):
     around(stars, frame)
     found = ReferenceStars(settings).around(*frame.wcs.centre, frame.wcs.radius, ask=False)
     assert len(found["RA"]) > 100
+
+
+def test_a_store_that_is_damaged_or_cannot_be_written(services, frame, tmp_path):
+    """Such frames have no reference; the watch goes on."""
+    settings = settings_for(services, tmp_path)
+    around(ReferenceStars(settings), frame)
+    for path in (tmp_path / "store").rglob("*.parquet"):
+        whole = path.read_bytes()
+        path.write_bytes(whole[:4] + b"?" * 3000 + whole[3004:])  # its end, with what it is, is whole
+    with pytest.raises(ArchiveError, match="remove it, and it is asked for again"):
+        around(ReferenceStars(settings), frame)
+    (tmp_path / "file").write_text("in the way")
+    settings = settings_for(services, tmp_path, store=str(tmp_path / "file" / "store"))
+    with pytest.raises(ArchiveError, match=r"parquet: cannot be written \(Not a directory\)"):
+        around(ReferenceStars(settings), frame)
 
 
 # --- the user's own files

@@ -18,6 +18,7 @@ from visql_lib.config.load import read_yaml, validated
 from visql_lib.errors import ConfigError
 from visql_lib.frames import load_instrument, open_exposure
 from visql_lib.frames.header import ExposureHeader
+from visql_lib.instruments.finding import Number
 from visql_lib.simulate.guide_chip import COLUMN, DEAD, HOT, bleed, digitised, quadrant_slices
 from visql_lib.simulate.guide_frame import GuideCameraModel, GuideExposure, guide_light, simulate_guide_frame
 from visql_lib.simulate.guide_headers import mjd_of
@@ -298,7 +299,7 @@ def test_a_second_camera_by_its_file_alone():
     """Other keywords and units, ISO dates that tell their offset, other names, a linear TAN."""
     instrument = load_instrument(str(SECOND))
     plan = {
-        "header": {"name": "GC_{number:06d}", "offset": 2, "cards": {"OBSERVER": "nobody"}},
+        "files": {"name": "GC_{number:06d}", "offset": 2, "cards": {"OBSERVER": "nobody"}},
         "plate": {"distortion": 0},
         "sky": {"density": 0.05},
         "frames": 2,
@@ -328,12 +329,36 @@ def test_a_second_camera_by_its_file_alone():
 
 
 @pytest.mark.parametrize(
+    ("files", "written"),
+    [
+        ({}, "2021-12-31T23:30:00"),
+        ({"fraction": True}, "2021-12-31T23:30:00.250"),
+        ({"offset": -3.5, "fraction": True}, "2021-12-31T20:00:00.250-03:30"),
+    ],
+)
+def test_iso_dates(files, written):
+    model = GuideCameraModel(load_instrument(str(SECOND)), GuideNightOptions(files=files))
+    start = datetime(2021, 12, 31, 23, 30, 0, 250_000, tzinfo=UTC)
+    cards = simulate_guide_frame(model, GuideExposure(start=start), {}).cards
+    assert cards["DATE-OBS"] == written
+
+
+def test_a_camera_of_unknown_gain():
+    known = load_instrument(str(SECOND))
+    unknown = known.amplifiers.model_copy(update={"gain": Number(keywords=("EGAIN",))})
+    with pytest.raises(ConfigError, match="gain and saturation"):
+        GuideCameraModel(known.model_copy(update={"amplifiers": unknown}))
+    with pytest.raises(ConfigError, match="'guide'"):
+        GuideCameraModel(load_instrument("generic_ccd"))
+
+
+@pytest.mark.parametrize(
     "name", ["X_{number}", "{nothing}", "{local:%Q}", "{number.real.x}", "../{number:06d}"]
 )
 def test_names_that_are_none_of_the_camera(name):
     instrument = load_instrument(str(SECOND))
-    night = GuideNight(GuideNightOptions(header={"name": name}), instrument)
-    with pytest.raises(ConfigError, match=r"header\.name"):
+    night = GuideNight(GuideNightOptions(files={"name": name}), instrument)
+    with pytest.raises(ConfigError, match=r"files\.name"):
         night.name_of(night.exposures[0])
 
 
@@ -590,7 +615,7 @@ def test_frames_of_a_night():
         ({"clouds": [{"depth": 0.2, "slope": 0.5}]}, "would shine"),
         ({"streaks": [{"x1": 1, "y1": 1, "x2": 1, "y2": 1}]}, "same place"),
         ({"exptimes": [0]}, "no exposure time"),
-        ({"header": {"offset": 20}}, "hours"),
+        ({"files": {"offset": 20}}, "hours"),
         ({"chip": {"bias": "2 s"}}, "not a value in adu"),
         ({"sky": {"densty": 2}}, "densty"),
     ],
@@ -608,7 +633,7 @@ def night(tmp_path_factory):
     plan.write_text(
         "guide_night:\n  frames: 5\n  exptimes: [10, 5]\n  slews: [{first: 3}]\n"
         "  streaks: [{frame: 2, x1: 100, y1: 50, x2: 500, y2: 300}]\n"
-        "  header: {name: 'GC_{number:06d}', offset: -7}\n  plate: {without: [5]}\n"
+        "  files: {name: 'GC_{number:06d}', offset: -7}\n  plate: {without: [5]}\n"
         "  calibration: {biases: 2, darks: 2, dark_times: [5, 10], skies: 3}\n"
     )
     arguments = ["simulate", str(plan), "-o", str(folder / "night"), "--instrument", str(SECOND)]
@@ -705,7 +730,7 @@ def test_what_gaia_does_not_know():
 
 
 def test_the_same_options_give_the_same_frames():
-    options = validated(GuideNightOptions, {"frames": 1, "header": {"name": "GC_{number:06d}"}}, "test")
+    options = validated(GuideNightOptions, {"frames": 1, "files": {"name": "GC_{number:06d}"}}, "test")
     instrument = load_instrument(str(SECOND))
     nights = [GuideNight(options.model_copy(update={"seed": seed}), instrument) for seed in (1, 1, 2)]
     made = [next(night.made(night.exposures)).frame for night in nights]
@@ -722,7 +747,7 @@ def test_other_files(suffix, place):
     """Packed ones; the WCS in the frame's own header, or nowhere."""
     plan = {
         "frames": 1,
-        "header": {"name": "GC_{number:06d}", "suffix": suffix},
+        "files": {"name": "GC_{number:06d}", "suffix": suffix},
         "plate": {"place": place, "distortion": 3},
     }
     night = GuideNight(validated(GuideNightOptions, plan, "test"), load_instrument(str(SECOND)))

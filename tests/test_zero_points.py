@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from visql_lib.ccd.detrend import detrend
 from visql_lib.photometry.apertures import measure_stars, wrong_sources
-from visql_lib.photometry.zero_points import ZeroPoint, instrumental_magnitudes, zero_point
+from visql_lib.photometry.zero_points import ZeroPoint, bright_enough, instrumental_magnitudes, zero_point
 
 RADII = (2.0, 2.5, 3.0, 3.5, 4.0, 4.5, 5.0)
 
@@ -76,6 +76,52 @@ def test_magnitudes_of_fluxes():
 def test_a_negative_flux_does_not_count():
     magnitude, _ = instrumental_magnitudes([100.0, -5.0, 200.0], np.ones(3), 1.0)
     assert zero_point([12.0, 15.0, 11.2], magnitude).n == 2
+
+
+def noisy_stars(extinction, seed=1, n=700, noise=60.0):
+    """Reference and measured magnitudes after 20 s, of a zero point of 17.5 less the extinction."""
+    rng = np.random.default_rng(seed)
+    reference = 14 + np.log10(rng.uniform(size=n)) / 0.35
+    flux = 20 * 10 ** (-0.4 * (reference - 17.5 + extinction)) + rng.normal(0, noise, n)
+    return reference, instrumental_magnitudes(flux, 0.0, 20.0)[0]
+
+
+FAINTEST = -2.5 * np.log10(4 * 60.0 / 20)  # of 4 sigma
+
+
+@pytest.mark.parametrize("extinction", [0.0, 1.0, 2.0, 4.0])
+def test_noise_makes_no_zero_point(extinction):
+    pulls = []
+    for seed in range(12):
+        reference, measured = noisy_stars(extinction, seed)
+        enough = bright_enough(reference, measured, FAINTEST)
+        point = zero_point(reference[enough], measured[enough])
+        # What is left are the stars down to one reference magnitude.
+        assert reference[enough].max() < reference[~enough].min(initial=np.inf)
+        assert reference[enough].max() <= 17.5 - extinction + FAINTEST + 0.2
+        pulls.append((point.value - 17.5 + extinction) / point.err)
+    assert abs(np.mean(pulls)) < 1
+    if extinction == 0:
+        assert enough.all()
+    if extinction == 4:
+        biased = zero_point(*noisy_stars(4.0))
+        assert biased.value - 13.5 > 5 * biased.err
+
+
+def test_nothing_but_noise_is_no_star():
+    for seed in range(12):
+        assert bright_enough(*noisy_stars(30.0, seed), FAINTEST).mean() < 0.005
+
+
+def test_stars_that_cannot_be_judged():
+    assert bright_enough([], [], 0.0).shape == (0,)
+    assert not bright_enough([12.0, np.nan], [np.nan, -3.0], 0.0).any()
+    # One is told by the others, though it was not measured; one without reference cannot be told.
+    assert bright_enough([10.0, 11.0, 11.5, np.nan], [-7, -6, np.nan, -3], -5).tolist() == [True] * 3 + [
+        False
+    ]
+    assert bright_enough([10.0, 11.0, 13.0], [-7, -6, -4], -5).tolist() == [True, True, False]
+    assert bright_enough([10.0, 25.0], [-7, 8], np.inf).all()
 
 
 def zero_points_of(frame, faintest=15.16, n_stars=3000):

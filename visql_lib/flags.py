@@ -159,6 +159,10 @@ class GuideStarFlag(NamedFlag):
         128,
         "no proper motion is known, so measured where it was in 2016.0; this alone leaves none out",
     )
+    FAINT = (
+        256,
+        "by the zero point of its quadrant it gives less than 4 sigma of the sky: under clouds, noise",
+    )
 
     @classmethod
     def left_out(cls) -> int:

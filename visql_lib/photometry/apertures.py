@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from visql_lib.flags import GuideStarFlag
 from visql_lib.photometry import aperture_kernels as kernels
+from visql_lib.photometry.sky_kernels import hide_discs
 
 BAD_REACH = 2.5  # px: bad pixels so near flag a star
 SATURATED_REACH = 2.0  # px: the same of saturated ones
@@ -329,3 +330,39 @@ def wrong_sources(
     distance, nearest = cKDTree(starts).query(places)
     # The tree's distances are rounded in another way, and two stars may have the same start.
     return (nearest != own) & (distance < np.hypot(*(places - starts[own]).T) - 1e-6)
+
+
+def bright_elsewhere(
+    image: NDArray,
+    bad: NDArray[np.bool_],
+    x: ArrayLike,
+    y: ArrayLike,
+    *,
+    radius: float,
+    limit: float,
+    least: int = 1,
+) -> bool:
+    """Tell whether most bright pixels are beside the places of stars.
+
+    So it is where places of stars are wrong; under clouds, what is still bright is in its place.
+
+    Parameters
+    ----------
+    image, bad : array, shape (ny, nx)
+        Pixels, and which do not count.
+    x, y : array, shape (n,)
+        Places [px].
+    radius : float
+        What is so near to a place belongs to it [px].
+    limit : float
+        Pixels above are bright [ADU].
+    least : int, optional
+        So many must be beside them.
+    """
+    places = [np.array(p, dtype=np.float64, ndmin=1) for p in (x, y)]
+    near = np.zeros(image.shape, np.uint8)
+    hide_discs(near, *places, np.full(places[0].size, float(radius)))
+    bright = (image > limit) & ~bad
+    within = np.count_nonzero(near[bright])
+    beside = np.count_nonzero(bright) - within
+    return bool(beside > within and beside >= least)

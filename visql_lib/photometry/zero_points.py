@@ -8,6 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+_FIRST = 20  # stars that the search for the faintest one starts with
+_ROUNDS = 30
 _ONE_SIGMA = 15.8655  # percent of a Gaussian below -1 sigma
 
 
@@ -52,6 +54,41 @@ def zero_point(reference: ArrayLike, instrumental: ArrayLike) -> ZeroPoint:
     low, high = np.interp([middle - half, middle + half], np.arange(n), offsets)
     below, above = np.percentile(offsets - value, [_ONE_SIGMA, 100 - _ONE_SIGMA])
     return ZeroPoint(value, float(high - low) / 2, float(abs(below) + abs(above)) / 2, n)
+
+
+def bright_enough(reference: ArrayLike, instrumental: ArrayLike, faintest: float) -> NDArray[np.bool_]:
+    """Tell which stars a frame can show at all: by their zero point and reference magnitudes alone.
+
+    Of stars at the noise only those are measured that the noise makes brighter: under clouds they would make
+    a zero point of noise. Chosen by their reference magnitude, not by what was measured, the others are
+    not biased.
+
+    Parameters
+    ----------
+    reference, instrumental : array, shape (n,)
+        Magnitudes; NaN: not known, or not to be used.
+    faintest : float
+        Instrumental magnitude of the least flux that counts.
+
+    Returns
+    -------
+    array of bool, shape (n,)
+        Whether the reference magnitude is not fainter than zero point + `faintest`; the zero point, of
+        these stars themselves, is approached from the brightest 20.
+    """
+    reference = np.asarray(reference, dtype=np.float64)
+    offsets = reference - np.asarray(instrumental, dtype=np.float64)
+    order = np.argsort(reference)
+    order = order[np.isfinite(offsets[order])]
+    bright, n, limit = reference[order], min(_FIRST, order.size), -math.inf
+    for _ in range(_ROUNDS):
+        if not n:
+            return np.zeros(reference.shape, dtype=bool)
+        limit = float(np.median(offsets[order[:n]])) + faintest
+        before, n = n, int(np.searchsorted(bright, limit, side="right"))
+        if n == before:
+            break
+    return reference <= limit
 
 
 def instrumental_magnitudes(

@@ -10,6 +10,7 @@ import numpy as np
 from astropy.io import fits
 from numpy.typing import NDArray
 
+from visql_lib.errors import ConfigError
 from visql_lib.instruments.model import Instrument
 from visql_lib.simulate.guide_chip import GuideChip, bleed, chip_of, cosmic_rays, digitised
 from visql_lib.simulate.guide_headers import header_cards, pointing_values
@@ -95,6 +96,11 @@ class GuideCameraModel:
     instrument : Instrument
         Its facts, `guide` among them.
     options : GuideNightOptions, optional
+
+    Raises
+    ------
+    ConfigError
+        If the camera's file has no `guide`, or gain and saturation are not facts of it.
     """
 
     def __init__(self, instrument: Instrument, options: GuideNightOptions | None = None) -> None:
@@ -105,6 +111,10 @@ class GuideCameraModel:
         amplifier = instrument.header_rule
         self.gain = amplifier.gain.value
         self.full_scale = amplifier.saturation.value
+        if not (self.gain > 0 and self.full_scale > 0):
+            raise ConfigError(
+                f"{instrument.name}: amplifiers: write gain and saturation as values, not keywords"
+            )
         self.chip: GuideChip = chip_of(self.facts, self.options.chip, self.options.seed)
         self.psf = GuidePsf.of(self.options.optics, self.shape)
 
@@ -258,7 +268,7 @@ def simulate_guide_frame(
         error = float(centre_error[0]), float(centre_error[1])
         values |= pointing_values(options.sky, exposure.start, exposure.ra, exposure.dec, error)
     cards = header_cards(
-        options.header, camera.instrument, exposure.start, exposure.exptime, exposure.type, values
+        options.files, camera.instrument, exposure.start, exposure.exptime, exposure.type, values
     )
     has_wcs = exposure.type == "SCIENCE" and exposure.solved and options.plate.place != "none"
     return SimulatedGuideFrame(

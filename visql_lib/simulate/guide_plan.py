@@ -183,7 +183,7 @@ class GuideCalibrationOptions(SettingsSection):
     sky_time: float = setting(2.0, "s", "Their exposure time.", gt=0)
 
 
-class GuideHeaderOptions(SettingsSection):
+class GuideFileOptions(SettingsSection):
     """How frames are named, and what their headers say beyond the camera's file."""
 
     name: str = setting(
@@ -220,7 +220,7 @@ class GuideNightOptions(SettingsSection):
     optics: GuideOpticsOptions = Field(default=GuideOpticsOptions(), description=GuideOpticsOptions.__doc__)
     plate: GuidePlateOptions = Field(default=GuidePlateOptions(), description=GuidePlateOptions.__doc__)
     sky: GuideSkyOptions = Field(default=GuideSkyOptions(), description=GuideSkyOptions.__doc__)
-    header: GuideHeaderOptions = Field(default=GuideHeaderOptions(), description=GuideHeaderOptions.__doc__)
+    files: GuideFileOptions = Field(default=GuideFileOptions(), description=GuideFileOptions.__doc__)
     calibration: GuideCalibrationOptions = Field(
         default=GuideCalibrationOptions(), description=GuideCalibrationOptions.__doc__
     )

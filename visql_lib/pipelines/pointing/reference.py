@@ -16,6 +16,7 @@ from visql_lib.archives.columns import Columns
 from visql_lib.archives.errors import ArchiveError
 from visql_lib.archives.files import read_tiles
 from visql_lib.archives.tiles import tiles_of
+from visql_lib.errors import TableError
 from visql_lib.instruments.model import Instrument
 from visql_lib.pipelines.pointing.frame import GuideFrame
 from visql_lib.pipelines.pointing.settings import ExposureSettings, PointingSettings
@@ -70,7 +71,7 @@ class ReferenceStars:
         ------
         ArchiveError
             If a tile is missing and no source has it, or none had it a short while ago (gaia.rest), or
-            nobody is to be asked.
+            nobody is to be asked; if the store cannot be read or written.
         """
         tiles = tiles_of(ra, dec, radius, self._settings.gaia.nside)
         if self._field[0] != tiles:
@@ -93,7 +94,10 @@ class ReferenceStars:
                 if not ask:
                     raise ArchiveError(f"{path}: is not in the store yet")
                 self._ask(tile, path)
-            self._tiles[tile] = dict(read_table(path, _COLUMNS))
+            try:
+                self._tiles[tile] = dict(read_table(path, _COLUMNS))
+            except TableError as error:
+                raise ArchiveError(f"{error}; remove it, and it is asked for again") from error
         return self._tiles[tile]
 
     def _tiles_of_files(self, folder: Path, tiles: Sequence[int]) -> dict[int, Columns]:
@@ -139,12 +143,14 @@ class ReferenceStars:
             last = max(file.stat().st_mtime for file in (path, stamp) if file.is_file())
             if (left := last + gaia.rest - time.time()) > 0:
                 raise ArchiveError(f"{read_meta(path)['failed']}; asked again in {left:.0f} s")
-        found = fill_tile(
-            path, tile, gaia, settings.results, settings.network.proxy, keep=failed, record_failure=True
-        )
-        if found is not None and found.reason:
-            if failed:
+        proxy, results = settings.network.proxy, settings.results
+        try:
+            found = fill_tile(path, tile, gaia, results, proxy, keep=failed, record_failure=True)
+            if failed and found is not None and found.reason:
                 write_note(stamp, path, found)
+        except OSError as error:
+            raise ArchiveError(f"{path}: cannot be written ({error.strerror or error})") from error
+        if found is not None and found.reason:
             raise ArchiveError(found.reason)
 
 

@@ -94,7 +94,7 @@ STAGES = (
         Per.GROUP,
         TABLES,
         program="pointing-table",
-        inputs=(HOUR.path, HOUR_STREAKS.path, "sheet"),
+        inputs=(HOUR.path, HOUR_STREAKS.path, SUMMARY.path, "sheet"),
         category="acquisition",
     ),
     _stage(

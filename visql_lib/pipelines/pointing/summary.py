@@ -278,7 +278,7 @@ def write_thumbnail(
 
 @dataclass(frozen=True)
 class Thumbnail:
-    """A small picture of a frame: means of blocks [adu/s]; exposure time [s] and MJD (UTC), NaN: not known."""
+    """A small picture of a frame: means of blocks [adu/s]; exposure time [s]; MJD (UTC; NaN: not known)."""
 
     pixels: NDArray[np.float32]
     exptime: float
@@ -337,8 +337,8 @@ def _image_of(card: fits.Card) -> str:
 
 
 def _set(header: fits.Header, name: str, value: Any, comment: str | None) -> None:
-    """Set a card; a number that is not known has none."""
-    if isinstance(value, float) and not math.isfinite(value):
+    """Set a card; for what is not known (NaN, "") there is none."""
+    if value == "" or (isinstance(value, float) and not math.isfinite(value)):
         header.remove(name, ignore_missing=True)
         return
     header[name] = (value, comment)

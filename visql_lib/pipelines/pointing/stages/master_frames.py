@@ -24,7 +24,7 @@ from visql_lib.images.masters import BIAS, DARK, FAILED, KIND, REASON, STATUS
 from visql_lib.instruments.model import Instrument
 
 _STRIPE = 16_000_000  # bytes of all frames together
-_SAMPLE = 20_000  # pixels of a stripe that its noise is measured from
+_SAMPLE = 400_000  # values of a stripe, of all frames together, that its noise is measured from
 _LONGEST_BIAS = 1.0  # s
 _SATURATED = 0.5  # of a frame
 
@@ -210,7 +210,9 @@ def combine_stripes(
     one = np.ones(len(frames))
     scaling = Scaling(one, 0 * one, one, steps=step * one)
     for first, last in stripes(len(frames), (shape[0], shape[1])):
-        values = np.stack([prepare(i, first, last).ravel() for i in range(len(frames))])
+        values = np.empty((len(frames), (last - first) * shape[1]), np.float32)
+        for i, row in enumerate(values):
+            row[:] = prepare(i, first, last).ravel()
         made: Combined = combine_block(
             values, recipe, scaling, weights=weights, least=usual_scatter(values, recipe)
         )
@@ -240,6 +242,6 @@ def usual_scatter(values: NDArray, recipe: Recipe) -> float:
     """
     if len(values) < 2 or not recipe.rejects:
         return 0.0
-    some = values[:, :: max(values.shape[1] // _SAMPLE, 1)]
+    some = values[:, :: max(values.size // _SAMPLE, 1)]
     scatter = robust_sigma(np.diff(some, axis=0)) / math.sqrt(2)
     return scatter if math.isfinite(scatter) else 0.0

@@ -120,7 +120,7 @@ def stretch_of(frames: Sequence[MovieFrame]) -> Stretch:
     """Find the colours of a movie: of the sky of a sample of its frames, without dome if there are any."""
     clear = [frame for frame in frames if not frame.facts.dome] or list(frames)
     step = max(1, -(-len(clear) // _SAMPLE))
-    images = (read_means(frame.path) for frame in clear[::step])
+    images = (_means(frame.path) for frame in clear[::step])
     values = np.concatenate(
         [np.empty(0), *(image[::_EVERY, ::_EVERY].ravel() for image in images if image is not None)]
     )
@@ -132,11 +132,11 @@ def stretch_of(frames: Sequence[MovieFrame]) -> Stretch:
     return Stretch(low / spare, high * spare)
 
 
-def read_means(path: Path) -> NDArray[np.floating] | None:
-    """Read the means of blocks of a frame [adu/s], None with a warning if that cannot be."""
+def _means(path: Path) -> NDArray[np.float32] | None:
+    """Read the small picture of a frame [adu/s], None with a warning if that cannot be."""
     try:
         return read_thumbnail(path).pixels
-    except TableError as error:
+    except TableError as error:  # affects a frame, not the movie
         log.warning("%s", error)
         return None
 
@@ -150,7 +150,7 @@ def _pictures(
 ) -> Iterator[NDArray[np.uint8]]:
     """Yield the pictures of frames, and note which are shown; if none is, some that say so."""
     for frame in frames:
-        if (means := read_means(frame.path)) is not None:
+        if (means := _means(frame.path)) is not None:
             shown.append(frame)
             yield movie.draw(frame.facts, means)
         advance()
