@@ -63,10 +63,10 @@ def night(n: int, seed: int = 1, first: str = "2021-06-12T03:30:00+00:00", step:
         at = i / max(n - 1, 1)
         common = {"AIRMASS": 1.05 + 0.9 * abs(at - 0.4), "RA": 200.0 + 30 * at, "DEC": 30.0}
         where = (start + timedelta(seconds=step * i), i)
-        if n > 10 and 0.25 < at < 0.27:
+        if n > 10 and 0.25 < at < 0.28:
             rows.append(frame(*where, STATUS="moved", REASON="ZPFLAG = 1: the telescope moves", **common))
             continue
-        if n > 10 and 0.90 < at < 0.92:
+        if n > 10 and 0.90 < at < 0.925:
             rows.append(frame(*where, STATUS="failed", REASON=f"f{i}.wcs: TAN-SIP expected", FLAGS=0))
             continue
         cloud = 1.6 * np.exp(-(((at - 0.55) / 0.06) ** 2))
@@ -132,9 +132,14 @@ def write_thumbnails(results: Path, rows: list[dict], date: str = DATE, shape: t
         if "SKY" not in row:
             continue
         image = (row["SKY"] * (1 + 0.1 * x - 0.05 * y)).astype(np.float32)
-        image[shape[0] // 2, shape[1] // 2] += 200.0
+        image[4 * (shape[0] // 8), 4 * (shape[1] // 8)] += 200.0
         if row["DOME"]:
             image[x + y < 0.4] = 0.1
         path = Path(f"{NIGHTS.stem(results, date, row['EXPOSURE'])}-thumbnail.fits")
         path.parent.mkdir(parents=True, exist_ok=True)
-        fits.writeto(path, image, overwrite=True)
+        cards = fits.Header({"EXPTIME": row["EXPTIME"], "MJD": row["MJD_OBS"], "DOMEFLAG": row["DOME"]})
+        cards["BUNIT"] = "adu/s"
+        small = fits.CompImageHDU(
+            image, cards, name="THUMBNAIL", compression_type="RICE_1", quantize_level=16
+        )
+        fits.HDUList([fits.PrimaryHDU(), small]).writeto(path, overwrite=True)

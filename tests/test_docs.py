@@ -24,6 +24,7 @@ from visql_lib.pipelines.reduction.settings import ReductionSettings
 from visql_lib.pipelines.vis.registry import REGISTRY
 from visql_lib.pipelines.vis.settings import VisSettings
 from visql_lib.pipelines.vis.stages.simulate import make_frames
+from visql_lib.simulate.guide_plan import GuideNightOptions
 from visql_lib.simulate.night_plan import NightOptions
 from visql_lib.simulate.plan import ExposureOptions, exposures_of
 
@@ -40,7 +41,9 @@ def sections(model: type[BaseModel]) -> dict[str, type[BaseModel]]:
     return {name: f.annotation for name, f in fields if hasattr(f.annotation, "model_fields")}
 
 
-SECTIONS = [sections(model) for model in (*SETTINGS.values(), ExposureOptions, NightOptions)]
+SECTIONS = [
+    sections(model) for model in (*SETTINGS.values(), ExposureOptions, NightOptions, GuideNightOptions)
+]
 
 
 @dataclass(frozen=True)

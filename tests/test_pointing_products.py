@@ -26,7 +26,7 @@ from visql_lib.pipelines.pointing.summary import (
     write_summary,
     write_thumbnail,
 )
-from visql_lib.tables.fits_tables import table_bytes, unit_in_fits
+from visql_lib.tables.fits import table_bytes, unit_in_fits
 from visql_lib.tables.provenance import actual_checksum, read_record
 from visql_lib.tables.schema import Column, TableSchema
 
@@ -163,7 +163,7 @@ def test_what_is_no_summary_is_told(tmp_path: Path) -> None:
     write_streaks(path, guide.Frame(), guide.streaks())
     with pytest.raises(TableError, match="no table CATALOG"):
         read_summary(path)
-    with pytest.raises(TableError, match="THUMBNAIL"):
+    with pytest.raises(TableError, match="no picture in it"):
         read_thumbnail(path)
 
 
@@ -182,8 +182,8 @@ def test_a_column_that_is_missing_is_told(tmp_path: Path) -> None:
 
 def fits_of(path: Path, measured: guide.Columns, sky: TableSchema) -> Path:
     """Write a summary with another table SKY."""
-    parts = ((CATALOG, measured.catalog, "CATALOG"), (ZEROPOINTS, measured.zeropoints, "ZEROPOINTS"))
-    tables = [table_bytes(*part) for part in (*parts, (sky, measured.sky, "SKY"))]
+    parts = ((measured.catalog, CATALOG, "CATALOG"), (measured.zeropoints, ZEROPOINTS, "ZEROPOINTS"))
+    tables = [table_bytes(*part) for part in (*parts, (measured.sky, sky, "SKY"))]
     fits.PrimaryHDU().writeto(path)
     path.write_bytes(path.read_bytes() + b"".join(tables))
     return path
@@ -307,13 +307,15 @@ def test_a_wcs_that_is_gone_is_told(tmp_path: Path) -> None:
 
 
 def test_a_table_of_any_kind() -> None:
-    kinds = ("float64", "float32", "int64", "int32", "int16", "bool", "str")
+    kinds = ("float64", "float32", "int64", "int32", "int16", "bool", "str", "time")
     schema = TableSchema("t", "a test", tuple(Column(kind, kind, "", "a column of it") for kind in kinds))
     columns = {kind: np.array([0, 1, 0]) for kind in kinds} | {"str": np.array(["", "abc", "d"])}
-    content = fits.PrimaryHDU().header.tostring().encode() + table_bytes(schema, columns, "T")
+    columns["time"] = np.array(["2021-06-12T05:13:35", "NaT", "2021-06-12"], dtype="datetime64[us]")
+    content = fits.PrimaryHDU().header.tostring().encode() + table_bytes(columns, schema, "T")
     assert len(content) % 2880 == 0
     with fits.HDUList.fromstring(content) as hdus:
         data, header = hdus[1].data, hdus[1].header
-        for kind in kinds:
+        for kind in kinds[:-1]:
             np.testing.assert_array_equal(data[kind], schema.cast(columns)[kind])
-        assert [header[f"TFORM{i}"] for i in range(1, 8)] == ["D", "E", "K", "J", "I", "L", "3A"]
+        assert [header[f"TFORM{i}"] for i in range(1, 9)] == ["D", "E", "K", "J", "I", "L", "3A", "26A"]
+        assert data["time"].tolist() == ["2021-06-12T05:13:35.000000", "NaT", "2021-06-12T00:00:00.000000"]

@@ -20,11 +20,22 @@ def pointing_settings_of(config: Path | None, instrument: str | None = None) -> 
 
 
 def context_of(
-    stage: str, config: Path | None, instrument: str | None = None, record_failure: bool = False
+    stage: str, config: Path | None, instrument: str | None = None, *, results: Path | None = None
 ) -> Context[PointingSettings]:
-    """Make the context of a stage of the pipeline, with the settings and facts of its registry."""
+    """Make the context of a stage of the pipeline, with the settings and facts of its registry.
+
+    Parameters
+    ----------
+    stage : str
+    config, instrument
+        See `pointing_settings_of`.
+    results : Path, optional
+        Folder of all products, in the place of that of the settings.
+    """
     from visql_lib.pipelines.pointing.registry import REGISTRY
     from visql_lib.products.context import Context
 
     settings = pointing_settings_of(config, instrument)
-    return Context.of(REGISTRY[stage], settings, progress, record_failure)
+    if results is not None:
+        settings = settings.model_copy(update={"results": str(results)})
+    return Context.of(REGISTRY[stage], settings, progress)

@@ -30,10 +30,10 @@ def command(sheet: Path, output: Path, config: Path | None, instrument: str | No
     from visql_lib.pipelines.pointing.schemas import INDEX
     from visql_lib.pipelines.pointing.stages.night_index import NightIndexInputs, run
     from visql_lib.pipelines.pointing.versions import VERSIONS
-    from visql_lib.tables.fits import table_hdu
+    from visql_lib.tables.fits import table_bytes
 
     found = run(context_of("night_index", config, instrument), NightIndexInputs(sheet))
     primary = fits.PrimaryHDU()
     primary.header["NIGHT"] = NIGHTS.locate(sheet)[1], "YYYYMMDD of the evening"
-    hdus = fits.HDUList([primary, table_hdu(found.columns, INDEX, "INDEX")])
-    write_hdus(output, hdus, {"night_index": VERSIONS["night_index"]}, [sheet])
+    table = fits.BinTableHDU.fromstring(table_bytes(found.columns, INDEX, "INDEX"))
+    write_hdus(output, fits.HDUList([primary, table]), {"night_index": VERSIONS["night_index"]}, [sheet])

@@ -38,7 +38,9 @@ def guide_night_options(
     if not isinstance(own, Mapping):
         raise ConfigError(f"{source}: {KEY}: write keys and values below it")
     options = validated(GuideNightOptions, own, f"{source}: {KEY}")
-    return options.model_copy(update={"instrument": instrument}) if instrument else options
+    if not (name := instrument or options.instrument):
+        raise ConfigError(f"{source}: {KEY}: name the camera (instrument), or give --instrument")
+    return options.model_copy(update={"instrument": name})
 
 
 def make_guide_night(options: GuideNightOptions, output: Path, overwrite: bool) -> None:

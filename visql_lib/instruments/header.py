@@ -145,10 +145,11 @@ class ColumnFact(_Fact):
     """A further column of the sheet: as the header has it.
 
     Temperatures (unit C, K, or ``C or K``: above 60 it is taken for kelvin) are in C, longitudes (unit deg,
-    or ``deg west`` where west is positive; also sexagesimal) in degrees east.
+    or ``deg west`` where west is positive; also sexagesimal) in degrees east. Day numbers (unit d) keep all
+    their digits.
     """
 
-    unit: Literal["", "C", "K", "C or K", "s", "ms", "deg", "deg west"] = ""
+    unit: Literal["", "C", "K", "C or K", "s", "ms", "d", "deg", "deg west"] = ""
 
     def read(self, cards: Cards) -> tuple[str, str]:
         """Return the text for the sheet, "" where not known, and what is wrong."""
@@ -162,6 +163,8 @@ class ColumnFact(_Fact):
         elif self.unit.startswith("deg"):
             found = angle_of(value) * (-1 if self.unit == "deg west" else 1)
             text = f"{found:.9g}" if abs(found) <= 360 else ""
+        elif self.unit == "d":
+            text = f"{number(value):.15g}" if math.isfinite(number(value)) else ""
         elif self.unit:
             found = number(value) * _FACTORS[self.unit]
             text = f"{found:.9g}" if found >= 0 else ""

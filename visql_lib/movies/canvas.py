@@ -33,7 +33,8 @@ class FrameCanvas:
     def _resized(self, figure: Figure, width: float) -> Figure:
         figure.set_dpi(style.LAYOUT_DPI * self.size[0] / width)
         # A little more than whole pixels: matplotlib cuts off, and 1279.9999 would be 1279.
-        figure.set_size_inches(*((n + 1e-3) / figure.dpi for n in self.size))
+        inches = [(n + 1e-3) / figure.dpi for n in self.size]
+        figure.set_size_inches(inches[0], inches[1])
         self._agg.draw()
         return figure
 

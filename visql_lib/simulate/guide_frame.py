@@ -10,6 +10,7 @@ import numpy as np
 from astropy.io import fits
 from numpy.typing import NDArray
 
+from visql_lib.errors import ConfigError
 from visql_lib.instruments.model import Instrument
 from visql_lib.simulate.guide_chip import GuideChip, bleed, chip_of, cosmic_rays, digitised
 from visql_lib.simulate.guide_headers import header_cards, pointing_values
@@ -24,7 +25,7 @@ from visql_lib.simulate.guide_light import (
 from visql_lib.simulate.guide_plan import DomeOptions, GuideNightOptions, StreakOptions
 from visql_lib.simulate.guide_plate import Plate
 from visql_lib.simulate.guide_psf import MARGIN, GuidePsf
-from visql_lib.simulate.guide_stars import Columns, moved_to, sky_stars
+from visql_lib.simulate.guide_stars import Columns, moved_to, no_stars, sky_stars
 from visql_lib.simulate.guide_truth import frame_truth, star_truth, streak_truth
 
 _CENTRE_ERROR = 10 / 3600  # deg, of the telescope's own centre
@@ -95,6 +96,11 @@ class GuideCameraModel:
     instrument : Instrument
         Its facts, `guide` among them.
     options : GuideNightOptions, optional
+
+    Raises
+    ------
+    ConfigError
+        If the camera's file has no `guide`, or gain and saturation are not facts of it.
     """
 
     def __init__(self, instrument: Instrument, options: GuideNightOptions | None = None) -> None:
@@ -105,6 +111,10 @@ class GuideCameraModel:
         amplifier = instrument.header_rule
         self.gain = amplifier.gain.value
         self.full_scale = amplifier.saturation.value
+        if not (self.gain > 0 and self.full_scale > 0):
+            raise ConfigError(
+                f"{instrument.name}: amplifiers: write gain and saturation as values, not keywords"
+            )
         self.chip: GuideChip = chip_of(self.facts, self.options.chip, self.options.seed)
         self.psf = GuidePsf.of(self.options.optics, self.shape)
 
@@ -208,15 +218,15 @@ def guide_light(
     camera : GuideCameraModel
     exposure : GuideExposure
     stars : dict of arrays, optional
-        As `sky_stars` returns them, ``SCATTER``, ``NO_COLOUR`` and ``NO_MOTION`` may lack; none: those of
-        the options' sky.
+        As `sky_stars` returns them, ``SCATTER``, ``NO_COLOUR`` and ``NO_MOTION`` may lack; empty: no star;
+        None: those of the options' sky.
     """
     if not exposure.sees_the_sky:
         nothing = np.zeros(camera.shape, np.float32)
         return GuideLight(nothing, {}, (), nothing)
     if stars is None:
         stars = camera.stars_around(exposure.ra, exposure.dec)
-    seen = camera.star_light(exposure, stars)
+    seen = camera.star_light(exposure, stars or no_stars())
     image = camera.psf.add(seen["X"], seen["Y"], seen["FLUX"])
     if exposure.trail is not None:
         image = trailed(image, *exposure.trail)
@@ -258,7 +268,7 @@ def simulate_guide_frame(
         error = float(centre_error[0]), float(centre_error[1])
         values |= pointing_values(options.sky, exposure.start, exposure.ra, exposure.dec, error)
     cards = header_cards(
-        options.header, camera.instrument, exposure.start, exposure.exptime, exposure.type, values
+        options.files, camera.instrument, exposure.start, exposure.exptime, exposure.type, values
     )
     has_wcs = exposure.type == "SCIENCE" and exposure.solved and options.plate.place != "none"
     return SimulatedGuideFrame(

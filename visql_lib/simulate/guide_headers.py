@@ -10,7 +10,7 @@ import numpy as np
 from visql_lib.errors import ConfigError, NameFormatError
 from visql_lib.instruments.header import FILE_NAME, DateFact
 from visql_lib.instruments.model import Instrument
-from visql_lib.simulate.guide_plan import GuideHeaderOptions, GuideSkyOptions
+from visql_lib.simulate.guide_plan import GuideFileOptions, GuideSkyOptions
 
 _MJD_OF_1970 = 40587.0
 _JD_OF_MJD = 2400000.5
@@ -31,7 +31,7 @@ def mjd_of(start: datetime, scale: str = "utc") -> float:
 
 
 def file_name(
-    options: GuideHeaderOptions, instrument: Instrument, start: datetime, number: int, exptime: float
+    options: GuideFileOptions, instrument: Instrument, start: datetime, number: int, exptime: float
 ) -> str:
     """Return the name of a raw file.
 
@@ -51,10 +51,10 @@ def file_name(
         stem = options.name.format(**values)
         instrument.names.parse(stem)
     except (LookupError, ValueError, TypeError, AttributeError, NameFormatError) as error:
-        text = f"header.name: {options.name!r} gives no name of a file of {instrument.name} ({error})"
+        text = f"files.name: {options.name!r} gives no name of a file of {instrument.name} ({error})"
         raise ConfigError(text) from error
     if "/" in stem or not stem.strip("."):
-        raise ConfigError(f"header.name: {options.name!r} gives {stem!r}, which is no name of a file")
+        raise ConfigError(f"files.name: {options.name!r} gives {stem!r}, which is no name of a file")
     return stem + options.suffix
 
 
@@ -92,7 +92,7 @@ def pointing_values(
 
 
 def header_cards(
-    options: GuideHeaderOptions,
+    options: GuideFileOptions,
     instrument: Instrument,
     start: datetime,
     exptime: float,
@@ -120,17 +120,17 @@ def header_cards(
     cards[header.exptime.keywords[0]] = round(time) if header.exptime.unit == "ms" else float(time)
     if words := [key for key in header.type[0] if key != FILE_NAME]:
         cards[words[0]] = _WORDS[frame_type]
-    for name, value in values.items():
-        if name in header.columns and header.columns[name].keywords:
-            cards[header.columns[name].keywords[0]] = value
     if "RADEG" in values:
         for fact, value in ((header.ra, values["RADEG"]), (header.dec, values["DECDEG"])):
-            if fact.keywords and fact.keywords[0] not in cards:
+            if fact.keywords:
                 cards[fact.keywords[0]] = value / 15 if fact.unit == "hourangle" else value
+    for name, value in values.items():
+        if name in header.columns and header.columns[name].keywords:
+            cards.setdefault(header.columns[name].keywords[0], value)
     return cards | dict(options.cards)
 
 
-def _date_cards(options: GuideHeaderOptions, date: DateFact, start: datetime) -> dict[str, Any]:
+def _date_cards(options: GuideFileOptions, date: DateFact, start: datetime) -> dict[str, Any]:
     told = options.offset is not None
     clock = timezone(timedelta(hours=options.offset)) if options.offset is not None else date.clock
     local = start.astimezone(clock)
@@ -143,8 +143,8 @@ def _date_cards(options: GuideHeaderOptions, date: DateFact, start: datetime) ->
     elif date.keywords and date.time:
         cards[date.keywords[0]] = f"{local:%Y-%m-%d}"
     elif date.keywords:
-        iso = local.isoformat(timespec=detail)
-        cards[date.keywords[0]] = iso if told else iso[: -len(local.strftime("%:z"))]
+        shown = local if told else local.replace(tzinfo=None)
+        cards[date.keywords[0]] = shown.isoformat(timespec=detail)
     if date.time:
         cards[date.time[0]] = local.time().isoformat(timespec=detail)
     if date.mjd:

@@ -63,7 +63,7 @@ class GuideNight:
     def name_of(self, exposure: GuideExposure) -> str:
         """Return the name of a raw file."""
         return file_name(
-            self.options.header, self.instrument, exposure.start, exposure.number, exposure.exptime
+            self.options.files, self.instrument, exposure.start, exposure.number, exposure.exptime
         )
 
     def made(self, exposures: Iterable[GuideExposure] | None = None) -> Iterator[MadeGuideFrame]:
@@ -132,7 +132,7 @@ def exposures_of_night(options: GuideNightOptions) -> tuple[GuideExposure, ...]:
                 exptime=options.exptimes[(number - 1) % len(options.exptimes)],
                 ra=ra,
                 dec=dec,
-                number=options.header.first + number - 1,
+                number=options.files.first + number - 1,
                 **_air(options, number),
                 dome=next((d for d in options.domes if d.place(number) is not None), None),
                 trail=(slew.length, slew.angle) if slew is not None else None,

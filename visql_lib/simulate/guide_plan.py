@@ -183,7 +183,7 @@ class GuideCalibrationOptions(SettingsSection):
     sky_time: float = setting(2.0, "s", "Their exposure time.", gt=0)
 
 
-class GuideHeaderOptions(SettingsSection):
+class GuideFileOptions(SettingsSection):
     """How frames are named, and what their headers say beyond the camera's file."""
 
     name: str = setting(
@@ -208,7 +208,9 @@ class GuideHeaderOptions(SettingsSection):
 class GuideNightOptions(SettingsSection):
     """One night of a guide camera."""
 
-    instrument: str = setting("pointing_camera", None, "Camera: a name in config/instruments, or a path.")
+    instrument: str = setting(
+        "", None, "Camera: a name in config/instruments, or a path; `--instrument` goes before it."
+    )
     seed: int = setting(1, None, "Seed of chip, sky and noise.", ge=0)
     start: datetime = setting(datetime(2021, 6, 12, 4, 50, tzinfo=UTC), None, "First frame, UTC.")
     frames: int = setting(10, None, "Frames of the sky.", ge=0)
@@ -218,7 +220,7 @@ class GuideNightOptions(SettingsSection):
     optics: GuideOpticsOptions = Field(default=GuideOpticsOptions(), description=GuideOpticsOptions.__doc__)
     plate: GuidePlateOptions = Field(default=GuidePlateOptions(), description=GuidePlateOptions.__doc__)
     sky: GuideSkyOptions = Field(default=GuideSkyOptions(), description=GuideSkyOptions.__doc__)
-    header: GuideHeaderOptions = Field(default=GuideHeaderOptions(), description=GuideHeaderOptions.__doc__)
+    files: GuideFileOptions = Field(default=GuideFileOptions(), description=GuideFileOptions.__doc__)
     calibration: GuideCalibrationOptions = Field(
         default=GuideCalibrationOptions(), description=GuideCalibrationOptions.__doc__
     )

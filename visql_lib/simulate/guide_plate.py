@@ -85,7 +85,7 @@ class Plate:
             determinant = uu * vv - uv * vu
             u += (vv * off[0] - uv * off[1]) / determinant
             v += (uu * off[1] - vu * off[0]) / determinant
-            if not np.nanmax(np.abs(off), initial=0.0) > _TOLERANCE:
+            if not (np.abs(off) > _TOLERANCE).any():
                 break
         return u + self.centre[0], v + self.centre[1]
 

@@ -50,6 +50,12 @@ def sky_stars(options: GuideSkyOptions, seed: int, ra: float, dec: float, radius
     return cut_cone(_joined(tiles_of(ra, dec, radius, NSIDE), options, seed), ra, dec, radius)
 
 
+def no_stars() -> Columns:
+    """Return the columns of no star."""
+    empty = dict.fromkeys(("RA", "DEC", "PMRA", "PMDEC", "G", "BP_RP"), np.empty(0))
+    return {"source_id": np.empty(0, np.int64), **empty}
+
+
 def _joined(tiles: tuple[int, ...], options: GuideSkyOptions, seed: int) -> Columns:
     parts = [_tile(tile, options, seed) for tile in tiles]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from visql_lib import run_record
 from visql_lib.archives.errors import ArchiveError
 from visql_lib.config.load import digest
 from visql_lib.errors import FrameError, TableError
@@ -38,6 +40,9 @@ from visql_lib.pipelines.pointing.summary import (
     write_thumbnail,
 )
 from visql_lib.pipelines.pointing.versions import VERSIONS
+from visql_lib.products.context import note_used
+from visql_lib.run_record import RunRecord
+from visql_lib.tables.provenance import checksum_of
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +56,8 @@ _FACTS = {
     "night",
     "guide",
 }
+_STEP = "pointing"
+_SECTIONS = ("exposure", "gaia", "masters")
 _QUERY = {"vizier_catalogue", "tap_table", "faintest"}
 SUMMARY, STREAKS, THUMBNAIL, DETRENDED = (
     *("-summary.fits", "-streaks.fits", "-thumbnail.fits", "-detrended.fits"),
@@ -74,6 +81,8 @@ class Outcome:
         What was read, the reference stars on it and what was measured, as far as it went.
     row : mapping
         Its row of the table NIGHT.
+    inputs : mapping
+        The files that were read for it, as its products' records tell them.
     seconds : float
         Elapsed time of measuring [s].
     """
@@ -86,6 +95,7 @@ class Outcome:
     stars: FrameStars | None = None
     measured: Measured | None = None
     row: Mapping[str, Any] = field(default_factory=dict)
+    inputs: Mapping[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
 
     @property
@@ -106,6 +116,8 @@ class Worker:
         Folder of the user's catalogue files, in the place of the store.
     threads : int, optional
         Threads that measure stars.
+    ask : bool, optional
+        Whether services are asked for reference stars that are not in the store; that may take minutes.
 
     Raises
     ------
@@ -113,15 +125,14 @@ class Worker:
         If the camera's file or the masters are missing or wrong.
     """
 
-    def __init__(self, settings: PointingSettings, *, gaia: Path | None = None, threads: int = 1) -> None:
-        self.settings, self.instrument, self._threads = (
-            settings,
-            load_instrument(settings.instrument),
-            threads,
-        )
-        self._gaia = gaia
+    def __init__(
+        self, settings: PointingSettings, *, gaia: Path | None = None, threads: int = 1, ask: bool = True
+    ) -> None:
+        self.settings, self.instrument = settings, load_instrument(settings.instrument)
+        self._threads, self._ask = threads, ask
         self._reference = ReferenceStars(settings, gaia)
         self._masters: Masters | None = None
+        self._master_inputs: dict[str, str] = {}
         facts = self.instrument.model_dump(mode="json", include=_FACTS)
         query = settings.gaia.model_dump(mode="json", include=_QUERY)
         self._how = digest(facts, settings.exposure, query, str(gaia or ""), str(VERSIONS["exposure"]))
@@ -134,6 +145,7 @@ class Worker:
         told = digest_of(master_paths(folder, flat_field=wanted))
         if self._masters is None or self._masters.digest != told:
             self._masters = load_masters(folder, self.instrument.guide.shape, flat_field=wanted)
+            self._master_inputs = {str(p.absolute()): checksum_of(p) for p in self._masters.paths}
         return self._masters
 
     def key(self, path: Path) -> str:
@@ -151,47 +163,40 @@ class Worker:
 
     def measure(self, path: Path) -> Outcome:
         """Measure an exposure; one that cannot be is told by its status and reason."""
-        begun, key = time.monotonic(), self.key(path)
+        begun = time.monotonic()
+        with self.recorded({}) as record:
+            outcome = self._measured(path)
+        return replace(outcome, inputs=dict(record.inputs), seconds=time.monotonic() - begun)
+
+    def _measured(self, path: Path) -> Outcome:
+        key, guide, wanted = self.key(path), self.instrument.guide, self.settings.exposure
         try:
             facts = header_facts(path, self.instrument)
-            if self.settings.exposure.check_motion and facts.moved:
+            if wanted.check_motion and facts.moved:
                 said = "the telescope moved, as the header says"
-                return self._outcome(
-                    path, FrameStatus.MOVED, said, key, row=night_row(facts, self.instrument.guide)
-                )
+                return _outcome(path, FrameStatus.MOVED, said, key, night_row(facts, guide))
             frame = read_frame(path, self.instrument)
             stars, failure = self.stars_on(frame)
-            measured = measure(
-                frame, self.masters, stars, self.instrument, self.settings.exposure, self._threads
-            )
+            measured = measure(frame, self.masters, stars, self.instrument, wanted, self._threads)
         except FrameError as error:
-            return self._outcome(path, FrameStatus.FAILED, str(error), key)
+            return _outcome(path, FrameStatus.FAILED, str(error), key, {})
         status, reason = _judged(frame, measured, failure)
-        row = night_row(frame, self.instrument.guide, measured)
-        seconds = time.monotonic() - begun
-        return self._outcome(path, status, reason, key, frame, stars, measured, row, seconds)
+        outcome = _outcome(path, status, reason, key, night_row(frame, guide, measured))
+        return replace(outcome, frame=frame, stars=stars, measured=measured)
 
-    def _outcome(
-        self,
-        path: Path,
-        status: FrameStatus,
-        reason: str,
-        key: str,
-        frame: GuideFrame | None = None,
-        stars: FrameStars | None = None,
-        measured: Measured | None = None,
-        row: Mapping[str, Any] | None = None,
-        seconds: float = 0.0,
-    ) -> Outcome:
-        told = {"EXPOSURE": stem_of(path.name), "FILE": path.name, "STATUS": status.value, "REASON": reason}
-        full = dict(row or {}) | told | {"KEY": key}
-        return Outcome(path, status, reason, key, frame, stars, measured, full, seconds)
+    @contextmanager
+    def recorded(self, inputs: Mapping[str, Any]) -> Iterator[RunRecord]:
+        """Record what one exposure is made from and with, among the many that are made in turn."""
+        with run_record.recording(_STEP) as record:
+            note_used(self.settings, self.instrument, _SECTIONS, sorted(_FACTS))
+            record.inputs |= self._master_inputs | dict(inputs)
+            yield record
 
     def stars_on(self, frame: GuideFrame) -> tuple[FrameStars | None, str]:
         """Find the reference stars on a frame; None, and why, if no source gives them."""
         (ra, dec), radius = frame.wcs.centre, frame.wcs.radius
         try:
-            stars = self._reference.around(ra, dec, radius)
+            stars = self._reference.around(ra, dec, radius, ask=self._ask)
         except ArchiveError as error:
             log.warning("%s: no reference stars: %s", frame.stem, error)
             return None, f"no reference stars: {error}"
@@ -205,19 +210,13 @@ class Worker:
         if frame is None or measured is None or not outcome.status.is_measured:
             self.remove(outcome.path, folder)
             return
-        stem, inputs = f"{folder / outcome.stem}", self._inputs(frame)
-        write_thumbnail(Path(stem + THUMBNAIL), frame, measured, inputs=inputs)
-        if self.settings.exposure.detrended:
-            write_detrended(Path(stem + DETRENDED), frame, measured, inputs=inputs)
-        write_summary(
-            Path(stem + SUMMARY),
-            frame,
-            measured,
-            key=outcome.key,
-            status=outcome.status.value,
-            reason=outcome.reason,
-            inputs=inputs,
-        )
+        stem, status, reason = f"{folder / outcome.stem}", outcome.status.value, outcome.reason
+        with self.recorded(outcome.inputs):
+            write_thumbnail(Path(stem + THUMBNAIL), frame, measured)
+            if self.settings.exposure.detrended:
+                write_detrended(Path(stem + DETRENDED), frame, measured)
+            path = Path(stem + SUMMARY)
+            write_summary(path, frame, measured, key=outcome.key, status=status, reason=reason)
 
     def remove(self, path: Path, folder: Path) -> None:
         """Remove the products of an exposure that is not measured (any more)."""
@@ -235,7 +234,8 @@ class Worker:
         """Find the streaks of an exposure whose summary stands, and draw its pictures."""
         from visql_lib.pipelines.pointing.finishing import finish_exposure
 
-        finish_exposure(self, path, folder, outcome)
+        with self.recorded(outcome.inputs if outcome is not None else {}):
+            finish_exposure(self, path, folder, outcome)
 
     def stands(self, path: Path, folder: Path) -> dict[str, Any] | None:
         """Return the row of an exposure whose products stand, made from the same with the same; else None."""
@@ -257,9 +257,11 @@ class Worker:
         told |= {"STATUS": summary.status, "REASON": summary.reason}
         return row | told | {"N_STREAKS": streaks.count if self.settings.exposure.streaks else -1}
 
-    def _inputs(self, frame: GuideFrame) -> list[Path]:
-        beside = [frame.wcs_file] if frame.wcs_file is not None else []
-        return [frame.path, *beside, *self.masters.paths]
+
+def _outcome(path: Path, status: FrameStatus, reason: str, key: str, row: Mapping[str, Any]) -> Outcome:
+    """Return an outcome, with a row that is known by name, status and reason at least."""
+    told = {"EXPOSURE": stem_of(path.name), "FILE": path.name, "STATUS": status.value, "REASON": reason}
+    return Outcome(path, status, reason, key, row=dict(row) | told | {"KEY": key})
 
 
 def _judged(frame: GuideFrame, measured: Measured, failure: str) -> tuple[FrameStatus, str]:

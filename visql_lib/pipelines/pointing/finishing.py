@@ -49,12 +49,12 @@ def finish_exposure(worker: Worker, path: Path, folder: Path, outcome: Outcome |
         stars, _ = worker.stars_on(frame)
         image, bad = detrended(frame, worker.masters)
     streaks = _streaks(worker, image, bad, stars) if wanted.streaks else Streaks.none()
-    write_streaks(Path(f"{stem}-streaks.fits"), frame, streaks, key=summary.key, inputs=[path])
+    write_streaks(Path(f"{stem}-streaks.fits"), frame, streaks, key=summary.key)
     for name, draw in _DRAWN.items():
         if name in wanted.pictures:
             figure = draw(worker, frame, summary, image, streaks)
             versions = {"exposure": VERSIONS["exposure"]}
-            save_picture(figure, Path(f"{stem}-{name}.png"), worker.settings.pictures.dpi, versions, [path])
+            save_picture(figure, Path(f"{stem}-{name}.png"), worker.settings.pictures.dpi, versions)
 
 
 def _streaks(worker: Worker, image: NDArray, bad: NDArray, stars: FrameStars | None) -> Streaks:

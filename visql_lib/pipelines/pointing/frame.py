@@ -153,7 +153,10 @@ def find_wcs(path: Path) -> Path | None:
 
 def _interpreted(exposure: Exposure, instrument: Instrument) -> GuideHeader:
     """Return what the header tells, checked."""
-    path, found = exposure.path, exposure.header
+    path = exposure.path
+    if not exposure.structure.amplifiers:
+        raise FrameError(f"{path}: holds no image; is it whole, and a frame of {instrument.name}?")
+    found = exposure.header
     if found.product:
         raise NotRawError(f"{path}: no raw frame: {found.product}")
     cards = exposure.structure.cards
@@ -226,10 +229,8 @@ def _mjd(path: Path, cards: dict[str, Any], start: datetime | None, instrument: 
 
 def _pixels(exposure: Exposure, instrument: Instrument) -> NDArray:
     """Return the pixels; refuse what is no 16-bit image of the camera's shape."""
-    path, layouts = exposure.path, exposure.layouts
-    if not layouts:
-        raise FrameError(f"{path}: holds no image; is it a frame of {instrument.name}?")
-    (rows, columns), (wanted_rows, wanted_columns) = layouts[0].shape, instrument.guide.shape
+    path, (rows, columns) = exposure.path, exposure.layouts[0].shape
+    wanted_rows, wanted_columns = instrument.guide.shape
     if (rows, columns) != (wanted_rows, wanted_columns):
         raise FrameError(
             f"{path}: {columns} x {rows} pixels, not {wanted_columns} x {wanted_rows}; "

@@ -35,7 +35,7 @@ class PointingPlan(Plan):
 
     @classmethod
     def check(cls, settings: PointingSettings, instrument: Instrument) -> None:  # type: ignore[override]
-        """Check, before anything runs, that the camera's file has what is needed, and that there are masters."""
+        """Check, before anything runs, that camera's file and masters have what is needed."""
         instrument.guide  # noqa: B018 - says what is missing
         master_paths(masters_folder(settings), flat_field=settings.exposure.flat_field)
         read_intervals(settings.movie.intervals)

@@ -16,6 +16,7 @@ from visql_lib.archives.columns import Columns
 from visql_lib.archives.errors import ArchiveError
 from visql_lib.archives.files import read_tiles
 from visql_lib.archives.tiles import tiles_of
+from visql_lib.errors import TableError
 from visql_lib.instruments.model import Instrument
 from visql_lib.pipelines.pointing.frame import GuideFrame
 from visql_lib.pipelines.pointing.settings import ExposureSettings, PointingSettings
@@ -70,51 +71,60 @@ class ReferenceStars:
         ------
         ArchiveError
             If a tile is missing and no source has it, or none had it a short while ago (gaia.rest), or
-            nobody is to be asked.
+            nobody is to be asked; if the store cannot be read or written.
         """
         tiles = tiles_of(ra, dec, radius, self._settings.gaia.nside)
         if self._field[0] != tiles:
             self._field = ((), {})
-            self._read([tile for tile in tiles if tile not in self._tiles], ask)
-            parts = [self._tiles[tile] for tile in tiles]
-            self._field = (tiles, {name: np.concatenate([part[name] for part in parts]) for name in _COLUMNS})
+            if self._folder is None:
+                parts = {tile: self._tile(tile, ask) for tile in tiles}
+            else:
+                parts = self._tiles_of_files(self._folder, tiles)
+            joined = {name: np.concatenate([parts[tile][name] for tile in tiles]) for name in _COLUMNS}
+            self._field = (tiles, joined)
             self._forget(tiles)
         return self._field[1]
 
-    def _read(self, tiles: Sequence[int], ask: bool) -> None:
-        """Read tiles that are not in memory."""
-        if self._folder is None:
-            for tile in tiles:
-                self._tiles[tile] = self._of_store(tile, ask)
-        elif tiles:
+    def _tile(self, tile: int, ask: bool) -> Columns:
+        """Return a tile: from memory, else from the store, else from who has it."""
+        if tile not in self._tiles:
             gaia = self._settings.gaia
-            found = read_tiles(self._folder, tiles, gaia.nside, gaia.faintest)
-            without = [tile for tile, (_, is_covered) in found.items() if not is_covered]
-            if len(without) == len(found):
-                raise ArchiveError(f"{self._folder}: has no stars there; name files that cover the field")
-            if without:
-                log.warning("%s: does not cover %d of %d tiles", self._folder, len(without), len(found))
-            self._tiles |= {tile: {n: stars[n] for n in _COLUMNS} for tile, (stars, _) in found.items()}
+            path = tile_path(gaia, self._settings.results, tile)
+            if not is_filled(path, tile, gaia):
+                if not ask:
+                    raise ArchiveError(f"{path}: is not in the store yet")
+                self._ask(tile, path)
+            try:
+                self._tiles[tile] = dict(read_table(path, _COLUMNS))
+            except TableError as error:
+                raise ArchiveError(f"{error}; remove it, and it is asked for again") from error
+        return self._tiles[tile]
+
+    def _tiles_of_files(self, folder: Path, tiles: Sequence[int]) -> dict[int, Columns]:
+        """Return tiles of the user's files; those that the files do not cover are not kept in memory."""
+        gaia = self._settings.gaia
+        parts = {tile: self._tiles[tile] for tile in tiles if tile in self._tiles}
+        if len(parts) == len(tiles):
+            return parts
+        found = read_tiles(folder, [tile for tile in tiles if tile not in parts], gaia.nside, gaia.faintest)
+        without = {tile for tile, (_, is_covered) in found.items() if not is_covered}
+        if len(without) == len(tiles):
+            raise ArchiveError(f"{folder}: has no stars there; name files that cover the field")
+        if without:
+            log.warning("%s: does not cover %d of %d tiles", folder, len(without), len(tiles))
+        read = {tile: {name: stars[name] for name in _COLUMNS} for tile, (stars, _) in found.items()}
+        self._tiles |= {tile: stars for tile, stars in read.items() if tile not in without}
+        return parts | read
 
     def _forget(self, used: tuple[int, ...]) -> None:
         """Drop the tiles that were not used for the longest time, as far as there are too many stars."""
-        for tile in used:
+        for tile in self._tiles.keys() & set(used):
             self._tiles.move_to_end(tile)
         n_stars = sum(len(stars["RA"]) for stars in self._tiles.values())
         for tile in [tile for tile in self._tiles if tile not in used]:
             if n_stars <= _MOST_STARS:
                 break
             n_stars -= len(self._tiles.pop(tile)["RA"])
-
-    def _of_store(self, tile: int, ask: bool) -> Columns:
-        """Read a tile of the store, asking for it if it is not there."""
-        gaia = self._settings.gaia
-        path = tile_path(gaia, self._settings.results, tile)
-        if not is_filled(path, tile, gaia):
-            if not ask:
-                raise ArchiveError(f"{path}: is not in the store yet")
-            self._ask(tile, path)
-        return dict(read_table(path, _COLUMNS))
 
     def _ask(self, tile: int, path: Path) -> None:
         """Ask for a tile; one that failed is on record, and not asked for again before gaia.rest has passed.
@@ -133,12 +143,14 @@ class ReferenceStars:
             last = max(file.stat().st_mtime for file in (path, stamp) if file.is_file())
             if (left := last + gaia.rest - time.time()) > 0:
                 raise ArchiveError(f"{read_meta(path)['failed']}; asked again in {left:.0f} s")
-        found = fill_tile(
-            path, tile, gaia, settings.results, settings.network.proxy, keep=failed, record_failure=True
-        )
-        if found is not None and found.reason:
-            if failed:
+        proxy, results = settings.network.proxy, settings.results
+        try:
+            found = fill_tile(path, tile, gaia, results, proxy, keep=failed, record_failure=True)
+            if failed and found is not None and found.reason:
                 write_note(stamp, path, found)
+        except OSError as error:
+            raise ArchiveError(f"{path}: cannot be written ({error.strerror or error})") from error
+        if found is not None and found.reason:
             raise ArchiveError(found.reason)
 
 

@@ -81,14 +81,20 @@ STAGES = (
         category="sky",
     ),
     _stage(
-        "night_index", Per.GROUP, (INDEX,), inputs=("sheet",), program="pointing-index", facts=("header",)
+        "night_index",
+        Per.GROUP,
+        (INDEX,),
+        inputs=("sheet",),
+        program="pointing-index",
+        facts=("header",),
+        category="acquisition",
     ),
     _stage(
         "night_table",
         Per.GROUP,
         TABLES,
         program="pointing-table",
-        inputs=(HOUR.path, HOUR_STREAKS.path, "sheet"),
+        inputs=(HOUR.path, HOUR_STREAKS.path, SUMMARY.path, "sheet"),
         category="acquisition",
     ),
     _stage(
@@ -110,6 +116,7 @@ STAGES = (
         settings=("movie",),
         counted={"movie": ("fps",)},
         facts=("header", "guide"),
+        category="acquisition",
     ),
     _stage(
         "interval_movie",
@@ -124,6 +131,7 @@ STAGES = (
         groups=lambda plan: plan.groups() if plan.intervals else (),
         each=True,
         log="interval_movie/{output}",
+        category="acquisition",
     ),
     _stage(
         "season",
@@ -132,6 +140,7 @@ STAGES = (
         program="pointing-season",
         inputs=(TABLES[0].path,),
         facts=("guide",),
+        category="acquisition",
     ),
     qc_stage(NIGHTS, QUANTITIES, "acquisition"),
 )

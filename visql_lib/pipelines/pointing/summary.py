@@ -29,8 +29,9 @@ from visql_lib.images.masters import plain
 from visql_lib.images.writing import write_hdus
 from visql_lib.pipelines.pointing.schemas import SKY, STREAKS, ZEROPOINTS, catalog_schema
 from visql_lib.pipelines.pointing.versions import VERSIONS
-from visql_lib.tables.fits_tables import of_schema, read_fits_tables, table_bytes
+from visql_lib.tables.fits import of_schema, read_fits_tables, table_bytes
 from visql_lib.tables.provenance import append_to_fits
+from visql_lib.values import number
 
 if TYPE_CHECKING:
     from visql_lib.pipelines.pointing.frame import GuideFrame
@@ -124,9 +125,9 @@ def write_summary(
         },
     )
     tables = (
-        table_bytes(catalog_schema(n_apertures), measured.catalog, "CATALOG"),
-        table_bytes(ZEROPOINTS, measured.zeropoints, "ZEROPOINTS"),
-        table_bytes(SKY, measured.sky, "SKY"),
+        table_bytes(measured.catalog, catalog_schema(n_apertures), "CATALOG"),
+        table_bytes(measured.zeropoints, ZEROPOINTS, "ZEROPOINTS"),
+        table_bytes(measured.sky, SKY, "SKY"),
     )
     _write(path, header, tables, inputs)
 
@@ -220,7 +221,7 @@ def write_streaks(
         "TIMEDOUT": (bool(streaks.timed_out), "the search ended at its time limit"),
         KEY: (key, None),
     }
-    _write(path, _primary(frame, cards), (table_bytes(STREAKS, columns, "STREAKS"),), inputs)
+    _write(path, _primary(frame, cards), (table_bytes(columns, STREAKS, "STREAKS"),), inputs)
 
 
 def read_streaks(path: Path) -> FrameStreaks:
@@ -277,7 +278,7 @@ def write_thumbnail(
 
 @dataclass(frozen=True)
 class Thumbnail:
-    """A small picture of a frame: means of blocks [adu/s]; exposure time [s]; MJD (UTC, NaN: not known)."""
+    """A small picture of a frame: means of blocks [adu/s]; exposure time [s]; MJD (UTC; NaN: not known)."""
 
     pixels: NDArray[np.float32]
     exptime: float
@@ -297,15 +298,16 @@ def read_thumbnail(path: Path) -> Thumbnail:
         with warnings.catch_warnings():
             warnings.filterwarnings("error", message=".*truncated.*")
             with fits.open(path, memmap=False) as hdus:
-                hdu = hdus["THUMBNAIL"]
-                header, data = hdu.header, hdu.data
-                pixels = np.array(data, dtype=np.float32)
-                time = float(header["EXPTIME"])
+                hdu = next((h for h in hdus if h.is_image and len(h.shape) == 2 and h.size), None)
+                if hdu is None:
+                    raise KeyError("no picture in it")
+                header, pixels = hdu.header, np.array(hdu.data, dtype=np.float32)
     except (OSError, ValueError, TypeError, KeyError, IndexError, fits.VerifyError, AstropyWarning) as error:
         why = getattr(error, "strerror", None) or next(iter(str(error).splitlines()), type(error).__name__)
         raise TableError(f"{path}: cannot be read as a thumbnail ({why}); make it again") from error
     run_record.current().read(path, "")
-    return Thumbnail(pixels, time, float(header.get("MJD", math.nan)), bool(header.get("DOMEFLAG", False)))
+    time, mjd = (number(header.get(name)) for name in ("EXPTIME", "MJD"))
+    return Thumbnail(pixels, time, mjd, bool(header.get("DOMEFLAG", False)))
 
 
 def _has_dome(measured: Measured) -> bool:
@@ -335,8 +337,8 @@ def _image_of(card: fits.Card) -> str:
 
 
 def _set(header: fits.Header, name: str, value: Any, comment: str | None) -> None:
-    """Set a card; a number that is not known has none."""
-    if isinstance(value, float) and not math.isfinite(value):
+    """Set a card; for what is not known (NaN, "") there is none."""
+    if value == "" or (isinstance(value, float) and not math.isfinite(value)):
         header.remove(name, ignore_missing=True)
         return
     header[name] = (value, comment)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from visql_lib.archives.errors import ArchiveError, SourceError
+from visql_lib.archives.errors import SourceError
 from visql_lib.archives.redis_hash import RedisHash, Value, built_in
 from visql_lib.errors import ConfigError
 from visql_lib.pipelines.pointing.settings import TelemetrySettings
@@ -160,11 +160,13 @@ class Publisher:
     ----------
     trouble : str
         Why the server cannot be told at present, "" if it can or was not asked.
+    told : str
+        The exposure that was told last, "" if none was.
     """
 
     def __init__(self, server: TelemetryServer) -> None:
         self._server = server
-        self.trouble = ""
+        self.trouble = self.told = ""
         self._newest = -math.inf  # MJD of what was told, or waits to be
         self._waiting: tuple[str, dict[str, Value]] | None = None
         self._stream: deque[dict[str, Value]] = deque(maxlen=server.stream_length)
@@ -218,6 +220,7 @@ class Publisher:
         except SourceError as error:
             self.trouble = f"{error}; the newest exposure is told when the server is back"
             return False
+        self.told = self.waits or self.told
         self.trouble, self._waiting = "", None
         for _ in entries:
             self._stream.popleft()
@@ -249,10 +252,14 @@ def _plain(values: Mapping[str, Value]) -> dict[str, Value]:
     return {k: str(v) if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()}
 
 
-def order_of(outcome: Outcome, otherwise: float) -> float:
-    """Return the MJD by which an exposure is ordered; `otherwise` [s since 1970] where it has none."""
-    mjd = outcome.frame.mjd if outcome.frame is not None else math.nan
-    return mjd if math.isfinite(mjd) else otherwise / _DAY + _EPOCH
+def order_of(mjd: float, changed: float) -> float:
+    """Return the MJD by which an exposure is ordered: its start, else when its file was changed [s, unix]."""
+    return mjd if math.isfinite(mjd) else changed / _DAY + _EPOCH
+
+
+def unix_of(mjd: float, changed: float) -> float:
+    """Return the start of an exposure [s since 1970], else when its file was changed."""
+    return (mjd - _EPOCH) * _DAY if math.isfinite(mjd) else changed
 
 
 def publish_once(

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _LONGEST = 1100  # px, the longer side of the image as drawn
 _LEFT, _RIGHT, _HEAD, _FOOT = 80, 110, 40, 60  # px around it
 _LIMITS = Limits("percentile", (1.0, 99.0))
-_SCIENCE, _LINES, _STREAK = "#0096e0", "#b04a98", "#ff7f32"  # seen on black and on white
+_SCIENCE, _LINES, _STREAK = "#1ea5f0", "#e05cc4", "#ff7f32"  # seen on black and on white
 _BESIDE = 12  # px of the picture between a streak and the box around it
 _MOST_NUMBERED = 20  # streaks
 
@@ -88,20 +88,12 @@ def detrended_picture(
 
 def _draw_field(axes: Axes, guide: GuideFacts) -> None:
     """Draw where quadrants meet, and the science circle with its name."""
-    axes.axvline(guide.split_x, color=_LINES, lw=1.2, ls=":")
-    axes.axhline(guide.split_y, color=_LINES, lw=1.2, ls=":")
+    axes.axvline(guide.split_x, color=_LINES, lw=1.0, ls="--")
+    axes.axhline(guide.split_y, color=_LINES, lw=1.0, ls="--")
     (x, y), radius = guide.centre, guide.science_radius
     axes.add_patch(Circle((x, y), radius, fill=False, ec=_SCIENCE, lw=1.6, ls="--"))
     aside = radius * math.sqrt(0.5)  # where no line is
-    axes.text(
-        x + aside,
-        y + aside,
-        f" {guide.science_name}",
-        color=_SCIENCE,
-        fontweight="bold",
-        va="bottom",
-        clip_on=True,
-    )
+    _write(axes, x + aside, y + aside, guide.science_name, _SCIENCE)
 
 
 def _draw_streaks(axes: Axes, columns: dict[str, NDArray], beside: float) -> None:
@@ -115,5 +107,11 @@ def _draw_streaks(axes: Axes, columns: dict[str, NDArray], beside: float) -> Non
         axes.add_patch(Polygon(box, closed=True, fill=False, ec=_STREAK, lw=1.0))
         if number <= _MOST_NUMBERED:
             place = (first + last) / 2 + 2 * across
-            text = axes.text(place[0], place[1], str(number), ha="center", va="center", clip_on=True)
-            text.set(color=_STREAK, fontsize=12, fontweight="bold")
+            _write(axes, place[0], place[1], str(number), _STREAK)
+
+
+def _write(axes: Axes, x: float, y: float, text: str, colour: str) -> None:
+    """Write upon the image."""
+    paper = {"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 1.5}
+    written = axes.text(x, y, text, ha="center", va="center", clip_on=True, bbox=paper)
+    written.set(color=colour, fontweight="bold")

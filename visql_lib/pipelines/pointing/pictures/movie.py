@@ -21,8 +21,8 @@ from visql_lib.movies.canvas import FrameCanvas, even_size
 from visql_lib.movies.text import FastText
 from visql_lib.pictures import style
 from visql_lib.pipelines.pointing.pictures.night import Clock
+from visql_lib.pipelines.pointing.summary import CELL
 
-CELL = 8  # px, side of a block
 _WIDTH = 824  # px of the picture in it
 _LEFT, _RIGHT, _TOP, _BOTTOM = 10, 96, 76, 10  # px around it
 _DOME = 1.05  # radius of the second circle in units of the first

@@ -28,6 +28,7 @@ _MANY = 400  # frames from which points are small
 _LEAST = 3.0 / 1440  # d, of time before and after the frames
 _USUAL_MU, _USUAL_SCATTER = (20.0, 21.5), (0.0, 0.1)
 _MINUTE = 1.0 / 1440
+_FAR = 6.0  # usual ranges, from which a value lies too far off to be shown
 
 
 @dataclass(frozen=True)
@@ -135,11 +136,22 @@ def _regions(axes: Axes, times: NDArray, table: Columns, name: str, usual: Range
     """Draw a quantity of the quadrants, and of the whole frame above them."""
     small = 2.2 if len(times) > _MANY else 3.6
     parts = [table[f"{name}_Q{quadrant}"] for quadrant in QUADRANTS]
-    shown = robust_range(np.concatenate([table[name], *parts]), usual, share=0.0)
+    shown = _around(np.concatenate([table[name], *parts]), usual)
     for values, colour in zip(parts, QUADRANTS.values(), strict=True):
         axes.plot(times, values, "o", ms=small, mew=0, color=colour, alpha=0.6, zorder=2)
     errors = table.get(f"{name}_ERR")
     _points(axes, times, table[name], shown, style.INK, table["DOME"], errors)
+
+
+def _around(values: NDArray, usual: Range) -> Range:
+    """Widen a range so that all values are seen, if they are not very far off: clouds are no outliers."""
+    known = finite(values)
+    low, high, far = min(known, default=usual[0]), max(known, default=usual[1]), _FAR * (usual[1] - usual[0])
+    margin = 0.06 * (min(high, usual[1] + far) - max(low, usual[0] - far))
+    return (
+        min(usual[0], max(low - margin, usual[0] - far)),
+        max(usual[1], min(high + margin, usual[1] + far)),
+    )
 
 
 def _points(

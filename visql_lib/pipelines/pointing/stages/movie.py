@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from visql_lib.errors import TableError
 from visql_lib.movies.encode import encode_piece, write_movie
 from visql_lib.pipelines.pointing.intervals import Interval
 from visql_lib.pipelines.pointing.night_files import NightFiles
@@ -18,6 +19,7 @@ from visql_lib.pipelines.pointing.pictures.movie import GuideMovie, MovieFacts, 
 from visql_lib.pipelines.pointing.settings import PointingSettings
 from visql_lib.pipelines.pointing.stages.night_picture import clock_of
 from visql_lib.pipelines.pointing.status import FrameStatus
+from visql_lib.pipelines.pointing.summary import read_thumbnail
 from visql_lib.pipelines.pointing.versions import VERSIONS
 from visql_lib.products.context import Context
 from visql_lib.tables.store import read_table
@@ -118,7 +120,7 @@ def stretch_of(frames: Sequence[MovieFrame]) -> Stretch:
     """Find the colours of a movie: of the sky of a sample of its frames, without dome if there are any."""
     clear = [frame for frame in frames if not frame.facts.dome] or list(frames)
     step = max(1, -(-len(clear) // _SAMPLE))
-    images = (read_means(frame.path) for frame in clear[::step])
+    images = (_means(frame.path) for frame in clear[::step])
     values = np.concatenate(
         [np.empty(0), *(image[::_EVERY, ::_EVERY].ravel() for image in images if image is not None)]
     )
@@ -130,20 +132,13 @@ def stretch_of(frames: Sequence[MovieFrame]) -> Stretch:
     return Stretch(low / spare, high * spare)
 
 
-def read_means(path: Path) -> NDArray[np.floating] | None:
-    """Read the means of blocks of a frame [adu/s], None with a warning if that cannot be."""
-    from astropy.io import fits
-
+def _means(path: Path) -> NDArray[np.float32] | None:
+    """Read the small picture of a frame [adu/s], None with a warning if that cannot be."""
     try:
-        with fits.open(path, memmap=False) as hdus:
-            data = hdus[0].data
-    except (OSError, ValueError, TypeError) as error:
-        log.warning("%s: cannot be read (%s)", path, error)
+        return read_thumbnail(path).pixels
+    except TableError as error:  # affects a frame, not the movie
+        log.warning("%s", error)
         return None
-    if data is None or data.ndim != 2:
-        log.warning("%s: no picture in it", path)
-        return None
-    return np.asarray(data, dtype=np.float32)
 
 
 def _pictures(
@@ -155,7 +150,7 @@ def _pictures(
 ) -> Iterator[NDArray[np.uint8]]:
     """Yield the pictures of frames, and note which are shown; if none is, some that say so."""
     for frame in frames:
-        if (means := read_means(frame.path)) is not None:
+        if (means := _means(frame.path)) is not None:
             shown.append(frame)
             yield movie.draw(frame.facts, means)
         advance()

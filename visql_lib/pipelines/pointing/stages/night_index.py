@@ -8,19 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import erfa
 import numpy as np
 from numpy.typing import NDArray
 
+from visql_lib.instruments.header import DateFact
 from visql_lib.pipelines.pointing.schemas import INDEX
 from visql_lib.pipelines.pointing.settings import PointingSettings
 from visql_lib.products.context import Context
 from visql_lib.sheets.sheet import PRODUCT, SheetRow, read_sheet
-from visql_lib.values import MJD_ZERO, angle_of, moment, number
+from visql_lib.values import MJD_ZERO, angle_of, moment
 
-_JD_OF_MJD_ZERO = 2400000.5
 _ONE_DAY = 1.0  # d: a header whose day number is farther off its own date is not believed
-_FIRST, _LAST = 36934.0, 88127.0  # MJD of 1960 and 2100: between them leap seconds are known, or none are
 _YES, _NO = ("1", "T", "TRUE"), ("0", "F", "FALSE")
 _HOURS = re.compile(r"[+-]?\d+[:h ]")  # a text is in hours, minutes, seconds
 
@@ -47,17 +45,17 @@ def run(context: Context[PointingSettings], inputs: NightIndexInputs) -> NightIn
     TableError
         If the sheet cannot be read.
     """
-    scale = context.instrument.header.date.mjd_scale
+    dates = context.instrument.header.date
     rows = [row for row in read_sheet(inputs.sheet) if row.file and row.status != PRODUCT]
-    columns = INDEX.of_rows(_of_sheet(row, scale) for row in rows)
+    columns = INDEX.of_rows(_of_sheet(row, dates) for row in rows)
     order = np.lexsort((columns["FNAME"], columns["MJD"]))
     return NightIndex({name: values[order] for name, values in columns.items()})
 
 
-def _of_sheet(row: SheetRow, scale: str) -> dict[str, Any]:
+def _of_sheet(row: SheetRow, dates: DateFact) -> dict[str, Any]:
     return {
         "FNAME": Path(row.file).name,
-        "MJD": start_mjd(row, scale),
+        "MJD": start_mjd(row, dates),
         "HA": hour_angle(row.extra.get("HA", "")),
         "DEC": angle_of(row.extra.get("MOUNT_DEC", "")),
         "EXPTIME_SECONDS": row.exptime,
@@ -65,25 +63,22 @@ def _of_sheet(row: SheetRow, scale: str) -> dict[str, Any]:
     }
 
 
-def start_mjd(row: SheetRow, scale: str) -> float:
+def start_mjd(row: SheetRow, dates: DateFact) -> float:
     """Return the start of a frame [d, MJD UTC], NaN where it is not known.
 
     Parameters
     ----------
     row : SheetRow
-        Its column MJD-OBS counts if it can be that day, as it is finer than most dates; else its date.
-    scale : str
-        Of MJD-OBS: ``utc`` or ``tai``.
+        A day number among its columns is finer than most dates, and counts unless it is of another day.
+    dates : DateFact
+        Which column is a day number, and its time scale.
     """
     date = moment(row.date_obs)
     by_date = math.nan if date is None else (date - MJD_ZERO).total_seconds() / 86400
-    mjd = number(row.extra.get("MJD-OBS", ""))
-    if not _FIRST < mjd < _LAST or abs(mjd - by_date) > _ONE_DAY:
-        return by_date
-    if scale == "utc":
-        return mjd
-    whole, part = erfa.taiutc(_JD_OF_MJD_ZERO, mjd)
-    return float(whole - _JD_OF_MJD_ZERO + part)
+    for _, days in dates.day_numbers(row.extra):
+        if date is None or abs(days - by_date) <= _ONE_DAY:
+            return days
+    return by_date
 
 
 def hour_angle(text: str) -> float:

@@ -31,7 +31,7 @@ Columns = dict[str, NDArray]
 
 @dataclass(frozen=True)
 class NightTableInputs:
-    """The sheet of a night, and the tables of its hours, ``hours/HOUR``; those of streaks are ``streaks/HOUR``."""
+    """The sheet of a night, and the tables of its hours; see `streaks_of` for those of streaks."""
 
     sheet: Path
     hours: Sequence[Path]
@@ -55,7 +55,7 @@ class NightTableOutputs:
 
 
 def streaks_of(hour: Path) -> Path:
-    """Return the table of streaks that belongs to an hour's table."""
+    """Return the table of streaks that belongs to an hour's table ``hours/HOUR``: ``streaks/HOUR``."""
     return hour.parent.with_name("streaks") / hour.name
 
 
@@ -73,6 +73,8 @@ def run(context: Context[PointingSettings], inputs: NightTableInputs) -> NightTa
     kept = [last[row.exposure] for row in rows if row.exposure in last]
     others = NIGHT.of_rows(_of_sheet(row) for row in rows if row.exposure not in last)
     frames = {name: np.concatenate([measured[name][kept], others[name]]) for name in NIGHT.names}
+    by_date = _mjd(frames["DATE_OBS"])  # of frames that failed before their header was read
+    frames["MJD_OBS"] = np.where(np.isnan(frames["MJD_OBS"]), by_date, frames["MJD_OBS"])
     found = _joined(inputs.streaks, NIGHT_STREAKS)
     mine = np.isin(found["EXPOSURE"], frames["EXPOSURE"])
     streaks = {name: values[mine] for name, values in found.items()}
@@ -91,15 +93,19 @@ def _in_time(columns: Columns) -> Columns:
     return {name: values[order] for name, values in columns.items()}
 
 
+def _mjd(starts: NDArray[np.datetime64]) -> NDArray[np.float64]:
+    """Return starts (UTC) as MJD, NaN for NaT."""
+    days = (starts - _MJD_ZERO).astype(np.float64) / _DAY
+    return np.where(np.isnat(starts), np.nan, days)
+
+
 def _of_sheet(row: SheetRow) -> dict[str, Any]:
     """Return the row of a frame that no hour has."""
-    start = np.datetime64(row.date_obs or "NaT", "us")
     usable = row.status in USABLE
     return {
         "EXPOSURE": row.exposure,
         "FILE": Path(row.file).name,
-        "DATE_OBS": start,
-        "MJD_OBS": np.nan if np.isnat(start) else float((start - _MJD_ZERO).astype(float) / _DAY),
+        "DATE_OBS": np.datetime64(row.date_obs or "NaT", "us"),
         "EXPTIME": row.exptime,
         "STATUS": str(FrameStatus.FAILED if usable else row.status),
         "REASON": "in no table of the night's hours" if usable else row.reason or row.status,
