@@ -26,7 +26,10 @@ _HEIGHT_ERROR, _LIGHT_ERROR = 0.01, 0.005  # shares: the ridge is no Gaussian, a
 _LIGHT = (6, 14)  # px: half of the width that light is summed over, at least and at most
 _RING = 3  # px beyond, where no light may be left
 _BEYOND = 6.0  # px that are summed beyond an end
-_STAR_SIGMA, _STAR_SHARE = 5.0, 2.0  # of the noise and of the ridge beside it: more is a star that is on no list
+_STAR_SIGMA, _STAR_SHARE = (
+    5.0,
+    2.0,
+)  # of the noise and of the ridge beside it: more is a star that is on no list
 _STAR_FROM, _RIDGE_TO, _STAR_RADIUS = 2, 8, 2.5  # px from the track; how far the ridge may reach; of its disc
 
 

@@ -46,7 +46,9 @@ def is_streak(track: Track, frame: SearchedFrame, bad: NDArray[np.bool_], light:
     """
     if track.length < _SHORTEST or light.width > _WIDEST or not light.significance > LEAST_SIGMA:
         return False
-    if _contrast(track, frame) < _LEAST_CONTRAST or not (_higher_than_sides(track, frame) and _everywhere(track, frame)):
+    if _contrast(track, frame) < _LEAST_CONTRAST or not (
+        _higher_than_sides(track, frame) and _everywhere(track, frame)
+    ):
         return False
     stars = _bright_stars(track, SearchedFrame(frame.image, bad, frame.bins))
     bleeds = bool(stars) and light.peak > _BLEEDING * sky_noise(track, frame)

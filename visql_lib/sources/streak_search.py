@@ -26,7 +26,10 @@ _LEAST_PIXELS = 4  # of a bin that is used
 _NOISE_CELL = 32  # bins in whose noise is measured
 _CLIP = 5.0  # sigma of a bin; a star that is on no list counts for no more
 _LEAST_SHARE = 0.25  # of the weight of a full line
-_CLUMP, _CLUMP_MARGIN = 4, 4  # bins: half the side of the square that a clump fills, and what is hidden around
+_CLUMP, _CLUMP_MARGIN = (
+    4,
+    4,
+)  # bins: half the side of the square that a clump fills, and what is hidden around
 _CLUMP_SIGMA, _CLUMP_SHARE = 3.0, 0.8  # a bin of a clump, and how many of the square's must be such ones
 _STAR_SIGMA, _STAR_SHARE = 8.0, 0.25  # of a star that is on no list, and how much may be around it
 _LARGE = 10  # px: a ring around very bright stars
@@ -64,7 +67,9 @@ class Candidate:
     def ends(self, shape: tuple[int, int]) -> tuple[tuple[float, float], tuple[float, float]]:
         """Return both ends (x, y) [px] on a binned frame of a shape."""
         last = (self.begin + self.shift, self.first + self.rows - 1)
-        return _pixels(self.orientation, shape, self.begin, self.first), _pixels(self.orientation, shape, *last)
+        return _pixels(self.orientation, shape, self.begin, self.first), _pixels(
+            self.orientation, shape, *last
+        )
 
     def still_there(self, binned: BinnedFrame) -> bool:
         """Whether most of its integral is left on a frame from which streaks were removed."""
