@@ -130,7 +130,7 @@ class FrameByFrame(Generic[R]):
         try:
             yield
         finally:
-            self._later.stop(_HELPER_STOPS if self._stop.received < 2 else 0.0)
+            self._later.stop(_HELPER_STOPS, lambda: self._stop.received > 1)
             self._save()
             self._pulse.heart.frames = self._count()
             gc.unfreeze()

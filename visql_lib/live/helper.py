@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import gc
 import logging
-import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from multiprocessing import Pipe
 from multiprocessing.connection import Connection
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import FrameType
 
@@ -20,17 +22,18 @@ log = logging.getLogger(__name__)
 
 Work = Callable[[Path, Path], None]  # a frame, and the folder of its products
 
+_SERVE = "import sys; from visql_lib.live.helper import serve; serve(int(sys.argv[1]))"
 _NICE = 10  # the numbers of the next frame come first
-_KILLED = 5.0  # s to end after a signal
+_LEAVES = 5.0  # s to end after a signal
 
 
 class Helper:
-    """A process that works on frames, one after the other.
+    """A process that works on frames, one after the other; it is started when there is something to do.
 
     Parameters
     ----------
     make : callable
-        Called in the process, gives what works on a frame. It must be known to pickle.
+        Called in the process, gives what works on a frame. It is handed over by pickle.
     limit : float
         A frame that takes longer [s] costs the process its life.
 
@@ -42,8 +45,7 @@ class Helper:
 
     def __init__(self, make: Callable[[], Work], limit: float) -> None:
         self._make, self._limit = make, limit
-        self._context = multiprocessing.get_context("spawn")  # nothing of the watch but what is handed over
-        self._process: BaseProcess | None = None
+        self._process: subprocess.Popen[bytes] | None = None
         self._pipe: Connection | None = None
         self._begun = 0.0
         self.frame: Path | None = None
@@ -55,12 +57,12 @@ class Helper:
 
     def begin(self, frame: Path, folder: Path) -> None:
         """Let it work on a frame; it must have ended with the last one."""
-        if self._process is None or self._pipe is None or not self._process.is_alive():
+        if self._process is None or self._process.poll() is not None:
             self._start()
-        assert self._pipe is not None
         self.frame, self._begun = frame, time.monotonic()
         try:
-            self._pipe.send((frame, folder))
+            if self._pipe is not None:
+                self._pipe.send((frame, folder))
         except OSError:  # it died this moment; `ended` tells
             log.debug("%s: the helper is gone", frame.name)
 
@@ -68,48 +70,59 @@ class Helper:
         """Return why the frame failed that it worked on, "" if it did not; None as long as it works."""
         if self.frame is None or self._process is None or self._pipe is None:
             return None
+        reason = None
         try:
-            reason = str(self._pipe.recv()) if self._pipe.poll() else None
+            if self._pipe.poll():
+                reason = str(self._pipe.recv())
+            elif time.monotonic() - self._begun > self._limit:
+                self.stop()
+                reason = f"took longer than {self._limit:g} s"
         except (EOFError, OSError):
-            self._process.join(_KILLED)
-            reason = _how_it_ended(self._process.exitcode)
-            self._forget()
-        if reason is None and time.monotonic() - self._begun > self._limit:
-            self.stop(0.0)
-            reason = f"took longer than {self._limit:g} s"
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(_LEAVES)
+            self.stop()
+            reason = _how_it_ended(self._process.returncode)
         if reason is not None:
             self.frame = None
+            if self._process.poll() is not None:
+                self._process = None
         return reason
 
-    def stop(self, patience: float) -> None:
-        """End it: let it finish its frame for some time [s], then let it clean up, then kill it."""
-        if self._process is None:
-            return
-        if self._pipe is not None and not (self.frame is not None and patience <= 0):
-            self._pipe.close()  # it ends when it has finished
-            self._process.join(patience)
-        if self._process.is_alive():
-            self._process.terminate()
-            self._process.join(_KILLED)
-        if self._process.is_alive():
-            self._process.kill()
-            self._process.join()
-        self._forget()
-
-    def _start(self) -> None:
-        self._forget()
-        self._pipe, other = self._context.Pipe()
-        level = logging.getLogger("visql_lib").getEffectiveLevel()
-        self._process = self._context.Process(target=_serve, args=(other, self._make, level), name="helper")
-        self._process.start()
-        other.close()
-
-    def _forget(self) -> None:
+    def stop(self) -> None:
+        """End it: let it clean up, then kill it."""
         if self._pipe is not None:
             self._pipe.close()
-        if self._process is not None and not self._process.is_alive():
-            self._process.close()
-        self._process = self._pipe = None
+            self._pipe = None
+        if self._process is None:
+            return
+        ways = [(self._process.terminate, _LEAVES), (self._process.kill, _LEAVES)]
+        if self.frame is None:  # it notices the end of the pipe at once
+            ways.insert(0, (lambda: None, _LEAVES))
+        for end, patience in ways:
+            end()
+            try:
+                self._process.wait(patience)
+                return
+            except subprocess.TimeoutExpired:
+                log.debug("the helper does not end")
+
+    def _start(self) -> None:
+        self.stop()
+        self._pipe, other = Pipe()
+        paths = os.pathsep.join(path for path in sys.path if path)
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", _SERVE, str(other.fileno())],
+            stdin=subprocess.DEVNULL,
+            env=os.environ | {"PYTHONPATH": paths},
+            pass_fds=[other.fileno()],
+            start_new_session=True,  # Ctrl-C is for the watch, which decides
+        )
+        other.close()
+        level = logging.getLogger("visql_lib").getEffectiveLevel()
+        try:
+            self._pipe.send((self._make, level))
+        except OSError:  # see `begin`
+            log.debug("the helper is gone")
 
 
 def _how_it_ended(code: int | None) -> str:
@@ -118,23 +131,27 @@ def _how_it_ended(code: int | None) -> str:
     return f"the process that made it ended with {code}"
 
 
-def _serve(pipe: Connection, make: Callable[[], Work], level: int) -> None:
-    """Work on what comes through the pipe until it is closed, or a frame costs the process its life."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all; the watch decides
+def serve(handle: int) -> None:
+    """Work on what comes through a pipe until it is closed, or a frame costs the process its life.
+
+    Parameters
+    ----------
+    handle : int
+        Of the pipe. First comes what makes the work, and the level of the log.
+    """
     signal.signal(signal.SIGTERM, _leave)
     os.nice(_NICE)
+    pipe = Connection(handle)
+    make, level = pipe.recv()
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s helper: %(message)s")
     logging.getLogger("visql_lib").setLevel(level)
     work = make()
     while True:
         try:
             frame, folder = pipe.recv()
-        except EOFError:
-            return
-        reason = _done(work, frame, folder)
-        try:
+            reason = _done(work, frame, folder)
             pipe.send(reason)
-        except OSError:  # the watch is gone
+        except (EOFError, BrokenPipeError):  # the watch is gone
             return
         gc.collect()  # figures refer to each other, and hold images
 
@@ -144,7 +161,7 @@ def _done(work: Work, frame: Path, folder: Path) -> str:
     try:
         with failure_recorded(True, meta):
             work(frame, folder)
-    except OSError as error:
+    except OSError as error:  # such as a full disk
         return f"{error.filename or frame}: {error.strerror or error}"
     return meta.get("failed", "")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -54,14 +55,16 @@ class LaterWork:
             self._mark = entry.mark
             self._helper.begin(frame, Path(entry.folder))
 
-    def stop(self, patience: float) -> None:
+    def stop(self, patience: float, is_hurried: Callable[[], bool]) -> None:
         """Let the frame at work be finished, if that takes no longer [s]; others wait for the next watch."""
-        frame, end = self._helper.frame, time.monotonic() + patience
-        while frame is not None and (reason := self._helper.ended()) is None and time.monotonic() < end:
+        frame, reason, end = self._helper.frame, None, time.monotonic() + patience
+        while frame is not None and (reason := self._helper.ended()) is None:
+            if is_hurried() or time.monotonic() > end:
+                break
             time.sleep(0.05)
-        if frame is not None and self._helper.frame is None and reason is not None:
+        if frame is not None and reason is not None:
             self._note(frame, reason)
-        self._helper.stop(0.0)
+        self._helper.stop()
 
     def _note(self, frame: Path, reason: str) -> None:
         entry = self._ledger.find(frame, self._mark)

@@ -63,11 +63,20 @@ class Listing:
             if above and isinstance(error, FileNotFoundError):  # removed since its name was listed
                 return
             self.trouble = self.trouble or f"{path}: cannot be looked into ({error.strerror or error})"
+            self._keep(path, found)
+            return
         if folder.ident in above:  # a link that leads back
             return
         found[path] = folder
         for inner in folder.inner:
             self._walk(inner, (*above, folder.ident), now, found)
+
+    def _keep(self, path: str, found: dict[str, _Folder]) -> None:
+        """Let a folder, and those below it, be as they were."""
+        if (folder := self._folders.get(path)) is not None and path not in found:
+            found[path] = folder
+            for inner in folder.inner:
+                self._keep(inner, found)
 
 
 class _Folder:

@@ -75,7 +75,9 @@ class Pulse:
     def note(self, what: str, reason: str) -> None:
         """Tell how something is: why it fails, "" if it does not; what was told before is not told again."""
         if not reason:
-            self.succeed(what)
+            if what in self._failures:
+                self.succeed(what)
+                self.beat(failure=self.heart.failure)
         elif self._failures.get(what) != _line(what, reason):
             self.fail(what, reason)
 

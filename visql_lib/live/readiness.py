@@ -12,10 +12,11 @@ from visql_lib.frames.unpacked import Unpacked
 
 _LARGEST = 1 << 40  # bytes of a file
 _SHORTEST_GZIP = 18  # bytes
+_NO_DATA = "headers without data"  # as a file begins whose data are in an extension
 
 
 def unfinished(path: Path) -> str:
-    """Return why a FITS file is not complete (yet), "" if it is.
+    """Return why a FITS file with data is not complete (yet), "" if it is.
 
     Each header has its END and each part its data, in whole blocks of 2880 bytes. Gzip data
     must have their end, and unpack to such a file; tiles (``.fz``) are one.
@@ -48,8 +49,10 @@ def unfinished_header(path: Path) -> str:
 def _unfinished_plain(path: Path) -> str:
     with path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
-        padded = [part.padded for part in parts_in(file, size)]
-    return "" if padded and padded[-1] else f"{size} bytes: not whole blocks of {BLOCK}"
+        parts = list(parts_in(file, size))
+    if not any(part.size for part in parts):
+        return _NO_DATA
+    return "" if parts[-1].padded else f"{size} bytes: not whole blocks of {BLOCK}"
 
 
 def _unfinished_gzip(path: Path) -> str:
@@ -63,11 +66,12 @@ def _unfinished_gzip(path: Path) -> str:
     with Unpacked(path) as unpacked:
         parts = parts_in(cast(BinaryIO, unpacked), _LARGEST, packed=True)
         first = next(parts)
-        if claimed == first.end % (1 << 32):  # chance would have it so once in four billion times
+        if first.size and claimed == first.end % (1 << 32):  # by chance once in four billion times
             return ""
-        for _ in parts:
-            pass
+        has_data = bool(sum(part.size for part in (first, *parts)))
         while unpacked.read(1 << 20):
             pass
         place = unpacked.tell()
+    if not has_data:
+        return _NO_DATA
     return "" if place % BLOCK == 0 else f"unpacks to {place} bytes: not whole blocks of {BLOCK}"
