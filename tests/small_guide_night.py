@@ -19,7 +19,7 @@ PLAN = {
     "frames": 8,
     "cadence": "40 s",
     "exptimes": [20, 10],
-    "sky": {"density": 6.0, "faintest": 16.5, "pairs": 0.0},
+    "sky": {"density": 3.0, "faintest": 16.0, "pairs": 0.0},
     "chip": {"cosmics": 0.0},
     "slews": [{"first": 3}],
     "domes": [{"first": 5, "share": 0.2}],

@@ -405,6 +405,22 @@ def test_the_dome_is_told_everywhere(truth, stars, kind):
         assert table["has_dome"].all()
 
 
+@pytest.mark.parametrize("exptime", [0.5, 1.0, 3.0, 10.0])
+@pytest.mark.parametrize(("share", "dome"), [(0.0, False), (0.009, False), (0.016, True)])
+def test_the_dome_in_short_frames(exptime, share, dome):
+    """Of a chip as large as the real one: the dark corner has a side of 10 % of it."""
+    shape = 2472, 3296
+    noise = 12.75 * np.random.default_rng(2).standard_normal(shape, dtype=np.float32)
+    image = noise + np.float32(300 + 2.7 * exptime)
+    corner = tuple(slice(round(n * share**0.5)) for n in shape)
+    image[corner] -= np.float32(2.7 * exptime)
+    masters = replace(plain_masters(shape), bias=np.full(shape, 300, np.float32))
+    frame = frame_of(np.rint(image).astype(np.uint16), exptime)
+    found = measure(frame, masters, None, load_instrument("pointing_camera"), ExposureSettings())
+    assert bool(found.flags & GuideFrameFlag.DOME) == dome
+    assert found.sky["has_dome"][0] == dome
+
+
 # ---- places that are not where they should be
 
 

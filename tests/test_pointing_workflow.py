@@ -55,7 +55,7 @@ def test_each_frame_has_a_row_that_agrees_with_the_truth(made: GuideFolder) -> N
         assert row["ZP"] == pytest.approx(expected, abs=0.01 + 5 * row["ZP_ERR"]), row["FILE"]
         assert row["N_STARS"] > 50
         if not row["DOME"]:
-            assert row["SKY_MASKED"] == pytest.approx(truth["SKY"][i], rel=0.03)
+            assert row["SKY_MASKED"] == pytest.approx(truth["SKY"][i], rel=0.04)  # unresolved stars
     assert [row["N_STREAKS"] for row in rows][:2] == [0, 1]
 
 
@@ -150,7 +150,7 @@ def test_bad_frames_cost_themselves_and_one_whose_wcs_comes_late_is_measured_the
         hdus[0].header["EXPOSURE"] = 45000
     said = copy.snakemake("night")
     rows = copy.frames()
-    assert [row["STATUS"] for row in rows[:4]] == ["failed", "failed", "moved", "failed"]
+    assert [row["STATUS"] for row in rows[:4]] == ["unreadable", "failed", "moved", "failed"]
     assert "WCS" in rows[1]["REASON"]
     assert "45" in rows[3]["REASON"]
     assert not copy.frame_file(2, "-summary.fits").exists()

@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
     only the frames that start within an interval of a CSV file (label,start,end; UTC).""",
     "visql pointing-movie results/nights/20210611/night_20210611.parquet -o movie_20210611.mp4",
 )
-@click.argument("tables", metavar="NIGHT_TABLE...", type=INPUT, nargs=-1, required=True)
+@click.argument("tables", metavar="NIGHT_TABLE...", type=INPUT, nargs=-1)
 @output_option("The movie (.mp4).")
 @click.option("--interval", metavar="LABEL", help="Label of the interval.")
 @click.option("--intervals", type=INPUT, metavar="CSV", help="File of intervals; default: movie.intervals.")
@@ -39,6 +39,8 @@ def command(
     from visql_lib.pipelines.pointing.intervals import find_interval
     from visql_lib.pipelines.pointing.stages.movie import NightMovieInputs, run
 
+    if not tables and interval is None:  # an interval may hold no night
+        raise click.UsageError("name the tables of nights")
     context = context_of("night_movie" if interval is None else "interval_movie", config, instrument)
     wanted = None
     if interval is not None:

@@ -15,10 +15,12 @@ from visql_lib.pipelines.pointing.measure import detrended
 from visql_lib.pipelines.pointing.reference import FrameStars
 from visql_lib.pipelines.pointing.summary import Summary, read_summary, write_streaks
 from visql_lib.pipelines.pointing.versions import VERSIONS
-from visql_lib.sources.streaks import Streaks, find_streaks, star_radii
+from visql_lib.sources.streaks import Streaks, find_streaks, no_streaks, star_radii
 
 if TYPE_CHECKING:
     from visql_lib.pipelines.pointing.exposure import Outcome, Worker
+
+_SAMPLE = 7  # px from one sampled pixel to the next
 
 
 def finish_exposure(worker: Worker, path: Path, folder: Path, outcome: Outcome | None = None) -> None:
@@ -48,7 +50,7 @@ def finish_exposure(worker: Worker, path: Path, folder: Path, outcome: Outcome |
         frame = read_frame(path, worker.instrument)
         stars, _ = worker.stars_on(frame)
         image, bad = detrended(frame, worker.masters)
-    streaks = _streaks(worker, image, bad, stars) if wanted.streaks else Streaks.none()
+    streaks = _streaks(worker, frame, image, bad, stars)
     write_streaks(Path(f"{stem}-streaks.fits"), frame, streaks, key=summary.key)
     for name, draw in _DRAWN.items():
         if name in wanted.pictures:
@@ -57,13 +59,28 @@ def finish_exposure(worker: Worker, path: Path, folder: Path, outcome: Outcome |
             save_picture(figure, Path(f"{stem}-{name}.png"), worker.settings.pictures.dpi, versions)
 
 
-def _streaks(worker: Worker, image: NDArray, bad: NDArray, stars: FrameStars | None) -> Streaks:
-    if stars is None:
-        x = y = radii = np.empty(0)
-    else:
-        x, y, radii = stars.all_x, stars.all_y, star_radii(stars.all_g)
-    limit = worker.settings.exposure.streak_time_limit
-    return find_streaks(image, bad, x, y, radii, gain=worker.gain, time_limit=limit)
+def _streaks(
+    worker: Worker, frame: GuideFrame, image: NDArray, bad: NDArray, stars: FrameStars | None
+) -> Streaks:
+    """Find the streaks; without the setting there are none, and nothing was timed out."""
+    if not worker.settings.exposure.streaks:
+        return no_streaks()
+    x = y = radii = np.empty(0)
+    if stars is not None:
+        nominal = worker.instrument.guide.zero_point + 2.5 * np.log10(frame.exptime)
+        x, y, radii = (
+            *(stars.all_x, stars.all_y),
+            star_radii(stars.all_g, zero_point=nominal, noise=_noise_of(image)),
+        )
+    limit, gain = worker.settings.exposure.streak_time_limit, worker.gain
+    gain = gain if gain > 0 else np.inf  # not known: errors without the photons of the streak
+    return find_streaks(image, bad, x, y, radii, gain=gain, time_limit=limit)
+
+
+def _noise_of(image: NDArray) -> float:
+    """Return the noise of a pixel of sky [adu]: half the distance of 16 and 84 % of a sample."""
+    low, high = np.nanpercentile(image[::_SAMPLE, ::_SAMPLE], (15.87, 84.13))
+    return max(float(high - low) / 2, 1e-3)
 
 
 def _zp(worker: Worker, frame: GuideFrame, summary: Summary, image: NDArray, streaks: Streaks) -> Any:

@@ -42,6 +42,8 @@ _LEAST = 4.0  # sigma of the sky in the standard aperture that a star's light is
 _QUADRANTS = (0, 1, 2, 3, 4)  # 0: the whole frame
 _MOST = 0.5  # of the pixels, or of the stars
 _BRIGHT = 10.0  # sigma above the sky
+_ERR_OF_MEDIAN = 1.2533  # in that of the mean
+_LARGEST_CELL = 8  # times the usual one
 _GRID = 7, 9  # places on the frame where the area of a pixel is asked
 
 
@@ -140,7 +142,7 @@ def measure(
         Threads that measure stars.
     """
     guide, (image, bad) = instrument.guide, detrended(frame, masters)
-    cell = guide.dome_cell if settings.dome == "blocks" else 1
+    cell = _dome_cell(guide, frame.exptime) if settings.dome == "blocks" else 1
     dark = dome_share(image, guide.dome_level * frame.exptime, cell)
     exposure = _Exposure(frame, image, bad, dark, instrument, settings)
     flags = frame.flags | _pixel_flags(exposure)
@@ -157,6 +159,17 @@ def measure(
     flags |= GuideFrameFlag.FEW_STARS * (0 < zeropoints["n_sources_for_zp"][whole] < FEW)
     sky = _sky(exposure, stars, noise, zeropoints, int(flags))
     return Measured(image, bad, catalog, zeropoints, sky, int(flags))
+
+
+def _dome_cell(guide: GuideFacts, exptime: float) -> int:
+    """Return the side of the blocks that tell a dome: larger in frames so short that blocks were noise.
+
+    The noise of their medians is kept below the level, to 128 px: of a clear frame of 1 s, 2 % of the
+    smaller blocks were dark.
+    """
+    noise = _ERR_OF_MEDIAN * float(np.mean(guide.read_noise)) / guide.dome_cell
+    times = math.ceil(noise / (guide.dome_level * exptime)) if guide.dome_level > 0 else 1
+    return guide.dome_cell * min(max(times, 1), _LARGEST_CELL)
 
 
 def _pixel_flags(exposure: _Exposure) -> int:

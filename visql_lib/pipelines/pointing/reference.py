@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from visql_lib import run_record
 from visql_lib.archives.columns import Columns
 from visql_lib.archives.errors import ArchiveError
 from visql_lib.archives.files import read_tiles
@@ -24,6 +25,7 @@ from visql_lib.sky.reference import moved_stars, years_since_epoch
 from visql_lib.steps.gaia_tile import fill_tile
 from visql_lib.stores.download import write_note
 from visql_lib.stores.gaia import has_failed, is_filled, retry_stamp, tile_path
+from visql_lib.tables.provenance import checksum_of
 from visql_lib.tables.store import read_meta, read_table
 from visql_lib.values import MJD_ZERO, moment_of_days
 
@@ -48,6 +50,7 @@ class ReferenceStars:
         self._settings = settings
         self._folder = folder
         self._tiles: OrderedDict[int, Columns] = OrderedDict()  # the last used behind
+        self._files: dict[int, tuple[Path, str]] = {}  # of the tiles of the store, with their checksums
         self._field: tuple[tuple[int, ...], Columns] = ((), {})
 
     def around(self, ra: float, dec: float, radius: float, *, ask: bool = True) -> Columns:
@@ -83,6 +86,8 @@ class ReferenceStars:
             joined = {name: np.concatenate([parts[tile][name] for tile in tiles]) for name in _COLUMNS}
             self._field = (tiles, joined)
             self._forget(tiles)
+        for tile in self._files.keys() & set(tiles):  # also of tiles that an earlier exposure has read
+            run_record.current().read(*self._files[tile])
         return self._field[1]
 
     def _tile(self, tile: int, ask: bool) -> Columns:
@@ -96,6 +101,7 @@ class ReferenceStars:
                 self._ask(tile, path)
             try:
                 self._tiles[tile] = dict(read_table(path, _COLUMNS))
+                self._files[tile] = path, checksum_of(path)
             except TableError as error:
                 raise ArchiveError(f"{error}; remove it, and it is asked for again") from error
         return self._tiles[tile]

@@ -72,7 +72,7 @@ class PointingPages(Pages):
         return [own, *(super().findings(row, tables, endings, terms) if is_measured(frame) else ())]
 
     def place(self, row: SheetRow, tables: GroupTables) -> dict[str, float | None]:
-        """Return where a frame points: by its WCS, else by its header."""
+        """Return where a frame points, as the night's table tells, else its sheet."""
         assert isinstance(tables, GuideTables)
         frame, found = tables.frames.get(row.exposure), super().place(row, tables)
         if frame is None or not math.isfinite(frame["RA"]):

@@ -17,7 +17,7 @@ from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 from numpy.typing import NDArray
 
 from visql_lib.pictures import style
-from visql_lib.pictures.ranges import Range, finite, robust_range, to_edges
+from visql_lib.pictures.ranges import Range, finite, to_edges
 from visql_lib.pipelines.pointing.status import FrameStatus
 
 Columns = Mapping[str, NDArray]
@@ -64,8 +64,8 @@ def night_picture(frames: Columns, *, night: str, nominal: float, clock: Clock) 
     _regions(panels["ZP"], times, table, "ZP", (nominal - 0.4, nominal + 0.2))
     style.remark(panels["ZP"], f"dashed: {nominal:g} mag, a clear night", "lower left")
     _sky(panels["MU"], times, table)
-    scatter = robust_range(table["SCATTER"], _USUAL_SCATTER)
-    _points(panels["SCATTER"], times, table["SCATTER"], (0.0, scatter[1]), style.INK, table["DOME"])
+    scatter = (0.0, _around(table["SCATTER"], _USUAL_SCATTER)[1])
+    _points(panels["SCATTER"], times, table["SCATTER"], scatter, style.INK, table["DOME"])
     _airmass(panels["AIRMASS"], times, table["AIRMASS"])
     _strip(panels["STATE"], times, table)
     _time_axes(panels, clock)
