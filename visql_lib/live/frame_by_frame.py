@@ -42,7 +42,7 @@ _TOLD_LATE = 3600.0  # s that it is told of a frame that was not complete
 _LATENCIES = 100  # of the last frames
 _PAUSES = 3.0  # each pause is so many times the one before
 _LONGEST_PAUSE = 60.0  # s between two attempts to write files
-_HELPER_LIMIT = 120.0  # s for a frame
+_HELPER_LIMIT = 600.0  # s for a frame
 _HELPER_STOPS = 15.0  # s to finish its frame at the end
 _TO_BLAME = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # the machine
 

@@ -218,7 +218,7 @@ class Publisher:
         try:
             server.client.set(server.key, values, server.stream, entries, server.stream_length)
         except SourceError as error:
-            self.trouble = f"{error}; the newest exposure is told when the server is back"
+            self.trouble = str(error)
             return False
         self.told = self.waits or self.told
         self.trouble, self._waiting = "", None

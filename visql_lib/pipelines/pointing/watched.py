@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from visql_lib import run_record
 from visql_lib.archives.errors import SourceError
 from visql_lib.errors import ConfigError, FrameError, NameFormatError
 from visql_lib.flags import GuideFrameFlag
@@ -17,7 +16,6 @@ from visql_lib.instruments.names import stem_of
 from visql_lib.pipelines.pointing.exposure import Outcome, Worker
 from visql_lib.pipelines.pointing.frame import find_wcs, header_facts, wcs_beside
 from visql_lib.pipelines.pointing.grouping import NIGHTS
-from visql_lib.pipelines.pointing.registry import REGISTRY
 from visql_lib.pipelines.pointing.settings import PointingSettings
 from visql_lib.pipelines.pointing.status import FrameStatus
 from visql_lib.pipelines.pointing.telemetry import (
@@ -28,10 +26,8 @@ from visql_lib.pipelines.pointing.telemetry import (
     tracks,
     unix_of,
 )
-from visql_lib.products.context import Context
 from visql_lib.sheets.nights import NOON, boundary_for, night_of
 
-_STAGE = "hour"  # settings and facts that its products name are those of a frame
 _PRESENT = 120.0  # s: a frame that is older tells nothing of whether the telescope tracks now
 
 
@@ -41,7 +37,6 @@ class WatchedFrame:
 
     outcome: Outcome
     again_after: float
-    inputs: Mapping[str, Any]  # what was read for it
 
     @property
     def failure(self) -> str:
@@ -65,7 +60,7 @@ class WatchedCamera:
     Parameters
     ----------
     worker : Worker
-        Warm.
+        Warm. It must not ask for reference stars, as that may take minutes.
     server : TelemetryServer or None
         Who is told, and asked whether the telescope tracks.
     check_tracking : bool, optional
@@ -118,18 +113,17 @@ class WatchedCamera:
 
     def measure(self, path: Path) -> WatchedFrame:
         """Measure a frame, unless the telescope does not track."""
-        with run_record.recording("exposure") as record:
-            following = self._tracking(path) if self._check_tracking else True
-            if following is False:
-                said = "the telescope does not track, as its telemetry says"
-                outcome = Outcome(path, FrameStatus.MOVED, said, self._worker.key(path))
-            else:
-                outcome = self._worker.measure(path)
-            if following is None:
-                outcome = _flagged(outcome, GuideFrameFlag.TRACKING_UNKNOWN)
+        following = self._tracking(path) if self._check_tracking else True
+        if following is False:
+            said = "the telescope does not track, as its telemetry says"
+            outcome = Outcome(path, FrameStatus.MOVED, said, self._worker.key(path))
+        else:
+            outcome = self._worker.measure(path)
+        if following is None:
+            outcome = _flagged(outcome, GuideFrameFlag.TRACKING_UNKNOWN)
         lost = outcome.status is FrameStatus.NO_REFERENCE
         self._troubles["stars"] = outcome.reason if lost else ""
-        return WatchedFrame(outcome, self._settings.gaia.rest if lost else 0.0, record.inputs)
+        return WatchedFrame(outcome, self._settings.gaia.rest if lost else 0.0)
 
     def tell(self, path: Path, result: WatchedFrame, order: float) -> bool:
         """Tell zero points and sky; False: the server could not be told."""
@@ -155,12 +149,9 @@ class WatchedCamera:
     def write(self, path: Path, result: WatchedFrame) -> Path:
         """Write what was measured, or remove what was; returns the folder."""
         folder = self._folder(path, result.outcome)
-        with run_record.recording("exposure") as record:
-            record.inputs |= result.inputs
-            Context.of(REGISTRY[_STAGE], self._settings)
-            if result.outcome.status.is_measured:
-                folder.mkdir(parents=True, exist_ok=True)
-            self._worker.write(result.outcome, folder)
+        if result.outcome.status.is_measured:
+            folder.mkdir(parents=True, exist_ok=True)
+        self._worker.write(result.outcome, folder)
         return folder
 
     # --- the rest -----------------------------------------------------------------------------------
@@ -218,12 +209,8 @@ def _flagged(outcome: Outcome, flag: GuideFrameFlag) -> Outcome:
 
 
 def make_finisher(settings: PointingSettings, gaia: Path | None) -> Callable[[Path, Path], None]:
-    """Make what finds the streaks of a frame and draws its pictures; for a process of its own."""
-    worker = Worker(settings, gaia=gaia)
+    """Make what finds the streaks of a frame and draws its pictures, for a process of its own.
 
-    def finish(path: Path, folder: Path) -> None:
-        with run_record.recording("exposure"):
-            Context.of(REGISTRY[_STAGE], settings)
-            worker.finish(path, folder)
-
-    return finish
+    There, nobody waits: it also asks for reference stars that are not in the store.
+    """
+    return Worker(settings, gaia=gaia).finish
