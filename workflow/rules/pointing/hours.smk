@@ -19,7 +19,6 @@ rule hour:
     conda:
         "../../../envs/visql.yaml"
     resources:
-        mem_mb=1000,
         runtime=60,
     params:
         **stage_params("hour"),
@@ -47,7 +46,6 @@ rule frame_lost:
     conda:
         "../../../envs/visql.yaml"
     resources:
-        mem_mb=1000,
         runtime=5,
     params:
         **stage_params("frame_lost"),
