@@ -17,7 +17,8 @@ from visql_lib.live.readiness import unfinished, unfinished_header
 
 log = logging.getLogger(__name__)
 
-_YOUNG = 60.0  # s: what is known for a shorter time is looked at each time, as it may still be rewritten
+_YOUNG = 60.0  # s: what is known for a shorter time is looked at each time, as it may still be rewritten ...
+_LONG_WRITTEN = 600.0  # s: ... unless it was changed so long ago
 _AGAIN = 2.0  # s between two looks into a file that is not complete, though nothing seems to change
 _MEMORY = 200_000  # names of which it is kept whether they are frames
 
@@ -149,7 +150,7 @@ class Arrivals:
         for path in paths:
             seen = self._seen[path]
             self._look_at(path, seen, now, clock)
-            if seen.state is _Is.OLD or (seen.state is _Is.KNOWN and now - seen.checked > _YOUNG):
+            if seen.state is _Is.OLD or (seen.state is _Is.KNOWN and _is_quiet(seen, now, clock)):
                 self._open.discard(path)
             else:
                 self._open.add(path)
@@ -236,6 +237,10 @@ class Arrivals:
         lower = name.lower()
         rank = next((k for k, suffix in enumerate(self._suffixes) if lower.endswith(suffix)), -1)
         return (rank, stem_of(name)) if rank >= 0 and self._rules.accepts(name) else (0, "")
+
+
+def _is_quiet(seen: _Seen, now: float, clock: float) -> bool:
+    return now - seen.checked > _YOUNG or clock - seen.changed > _LONG_WRITTEN
 
 
 def _stat(path: Path | None) -> os.stat_result | None:

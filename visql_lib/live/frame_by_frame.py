@@ -160,18 +160,22 @@ class FrameByFrame(Generic[R]):
 
     def _next(self) -> Arrival | None:
         """Choose the newest frame that is due; an older one waits if another is about to be ready."""
-        clock, now = time.time(), time.monotonic()
-        due = [a for a in self._arrivals.ready if a.path not in self._vetoes and self._is_due(a, clock)]
-        newest = max(due, key=lambda a: a.order, default=None)
+        newest, now = max(self._due(), key=lambda a: a.order, default=None), time.monotonic()
         if newest is None or newest.order >= self._newest:
             return newest
         settle = self._options.settle
         about = self._arrivals.settles_in() <= settle and now - self._worked < 2 * settle
         return None if about or now < self._backlog else newest
 
-    def _is_due(self, arrival: Arrival, clock: float) -> bool:
-        entry = self._ledger.find(arrival.path, arrival.mark)
-        return entry is None or (entry.fate is FrameFate.AGAIN and entry.due <= clock)
+    def _due(self) -> list[Arrival]:
+        """List the frames that are to be measured now."""
+        clock, found = time.time(), []
+        for arrival in self._arrivals.ready:
+            entry = self._ledger.find(arrival.path, arrival.mark)
+            is_due = entry is None or (entry.fate is FrameFate.AGAIN and entry.due <= clock)
+            if is_due and arrival.path not in self._vetoes:
+                found.append(arrival)
+        return found
 
     def _rest(self) -> None:
         """Do what is due besides frames, then wait for the next look."""
@@ -347,11 +351,11 @@ class FrameByFrame(Generic[R]):
             return
         self._counted = now
         heart, counts = self._pulse.heart, self._count()
-        ready = bool(counts.waiting)
+        due = len(self._due())
         changes = {
             "frames": counts,
-            "state": RUNNING if ready else WAITING,
-            "doing": f"measures frames, {counts.waiting} to go" if ready else "",
+            "state": RUNNING if due else WAITING,
+            "doing": f"measures frames, {due} to go" if due else "",
         }
         changed = {name: value for name, value in changes.items() if getattr(heart, name) != value}
         heart.last_look, heart.next_look = utc(time.time()), utc(time.time() + self._options.poll)
