@@ -26,7 +26,10 @@ _HEIGHT_ERROR, _LIGHT_ERROR = 0.01, 0.005  # shares: the ridge is no Gaussian, a
 _LIGHT = (6, 14)  # px: half of the width that light is summed over, at least and at most
 _RING = 3  # px beyond, where no light may be left
 _BEYOND = 6.0  # px that are summed beyond an end
-_STAR_SIGMA, _STAR_SHARE = 5.0, 2.0  # of the noise and of the ridge beside it: more is a star that is on no list
+_STAR_SIGMA, _STAR_SHARE = (
+    5.0,
+    2.0,
+)  # of the noise and of the ridge beside it: more is a star that is on no list
 _STAR_FROM, _RIDGE_TO, _STAR_RADIUS = 2, 8, 2.5  # px from the track; how far the ridge may reach; of its disc
 
 
@@ -47,8 +50,8 @@ class Profile:
     """The mean of a streak across its track, above the sky.
 
     ``places`` [px] distances from the track, ``heights`` [adu] and ``counts``, how many pixels are in them,
-    ``pixels``, how many there are with hidden ones: arrays of one length, in steps of 1/`_PER_PX` px; ``noise`` [adu] of a pixel of sky; ``sky_variance`` of
-    the mean level of the sky [adu2].
+    ``pixels``, how many there are with hidden ones: arrays of one length, in steps of 1/`_PER_PX` px;
+    ``noise`` [adu] of a pixel of sky; ``sky_variance`` of the mean level of the sky [adu2].
     """
 
     places: NDArray[np.float64]
@@ -128,8 +131,7 @@ def _with_stars_beside(track: Track, frame: SearchedFrame) -> NDArray[np.bool_]:
     ridge = np.nan_to_num(pixels[:, np.abs(across) <= 1], nan=-np.inf).max(1)
     ridge = np.maximum(ridge, np.maximum(np.roll(ridge, 1), np.roll(ridge, -1)))
     near, far = np.abs(across) >= _STAR_FROM, np.abs(across) > _RIDGE_TO
-    star = pixels > np.maximum(_STAR_SIGMA * noise, _STAR_SHARE * ridge)[:, None]
-    star = (star & near) | ((pixels > _STAR_SIGMA * noise) & far)
+    star = (pixels > _STAR_SIGMA * noise) & (far | (near & (pixels > _STAR_SHARE * ridge[:, None])))
     a, b = np.nonzero(star)
     hidden = frame.hidden.copy()
     t, d = along[a], across[b] + track.bend * along[a] ** 2
@@ -187,7 +189,7 @@ def _sky(sums: NDArray, counts: NDArray, distance: NDArray) -> tuple[NDArray, ND
 
 
 def _bends(levels: NDArray) -> NDArray[np.float64]:
-    """Return by how much the level of each piece is off the mean of its neighbours'; at an end, that of the next."""
+    """Return by how much the level of each piece is off the mean of its neighbours'; the last are as the next."""
     if len(levels) < 3:
         return np.zeros(len(levels))
     return np.pad(np.abs(levels[1:-1] - (levels[:-2] + levels[2:]) / 2), 1, mode="edge")
@@ -202,7 +204,7 @@ def _slopes(sums: NDArray, counts: NDArray, distance: NDArray) -> NDArray[np.flo
 
 
 def _fitted(profile: Profile, gain: float) -> tuple[float, float, float, float]:
-    """Fit a Gaussian to the ridge: sigma [px], height and error [adu], and the height in errors of the sky alone.
+    """Fit a Gaussian to the ridge: sigma [px], height and error [adu], height in errors of the sky alone.
 
     The width is first that of all, then that of the core: what is farther out are wings.
     """
@@ -241,14 +243,9 @@ def _light(profile: Profile, reach: int, gain: float) -> tuple[float, float]:
     pixels are not at every distance.
     """
     inside = slice(_HALF - reach, _HALF + reach)
+    totals = profile.heights * profile.counts, profile.variances(gain) * profile.counts
     sums, variances, counts, pixels = (
-        profile.by_px(a)[inside]
-        for a in (
-            profile.heights * profile.counts,
-            profile.variances(gain) * profile.counts,
-            profile.counts,
-            profile.pixels,
-        )
+        profile.by_px(a)[inside] for a in (*totals, profile.counts, profile.pixels)
     )
     known = counts > 0
     filled = pixels[known] / counts[known] * pixels.sum() / max(pixels[known].sum(), 1)
