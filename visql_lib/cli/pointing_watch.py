@@ -83,7 +83,8 @@ def command(
         server = server_of(settings.telemetry)
         if server is None:
             log.warning("no telemetry server: set telemetry.host, or REDISHOST; nobody is told")
-        worker = Worker(settings, gaia=gaia, threads=multiproc, ask=False)
+        asks = set(settings.gaia.sources) <= {"folder"}  # the answer of a service would be waited for
+        worker = Worker(settings, gaia=gaia, threads=multiproc, ask=asks)
         task = WatchedCamera(worker, server, check_tracking=check_tracking)
         watch = FrameByFrame(task, partial(make_finisher, settings, gaia), _options(settings), stop)
         log.info("watches %s", " ".join(settings.raw))

@@ -28,6 +28,8 @@ from visql_lib.pipelines.pointing.telemetry import (
 )
 from visql_lib.sheets.nights import NOON, boundary_for, night_of
 
+_SOON = 20.0  # s: by then the other process may have got the reference stars that a frame lacked
+_MOST_LOST = 10_000  # frames that are remembered to have lacked them
 _PRESENT = 120.0  # s: a frame that is older tells nothing of whether the telescope tracks now
 
 
@@ -79,6 +81,7 @@ class WatchedCamera:
         self._settings, self._instrument = worker.settings, worker.instrument
         self._publisher = Publisher(server) if server is not None else None
         self._is_down = False  # the server failed while this frame was measured
+        self._lost: set[Path] = set()  # frames that lacked reference stars
         self._troubles = {"stars": "", "tracking": ""}
         self._check_tracking = check_tracking or self._settings.exposure.check_tracking
         if self._check_tracking and server is None:
@@ -121,9 +124,7 @@ class WatchedCamera:
             outcome = self._worker.measure(path)
         if following is None:
             outcome = _flagged(outcome, GuideFrameFlag.TRACKING_UNKNOWN)
-        lost = outcome.status is FrameStatus.NO_REFERENCE
-        self._troubles["stars"] = outcome.reason if lost else ""
-        return WatchedFrame(outcome, self._settings.gaia.rest if lost else 0.0)
+        return WatchedFrame(outcome, self._again_after(outcome))
 
     def tell(self, path: Path, result: WatchedFrame, order: float) -> bool:
         """Tell zero points and sky; False: the server could not be told."""
@@ -169,6 +170,18 @@ class WatchedCamera:
         """Take over what an earlier process knew."""
         if self._publisher is not None:
             self._publisher.recall(memory)
+
+    def _again_after(self, outcome: Outcome) -> float:
+        """Return when a frame is measured again that had no reference stars [s], 0 for others."""
+        if outcome.status is not FrameStatus.NO_REFERENCE:
+            self._troubles["stars"] = ""
+            return 0.0
+        self._troubles["stars"] = outcome.reason
+        if len(self._lost) > _MOST_LOST:
+            self._lost.clear()
+        again = self._settings.gaia.rest if outcome.path in self._lost else _SOON
+        self._lost.add(outcome.path)
+        return again
 
     def _tracking(self, path: Path) -> bool | None:
         """Ask whether the telescope tracks; None: not known, also for a frame of long ago."""
