@@ -258,7 +258,7 @@ def double(values, weights, searched, least, share):
     values, weights : arrays, shape (half the blocks, 2 h, nx)
         The same of the joined blocks.
     heights, places : arrays, shape (blocks, 2 h)
-        Highest ridge of the lines that begin in a block and go so many bins to the right, and its x; -1: none.
+        Highest ridge of the lines that begin in a block and go so far to the right, and its x; -1: none.
     """
     n, h, nx = values.shape
     more = np.empty(((n + 1) // 2, 2 * h, nx), np.float32)

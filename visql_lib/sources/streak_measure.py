@@ -50,8 +50,8 @@ class Profile:
     """The mean of a streak across its track, above the sky.
 
     ``places`` [px] distances from the track, ``heights`` [adu] and ``counts``, how many pixels are in them,
-    ``pixels``, how many there are with hidden ones: arrays of one length, in steps of 1/`_PER_PX` px; ``noise`` [adu] of a pixel of sky; ``sky_variance`` of
-    the mean level of the sky [adu2].
+    ``pixels``, how many there are with hidden ones: arrays of one length, in steps of 1/`_PER_PX` px;
+    ``noise`` [adu] of a pixel of sky; ``sky_variance`` of the mean level of the sky [adu2].
     """
 
     places: NDArray[np.float64]
@@ -131,8 +131,7 @@ def _with_stars_beside(track: Track, frame: SearchedFrame) -> NDArray[np.bool_]:
     ridge = np.nan_to_num(pixels[:, np.abs(across) <= 1], nan=-np.inf).max(1)
     ridge = np.maximum(ridge, np.maximum(np.roll(ridge, 1), np.roll(ridge, -1)))
     near, far = np.abs(across) >= _STAR_FROM, np.abs(across) > _RIDGE_TO
-    star = pixels > np.maximum(_STAR_SIGMA * noise, _STAR_SHARE * ridge)[:, None]
-    star = (star & near) | ((pixels > _STAR_SIGMA * noise) & far)
+    star = (pixels > _STAR_SIGMA * noise) & (far | (near & (pixels > _STAR_SHARE * ridge[:, None])))
     a, b = np.nonzero(star)
     hidden = frame.hidden.copy()
     t, d = along[a], across[b] + track.bend * along[a] ** 2
@@ -190,7 +189,7 @@ def _sky(sums: NDArray, counts: NDArray, distance: NDArray) -> tuple[NDArray, ND
 
 
 def _bends(levels: NDArray) -> NDArray[np.float64]:
-    """Return by how much the level of each piece is off the mean of its neighbours'; at an end, that of the next."""
+    """Return by how much the level of each piece is off the mean of its neighbours'; the last are as the next."""
     if len(levels) < 3:
         return np.zeros(len(levels))
     return np.pad(np.abs(levels[1:-1] - (levels[:-2] + levels[2:]) / 2), 1, mode="edge")
@@ -205,7 +204,7 @@ def _slopes(sums: NDArray, counts: NDArray, distance: NDArray) -> NDArray[np.flo
 
 
 def _fitted(profile: Profile, gain: float) -> tuple[float, float, float, float]:
-    """Fit a Gaussian to the ridge: sigma [px], height and error [adu], and the height in errors of the sky alone.
+    """Fit a Gaussian to the ridge: sigma [px], height and error [adu], height in errors of the sky alone.
 
     The width is first that of all, then that of the core: what is farther out are wings.
     """
@@ -244,14 +243,9 @@ def _light(profile: Profile, reach: int, gain: float) -> tuple[float, float]:
     pixels are not at every distance.
     """
     inside = slice(_HALF - reach, _HALF + reach)
+    totals = profile.heights * profile.counts, profile.variances(gain) * profile.counts
     sums, variances, counts, pixels = (
-        profile.by_px(a)[inside]
-        for a in (
-            profile.heights * profile.counts,
-            profile.variances(gain) * profile.counts,
-            profile.counts,
-            profile.pixels,
-        )
+        profile.by_px(a)[inside] for a in (*totals, profile.counts, profile.pixels)
     )
     known = counts > 0
     filled = pixels[known] / counts[known] * pixels.sum() / max(pixels[known].sum(), 1)

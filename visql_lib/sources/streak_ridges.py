@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 
 from visql_lib.sources.streak_measure import Measurement, beside, sky_noise
 from visql_lib.sources.streak_strips import medians
-from visql_lib.sources.streak_tracks import SearchedFrame, Track
+from visql_lib.sources.streak_tracks import RIDGE, SearchedFrame, Track
 
 LEAST_SIGMA = 7.5  # of the height of the ridge over the whole track, in noise of the sky
 _LEAST_CONTRAST = 6.0  # the same, in scatter of lines beside it
-_SHORTEST, _WIDEST = 64.0, 12.0  # px
-_BESIDE, _WIDTH = range(9, 38, 3), 1.2  # px: distances of such lines, and their sigma
+_WIDEST = 12.0  # px, full width at half maximum
+_BESIDE = range(9, 38, 3)  # px: distances of such lines
 _SIDES = (9, 24)  # px from the track: the sky beside it
 _LEAST_SIDE = 6  # px of a side that must be seen
 _CLIP = 5.0  # sigma of a pixel about the median at its distance
@@ -44,7 +44,7 @@ def is_streak(track: Track, frame: SearchedFrame, bad: NDArray[np.bool_], light:
     light : Measurement
         What was measured of it.
     """
-    if track.length < _SHORTEST or light.width > _WIDEST or not light.significance > LEAST_SIGMA:
+    if light.width > _WIDEST or not light.significance > LEAST_SIGMA:
         return False
     if _contrast(track, frame) < _LEAST_CONTRAST or not (
         _higher_than_sides(track, frame) and _everywhere(track, frame)
@@ -61,7 +61,7 @@ def _contrast(track: Track, frame: SearchedFrame) -> float:
     """Return the height of a ridge in units of the scatter of lines beside it, which faint stars make too."""
     sums, counts, places = frame.strip(track, -track.half, track.half, 1, max(_BESIDE) + 4)
     lines = np.array([0, *_BESIDE, *(-d for d in _BESIDE)])
-    ridges = np.exp(-0.5 * ((places[0] - lines[:, None]) / _WIDTH) ** 2)
+    ridges = np.exp(-0.5 * ((places[0] - lines[:, None]) / RIDGE) ** 2)
     weights = (ridges**2 * counts[0]).sum(1)
     seen = weights > 0.2 * weights[0]
     heights = (ridges * sums[0]).sum(1) / np.maximum(weights, 1e-9)
@@ -133,10 +133,11 @@ def _in_one_line(track: Track, frame: SearchedFrame) -> bool:
 
 
 def _bright_stars(track: Track, frame: SearchedFrame) -> list[tuple[float, float]]:
-    """Find very bright stars on a track, or near beyond its ends: places along it, and how far their light is [px]."""
+    """Find very bright stars on a track or beyond its ends: their places along it, and how far their light is."""
     longer = track.part(-track.half - _STAR_BEYOND, track.half + _STAR_BEYOND)
     along, across, pixels = beside(longer, frame, _STAR_WING[1])
-    wings = [medians(pixels[:, across * sign >= _STAR_WING[0]].T)[0] for sign in (-1, 1)]
+    sides = [pixels[:, across * sign >= _STAR_WING[0]].T for sign in (-1, 1)]
+    wings = [medians(np.ascontiguousarray(side))[0] for side in sides]
     bright = np.fmin(*wings) > _STAR_SIGMA * sky_noise(track, frame)
     edges = np.flatnonzero(np.diff(np.concatenate([[False], bright, [False]]).astype(int)))
     runs = edges.reshape(-1, 2)

@@ -1,61 +1,30 @@
-"""Where streaks may be: the highest ridges among the line integrals of a binned frame."""
+"""Where streaks may be: the highest ridges among the sums along all lines of a binned frame."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from visql_lib.sources.streak_kernels import (
-    bin_means,
-    cell_noise,
-    double,
-    left_of_line,
-    point_sources,
-    running_median,
-)
+from visql_lib.sources.streak_bins import CELL, BinnedFrame
+from visql_lib.sources.streak_kernels import double, left_of_line
 
-CELL = 4  # px, side of a bin
-SHORTEST = 32  # bins of the shortest line
-_MEDIAN_HALF = 7  # bins, of the square of the running median; wider than any streak
-_LEVELS = 16384  # of the histogram of the running median ...
-_LEVELS_PER_SIGMA = 4
-_LEAST_PIXELS = 4  # of a bin that is used
-_NOISE_CELL = 32  # bins in whose noise is measured
-_CLIP = 5.0  # sigma of a bin; a star that is on no list counts for no more
+ORIENTATIONS = range(4)
+_SHORTEST = 32  # bins of the shortest line
 _LEAST_SHARE = 0.25  # of the weight of a full line
-_CLUMP, _CLUMP_MARGIN = (
-    4,
-    4,
-)  # bins: half the side of the square that a clump fills, and what is hidden around
-_CLUMP_SIGMA, _CLUMP_SHARE = 3.0, 0.8  # a bin of a clump, and how many of the square's must be such ones
-_STAR_SIGMA, _STAR_SHARE = 8.0, 0.25  # of a star that is on no list, and how much may be around it
-_LARGE = 10  # px: a ring around very bright stars
-_FEW_STARS = (40, 2e-5)  # that are no harm: in any frame, and more per px
-_CORE_GROWTH, _WING_SHARE, _RADII = 3.75, 0.4, (2.5, 64.0)  # px per factor of 10; wings; px
-_STILL_THERE = 0.8  # of its integral: less, and it was mostly what has been removed
+_STILL_THERE = 0.8  # of a sum: less, and it was mostly what has been removed
 
 
 @dataclass(frozen=True)
-class BinnedFrame:
-    """A frame in bins of `CELL` px, arrays of shape (bins in y, bins in x).
+class Ridge:
+    """A line integral that stands above those beside it, and where its line is on a turned binned frame.
 
-    ``values`` [sigma] times ``weights`` ... so that sum(values)/sqrt(sum(weights)) of any bins is in sigma;
-    ``weights`` 0 where nothing is known. ``level`` [adu] is the median around a bin, ``noise`` [adu] that of a
-    pixel, as bins tell it.
+    ``sigma`` is its height, ``orientation`` that of `oriented`; the line is in ``rows`` rows from the row
+    ``first`` on, begins in the column ``begin``, and goes ``shift`` columns to the right.
     """
-
-    values: NDArray[np.float32]
-    weights: NDArray[np.float32]
-    level: NDArray[np.float32]
-    noise: NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A line integral that may be that of a streak."""
 
     sigma: float
     orientation: int
@@ -73,151 +42,14 @@ class Candidate:
 
     def still_there(self, binned: BinnedFrame) -> bool:
         """Whether most of its integral is left on a frame from which streaks were removed."""
-        total, weight = left_of_line(
-            binned.values, binned.weights, self.orientation, self.rows, self.first, self.shift, self.begin
-        )
-        full = _LEAST_SHARE * CELL**2 * self.rows
-        return total > _STILL_THERE * self.sigma * np.sqrt(max(weight, full))
-
-
-def binned(image: NDArray, hidden: NDArray[np.bool_]) -> BinnedFrame | None:
-    """Bin a frame, remove its background, and express it in its noise.
-
-    The background is the median of 15 x 15 bins around each: it follows steps and slopes, and a line fills
-    little of the square.
-
-    Parameters
-    ----------
-    image : array, shape (ny, nx)
-        Pixels [adu].
-    hidden : array of bool, shape (ny, nx)
-        Pixels to leave out; those of `image` that are no numbers are added.
-
-    Returns
-    -------
-    BinnedFrame or None
-        None if there is no noise: nothing is left, or all is the same.
-    """
-    means, counts = bin_means(image, hidden, CELL)
-    counts[counts < _LEAST_PIXELS] = 0
-    level = _level(means, counts)
-    return None if level is None else _in_noise(means, counts, level)
-
-
-def binned_again(image: NDArray, hidden: NDArray[np.bool_], before: BinnedFrame) -> BinnedFrame:
-    """Bin a frame of which more is hidden than before; its background is kept."""
-    means, counts = bin_means(image, hidden, CELL)
-    counts[counts < _LEAST_PIXELS] = 0
-    return _in_noise(means, counts, before.level) or before
-
-
-def _in_noise(means: NDArray, counts: NDArray, level: NDArray) -> BinnedFrame | None:
-    excess = means - level
-    noise = _noise(excess, counts)
-    if noise is None:
-        return None
-    with np.errstate(invalid="ignore"):
-        sigma = excess * np.sqrt(counts) / noise
-    known = (counts > 0) & np.isfinite(sigma)
-    sigma = np.clip(np.where(known, sigma, 0), -_CLIP, _CLIP)
-    known &= ~_clumps(sigma)
-    weights = np.where(known, counts, 0).astype(np.float32)
-    return BinnedFrame((sigma * np.sqrt(weights)).astype(np.float32), weights, level, noise)
-
-
-def unlisted_stars(
-    image: NDArray, hidden: NDArray[np.bool_], bins: BinnedFrame
-) -> tuple[NDArray, NDArray, NDArray, NDArray[np.bool_]]:
-    """Find stars that are on no list, and lights that blink.
-
-    Returns their places x, y and the radii of discs that hide them [px], and which must be hidden in the
-    search: all if they are many, so that some lie in a row by chance; else the largest.
-    """
-    x, y, sigma, large = point_sources(
-        image, hidden, bins.level, bins.noise, CELL, _STAR_SIGMA, _STAR_SHARE, _ring(4), _ring(_LARGE)
-    )
-    radius = np.maximum(disc_radii(sigma), np.where(large, _LARGE + 2.0, 0.0))
-    few = np.count_nonzero(~large) < _FEW_STARS[0] + _FEW_STARS[1] * image.size
-    return x, y, radius, large if few else np.ones_like(large)
-
-
-def _ring(radius: int) -> NDArray[np.int64]:
-    """List the pixels of a ring that no line crosses between, as steps in y and x."""
-    steps = range(-radius - 1, radius + 2)
-    return np.array([(j, i) for j in steps for i in steps if abs(np.hypot(j, i) - radius) < 0.55])
-
-
-def _level(means: NDArray, counts: NDArray) -> NDArray | None:
-    """Compute the running median; None if the bins do not differ."""
-    full = counts > 0
-    steps = np.abs(np.diff(means, axis=1)[full[:, 1:] & full[:, :-1]])
-    steps = steps[steps > 0]  # a dead quadrant has no noise
-    if not len(steps):
-        return None
-    width = np.median(steps) * 1.05 / _LEVELS_PER_SIGMA  # median of |a - b| to sigma: 1.4826/sqrt(2)
-    lowest = np.quantile(means[full], 0.001) - 20 * _LEVELS_PER_SIGMA * width
-    places = np.clip((means - lowest) / width, 0, _LEVELS - 1).astype(np.int16)
-    places[~full] = -1
-    level = lowest + width * running_median(places, _LEVELS, _MEDIAN_HALF)
-    for rows in (level, level[::-1], level.T, level.T[::-1]):
-        _mend_border(rows)
-    return level
-
-
-def _mend_border(level: NDArray) -> None:
-    """Add to the first rows of a running median what a slope of the sky makes of a square cut by the border.
-
-    The median of a cut square is that of its middle, which is farther inside than the row.
-    """
-    half = _MEDIAN_HALF
-    if len(level) <= 2 * half:
-        return
-    slope = (level[2 * half] - level[half]) / half
-    slope[~np.isfinite(slope)] = 0
-    inside = (half - np.arange(half)) / 2
-    level[:half] -= inside[:, None] * slope
-
-
-def _noise(excess: NDArray, counts: NDArray) -> NDArray | None:
-    """Map the noise of a pixel over the bins; None if there is none."""
-    cells = cell_noise(excess, counts, _NOISE_CELL, _NOISE_CELL)
-    known = np.isfinite(cells) & (cells > 0)
-    if not known.any():
-        return None
-    cells[~known] = np.median(cells[known])
-    ny, nx = excess.shape
-    return np.repeat(np.repeat(cells, _NOISE_CELL, 0), _NOISE_CELL, 1)[:ny, :nx]
-
-
-def _clumps(sigma: NDArray) -> NDArray[np.bool_]:
-    """Find bright bins that fill a square, as no streak does: light of bright stars, and steps."""
-    side = 2 * _CLUMP + 1
-    filled = _around(sigma > _CLUMP_SIGMA, _CLUMP) >= _CLUMP_SHARE * side**2
-    if not filled.any():
-        return filled
-    return _around(filled, _CLUMP + _CLUMP_MARGIN) > 0
-
-
-def _around(flags: NDArray[np.bool_], half: int) -> NDArray[np.int32]:
-    """Count the flags in the square of 2 `half` + 1 bins around every bin."""
-    side = 2 * half + 1
-    sums = np.pad(flags, (half + 1, half)).astype(np.int32).cumsum(0).cumsum(1)
-    return sums[side:, side:] - sums[:-side, side:] - sums[side:, :-side] + sums[:-side, :-side]
-
-
-def disc_radii(peak: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return how large a disc hides a star [px], by the height of its brightest pixel [sigma].
-
-    A core grows with the logarithm of the light; the wings of very bright stars, whose light falls with the
-    third power of the distance, reach farther.
-    """
-    height = np.maximum(peak, 1e-3)
-    radius = np.maximum(_CORE_GROWTH * np.log10(height) + 1, np.cbrt(_WING_SHARE * height))
-    return np.clip(radius, *_RADII)
+        line = self.orientation, self.rows, self.first, self.shift, self.begin
+        total, weight = left_of_line(binned.values, binned.weights, *line)
+        least_weight = _LEAST_SHARE * CELL**2 * self.rows
+        return total > _STILL_THERE * self.sigma * math.sqrt(max(weight, least_weight))
 
 
 def oriented(values: NDArray, orientation: int) -> NDArray:
-    """Turn an array so that lines of one of four ranges of slope go up, and right by no more than they go up."""
+    """Turn an array so that the lines of one of four ranges of slope go up, and right by no more than up."""
     turned = values if orientation < 2 else values.T
     return np.ascontiguousarray(turned[:, ::-1] if orientation % 2 else turned)
 
@@ -231,15 +63,15 @@ def _pixels(orientation: int, shape: tuple[int, int], x: float, y: float) -> tup
     return (x + 0.5) * CELL - 0.5, (y + 0.5) * CELL - 0.5
 
 
-def candidates(binned: BinnedFrame, orientation: int, least: float) -> Iterator[Candidate]:
-    """Yield the ridges of the lines of one orientation that are higher than `least` sigma, in no order."""
+def ridges_of(binned: BinnedFrame, orientation: int, least: float) -> Iterator[Ridge]:
+    """Yield the ridges among the lines of one orientation that are higher than `least` sigma, in no order."""
     values, weights = (oriented(a, orientation)[:, None] for a in (binned.values, binned.weights))
     rows = 1
-    while rows < max(len(binned.values) if orientation < 2 else binned.values.shape[1], SHORTEST):
+    while rows < max(len(binned.values) if orientation < 2 else binned.values.shape[1], _SHORTEST):
         values, weights, heights, places = double(
-            values, weights, 2 * rows >= SHORTEST, least, _LEAST_SHARE * CELL**2
+            values, weights, 2 * rows >= _SHORTEST, least, _LEAST_SHARE * CELL**2
         )
         for block, shift in zip(*np.nonzero(places >= 0), strict=True):
             sigma, begin = float(heights[block, shift]), int(places[block, shift])
-            yield Candidate(sigma, orientation, 2 * rows, int(block) * rows, int(shift), begin)
+            yield Ridge(sigma, orientation, 2 * rows, int(block) * rows, int(shift), begin)
         rows *= 2

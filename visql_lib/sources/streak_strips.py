@@ -116,7 +116,7 @@ def hide_strip(hidden, track, low, high, half):
 
 @compiled()
 def sampled(image, hidden, track, along, offsets):
-    """Take the nearest pixels at places along a track and distances from it; NaN: hidden, or beyond the border.
+    """Take the nearest pixels at places along a track and distances from it; NaN where there are none.
 
     Returns an array of shape (len(along), len(offsets)).
     """

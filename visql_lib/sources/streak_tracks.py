@@ -9,10 +9,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from visql_lib.sources.streak_search import CELL, BinnedFrame
+from visql_lib.sources.streak_bins import CELL, BinnedFrame
 from visql_lib.sources.streak_strips import strip_sums
 
-_WIDTH = 1.2  # px, sigma of the ridge that is looked for
+RIDGE = 1.2  # px, sigma of the ridge that is looked for
 _CLIP = 5.0  # sigma of a pixel; a star that is on no list counts for no more
 _REACH = (10, 4)  # px: how far off the track may be at first, and later
 _PIECE, _PIECES = 32, (4, 32)  # px of a piece that is aligned; fewest and most of them
@@ -76,6 +76,10 @@ class Track:
         t = (x - self.x) * self.ux + (y - self.y) * self.uy
         return t, (y - self.y) * self.ux - (x - self.x) * self.uy - self.bend * t * t
 
+    def distance(self, x: float, y: float) -> float:
+        """Return the distance of a point from the track, to the left."""
+        return float(self.coordinates(np.array(x), np.array(y))[1])
+
     def moved(self, shift: float, tilt: float, bend: float) -> Track:
         """Move it to the left, turn it, and bend it further."""
         norm = math.hypot(1, tilt)
@@ -123,18 +127,8 @@ class SearchedFrame:
     ) -> tuple[NDArray, NDArray, NDArray]:
         """Return sums [sigma], numbers and mean distances of the pixels beside a track; see `strip_sums`."""
         sums, counts, places, _ = strip_sums(
-            self.image,
-            self.hidden,
-            self.bins.level,
-            self.bins.noise,
-            CELL,
-            track.shape,
-            low,
-            high,
-            pieces,
-            half,
-            1,
-            clip,
+            *(self.image, self.hidden, self.bins.level, self.bins.noise, CELL),
+            *(track.shape, low, high, pieces, half, 1, clip),
         )
         centres = np.arange(-half, half) + 0.5
         with np.errstate(invalid="ignore"):
@@ -145,7 +139,7 @@ class SearchedFrame:
     ) -> tuple[NDArray, NDArray]:
         """Fit the height of a ridge [sigma] in every piece: its values, and their weights (1/variance)."""
         sums, counts, places = self.strip(track, low, high, pieces, 4, clip)
-        ridge = np.exp(-0.5 * (places / _WIDTH) ** 2)
+        ridge = np.exp(-0.5 * (places / RIDGE) ** 2)
         weights = (ridge**2 * counts).sum(1)
         return (ridge * sums).sum(1) / np.maximum(weights, 1e-9), weights
 
@@ -175,7 +169,7 @@ def _aligned(track: Track, frame: SearchedFrame, reach: int) -> Track:
     sums, counts, _ = frame.strip(track, -track.half, track.half, n, reach + 5)
     shifts = np.arange(-reach, reach + 1)
     centres = np.arange(-reach - 5, reach + 5) + 0.5
-    ridge = np.exp(-0.5 * ((centres[:, None] - shifts) / _WIDTH) ** 2)
+    ridge = np.exp(-0.5 * ((centres[:, None] - shifts) / RIDGE) ** 2)
     signal, weight = sums @ ridge, counts @ ridge**2
     along = (np.arange(n) + 0.5) / n
     at = shifts[:, None, None] * (1 - along) + shifts[None, :, None] * along  # first end, last end, piece
@@ -193,13 +187,13 @@ def _polished(track: Track, frame: SearchedFrame) -> Track:
     along = (np.arange(n) + 0.5) / n * 2 - 1
     for _ in range(_POLISHED):
         sums, counts, places = frame.strip(track, -track.half, track.half, n, 5)
-        ridge = np.exp(-0.5 * (places / _WIDTH) ** 2)
+        ridge = np.exp(-0.5 * (places / RIDGE) ** 2)
         known = (ridge**2 * counts).sum()
         height = (ridge * sums).sum() / max(known, 1e-9)
         if height <= 0:
             return track
         bent = track.length >= _BENT_FROM and height * math.sqrt(known) >= _BENT_SIGMA
-        slope = height * ridge * places / _WIDTH**2
+        slope = height * ridge * places / RIDGE**2
         terms = [ridge, *(slope * (along**k)[:, None] for k in range(3 if bent else 2))]
         matrix = np.array([[(a * b * counts).sum() for b in terms] for a in terms])
         vector = np.array([(a * sums).sum() for a in terms])
@@ -213,7 +207,7 @@ def _polished(track: Track, frame: SearchedFrame) -> Track:
 
 
 def _followed(track: Track, frame: SearchedFrame) -> Track | None:
-    """Return the part of the track's line that is on the streak, some three times as long at most; None if none is.
+    """Return the part of a track's line that is on the streak, three times as long at most; None if none is.
 
     Each step counts for the logarithm of the likelihood that the streak is there; the part is the one of the
     largest sum. What hides a step says nothing, so that a streak goes on behind a star.
@@ -222,25 +216,25 @@ def _followed(track: Track, frame: SearchedFrame) -> Track | None:
     n = max(int((high - low) / _STEP), 1)
     heights, weights = frame.heights(track, low, high, n)
     sigma = np.clip(heights * np.sqrt(weights), -_MOST_OF_STEP, _MOST_OF_STEP)
-    seen = weights > _SEEN * math.sqrt(math.pi) * _WIDTH * (high - low) / n
+    seen = weights > _SEEN * math.sqrt(math.pi) * RIDGE * (high - low) / n
     edges = np.linspace(low, high, n + 1)
     core = seen & (edges[1:] > -track.half) & (edges[:-1] < track.half)
     if not core.any():
         return None
     expected = float(np.clip(sigma[core].mean(), *_EXPECTED))
     gain = np.where(seen, expected * sigma - expected**2 / 2, 0.0)
-    first, last = _largest_sum(gain[_near(core, seen)])
-    first, last = (k + _near(core, seen).start for k in (first, last))
-    return track.part(float(edges[first]), float(edges[last])) if last > first else None
+    start, stop = _near(core, seen)
+    first, last = _largest_sum(gain[start:stop])
+    return track.part(float(edges[start + first]), float(edges[start + last])) if last > first else None
 
 
-def _near(core: NDArray[np.bool_], seen: NDArray[np.bool_]) -> slice:
-    """Return the steps from which no more than as many can be seen to the core as there are in it."""
+def _near(core: NDArray[np.bool_], seen: NDArray[np.bool_]) -> tuple[int, int]:
+    """Find the steps between which and the core no more are seen than are in it: the first, the one after."""
     number = np.cumsum(seen)
     inside = np.flatnonzero(core)
     most = max(len(inside), _LEAST_STEPS)
-    near = (number >= number[inside[0]] - most) & (number <= number[inside[-1]] + most)
-    return slice(int(np.argmax(near)), len(near) - int(np.argmax(near[::-1])))
+    near = np.flatnonzero((number >= number[inside[0]] - most) & (number <= number[inside[-1]] + most))
+    return int(near[0]), int(near[-1]) + 1
 
 
 def _largest_sum(gain: NDArray) -> tuple[int, int]:
@@ -253,7 +247,7 @@ def _largest_sum(gain: NDArray) -> tuple[int, int]:
 
 
 class Ends(NamedTuple):
-    """A track whose ends are known to the pixel, the error of its length [px], and whether it leaves the frame."""
+    """A track between its ends, the error of its length [px], and whether it leaves the frame."""
 
     track: Track
     err: float
@@ -270,7 +264,7 @@ def ended(track: Track, frame: SearchedFrame) -> Ends:
 
 
 def _end(track: Track, frame: SearchedFrame, border: float) -> tuple[float, float, bool]:
-    """Find where a track ends in its own direction: distance from the middle, its error, whether at the border.
+    """Find where a track ends in its own direction: distance from its middle, error, whether at the border.
 
     A ridge of constant height, blurred at its end, is fitted for every place of the end; the middle of those
     that are as good is taken, so that of what hides it.
@@ -282,7 +276,7 @@ def _end(track: Track, frame: SearchedFrame, border: float) -> tuple[float, floa
     low, high = track.half - inside, min(track.half + _EDGE_OUTSIDE, border)
     n = max(int((high - low) / _EDGE_STEP), 2)
     heights, weights = frame.heights(track, low, high, n, max(_EDGE_CLIP[0], _EDGE_CLIP[1] * typical))
-    weights = weights / (1 + weights * (_UNEVEN * typical) ** 2)
+    weights = np.where(weights < _SEEN * weights.max(), 0, weights / (1 + weights * (_UNEVEN * typical) ** 2))
     along = low + (np.arange(n) + 0.5) * (high - low) / n
     places = np.append(np.arange(low + inside / 8, high, 0.5), high)
     model = 1 / (1 + np.exp(np.clip((along - places[:, None]) / _END_WIDTH, -30, 30)))
