@@ -26,15 +26,12 @@ _HEIGHT_ERROR, _LIGHT_ERROR = 0.01, 0.005  # shares: the ridge is no Gaussian, a
 _LIGHT = (6, 14)  # px: half of the width that light is summed over, at least and at most
 _RING = 3  # px beyond, where no light may be left
 _BEYOND = 6.0  # px that are summed beyond an end
-_STAR_SIGMA, _STAR_SHARE = (
-    5.0,
-    2.0,
-)  # of the noise and of the ridge beside it: more is a star that is on no list
-_STAR_FROM, _RIDGE_TO, _STAR_RADIUS = 2, 8, 2.5  # px from the track; how far the ridge may reach; of its disc
+_STAR_SIGMA, _STAR_SHARE = 5.0, 2.0  # of the noise, and of the ridge: more is a star that is on no list
+_STAR_FROM, _RIDGE_TO, _STAR_RADIUS = 2, 8, 2.5  # px from the track; how far the ridge may reach; px
 
 
 class Measurement(NamedTuple):
-    """Light of a streak: columns of its row, and half of the width that it was summed over, ``reach`` [px]."""
+    """Light of a streak: columns of its row; ``reach`` [px] is half of the width that it was summed over."""
 
     width: float
     peak: float
@@ -171,8 +168,8 @@ def _profile(track: Track, frame: SearchedFrame) -> Profile | None:
 def _sky(sums: NDArray, counts: NDArray, distance: NDArray) -> tuple[NDArray, NDArray, NDArray, NDArray]:
     """Find the sky of every piece: its level on the track, its slope per px, and as of how many pixels it is.
 
-    Also the step between its sides, where it is no slope: by how much they differ more than a slope within
-    them would make them. Near the border, where there is one side only, it is that of this side, without slope.
+    Also the step between its sides: by how much they differ more than the slope within them would make them.
+    Near the border, where there is one side only, the sky is that of this side, without slope.
     """
     sides = [(distance * sign > _SKY[0]) & (distance * sign < _SKY[1]) for sign in (-1, 1)]
     numbers = np.array([counts[:, side].sum(1) for side in sides])
@@ -189,7 +186,7 @@ def _sky(sums: NDArray, counts: NDArray, distance: NDArray) -> tuple[NDArray, ND
 
 
 def _bends(levels: NDArray) -> NDArray[np.float64]:
-    """Return by how much the level of each piece is off the mean of its neighbours'; the last are as the next."""
+    """Return by how much each level is off the mean of those beside it; at the ends, as the next is."""
     if len(levels) < 3:
         return np.zeros(len(levels))
     return np.pad(np.abs(levels[1:-1] - (levels[:-2] + levels[2:]) / 2), 1, mode="edge")

@@ -1,4 +1,4 @@
-"""Whether what lies along a track is a streak: a ridge, all along it, and nothing of the chip or of a star."""
+"""Whether what lies along a track is a streak: a ridge, all along it, not made by the chip or by a star."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LEAST_SIDE = 6  # px of a side that must be seen
 _CLIP = 5.0  # sigma of a pixel about the median at its distance
 _LEAST_HEIGHT = 4.0  # errors of the height above the higher side
 _PIECES, _LEAST_PIECE = 8, 12.0  # into so many the track is divided; px
-_HIGH, _MOSTLY = 0.25, 0.7  # share of the mean height that is high; share of the pieces that must be so
+_HIGH, _MOSTLY = 0.25, 0.8  # share of the mean height that is high; share of the pieces that must be so
 _BLEEDING = 10.0  # sigma of a pixel, of a bleeding column at least
 _ALIGNED = 2.0  # px that a track leaves its column or row by, if it is of the chip
 _ONE_LINE = 0.8  # share of the light of three columns that is in one, if it is of the chip
@@ -46,9 +46,9 @@ def is_streak(track: Track, frame: SearchedFrame, bad: NDArray[np.bool_], light:
     """
     if light.width > _WIDEST or not light.significance > LEAST_SIGMA:
         return False
-    if _contrast(track, frame) < _LEAST_CONTRAST or not (
-        _higher_than_sides(track, frame) and _everywhere(track, frame)
-    ):
+    if _contrast(track, frame) < _LEAST_CONTRAST or not _higher_than_sides(track, frame):
+        return False
+    if not _everywhere(track, frame):
         return False
     stars = _bright_stars(track, SearchedFrame(frame.image, bad, frame.bins))
     bleeds = bool(stars) and light.peak > _BLEEDING * sky_noise(track, frame)
@@ -133,7 +133,7 @@ def _in_one_line(track: Track, frame: SearchedFrame) -> bool:
 
 
 def _bright_stars(track: Track, frame: SearchedFrame) -> list[tuple[float, float]]:
-    """Find very bright stars on a track or beyond its ends: their places along it, and how far their light is."""
+    """Find very bright stars on a track or beyond its ends: places along it, and how far their light is."""
     longer = track.part(-track.half - _STAR_BEYOND, track.half + _STAR_BEYOND)
     along, across, pixels = beside(longer, frame, _STAR_WING[1])
     sides = [pixels[:, across * sign >= _STAR_WING[0]].T for sign in (-1, 1)]

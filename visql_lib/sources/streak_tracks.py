@@ -14,6 +14,7 @@ from visql_lib.sources.streak_strips import strip_sums
 
 RIDGE = 1.2  # px, sigma of the ridge that is looked for
 _CLIP = 5.0  # sigma of a pixel; a star that is on no list counts for no more
+_PER_PX = 4  # steps of distance from a track
 _REACH = (10, 4)  # px: how far off the track may be at first, and later
 _PIECE, _PIECES = 32, (4, 32)  # px of a piece that is aligned; fewest and most of them
 _POLISHED = 3  # steps of least squares
@@ -123,22 +124,27 @@ class SearchedFrame:
     bins: BinnedFrame
 
     def strip(
-        self, track: Track, low: float, high: float, pieces: int, half: int, clip: float = _CLIP
+        self,
+        track: Track,
+        low: float,
+        high: float,
+        pieces: int,
+        half: int,
+        clip: float = _CLIP,
+        per_px: int = 1,
     ) -> tuple[NDArray, NDArray, NDArray]:
         """Return sums [sigma], numbers and mean distances of the pixels beside a track; see `strip_sums`."""
         sums, counts, places, _ = strip_sums(
             *(self.image, self.hidden, self.bins.level, self.bins.noise, CELL),
-            *(track.shape, low, high, pieces, half, 1, clip),
+            *(track.shape, low, high, pieces, half, per_px, clip),
         )
-        centres = np.arange(-half, half) + 0.5
-        with np.errstate(invalid="ignore"):
-            return sums, counts, np.where(counts > 0, places / counts, centres)
+        return sums, counts, places / np.maximum(counts, 1)
 
     def heights(
         self, track: Track, low: float, high: float, pieces: int, clip: float = _CLIP
     ) -> tuple[NDArray, NDArray]:
         """Fit the height of a ridge [sigma] in every piece: its values, and their weights (1/variance)."""
-        sums, counts, places = self.strip(track, low, high, pieces, 4, clip)
+        sums, counts, places = self.strip(track, low, high, pieces, 4, clip, _PER_PX)
         ridge = np.exp(-0.5 * (places / RIDGE) ** 2)
         weights = (ridge**2 * counts).sum(1)
         return (ridge * sums).sum(1) / np.maximum(weights, 1e-9), weights
@@ -186,7 +192,7 @@ def _polished(track: Track, frame: SearchedFrame) -> Track:
     n = _pieces(track)
     along = (np.arange(n) + 0.5) / n * 2 - 1
     for _ in range(_POLISHED):
-        sums, counts, places = frame.strip(track, -track.half, track.half, n, 5)
+        sums, counts, places = frame.strip(track, -track.half, track.half, n, 5, per_px=_PER_PX)
         ridge = np.exp(-0.5 * (places / RIDGE) ** 2)
         known = (ridge**2 * counts).sum()
         height = (ridge * sums).sum() / max(known, 1e-9)
