@@ -14,11 +14,15 @@ import time
 from pathlib import Path
 
 import numpy as np
-from visql_lib.sources.streaks import find_streaks, star_radii
+import yaml
 
+from visql_lib.flags import GuideStarFlag
 from visql_lib.instruments.model import load_instrument
 from visql_lib.pipelines.pointing.exposure import Worker
 from visql_lib.pipelines.pointing.settings import PointingSettings
+from visql_lib.simulate.guide_frame import GuideCameraModel
+from visql_lib.simulate.guide_plan import GuideNightOptions
+from visql_lib.sources.streaks import find_streaks, star_radii
 
 _BINS = ((0, 11), (11, 12), (12, 13), (13, 99))
 _PLAN = """
@@ -112,6 +116,8 @@ def compared(folder: Path, masters: Path) -> dict:
         {"pipeline": "pointing", "masters": {"folder": str(masters)}, "exposure": {"streaks": False}}
     )
     worker = Worker(settings, gaia=folder / "gaia")
+    options = yaml.safe_load((folder / "plan.yaml").read_text())["guide_night"]
+    psf = GuideCameraModel(worker.instrument, GuideNightOptions.model_validate(options)).psf
     frames, stars = (read_table(folder / "truth" / f"{n}.parquet") for n in ("frames", "stars"))
     found = {"zp_mmag": [], "zp_peer_mmag": [], "mu_mag": [], "sky_percent": [], "pulls": [], "zp_pulls": []}
     shifts = {"ours": [[] for _ in _BINS], "peer": [[] for _ in _BINS]}
@@ -126,7 +132,10 @@ def compared(folder: Path, masters: Path) -> dict:
         rows = order[np.searchsorted(truth["SOURCE_ID"][order], own["SOURCE_ID"]).clip(0, len(order) - 1)]
         same = truth["SOURCE_ID"][rows] == own["SOURCE_ID"]
         zp = measured.zeropoints["zp_adu_per_s"][: len(guide.apertures)]
-        expected = frames["ZP"][at] + 2.5 * np.log10(frames["ENCLOSED"][at])
+        good = same & ((own["flags"] & GuideStarFlag.left_out()) == 0)
+        # The share of light in an aperture changes over the field: it is taken at the place of each star.
+        enclosed = np.array([psf.enclosed(r, truth["X"][rows], truth["Y"][rows]) for r in guide.apertures])
+        expected = frames["ZP"][at] + 2.5 * np.log10(np.median(enclosed[:, good], axis=1))
         found["zp_mmag"].append((1e3 * (zp - expected)).round(1).tolist())
         (x, y, sums), found["cpu_photutils_s"] = cpu(
             peer,
@@ -137,7 +146,6 @@ def compared(folder: Path, masters: Path) -> dict:
             guide.annulus,
             times=1,
         )
-        good = same & ((own["flags"] & ~128) == 0)
         with np.errstate(invalid="ignore", divide="ignore"):
             m = -2.5 * np.log10(sums / frame.exptime)
         theirs = [np.nanmedian((own["G_PRIME"] - m[:, k])[good]) for k in range(len(guide.apertures))]
@@ -148,14 +156,14 @@ def compared(folder: Path, masters: Path) -> dict:
                 shifts[name][k] += [*(a - truth["X"][rows])[here], *(b - truth["Y"][rows])[here]]
         alone = good & (truth["NEIGHBOUR"][rows] > 20)
         standard = guide.standard_aperture
-        enclosed = frames["ENCLOSED"][at][standard]
-        light = truth["FLUX"][rows] * enclosed
+        light = truth["FLUX"][rows] * enclosed[standard]
         found["pulls"] += list(
             ((own["flux_adu"][:, standard] - light) / own["flux_adu_err"][:, standard])[alone]
         )
         for q in range(1, 5):
             row = q * len(guide.apertures) + standard
-            true = frames[f"ZP_Q{q}"][at] + 2.5 * np.log10(enclosed)
+            there = good & (own["quadrant"] == q)
+            true = frames[f"ZP_Q{q}"][at] + 2.5 * np.log10(np.median(enclosed[standard][there]))
             found["zp_pulls"].append(
                 (measured.zeropoints["zp_adu_per_s"][row] - true) / measured.zeropoints["zp_err"][row]
             )

@@ -95,7 +95,7 @@ def sky_of(cards: fits.Header, layout: Amplifier, path: Path, *, beside: bool = 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # astropy tells of every card that it mends
             return _sky(cards if other is None else other, layout)
-    except (ValueError, KeyError, TypeError, ArithmeticError, MemoryError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, MemoryError) as error:
         log.warning("%s: its WCS of the sky makes no sense (%s); no RA and Dec", path, _first_line(error))
         return None
 

@@ -100,7 +100,7 @@ class HeaderWCS:
                 wcs = WCS(plain, naxis=2)
                 check_wcs(wcs)
                 frame = wcs_to_celestial_frame(wcs)
-        except (ValueError, KeyError, TypeError, ArithmeticError, MemoryError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, MemoryError) as error:
             raise ValueError(_last_line(error)) from error
         if not is_icrs(frame):
             raise ValueError(
