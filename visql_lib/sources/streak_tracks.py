@@ -14,6 +14,7 @@ from visql_lib.sources.streak_strips import strip_sums
 
 RIDGE = 1.2  # px, sigma of the ridge that is looked for
 _CLIP = 5.0  # sigma of a pixel; a star that is on no list counts for no more
+_PER_PX = 4  # steps of distance from a track
 _REACH = (10, 4)  # px: how far off the track may be at first, and later
 _PIECE, _PIECES = 32, (4, 32)  # px of a piece that is aligned; fewest and most of them
 _POLISHED = 3  # steps of least squares
@@ -26,6 +27,7 @@ _EXPECTED = (0.5, 2.0)  # sigma of a step on the streak, at least and at most
 _MOST_OF_STEP = 3.0  # sigma that a step counts for
 _ROUNDS = 10
 _EDGE_STEP, _EDGE_INSIDE, _EDGE_OUTSIDE = 1.0, (64.0, 128.0), 24.0  # px, around an end ...
+_FADED = 0.5  # of the typical height: the last part may not belong to it
 _EDGE_CLIP = (3.0, 2.5)  # sigma of a pixel, and of the typical height: lights that blink count for no more
 _EDGE_SIGMA = 10.0  # as much inside as is so high
 _UNEVEN = 0.1  # of the height, by which it differs from step to step
@@ -123,22 +125,27 @@ class SearchedFrame:
     bins: BinnedFrame
 
     def strip(
-        self, track: Track, low: float, high: float, pieces: int, half: int, clip: float = _CLIP
+        self,
+        track: Track,
+        low: float,
+        high: float,
+        pieces: int,
+        half: int,
+        clip: float = _CLIP,
+        per_px: int = 1,
     ) -> tuple[NDArray, NDArray, NDArray]:
         """Return sums [sigma], numbers and mean distances of the pixels beside a track; see `strip_sums`."""
         sums, counts, places, _ = strip_sums(
             *(self.image, self.hidden, self.bins.level, self.bins.noise, CELL),
-            *(track.shape, low, high, pieces, half, 1, clip),
+            *(track.shape, low, high, pieces, half, per_px, clip),
         )
-        centres = np.arange(-half, half) + 0.5
-        with np.errstate(invalid="ignore"):
-            return sums, counts, np.where(counts > 0, places / counts, centres)
+        return sums, counts, places / np.maximum(counts, 1)
 
     def heights(
         self, track: Track, low: float, high: float, pieces: int, clip: float = _CLIP
     ) -> tuple[NDArray, NDArray]:
         """Fit the height of a ridge [sigma] in every piece: its values, and their weights (1/variance)."""
-        sums, counts, places = self.strip(track, low, high, pieces, 4, clip)
+        sums, counts, places = self.strip(track, low, high, pieces, 4, clip, _PER_PX)
         ridge = np.exp(-0.5 * (places / RIDGE) ** 2)
         weights = (ridge**2 * counts).sum(1)
         return (ridge * sums).sum(1) / np.maximum(weights, 1e-9), weights
@@ -186,7 +193,7 @@ def _polished(track: Track, frame: SearchedFrame) -> Track:
     n = _pieces(track)
     along = (np.arange(n) + 0.5) / n * 2 - 1
     for _ in range(_POLISHED):
-        sums, counts, places = frame.strip(track, -track.half, track.half, n, 5)
+        sums, counts, places = frame.strip(track, -track.half, track.half, n, 5, per_px=_PER_PX)
         ridge = np.exp(-0.5 * (places / RIDGE) ** 2)
         known = (ridge**2 * counts).sum()
         height = (ridge * sums).sum() / max(known, 1e-9)
@@ -269,10 +276,7 @@ def _end(track: Track, frame: SearchedFrame, border: float) -> tuple[float, floa
     A ridge of constant height, blurred at its end, is fitted for every place of the end; the middle of those
     that are as good is taken, so that of what hides it.
     """
-    inside = min(_EDGE_INSIDE[1], track.half)
-    typical, weight = _typical(track, inside, frame)
-    wanted = _EDGE_SIGMA**2 / max(typical**2 * weight, 1e-9)
-    inside = min(inside, max(_EDGE_INSIDE[0], wanted))
+    inside, typical = _last_part(track, frame)
     low, high = track.half - inside, min(track.half + _EDGE_OUTSIDE, border)
     n = max(int((high - low) / _EDGE_STEP), 2)
     heights, weights = frame.heights(track, low, high, n, max(_EDGE_CLIP[0], _EDGE_CLIP[1] * typical))
@@ -289,6 +293,20 @@ def _end(track: Track, frame: SearchedFrame, border: float) -> tuple[float, floa
     first = int(worse[worse < best].max(initial=-1)) + 1
     last = int(worse[worse > best].min(initial=len(places))) - 1
     return float(places[first] + places[last]) / 2, float(places[last] - places[first]) / math.sqrt(12), False
+
+
+def _last_part(track: Track, frame: SearchedFrame) -> tuple[float, float]:
+    """Choose how much of a track tells of its end [px], and return the typical height there [sigma].
+
+    Of a bright one less is enough. If the last part is much fainter than the whole, it is half of the track.
+    """
+    inside = min(_EDGE_INSIDE[1], track.half)
+    typical, weight = _typical(track, inside, frame)
+    whole, _ = _typical(track, track.length, frame)
+    if typical < _FADED * whole:
+        return track.half, _typical(track, track.half, frame)[0]
+    wanted = _EDGE_SIGMA**2 / max(typical**2 * weight, 1e-9)
+    return min(inside, max(_EDGE_INSIDE[0], wanted)), typical
 
 
 def _typical(track: Track, inside: float, frame: SearchedFrame) -> tuple[float, float]:

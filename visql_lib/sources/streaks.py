@@ -17,19 +17,18 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from visql_lib.sources.streak_kernels import hide_discs
-from visql_lib.sources.streak_measure import Measurement, measured
-from visql_lib.sources.streak_ridges import LEAST_SIGMA, is_streak
-from visql_lib.sources.streak_search import (
+from visql_lib.sources.streak_bins import (
     CELL,
     BinnedFrame,
-    Ridge,
     binned,
     binned_again,
     disc_radii,
-    ridges_of,
     unlisted_stars,
 )
+from visql_lib.sources.streak_kernels import hide_discs
+from visql_lib.sources.streak_measure import Measurement, measured
+from visql_lib.sources.streak_ridges import LEAST_SIGMA, is_streak
+from visql_lib.sources.streak_search import ORIENTATIONS, Ridge, ridges_of
 from visql_lib.sources.streak_strips import hide_strip
 from visql_lib.sources.streak_tracks import Ends, SearchedFrame, Track, ended, refined
 
@@ -39,12 +38,11 @@ _NUMBERS = (
     *("PEAK", "PEAK_ERR", "FLUX", "FLUX_ERR", "SIGNIFICANCE"),
 )
 COLUMNS = (*_NUMBERS, "LEAVES_FRAME")
-_ORIENTATIONS = 4
 _SMALLEST_FRAME, _SHORTEST = 16, 64.0  # px, of a frame's side, and of a streak
 _REMOVED, _REMOVED_BEYOND = 6.0, 3.0  # px on each side of a track, at least and beyond its light
 _REMOVED_ENDS = 8.0  # px beyond its ends
 _KEPT = 3.0  # px on each side of a track beside it
-_LEAST_SIGMA, _PER_UNLISTED = (7.0, 10.0), 3000.0  # of a line integral; more per star on a px
+_LEAST_SIGMA, _PER_UNLISTED = (7.0, 10.0), 4000.0  # of a line integral; more per star on a px
 _TRIES = 3  # of a ridge
 _MOST_TRIED = 300  # ridges of a frame; so many are no streaks
 _ON_TRACK, _APART, _LIGHTS = 1.5, 8.0, 3  # px, px: so many bright points so near are lights that blink
@@ -55,12 +53,12 @@ _BRIGHTEST_PIXEL = 0.88  # share of a star's light in it, times the square of th
 class Streaks:
     """The streaks of a frame, the most significant first.
 
-    ``columns`` are `COLUMNS`, arrays of shape (n,): X1 Y1 X2 Y2 [px], zero-based, half a pixel outside of the
-    outermost pixel's centre if it leaves the frame; LENGTH [px] between the ends; ANGLE [deg] from x to y, 0 to
-    180; WIDTH [px], full at half maximum; PEAK and PEAK_ERR [adu], mean height of the ridge above the sky; FLUX
-    and FLUX_ERR [adu], summed over length and width, what is hidden filled up; SIGNIFICANCE of the height in
-    noise of the sky; LEAVES_FRAME. ``timed_out`` says that the search ended at its time limit: there may be
-    more.
+    ``columns`` are `COLUMNS`, arrays of shape (n,): the ends X1 Y1 X2 Y2 [px], zero-based, X1 <= X2, at the
+    outer edge of the outermost pixel where it leaves the frame; LENGTH [px] between the ends; ANGLE [deg]
+    from x to y, 0 to 180; WIDTH [px], full at half maximum; PEAK and PEAK_ERR [adu], mean height of the ridge
+    above the sky; FLUX and FLUX_ERR [adu], summed over length and width, what is hidden filled up;
+    SIGNIFICANCE of the height in noise of the sky; LEAVES_FRAME. ``timed_out`` says that the search ended at
+    its time limit: there may be more.
     """
 
     columns: dict[str, NDArray]
@@ -126,7 +124,7 @@ def find_streaks(
     Raises
     ------
     ValueError
-        If `image` and `bad` are not of one shape of two axes, stars not of one length, or `gain` not positive.
+        If `image` and `bad` are not of one shape (ny, nx), stars not of one length, or `gain` not positive.
     """
     ends = time.monotonic() + time_limit
     stars = [np.atleast_1d(np.asarray(a, float)) for a in (star_x, star_y, star_radius)]
@@ -154,9 +152,8 @@ def _check(image: NDArray, bad: NDArray, stars: Sequence[NDArray], gain: float) 
     if image.ndim != 2 or image.shape != bad.shape:
         raise ValueError(f"image and bad must have one shape (ny, nx), not {image.shape} and {bad.shape}")
     if len({len(a) for a in stars}) > 1:
-        raise ValueError(
-            f"as many x, y, radii of stars are needed, not {', '.join(str(len(a)) for a in stars)}"
-        )
+        lengths = ", ".join(str(len(a)) for a in stars)
+        raise ValueError(f"stars must have as many x as y and radii, not {lengths}")
     if not gain > 0:
         raise ValueError(f"gain must be positive, not {gain:g} electron/adu")
 
@@ -212,11 +209,11 @@ class _Search:
         bins = binned(image, listed)
         if bins is None:
             return None
-        *more, many = unlisted_stars(image, listed, bins)
+        x, y, radius, many = unlisted_stars(image, listed, bins)
         hidden = listed.copy()
-        hide_discs(hidden, *(a[many] for a in more))
+        hide_discs(hidden, x[many], y[many], radius[many])
         frame = SearchedFrame(image, hidden, binned_again(image, hidden, bins))
-        return cls(frame, bad, listed, tuple(more), gain, [])
+        return cls(frame, bad, listed, (x, y, radius), gain, [])
 
     @property
     def _least_sigma(self) -> float:
@@ -230,7 +227,7 @@ class _Search:
         while True:
             before = tried
             ridges: list[Ridge] = []
-            for orientation in range(_ORIENTATIONS):
+            for orientation in ORIENTATIONS:
                 if time.monotonic() > ends:
                     return True
                 ridges += ridges_of(self.frame.bins, orientation, self._least_sigma)
@@ -242,9 +239,7 @@ class _Search:
                 self._try(ridge)
                 tried += 1
                 if tried == _MOST_TRIED:
-                    _LOG.warning(
-                        "%d ridges are tried, of which %d are streaks: no more", tried, len(self.found)
-                    )
+                    _LOG.warning("%d ridges were tried, %d are streaks; no more", tried, len(self.found))
                     return False
             if tried == before:
                 return False
