@@ -25,14 +25,14 @@ _LEAST_STEPS = 8  # that are looked at on each side
 _SEEN = 0.15  # share of a step's pixels that must not be hidden
 _EXPECTED = (0.5, 2.0)  # sigma of a step on the streak, at least and at most
 _MOST_OF_STEP = 3.0  # sigma that a step counts for
-_ROUNDS = 10
-_EDGE_STEP, _EDGE_INSIDE, _EDGE_OUTSIDE = 1.0, (64.0, 128.0), 24.0  # px, around an end ...
-_FADED = 0.5  # of the typical height: the last part may not belong to it
+_ROUNDS = 10  # of laying and following
+_EDGE_STEP, _EDGE_OUTSIDE = 1.0, 24.0  # px of a step near an end; px beyond it that are looked at ...
+_EDGE_INSIDE, _EDGE_SIGMA = (64.0, 128.0), 10.0  # ... and inside: at least, at most; as many as are so high
+_FADED = 0.5  # of the typical height: a last part that is fainter may not belong to the streak
 _EDGE_CLIP = (3.0, 2.5)  # sigma of a pixel, and of the typical height: lights that blink count for no more
-_EDGE_SIGMA = 10.0  # as much inside as is so high
 _UNEVEN = 0.1  # of the height, by which it differs from step to step
 _END_WIDTH = 0.5  # px, of the logistic blur of an end
-_AT_BORDER, _AS_GOOD = 3.0, 1.0  # px from the border are at it; chi2 of places that are as good as the best
+_AT_BORDER, _AS_GOOD = 3.0, 1.0  # px from the border; chi2 by which a place may be worse than the best
 
 
 @dataclass(frozen=True)
