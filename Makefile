@@ -1,11 +1,11 @@
-# make demo: a simulated month from raw frames to pictures.  make demo-night: a night.  make test: all tests.
+# make demo: a simulated month from raw frames to pictures.  make demo-night, demo-pointing: nights.  make test: all tests.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 CORES ?= all
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo demo-night test quick heavy mutants check format bench bench-scale bench-reduction lock clean
+.PHONY: install demo demo-night demo-pointing test quick heavy mutants check format bench bench-scale bench-reduction lock clean
 .DEFAULT_GOAL := demo
 
 install: $(STAMP)
@@ -37,6 +37,24 @@ demo-night: install
 	@echo "  demo_night/results/nights/20210227/masters/              master bias, dark, flats, map of bad pixels"
 	@echo "  demo_night/results/nights/20210227/frames_20210227.parquet   what became of every frame"
 
+# A night of a guide camera: simulated, masters made, processed; then its frames arrive one by one.
+demo-pointing: install
+	rm -rf demo_pointing/live
+	$(BIN)/visql simulate config/demo_pointing_plan.yaml -o demo_pointing --overwrite
+	mkdir -p demo_pointing/masters
+	$(BIN)/visql pointing-masters bias demo_pointing/calibration/bias/*.fits -o demo_pointing/masters/pc_master_bias.fits --config config/demo_pointing.yaml
+	$(BIN)/visql pointing-masters dark demo_pointing/calibration/dark/*.fits -o demo_pointing/masters/pc_master_dark.fits --bias demo_pointing/masters/pc_master_bias.fits --config config/demo_pointing.yaml
+	$(BIN)/visql pointing-masters flat demo_pointing/calibration/sky/*.fits -o demo_pointing/masters/pc_master_flat.fits --bias demo_pointing/masters/pc_master_bias.fits --dark demo_pointing/masters/pc_master_dark.fits --config config/demo_pointing.yaml
+	$(BIN)/visql pointing-masters badpix -o demo_pointing/masters/pc_badpix_mask.fits --dark demo_pointing/masters/pc_master_dark.fits --flat demo_pointing/masters/pc_master_flat.fits --config config/demo_pointing.yaml
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake night site --cores $(CORES) --configfile config/demo_pointing.yaml
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python benchmarks/live.py config/demo_pointing.yaml --output demo_pointing/live
+	@echo
+	@echo "Done. Look at:"
+	@echo "  demo_pointing/results/site/index.html                    open it in a browser: everything is there"
+	@echo "  demo_pointing/results/nights/20210611/night_20210611.png zero point and sky against time"
+	@echo "  demo_pointing/results/nights/20210611/movie_20210611.mp4 the night"
+	@echo "  demo_pointing/results/exposures/20210611/                one folder per frame; *-zp.png first"
+
 test: install
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
@@ -61,6 +79,7 @@ check: install
 	$(BIN)/visql schema --check
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --lint --config raw=config results=$$(mktemp -d) months=202407
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --lint --config pipeline=reduction raw=config results=$$(mktemp -d) nights=20210227
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --lint --config pipeline=pointing raw=config results=$$(mktemp -d) nights=20210611 masters='{"folder":"tests/masters"}'
 	$(BIN)/python .ci/audit.py
 
 format: install
@@ -87,4 +106,4 @@ lock: install
 	mv constraints.new constraints.txt
 
 clean:
-	rm -rf demo demo_night $(VENV) .snakemake
+	rm -rf demo demo_night demo_pointing $(VENV) .snakemake

@@ -617,8 +617,8 @@ def damaged(tmp_path, kind):
         (tmp_path / "a.parquet").write_bytes((tmp_path / "a.parquet").read_bytes()[:-500])
     elif kind == "numbers of stars are float64":
         Table({"source_id": [1e18], "ra": [RA], "dec": [DEC], "g": [15.0]}).write(tmp_path / "a.fits")
-    elif kind == "not at epoch 2016.0":
-        rows = {"source_id": [1], "ra": [RA], "dec": [DEC], "g": [15.0], "ref_epoch": [2015.5]}
+    elif kind == "at epoch 2015, not at 2016.0 or 2015.5":
+        rows = {"source_id": [1], "ra": [RA], "dec": [DEC], "g": [15.0], "ref_epoch": [2015.0]}
         Table(rows).write(tmp_path / "a.fits")
     else:
         catalogue(all_rows(), TAP).write(tmp_path / "a.fits")
@@ -631,7 +631,7 @@ def damaged(tmp_path, kind):
         "no table of stars",
         "cannot be read",
         "numbers of stars are float64",
-        "not at epoch 2016.0",
+        "at epoch 2015, not at 2016.0 or 2015.5",
         "a.fits: ",
     ],
 )

@@ -20,18 +20,22 @@ from pydantic import BaseModel
 from visql_lib.cli import COMMANDS, cli
 from visql_lib.errors import ConfigError
 from visql_lib.pipelines import settings_from_mapping
+from visql_lib.pipelines.pointing.settings import PointingSettings
 from visql_lib.pipelines.reduction.settings import ReductionSettings
 from visql_lib.pipelines.vis.registry import REGISTRY
 from visql_lib.pipelines.vis.settings import VisSettings
 from visql_lib.pipelines.vis.stages.simulate import make_frames
+from visql_lib.simulate.guide_plan import GuideNightOptions
 from visql_lib.simulate.night_plan import NightOptions
 from visql_lib.simulate.plan import ExposureOptions, exposures_of
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
-GENERATED = {"configuration.md", "tables.md", "flags.md", "reduction_settings.md", "reduction_tables.md"}
+GENERATED = {"configuration.md", "tables.md", "flags.md", "reduction_settings.md", "reduction_tables.md"} | {
+    *("pointing_settings.md", "pointing_tables.md"),
+}
 WRITTEN = [page for page in PAGES if page.name not in GENERATED]
-SETTINGS = {"vis": VisSettings, "reduction": ReductionSettings}
+SETTINGS = {"vis": VisSettings, "reduction": ReductionSettings, "pointing": PointingSettings}
 
 
 def sections(model: type[BaseModel]) -> dict[str, type[BaseModel]]:
@@ -40,7 +44,9 @@ def sections(model: type[BaseModel]) -> dict[str, type[BaseModel]]:
     return {name: f.annotation for name, f in fields if hasattr(f.annotation, "model_fields")}
 
 
-SECTIONS = [sections(model) for model in (*SETTINGS.values(), ExposureOptions, NightOptions)]
+SECTIONS = [
+    sections(model) for model in (*SETTINGS.values(), ExposureOptions, NightOptions, GuideNightOptions)
+]
 
 
 @dataclass(frozen=True)

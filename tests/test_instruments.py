@@ -263,6 +263,18 @@ def facts(tmp_path, cards, named=None, **header):
         ({"form": "%d.%m.%Y %H:%M"}, {"DATE-OBS": "13.07.2013 04:05"}, "2013-07-13T04:05:00", "DATE-OBS"),
         ({"mjd": "MJD-OBS"}, {"MJD-OBS": 56486.25}, "2013-07-13T06:00:00", "MJD-OBS"),
         ({"jd": "JD"}, {"DATE-OBS": "yesterday", "JD": 2456486.75}, "2013-07-13T06:00:00", "JD"),
+        (
+            {"mjd": "MJD-OBS", "mjd_scale": "tai"},  # 35 leap seconds that year
+            {"MJD-OBS": 56486.25 + 35 / 86400},
+            "2013-07-13T06:00:00",
+            "MJD-OBS",
+        ),
+        (
+            {"jd": "JD", "mjd_scale": "tai"},
+            {"JD": 2456486.75 + 35 / 86400},
+            "2013-07-13T06:00:00",
+            "JD",
+        ),
         ({"keywords": ["A", "B"]}, {"A": " ", "B": "2013-07-13T06:00:00"}, "2013-07-13T06:00:00", "B"),
     ],
 )

@@ -27,14 +27,14 @@ from scipy.ndimage import gaussian_filter
 from visql_lib.cli.movie import command
 from visql_lib.errors import VisqlError
 from visql_lib.instruments import load_instrument
+from visql_lib.movies.bins import BinImage
 from visql_lib.movies.encode import encode_piece, encoder, write_movie
 from visql_lib.movies.errors import MovieError
+from visql_lib.movies.text import FastText
 from visql_lib.pictures import style
 from visql_lib.pipelines.vis.month_files import MonthFiles
-from visql_lib.pipelines.vis.pictures.movie import FrameFacts, MovieCanvas, even_size, grid_of
-from visql_lib.pipelines.vis.pictures.movie_bins import BinImage
+from visql_lib.pipelines.vis.pictures.movie import FrameFacts, MovieCanvas, frame_size, grid_of
 from visql_lib.pipelines.vis.pictures.movie_goes import FLUXES, series_line
-from visql_lib.pipelines.vis.pictures.movie_text import FastText
 from visql_lib.pipelines.vis.schemas.radiation import ANGLES, GOES_SERIES, RADIATION_MAPS
 from visql_lib.pipelines.vis.schemas.radiation_metadata import RadiationMetadata
 from visql_lib.pipelines.vis.settings import RadiationSettings
@@ -575,7 +575,7 @@ def test_a_long_reason_stays_in_its_panel() -> None:
         canvas = MovieCanvas(VIS.particle_scale, "xcosmix", width)
         canvas.draw(FACTS, None, {}, None, reason)
         for panel in canvas._maps:
-            columns = np.flatnonzero(ink_of(canvas._figure, panel.words).any(axis=0))
+            columns = np.flatnonzero(ink_of(canvas._canvas.figure, panel.words).any(axis=0))
             box = panel.axes.bbox
             assert len(columns)
             assert box.x0 < columns[0]
@@ -645,7 +645,7 @@ def test_lines_stay_in_the_panel(flux: list[float], steps: list[int]) -> None:
 @given(width=st.integers(160, 1920).map(lambda n: 2 * n))
 @settings(max_examples=25, deadline=None)
 def test_sizes_are_even(width: int) -> None:
-    size = even_size(width)
+    size = frame_size(width)
     assert size[0] == width
     assert size[1] % 2 == 0
     assert abs(size[1] / width - 0.75) < 0.005
@@ -654,7 +654,7 @@ def test_sizes_are_even(width: int) -> None:
 @pytest.mark.parametrize("width", [322, 1366])
 def test_frames_have_that_size(width: int) -> None:
     frame = MovieCanvas(VIS.particle_scale, "protons", width).draw(FACTS, maps_of(), META, None)
-    assert frame.shape == (even_size(width)[1], width, 4)
+    assert frame.shape == (frame_size(width)[1], width, 4)
 
 
 def test_unknown_kind() -> None:

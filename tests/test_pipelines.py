@@ -42,9 +42,9 @@ def test_there_are_no_others():
 
 
 def test_an_unknown_pipeline_is_named_with_those_there_are(tmp_path):
-    with pytest.raises(ConfigError, match=r"^pipeline: 'viz' is none of vis, reduction"):
+    with pytest.raises(ConfigError, match=r"^pipeline: 'viz' is none of vis, reduction, pointing"):
         pipeline_of({"pipeline": "viz"})
-    with pytest.raises(ConfigError, match=r"pipeline: .*'viz' is none of vis, reduction"):
+    with pytest.raises(ConfigError, match=r"pipeline: .*'viz' is none of vis, reduction, pointing"):
         settings(tmp_path, pipeline="viz")
 
 
@@ -62,7 +62,7 @@ def test_snakemake_says_it_in_one_line(tmp_path):
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     said = done.stdout + done.stderr
-    assert "\npipeline: 'viz' is none of vis, reduction\n" in said
+    assert "\npipeline: 'viz' is none of vis, reduction, pointing\n" in said
     assert "Traceback" not in said
 
 
@@ -181,7 +181,9 @@ def test_a_pipeline_of_another_package_is_found(other_package, tmp_path):
         ConfigError, match=r"products of the pipeline 'nights'; choose another folder for 'vis'"
     ):
         claim_results(settings(tmp_path / "results"))
-    with pytest.raises(ConfigError, match=r"^test: pipeline: 'knights' is none of vis, reduction, nights$"):
+    with pytest.raises(
+        ConfigError, match=r"^test: pipeline: 'knights' is none of vis, reduction, pointing, nights$"
+    ):
         settings_from_mapping(values | {"pipeline": "knights"}, "test")
     with pytest.raises(ConfigError, match=r"^test: unknown key 'gaia'"):
         settings_from_mapping(values | {"gaia": {}}, "test")

@@ -23,9 +23,9 @@ from visql_lib.pipelines.reduction.grouping import NIGHTS
 from visql_lib.pipelines.reduction.pages import sections
 from visql_lib.pipelines.reduction.pages.night_page import master_text
 from visql_lib.pipelines.reduction.pages.night_plots import _line
-from visql_lib.pipelines.reduction.pages.records import number_text
 from visql_lib.pipelines.reduction.registry import REGISTRY
 from visql_lib.pipelines.reduction.schemas import FRAMES, MASTERS, REGISTRATION, STACKS
+from visql_lib.products.page_records import number_text
 from visql_lib.products.status import exposure_states, failure_summary
 from visql_lib.sheets.sheet import empty_row, write_sheet
 from visql_lib.site.images import tiles_of

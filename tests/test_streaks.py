@@ -20,7 +20,7 @@ from streak_frames import (
 
 from visql_lib.pipelines.pointing.schemas import STREAKS
 from visql_lib.sources import streaks
-from visql_lib.sources.streaks import COLUMNS, find_streaks, star_radii, warm_up
+from visql_lib.sources.streaks import COLUMNS, find_streaks, no_streaks, star_radii, warm_up
 
 UNLIMITED = 600.0  # s
 FAINT = Trail(300, 200, 1500, 861, 26)  # 1.6 sigma of a pixel, 1370 px
@@ -164,8 +164,9 @@ def test_noise_of_the_light_counts():
     """With fewer electrons per adu the light of a bright streak scatters more."""
     sky = sky_with_stars(SMALL, density=0.001)
     add_trail(sky.light, Trail(100, 100, 550, 250, 200))
-    few, many = (rows_of(search(sky, gain=gain))[0]["FLUX_ERR"] for gain in (0.1, 10.0))
+    few, many, unknown = (rows_of(search(sky, gain=gain))[0]["FLUX_ERR"] for gain in (0.1, 10.0, np.inf))
     assert few > 1.2 * many
+    assert many > unknown
 
 
 def test_what_stars_hide_is_filled_up():
@@ -478,7 +479,7 @@ def test_columns_are_those_of_the_table():
     here = {"RA1", "DEC1", "RA2", "DEC2", "TIMED_OUT"}  # what a frame's WCS and its search add
     kinds = {column.name: column.dtype for column in STREAKS.columns if column.name not in here}
     assert tuple(kinds) == COLUMNS
-    for found in (search(crossing()), search(crossing(), time_limit=0)):
+    for found in (search(crossing()), search(crossing(), time_limit=0), no_streaks()):
         assert {name: str(column.dtype) for name, column in found.columns.items()} == kinds
 
 

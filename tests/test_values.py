@@ -1,6 +1,7 @@
 """What a value from outside may be: one check per kind."""
 
 import math
+import warnings
 from datetime import UTC, datetime
 
 import numpy as np
@@ -19,9 +20,11 @@ from visql_lib.values import (
     possible_flux,
     said,
     unit_factor,
+    utc_of_tai,
     within,
 )
 
+MIDNIGHT_2017 = 57754.0
 SENTINELS = (-9999, -9999.0, -999.0, -99.0, 9999, 1e20, 1e30, "-9999", -32768, 9.969209968386869e36)
 
 
@@ -141,3 +144,27 @@ def test_whatever_comes_is_a_possible_value_or_unknown(value):
     assert not math.isinf(number(value))
     assert moment(value) is None or moment(value).tzinfo is UTC
     assert len(said(value)) <= 40
+
+
+@pytest.mark.parametrize(
+    ("seconds", "ahead"), [(-1e6, 36), (35.9, 36), (36.5, 36), (37.0, 37), (37.1, 37), (1e8, 37)]
+)
+def test_tai_is_ahead_by_the_leap_seconds_of_its_date(seconds, ahead):
+    """Seconds of TAI since the midnight behind the last leap second, which it is 37 s ahead of."""
+    found = (utc_of_tai(MIDNIGHT_2017 + seconds / 86400) - MIDNIGHT_2017) * 86400
+    assert found == pytest.approx(seconds - ahead, abs=1e-5)
+
+
+@given(st.floats(41318, 80000))
+def test_tai_becomes_utc_as_for_astropy(days):
+    erfa = pytest.importorskip("erfa")
+    year, month, day, fraction = erfa.jd2cal(2400000.5, utc_of_tai(days))
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of years to come
+        ahead = erfa.dat(year, month, day, fraction)
+    assert (days - utc_of_tai(days)) * 86400 == pytest.approx(ahead, abs=1e-5)
+
+
+def test_before_leap_seconds_nobody_knows():
+    assert math.isnan(utc_of_tai(41316.9))
+    assert not math.isnan(utc_of_tai(41317.1))

@@ -71,8 +71,9 @@ class PixelFlag(NamedFlag):
     COSMIC = 32, "hit by a cosmic ray"
     REJECTED = 64, "no value of any frame was left to combine"
     OUTSIDE = 128, "outside of all frames"
-    BAD_FLAT = 256, "the flat is too low there to divide by"
+    BAD_FLAT = 256, "the flat is too low, or too high, there to divide by"
     INPUT = 512, "masked by the user"
+    NOISY = 1024, "its values scatter far more than those of other pixels"
 
 
 class SelectionFlag(NamedFlag):
@@ -157,6 +158,10 @@ class GuideStarFlag(NamedFlag):
     NO_PROPER_MOTION = (
         128,
         "no proper motion is known, so measured where it was in 2016.0; this alone leaves none out",
+    )
+    FAINT = (
+        256,
+        "by the zero point of its quadrant it gives less than 4 sigma of the sky: under clouds, noise",
     )
 
     @classmethod

@@ -8,9 +8,11 @@ single values return both; those of columns return the column.
 
 from __future__ import annotations
 
+import bisect
 import math
 import re
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, date, datetime, timedelta, tzinfo
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ _MOMENT = re.compile(rf"{_DATE}[T ]{_CLOCK}\s*(Z|[+-]\d\d:?\d\d)?", re.ASCII)
 _ONLY_DATE = re.compile(_DATE, re.ASCII)
 _ONLY_CLOCK = re.compile(_CLOCK, re.ASCII)
 MJD_ZERO = datetime(1858, 11, 17, tzinfo=UTC)
+_DAY = 86_400.0  # s
 LONGEST_FLUX = 1.0  # W/m2, of the Sun in X-rays: a thousand times the largest flare
 
 
@@ -169,6 +172,23 @@ def moment_of_days(value: Any, zero: datetime) -> datetime | None:
         return None
 
 
+def utc_of_tai(days: float) -> float:
+    """Return a day number (MJD) of TAI as one of UTC: less the leap seconds of that date; NaN before 1972."""
+    starts, seconds = _leap_seconds()
+    known = bisect.bisect_right(starts, days) - 1
+    return days - seconds[known] / _DAY if known >= 0 else math.nan
+
+
+@lru_cache(maxsize=1)
+def _leap_seconds() -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return from when on [MJD, TAI] TAI is ahead of UTC by so many whole seconds."""
+    import erfa
+
+    table = [(date(int(y), int(m), 1), float(s)) for y, m, s in erfa.leap_seconds.get() if y >= 1972]
+    starts = tuple((day - MJD_ZERO.date()).days + seconds / _DAY for day, seconds in table)
+    return starts, tuple(seconds for _, seconds in table)
+
+
 def is_date(value: Any) -> bool:
     """Say whether it is a date without a time of day."""
     return isinstance(value, str) and _ONLY_DATE.fullmatch(value.strip()) is not None
@@ -239,4 +259,5 @@ _ALSO = {
         "angular velocity[mas/year]",
     ),
     "mag": ("magnitude", "mag(vega)", "magnitude[mag]"),
+    "yr": ("year", "years", "time[julian years]"),
 }

@@ -16,6 +16,8 @@ from visql_lib.values import within
 
 COLUMNS = ("SOURCE_ID", "RA", "DEC", "PMRA", "PMDEC", "G", "G_ERR", "BP_RP")
 EPOCH = 2016.0  # of the positions
+_MOVED_FROM = 2015.5  # epoch of Gaia DR2: its positions are moved
+_SAME_EPOCH = 0.01  # yr
 
 # Lower case: ours, the Gaia archive's, VizieR's (I/355). Positions VizieR moved to 2000 are not among them.
 _ALIASES = {
@@ -86,12 +88,13 @@ def star_columns(raw: Mapping[str, NDArray], where: str, units: Mapping[str, Any
     dict of arrays
         Positions in deg, RA in [0, 360), at epoch 2016.0; motions in mas/yr;
         magnitudes. NaN where not known. Rows without position are left out.
+        Positions of 2015.5 (Gaia DR2) are moved; those without motion stay where they are.
 
     Raises
     ------
     SourceError
-        If a needed column is missing, a number of a star cannot be kept exactly, the epoch is another, or
-        a unit cannot be converted.
+        If a needed column is missing, a number of a star cannot be kept exactly, the epoch is neither
+        2016.0 nor 2015.5, or a unit cannot be converted.
     """
     names = known_columns(raw)
     if not names:
@@ -100,13 +103,14 @@ def star_columns(raw: Mapping[str, NDArray], where: str, units: Mapping[str, Any
         )
     raw = plain_columns(raw, names, units or {}, where)
     values = {ours: _floats(raw[name], name, where) for ours, name in names.items() if ours != "SOURCE_ID"}
-    if (np.abs(values.pop("EPOCH", np.array([EPOCH])) - EPOCH) > 0.01).any():
-        raise SourceError(f"{where}: positions are not at epoch {EPOCH}; take the tables of Gaia DR3")
+    years = _years_to_epoch(values.pop("EPOCH", np.array([EPOCH])), where)
     numbers, known = _integers(raw[names["SOURCE_ID"]], where)
     values = {name: within(column, *_POSSIBLE.get(name, _ANY)) for name, column in values.items()}
-    stars = {"SOURCE_ID": numbers, "RA": np.mod(values["RA"], 360.0), "DEC": values["DEC"], "G": values["G"]}
     unknown = np.full(len(numbers), np.nan)
+    stars = {"SOURCE_ID": numbers, "G": values["G"]}
     stars["PMRA"], stars["PMDEC"] = values.get("PMRA", unknown), values.get("PMDEC", unknown)
+    ra, stars["DEC"] = _moved(values["RA"], values["DEC"], stars["PMRA"], stars["PMDEC"], years)
+    stars["RA"] = np.mod(ra, 360.0)
     stars["G_ERR"] = _error(values, unknown)
     stars["BP_RP"] = values["BP_RP"] if "BP_RP" in values else _colour(values, unknown)
     warn_missing_colours(names, where)
@@ -116,10 +120,21 @@ def star_columns(raw: Mapping[str, NDArray], where: str, units: Mapping[str, Any
 
 def cut_tile(stars: Columns, tile: int, nside: int, faintest: float) -> Columns:
     """Select the stars of one tile brighter than a limit in G, each once, in the order of their numbers."""
-    inside = (stars["G"] < faintest) & (tile_of(stars["RA"], stars["DEC"], nside) == tile)
-    rows = np.flatnonzero(inside)
-    _, first = np.unique(stars["SOURCE_ID"][rows], return_index=True)
-    return {name: stars[name][rows[first]] for name in COLUMNS}
+    return cut_tiles(stars, [tile], nside, faintest)[tile]
+
+
+def cut_tiles(stars: Columns, tiles: Iterable[int], nside: int, faintest: float) -> dict[int, Columns]:
+    """Select the stars of each of some tiles; see `cut_tile`."""
+    bright = np.flatnonzero(stars["G"] < faintest)
+    at = tile_of(stars["RA"][bright], stars["DEC"][bright], nside)
+    order = np.argsort(at, kind="stable")
+    bright, at = bright[order], at[order]
+    found = {}
+    for tile in tiles:
+        rows = bright[slice(*np.searchsorted(at, [tile, tile + 1]))]
+        _, first = np.unique(stars["SOURCE_ID"][rows], return_index=True)
+        found[tile] = {name: stars[name][rows[first]] for name in COLUMNS}
+    return found
 
 
 def no_stars() -> Columns:
@@ -131,6 +146,28 @@ def joined(parts: Iterable[Columns]) -> Columns:
     """Join the rows of several tables."""
     tables = [no_stars(), *parts]
     return {name: np.concatenate([table[name] for table in tables]) for name in COLUMNS}
+
+
+def _years_to_epoch(epochs: NDArray, where: str) -> NDArray:
+    """Return how many years of motion positions lack; an epoch that is not known is the usual one."""
+    is_earlier = np.abs(epochs - _MOVED_FROM) <= _SAME_EPOCH
+    others = (np.abs(epochs - EPOCH) > _SAME_EPOCH) & ~is_earlier
+    if others.any():
+        raise SourceError(
+            f"{where}: positions are at epoch {epochs[others][0]:g}, not at {EPOCH} or {_MOVED_FROM}; "
+            "take the tables of Gaia DR3"
+        )
+    return np.where(is_earlier, EPOCH - _MOVED_FROM, 0.0)
+
+
+def _moved(
+    ra: NDArray, dec: NDArray, pm_ra: NDArray, pm_dec: NDArray, years: NDArray
+) -> tuple[NDArray, NDArray]:
+    """Move positions [deg] by so many years of their motions [mas/yr, in RA times cos(dec)]."""
+    known = np.isfinite(pm_ra) & np.isfinite(pm_dec) & (years != 0)
+    step = np.where(known, years, 0.0) / 3.6e6  # mas to deg
+    pm_ra, pm_dec = np.where(known, pm_ra, 0.0), np.where(known, pm_dec, 0.0)
+    return ra + pm_ra * step / np.cos(np.radians(dec)), dec + pm_dec * step
 
 
 def _error(values: Mapping[str, NDArray], unknown: NDArray) -> NDArray:

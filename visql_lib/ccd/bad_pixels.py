@@ -105,6 +105,23 @@ def dead_pixels(flat: NDArray, err: NDArray, lowest: float = 0.5, sigma: float =
         return (share < lowest) & (pulls(flat, err) < -sigma)
 
 
+def noisy_pixels(scatter: NDArray, times: float = 5.0) -> NDArray[np.bool_]:
+    """Find pixels whose values scatter from frame to frame more than those of others.
+
+    Parameters
+    ----------
+    scatter : array, shape (ny, nx)
+        Standard deviation of the values of each pixel, in any unit; NaN: not known.
+    times : float, optional
+        A pixel that scatters so many times as much as usual (the median) is noisy.
+    """
+    known = scatter[np.isfinite(scatter)]
+    if not known.size:
+        return np.zeros(scatter.shape, bool)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(scatter > times * np.median(known))
+
+
 def nonlinear_pixels(
     low: NDArray, high: NDArray, low_err: NDArray, high_err: NDArray, sigma: float = 8.0
 ) -> NDArray[np.bool_]:

@@ -164,6 +164,7 @@ def combine_block(
     weights: NDArray | None = None,
     variances: NDArray | None = None,
     double: bool = False,
+    least: float = 0.0,
 ) -> Combined:
     """Combine a block of pixels of all frames.
 
@@ -181,6 +182,9 @@ def combine_block(
         Squared errors of the shifted values, before the factors.
     double : bool, optional
         Work with 64 bits where `raw` alone does not ask for it.
+    least : float, optional
+        Least sigma of a scaled value, for rejecting where errors are not known: of few values the median
+        distance is often far too small.
 
     Returns
     -------
@@ -200,7 +204,7 @@ def combine_block(
     numbers = tuple(np.asarray(a).astype(kind) for a in (scaling.slopes, scaling.zeros, scaling.factors))
     rule = (_CODES[recipe.method], recipe._place, *recipe.clip, recipe.rejects)
     rounding = _ROUNDING * float(np.finfo(kind).eps)
-    limits = (*map(float, recipe.sigma), scaling.step / 2, rounding)
+    limits = (*map(float, recipe.sigma), max(scaling.step / 2, float(least)), rounding)
     buf = np.empty((n, lanes), kind)
     if variances is None and (weights is None or recipe.method != "average"):
         networks = (network(n, recipe.wanted(n)), network(n))
@@ -220,6 +224,21 @@ def _errors(spread: NDArray, used: NDArray[np.int32], recipe: Recipe, known: boo
     table[counts] = error_factors(recipe._kind, recipe._place, recipe.clip, known, counts)
     factors = table.astype(spread.dtype)[used]
     return factors * (spread * spread if recipe._kind == "var" else spread)
+
+
+def scatter_of(found: Combined, recipe: Recipe) -> NDArray:
+    """Return the standard deviation of the values of each pixel that were used, NaN of fewer than two.
+
+    Parameters
+    ----------
+    found : Combined
+        Without known errors: their errors are made of this scatter.
+    recipe : Recipe
+        That of the combination; its method is ``mean``, ``average`` or ``median``.
+    """
+    counts = np.unique(found.used)
+    factors = error_factors(recipe._kind, recipe._place, recipe.clip, False, counts)
+    return found.err / factors.astype(found.err.dtype)[np.searchsorted(counts, found.used)]
 
 
 def factors_of(levels: Sequence[float], names: Sequence[str]) -> NDArray[np.float64]:

@@ -51,6 +51,18 @@ HEADINGS: dict[str, dict[str, tuple[str, str]]] = {
         "stack": ("stack", "Combine registered lights, with errors, mask and number of values."),
         "night-tables": ("night_tables", "Tell what became of each frame of a night."),
     },
+    "A guide camera": {
+        "pointing": ("pointing", "Measure one exposure: zero points, sky, dome, streaks."),
+        "pointing-hour": ("pointing_hour", "Measure the exposures of an hour of a night."),
+        "pointing-table": ("pointing_table", "Gather the tables of the hours of a night."),
+        "pointing-index": ("pointing_index", "List the raw frames of a night by their headers."),
+        "pointing-picture": ("pointing_picture", "Draw a night: zero point and sky against time."),
+        "pointing-movie": ("pointing_movie", "Make a movie of a night, or of an interval."),
+        "pointing-masters": ("pointing_masters", "Make a master bias, dark or flat, or find bad pixels."),
+        "pointing-watch": ("pointing_watch", "Measure exposures as they arrive, and tell them at once."),
+        "pointing-telemetry": ("pointing_telemetry", "Print what the last exposure told."),
+        "pointing-season": ("pointing_season", "Summarise all nights, and draw them."),
+    },
     "Euclid VIS, one exposure": {
         "stars": ("stars", "Select the stars of a catalogue."),
         "moments": ("moments", "Measure the PSF moments of the selected stars."),

@@ -42,6 +42,47 @@ def step(name: str, help_text: str, example: str) -> Callable[[F], click.Command
     return decorate
 
 
+def camera_step(name: str, help_text: str, example: str) -> Callable[[F], click.Command]:
+    """Make a function a subcommand for frames of any camera: like `step`, with ``--instrument``."""
+
+    def decorate(function: F) -> click.Command:
+        instrument = click.option(
+            "-i",
+            "--instrument",
+            metavar="NAME",
+            help="Camera file: a name in config/instruments, or a path; default: that of the settings.",
+        )
+        return step(name, help_text, example)(instrument(function))
+
+    return decorate
+
+
+def settings_of_pipeline(pipeline: str, config: Path | None, instrument: str | None = None) -> Settings:
+    """Read the settings of ``--config``, which must be those of a pipeline; without a file: its defaults.
+
+    Parameters
+    ----------
+    pipeline : str
+    config : Path or None
+    instrument : str, optional
+        Name or path of the camera's file, in the place of that of the settings.
+
+    Raises
+    ------
+    ConfigError
+        If they are another pipeline's.
+    """
+    from visql_lib.config.load import read_yaml
+    from visql_lib.pipelines import settings_from_mapping
+
+    values = read_yaml(config) if config is not None else {}
+    if (name := values.get("pipeline", pipeline)) != pipeline:
+        raise ConfigError(f"{config}: pipeline: this is a command of {pipeline!r}, not of {name!r}")
+    if instrument is not None:
+        values["instrument"] = instrument
+    return settings_from_mapping({"pipeline": pipeline} | values, str(config or "settings"))
+
+
 def config_option(function: F) -> F:
     """Add ``--config FILE``."""
     return click.option(

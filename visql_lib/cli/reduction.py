@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
-from visql_lib import run_record
-from visql_lib.cli.common import OUTPUT, config_option, output_option, progress, verbose_option
+from visql_lib.cli.common import OUTPUT, camera_step, output_option, progress, settings_of_pipeline
 from visql_lib.cli.files import list_argument
-from visql_lib.errors import ConfigError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -32,50 +29,12 @@ TABLE = click.option("--table", type=OUTPUT, metavar="FILE", help="What became o
 PICTURE = click.option("--picture", type=OUTPUT, metavar="FILE", help="Picture of the result (PNG).")
 
 
-def reduction_step(name: str, help_text: str, example: str) -> Callable[[F], click.Command]:
-    """Make a function a subcommand of the reduction: ``--config``, ``--instrument``, ``--verbose``."""
-
-    def decorate(function: F) -> click.Command:
-        @functools.wraps(function)
-        def run(*args: Any, **options: Any) -> Any:
-            with run_record.recording(name):
-                return function(*args, **options)
-
-        instrument = click.option(
-            "-i",
-            "--instrument",
-            metavar="NAME",
-            help="Camera file: a name in config/instruments, or a path; default: that of the settings.",
-        )
-        command = click.command(name, help=help_text, epilog=f"\b\nExample:\n  {example}")
-        return command(instrument(config_option(verbose_option(run))))
-
-    return decorate
+reduction_step = camera_step
 
 
 def reduction_settings_of(config: Path | None, instrument: str | None = None) -> ReductionSettings:
-    """Read the settings of ``--config``, which must be those of a reduction; without a file: its defaults.
-
-    Parameters
-    ----------
-    config : Path or None
-    instrument : str, optional
-        Name or path of the camera's file, in the place of that of the settings.
-
-    Raises
-    ------
-    ConfigError
-        If they are another pipeline's.
-    """
-    from visql_lib.config.load import read_yaml, validated
-    from visql_lib.pipelines.reduction.settings import ReductionSettings
-
-    values = read_yaml(config) if config is not None else {}
-    if (name := values.get("pipeline", "reduction")) != "reduction":
-        raise ConfigError(f"{config}: pipeline: this is a command of 'reduction', not of {name!r}")
-    if instrument is not None:
-        values["instrument"] = instrument
-    return validated(ReductionSettings, {"pipeline": "reduction"} | values, str(config or "settings"))
+    """Read the settings of ``--config``, which must be those of a reduction; see `settings_of_pipeline`."""
+    return cast("ReductionSettings", settings_of_pipeline("reduction", config, instrument))
 
 
 def context_of(

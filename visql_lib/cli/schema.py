@@ -15,6 +15,9 @@ def generated() -> dict[str, str]:
     from visql_lib import flags
     from visql_lib.config.document import json_schema, markdown
     from visql_lib.instruments.model import load_instrument
+    from visql_lib.pipelines.pointing import registry as pointing
+    from visql_lib.pipelines.pointing.schemas import ALL as POINTING_TABLES
+    from visql_lib.pipelines.pointing.settings import PointingSettings
     from visql_lib.pipelines.reduction import registry as reduction
     from visql_lib.pipelines.reduction.schemas import ALL as REDUCTION_TABLES
     from visql_lib.pipelines.reduction.settings import ReductionSettings
@@ -36,6 +39,10 @@ def generated() -> dict[str, str]:
         "docs/reduction_settings.md": markdown(ReductionSettings, "reduction", "configuration.md"),
         "docs/reduction_tables.md": tables(REDUCTION_TABLES, "Tables of `reduction`"),
         "docs/reduction_products.md": products(night, {}, ("reduction_tables.md", "reduction.md")),
+        "workflow/schemas/pointing.schema.json": json.dumps(json_schema(PointingSettings), indent=1) + "\n",
+        "docs/pointing_settings.md": markdown(PointingSettings, "pointing", "configuration.md"),
+        "docs/pointing_tables.md": tables(POINTING_TABLES, "Tables of `pointing`"),
+        "docs/pointing_products.md": products(pointing.REGISTRY, {}, ("pointing_tables.md", "pointing.md")),
     }
 
 

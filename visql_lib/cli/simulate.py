@@ -47,7 +47,8 @@ def _exposure_options(function: Callable[..., Any]) -> Callable[..., Any]:
 @step(
     "simulate",
     "Simulate raw exposures with known truth: those of a PLAN (YAML), or one given by options. Frames that "
-    "were made with the same options before are kept. Truth tables go to the subfolder truth.",
+    "were made with the same options before are kept. Truth tables go to the subfolder truth. A plan with "
+    "the key guide_night is a night of a guide camera.",
     "visql simulate -o raw --type long --date 2024-07-13T03:28:40 --ccds 3-3,3-4 --seed 1",
 )
 @click.argument("plan", type=INPUT, required=False)
@@ -78,6 +79,7 @@ def command(
     **given: Any,
 ) -> None:
     """Read a plan or options, simulate, write frames and truth."""
+    from visql_lib.cli.simulate_guide import KEY, guide_night_options, make_guide_night
     from visql_lib.cli.simulate_night import make_night
     from visql_lib.config.load import read_yaml, validated
     from visql_lib.pipelines.vis.stages import simulate as stage
@@ -92,6 +94,9 @@ def command(
     content = read_yaml(plan) if plan is not None else {"exposures": [own]}
     if content.get("kind") == "night":
         make_night(validated(NightOptions, content, str(plan)), output, overwrite)
+        return
+    if KEY in content:
+        make_guide_night(guide_night_options(content, str(plan), instrument), output, overwrite)
         return
     exposures = exposures_of(content, str(plan) if plan is not None else "options")
     days = goes_days(content, str(plan))

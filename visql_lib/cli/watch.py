@@ -5,12 +5,37 @@ from __future__ import annotations
 import logging
 from logging.handlers import RotatingFileHandler, WatchedFileHandler
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from visql_lib.cli.common import INPUT, OUTPUT, step
+from visql_lib.cli.common import INPUT, OUTPUT, F, step
+
+if TYPE_CHECKING:
+    from visql_lib.live.heartbeat import FrameCounts
 
 _KEPT = 5  # older logs
+
+
+def live_options(function: F) -> F:
+    """Add what commands that watch share: ``--status RESULTS``, ``--log FILE``, ``--rotate MB``."""
+    status = click.option(
+        "--status",
+        "results",
+        type=click.Path(exists=True, file_okay=False, path_type=Path),
+        metavar="RESULTS",
+        help="Only print the status of the watch of a results folder.",
+    )
+    log = click.option(
+        "--log", "logfile", type=OUTPUT, metavar="FILE", help="Log to a file, which logrotate may rotate."
+    )
+    rotate = click.option(
+        "--rotate",
+        type=click.FloatRange(min=0.01),
+        metavar="MB",
+        help=f"Rotate the log file at this size; {_KEPT} are kept.",
+    )
+    return status(log(rotate(function)))
 
 
 @step(
@@ -35,22 +60,7 @@ _KEPT = 5  # older logs
     metavar="FILE",
     help="Snakefile; default: the one in this folder, or else VISQL's.",
 )
-@click.option(
-    "--status",
-    "results",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    metavar="RESULTS",
-    help="Only print the status of the watch of a results folder.",
-)
-@click.option(
-    "--log", "logfile", type=OUTPUT, metavar="FILE", help="Log to a file, which logrotate may rotate."
-)
-@click.option(
-    "--rotate",
-    type=click.FloatRange(min=0.01),
-    metavar="MB",
-    help=f"Rotate the log file at this size; {_KEPT} are kept.",
-)
+@live_options
 def command(
     once: bool,
     interval: str | None,
@@ -62,11 +72,12 @@ def command(
 ) -> int:
     """Set up, watch; or print the status."""
     if results is not None:
-        return _status(results)
+        return print_status(results)
     from visql_lib.live.errors import BusyError
-    from visql_lib.live.watch import StopSignals, Watch, find_snakefile
+    from visql_lib.live.signals import StopSignals
+    from visql_lib.live.watch import Watch, find_snakefile
 
-    _set_up(logfile, rotate)
+    set_up_log(logfile, rotate)
     stop = StopSignals()
     with stop.listening():
         watch = Watch(config, find_snakefile(snakefile), stop, _seconds(interval))
@@ -80,7 +91,8 @@ def command(
             return 0
 
 
-def _status(results: Path) -> int:
+def print_status(results: Path) -> int:
+    """Print the status of the watch of a results folder; returns the exit code: 1 if none is alive."""
     from visql_lib.live.heartbeat import watch_status
 
     status = watch_status(results)
@@ -88,6 +100,8 @@ def _status(results: Path) -> int:
     if (heart := status.heartbeat) is not None:
         where = f"{heart.user} on {heart.machine.host}, process {heart.pid}"
         lines = {"by": where, "months": " ".join(heart.months), "new exposures": str(heart.new_exposures)}
+        if (frames := heart.frames) is not None:
+            lines = {"by": where, "frames": _counted(frames), "told after": _times(frames)}
         lines |= {
             "last success": heart.last_success,
             "last failure": heart.last_failure,
@@ -98,7 +112,25 @@ def _status(results: Path) -> int:
     return 0 if status.alive else 1
 
 
-def _set_up(logfile: Path | None, rotate: float | None) -> None:
+def _counted(frames: FrameCounts) -> str:
+    counts = {
+        "done": frames.done,
+        "to go": frames.waiting,
+        "not complete": frames.incomplete,
+        "failed": frames.failed,
+        "not told": frames.untold,
+        "to be finished": frames.unfinished,
+    }
+    return ", ".join(f"{number} {what}" for what, number in counts.items() if number or what == "done")
+
+
+def _times(frames: FrameCounts) -> str:
+    if frames.latest is None:
+        return ""
+    return f"{frames.latest:.1f} s, median {frames.median:.1f} s, worst {frames.worst:.1f} s"
+
+
+def set_up_log(logfile: Path | None, rotate: float | None) -> None:
     """Log to a file instead of the terminal."""
     if logfile is None:
         if rotate is not None:

@@ -24,7 +24,7 @@ from visql_lib.frames.look import interpret, interpret_structure
 from visql_lib.frames.names import stem_of
 from visql_lib.frames.pixels import as_meant, as_unsigned, card_value, read_packed, read_rows, read_stored
 from visql_lib.frames.raw_file import opened, read_on, reading, room
-from visql_lib.frames.structure import Structure, structure_of
+from visql_lib.frames.structure import Structure, frame_cards, structure_of, until_first_image
 from visql_lib.frames.unpacked import Unpacked
 from visql_lib.instruments.amplifiers import Amplifier, LinearWCS
 from visql_lib.instruments.model import Instrument
@@ -164,6 +164,12 @@ class Exposure:
         """
         with reading(self.path):
             return structure_of(self._parts(), self.instrument)
+
+    @cached_property
+    def cards(self) -> fits.Header:
+        """The cards of the frame's first image and its primary header, without those of how it is stored."""
+        with reading(self.path):
+            return frame_cards(list(until_first_image(self._parts())))
 
     def __iter__(self) -> Iterator[Quadrant]:
         for part, layout in self._quadrant_parts():

@@ -23,14 +23,12 @@ from visql_lib.values import (
     moment,
     moment_of,
     moment_of_days,
-    number,
     said,
 )
 
 AFTER_NAME = 1200.0  # s, unless the settings say otherwise (index.date_after_name)
 BEFORE_NAME = timedelta(minutes=1)  # clocks and rounding
 _DAY = timedelta(days=1)
-_JD_OF_MJD_ZERO = 2400000.5
 
 
 @dataclass(frozen=True)
@@ -151,6 +149,24 @@ def _start(
     return date, source, int(ExposureFlag.DATE_FAR_FROM_NAME), far
 
 
+def date_problem(cards: Mapping[str, Any], instrument: Instrument, named: datetime | None = None) -> str:
+    """Return why the date that a header tells cannot be; "" if it can, or there is none.
+
+    Parameters
+    ----------
+    cards : mapping
+        Keyword to value.
+    instrument : Instrument
+        Tells where the date stands.
+    named : datetime, optional
+        Start as the file's name gives it.
+    """
+    source, value = instrument.header.date.find(cards)
+    if is_missing(value):
+        return ""
+    return _doubt_of(value, _date_in(cards, value, instrument), source, instrument, named)
+
+
 def far_from_name(date: datetime | None, source: str, named: datetime, after_name: float) -> str:
     """Return how far a start is from the time in the file's name, "" if that can be.
 
@@ -183,13 +199,10 @@ def _day_number(
     cards: Mapping[str, Any], instrument: Instrument, named: datetime | None
 ) -> tuple[str, datetime] | None:
     """Return keyword and date of a day number that can be, None if there is none."""
-    where = instrument.header.date
-    for keywords, zero in ((where.mjd, 0.0), (where.jd, _JD_OF_MJD_ZERO)):
-        for key in keywords:
-            value = cards.get(key)
-            date = moment_of_days(number(value) - zero, MJD_ZERO)
-            if date is not None and not _doubt_of(value, date, key, instrument, named):
-                return key, date
+    for key, days in instrument.header.date.day_numbers(cards):
+        date = moment_of_days(days, MJD_ZERO)
+        if date is not None and not _doubt_of(cards[key], date, key, instrument, named):
+            return key, date
     return None
 
 

@@ -11,15 +11,18 @@ import re
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy.io import fits
 from numpy.typing import ArrayLike, NDArray
 
-from visql_lib.frames.pixels import card_value
+from visql_lib.errors import FrameError
+from visql_lib.frames.fits_parts import parts_in
+from visql_lib.frames.raw_file import check_complete, reading
 from visql_lib.instruments.amplifiers import Amplifier
 from visql_lib.instruments.names import stem_of
+from visql_lib.instruments.wcs_cards import check_wcs, is_icrs, wcs_cards
 
 if TYPE_CHECKING:
     from astropy.wcs import WCS
@@ -28,14 +31,7 @@ log = logging.getLogger(__name__)
 
 BESIDE = (".wcs", ".wcs.fits")  # endings of a file with a frame's WCS, as plate solvers write it
 _CELESTIAL = re.compile(r"(RA|DEC|[GEHS]LON|[GEHS]LAT)-", re.ASCII)
-_OF_THE_WCS = re.compile(
-    r"(WCSAXES|CTYPE\d|CRVAL\d|CRPIX\d|CUNIT\d|CD\d_\d|PC\d_\d|CDELT\d|CROTA\d|PV\d_\d+|LONPOLE|LATPOLE"
-    r"|RADESYS|RADECSYS|EQUINOX|EPOCH|[AB]P?_ORDER|[AB]P?_\d_\d|[AB]_DMAX)",
-    re.ASCII,
-)
-_SAME_SKY = ("icrs", "fk5")  # FK5 of J2000 is ICRS to 0.02 arcsec
-_LARGEST_HEADER = 1 << 22  # bytes
-_FARTHEST = 1e7  # px, of the reference pixel
+_SIP = re.compile(r"[AB]P?_(ORDER|\d_\d|DMAX)", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -105,51 +101,21 @@ def sky_of(cards: fits.Header, layout: Amplifier, path: Path, *, beside: bool = 
 
 
 def _sky(cards: fits.Header, layout: Amplifier) -> SkyWCS | None:
-    values = _values(cards)
+    values = wcs_cards(cards)
+    if not str(values.get("CTYPE1", "")).upper().endswith("-SIP"):
+        values = {key: value for key, value in values.items() if not _SIP.fullmatch(key)}
     if not all(_CELESTIAL.match(str(values.get(key, "")).upper()) for key in ("CTYPE1", "CTYPE2")):
         return None
     from astropy.wcs import WCS
     from astropy.wcs.utils import wcs_to_celestial_frame
 
     wcs = WCS(fits.Header(values.items()), naxis=2)
-    _check(wcs)
-    frame = wcs_to_celestial_frame(wcs)
-    equinox = getattr(frame, "equinox", None)
-    is_same = frame.name in _SAME_SKY and (equinox is None or abs(equinox.jyear - 2000.0) < 1e-6)
-    found = (SkyWCS if is_same else _OtherSky)(wcs, layout)
+    check_wcs(wcs)
+    found = (SkyWCS if is_icrs(wcs_to_celestial_frame(wcs)) else _OtherSky)(wcs, layout)
     y, x = (0.5 * (n + 1) for n in layout.shape)
     if not np.isfinite(wcs.all_pix2world([[x, y]], 1)).all():
         raise ValueError("its middle is not on the sky")
     return found
-
-
-def _check(wcs: WCS) -> None:
-    """Refuse numbers that no frame of the sky has.
-
-    Raises
-    ------
-    ValueError
-        Naming what cannot be.
-    """
-    if not np.isfinite(wcs.pixel_scale_matrix).all() or not np.linalg.det(wcs.pixel_scale_matrix):
-        raise ValueError("its matrix is singular")
-    if not (np.abs(wcs.wcs.crval) <= 360.0).all():
-        raise ValueError(f"CRVAL = {wcs.wcs.crval.tolist()}")
-    if not (np.abs(wcs.wcs.crpix) <= _FARTHEST).all():
-        raise ValueError(f"CRPIX = {wcs.wcs.crpix.tolist()}")
-
-
-def _values(cards: fits.Header) -> dict[str, Any]:
-    """Return the cards of a WCS of two axes; of two ways to write its matrix one: CD goes before PC."""
-    values = {}
-    for key in dict.fromkeys(cards):
-        if _OF_THE_WCS.fullmatch(key) and (value := card_value(cards, key)) is not None:
-            values[key] = value
-    if any(key.startswith("CD") and "_" in key for key in values):
-        values = {k: v for k, v in values.items() if not re.match(r"PC\d_\d|CDELT\d|CROTA\d", k)}
-    if not str(values.get("CTYPE1", "")).upper().endswith("-SIP"):
-        values = {k: v for k, v in values.items() if not re.match(r"[AB]P?_(ORDER|\d_\d|DMAX)", k)}
-    return values
 
 
 def _cards_beside(path: Path) -> fits.Header | None:
@@ -159,12 +125,24 @@ def _cards_beside(path: Path) -> fits.Header | None:
         if not file.is_file():
             continue
         try:
-            with file.open("rb") as opened:
-                text = opened.read(_LARGEST_HEADER)
-            return fits.Header.fromstring(text)
-        except (OSError, ValueError) as error:
-            log.warning("%s: cannot be read (%s); the frame's own WCS counts", file, _first_line(error))
+            return header_with_wcs(file)
+        except FrameError as error:
+            log.warning("%s; the frame's own WCS counts", error)
     return None
+
+
+def header_with_wcs(file: Path) -> fits.Header:
+    """Read the header that holds the WCS in a file beside a frame: the first with CTYPE1, else the first.
+
+    Raises
+    ------
+    FrameError
+        If it cannot be read, is empty, cut short, or no FITS file.
+    """
+    check_complete(file)
+    with file.open("rb") as opened, reading(file):
+        headers = [part.header() for part in parts_in(opened, file.stat().st_size)]
+    return next((cards for cards in headers if "CTYPE1" in cards), headers[0])
 
 
 def _first_line(error: BaseException) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Set
+import re
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,6 +17,17 @@ from visql_lib.instruments.finding import ImagePart, amplifiers_in
 from visql_lib.instruments.header import said_by
 from visql_lib.instruments.model import Instrument
 from visql_lib.values import said
+
+_STORED = re.compile(
+    r"SIMPLE|XTENSION|EXTEND|BITPIX|NAXIS\d*|PCOUNT|GCOUNT|GROUPS|BZERO|BSCALE|BLANK|CHECKSUM|DATASUM|INHERIT",
+    re.ASCII,
+)
+_STORED_PACKED = re.compile(
+    _STORED.pattern + r"|EXTNAME|TFIELDS|THEAP|T(TYPE|FORM|UNIT|SCAL|ZERO|NULL|DIM|DISP)\d+"
+    r"|Z(IMAGE|SIMPLE|TENSION|EXTEND|BLOCKED|BITPIX|NAXIS\d*|PCOUNT|GCOUNT|CMPTYPE|TILE\d+|NAME\d+|VAL\d+"
+    r"|MASKCMP|QUANTIZ|DITHER0|SCALE|ZERO|BLANK|HECKSUM|DATASUM)",
+    re.ASCII,
+)
 
 
 @dataclass(frozen=True)
@@ -63,6 +75,22 @@ def structure_of(parts: Iterable[Part], instrument: Instrument) -> Structure:
     first = next((image for image in images if image.number in amplifiers), None)
     cards = primary | said_by(first.cards) if first else primary
     return Structure(amplifiers, cards, tuple(dict.fromkeys((*notes, *doubts))))
+
+
+def frame_cards(parts: Sequence[Part]) -> fits.Header:
+    """Return the cards of a frame: of its first image, and of the primary header those that it does not have.
+
+    Those that say how the pixels are stored in this file are left out.
+    """
+    image = next((part for part in parts if plane_of(part.shape) is not None), parts[0])
+    found = fits.Header()
+    own: set[str] = set()
+    for part in dict.fromkeys((image, parts[0])):
+        stored = _STORED_PACKED if part.is_packed_image else _STORED
+        cards = [card for card in part.header().cards if card.keyword not in own]
+        found.extend([card for card in cards if not stored.fullmatch(card.keyword)], end=True)
+        own |= {card.keyword for card in cards}
+    return found
 
 
 def plane_of(shape: tuple[int, ...]) -> tuple[int, int] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from functools import lru_cache
 from typing import Annotated, Any, Literal
@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from visql_lib.config.units import UNPRINTABLE, names_in
-from visql_lib.values import Checked, angle, angle_of, duration, is_missing, number, place, said
+from visql_lib.values import Checked, angle, angle_of, duration, is_missing, number, place, said, utc_of_tai
 
 Cards = Mapping[str, Any]
 Keywords = Annotated[tuple[str, ...], BeforeValidator(names_in)]
@@ -22,6 +22,7 @@ TEXTS = ("obs_id", "calblkid", "calblkvr", "dithobs")  # of the sheet's own colu
 _COLUMN = re.compile(r"[A-Z][A-Z0-9_.-]{0,67}", re.ASCII)  # never one of the sheet's own
 _FACTORS = {"ms": 1e-3, "s": 1.0, "min": 60.0}
 _ZERO_C, _HOTTEST, _NO_CELSIUS = -273.15, 150.0, 60.0  # of a detector
+_JD_OF_MJD_ZERO = 2400000.5
 FILE_NAME = "file name"  # stands for the name of the file among the keywords of types
 
 
@@ -70,7 +71,7 @@ class DateFact(_Fact):
 
     ``form``: how it is written otherwise, as for strptime; ``time``: where the time of
     day stands if the date is one alone; ``mjd``, ``jd``: keywords of day numbers, used
-    where the date cannot be, ``mjd_scale``: their time scale; ``zone``: of dates that do not tell
+    where the date cannot be, ``mjd_scale``: their time scale, UTC or TAI; ``zone``: of dates that do not tell
     theirs, where the clock is local: hours east of UTC, or a name such as ``America/Phoenix``.
     """
 
@@ -104,6 +105,14 @@ class DateFact(_Fact):
             return key, value
         return key, found if re.search("%[HIcXT]", self.form) else found[:10]
 
+    def day_numbers(self, cards: Cards) -> Iterator[tuple[str, float]]:
+        """Yield the day numbers that there are, each with its keyword, as MJD of UTC."""
+        for keywords, zero in ((self.mjd, 0.0), (self.jd, _JD_OF_MJD_ZERO)):
+            for key in keywords:
+                days = number(cards.get(key)) - zero
+                if not math.isnan(found := utc_of_tai(days) if self.mjd_scale == "tai" else days):
+                    yield key, found
+
 
 class TimeFact(_Fact):
     """A duration."""
@@ -136,10 +145,11 @@ class ColumnFact(_Fact):
     """A further column of the sheet: as the header has it.
 
     Temperatures (unit C, K, or ``C or K``: above 60 it is taken for kelvin) are in C, longitudes (unit deg,
-    or ``deg west`` where west is positive; also sexagesimal) in degrees east.
+    or ``deg west`` where west is positive; also sexagesimal) in degrees east. Day numbers (unit d) keep all
+    their digits.
     """
 
-    unit: Literal["", "C", "K", "C or K", "s", "ms", "deg", "deg west"] = ""
+    unit: Literal["", "C", "K", "C or K", "s", "ms", "d", "deg", "deg west"] = ""
 
     def read(self, cards: Cards) -> tuple[str, str]:
         """Return the text for the sheet, "" where not known, and what is wrong."""
@@ -153,6 +163,8 @@ class ColumnFact(_Fact):
         elif self.unit.startswith("deg"):
             found = angle_of(value) * (-1 if self.unit == "deg west" else 1)
             text = f"{found:.9g}" if abs(found) <= 360 else ""
+        elif self.unit == "d":
+            text = f"{number(value):.15g}" if math.isfinite(number(value)) else ""
         elif self.unit:
             found = number(value) * _FACTORS[self.unit]
             text = f"{found:.9g}" if found >= 0 else ""

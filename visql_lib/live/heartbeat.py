@@ -7,6 +7,7 @@ script, also where the page is opened as a file.
 
 from __future__ import annotations
 
+import errno
 import json
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
@@ -32,6 +33,22 @@ STARTING, LOOKING, FETCHING, RUNNING, WAITING, STOPPED, DONE = (
 
 
 @dataclass
+class FrameCounts:
+    """What a watch of single frames tells besides; times in s, None where there is none."""
+
+    done: int = 0
+    failed: int = 0  # and given up
+    waiting: int = 0  # complete, not measured yet, or to be tried again
+    incomplete: int = 0  # growing, or something that belongs to them is missing
+    untold: int = 0  # measured, but never told
+    unfinished: int = 0  # what comes after the numbers is still to be made
+    last: str = ""  # the frame measured last
+    latest: float | None = None  # from its being complete to its being told
+    median: float | None = None  # the same, of the last frames
+    worst: float | None = None
+
+
+@dataclass
 class Heartbeat:
     """One heartbeat. Times are UTC, "" where there is none."""
 
@@ -46,6 +63,7 @@ class Heartbeat:
     failure: str = ""  # present failures of look, fetch and snakemake, with reasons; "" if there are none
     new_exposures: int = 0  # of the last look that found any
     months: list[str] = field(default_factory=list)
+    frames: FrameCounts | None = None  # of a watch of single frames
     user: str = ""
     machine: Machine = field(default_factory=lambda: Machine("", "", ""))
     pid: int = 0
@@ -76,10 +94,21 @@ def write_heartbeat(results: Path, heartbeat: Heartbeat) -> None:
     """Write it, for programs and for pages."""
     path = heartbeat_path(results)
     text = json.dumps(asdict(heartbeat), indent=1)
-    with atomic_path(path) as temporary:
-        temporary.write_text(text + "\n", encoding="utf-8")
-    with atomic_path(path.with_suffix(".js")) as temporary:
-        temporary.write_text(f"window.visqlHeartbeat = {text};\n", encoding="utf-8")
+    _write(path, text + "\n")
+    _write(path.with_suffix(".js"), f"window.visqlHeartbeat = {text};\n")
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file; where the disk is full, into the room that the last one has."""
+    try:
+        with atomic_path(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT) or not path.is_file():
+            raise
+        with path.open("r+", encoding="utf-8") as file:
+            file.write(text)
+            file.truncate()
 
 
 def read_heartbeat(results: Path) -> Heartbeat | None:
@@ -87,6 +116,7 @@ def read_heartbeat(results: Path) -> Heartbeat | None:
     try:
         values = json.loads(heartbeat_path(results).read_text(encoding="utf-8"))
         values["machine"] = Machine(**values["machine"])
+        values["frames"] = FrameCounts(**values["frames"]) if values.get("frames") else None
         return Heartbeat(**{f.name: values[f.name] for f in fields(Heartbeat) if f.name in values})
     except (OSError, ValueError, TypeError, KeyError):
         return None

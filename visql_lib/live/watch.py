@@ -9,30 +9,15 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from types import FrameType
-from typing import Any
 
 from visql_lib.errors import ConfigError, VisqlError
 from visql_lib.live.children import AT_ONCE, GENTLY, TICK, Child, CrashedRun
 from visql_lib.live.frame_watcher import FrameWatcher, Snapshot
-from visql_lib.live.heartbeat import (
-    BEAT,
-    DONE,
-    FETCHING,
-    LOOKING,
-    RUNNING,
-    STOPPED,
-    WAITING,
-    Heartbeat,
-    ago,
-    read_heartbeat,
-    utc,
-    write_heartbeat,
-)
-from visql_lib.live.lock import InstanceLock, Owner
+from visql_lib.live.heartbeat import DONE, FETCHING, LOOKING, RUNNING, STOPPED, WAITING, ago, utc
+from visql_lib.live.pulse import Pulse
+from visql_lib.live.signals import StopSignals
 from visql_lib.pipelines import load_settings, registry_of
 from visql_lib.products.status import UNFINISHED, exposure_states, failure_summary
 
@@ -40,30 +25,7 @@ log = logging.getLogger(__name__)
 
 _LONGEST = 6 * 3600.0  # s: after so long the workflow runs again though nothing changed, or it failed before
 _DOWNLOADING = 60.0  # s between two looks during a fetch
-_REASON = 400  # characters of a failure in the heartbeat
 _VISQL = "from visql_lib.cli import main; main()"
-
-
-class StopSignals:
-    """Counts the signals to stop; on the second one, the watch stops at once."""
-
-    def __init__(self) -> None:
-        self.received = 0
-
-    def __call__(self, number: int, frame: FrameType | None) -> None:
-        """Count a signal."""
-        self.received += 1
-
-    @contextmanager
-    def listening(self) -> Iterator[None]:
-        """Count SIGTERM and SIGINT."""
-        numbers = (signal.SIGTERM, signal.SIGINT)
-        before = [signal.signal(number, self) for number in numbers]
-        try:
-            yield
-        finally:
-            for number, handler in zip(numbers, before, strict=True):
-                signal.signal(number, handler)
 
 
 def find_snakefile(given: Path | None) -> Path:
@@ -112,10 +74,8 @@ class Watch:
         self._settings = load_settings(config)
         self.results = Path(self._settings.results)
         self._folder = self.results / "watch"
-        self._heart = _initial_heartbeat(read_heartbeat(self.results))
-        self._beaten = 0.0
-        self._failures: dict[str, str] = {}  # the present ones
-        self._lock = InstanceLock(self._folder / "lock", 60 * self._settings.watch.stale_after)
+        self._pulse = Pulse(self.results, 60 * self._settings.watch.stale_after, stop)
+        self._beat = self._pulse.beat
         self._fetch: Child | None = None
         self._fetch_due = 0.0
         self._ran: Snapshot | None = None  # that of the last run of the workflow
@@ -133,7 +93,7 @@ class Watch:
         with self._locked(DONE):
             fetched = not self._fetch_enabled() or self._wait_for(self._start_fetch()) == 0
             if not fetched and not self._stop.received:
-                self._report_failure("fetch", self._fetch.log_tail() if self._fetch else "")
+                self._pulse.fail("fetch", self._fetch.log_tail() if self._fetch else "")
             self._fetch = None
             ran = bool(self._stop.received) or self._look()
         return fetched and ran
@@ -155,43 +115,13 @@ class Watch:
 
     @contextmanager
     def _locked(self, end: str) -> Iterator[None]:
-        """Hold the lock; whatever ends the watch, the heartbeat says so at last."""
-        with self._lock:
+        """Hold the lock; a fetch that runs at the end is stopped before the heartbeat says so."""
+        with self._pulse.locked(end):
             try:
                 yield
             finally:
                 if self._fetch is not None:
                     self._stop_child(self._fetch)
-                stopped = self._stop.received or sys.exc_info()[0] is not None
-                self._beat(state=STOPPED if stopped else end, doing="", next_look="")
-
-    # The heartbeat
-
-    def _beat(self, **changes: Any) -> None:
-        """Write a heartbeat, at once if something changed, else now and then."""
-        for name, value in changes.items():
-            setattr(self._heart, name, value)
-        if not changes and time.monotonic() - self._beaten < BEAT:
-            return
-        self._beaten = time.monotonic()
-        self._heart.beat = utc(time.time())
-        try:
-            write_heartbeat(self.results, self._heart)
-            if not self._lock.touch() and not self._stop.received:
-                log.error("%s: another process took over the lock; stopping", self._lock.path)
-                self._stop.received += 1
-        except OSError as error:  # a full disk is worth a warning, and no reason to end
-            log.warning("heartbeat: %s", error)
-
-    def _report_failure(self, what: str, reason: str) -> None:
-        log.error("%s: %s", what, reason)
-        self._failures[what] = f"{what}: {reason[:_REASON]}"
-        self._beat(last_failure=utc(time.time()), failure=" | ".join(self._failures.values()))
-
-    def _report_success(self, what: str) -> None:
-        if self._failures.pop(what, ""):
-            log.info("%s: succeeds again", what)
-        self._heart.failure = " | ".join(self._failures.values())
 
     # A look
 
@@ -202,11 +132,11 @@ class Watch:
             self._reload()
             snapshot = self._watcher.snapshot(self._settings, self._beat)
         except (VisqlError, OSError) as error:
-            self._report_failure("look", str(error))
+            self._pulse.fail("look", str(error))
             return False
         finally:
             self._beat(last_look=utc(time.time()), interval=self._seconds)
-        self._report_success("look")
+        self._pulse.succeed("look")
         if new := self._watcher.new:
             log.info("%d new or changed exposures in %s", new, " ".join(snapshot.groups))
             self._beat(new_exposures=new)
@@ -228,7 +158,7 @@ class Watch:
         """Run the workflow; returns whether it succeeded."""
         started = time.monotonic()
         if blocked := self._clean_up_crash(snapshot.groups):
-            self._report_failure("snakemake", blocked)
+            self._pulse.fail("snakemake", blocked)
             return False
         targets = [self._settings.watch.target or registry_of(self._settings).default_target]
         if self._has_site():
@@ -246,14 +176,12 @@ class Watch:
         if code == 0:
             log.info("done in %.0f s", time.monotonic() - started)
             self._pause, self._run_due = 0.0, time.monotonic() + _LONGEST
-            self._report_success("snakemake")
+            self._pulse.succeed("snakemake")
             self._beat(last_success=utc(time.time()))
             return True
         self._pause = min(max(2 * self._pause, self._seconds), _LONGEST)
         self._run_due = time.monotonic() + self._pause
-        self._report_failure(
-            "snakemake", f"ended with {code}: {self._failure_reason(child, snapshot.groups)}"
-        )
+        self._pulse.fail("snakemake", f"ended with {code}: {self._failure_reason(child, snapshot.groups)}")
         log.info("the run is repeated after %s", ago(self._pause))
         return False
 
@@ -373,18 +301,8 @@ class Watch:
         if self._fetch is None or (code := self._fetch.poll()) is None:
             return False
         if code == 0:
-            self._report_success("fetch")
+            self._pulse.succeed("fetch")
         else:
-            self._report_failure("fetch", self._fetch.log_tail())
+            self._pulse.fail("fetch", self._fetch.log_tail())
         self._fetch = None
         return True
-
-
-def _initial_heartbeat(last: Heartbeat | None) -> Heartbeat:
-    """Build the heartbeat of this process, with the times of runs from the last one."""
-    me = Owner.current()
-    heart = Heartbeat(user=me.user, machine=me.machine, pid=me.pid, start=me.start)
-    if last is None:
-        return heart
-    kept = ("last_look", "last_success", "last_failure")
-    return replace(heart, **{name: getattr(last, name) for name in kept})

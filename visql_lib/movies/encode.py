@@ -39,7 +39,10 @@ def encoder() -> str:
 
 
 def encode_piece(
-    frames: Iterable[NDArray[np.uint8]], size: tuple[int, int], frames_per_second: float
+    frames: Iterable[NDArray[np.uint8]],
+    size: tuple[int, int],
+    frames_per_second: float,
+    quality: int = _QUALITY,
 ) -> bytes:
     """Encode a piece of a movie; the same frames give the same bytes on one machine.
 
@@ -50,6 +53,8 @@ def encode_piece(
     size : (int, int)
         Width and height [px], both even.
     frames_per_second : float
+    quality : int, optional
+        x264's constant rate factor; pictures full of noise are as good with a larger one, and far smaller.
 
     Returns
     -------
@@ -63,7 +68,7 @@ def encode_piece(
     """
     with tempfile.TemporaryFile() as stream:
         shape = (size[1], size[0], 4)
-        _run(_encoding(size, frames_per_second), (_raw(frame, shape) for frame in frames), stream)
+        _run(_encoding(size, frames_per_second, quality), (_raw(frame, shape) for frame in frames), stream)
         stream.seek(0)
         return stream.read()
 
@@ -103,7 +108,7 @@ def write_movie(
         append_to_mp4(temporary, path, versions, inputs)
 
 
-def _encoding(size: tuple[int, int], rate: float) -> list[str]:
+def _encoding(size: tuple[int, int], rate: float, quality: int) -> list[str]:
     width, height = size
     source = f"-f rawvideo -pix_fmt rgb0 -s {width}x{height} -r {rate:g} -i -"
     # Convert RGB to the colours of HDTV and declare them: players assume them at this size.
@@ -112,7 +117,7 @@ def _encoding(size: tuple[int, int], rate: float) -> list[str]:
     keys = max(1, round(rate * _SECONDS_BETWEEN_KEYS))
     # One thread, no version and no date, to give the same bytes every time. No frame refers to a later one,
     # so that parts can be joined in any order.
-    codec = f"-an -c:v libx264 -preset veryfast -bf 0 -crf {_QUALITY} -g {keys} -threads 1 -filter_threads 1"
+    codec = f"-an -c:v libx264 -preset veryfast -bf 0 -crf {quality} -g {keys} -threads 1 -filter_threads 1"
     return [encoder(), *f"{_PLAIN} {source} {colours} {codec} {_BITEXACT} -f h264 -".split()]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from bokeh.embed import components
 
 from visql_lib.plots.core import GROUPS, Panel, Plot
 
+_TAGS = re.compile(r"^\s*<script[^>]*>|</script>\s*$")
 # A shape and what it means.
 _SIGNS = {
     "●": "ok",
@@ -54,7 +56,7 @@ def markup(
     notes: Sequence[str] = (),
     verb: str = "open it",
 ) -> tuple[str, str]:
-    """Compose Bokeh's script and the HTML that holds the panels.
+    """Compose Bokeh's script, without its tags, and the HTML that holds the panels.
 
     Parameters
     ----------
@@ -91,7 +93,7 @@ def markup(
                 parts.append(f'{opening} style="height:{item.height}px">{next(rest).strip()}</div>')
         parts.append("</section>")
     parts.append("</div></div>")
-    return script.strip(), "\n".join(parts)
+    return _TAGS.sub("", script), "\n".join(parts)
 
 
 def _components(plots: Sequence[Plot]) -> tuple[str, tuple[str, ...]]:

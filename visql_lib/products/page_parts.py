@@ -45,13 +45,14 @@ class Remark:
 
 @dataclass(frozen=True)
 class PageSection:
-    """A part of a group's page; ``pictures`` are products below the results."""
+    """A part of a group's page; ``pictures`` are products below the results, ``broad`` ones shown large."""
 
     heading: str
     anchor: str
     remarks: tuple[Remark, ...] = ()
     tables: tuple[PageTable, ...] = ()
     pictures: tuple[str, ...] = ()
+    broad: bool = False
 
 
 @dataclass(frozen=True)

@@ -77,7 +77,7 @@ def _of_groups(groups: Sequence[GroupSummary], terms: Terms) -> Iterator[Check]:
         }
         lost: dict[str, list[MissingProducts]] = {}
         for lack in group.missing:
-            lost.setdefault(lack.category or "quality", []).append(lack)
+            lost.setdefault(lack.category or next(iter(terms.categories)), []).append(lack)
         for category, lacks in lost.items():
             text = "; ".join(f"{lack.described}: {lack.reason}" for lack in lacks)
             facts = {"label": "products missing", "page": f"missing.html#m{group.name}"}

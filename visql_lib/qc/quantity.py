@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -24,6 +25,8 @@ class Quantity:
     table, column, error : str
         Kind of the table that holds its values, their column, and the column of their
         standard errors; no error: none is known.
+    fill : float
+        What stands in its column for a value that is not known, such as -1 among integers; NaN always does.
     digits : int
         Decimals that are shown; 8 and more: with an exponent.
     bad : str
@@ -66,6 +69,7 @@ class Quantity:
     reaching: bool = False
     alert: str = ""
     page: str = ""
+    fill: float = math.nan
 
     def is_expected(self, frame_type: str) -> bool:
         """Say whether a frame of some type should have a value."""

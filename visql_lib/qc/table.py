@@ -135,7 +135,9 @@ def _values_of(
 ) -> dict[str, float]:
     """Return the values of one row: those that are known or should be, NaN where not known."""
     values = {q: columns[q.name][row] for q in wanted}
-    known = {q: value if math.isfinite(value) else math.nan for q, value in values.items()}
+    known = {
+        q: value if math.isfinite(value) and value != q.fill else math.nan for q, value in values.items()
+    }
     return {q.name: v for q, v in known.items() if not math.isnan(v) or q.is_expected(frame_type)}
 
 

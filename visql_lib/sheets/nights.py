@@ -39,6 +39,14 @@ def boundary_of(longitude: float) -> float:
     return (12.0 - longitude / 15.0) % 24.0
 
 
+def boundary_for(instrument: Instrument) -> float | None:
+    """Return when the nights of a camera end [h UTC], as its file tells; None where it does not."""
+    night = instrument.night
+    if night.boundary is None and night.longitude is not None:
+        return boundary_of(night.longitude)
+    return night.boundary
+
+
 class NightSheets(SheetRules):
     """Sheets of nights, by the start of an exposure and the boundary of nights.
 
@@ -58,11 +66,9 @@ class NightSheets(SheetRules):
 
     def for_instrument(self, instrument: Instrument) -> Self:
         """Return the rules with the boundary, or the longitude, that the camera's file tells."""
-        night, found = instrument.night, copy(self)
-        if night.boundary is not None:
-            found.boundary = night.boundary
-        elif night.longitude is not None:
-            found.boundary = boundary_of(night.longitude)
+        boundary, found = boundary_for(instrument), copy(self)
+        if boundary is not None:
+            found.boundary = boundary
         return found
 
     def group_of_name(self, name: FrameName) -> str:

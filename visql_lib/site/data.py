@@ -85,7 +85,7 @@ def group_data(
 def _row(e: ExposureSummary, field: str, quantities: Quantities) -> list[Any]:
     values = [rounded(e.values[q.name], q) if q.name in e.values else None for q in quantities.shown]
     judged = [STATUSES.index(e.statuses.get(category, "none")) for category in quantities.categories]
-    text = "; ".join(f.text for f in e.findings if f.status not in ("none", UNJUDGED) and f.text)
+    text = "; ".join(f.text for f in e.findings if f.status != UNJUDGED and f.text)
     return [
         e.date_obs[:19],
         e.name,

@@ -139,7 +139,7 @@ class Overview:
 
     def trends(self) -> dict[str, Any]:
         """Compose the page of the pictures, tables and movies of all groups."""
-        return {"groups": self.pages.timeline(_files(self.results, "timeline"))}
+        return {"groups": self.pages.timeline(_files(self.results, "timeline", "**/*"))}
 
     def calibration(self) -> dict[str, Any]:
         """Compose the page of calibration frames and pictures of the detectors, newest first."""
@@ -205,7 +205,13 @@ def _files(results: Path, folder: str, pattern: str = "*") -> list[ShownFile]:
         p for p in sorted((results / folder).glob(pattern)) if p.is_file() and not p.name.startswith(".")
     ]
     return [
-        ShownFile(p.name, f"{folder}/{p.name}", p.stem.replace("_", " "), p.stat().st_size, p.suffix)
+        ShownFile(
+            p.name,
+            p.relative_to(results).as_posix(),
+            p.stem.replace("_", " "),
+            p.stat().st_size,
+            p.suffix,
+        )
         for p in paths
     ]
 

@@ -25,6 +25,28 @@ def years_since_epoch(date: datetime | None) -> float:
     return (date - start).total_seconds() / 86400 / _YEAR
 
 
+def moved_stars(stars: Mapping[str, NDArray], years: float) -> tuple[NDArray, NDArray, NDArray]:
+    """Move reference stars by their proper motions; those without one stay where they are.
+
+    Parameters
+    ----------
+    stars : mapping of arrays, shape (n,)
+        RA, DEC [deg]; PMRA (times cos(dec)), PMDEC [mas/yr], NaN where not known.
+    years : float
+        Years of motion.
+
+    Returns
+    -------
+    ra, dec : arrays
+        Positions [deg].
+    moving : array of bool
+        Whose motion is known.
+    """
+    moving = np.isfinite(stars["PMRA"]) & np.isfinite(stars["PMDEC"])
+    pm_ra, pm_dec = (np.where(moving, stars[name], 0.0) for name in ("PMRA", "PMDEC"))
+    return *propagate(stars["RA"], stars["DEC"], pm_ra, pm_dec, years), moving
+
+
 def reference_stars(
     stars: Mapping[str, NDArray],
     boresight: Boresight,
@@ -67,12 +89,8 @@ def reference_stars(
     turned = np.isfinite(boresight.pa)
     if not turned:
         boresight = Boresight(boresight.ra, boresight.dec, 0.0)
-    moving = np.isfinite(stars["PMRA"]) & np.isfinite(stars["PMDEC"])
-    ra, dec = np.array(stars["RA"], dtype=float), np.array(stars["DEC"], dtype=float)
-    rav, decv = reference_projection(ra, dec, boresight)
-    if proper_motions:
-        pm_ra, pm_dec = (np.where(moving, stars[name], 0.0) for name in ("PMRA", "PMDEC"))
-        ra, dec = propagate(ra, dec, pm_ra, pm_dec, years)
+    rav, decv = reference_projection(stars["RA"], stars["DEC"], boresight)
+    ra, dec, moving = moved_stars(stars, years if proper_motions else 0.0)
     with np.errstate(invalid="ignore"):  # a NaN is neither too faint nor good enough
         chosen = (stars["G"] < faintest) & ~(stars["G_ERR"] >= max_error)
     chosen &= np.isfinite(stars["BP_RP"])

@@ -19,8 +19,11 @@ def store_folder(gaia: GaiaSettings, results: str | Path) -> Path:
 
 
 def tile_path(gaia: GaiaSettings, results: str | Path, tile: int) -> Path:
-    """Compose the path of a tile: in a folder per query settings, so that several may share a store."""
-    usual = type(gaia)()
+    """Compose the path of a tile: in a folder per query settings, so that several may share a store.
+
+    What is usual, and not in its name, is so for all pipelines, whatever their own defaults are.
+    """
+    usual = GaiaSettings()
     name = f"nside{gaia.nside}"
     if gaia.faintest != usual.faintest:
         name += f"_G{gaia.faintest:g}"

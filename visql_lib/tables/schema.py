@@ -22,7 +22,8 @@ class Column:
     length (the same in all rows). What is written is rounded to what the
     measurement is worth: to multiples of ``step`` (a power of two: the rest of
     the number is zeros, which pack well), or to ``bits`` significant bits.
-    ``split`` stores the bytes of the numbers apart, which packs dense ones better.
+    ``split`` stores the bytes of the numbers apart, which packs dense ones better;
+    ``fill`` is the integer that stands for one that is not known.
     """
 
     name: str
@@ -33,15 +34,16 @@ class Column:
     step: float = 0.0
     bits: int = 0
     split: bool = False
+    fill: int = 0
 
     @property
     def unknown(self) -> Any:
-        """What stands for a value that is not known: NaN, NaT, an empty text, 0 or False."""
+        """What stands for a value that is not known: NaN, NaT, an empty text, ``fill`` or False."""
         if self.dtype == "str":
             return ""
         if self.dtype == "time":
             return np.datetime64("NaT", "us")
-        plain = np.dtype(self.dtype).type(np.nan if self.dtype.startswith("float") else 0)
+        plain = np.dtype(self.dtype).type(np.nan if self.dtype.startswith("float") else self.fill)
         return np.full(self.size, plain) if self.size > 0 else plain
 
     def cast(self, values: Any) -> NDArray:

@@ -191,7 +191,7 @@ _ZP = tuple(
     for column in (
         Column(f"ZP{end}", "float64", "mag", f"zero point of the standard aperture, {said}"),
         Column(f"ZP_ERR{end}", "float64", "mag", "standard error"),
-        Column(f"N_STARS{end}", "int32", "", "stars that entered"),
+        Column(f"N_STARS{end}", "int32", "", "stars that entered; -1: not measured", fill=-1),
         Column(f"SKY{end}", "float64", "adu/s", f"median level, {said}"),
         Column(f"SKY_MASKED{end}", "float64", "adu/s", "the same without stars"),
         Column(f"MU{end}", "float64", "mag/arcsec2", f"sky brightness, {said}"),
@@ -207,7 +207,7 @@ NIGHT = TableSchema(
         Column("INTER_QUAD_RMS", "float64", "adu/s", "rms of the quadrants' medians"),
         Column("DOME", "bool", "", "whether the dome stands in the way"),
         Column("DOME_SHARE", "float64", "", "share of the frame that is dark"),
-        Column("N_STREAKS", "int32", "", "streaks; -1: not searched"),
+        Column("N_STREAKS", "int32", "", "streaks; -1: not searched", fill=-1),
         Column("SHIFT", "float64", "px", "median distance of centroids from projected places"),
         Column("AIRMASS", "float64", "", "NaN: not known"),
         Column("RA", "float64", "deg", "of the frame's centre; NaN: not known"),
@@ -234,12 +234,12 @@ INDEX = TableSchema(
         Column("HA", "float64", "deg", "hour angle, as the header has it; NaN: not known"),
         Column("DEC", "float64", "deg", "declination, as the header has it; NaN: not known"),
         Column("EXPTIME_SECONDS", "float64", "s", "exposure time"),
-        Column("ZPFLAG", "int16", "", "1: the telescope moves; -1: not known"),
+        Column("ZPFLAG", "int16", "", "1: the telescope moves; -1: not known", fill=-1),
     ),
 )
 SEASON = TableSchema(
     "pointing_season",
-    "All nights, a row each.",
+    "All nights, a row each. Percentiles are those of frames without dome.",
     (
         Column("NIGHT", "str", "", "YYYYMMDD of the evening"),
         Column("DATE_OBS", "time", "", "start of its first frame, UTC"),

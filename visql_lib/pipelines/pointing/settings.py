@@ -101,6 +101,13 @@ class LiveSettings(SettingsSection):
     wcs_patience: float = setting(60.0, "s", "A frame without .wcs is told after so long.", gt=0)
     tries: int = setting(3, None, "How often a frame is tried that fails.", ge=1)
     pause: float = setting(10.0, "s", "Before the second try; each further one is three times as long.", ge=0)
+    keep: float = setting(
+        2.0,
+        "d",
+        "Files that were changed longer ago are left to the workflow, and dropped from the list of what was "
+        "done.",
+        gt=0,
+    )
     veto_list: str = setting(
         "", None, "File with names of frames to leave out, one a line; read again when it changes."
     )

@@ -12,7 +12,7 @@ import numpy as np
 from visql_lib.pictures import style
 from visql_lib.pipelines.reduction.grouping import NIGHTS
 from visql_lib.pipelines.reduction.pages.night_plots import TINTS, Colours
-from visql_lib.pipelines.reduction.pages.records import Record, masters_of, number_text
+from visql_lib.pipelines.reduction.pages.records import masters_of
 from visql_lib.pipelines.reduction.quantities import QUANTITIES
 from visql_lib.plots.bands import add_bands, bands, limits_text
 from visql_lib.plots.core import (
@@ -35,6 +35,7 @@ from visql_lib.plots.core import (
     value_range,
 )
 from visql_lib.plots.markup import PlotSection, markup, without_data
+from visql_lib.products.page_records import Record, number_text
 from visql_lib.qc.evaluate import NOT_JUDGED, QCResult
 from visql_lib.qc.group import current_results
 from visql_lib.qc.limits import Thresholds

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -10,16 +10,15 @@ from pathlib import Path
 from visql_lib.instruments.names import stem_of
 from visql_lib.pipelines.reduction.grouping import NIGHTS
 from visql_lib.pipelines.reduction.pages.records import (
-    Record,
     frames_of,
     masters_of,
-    number_text,
     stacks_of,
     status_of,
     worst_first,
 )
 from visql_lib.pipelines.reduction.settings import CALIBRATIONS
 from visql_lib.products.page_parts import Cell, PageTable, workflow_command
+from visql_lib.products.page_records import Record, number_text, table_of
 from visql_lib.qc.summary import GroupSummary
 
 
@@ -128,17 +127,3 @@ def master_text(name: str, parts: Collection[str]) -> str:
     """Return the name of a master, and whether it is one of another night."""
     own = stem_of(name)
     return f"{own} of another night" if own and own not in parts else own
-
-
-def table_of(
-    columns: Mapping[str, Callable[[Record], Cell]],
-    rows: Sequence[Record],
-    title: str,
-    numbers: tuple[str, ...],
-    folded: bool = False,
-) -> PageTable:
-    """Make a table of the columns that say something in at least one row."""
-    cells = {head: [make(row) for row in rows] for head, make in columns.items()}
-    full = {head: found for head, found in cells.items() if any(c.text for c in found)}
-    lines = tuple(zip(*full.values(), strict=True)) if full else ()
-    return PageTable(tuple(full), lines, title, tuple(n for n in numbers if n in full), folded)

@@ -11,9 +11,7 @@ from numpy.typing import NDArray
 
 from visql_lib.pictures import style
 from visql_lib.pipelines.reduction.pages.records import (
-    Record,
     is_used,
-    number_text,
     said,
     status_of,
 )
@@ -40,6 +38,7 @@ from visql_lib.plots.core import (
     value_range,
 )
 from visql_lib.plots.markup import PlotSection, markup, without_data
+from visql_lib.products.page_records import Record, number_text
 from visql_lib.qc.limits import Thresholds
 
 # Colours of sets of lights on light and dark paper: others than those of calibration frames.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +11,6 @@ from visql_lib.config.load import digest
 from visql_lib.instruments.model import Instrument
 from visql_lib.pipelines.reduction.pages.night_page import NightPage, master_text
 from visql_lib.pipelines.reduction.pages.records import (
-    Record,
     frames_of,
     masters_of,
     registrations_of,
@@ -22,6 +20,7 @@ from visql_lib.pipelines.reduction.pages.records import (
 )
 from visql_lib.pipelines.reduction.pages.sections import images_of, sections_of
 from visql_lib.products.page_parts import PageSection, ShownImage
+from visql_lib.products.page_records import Record
 from visql_lib.products.pages import (
     Facts,
     GroupPlots,
@@ -36,7 +35,6 @@ from visql_lib.qc.summary import ExposureSummary, GroupSummary, StatusReason, Te
 from visql_lib.sheets.sheet import USABLE, SheetRow
 
 _CALIBRATIONS = ("BIAS", "DARK", "FLAT")
-_TAGS = re.compile(r"^\s*<script[^>]*>|</script>\s*$")
 
 
 @dataclass
@@ -144,7 +142,7 @@ class ReductionPages(Pages):
         """Make the plots of the masters of all nights."""
         from visql_lib.pipelines.reduction.pages.calibration_plots import calibration_plots
 
-        return _bare(calibration_plots(results, thresholds, held))
+        return calibration_plots(results, thresholds, held)
 
 
 def _category(row: SheetRow) -> str:
@@ -160,9 +158,4 @@ def _night_plots(group: GroupSummary, thresholds: Thresholds, settings: Settings
     frames, masters = frames_of(results, night), masters_of(results, night)
     if not frames:
         return "", ""
-    return _bare(night_plots(night, frames, masters, registrations_of(results, night), thresholds))
-
-
-def _bare(made: Plots) -> Plots:
-    """Take the tags off a script."""
-    return _TAGS.sub("", made[0]), made[1]
+    return night_plots(night, frames, masters, registrations_of(results, night), thresholds)

@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import logging
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
-from visql_lib.errors import TableError
 from visql_lib.pipelines.reduction.grouping import NIGHTS
 from visql_lib.pipelines.reduction.schemas import FRAMES, MASTERS, REGISTRATION, STACKS
 from visql_lib.pipelines.reduction.status import FrameStatus
+from visql_lib.products.page_records import Record, records
 from visql_lib.sheets.sheet import UNREADABLE
-from visql_lib.tables.store import column_names, read_table
-
-log = logging.getLogger(__name__)
-
-Record = Mapping[str, Any]
 
 # STATUS of a frame -> of the pages.
 STATUS_OF: dict[str, str] = {
@@ -32,25 +24,6 @@ STATUS_OF: dict[str, str] = {
     UNREADABLE: "failed",  # of the sheet, as are known_bad, superseded, ...: nothing to judge
 }
 _RANK = ("failed", "error", "warn", "ok", "none")
-
-
-def records(path: Path, columns: Sequence[str] = ()) -> list[Record]:
-    """Read the rows of a table, of the columns that are there; none if it is missing or cannot be read."""
-    if not path.is_file():
-        return []
-    try:
-        there = column_names(path)
-        names = [name for name in columns or there if name in there]
-        table = read_table(path, names)
-    except TableError as error:
-        log.warning("%s", error)
-        return []
-    rows = zip(*(table[name].tolist() for name in names), strict=True)
-    starts = [str(t) for t in table["DATE_OBS"]] if "DATE_OBS" in names else [""] * table.n_rows
-    return [
-        dict(zip(names, row, strict=True)) | {"START": "" if start == "NaT" else start}
-        for row, start in zip(rows, starts, strict=True)
-    ]
 
 
 def frames_of(results: Path, night: str) -> list[Record]:
@@ -103,14 +76,3 @@ def by_set(frames: Iterable[Record]) -> dict[str, list[Record]]:
     for frame in frames:
         found.setdefault(str(frame["SET"]), []).append(frame)
     return found
-
-
-def number_text(value: Any, error: Any = math.nan, digits: int = 4) -> str:
-    """Format a number: to two digits of its error, if that is known; "" where it is not known."""
-    if value is None or not math.isfinite(value):
-        return ""
-    if error is None or not math.isfinite(error) or error <= 0:
-        text = f"{value:.{digits}g}"
-        return (f"{value:.0f}" if "e+" in text else text).replace("-", "−")
-    decimals = max(0, 1 - math.floor(math.log10(error)))
-    return f"{value:.{decimals}f}\u00a0±\u00a0{error:.{decimals}f}".replace("-", "−")

@@ -12,18 +12,13 @@ from typing import Any
 import numpy as np
 
 from visql_lib.pipelines.reduction.grouping import NIGHTS
-from visql_lib.pipelines.reduction.pages.night_page import NightPage, frame_table, masters_text, table_of
-from visql_lib.pipelines.reduction.pages.records import (
-    Record,
-    by_set,
-    is_used,
-    number_text,
-    registrations_of,
-)
+from visql_lib.pipelines.reduction.pages.night_page import NightPage, frame_table, masters_text
+from visql_lib.pipelines.reduction.pages.records import by_set, is_used, registrations_of
 from visql_lib.pipelines.reduction.quantities import QUANTITIES
 from visql_lib.pipelines.reduction.settings import CALIBRATIONS
 from visql_lib.pipelines.reduction.status import FrameStatus
 from visql_lib.products.page_parts import Cell, PageSection, PageTable, Remark, ShownImage
+from visql_lib.products.page_records import Record, number_text, table_of
 from visql_lib.qc.evaluate import QCResult
 from visql_lib.qc.sentences import sentence
 from visql_lib.qc.summary import STATUSES

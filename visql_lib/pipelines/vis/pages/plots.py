@@ -5,7 +5,6 @@ from __future__ import annotations
 import calendar
 import importlib
 import logging
-import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -26,7 +25,6 @@ from visql_lib.tables.store import read_table
 
 log = logging.getLogger(__name__)
 
-_TAGS = re.compile(r"^\s*<script[^>]*>|</script>\s*$")
 _SERIES = ("TIME", "XRSA", "GOOD")
 Plots = tuple[str, str]  # a script without its tags, and the HTML it fills
 
@@ -108,5 +106,5 @@ def _made(name: str, *arguments: Any) -> Plots:
     function = getattr(_timelines(), name, None)
     if function is None:
         return "", ""
-    script, html = function(*arguments)
-    return _TAGS.sub("", script), html
+    made: Plots = function(*arguments)
+    return made

@@ -10,21 +10,21 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.artist import Artist
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from visql_lib.instruments.facts import ParticleScale
+from visql_lib.movies.bins import BinImage
+from visql_lib.movies.canvas import FrameCanvas, even_size
+from visql_lib.movies.text import FastText
 from visql_lib.pictures import style
-from visql_lib.pipelines.vis.pictures.movie_bins import BinImage
 from visql_lib.pipelines.vis.pictures.movie_goes import HOURS, GoesPanel, words_in
-from visql_lib.pipelines.vis.pictures.movie_text import FastText
 from visql_lib.pipelines.vis.pictures.radiation import STYLES as PARTICLES
 from visql_lib.pipelines.vis.schemas.radiation_metadata import RadiationMetadata
 
@@ -121,9 +121,9 @@ def _scientific(value: float) -> str:
     return f"{digits}×{style.power_of_ten(int(exponent))}"
 
 
-def even_size(width: int) -> tuple[int, int]:
-    """Compute width and height [px] of frames, both even, as encoders want them."""
-    return 2 * round(width / 2), 2 * round(width * HEIGHT / WIDTH / 2)
+def frame_size(width: int) -> tuple[int, int]:
+    """Return width and height [px] of frames, both even."""
+    return even_size(WIDTH, HEIGHT, width)
 
 
 def grid_of(
@@ -237,10 +237,8 @@ class MovieCanvas:
     ) -> None:
         if kind not in KINDS:
             raise ValueError(f"{kind!r} is none of {', '.join(KINDS)}")
-        self.scale, self.kind, self.size, self.hours = scale, kind, even_size(width), hours
-        self._figure = self._laid_out()
-        self._agg = FigureCanvasAgg(self._figure)
-        self._still = self._drawn_once()
+        self.scale, self.kind, self.size, self.hours = scale, kind, frame_size(width), hours
+        self._canvas = FrameCanvas(self._laid_out(), self.size)
 
     def _laid_out(self) -> Figure:
         @style.styled
@@ -257,21 +255,6 @@ class MovieCanvas:
             return figure
 
         return lay_out()
-
-    def _drawn_once(self) -> Any:
-        """Draw the background of all frames, in their size, and keep its pixels."""
-
-        @style.styled
-        def draw() -> Figure:
-            self._figure.set_dpi(style.LAYOUT_DPI * self.size[0] / WIDTH)
-            # A little more than whole pixels: matplotlib cuts off, and 1279.9999 would be 1279.
-            width, height = ((n + 1e-3) / self._figure.dpi for n in self.size)
-            self._figure.set_size_inches(width, height)
-            self._agg.draw()
-            return self._figure
-
-        draw()
-        return self._agg.copy_from_bbox(self._figure.bbox)
 
     def draw(
         self,
@@ -320,12 +303,8 @@ class MovieCanvas:
         return self._pixels()
 
     def _pixels(self) -> NDArray[np.uint8]:
-        self._agg.restore_region(self._still)
-        renderer = self._agg.get_renderer()
         of_maps = [artist for panel in self._maps for artist in panel.artists]
-        for artist in [*self._goes.artists, *of_maps, self._clock, self._name, self._line]:
-            artist.draw(renderer)
-        return np.array(self._agg.buffer_rgba())
+        return self._canvas.draw([*self._goes.artists, *of_maps, self._clock, self._name, self._line])
 
 
-__all__ = ["HOURS", "KINDS", "FrameFacts", "MovieCanvas", "even_size", "grid_of"]
+__all__ = ["HOURS", "KINDS", "FrameFacts", "MovieCanvas", "frame_size", "grid_of"]

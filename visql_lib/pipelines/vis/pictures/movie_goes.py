@@ -13,8 +13,8 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from visql_lib.movies.text import FastText
 from visql_lib.pictures import style
-from visql_lib.pipelines.vis.pictures.movie_text import FastText
 
 HOURS = 12.0  # shown before and after
 FLUXES = (-9.0, -2.7)  # log10 W m^-2

@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from visql_lib.archives.gaia import fetch_tile
 from visql_lib.pipelines.vis.settings import VisSettings
 from visql_lib.products.context import Context
+from visql_lib.steps.gaia_tile import fill_tile
 from visql_lib.stores.download import Download
-from visql_lib.stores.gaia import is_filled, query_of, source_names, store_folder
-from visql_lib.stores.schemas import GAIA_TILE
-from visql_lib.tables.store import write_table
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -32,24 +24,14 @@ class GaiaTileInputs:
 
 
 def run(context: Context[VisSettings], inputs: GaiaTileInputs) -> Download | None:
-    """Download a tile into its table; None if the table needs no download.
-
-    Raises
-    ------
-    ArchiveError
-        If no source answers and the run does not record failures.
-    """
-    settings, gaia, tile = context.settings, context.settings.gaia, inputs.tile
-    if is_filled(inputs.table, tile, gaia):
-        log.info("%s: exists already", inputs.table)
-        return None
-    meta: dict[str, Any] = {"tile": tile, "nside": gaia.nside, "faintest": gaia.faintest}
-    meta["origins"] = source_names(gaia)
-    stars: Mapping[str, Any] = GAIA_TILE.empty()
-    with context.failures(meta):
-        answer = fetch_tile(tile, gaia, store_folder(gaia, settings.results), settings.network.proxy)
-        stars, meta = answer.stars, answer.meta
-    changed = "failed" not in meta or not inputs.table.is_file() or not inputs.keep
-    if changed:
-        write_table(inputs.table, stars, GAIA_TILE, meta=meta, **query_of(gaia))
-    return Download(changed, str(meta.get("failed", "")))
+    """Download a tile into its table; see `fill_tile`."""
+    settings = context.settings
+    return fill_tile(
+        inputs.table,
+        inputs.tile,
+        settings.gaia,
+        settings.results,
+        settings.network.proxy,
+        keep=inputs.keep,
+        record_failure=context.record_failure,
+    )

@@ -27,7 +27,7 @@ from visql_lib.errors import TableError
 from visql_lib.instruments.facts import ParticleScale
 from visql_lib.movies.encode import encode_piece, write_movie
 from visql_lib.pipelines.vis.month_files import MonthFiles
-from visql_lib.pipelines.vis.pictures.movie import HOURS, FrameFacts, MovieCanvas, even_size
+from visql_lib.pipelines.vis.pictures.movie import HOURS, FrameFacts, MovieCanvas, frame_size
 from visql_lib.pipelines.vis.registry import VERSIONS
 from visql_lib.pipelines.vis.schemas.radiation_metadata import RadiationMetadata
 from visql_lib.pipelines.vis.settings import VisSettings
@@ -271,7 +271,7 @@ class Pieces:
         hours: float = HOURS,
     ) -> None:
         self.folder, self.kind, self.scale, self.hours = folder / kind, kind, scale, hours
-        self.size, self.rate = even_size(width), rate
+        self.size, self.rate = frame_size(width), rate
         self._made: set[Path] = set()
         self.drawn = 0  # frames
         self.removed = 0  # pieces
