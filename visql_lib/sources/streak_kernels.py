@@ -15,6 +15,7 @@ from visql_lib.sources.compiled import compiled
 
 _SIDE_FROM, _SIDE_TO = 3, 9  # bins beside a line that its ridge is measured against: 3 to 8
 _RING_SIGMA = 3.5  # of noise that may be around a star
+_CENTRE = 4  # px on each side of the highest pixel of a star that its centre is found from
 _FILLED = 0.75  # of a ring that is within a very bright star
 _LARGEST = 1e30  # beyond, a pixel is no number
 
@@ -145,6 +146,20 @@ def _bright_on(ring, image, hidden, j, i, limit):
 
 
 @compiled()
+def _centre_of(image, hidden, j, i, limit):
+    """Find the centre of what is above a limit around a pixel, to the pixel."""
+    weight = y = x = 0.0
+    for b in range(max(0, j - _CENTRE), min(image.shape[0], j + _CENTRE + 1)):
+        for a in range(max(0, i - _CENTRE), min(image.shape[1], i + _CENTRE + 1)):
+            if not hidden[b, a] and image[b, a] > limit:
+                w = image[b, a] - limit
+                weight += w
+                y += w * (b - j)
+                x += w * (a - i)
+    return j + round(y / weight), i + round(x / weight)
+
+
+@compiled()
 def point_sources(image, hidden, level, noise, cell, least, share, inner, outer):
     """Find what stands out alone: stars, but no part of a line and not its end.
 
@@ -185,12 +200,13 @@ def point_sources(image, hidden, level, noise, cell, least, share, inner, outer)
             if not highest:
                 continue
             limit = sky + max(share * v, _RING_SIGMA * rms)
-            bright, seen = _bright_on(inner, image, hidden, j, i, limit)
+            b, a = _centre_of(image, hidden, j, i, limit)
+            bright, seen = _bright_on(inner, image, hidden, b, a, limit)
             fills = bright > _FILLED * seen
             if fills:
-                bright, _ = _bright_on(outer, image, hidden, j, i, limit)
+                bright, _ = _bright_on(outer, image, hidden, b, a, limit)
             if bright == 0:
-                x[n], y[n], sigma[n], large[n] = i, j, v / rms, fills
+                x[n], y[n], sigma[n], large[n] = a, b, v / rms, fills
                 n += 1
     return x[:n].copy(), y[:n].copy(), sigma[:n].copy(), large[:n].copy()
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from visql_lib.sources.streak_kernels import hide_discs
 from visql_lib.sources.streak_search import CELL
-from visql_lib.sources.streak_strips import sampled, strip_sums
+from visql_lib.sources.streak_strips import medians, sampled, strip_sums
 from visql_lib.sources.streak_tracks import SearchedFrame, Track
 
 FWHM = 2 * math.sqrt(2 * math.log(2))  # of a Gaussian, in sigma
@@ -22,10 +22,16 @@ _MOST_STEP = 1.0  # sigma of a pixel, between the sides of a piece
 _PIECE = 64.0  # px of a piece with a sky of its own
 _WIDTHS = np.geomspace(0.4, 6.0, 120)  # px, sigma of the Gaussians that are tried
 _RIDGE, _CORE, _LEAST_CORE = 12.0, 1.2, 2.5  # px that a width is first fitted to; then FWHM, or px
-_HEIGHT_ERROR, _LIGHT_ERROR = 0.01, 0.005  # shares: the ridge is no Gaussian, and there is light farther out
+_MISFIT, _LIGHT_ERROR = 0.03, 0.005  # shares: of the height, as no ridge is Gaussian; of light farther out
 _LIGHT = (6, 14)  # px: half of the width that light is summed over, at least and at most
 _RING = 3  # px beyond, where no light may be left
 _BEYOND = 6.0  # px that are summed beyond an end
+_BRIGHT_WING, _BRIGHT_SIGMA = (4, 6), 10.0  # px from the track; sigma: so bright there is a very bright star
+_BRIGHT_LENGTH, _BRIGHT_LIGHT = (
+    (3, 24),
+    (2.5, 4.0),
+)  # px along it; half lengths of it, and px, that it reaches
+_BRIGHT_BEYOND = 40.0  # px beyond an end where it is looked for
 _STAR_SIGMA, _STAR_SHARE = 5.0, 2.0  # of the noise, and of the ridge: more is a star that is on no list
 _STAR_FROM, _RIDGE_TO, _STAR_RADIUS = 2, 8, 2.5  # px from the track; how far the ridge may reach; px
 
@@ -80,7 +86,7 @@ def measured(track: Track, frame: SearchedFrame, gain: float) -> Measurement | N
     gain : float
         Electrons per adu.
     """
-    seen = SearchedFrame(frame.image, _with_stars_beside(track, frame), frame.bins)
+    seen = SearchedFrame(frame.image, _without_stars(track, frame), frame.bins)
     profile = _profile(track, seen)
     if profile is None:
         return None
@@ -121,8 +127,27 @@ def beside(track: Track, frame: SearchedFrame, half: int) -> tuple[NDArray, NDAr
     return along, across, pixels - sky[:, None].astype(np.float32)
 
 
-def _with_stars_beside(track: Track, frame: SearchedFrame) -> NDArray[np.bool_]:
-    """Hide stars beside the ridge that are on no list."""
+def bright_stars(track: Track, frame: SearchedFrame) -> list[tuple[float, float]]:
+    """Find very bright stars on a track or beyond its ends: places along it, and how far their light is.
+
+    Their light is wide; a longer run of it is a wide streak.
+    """
+    longer = track.part(-track.half - _BRIGHT_BEYOND, track.half + _BRIGHT_BEYOND)
+    along, across, pixels = beside(longer, frame, _BRIGHT_WING[1])
+    sides = [pixels[:, across * sign >= _BRIGHT_WING[0]].T for sign in (-1, 1)]
+    wings = [medians(np.ascontiguousarray(side))[0] for side in sides]
+    bright = np.fmin(*wings) > _BRIGHT_SIGMA * sky_noise(track, frame)
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], bright, [False]]).astype(int)))
+    runs = edges.reshape(-1, 2)
+    return [
+        (float(along[a:b].mean()), _BRIGHT_LIGHT[0] * (b - a) / 2 + _BRIGHT_LIGHT[1])
+        for a, b in runs
+        if _BRIGHT_LENGTH[0] <= b - a <= _BRIGHT_LENGTH[1]
+    ]
+
+
+def _without_stars(track: Track, frame: SearchedFrame) -> NDArray[np.bool_]:
+    """Hide stars beside the ridge, and very bright ones on it, that are on no list."""
     along, across, pixels = beside(track, frame, _HALF)
     noise = sky_noise(track, frame)
     ridge = np.nan_to_num(pixels[:, np.abs(across) <= 1], nan=-np.inf).max(1)
@@ -134,6 +159,8 @@ def _with_stars_beside(track: Track, frame: SearchedFrame) -> NDArray[np.bool_]:
     t, d = along[a], across[b] + track.bend * along[a] ** 2
     x, y = track.x + t * track.ux - d * track.uy, track.y + t * track.uy + d * track.ux
     hide_discs(hidden, x, y, np.full(len(x), _STAR_RADIUS))
+    for place, reach in bright_stars(track, frame):
+        hide_discs(hidden, *(np.array([value]) for value in (*track.point(place), reach)))
     return hidden
 
 
@@ -206,7 +233,8 @@ def _fitted(profile: Profile, gain: float) -> tuple[float, float, float, float]:
     The width is first that of all, then that of the core: what is farther out are wings.
     """
     x, y = profile.places, profile.heights
-    weights = profile.counts / profile.variances(gain)
+    misfit = _MISFIT * float(np.max(np.convolve(y, np.full(_PER_PX, 1 / _PER_PX), "same")))
+    weights = profile.counts / (profile.variances(gain) + profile.counts * misfit**2)
     reach = _RIDGE
     for _ in range(2):
         use = np.where(np.abs(x) < reach, weights, 0)
@@ -216,7 +244,7 @@ def _fitted(profile: Profile, gain: float) -> tuple[float, float, float, float]:
         best = int(np.argmax(np.where(heights > 0, heights**2 * norms, 0)))
         reach = max(_CORE * FWHM * float(_WIDTHS[best]), _LEAST_CORE)
     height = float(heights[best])
-    err = math.hypot(math.sqrt(1 / norms[best] + profile.sky_variance), _HEIGHT_ERROR * height)
+    err = math.sqrt(1 / norms[best] + profile.sky_variance)
     dark = (np.where(np.abs(x) < reach, profile.counts, 0) * ridges[best] ** 2).sum() / profile.noise**2
     significance = height / math.sqrt(1 / max(dark, 1e-12) + profile.sky_variance)
     return float(_WIDTHS[best]), height, err, significance

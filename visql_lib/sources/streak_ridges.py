@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from visql_lib.sources.streak_measure import Measurement, beside, sky_noise
+from visql_lib.sources.streak_measure import Measurement, beside, bright_stars, sky_noise
 from visql_lib.sources.streak_strips import medians
 from visql_lib.sources.streak_tracks import RIDGE, SearchedFrame, Track
 
@@ -24,9 +24,6 @@ _HIGH, _MOSTLY = 0.25, 0.8  # share of the mean height that is high; share of th
 _BLEEDING = 10.0  # sigma of a pixel, of a bleeding column at least
 _ALIGNED = 2.0  # px that a track leaves its column or row by, if it is of the chip
 _ONE_LINE = 0.8  # share of the light of three columns that is in one, if it is of the chip
-_STAR_WING, _STAR_SIGMA, _STAR_LENGTH = (4, 6), 10.0, 3  # px from the track; sigma; px: a very bright star
-_STAR_BEYOND = 40.0  # px beyond an end where the star of a spike may be
-_STAR_LIGHT = (2.5, 4.0)  # half lengths of it, and px, that its light reaches
 _SPIKE_STEP, _SPIKE = 8.0, 1.8  # px; how much higher a spike is near its star than far from it
 
 
@@ -50,7 +47,7 @@ def is_streak(track: Track, frame: SearchedFrame, bad: NDArray[np.bool_], light:
         return False
     if not _everywhere(track, frame):
         return False
-    stars = _bright_stars(track, SearchedFrame(frame.image, bad, frame.bins))
+    stars = bright_stars(track, SearchedFrame(frame.image, bad, frame.bins))
     bleeds = bool(stars) and light.peak > _BLEEDING * sky_noise(track, frame)
     if _aligned(track) and (bleeds or _in_one_line(track, frame)):
         return False
@@ -130,22 +127,6 @@ def _in_one_line(track: Track, frame: SearchedFrame) -> bool:
     profile = np.maximum(profile - np.median(profile), 0)
     top = int(np.argmax(np.where(np.abs(across) <= 2, profile, -1)))
     return profile[top] > _ONE_LINE * profile[top - 1 : top + 2].sum()
-
-
-def _bright_stars(track: Track, frame: SearchedFrame) -> list[tuple[float, float]]:
-    """Find very bright stars on a track or beyond its ends: places along it, and how far their light is."""
-    longer = track.part(-track.half - _STAR_BEYOND, track.half + _STAR_BEYOND)
-    along, across, pixels = beside(longer, frame, _STAR_WING[1])
-    sides = [pixels[:, across * sign >= _STAR_WING[0]].T for sign in (-1, 1)]
-    wings = [medians(np.ascontiguousarray(side))[0] for side in sides]
-    bright = np.fmin(*wings) > _STAR_SIGMA * sky_noise(track, frame)
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], bright, [False]]).astype(int)))
-    runs = edges.reshape(-1, 2)
-    return [
-        (float(along[a:b].mean()), _STAR_LIGHT[0] * (b - a) / 2 + _STAR_LIGHT[1])
-        for a, b in runs
-        if b - a >= _STAR_LENGTH
-    ]
 
 
 def _fades_from(star: tuple[float, float], track: Track, frame: SearchedFrame) -> bool:

@@ -25,13 +25,14 @@ _LEAST_STEPS = 8  # that are looked at on each side
 _SEEN = 0.15  # share of a step's pixels that must not be hidden
 _EXPECTED = (0.5, 2.0)  # sigma of a step on the streak, at least and at most
 _MOST_OF_STEP = 3.0  # sigma that a step counts for
-_ROUNDS = 10
-_EDGE_STEP, _EDGE_INSIDE, _EDGE_OUTSIDE = 1.0, (64.0, 128.0), 24.0  # px, around an end ...
+_ROUNDS = 10  # of laying and following
+_EDGE_STEP, _EDGE_OUTSIDE = 1.0, 24.0  # px of a step near an end; px beyond it that are looked at ...
+_EDGE_INSIDE, _EDGE_SIGMA = (64.0, 128.0), 10.0  # ... and inside: at least, at most; as many as are so high
+_FADED = 0.5  # of the typical height: a last part that is fainter may not belong to the streak
 _EDGE_CLIP = (3.0, 2.5)  # sigma of a pixel, and of the typical height: lights that blink count for no more
-_EDGE_SIGMA = 10.0  # as much inside as is so high
 _UNEVEN = 0.1  # of the height, by which it differs from step to step
 _END_WIDTH = 0.5  # px, of the logistic blur of an end
-_AT_BORDER, _AS_GOOD = 3.0, 1.0  # px from the border are at it; chi2 of places that are as good as the best
+_AT_BORDER, _AS_GOOD = 3.0, 1.0  # px from the border; chi2 by which a place may be worse than the best
 
 
 @dataclass(frozen=True)
@@ -275,10 +276,7 @@ def _end(track: Track, frame: SearchedFrame, border: float) -> tuple[float, floa
     A ridge of constant height, blurred at its end, is fitted for every place of the end; the middle of those
     that are as good is taken, so that of what hides it.
     """
-    inside = min(_EDGE_INSIDE[1], track.half)
-    typical, weight = _typical(track, inside, frame)
-    wanted = _EDGE_SIGMA**2 / max(typical**2 * weight, 1e-9)
-    inside = min(inside, max(_EDGE_INSIDE[0], wanted))
+    inside, typical = _last_part(track, frame)
     low, high = track.half - inside, min(track.half + _EDGE_OUTSIDE, border)
     n = max(int((high - low) / _EDGE_STEP), 2)
     heights, weights = frame.heights(track, low, high, n, max(_EDGE_CLIP[0], _EDGE_CLIP[1] * typical))
@@ -295,6 +293,20 @@ def _end(track: Track, frame: SearchedFrame, border: float) -> tuple[float, floa
     first = int(worse[worse < best].max(initial=-1)) + 1
     last = int(worse[worse > best].min(initial=len(places))) - 1
     return float(places[first] + places[last]) / 2, float(places[last] - places[first]) / math.sqrt(12), False
+
+
+def _last_part(track: Track, frame: SearchedFrame) -> tuple[float, float]:
+    """Choose how much of a track tells of its end [px], and return the typical height there [sigma].
+
+    Of a bright one less is enough. If the last part is much fainter than the whole, it is half of the track.
+    """
+    inside = min(_EDGE_INSIDE[1], track.half)
+    typical, weight = _typical(track, inside, frame)
+    whole, _ = _typical(track, track.length, frame)
+    if typical < _FADED * whole:
+        return track.half, _typical(track, track.half, frame)[0]
+    wanted = _EDGE_SIGMA**2 / max(typical**2 * weight, 1e-9)
+    return min(inside, max(_EDGE_INSIDE[0], wanted)), typical
 
 
 def _typical(track: Track, inside: float, frame: SearchedFrame) -> tuple[float, float]:

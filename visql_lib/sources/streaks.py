@@ -117,7 +117,7 @@ def find_streaks(
     star_x, star_y, star_radius : array_like, shape (n,)
         Known stars [px], zero-based, and discs that hide them; none are needed, but more is found with them.
     gain : float
-        Electrons per adu.
+        Electrons per adu; inf if it is not known: errors are without the noise of a streak's own light.
     time_limit : float, optional
         The search ends after so long [s] with what it has found; 0: at once, with nothing.
 
@@ -137,10 +137,10 @@ def find_streaks(
     if time_limit <= 0:
         return Streaks(_columns([]), timed_out=True)
     if min(image.shape) < _SMALLEST_FRAME:
-        return Streaks(_columns([]), timed_out=False)
+        return no_streaks()
     search = _Search.of(np.ascontiguousarray(image, np.float32), np.array(bad, np.bool_), stars, gain)
     if search is None:
-        return Streaks(_columns([]), timed_out=False)
+        return no_streaks()
     timed_out = search.run(ends)
     return Streaks(_columns(search.measured_again()), timed_out)
 
