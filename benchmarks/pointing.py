@@ -52,6 +52,8 @@ def cpu(function, *arguments, times=5, **keywords):
 
 
 def robust(values):
+    if not len(values):
+        return float("nan")
     low, high = np.nanpercentile(values, (15.87, 84.13))
     return float(high - low) / 2
 
