@@ -11,7 +11,7 @@ from astropy.io import fits
 
 from visql_lib.pipelines.pointing.grouping import NIGHTS
 from visql_lib.pipelines.pointing.schemas import NIGHT, NIGHT_STREAKS
-from visql_lib.pipelines.pointing.status import FrameStatus
+from visql_lib.pipelines.pointing.status import GuideStatus
 from visql_lib.sheets.sheet import empty_row, write_sheet
 from visql_lib.tables import write_table
 from visql_lib.values import MJD_ZERO
@@ -111,7 +111,7 @@ def write_rows(results: Path, rows: list[dict], date: str = DATE, **extra: dict)
     """Write the sheet of some frames; `extra` has further columns by exposure."""
     listed = []
     for row in rows:
-        status = row["STATUS"] if row["STATUS"] not in list(FrameStatus) else "ok"
+        status = row["STATUS"] if row["STATUS"] not in list(GuideStatus) else "ok"
         sheet_row = replace(
             empty_row(row["EXPOSURE"]), file=f"raw/{row['FILE']}", frame_type="SCIENCE", status=status
         )

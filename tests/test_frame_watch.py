@@ -38,7 +38,7 @@ from visql_lib.live.errors import BusyError
 from visql_lib.live.heartbeat import STOPPED, WAITING, FrameCounts, Heartbeat, read_heartbeat, write_heartbeat
 from visql_lib.live.helper import Helper
 from visql_lib.live.ledger import Entry, FrameFate, Later, Ledger
-from visql_lib.live.listing import LISTED_ANYWAY, Listing
+from visql_lib.live.listing import LISTED_ANYWAY, FolderListing
 from visql_lib.live.lock import InstanceLock
 from visql_lib.live.readiness import unfinished, unfinished_header
 from visql_lib.live.signals import StopSignals
@@ -145,7 +145,7 @@ def test_folders_are_listed_with_those_below_and_links(tmp_path):
     (raw / "linked").symlink_to("../store")
     (raw / "night" / "back").symlink_to("..")
     (raw / "lost").symlink_to("nowhere")
-    listing = Listing(raw, everything)
+    listing = FolderListing(raw, everything)
     assert listing.refresh()
     assert names_of(listing, raw) == ["a", "linked/c", "lost", "night/b"]
 
@@ -158,7 +158,7 @@ def test_a_quiet_folder_is_listed_seldom_and_nothing_is_missed(tmp_path):
         return names
 
     (tmp_path / "a").touch()
-    listing, start = Listing(tmp_path, choose), 1000.0
+    listing, start = FolderListing(tmp_path, choose), 1000.0
     listing.refresh(start)
     first = listing.files[str(tmp_path / "a")]
     for moment in (0.5, 2.5):  # what comes within the tick of the clock that a folder's time has
@@ -180,7 +180,7 @@ def test_a_folder_that_is_gone_is_told_and_nothing_of_it_forgotten(tmp_path):
     raw = tmp_path / "raw"
     (raw / "night").mkdir(parents=True)
     (raw / "night" / "a").touch()
-    listing = Listing(raw, everything)
+    listing = FolderListing(raw, everything)
     listing.refresh(0.0)
     raw.rename(tmp_path / "away")
     listing.refresh(1.0)

@@ -1,4 +1,4 @@
-"""Masters of a guide camera against truth: values, scatter, what is rejected, bad pixels, bad input."""
+"""GuideMasters of a guide camera against truth: values, scatter, what is rejected, bad pixels, bad input."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from visql_lib.images.writing import write_image
 from visql_lib.pipelines.pointing.masters import load_masters
 from visql_lib.pipelines.pointing.settings import PointingSettings
 from visql_lib.pipelines.pointing.stages import bad_pixels, master_frames
-from visql_lib.pipelines.pointing.stages.bad_pixels import BadPixelInputs
+from visql_lib.pipelines.pointing.stages.bad_pixels import GuideBadPixelInputs
 from visql_lib.pipelines.pointing.stages.masters import MasterFrame, MasterInputs, run
 from visql_lib.products.context import Context
 from visql_lib.tables.provenance import read_record
@@ -123,7 +123,7 @@ def saved(made: MasterFrame, path: Path) -> Path:
 
 @dataclass(frozen=True)
 class Made:
-    """Masters of ten biases, ten darks of 20 s, twelve skies, and the frames they were made of."""
+    """GuideMasters of ten biases, ten darks of 20 s, twelve skies, and the frames they were made of."""
 
     bias: Path
     dark: Path
@@ -225,7 +225,7 @@ def test_number_scatter_and_inputs_go_with_a_master(made: Made) -> None:
 
 
 def test_bad_pixels_are_found_and_no_others(truth: Truth, made: Made, context: Context) -> None:
-    found = bad_pixels.run(context, BadPixelInputs(made.dark, made.flat, made.bias))
+    found = bad_pixels.run(context, GuideBadPixelInputs(made.dark, made.flat, made.bias))
     mask = found.image.data
     places = {tuple(map(int, place)) for place in np.argwhere(mask)}
     assert places == set(truth.bad.values())
@@ -242,7 +242,7 @@ def test_limits_of_bad_pixels_are_settings(made: Made, context: Context) -> None
     masters = context.settings.masters.model_copy(update={"flat_low": 0.0, "flat_high": 1.0, "noise": 1e6})
     settings = context.settings.model_copy(update={"masters": masters})
     other = Context(settings, context.instrument, context.record)
-    mask = bad_pixels.run(other, BadPixelInputs(None, made.flat)).image.data
+    mask = bad_pixels.run(other, GuideBadPixelInputs(None, made.flat)).image.data
     assert (mask == PixelFlag.BAD_FLAT).mean() == pytest.approx(0.5, abs=0.01)
 
 
@@ -252,7 +252,7 @@ def test_short_darks_make_no_bad_pixels(truth: Truth, made: Made, context: Conte
     frames = written(tmp_path, [truth.raw(random, 0, 1.0) for _ in range(5)], "DARK", 1.0)
     dark = saved(run(context, MasterInputs("dark", frames, made.bias)), tmp_path / "dark.fits")
     assert (read_image(dark).data[good(truth)] > 5).sum() > 50
-    found = bad_pixels.run(context, BadPixelInputs(dark))
+    found = bad_pixels.run(context, GuideBadPixelInputs(dark))
     assert not (found.image.data[good(truth)] & PixelFlag.HOT).any()
     assert "longer darks" in found.doubts[0]
     assert "longer darks" in found.image.header["REASON"]
@@ -262,7 +262,7 @@ def test_a_pixel_without_a_value_is_bad(made: Made, context: Context, tmp_path: 
     image = read_image(made.flat)
     image.data[3, 4] = np.nan
     write_image(tmp_path / "flat.fits", image, {})
-    mask = bad_pixels.run(context, BadPixelInputs(None, tmp_path / "flat.fits")).image.data
+    mask = bad_pixels.run(context, GuideBadPixelInputs(None, tmp_path / "flat.fits")).image.data
     assert mask[3, 4] == PixelFlag.NOT_FINITE
 
 
@@ -270,7 +270,7 @@ def test_masters_of_another_program(made: Made, context: Context, tmp_path: Path
     """Without planes noisy pixels are not looked for, and that is told; the rest is."""
     dark = tmp_path / "dark.fits"
     fits.PrimaryHDU(read_image(made.dark).data).writeto(dark)
-    found = bad_pixels.run(context, BadPixelInputs(dark, made.flat))
+    found = bad_pixels.run(context, GuideBadPixelInputs(dark, made.flat))
     assert (found.image.header["N_HOT"], found.image.header["N_NOISY"]) == (1, 0)
     assert "no SCATTER" in found.doubts[0]
 
@@ -471,21 +471,21 @@ def test_masters_that_cannot_be(made: Made, context: Context, tmp_path: Path) ->
     with pytest.raises(FrameError, match=r"s\.fits: has 6 x 5 px"):
         run(context, MasterInputs("flat", frames, tmp_path / "s.fits"))
     with pytest.raises(RequestError, match="give a master dark"):
-        bad_pixels.run(context, BadPixelInputs())
+        bad_pixels.run(context, GuideBadPixelInputs())
     with fits.open(made.dark) as hdus:
         hdus["SCATTER"].data = np.zeros((4, 4), np.float32)
         hdus.writeto(tmp_path / "d.fits")
     with pytest.raises(FrameError, match="not the shape of its image"):
-        bad_pixels.run(context, BadPixelInputs(tmp_path / "d.fits"))
+        bad_pixels.run(context, GuideBadPixelInputs(tmp_path / "d.fits"))
 
 
 def test_masters_say_what_they_are(made: Made, tmp_path: Path) -> None:
-    found = BadPixelInputs.sorted_out([made.flat, made.dark], bias=made.bias, dark=None, flat=None)
-    assert found == BadPixelInputs(made.dark, made.flat, made.bias)
+    found = GuideBadPixelInputs.sorted_out([made.flat, made.dark], bias=made.bias, dark=None, flat=None)
+    assert found == GuideBadPixelInputs(made.dark, made.flat, made.bias)
     with pytest.raises(RequestError, match="a second master dark"):
-        BadPixelInputs.sorted_out([made.dark], dark=made.dark)
+        GuideBadPixelInputs.sorted_out([made.dark], dark=made.dark)
     with pytest.raises(RequestError, match="does not say which master"):
-        BadPixelInputs.sorted_out([made.frames["bias"][0]])
+        GuideBadPixelInputs.sorted_out([made.frames["bias"][0]])
 
 
 def test_by_command(made: Made, camera: Path, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from guide_truth import TrueFrame, add_stars, share_within, true_frame
 from visql_lib.flags import GuideFrameFlag, GuideStarFlag
 from visql_lib.instruments.model import load_instrument
 from visql_lib.pipelines.pointing.frame import GuideFrame
-from visql_lib.pipelines.pointing.masters import Masters
+from visql_lib.pipelines.pointing.masters import GuideMasters
 from visql_lib.pipelines.pointing.measure import detrended, measure
 from visql_lib.pipelines.pointing.night_row import night_row
 from visql_lib.pipelines.pointing.reference import FrameStars, stars_on_frame
@@ -61,12 +61,12 @@ def frame_of(raw, exptime=20.0, **changed):
 
 def masters_of(truth: TrueFrame, bad=None):
     bad = np.zeros(truth.raw.shape, bool) if bad is None else bad
-    return Masters(truth.bias, truth.dark, truth.flat, bad, (), "")
+    return GuideMasters(truth.bias, truth.dark, truth.flat, bad, (), "")
 
 
 def plain_masters(shape):
     zero = np.zeros(shape, np.float32)
-    return Masters(zero, zero, None, np.zeros(shape, bool), (), "")
+    return GuideMasters(zero, zero, None, np.zeros(shape, bool), (), "")
 
 
 def stars_of(truth: TrueFrame, off=(0.3, -0.2), n=3000, **changed):

@@ -18,7 +18,7 @@ from visql_lib.movies.encode import encoder
 from visql_lib.pictures import style
 from visql_lib.pipelines.pointing.grouping import NIGHTS
 from visql_lib.pipelines.pointing.intervals import Interval
-from visql_lib.pipelines.pointing.pictures.movie import GuideMovie, MovieFacts, Stretch
+from visql_lib.pipelines.pointing.pictures.movie import GuideMovie, MovieFacts, MovieStretch
 from visql_lib.pipelines.pointing.pictures.night import Clock
 from visql_lib.pipelines.pointing.settings import PointingSettings
 from visql_lib.pipelines.pointing.stages.movie import NightMovieInputs, movie_frames, run, stretch_of
@@ -28,7 +28,7 @@ from visql_lib.tables.provenance import read_record
 GUIDE = load_instrument("pointing_camera").guide
 CLOCK = Clock(timezone(timedelta(hours=-7)), "MST")
 FACTS = MovieFacts("E", np.datetime64("2021-06-12T05:13:35.5"), 20.0, 17.581, 0.003, 2345, 20.51)
-STRETCH = Stretch(1.0, 10.0)
+STRETCH = MovieStretch(1.0, 10.0)
 SHAPE = (309, 412)
 START = datetime(2021, 6, 12, 3, 30, tzinfo=UTC)
 
@@ -186,7 +186,7 @@ def test_a_stretch_is_that_of_the_sky(tmp_path):
     assert 2.5 < low < 4.8 < 5.5 < high < 10  # neither the star of 200 adu/s nor the dome's 0.1
     only_dome = [f for f in movie_frames([table]) if f.facts.dome]
     assert stretch_of(only_dome).low < 0.2
-    assert stretch_of([]) == Stretch(1.0, 10.0)
+    assert stretch_of([]) == MovieStretch(1.0, 10.0)
 
 
 def test_frames_without_a_picture_are_skipped_and_counted(made, caplog):

@@ -19,7 +19,7 @@ from visql_lib.pictures import style
 from visql_lib.pipelines.pointing.pictures.detrended import detrended_picture
 from visql_lib.pipelines.pointing.pictures.quiver import quiver_picture
 from visql_lib.pipelines.pointing.pictures.zp import zp_picture
-from visql_lib.pipelines.pointing.summary import Summary
+from visql_lib.pipelines.pointing.summary import FrameSummary
 
 
 @pytest.fixture(scope="module")
@@ -34,10 +34,10 @@ def small(camera: GuideFacts) -> GuideFacts:
     return camera.model_copy(update=size)
 
 
-def summary(**how: Any) -> Summary:
+def summary(**how: Any) -> FrameSummary:
     found = guide.measured(**how)
     found.sky["mjd_obs"][:] = 59377.2178
-    return Summary(guide.raw_cards(), found.catalog, found.zeropoints, found.sky, "k")
+    return FrameSummary(guide.raw_cards(), found.catalog, found.zeropoints, found.sky, "k")
 
 
 def texts(figure: Figure) -> str:

@@ -26,7 +26,7 @@ from visql_lib.instruments.model import load_instrument
 from visql_lib.pipelines import settings_from_mapping
 from visql_lib.pipelines.pointing import reference
 from visql_lib.pipelines.pointing.frame import read_frame
-from visql_lib.pipelines.pointing.reference import ReferenceStars, stars_on_frame
+from visql_lib.pipelines.pointing.reference import StarTiles, stars_on_frame
 from visql_lib.pipelines.pointing.settings import ExposureSettings
 from visql_lib.sky.header_wcs import MARGIN
 from visql_lib.stores.gaia import has_failed, is_filled, tile_path
@@ -66,7 +66,7 @@ def settings_for(services, tmp_path, pipeline="pointing", **gaia):
     return settings_from_mapping({"pipeline": pipeline, "results": str(tmp_path / pipeline), "gaia": asked})
 
 
-def around(stars: ReferenceStars, frame):
+def around(stars: StarTiles, frame):
     return stars.around(*frame.wcs.centre, frame.wcs.radius + MARGIN)
 
 
@@ -176,7 +176,7 @@ def test_a_field_without_stars_is_empty(camera, frame):
 
 def test_tiles_are_asked_for_once_and_stay(services, camera, frame, tmp_path):
     settings = settings_for(services, tmp_path)
-    stars = ReferenceStars(settings)
+    stars = StarTiles(settings)
     found = stars_on_frame(around(stars, frame), frame, camera, ExposureSettings(proper_motions=False))
     tiles = tiles_of(*frame.wcs.centre, frame.wcs.radius + MARGIN, settings.gaia.nside)
     assert len(services.queries) == len(tiles)
@@ -185,7 +185,7 @@ def test_tiles_are_asked_for_once_and_stay(services, camera, frame, tmp_path):
     assert 10 < on.sum() == len(found.x)
     assert set(found.columns["SOURCE_ID"]) == set(SKY["source_id"][on])
     around(stars, frame)
-    around(ReferenceStars(settings), frame)  # another process, the same store
+    around(StarTiles(settings), frame)  # another process, the same store
     assert len(services.queries) == len(tiles)
     for tile in tiles:
         tile_path(settings.gaia, settings.results, tile).unlink()
@@ -197,10 +197,10 @@ def test_a_store_keeps_both_limits_apart(services, frame, tmp_path):
     tile = int(tile_of(RA, DEC, 32))
     paths = [tile_path(s.gaia, s.results, tile) for s in (deep, shallow)]
     assert paths == [tmp_path / "store" / name / f"{tile}.parquet" for name in ("nside32", "nside32_G15.5")]
-    around(ReferenceStars(shallow), frame)
+    around(StarTiles(shallow), frame)
     assert not paths[0].exists()
     reference.fill_tile(paths[0], tile, deep.gaia, deep.results)
-    around(ReferenceStars(shallow), frame)
+    around(StarTiles(shallow), frame)
     assert is_filled(paths[0], tile, deep.gaia)
     assert is_filled(paths[1], tile, shallow.gaia)
     g = [read_table(path)["G"] for path in paths]
@@ -219,7 +219,7 @@ def aged(folder, seconds):
 
 def test_a_service_that_is_down_is_asked_again_later(services, frame, tmp_path):
     settings = settings_for(services, tmp_path, rest=600)
-    stars = ReferenceStars(settings)
+    stars = StarTiles(settings)
     services.script = [says("", 500)] * 3
     first = tiles_of(*frame.wcs.centre, frame.wcs.radius + MARGIN, 32)[0]
     path = tile_path(settings.gaia, settings.results, first)
@@ -245,31 +245,31 @@ def test_a_service_that_is_down_is_asked_again_later(services, frame, tmp_path):
 
 def test_nobody_is_asked_if_that_is_not_wanted(services, frame, tmp_path):
     settings = settings_for(services, tmp_path)
-    stars = ReferenceStars(settings)
+    stars = StarTiles(settings)
     with pytest.raises(ArchiveError, match="is not in the store yet"):
         stars.around(*frame.wcs.centre, frame.wcs.radius, ask=False)
     with pytest.raises(ArchiveError, match=r"gaia\.sources names nobody to ask"):
-        around(ReferenceStars(settings_for(services, tmp_path, sources=[])), frame)
+        around(StarTiles(settings_for(services, tmp_path, sources=[])), frame)
     assert not services.queries
     assert not (tmp_path / "store").exists()
     around(stars, frame)
-    found = ReferenceStars(settings).around(*frame.wcs.centre, frame.wcs.radius, ask=False)
+    found = StarTiles(settings).around(*frame.wcs.centre, frame.wcs.radius, ask=False)
     assert len(found["RA"]) > 100
 
 
 def test_a_store_that_is_damaged_or_cannot_be_written(services, frame, tmp_path):
     """Such frames have no reference; the watch goes on."""
     settings = settings_for(services, tmp_path)
-    around(ReferenceStars(settings), frame)
+    around(StarTiles(settings), frame)
     for path in (tmp_path / "store").rglob("*.parquet"):
         whole = path.read_bytes()
         path.write_bytes(whole[:4] + b"?" * 3000 + whole[3004:])  # its end, with what it is, is whole
     with pytest.raises(ArchiveError, match="remove it, and it is asked for again"):
-        around(ReferenceStars(settings), frame)
+        around(StarTiles(settings), frame)
     (tmp_path / "file").write_text("in the way")
     settings = settings_for(services, tmp_path, store=str(tmp_path / "file" / "store"))
     with pytest.raises(ArchiveError, match=r"parquet: cannot be written \(Not a directory\)"):
-        around(ReferenceStars(settings), frame)
+        around(StarTiles(settings), frame)
 
 
 # --- the user's own files
@@ -309,7 +309,7 @@ def test_files_are_read_once_each(services, frame, tmp_path, monkeypatch):
         return original(path, *args, **options)
 
     monkeypatch.setattr(files, "read_fits", counted)
-    stars = ReferenceStars(settings, folder)
+    stars = StarTiles(settings, folder)
     found = stars.around(200.0, 30.0, 5.0)
     assert set(found["SOURCE_ID"] // 1000) == set(tiles)
     assert found["G"].max() < 15.5
@@ -336,7 +336,7 @@ def test_a_table_of_all_stars_is_read_once(services, tmp_path, monkeypatch):
         return original(path, *args, **options)
 
     monkeypatch.setattr(files, "read_fits", counted)
-    found = ReferenceStars(settings_for(services, tmp_path, nside=256), folder).around(RA, DEC, 0.3)
+    found = StarTiles(settings_for(services, tmp_path, nside=256), folder).around(RA, DEC, 0.3)
     assert read == {"gaia.fits": 1}
     near = np.hypot((SKY["RA"] - RA) * np.cos(np.radians(DEC)), SKY["DEC"] - DEC) < 0.3
     assert set(SKY["source_id"][near & (SKY["G"] < 15.5)]) <= set(found["SOURCE_ID"])
@@ -345,22 +345,22 @@ def test_a_table_of_all_stars_is_read_once(services, tmp_path, monkeypatch):
 def test_files_of_2015_are_moved_to_2016(services, tmp_path):
     tiles = tiles_of(200.0, 30.0, 0.5, 32)
     settings = settings_for(services, tmp_path)
-    later = ReferenceStars(settings, chunk_folder(tmp_path / "dr3", tiles)).around(200.0, 30.0, 0.5)
+    later = StarTiles(settings, chunk_folder(tmp_path / "dr3", tiles)).around(200.0, 30.0, 0.5)
     earlier = chunk_folder(tmp_path / "dr2", tiles, epoch=2015.5)
-    moved = ReferenceStars(settings, earlier).around(200.0, 30.0, 0.5)
+    moved = StarTiles(settings, earlier).around(200.0, 30.0, 0.5)
     assert np.array_equal(moved["SOURCE_ID"], later["SOURCE_ID"])
     assert_allclose((moved["DEC"] - later["DEC"]) * 3.6e6, -100.0, atol=0.01)
     cos = np.cos(np.radians(later["DEC"]))
     assert_allclose((moved["RA"] - later["RA"]) * 3.6e6 * cos, 50.0, atol=0.01)
     with pytest.raises(ArchiveError, match=r"at epoch 2015, not at 2016\.0 or 2015\.5"):
-        ReferenceStars(settings, chunk_folder(tmp_path / "dr1", tiles, epoch=2015.0)).around(200.0, 30.0, 0.5)
+        StarTiles(settings, chunk_folder(tmp_path / "dr1", tiles, epoch=2015.0)).around(200.0, 30.0, 0.5)
 
 
 def test_files_that_do_not_cover_the_field(services, tmp_path, caplog):
     settings = settings_for(services, tmp_path)
     tiles = tiles_of(200.0, 30.0, 2.0, 32)
     folder = chunk_folder(tmp_path / "files", tiles[1:])
-    stars = ReferenceStars(settings, folder)
+    stars = StarTiles(settings, folder)
     assert set(stars.around(200.0, 30.0, 2.0)["SOURCE_ID"] // 1000) == set(tiles[1:])
     assert f"does not cover 1 of {len(tiles)} tiles" in caplog.text
     with pytest.raises(ArchiveError, match=f"{folder}: has no stars there; name files that cover the field"):
@@ -369,14 +369,14 @@ def test_files_that_do_not_cover_the_field(services, tmp_path, caplog):
     (tmp_path / "more" / f"chunk-{tiles[0]:05d}.fits").rename(folder / f"chunk-{tiles[0]:05d}.fits")
     assert set(stars.around(200.0, 30.0, 2.0)["SOURCE_ID"] // 1000) == set(tiles)  # since it is there now
     with pytest.raises(ArchiveError, match="no such folder"):
-        ReferenceStars(settings, tmp_path / "none").around(200.0, 30.0, 2.0)
+        StarTiles(settings, tmp_path / "none").around(200.0, 30.0, 2.0)
 
 
 def test_memory_holds_the_last_fields_only(services, tmp_path, monkeypatch):
     fields = [(ra, tiles_of(ra, 30.0, 0.4, 32)) for ra in np.arange(0.0, 60.0, 5.0)]
     folder = chunk_folder(tmp_path / "files", sorted({tile for _, tiles in fields for tile in tiles}))
     monkeypatch.setattr(reference, "_MOST_STARS", 1000)
-    stars = ReferenceStars(settings_for(services, tmp_path), folder)
+    stars = StarTiles(settings_for(services, tmp_path), folder)
     first = stars.around(0.0, 30.0, 0.4)
     for ra, tiles in fields:
         stars.around(ra, 30.0, 0.4)

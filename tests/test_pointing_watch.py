@@ -21,7 +21,7 @@ from visql_lib.live.heartbeat import FrameCounts, Heartbeat, read_heartbeat
 from visql_lib.live.ledger import FrameFate, Later, Ledger
 from visql_lib.pipelines import settings_from_mapping
 from visql_lib.pipelines.pointing.exposure import Worker
-from visql_lib.pipelines.pointing.status import FrameStatus
+from visql_lib.pipelines.pointing.status import GuideStatus
 from visql_lib.pipelines.pointing.telemetry import server_of
 from visql_lib.pipelines.pointing.watched import WatchedCamera
 
@@ -202,7 +202,7 @@ def test_frames_are_told_as_they_arrive_and_the_night_takes_them_as_made(
 
 @pytest.mark.parametrize(
     ("tracking", "status"),
-    [("0", FrameStatus.MOVED), ("1", FrameStatus.OK), ("?", FrameStatus.OK), (None, FrameStatus.OK)],
+    [("0", GuideStatus.MOVED), ("1", GuideStatus.OK), ("?", GuideStatus.OK), (None, GuideStatus.OK)],
 )
 def test_a_telescope_that_does_not_track_is_not_measured(
     copy: GuideFolder, server: RedisServer, monkeypatch: pytest.MonkeyPatch, tracking, status
@@ -217,7 +217,7 @@ def test_a_telescope_that_does_not_track_is_not_measured(
     assert task.tell(frame, result, 0.0)
     folder = task.write(frame, result)
     summary = folder / f"{stem_of(frame.name)}-summary.fits"
-    if status is FrameStatus.MOVED:
+    if status is GuideStatus.MOVED:
         assert not server.hash(KEY)
         assert not folder.exists() or not list(folder.iterdir())
         assert not result.is_unfinished
@@ -256,7 +256,7 @@ def test_tracking_is_not_asked_for_a_frame_of_long_ago(
         client.hset("tcs", "tracking", "0")
     os.utime(frame, (time.time() - 1000,) * 2)
     task = camera_of(copy, monkeypatch, exposure={"check_tracking": True})
-    assert task.measure(frame).outcome.status is FrameStatus.OK
+    assert task.measure(frame).outcome.status is GuideStatus.OK
 
 
 def test_tracking_cannot_be_asked_without_a_server(
@@ -292,7 +292,7 @@ def test_frames_without_reference_stars_are_told_and_measured_again(
     (frame,) = arrive(copy, 1)
     task = camera_of(copy, monkeypatch, gaia={"sources": [], "rest": 300.0})
     result = task.measure(frame)
-    assert result.outcome.status is FrameStatus.NO_REFERENCE
+    assert result.outcome.status is GuideStatus.NO_REFERENCE
     assert result.again_after == 20.0  # the process beside may have got them by then
     assert task.tell(frame, result, 0.0)
     told = server.hash(KEY)

@@ -11,7 +11,7 @@ from visql_lib.cli.common import FOLDER, INPUT
 from visql_lib.cli.pointing_common import pointing_step
 
 if TYPE_CHECKING:
-    from visql_lib.pipelines.pointing.exposure import Outcome
+    from visql_lib.pipelines.pointing.exposure import ExposureOutcome
     from visql_lib.pipelines.pointing.settings import PointingSettings
 
 _SWITCHES = {  # option -> what it turns on or off in the section `exposure`
@@ -93,12 +93,12 @@ def command(
     """Measure, tell, write."""
     from visql_lib.errors import FrameError
     from visql_lib.pipelines.pointing.exposure import Worker
-    from visql_lib.pipelines.pointing.status import FrameStatus
+    from visql_lib.pipelines.pointing.status import GuideStatus
 
     settings = _settings(config, instrument, given)
     worker = Worker(settings, gaia=given["gaia"], threads=given["multiproc"])
     outcome = worker.measure(frame)
-    if outcome.status == FrameStatus.FAILED:
+    if outcome.status == GuideStatus.FAILED:
         raise FrameError(outcome.reason)
     if given["send_redis"] and outcome.measured is not None:
         _tell(outcome, worker, given["sci_inst_name"])
@@ -137,14 +137,14 @@ def _settings(config: Path | None, instrument: str | None, given: dict[str, Any]
     return validated(PointingSettings, values | {"exposure": exposure}, str(config or "options"))
 
 
-def _tell(outcome: Outcome, worker: Any, science_name: str | None) -> None:
+def _tell(outcome: ExposureOutcome, worker: Any, science_name: str | None) -> None:
     """Publish an exposure; a server that is down is told, and no failure of the frame."""
     from visql_lib.pipelines.pointing.telemetry import publish_once
 
     publish_once(outcome, worker.instrument, worker.settings.telemetry, science_name)
 
 
-def _line(outcome: Outcome) -> str:
+def _line(outcome: ExposureOutcome) -> str:
     """Say in a line what was measured."""
     row = outcome.row
     if outcome.measured is None:

@@ -57,7 +57,7 @@ def command(
     context = Context.using(settings, ("masters",), ("guide", "header"), progress)
     frames = expand(words, allow_empty=allow_empty or kind == "badpix")
     if kind == "badpix":
-        made = bad_pixels.run(context, bad_pixels.BadPixelInputs.sorted_out(frames, **masters))
+        made = bad_pixels.run(context, bad_pixels.GuideBadPixelInputs.sorted_out(frames, **masters))
     else:
         made = stage.run(context, stage.MasterInputs(kind, frames, masters["bias"], masters["dark"]))
     write_image(output, made.image, {"pointing_masters": VERSIONS["pointing_masters"]}, planes=made.planes)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from visql_lib.instruments.names import stem_of
-from visql_lib.live.listing import LISTED_ANYWAY, Listing
+from visql_lib.live.listing import LISTED_ANYWAY, FolderListing
 from visql_lib.live.readiness import unfinished, unfinished_header
 
 log = logging.getLogger(__name__)
@@ -104,7 +104,7 @@ class Arrivals:
         self._rules, self._known = rules, known
         self._suffixes = tuple(suffix.lower() for suffix in suffixes)
         self._settle, self._patience, self._keep = settle, patience, keep
-        self._listings = [Listing(folder, self._choose) for folder in folders]
+        self._listings = [FolderListing(folder, self._choose) for folder in folders]
         self._names: dict[str, tuple[int, str]] = {}  # name -> place of its ending, stem; "": no frame
         self._seen: dict[str, _Seen] = {}
         self._open: set[str] = set()  # those that are looked at each time

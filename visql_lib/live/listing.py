@@ -16,7 +16,7 @@ _UNSURE = 3.0  # s after a change within which another one may bear the same tim
 LISTED_ANYWAY = 30.0  # s after which a folder is listed though nothing seems to have changed
 
 
-class Listing:
+class FolderListing:
     """The files of a folder and of those below it that are wanted.
 
     Parameters

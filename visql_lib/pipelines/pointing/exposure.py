@@ -21,17 +21,17 @@ from visql_lib.instruments.model import load_instrument
 from visql_lib.instruments.names import stem_of
 from visql_lib.pipelines.pointing.frame import GuideFrame, find_wcs, header_facts, read_frame, wcs_beside
 from visql_lib.pipelines.pointing.masters import (
-    Masters,
+    GuideMasters,
     digest_of,
     load_masters,
     master_paths,
     masters_folder,
 )
-from visql_lib.pipelines.pointing.measure import Measured, measure
+from visql_lib.pipelines.pointing.measure import MeasuredFrame, measure
 from visql_lib.pipelines.pointing.night_row import night_row
-from visql_lib.pipelines.pointing.reference import FrameStars, ReferenceStars, stars_on_frame
+from visql_lib.pipelines.pointing.reference import FrameStars, StarTiles, stars_on_frame
 from visql_lib.pipelines.pointing.settings import PointingSettings
-from visql_lib.pipelines.pointing.status import FrameStatus
+from visql_lib.pipelines.pointing.status import GuideStatus
 from visql_lib.pipelines.pointing.summary import (
     read_streaks,
     read_summary,
@@ -66,14 +66,14 @@ PICTURE = "-{name}.png"
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ExposureOutcome:
     """What became of an exposure.
 
     Attributes
     ----------
     path : Path
         The raw frame.
-    status, reason : FrameStatus, str
+    status, reason : GuideStatus, str
         Why it was not measured, or what is doubtful.
     key : str
         Digest of what it was measured from and with.
@@ -88,12 +88,12 @@ class Outcome:
     """
 
     path: Path
-    status: FrameStatus
+    status: GuideStatus
     reason: str
     key: str
     frame: GuideFrame | None = None
     stars: FrameStars | None = None
-    measured: Measured | None = None
+    measured: MeasuredFrame | None = None
     row: Mapping[str, Any] = field(default_factory=dict)
     inputs: Mapping[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
@@ -130,8 +130,8 @@ class Worker:
     ) -> None:
         self.settings, self.instrument = settings, load_instrument(settings.instrument)
         self._threads, self._ask = threads, ask
-        self._reference = ReferenceStars(settings, gaia)
-        self._masters: Masters | None = None
+        self._reference = StarTiles(settings, gaia)
+        self._masters: GuideMasters | None = None
         self._master_inputs: dict[str, str] = {}
         facts = self.instrument.model_dump(mode="json", include=_FACTS)
         query = settings.gaia.model_dump(mode="json", include=_QUERY)
@@ -139,7 +139,7 @@ class Worker:
         _ = self.masters
 
     @property
-    def masters(self) -> Masters:
+    def masters(self) -> GuideMasters:
         """The master frames, read again when their files changed."""
         folder, wanted = masters_folder(self.settings), self.settings.exposure.flat_field
         told = digest_of(master_paths(folder, flat_field=wanted))
@@ -161,25 +161,25 @@ class Worker:
 
     # --- measuring --------------------------------------------------------------------------------
 
-    def measure(self, path: Path) -> Outcome:
+    def measure(self, path: Path) -> ExposureOutcome:
         """Measure an exposure; one that cannot be is told by its status and reason."""
         begun = time.monotonic()
         with self.recorded({}) as record:
             outcome = self._measured(path)
         return replace(outcome, inputs=dict(record.inputs), seconds=time.monotonic() - begun)
 
-    def _measured(self, path: Path) -> Outcome:
+    def _measured(self, path: Path) -> ExposureOutcome:
         key, guide, wanted = self.key(path), self.instrument.guide, self.settings.exposure
         try:
             facts = header_facts(path, self.instrument)
             if wanted.check_motion and facts.moved:
                 said = "the telescope moved, as the header says"
-                return _outcome(path, FrameStatus.MOVED, said, key, night_row(facts, guide))
+                return _outcome(path, GuideStatus.MOVED, said, key, night_row(facts, guide))
             frame = read_frame(path, self.instrument)
             stars, failure = self.stars_on(frame)
             measured = measure(frame, self.masters, stars, self.instrument, wanted, self._threads)
         except FrameError as error:
-            return _outcome(path, FrameStatus.FAILED, str(error), key, {})
+            return _outcome(path, GuideStatus.FAILED, str(error), key, {})
         status, reason = _judged(frame, measured, failure)
         outcome = _outcome(path, status, reason, key, night_row(frame, guide, measured))
         return replace(outcome, frame=frame, stars=stars, measured=measured)
@@ -204,7 +204,7 @@ class Worker:
 
     # --- files ------------------------------------------------------------------------------------
 
-    def write(self, outcome: Outcome, folder: Path) -> None:
+    def write(self, outcome: ExposureOutcome, folder: Path) -> None:
         """Write what was measured: thumbnail, detrended frame if wanted, and the summary at last."""
         frame, measured = outcome.frame, outcome.measured
         if frame is None or measured is None or not outcome.status.is_measured:
@@ -230,7 +230,7 @@ class Worker:
         for name in names:
             (folder / (stem_of(path.name) + name)).unlink(missing_ok=True)
 
-    def finish(self, path: Path, folder: Path, outcome: Outcome | None = None) -> None:
+    def finish(self, path: Path, folder: Path, outcome: ExposureOutcome | None = None) -> None:
         """Find the streaks of an exposure whose summary stands, and draw its pictures."""
         from visql_lib.pipelines.pointing.finishing import finish_exposure
 
@@ -245,7 +245,7 @@ class Worker:
             return None
         try:
             summary = read_summary(Path(stem + SUMMARY))
-            if summary.key != key or FrameStatus(summary.status) == FrameStatus.NO_REFERENCE:
+            if summary.key != key or GuideStatus(summary.status) == GuideStatus.NO_REFERENCE:
                 return None
             streaks = read_streaks(Path(stem + STREAKS))
         except (TableError, ValueError):
@@ -258,28 +258,30 @@ class Worker:
         return row | told | {"N_STREAKS": streaks.count if self.settings.exposure.streaks else -1}
 
 
-def _outcome(path: Path, status: FrameStatus, reason: str, key: str, row: Mapping[str, Any]) -> Outcome:
+def _outcome(
+    path: Path, status: GuideStatus, reason: str, key: str, row: Mapping[str, Any]
+) -> ExposureOutcome:
     """Return an outcome, with a row that is known by name, status and reason at least."""
     told = {"EXPOSURE": stem_of(path.name), "FILE": path.name, "STATUS": status.value, "REASON": reason}
-    return Outcome(path, status, reason, key, row=dict(row) | told | {"KEY": key})
+    return ExposureOutcome(path, status, reason, key, row=dict(row) | told | {"KEY": key})
 
 
-def _judged(frame: GuideFrame, measured: Measured, failure: str) -> tuple[FrameStatus, str]:
+def _judged(frame: GuideFrame, measured: MeasuredFrame, failure: str) -> tuple[GuideStatus, str]:
     """Return what became of a measured frame, and why."""
     flags = GuideFrameFlag(measured.flags)
     if failure:
-        return FrameStatus.NO_REFERENCE, failure
+        return GuideStatus.NO_REFERENCE, failure
     if GuideFrameFlag.SHIFT_AT_LIMIT in flags:
         shift = float(np.median(measured.catalog["cmaxshift"]))
         where = frame.wcs_file if frame.wcs_file is not None else "its header"
-        return FrameStatus.FAILED, (
+        return GuideStatus.FAILED, (
             f"{frame.path}: most stars are {shift:.1f} px or more from where the WCS of {where} has them; "
             "solve its plate again"
         )
     doubts = "; ".join(flag.doc for flag in GuideFrameFlag if flag in flags and flag in _DOUBTS)
     if not np.isfinite(measured.zeropoints["zp_adu_per_s"]).any():
-        return FrameStatus.NO_ZERO_POINT, doubts or "no star was left for a zero point"
-    return FrameStatus.OK, doubts
+        return GuideStatus.NO_ZERO_POINT, doubts or "no star was left for a zero point"
+    return GuideStatus.OK, doubts
 
 
 _DOUBTS = (

@@ -13,17 +13,17 @@ from visql_lib.pictures.save import save_picture
 from visql_lib.pipelines.pointing.frame import GuideFrame, read_frame
 from visql_lib.pipelines.pointing.measure import detrended
 from visql_lib.pipelines.pointing.reference import FrameStars
-from visql_lib.pipelines.pointing.summary import Summary, read_summary, write_streaks
+from visql_lib.pipelines.pointing.summary import FrameSummary, read_summary, write_streaks
 from visql_lib.pipelines.pointing.versions import VERSIONS
 from visql_lib.sources.streaks import Streaks, find_streaks, no_streaks, star_radii
 
 if TYPE_CHECKING:
-    from visql_lib.pipelines.pointing.exposure import Outcome, Worker
+    from visql_lib.pipelines.pointing.exposure import ExposureOutcome, Worker
 
 _SAMPLE = 7  # px from one sampled pixel to the next
 
 
-def finish_exposure(worker: Worker, path: Path, folder: Path, outcome: Outcome | None = None) -> None:
+def finish_exposure(worker: Worker, path: Path, folder: Path, outcome: ExposureOutcome | None = None) -> None:
     """Find the streaks of an exposure whose summary stands, and draw its pictures.
 
     Parameters
@@ -32,7 +32,7 @@ def finish_exposure(worker: Worker, path: Path, folder: Path, outcome: Outcome |
         Settings, camera, masters, reference stars.
     path, folder : Path
         The raw frame, and where its products are.
-    outcome : Outcome, optional
+    outcome : ExposureOutcome, optional
         What was measured, if it is still in memory; else the frame is read again.
 
     Raises
@@ -83,21 +83,25 @@ def _noise_of(image: NDArray) -> float:
     return max(float(high - low) / 2, 1e-3)
 
 
-def _zp(worker: Worker, frame: GuideFrame, summary: Summary, image: NDArray, streaks: Streaks) -> Any:
+def _zp(worker: Worker, frame: GuideFrame, summary: FrameSummary, image: NDArray, streaks: Streaks) -> Any:
     from visql_lib.pipelines.pointing.pictures.zp import zp_picture
 
     only = worker.settings.exposure.science_only
     return zp_picture(summary, frame.stem, worker.instrument.guide, science_only=only)
 
 
-def _detrended(worker: Worker, frame: GuideFrame, summary: Summary, image: NDArray, streaks: Streaks) -> Any:
+def _detrended(
+    worker: Worker, frame: GuideFrame, summary: FrameSummary, image: NDArray, streaks: Streaks
+) -> Any:
     from visql_lib.pipelines.pointing.pictures.detrended import detrended_picture
 
     drawn = streaks if "streaks" in worker.settings.exposure.pictures else None
     return detrended_picture(image, frame.stem, worker.instrument.guide, summary, drawn)
 
 
-def _quiver(worker: Worker, frame: GuideFrame, summary: Summary, image: NDArray, streaks: Streaks) -> Any:
+def _quiver(
+    worker: Worker, frame: GuideFrame, summary: FrameSummary, image: NDArray, streaks: Streaks
+) -> Any:
     from visql_lib.pipelines.pointing.pictures.quiver import quiver_picture
 
     return quiver_picture(summary, frame.stem, worker.instrument.guide, frame.wcs.ctype)

@@ -20,7 +20,7 @@ _ENDINGS = (".fits", ".fits.gz")
 
 
 @dataclass(frozen=True)
-class Masters:
+class GuideMasters:
     """What is taken off and divided by, all of the frame's shape (ny, nx).
 
     Attributes
@@ -103,7 +103,7 @@ def digest_of(paths: tuple[Path, ...]) -> str:
     return digest(*told)
 
 
-def load_masters(folder: Path, shape: tuple[int, int], *, flat_field: bool = True) -> Masters:
+def load_masters(folder: Path, shape: tuple[int, int], *, flat_field: bool = True) -> GuideMasters:
     """Read the masters of a folder: each the first image of its file.
 
     Parameters
@@ -131,7 +131,7 @@ def load_masters(folder: Path, shape: tuple[int, int], *, flat_field: bool = Tru
     flat = flats[0] if flats else None
     if flat is not None:
         bad |= ~(flat > 0)
-    return Masters(bias, dark, flat, bad, paths, told)
+    return GuideMasters(bias, dark, flat, bad, paths, told)
 
 
 def _image(path: Path, shape: tuple[int, int]) -> NDArray[np.float32]:

@@ -31,7 +31,7 @@ from visql_lib.photometry.zero_points import (
     zero_point,
 )
 from visql_lib.pipelines.pointing.frame import GuideFrame
-from visql_lib.pipelines.pointing.masters import Masters
+from visql_lib.pipelines.pointing.masters import GuideMasters
 from visql_lib.pipelines.pointing.night_row import median_of, row_of
 from visql_lib.pipelines.pointing.reference import FrameStars
 from visql_lib.pipelines.pointing.schemas import REGIONS, SKY, ZEROPOINTS, catalog_schema
@@ -48,7 +48,7 @@ _GRID = 7, 9  # places on the frame where the area of a pixel is asked
 
 
 @dataclass(frozen=True)
-class Measured:
+class MeasuredFrame:
     """What was measured of a frame.
 
     Attributes
@@ -111,7 +111,7 @@ class _Exposure:
         }
 
 
-def detrended(frame: GuideFrame, masters: Masters) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+def detrended(frame: GuideFrame, masters: GuideMasters) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Return the detrended frame [adu], bad pixels filled, and which these are."""
     image = detrend(frame.raw, masters.bias, masters.dark, masters.flat, frame.exptime)
     bad = masters.bad | ~np.isfinite(image)
@@ -121,18 +121,18 @@ def detrended(frame: GuideFrame, masters: Masters) -> tuple[NDArray[np.float32],
 
 def measure(
     frame: GuideFrame,
-    masters: Masters,
+    masters: GuideMasters,
     stars: FrameStars | None,
     instrument: Instrument,
     settings: ExposureSettings,
     threads: int = 1,
-) -> Measured:
+) -> MeasuredFrame:
     """Measure a frame.
 
     Parameters
     ----------
     frame : GuideFrame
-    masters : Masters
+    masters : GuideMasters
     stars : FrameStars or None
         The reference stars on it; None: they could not be had, and there are no zero points.
     instrument : Instrument
@@ -158,7 +158,7 @@ def measure(
     whole = row_of(zeropoints, exposure.guide, 0)
     flags |= GuideFrameFlag.FEW_STARS * (0 < zeropoints["n_sources_for_zp"][whole] < FEW)
     sky = _sky(exposure, stars, noise, zeropoints, int(flags))
-    return Measured(image, bad, catalog, zeropoints, sky, int(flags))
+    return MeasuredFrame(image, bad, catalog, zeropoints, sky, int(flags))
 
 
 def _dome_cell(guide: GuideFacts, exptime: float) -> int:
@@ -196,7 +196,7 @@ def _shift_limits(stars: FrameStars, guide: GuideFacts) -> NDArray[np.float64]:
 
 
 def _forced(
-    exposure: _Exposure, masters: Masters, stars: FrameStars, limits: NDArray, threads: int
+    exposure: _Exposure, masters: GuideMasters, stars: FrameStars, limits: NDArray, threads: int
 ) -> ForcedStars:
     """Measure the stars; pixels that the flat makes brighter have fewer electrons per ADU."""
     guide = exposure.guide

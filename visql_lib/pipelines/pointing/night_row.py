@@ -46,7 +46,7 @@ def night_row(header: GuideHeader, guide: GuideFacts, tables: FrameTables | None
     header : GuideHeader
     guide : GuideFacts
         Tell the standard aperture.
-    tables : Measured or Summary, optional
+    tables : MeasuredFrame or FrameSummary, optional
         What was measured; None: nothing.
     """
     start = header.start

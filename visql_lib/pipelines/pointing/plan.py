@@ -17,7 +17,7 @@ from visql_lib.pipelines.pointing.grouping import NIGHTS
 from visql_lib.pipelines.pointing.intervals import Interval, read_intervals
 from visql_lib.pipelines.pointing.masters import master_paths, masters_folder
 from visql_lib.pipelines.pointing.settings import PointingSettings
-from visql_lib.pipelines.pointing.status import FrameStatus
+from visql_lib.pipelines.pointing.status import GuideStatus
 from visql_lib.products.plan import Plan
 from visql_lib.products.registry import FieldValues
 from visql_lib.products.status import UNFINISHED, exposure_states, failure_summary
@@ -96,7 +96,7 @@ class PointingPlan(Plan):
             for night, hours in self.hours.items()
             for hour in hours
             for name, status in self._states(night, hour).items()
-            if FrameStatus(status).is_measured
+            if GuideStatus(status).is_measured
         )
 
     def _states(self, night: str, hour: str) -> dict[str, str]:
@@ -115,7 +115,7 @@ class PointingPlan(Plan):
         for night, hours in self.hours.items():
             for hour in hours:
                 path = Path(self._hour_path(night, hour))
-                if FrameStatus.NO_REFERENCE not in self._states(night, hour).values():
+                if GuideStatus.NO_REFERENCE not in self._states(night, hour).values():
                     continue
                 if time.time() - path.stat().st_mtime >= self.settings.gaia.rest:
                     path.unlink()

@@ -35,7 +35,7 @@ _COLUMNS = ("SOURCE_ID", "RA", "DEC", "PMRA", "PMDEC", "G", "BP_RP")
 _MOST_STARS = 500_000  # kept in memory beside those of the last field: 30 MB
 
 
-class ReferenceStars:
+class StarTiles:
     """The sky's reference stars, tile by tile; tiles that were read stay in memory.
 
     Parameters
@@ -199,7 +199,7 @@ def stars_on_frame(
     Parameters
     ----------
     stars : dict of arrays
-        Around the frame; see `ReferenceStars.around`. Those without G are left out.
+        Around the frame; see `StarTiles.around`. Those without G are left out.
     frame : GuideFrame
     instrument : Instrument
         Tells the limit in G.

@@ -8,7 +8,7 @@ from typing import Any
 from visql_lib.pipelines.pointing.grouping import FRAME as E
 from visql_lib.pipelines.pointing.grouping import NIGHTS, SHEET, N
 from visql_lib.pipelines.pointing.quantities import QUANTITIES
-from visql_lib.pipelines.pointing.status import FrameStatus
+from visql_lib.pipelines.pointing.status import GuideStatus
 from visql_lib.pipelines.pointing.versions import VERSIONS
 from visql_lib.products.registry import Per, Product, Registry, Stage
 from visql_lib.products.shared_stages import qc_stage, site_stages
@@ -167,7 +167,7 @@ REGISTRY = Registry(
     plan="visql_lib.pipelines.pointing.plan:PointingPlan",
     pages="visql_lib.pipelines.pointing.pages.pages:PointingPages",
     states=TABLES[0].path,
-    failed=(FrameStatus.FAILED,),
+    failed=(GuideStatus.FAILED,),
     advice="See the reason of each; a frame whose .wcs arrives is measured by the next run. List what is no "
     "good in known_bad.",
     beside=(

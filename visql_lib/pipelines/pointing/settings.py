@@ -60,7 +60,7 @@ class ExposureSettings(SettingsSection):
         return names
 
 
-class MasterSettings(SettingsSection):
+class GuideMasterSettings(SettingsSection):
     """Master frames, and which pixels are bad."""
 
     folder: str = setting(
@@ -113,7 +113,7 @@ class LiveSettings(SettingsSection):
     )
 
 
-class MovieSettings(SettingsSection):
+class GuideMovieSettings(SettingsSection):
     """Movies of a night and of intervals."""
 
     fps: float = setting(10.0, "1/s", "Frames per second.", gt=0, le=60)
@@ -152,10 +152,12 @@ class PointingSettings(Settings):
     gaia: PointingGaiaSettings = Field(
         default=PointingGaiaSettings(), description=PointingGaiaSettings.__doc__
     )
-    masters: MasterSettings = Field(default=MasterSettings(), description=MasterSettings.__doc__)
+    masters: GuideMasterSettings = Field(
+        default=GuideMasterSettings(), description=GuideMasterSettings.__doc__
+    )
     telemetry: TelemetrySettings = Field(default=TelemetrySettings(), description=TelemetrySettings.__doc__)
     live: LiveSettings = Field(default=LiveSettings(), description=LiveSettings.__doc__)
-    movie: MovieSettings = Field(default=MovieSettings(), description=MovieSettings.__doc__)
+    movie: GuideMovieSettings = Field(default=GuideMovieSettings(), description=GuideMovieSettings.__doc__)
 
     @property
     def groups(self) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 
-class FrameStatus(StrEnum):
+class GuideStatus(StrEnum):
     """STATUS in the tables of frames; REASON says why, in words."""
 
     OK = "ok"
@@ -18,4 +18,4 @@ class FrameStatus(StrEnum):
     @property
     def is_measured(self) -> bool:
         """Whether it has a summary."""
-        return self in (FrameStatus.OK, FrameStatus.NO_REFERENCE, FrameStatus.NO_ZERO_POINT)
+        return self in (GuideStatus.OK, GuideStatus.NO_REFERENCE, GuideStatus.NO_ZERO_POINT)

@@ -35,7 +35,7 @@ from visql_lib.values import number
 
 if TYPE_CHECKING:
     from visql_lib.pipelines.pointing.frame import GuideFrame
-    from visql_lib.pipelines.pointing.measure import Measured
+    from visql_lib.pipelines.pointing.measure import MeasuredFrame
     from visql_lib.sources.streaks import Streaks
 
 CELL = 8  # px, side of the blocks of a thumbnail
@@ -58,7 +58,7 @@ _TOLERANCE = 16  # a thumbnail's numbers are rounded to the noise of its pixels 
 
 
 @dataclass(frozen=True)
-class Summary:
+class FrameSummary:
     """What the summary of a frame holds.
 
     Attributes
@@ -70,7 +70,7 @@ class Summary:
     key : str
         Digest of what the frame was measured from and with.
     status, reason : str
-        What became of the frame: see `status.FrameStatus`.
+        What became of the frame: see `status.GuideStatus`.
     """
 
     header: fits.Header
@@ -85,7 +85,7 @@ class Summary:
 def write_summary(
     path: Path,
     frame: GuideFrame,
-    measured: Measured,
+    measured: MeasuredFrame,
     *,
     key: str,
     status: str = "",
@@ -98,7 +98,7 @@ def write_summary(
     ----------
     path : Path
     frame : GuideFrame
-    measured : Measured
+    measured : MeasuredFrame
         Its columns; the number of apertures is that of ``flux_adu``.
     key : str
         Digest of what the frame was measured from and with.
@@ -132,7 +132,7 @@ def write_summary(
     _write(path, header, tables, inputs)
 
 
-def read_summary(path: Path) -> Summary:
+def read_summary(path: Path) -> FrameSummary:
     """Read the summary of a frame.
 
     Raises
@@ -145,7 +145,7 @@ def read_summary(path: Path) -> Summary:
     n_apertures = sum(name.startswith("aper_sum_bkgsub_") for name in catalog)
     if not n_apertures:
         raise TableError(f"{path}: has no column aper_sum_bkgsub_0: it is no summary; make it again")
-    return Summary(
+    return FrameSummary(
         found.header,
         of_schema(catalog, catalog_schema(n_apertures), path),
         of_schema(found.tables["ZEROPOINTS"], ZEROPOINTS, path),
@@ -239,7 +239,7 @@ def read_streaks(path: Path) -> FrameStreaks:
 
 
 def write_detrended(
-    path: Path, frame: GuideFrame, measured: Measured, *, inputs: Iterable[Path] = ()
+    path: Path, frame: GuideFrame, measured: MeasuredFrame, *, inputs: Iterable[Path] = ()
 ) -> None:
     """Write the detrended frame [adu], bad pixels filled: raw cards, DOMEFLAG, and the WCS that was used.
 
@@ -257,7 +257,7 @@ def write_detrended(
 
 
 def write_thumbnail(
-    path: Path, frame: GuideFrame, measured: Measured, *, inputs: Iterable[Path] = ()
+    path: Path, frame: GuideFrame, measured: MeasuredFrame, *, inputs: Iterable[Path] = ()
 ) -> None:
     """Write means of 8 x 8 px of the detrended frame [adu/s], float32, with EXPTIME, MJD and DOMEFLAG.
 
@@ -310,7 +310,7 @@ def read_thumbnail(path: Path) -> Thumbnail:
     return Thumbnail(pixels, time, mjd, bool(header.get("DOMEFLAG", False)))
 
 
-def _has_dome(measured: Measured) -> bool:
+def _has_dome(measured: MeasuredFrame) -> bool:
     return bool(measured.sky["has_dome"][0])
 
 

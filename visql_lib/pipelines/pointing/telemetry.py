@@ -20,9 +20,9 @@ from visql_lib.pipelines.pointing.settings import TelemetrySettings
 
 if TYPE_CHECKING:
     from visql_lib.instruments.model import Instrument
-    from visql_lib.pipelines.pointing.exposure import Outcome
+    from visql_lib.pipelines.pointing.exposure import ExposureOutcome
     from visql_lib.pipelines.pointing.frame import GuideFrame
-    from visql_lib.pipelines.pointing.measure import Measured
+    from visql_lib.pipelines.pointing.measure import MeasuredFrame
 
 log = logging.getLogger(__name__)
 
@@ -97,7 +97,7 @@ def _number(variable: str, text: str) -> int:
 
 
 def fields(
-    frame: GuideFrame, measured: Measured, instrument: Instrument, science_name: str | None = None
+    frame: GuideFrame, measured: MeasuredFrame, instrument: Instrument, science_name: str | None = None
 ) -> dict[str, Value]:
     """Return the fields of an exposure: always the same 21, so that nothing of an older one stays.
 
@@ -105,7 +105,7 @@ def fields(
     ----------
     frame : GuideFrame
         Its start, UTC.
-    measured : Measured
+    measured : MeasuredFrame
         Zero points, those of the standard aperture are told [mag]; sky, of which medians are told [adu/s].
     instrument : Instrument
         Its clock, and the name of the science field, the ending of three fields.
@@ -263,7 +263,10 @@ def unix_of(mjd: float, changed: float) -> float:
 
 
 def publish_once(
-    outcome: Outcome, instrument: Instrument, settings: TelemetrySettings, science_name: str | None = None
+    outcome: ExposureOutcome,
+    instrument: Instrument,
+    settings: TelemetrySettings,
+    science_name: str | None = None,
 ) -> bool:
     """Tell a single exposure, whatever was told before; returns whether the server took it.
 

@@ -13,11 +13,11 @@ from visql_lib.archives.errors import SourceError
 from visql_lib.errors import ConfigError, FrameError, NameFormatError
 from visql_lib.flags import GuideFrameFlag
 from visql_lib.instruments.names import stem_of
-from visql_lib.pipelines.pointing.exposure import Outcome, Worker
+from visql_lib.pipelines.pointing.exposure import ExposureOutcome, Worker
 from visql_lib.pipelines.pointing.frame import find_wcs, header_facts, wcs_beside
 from visql_lib.pipelines.pointing.grouping import NIGHTS
 from visql_lib.pipelines.pointing.settings import PointingSettings
-from visql_lib.pipelines.pointing.status import FrameStatus
+from visql_lib.pipelines.pointing.status import GuideStatus
 from visql_lib.pipelines.pointing.telemetry import (
     Publisher,
     TelemetryServer,
@@ -37,13 +37,13 @@ _PRESENT = 120.0  # s: a frame that is older tells nothing of whether the telesc
 class WatchedFrame:
     """What became of a frame, as the watch wants to know it; see `visql_lib.live.frame_task`."""
 
-    outcome: Outcome
+    outcome: ExposureOutcome
     again_after: float
 
     @property
     def failure(self) -> str:
         """Why it could not be measured, "" if it could."""
-        return self.outcome.reason if self.outcome.status is FrameStatus.FAILED else ""
+        return self.outcome.reason if self.outcome.status is GuideStatus.FAILED else ""
 
     @property
     def doubt(self) -> str:
@@ -119,7 +119,7 @@ class WatchedCamera:
         following = self._tracking(path) if self._check_tracking else True
         if following is False:
             said = "the telescope does not track, as its telemetry says"
-            outcome = Outcome(path, FrameStatus.MOVED, said, self._worker.key(path))
+            outcome = ExposureOutcome(path, GuideStatus.MOVED, said, self._worker.key(path))
         else:
             outcome = self._worker.measure(path)
         if following is None:
@@ -171,9 +171,9 @@ class WatchedCamera:
         if self._publisher is not None:
             self._publisher.recall(memory)
 
-    def _again_after(self, outcome: Outcome) -> float:
+    def _again_after(self, outcome: ExposureOutcome) -> float:
         """Return when a frame is measured again that had no reference stars [s], 0 for others."""
-        if outcome.status is not FrameStatus.NO_REFERENCE:
+        if outcome.status is not GuideStatus.NO_REFERENCE:
             self._troubles["stars"] = ""
             return 0.0
         self._troubles["stars"] = outcome.reason
@@ -197,7 +197,7 @@ class WatchedCamera:
         self._troubles["tracking"] = missing if found is None else ""
         return found
 
-    def _folder(self, path: Path, outcome: Outcome | None) -> Path:
+    def _folder(self, path: Path, outcome: ExposureOutcome | None) -> Path:
         """Return the folder of a frame's products: that of its night; its file tells that at worst."""
         night = outcome.frame.night if outcome is not None and outcome.frame is not None else ""
         try:
@@ -211,7 +211,7 @@ class WatchedCamera:
         return Path(NIGHTS.stem(Path(self._settings.results), night, stem_of(path.name))).parent
 
 
-def _flagged(outcome: Outcome, flag: GuideFrameFlag) -> Outcome:
+def _flagged(outcome: ExposureOutcome, flag: GuideFrameFlag) -> ExposureOutcome:
     """Add a flag to what was measured, wherever it stands."""
     if outcome.measured is None:
         return outcome

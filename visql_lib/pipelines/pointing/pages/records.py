@@ -6,16 +6,16 @@ from pathlib import Path
 
 from visql_lib.pipelines.pointing.grouping import NIGHTS
 from visql_lib.pipelines.pointing.schemas import NIGHT, NIGHT_STREAKS, SEASON
-from visql_lib.pipelines.pointing.status import FrameStatus
+from visql_lib.pipelines.pointing.status import GuideStatus
 from visql_lib.products.page_records import Record, records
 from visql_lib.sheets.sheet import UNREADABLE
 
 # STATUS of a frame -> of the pages. What was left out on purpose is nothing to judge.
 _STATUS_OF: dict[str, str] = {
-    FrameStatus.OK: "ok",
-    FrameStatus.NO_ZERO_POINT: "warn",
-    FrameStatus.NO_REFERENCE: "error",
-    FrameStatus.FAILED: "failed",
+    GuideStatus.OK: "ok",
+    GuideStatus.NO_ZERO_POINT: "warn",
+    GuideStatus.NO_REFERENCE: "error",
+    GuideStatus.FAILED: "failed",
     UNREADABLE: "failed",
 }
 
@@ -43,7 +43,7 @@ def season_of(results: Path) -> list[Record]:
 def is_measured(frame: Record) -> bool:
     """Say whether a frame was measured."""
     status = str(frame["STATUS"])
-    return status in list(FrameStatus) and FrameStatus(status).is_measured
+    return status in list(GuideStatus) and GuideStatus(status).is_measured
 
 
 def status_of(frame: Record) -> str:
@@ -55,5 +55,5 @@ def status_of(frame: Record) -> str:
 def said(frame: Record) -> str:
     """Say in words what became of a frame, and why; "" of one that is fine."""
     status = str(frame["STATUS"])
-    word = "" if status == FrameStatus.OK else status.replace("_", " ")
+    word = "" if status == GuideStatus.OK else status.replace("_", " ")
     return ": ".join(filter(None, (word, str(frame["REASON"]))))

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 from visql_lib.pipelines.pointing.pages.records import said, status_of
-from visql_lib.pipelines.pointing.status import FrameStatus
+from visql_lib.pipelines.pointing.status import GuideStatus
 from visql_lib.products.page_parts import Cell, PageSection, PageTable, Remark
 from visql_lib.products.page_records import Record, number_text, table_of
 from visql_lib.qc.summary import GroupSummary
@@ -31,7 +31,7 @@ def sections_of(
 def _frames(group: GroupSummary, frames: Sequence[Record]) -> PageSection:
     """Count what became of the frames, and list the reasons; the picture of the night."""
     counts = Counter(str(f["STATUS"]) for f in frames)
-    measured = counts.pop(FrameStatus.OK, 0)
+    measured = counts.pop(GuideStatus.OK, 0)
     words = [f"{measured} of {len(frames)} frames have a zero point"]
     words += [f"{n} {status.replace('_', ' ')}" for status, n in counts.most_common()]
     dome = sum(bool(f["DOME"]) for f in frames)

@@ -22,7 +22,7 @@ from visql_lib.pipelines.pointing.pictures.titles import title_of
 
 if TYPE_CHECKING:
     from visql_lib.instruments.guide import GuideFacts
-    from visql_lib.pipelines.pointing.summary import FrameStreaks, Summary
+    from visql_lib.pipelines.pointing.summary import FrameStreaks, FrameSummary
     from visql_lib.sources.streaks import Streaks
 
 _LONGEST = 1100  # px, the longer side of the image as drawn
@@ -38,7 +38,7 @@ def detrended_picture(
     image: NDArray,
     stem: str,
     guide: GuideFacts,
-    summary: Summary,
+    summary: FrameSummary,
     streaks: Streaks | FrameStreaks | None = None,
 ) -> Figure:
     """Draw a detrended frame, grey between its 1 and 99 %.
@@ -51,7 +51,7 @@ def detrended_picture(
         Name of the frame.
     guide : GuideFacts
         Quadrants and science circle.
-    summary : Summary
+    summary : FrameSummary
         Its table SKY tells time and dome.
     streaks : optional
         Drawn as boxes around them; None: not at all.

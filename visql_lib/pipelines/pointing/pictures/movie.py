@@ -30,7 +30,7 @@ _GREY = style.part_of("gray", 0.04, 1.0)
 _FIELD, _WARNING = "#56b4e9", style.ORANGE
 
 
-class Stretch(NamedTuple):
+class MovieStretch(NamedTuple):
     """Ends of the colours [adu/s]; the scale between them is logarithmic."""
 
     low: float
@@ -80,13 +80,13 @@ class GuideMovie:
     ----------
     guide : GuideFacts
         Shape of its frames, its science field.
-    stretch : Stretch
+    stretch : MovieStretch
         Colours of all frames.
     clock : Clock
         That of the telescope.
     """
 
-    def __init__(self, guide: GuideFacts, stretch: Stretch, clock: Clock) -> None:
+    def __init__(self, guide: GuideFacts, stretch: MovieStretch, clock: Clock) -> None:
         self._guide, self._stretch, self._clock = guide, stretch, clock
         figure = self._laid_out()
         width, height = style.size_of(figure)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from visql_lib.pictures import style
 from visql_lib.pictures.ranges import Range, finite, to_edges
-from visql_lib.pipelines.pointing.status import FrameStatus
+from visql_lib.pipelines.pointing.status import GuideStatus
 
 Columns = Mapping[str, NDArray]
 QUADRANTS = {1: "#56b4e9", 2: "#cc79a7", 3: style.GREEN, 4: "#8c6d1f"}
@@ -195,12 +195,12 @@ def _airmass(axes: Axes, times: NDArray, airmass: NDArray) -> None:
 def states_of(frames: Columns) -> dict[str, NDArray[np.bool_]]:
     """Say which frames are odd, and how: what the strip at the bottom marks."""
     status = np.asarray(frames["STATUS"])
-    measured = np.isin(status, [s for s in FrameStatus if s.is_measured])
-    left = (FrameStatus.MOVED, FrameStatus.VETOED)
+    measured = np.isin(status, [s for s in GuideStatus if s.is_measured])
+    left = (GuideStatus.MOVED, GuideStatus.VETOED)
     return {
         "streaks": np.asarray(frames["N_STREAKS"]) > 0,
         "dome": np.asarray(frames["DOME"]),
-        "moved": status == FrameStatus.MOVED,
+        "moved": status == GuideStatus.MOVED,
         "no zero point": measured & ~np.isfinite(frames["ZP"]),
         "failed": ~measured & ~np.isin(status, left),
     }

@@ -13,7 +13,7 @@ from visql_lib.pipelines.pointing.pictures.titles import title_of
 
 if TYPE_CHECKING:
     from visql_lib.instruments.guide import GuideFacts
-    from visql_lib.pipelines.pointing.summary import Summary
+    from visql_lib.pipelines.pointing.summary import FrameSummary
 
 _LONGEST = 1000  # px, the longer side of the frame as drawn
 _LEFT, _RIGHT, _HEAD, _FOOT = 80, 40, 70, 60  # px around it
@@ -22,12 +22,12 @@ _KEY = 2  # px, shift of the arrow of the key
 
 
 @style.styled
-def quiver_picture(summary: Summary, stem: str, guide: GuideFacts, ctype: str) -> Figure:
+def quiver_picture(summary: FrameSummary, stem: str, guide: GuideFacts, ctype: str) -> Figure:
     """Draw an arrow from the projected place of each good star towards its centroid.
 
     Parameters
     ----------
-    summary : Summary
+    summary : FrameSummary
         Its table CATALOG; stars that are left out of zero points are not drawn.
     stem : str
         Name of the frame.

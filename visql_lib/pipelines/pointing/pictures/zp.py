@@ -16,7 +16,7 @@ from visql_lib.pipelines.pointing.pictures.titles import title_of
 
 if TYPE_CHECKING:
     from visql_lib.instruments.guide import GuideFacts
-    from visql_lib.pipelines.pointing.summary import Summary
+    from visql_lib.pipelines.pointing.summary import FrameSummary
 
 _WIDTH, _HEIGHT = 1060, 760  # px
 _ABOVE = (80, 260, 650, 450)  # px: left, bottom, width, height
@@ -54,7 +54,7 @@ class _ZeroPoint(NamedTuple):
 
 
 @style.styled
-def zp_picture(summary: Summary, stem: str, guide: GuideFacts, *, science_only: bool = False) -> Figure:
+def zp_picture(summary: FrameSummary, stem: str, guide: GuideFacts, *, science_only: bool = False) -> Figure:
     """Draw instrumental magnitudes against those of Gaia, and the residuals of the zero point.
 
     Stars of the zero point are dark; those that are left out are light, with the reason in the key. Points
@@ -62,7 +62,7 @@ def zp_picture(summary: Summary, stem: str, guide: GuideFacts, *, science_only: 
 
     Parameters
     ----------
-    summary : Summary
+    summary : FrameSummary
         Its tables CATALOG, ZEROPOINTS and SKY.
     stem : str
         Name of the frame.

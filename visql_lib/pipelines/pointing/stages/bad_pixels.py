@@ -17,7 +17,7 @@ from visql_lib.flags import PixelFlag
 from visql_lib.images.headers import read_header, value_of
 from visql_lib.images.image import Image
 from visql_lib.images.masters import BAD_PIXELS, BIAS, DARK, FLAT, KIND, OK, REASON, STATUS, plain
-from visql_lib.pipelines.pointing.settings import MasterSettings, PointingSettings
+from visql_lib.pipelines.pointing.settings import GuideMasterSettings, PointingSettings
 from visql_lib.pipelines.pointing.stages.master_frames import read_master_image
 from visql_lib.pipelines.pointing.stages.masters import NUMBER, SCATTER, MasterFrame
 from visql_lib.products.context import Context
@@ -28,7 +28,7 @@ _SURE = 8.0  # standard errors that a dark rate must be above 0 for its pixel to
 
 
 @dataclass(frozen=True)
-class BadPixelInputs:
+class GuideBadPixelInputs:
     """The masters that bad pixels are found in; None: that kind is not looked for.
 
     Parameters
@@ -42,7 +42,7 @@ class BadPixelInputs:
     bias: Path | None = None
 
     @classmethod
-    def sorted_out(cls, masters: Sequence[Path], **named: Path | None) -> BadPixelInputs:
+    def sorted_out(cls, masters: Sequence[Path], **named: Path | None) -> GuideBadPixelInputs:
         """Sort masters by what their headers say they are, beside those that are named.
 
         Raises
@@ -62,7 +62,7 @@ class BadPixelInputs:
         return cls(**found)
 
 
-def run(context: Context[PointingSettings], inputs: BadPixelInputs) -> MasterFrame:
+def run(context: Context[PointingSettings], inputs: GuideBadPixelInputs) -> MasterFrame:
     """Find the bad pixels; the image holds `PixelFlag` bits, 0 of good ones.
 
     Raises
@@ -132,7 +132,7 @@ def _error(number: NDArray | None, scatter: NDArray | None) -> NDArray | float:
 
 
 def _header(
-    mask: NDArray[np.int16], inputs: BadPixelInputs, limits: MasterSettings, doubts: Sequence[str]
+    mask: NDArray[np.int16], inputs: GuideBadPixelInputs, limits: GuideMasterSettings, doubts: Sequence[str]
 ) -> fits.Header:
     """Write how many pixels are bad, why, by which limits."""
     header = fits.Header()

@@ -12,7 +12,7 @@ from visql_lib.pipelines.pointing.exposure import Worker
 from visql_lib.pipelines.pointing.grouping import NIGHTS
 from visql_lib.pipelines.pointing.schemas import NIGHT, NIGHT_STREAKS
 from visql_lib.pipelines.pointing.settings import PointingSettings
-from visql_lib.pipelines.pointing.status import FrameStatus
+from visql_lib.pipelines.pointing.status import GuideStatus
 from visql_lib.pipelines.pointing.summary import read_streaks
 from visql_lib.products.context import Context
 from visql_lib.products.failures import failure_recorded
@@ -54,7 +54,7 @@ def run(context: Context[PointingSettings], inputs: HourInputs) -> HourOutputs:
             standing += made is not None
             found = made if made is not None else _measured(worker, path, folder)
             rows.append(_from_sheet(row) | found)
-            if FrameStatus(found["STATUS"]).is_measured:
+            if GuideStatus(found["STATUS"]).is_measured:
                 streaks += _streaks_of(folder / f"{row.exposure}-streaks.fits", rows[-1])
             advance()
     return HourOutputs(NIGHT.of_rows(rows), NIGHT_STREAKS.of_rows(streaks), standing)
@@ -72,11 +72,11 @@ def _measured(worker: Worker, path: Path, folder: Path) -> dict[str, Any]:
         if outcome.status.is_measured:
             worker.finish(path, folder, outcome)
             found["N_STREAKS"] = _count(worker, folder / f"{outcome.stem}-streaks.fits")
-        elif outcome.status == FrameStatus.FAILED:
+        elif outcome.status == GuideStatus.FAILED:
             log.warning("%s: %s", outcome.stem, outcome.reason)
     if "failed" in meta:
         worker.remove(path, folder)
-        return {"STATUS": FrameStatus.FAILED.value, "REASON": str(meta["failed"])}
+        return {"STATUS": GuideStatus.FAILED.value, "REASON": str(meta["failed"])}
     return found
 
 

@@ -15,10 +15,10 @@ from visql_lib.errors import TableError
 from visql_lib.movies.encode import encode_piece, write_movie
 from visql_lib.pipelines.pointing.intervals import Interval
 from visql_lib.pipelines.pointing.night_files import NightFiles
-from visql_lib.pipelines.pointing.pictures.movie import GuideMovie, MovieFacts, Stretch
+from visql_lib.pipelines.pointing.pictures.movie import GuideMovie, MovieFacts, MovieStretch
 from visql_lib.pipelines.pointing.settings import PointingSettings
 from visql_lib.pipelines.pointing.stages.night_picture import clock_of
-from visql_lib.pipelines.pointing.status import FrameStatus
+from visql_lib.pipelines.pointing.status import GuideStatus
 from visql_lib.pipelines.pointing.summary import read_thumbnail
 from visql_lib.pipelines.pointing.versions import VERSIONS
 from visql_lib.products.context import Context
@@ -33,7 +33,7 @@ _SAMPLE, _EVERY = 200, 4  # frames, and which of their blocks, from which the st
 _ENDS = (0.5, 99.5)  # %
 _QUALITY = 28  # of the encoder: letters are large
 _LEAST = 2.0  # ratio of the ends of a stretch: less would show noise
-_USUAL = Stretch(1.0, 10.0)  # where nothing is known
+_USUAL = MovieStretch(1.0, 10.0)  # where nothing is known
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def movie_frames(tables: Sequence[Path], interval: Interval | None = None) -> li
     found = []
     for path in tables:
         files, table = NightFiles.of_table(path), read_table(path, _COLUMNS)
-        shown = np.isin(table["STATUS"], [s for s in FrameStatus if s.is_measured])
+        shown = np.isin(table["STATUS"], [s for s in GuideStatus if s.is_measured])
         if interval is not None:
             shown &= interval.contains(table["DATE_OBS"])
         for i in np.flatnonzero(shown):
@@ -116,7 +116,7 @@ def movie_frames(tables: Sequence[Path], interval: Interval | None = None) -> li
     return sorted(found, key=lambda frame: (str(frame.facts.date_obs), frame.facts.exposure))
 
 
-def stretch_of(frames: Sequence[MovieFrame]) -> Stretch:
+def stretch_of(frames: Sequence[MovieFrame]) -> MovieStretch:
     """Find the colours of a movie: of the sky of a sample of its frames, without dome if there are any."""
     clear = [frame for frame in frames if not frame.facts.dome] or list(frames)
     step = max(1, -(-len(clear) // _SAMPLE))
@@ -129,7 +129,7 @@ def stretch_of(frames: Sequence[MovieFrame]) -> Stretch:
         return _USUAL
     low, high = (float(v) for v in np.percentile(positive, _ENDS))
     spare = max(_LEAST / (high / low), 1.0) ** 0.5
-    return Stretch(low / spare, high * spare)
+    return MovieStretch(low / spare, high * spare)
 
 
 def _means(path: Path) -> NDArray[np.float32] | None:

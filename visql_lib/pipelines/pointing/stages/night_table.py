@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from visql_lib.pipelines.pointing.schemas import NIGHT, NIGHT_STREAKS
 from visql_lib.pipelines.pointing.settings import PointingSettings
-from visql_lib.pipelines.pointing.status import FrameStatus
+from visql_lib.pipelines.pointing.status import GuideStatus
 from visql_lib.products.context import Context
 from visql_lib.sheets.sheet import USABLE, SheetRow, read_sheet
 from visql_lib.tables.schema import TableSchema
@@ -107,7 +107,7 @@ def _of_sheet(row: SheetRow) -> dict[str, Any]:
         "FILE": Path(row.file).name,
         "DATE_OBS": np.datetime64(row.date_obs or "NaT", "us"),
         "EXPTIME": row.exptime,
-        "STATUS": str(FrameStatus.FAILED if usable else row.status),
+        "STATUS": str(GuideStatus.FAILED if usable else row.status),
         "REASON": "in no table of the night's hours" if usable else row.reason or row.status,
         "AIRMASS": number(row.extra.get("AIRMASS")),
         "RA": row.ra,

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from visql_lib.pipelines.pointing.night_files import night_of_table
 from visql_lib.pipelines.pointing.schemas import SEASON
 from visql_lib.pipelines.pointing.settings import PointingSettings
-from visql_lib.pipelines.pointing.status import FrameStatus
+from visql_lib.pipelines.pointing.status import GuideStatus
 from visql_lib.products.context import Context
 from visql_lib.sheets.sheet import UNREADABLE
 from visql_lib.tables.store import Table, read_table
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _PERCENTILES = (10, 50, 90)
 _SPREAD = ("ZP", "MU", "SCATTER")
-_FAILED = (FrameStatus.FAILED, UNREADABLE)
+_FAILED = (GuideStatus.FAILED, UNREADABLE)
 _COLUMNS = ("DATE_OBS", "MJD_OBS", "STATUS", "DOME", "N_STREAKS", *_SPREAD)
 
 
@@ -66,7 +66,7 @@ def summary_of(frames: Table) -> dict[str, Any]:
         "N_FRAMES": len(status),
         "N_MEASURED": int(np.isfinite(frames["ZP"]).sum()),
         "N_DOME": int(dome.sum()),
-        "N_MOVED": int((status == FrameStatus.MOVED).sum()),
+        "N_MOVED": int((status == GuideStatus.MOVED).sum()),
         "N_FAILED": int(np.isin(status, _FAILED).sum()),
         "N_STREAKS": int(np.maximum(frames["N_STREAKS"], 0).sum()),
         "HOURS": 24.0 * float(np.ptp(days)) if len(days) else np.nan,
