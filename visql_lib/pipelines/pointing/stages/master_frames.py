@@ -33,7 +33,7 @@ Shape = tuple[int, int]
 
 @dataclass(frozen=True)
 class Taken:
-    """GuideMasters that are taken off frames [adu], [adu/s]; None: nothing."""
+    """Masters that are taken off frames [adu], [adu/s]; None: nothing."""
 
     bias: NDArray[np.float32] | None = None
     dark: NDArray[np.float32] | None = None
