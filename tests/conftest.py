@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+from made_once import made_once
+from toy_month import Month, make_month
 
 from visql_lib.frames import Instrument, load_instrument
 from visql_lib.pipelines.vis.stages.simulate import make_frames
@@ -58,9 +61,14 @@ def toy() -> Instrument:
 @pytest.fixture(scope="session")
 def toy_raw(toy: Instrument, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder with BIAS, DARK, FLAT, long, short, blurred long of the toy camera, and their truth."""
-    folder = tmp_path_factory.mktemp("toy_raw")
-    make_frames(exposures_of({"common": _TOY, "exposures": _TOY_EXPOSURES}, "toy"), toy, folder)
-    return folder
+    plan = exposures_of({"common": _TOY, "exposures": _TOY_EXPOSURES}, "toy")
+    return made_once(tmp_path_factory, "toy_raw", lambda folder: make_frames(plan, toy, folder))
+
+
+@pytest.fixture(scope="session")
+def toy_month(toy_raw: Path, tmp_path_factory: pytest.TempPathFactory) -> Month:
+    """The frames of `toy_raw`, run through once by the workflow without further parts. Copy it."""
+    return Month(made_once(tmp_path_factory, "toy_month", partial(make_month, raw=toy_raw)))
 
 
 @pytest.fixture(scope="session")

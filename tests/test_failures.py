@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from failing_visql import HOW, install
-from test_workflow import Month
+from toy_month import Month
 
 from visql_lib.simulate.goes import Flare, GoesDay, write_goes_day
 from visql_lib.tables import read_table

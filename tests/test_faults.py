@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
-from test_workflow import ROOT, Month, stems
+from toy_month import ROOT, Month, stems
 
 from visql_lib.tables import read_meta
 

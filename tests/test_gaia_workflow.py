@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numbers_of_stages import check_month
 from numpy.testing import assert_allclose
-from test_workflow import ALL_JOBS, Month, check_steps, report_of, stems
+from toy_month import ALL_JOBS, Month, check_steps, report_of, stems
 
 from visql_lib.flags import SolutionFlag
 from visql_lib.pipelines.vis.registry import REGISTRY
@@ -29,14 +29,16 @@ GATHER_JOBS = {
 
 
 @pytest.fixture(scope="module")
-def month(toy_raw, tmp_path_factory):
-    """The six toy frames, run through once, with the simulator's truth in place of Gaia."""
-    made = Month(tmp_path_factory.mktemp("gaia_month"))
-    shutil.copytree(toy_raw, made.raw)
+def month(toy_month, tmp_path_factory):
+    """The six toy frames, run through, then matched, with the simulator's truth in place of Gaia."""
+    made = toy_month.copy(tmp_path_factory.mktemp("gaia_month"))
     made.configure(parts=["gaia"], gaia=TRUTH, ratios=RATIOS)
-    jobs = made.missing()
+    jobs = made.missing("--config", "results=nothing_yet")
     assert jobs.pop("gaia_tile") >= 1
     assert jobs == ALL_JOBS | MATCH_JOBS | GATHER_JOBS
+    jobs = made.missing()
+    assert jobs.pop("gaia_tile") >= 1
+    assert jobs == MATCH_JOBS | GATHER_JOBS | {"qc": 1, "month": 1}
     code, said = made.run("--quiet", "rules")
     assert code == 0, said
     return made

@@ -17,7 +17,7 @@ import yaml
 from astropy.io import fits
 from click.testing import CliRunner
 from raised import in_all_commands
-from test_workflow import ROOT, Month, verified
+from toy_month import ROOT, Month, verified
 
 from visql_lib import __version__, run_record
 from visql_lib.cli import cli

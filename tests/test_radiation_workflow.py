@@ -1,6 +1,5 @@
 """A toy month's radiation, angles, detectors, movies and performance, by real Snakemake runs."""
 
-import shutil
 from datetime import date
 
 import numpy as np
@@ -9,7 +8,7 @@ import yaml
 from browsing import check_page, wait_for
 from numbers_of_stages import check_month
 from test_failures import run, tables, verified
-from test_workflow import ALL_JOBS, Month, check_steps, stems
+from toy_month import ALL_JOBS, check_steps, stems
 
 from visql_lib.flags import SunFlag
 from visql_lib.pipelines.vis.registry import REGISTRY
@@ -32,15 +31,17 @@ NEW_JOBS = {
 
 
 @pytest.fixture(scope="module")
-def month(toy_raw, tmp_path_factory):
-    """The six toy frames, run through once, beside two of the three days of GOES they want."""
-    made = Month(tmp_path_factory.mktemp("radiation_month"))
-    shutil.copytree(toy_raw, made.raw)
+def month(toy_month, tmp_path_factory):
+    """The six toy frames, run through, then with these parts, beside two of the three days of GOES they want."""
+    made = toy_month.copy(tmp_path_factory.mktemp("radiation_month"))
     write_goes_day(GoesDay(date(2024, 7, 13), flares=[Flare(3.6, "M5.3")]), made.folder / "goes")
     made.configure(parts=["radiation", "movies", "performance"], goes=FOLDER, plate={"solve": "no"})
-    jobs = made.missing()
+    jobs = made.missing("--config", "results=nothing_yet")
     assert jobs.pop("goes_day") >= 2
     assert jobs == ALL_JOBS | NEW_JOBS
+    jobs = made.missing()
+    assert jobs.pop("goes_day") >= 2
+    assert jobs == NEW_JOBS | {"month_status": 1, "qc": 1, "month_complete": 1, "month": 1}
     code, said = made.run("--quiet", "rules")
     assert code == 0, said
     return made
@@ -128,15 +129,14 @@ def test_a_step_that_fails_leaves_no_old_number_standing(month, tmp_path):
     other = month.copy(tmp_path / "m")
     for movie in other.results.rglob("*.mp4"):  # they take long, and are not asked for here
         movie.unlink()
-    for changes, *runs in (
+    for changes, faults in (
         ({"radiation": {"lit_sigma": 4}}, {"radiation:kill"}),
-        ({}, {"month-radiation:full"}, {"performance:exit"}),
+        ({}, {"month-radiation:full", "performance:exit"}),
     ):
         other.configure(**parts, **changes)
-        for faults in runs:
-            code, said, failed = run(other, faults=faults)
-            assert code != 0
-            assert failed == faults, said
+        code, said, failed = run(other, faults=faults)
+        assert code != 0
+        assert failed == faults, said
         code, said, _ = run(other)
         assert code == 0, said
         findings = [line for line in verified(other).splitlines() if ".part-" not in line and " " in line]

@@ -23,7 +23,7 @@ from click.testing import CliRunner
 from lying_archive import LyingArchive
 from test_alerts import SECRET
 from test_fetch import PASSWORD, USER, frames, netrc, packed  # noqa: F401 (fixtures)
-from test_workflow import ROOT, Month
+from toy_month import ROOT, Month
 
 from visql_lib.archives.errors import TransientError
 from visql_lib.archives.euclid import ARCHIVE_FIELD, RAW_FIELD, parse_listing

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 import slurm_cluster
 from test_docs import blocks
-from test_workflow import ROOT, Month
+from toy_month import ROOT, Month
 
 from visql_lib.frames import Instrument
 from visql_lib.pipelines.vis.stages.simulate import make_frames
