@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, settings
 from made_once import made_once
 from toy_month import Month, make_month
 
+from tests.small_guide_night import guide_night
 from visql_lib.frames import Instrument, load_instrument
 from visql_lib.pipelines.vis.stages.simulate import make_frames
 from visql_lib.simulate.plan import exposures_of
@@ -69,6 +70,12 @@ def toy_raw(toy: Instrument, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def toy_month(toy_raw: Path, tmp_path_factory: pytest.TempPathFactory) -> Month:
     """The frames of `toy_raw`, run through once by the workflow without further parts. Copy it."""
     return Month(made_once(tmp_path_factory, "toy_month", partial(make_month, raw=toy_raw)))
+
+
+@pytest.fixture(scope="session")
+def small_night(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a simulated night of a guide camera with masters, nothing made of it. Copy it."""
+    return made_once(tmp_path_factory, "small_night", guide_night)
 
 
 @pytest.fixture(scope="session")

@@ -922,7 +922,7 @@ def test_a_signal_ends_it_after_the_frame_at_work(place):
     assert place.product("f18").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 def test_memory_stays_flat_over_500_frames(place):
     watch = place.started()
     process, seen = psutil.Process(watch.pid), []

@@ -133,9 +133,10 @@ def test_a_service_that_is_down_costs_only_the_match(month, tmp_path):
     assert jobs["gaia_tile"] >= 1
     assert MATCH_JOBS.items() <= jobs.items()
     assert "catalog" not in jobs
-    assert other.run("--quiet", "rules")[0] == 0
+    solutions = "results/months/202407/astrometry_202407.parquet"
+    assert other.run("--quiet", "rules", "--", solutions)[0] == 0
     assert (month_table(other, "astrometry")["REASON"] == "").all()
-    assert other.missing() == {}
+    assert not other.missing().keys() & {"gaia_tile", "gaia_tile_retry", "gaia_match", "geometry"}
 
 
 def test_a_gain_model_the_instrument_does_not_have_is_told_at_once(month):

@@ -13,7 +13,7 @@ import pytest
 from astropy.io import fits
 
 from tests.redis_server import RedisServer
-from tests.small_guide_night import NIGHT, GuideFolder, guide_night
+from tests.small_guide_night import NIGHT, GuideFolder
 from visql_lib.config.load import read_yaml
 from visql_lib.flags import GuideFrameFlag
 from visql_lib.instruments.names import stem_of
@@ -29,12 +29,6 @@ KEY = "camera"
 MOVED = 3  # the frame during which the telescope moves
 
 
-@pytest.fixture(scope="module")
-def night(tmp_path_factory) -> GuideFolder:
-    """A simulated night with masters, nothing made of it."""
-    return guide_night(tmp_path_factory.mktemp("night"))
-
-
 @pytest.fixture
 def server(tmp_path):
     made = RedisServer(tmp_path)
@@ -43,9 +37,9 @@ def server(tmp_path):
 
 
 @pytest.fixture
-def copy(night: GuideFolder, tmp_path: Path, server: RedisServer) -> GuideFolder:
-    """The same in a folder of its own, told to the server; its raw folder is empty, the frames are beside it."""
-    shutil.copytree(night.path, tmp_path / "copy")
+def copy(small_night: Path, tmp_path: Path, server: RedisServer) -> GuideFolder:
+    """The night in a folder of its own, told to the server; its raw folder is empty, the frames are beside it."""
+    shutil.copytree(small_night, tmp_path / "copy")
     folder = GuideFolder(tmp_path / "copy")
     folder.raw.rename(folder.path / "camera")
     folder.raw.mkdir()

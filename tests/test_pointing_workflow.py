@@ -18,9 +18,10 @@ SECOND = Path(__file__).with_name("second_guide_camera.yaml")
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory) -> GuideFolder:
+def made(small_night: Path, tmp_path_factory) -> GuideFolder:
     """A night that the workflow has made, with its pages."""
-    folder = guide_night(tmp_path_factory.mktemp("night"))
+    folder = GuideFolder(tmp_path_factory.mktemp("night"))
+    shutil.copytree(small_night, folder.path, dirs_exist_ok=True)
     folder.snakemake("night", "site")
     return folder
 

@@ -558,19 +558,18 @@ def test_a_full_disk_does_not_end_the_watch(place, monkeypatch, caplog):
 VERDICTS = ("missing ", "damaged ", "stale ", "foreign ")  # of visql verify
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("kills", [1, pytest.param(10, marks=pytest.mark.heavy)])
-def test_the_real_workflow_goes_on_after_kills_at_random_moments(place, toy_raw, kills):
+@pytest.mark.heavy
+def test_the_real_workflow_goes_on_after_kills_at_random_moments(place, toy_raw):
     """kill -9 of the watch and all that it started, started again by itself: no lock stays, the month is made."""
     (place.folder / "Snakefile").unlink()
     place.configure(watch={"interval": 0.02, "cores": 2, "target": "month"})
     for hour in ("_0212", "_0110"):
         frame = next(p for p in sorted(toy_raw.glob("*.fits")) if hour in p.name)
         shutil.copyfile(frame, place.raw / frame.name)
-    chance = random.Random(kills)
+    chance = random.Random(10)
     locks = place.folder / ".snakemake" / "locks"
     left = 0
-    for number in range(kills):
+    for number in range(10):
         live = place.watch()
         place.wait(
             lambda: place.heart.state == RUNNING and place.heart.beat >= place.heart.last_look > "", 60
