@@ -38,7 +38,7 @@ _TOY_EXPOSURES = [
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
 
-_LONGEST = ("radiation_workflow", "workflow", "docs", "gaia_workflow", "watch", "space", "site", "site_plots")
+_LONGEST = ("workflow", "docs", "radiation_workflow", "gaia_workflow", "watch", "space", "site", "site_plots")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

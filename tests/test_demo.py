@@ -24,9 +24,9 @@ def job_table(text):
 
 @pytest.mark.slow
 def test_a_dry_run_of_the_demo_lists_the_expected_jobs(vis, tmp_path):
-    """On one of its CCDs, which changes no job."""
+    """On one of its quadrants, which changes no job."""
     plan = yaml.safe_load((ROOT / "config" / "demo_plan.yaml").read_text())
-    plan["common"]["ccds"] = ["3-3"]
+    plan["common"] |= {"ccds": ["3-3"], "damage": {"drop": ["3-3.F", "3-3.G", "3-3.H"]}}
     frames = make_frames(exposures_of(plan, "demo"), vis, tmp_path / "raw")
     assert len(frames) == 13
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
