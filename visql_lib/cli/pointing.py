@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -117,8 +118,9 @@ def _settings(config: Path | None, instrument: str | None, given: dict[str, Any]
     from visql_lib.config.load import validated
     from visql_lib.pipelines.pointing.settings import PointingSettings
 
-    values = pointing_settings_of(config, instrument).model_dump()
-    exposure = dict(values["exposure"]) | (_OFF if config is None else {})
+    settings = pointing_settings_of(config, instrument)
+    values = settings.model_dump(exclude_unset=True)  # what is not set may still come from the environment
+    exposure = settings.exposure.model_dump() | (_OFF if config is None else {})
     exposure |= {name: value for option, (name, value) in _SWITCHES.items() if given[option]}
     numbers = {
         "max_stars": "max_n_stars",
@@ -133,7 +135,7 @@ def _settings(config: Path | None, instrument: str | None, given: dict[str, Any]
     kept = (p for p in exposure["pictures"] if not (p == "zp" and given["skip_checkplot"]))
     exposure["pictures"] = tuple(dict.fromkeys((*kept, *sorted(drawn))))
     if given["calibration"] is not None:
-        values["masters"] = dict(values["masters"]) | {"folder": str(given["calibration"])}
+        values["masters"] = values.get("masters", {}) | {"folder": str(given["calibration"])}
     return validated(PointingSettings, values | {"exposure": exposure}, str(config or "options"))
 
 
@@ -149,10 +151,12 @@ def _line(outcome: ExposureOutcome) -> str:
     row = outcome.row
     if outcome.measured is None:
         return f"{outcome.stem}: {outcome.status.value}: {outcome.reason}"
-    parts = [
-        f"zero point {row['ZP']:.3f} +- {row['ZP_ERR']:.3f} mag ({row['N_STARS']} stars)",
-        f"sky {row['SKY']:.2f} adu/s, {row['MU']:.2f} mag/arcsec2",
-        "the dome stands in the way" if row["DOME"] else "no dome",
-    ]
+    parts = ["no zero point", f"sky {row['SKY']:.2f} adu/s"]
+    if math.isfinite(row["ZP"]):
+        error = f" +- {row['ZP_ERR']:.3f}" if math.isfinite(row["ZP_ERR"]) else ""
+        parts[0] = f"zero point {row['ZP']:.3f}{error} mag ({row['N_STARS']} stars)"
+    if math.isfinite(row["MU"]):
+        parts.append(f"{row['MU']:.2f} mag/arcsec2")
+    parts.append("the dome stands in the way" if row["DOME"] else "no dome")
     doubt = f" ({outcome.reason})" if outcome.reason else ""
     return f"{outcome.stem}: {', '.join(parts)}{doubt}"

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from visql_lib.cli.common import camera_step, progress, settings_of_pipeline
 
 if TYPE_CHECKING:
+    import click
+
     from visql_lib.pipelines.pointing.settings import PointingSettings
     from visql_lib.products.context import Context
 
-pointing_step = camera_step
+
+def pointing_step(name: str, help_text: str, example: str) -> Callable[[Callable[..., Any]], click.Command]:
+    """Make a function a subcommand, like `camera_step`; its options may be written with underscores."""
+    decorate = camera_step(name, help_text, example)
+
+    def made(function: Callable[..., Any]) -> click.Command:
+        command = decorate(function)
+        command.context_settings["token_normalize_func"] = lambda word: word.replace("_", "-")
+        return command
+
+    return made
 
 
 def pointing_settings_of(config: Path | None, instrument: str | None = None) -> PointingSettings:
