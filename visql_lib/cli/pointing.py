@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,7 +57,9 @@ def _switch(*names: str, help: str) -> Any:
     help="Folder of the masters; else that of the settings, or POINTING_CAMERA_META.",
 )
 @click.option(
-    "--gaia", type=FOLDER, envvar="PC_GAIA_DIR", help="Folder of files of Gaia, in the place of the store."
+    "--gaia",
+    type=FOLDER,
+    help="Folder of files of Gaia, in the place of the store; else that of the settings, or PC_GAIA_DIR.",
 )
 @_switch("--dont-write-detrended", help="Write no detrended frame.")
 @_switch("--skip-checkplot", help="Draw no picture of the zero point.")
@@ -91,12 +94,14 @@ def command(
     frame: Path, outdir: Path | None, config: Path | None, instrument: str | None, **given: Any
 ) -> None:
     """Measure, tell, write."""
+    from visql_lib.cli.pointing_common import give_back_memory
     from visql_lib.errors import FrameError
     from visql_lib.pipelines.pointing.exposure import Worker
     from visql_lib.pipelines.pointing.status import GuideStatus
 
+    give_back_memory()
     settings = _settings(config, instrument, given)
-    worker = Worker(settings, gaia=given["gaia"], threads=given["multiproc"])
+    worker = Worker(settings, gaia=_gaia(given["gaia"], config), threads=given["multiproc"])
     outcome = worker.measure(frame)
     if outcome.status == GuideStatus.FAILED:
         raise FrameError(outcome.reason)
@@ -117,8 +122,9 @@ def _settings(config: Path | None, instrument: str | None, given: dict[str, Any]
     from visql_lib.config.load import validated
     from visql_lib.pipelines.pointing.settings import PointingSettings
 
-    values = pointing_settings_of(config, instrument).model_dump()
-    exposure = dict(values["exposure"]) | (_OFF if config is None else {})
+    settings = pointing_settings_of(config, instrument)
+    values = settings.model_dump(exclude_unset=True)  # the environment speaks where they do not
+    exposure = settings.exposure.model_dump() | (_OFF if config is None else {})
     exposure |= {name: value for option, (name, value) in _SWITCHES.items() if given[option]}
     numbers = {
         "max_stars": "max_n_stars",
@@ -133,8 +139,16 @@ def _settings(config: Path | None, instrument: str | None, given: dict[str, Any]
     kept = (p for p in exposure["pictures"] if not (p == "zp" and given["skip_checkplot"]))
     exposure["pictures"] = tuple(dict.fromkeys((*kept, *sorted(drawn))))
     if given["calibration"] is not None:
-        values["masters"] = dict(values["masters"]) | {"folder": str(given["calibration"])}
+        values["masters"] = values.get("masters", {}) | {"folder": str(given["calibration"])}
     return validated(PointingSettings, values | {"exposure": exposure}, str(config or "options"))
+
+
+def _gaia(given: Path | None, config: Path | None) -> Path | None:
+    """Return the folder of Gaia's files that stands for the store: without settings there is no store."""
+    from visql_lib.pipelines.pointing.settings import GAIA_VARIABLE
+
+    folder = os.environ.get(GAIA_VARIABLE, "") if config is None else ""
+    return Path(folder) if given is None and folder else given
 
 
 def _tell(outcome: ExposureOutcome, worker: Any, science_name: str | None) -> None:

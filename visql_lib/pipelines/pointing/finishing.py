@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from visql_lib.flags import GuideFrameFlag
 from visql_lib.instruments.names import stem_of
 from visql_lib.pictures.save import save_picture
 from visql_lib.pipelines.pointing.frame import GuideFrame, read_frame
@@ -50,13 +51,19 @@ def finish_exposure(worker: Worker, path: Path, folder: Path, outcome: ExposureO
         frame = read_frame(path, worker.instrument)
         stars, _ = worker.stars_on(frame)
         image, bad = detrended(frame, worker.masters)
-    streaks = _streaks(worker, frame, image, bad, stars)
+    streaks = no_streaks() if _is_blind(summary) else _streaks(worker, frame, image, bad, stars)
     write_streaks(Path(f"{stem}-streaks.fits"), frame, streaks, key=summary.key)
     for name, draw in _DRAWN.items():
         if name in wanted.pictures:
             figure = draw(worker, frame, summary, image, streaks)
             versions = {"exposure": VERSIONS["exposure"]}
             save_picture(figure, Path(f"{stem}-{name}.png"), worker.settings.pictures.dpi, versions)
+
+
+def _is_blind(summary: FrameSummary) -> bool:
+    """Tell whether all pixels have the same value, or most are saturated: what is there is of the masters."""
+    blind = GuideFrameFlag.NO_LIGHT | GuideFrameFlag.ALL_SATURATED
+    return bool(int(summary.sky["flags"][0]) & blind)
 
 
 def _streaks(
