@@ -224,6 +224,43 @@ def test_a_frame_that_shows_nothing(night: GuideFolder, tmp_path: Path, value: i
     assert len(table(tmp_path / "out", "STREAKS", "streaks")) == 0
 
 
+@pytest.mark.slow
+def test_compiling_does_not_count_for_the_time_limit_of_streaks(night: GuideFolder, tmp_path: Path) -> None:
+    """As in the first exposure after the installation."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("NUMBA_CACHE_DIR", str(tmp_path / "cache"))
+        night.run(
+            *("visql", "pointing", night.raws()[STREAK - 1], "-i", "camera.yaml", "-o", tmp_path / "out"),
+            *("--calibration", "masters", "--gaia", "gaia", "--detect-streaks", "--streak-time-limit", "4"),
+        )
+    assert list((tmp_path / "cache").rglob("*.nbi"))
+    assert len(table(tmp_path / "out", "STREAKS", "streaks")) == 1
+
+
+def test_a_warm_worker_compiles_nothing_more(night: GuideFolder) -> None:
+    code = """
+import sys
+from pathlib import Path
+from visql_lib.config.load import read_yaml
+from visql_lib.photometry import aperture_kernels, sky_kernels
+from visql_lib.pipelines import settings_from_mapping
+from visql_lib.pipelines.pointing.exposure import Worker
+def compiled():
+    functions = [f for m in (aperture_kernels, sky_kernels) for f in vars(m).values() if hasattr(f, "signatures")]
+    return {f.__name__: f.signatures for f in functions}
+worker = Worker(settings_from_mapping(read_yaml(Path("settings.yaml"))))
+assert not any(compiled().values())
+worker.warm_up()
+before = compiled()
+assert any(before.values())
+assert worker.measure(Path(sys.argv[1])).status == "ok"
+assert compiled() == before
+"""
+    frame = str(night.raws()[0])
+    done = subprocess.run([sys.executable, "-c", code, frame], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def test_memory_that_is_free_is_given_back() -> None:
     """Between two arrays that stay, too."""
     code = """

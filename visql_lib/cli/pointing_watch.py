@@ -87,6 +87,7 @@ def command(
             log.warning("no telemetry server: set telemetry.host, or REDISHOST; nobody is told")
         asks = set(settings.gaia.sources) <= {"folder"}  # the answer of a service would be waited for
         worker = Worker(settings, gaia=gaia, threads=multiproc, ask=asks)
+        worker.warm_up()
         task = WatchedCamera(worker, server, check_tracking=check_tracking)
         watch = FrameByFrame(task, partial(make_finisher, settings, gaia), _options(settings), stop)
         log.info("watches %s", " ".join(settings.raw))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,11 +17,12 @@ from visql_lib.pipelines.pointing.measure import detrended
 from visql_lib.pipelines.pointing.reference import FrameStars
 from visql_lib.pipelines.pointing.summary import FrameSummary, read_summary, write_streaks
 from visql_lib.pipelines.pointing.versions import VERSIONS
-from visql_lib.sources.streaks import Streaks, find_streaks, no_streaks, star_radii
+from visql_lib.sources.streaks import Streaks, find_streaks, no_streaks, star_radii, warm_up
 
 if TYPE_CHECKING:
     from visql_lib.pipelines.pointing.exposure import ExposureOutcome, Worker
 
+_warm_up = cache(warm_up)  # once in a process: compiling would count for the time limit
 _SAMPLE = 7  # px from one sampled pixel to the next
 
 
@@ -72,6 +74,8 @@ def _streaks(
     """Find the streaks; without the setting there are none, and nothing was timed out."""
     if not worker.settings.exposure.streaks:
         return no_streaks()
+    if worker.settings.exposure.streak_time_limit > 0:
+        _warm_up()
     x = y = radii = np.empty(0)
     if stars is not None:
         nominal = worker.instrument.guide.zero_point + 2.5 * np.log10(frame.exptime)
