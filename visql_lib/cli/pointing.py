@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,7 +58,9 @@ def _switch(*names: str, help: str) -> Any:
     help="Folder of the masters; else that of the settings, or POINTING_CAMERA_META.",
 )
 @click.option(
-    "--gaia", type=FOLDER, envvar="PC_GAIA_DIR", help="Folder of files of Gaia, in the place of the store."
+    "--gaia",
+    type=FOLDER,
+    help="Folder of files of Gaia, in the place of the store; else that of the settings, or PC_GAIA_DIR.",
 )
 @_switch("--dont-write-detrended", help="Write no detrended frame.")
 @_switch("--skip-checkplot", help="Draw no picture of the zero point.")
@@ -92,12 +95,14 @@ def command(
     frame: Path, outdir: Path | None, config: Path | None, instrument: str | None, **given: Any
 ) -> None:
     """Measure, tell, write."""
+    from visql_lib.cli.pointing_common import give_back_memory
     from visql_lib.errors import FrameError
     from visql_lib.pipelines.pointing.exposure import Worker
     from visql_lib.pipelines.pointing.status import GuideStatus
 
+    give_back_memory()
     settings = _settings(config, instrument, given)
-    worker = Worker(settings, gaia=given["gaia"], threads=given["multiproc"])
+    worker = Worker(settings, gaia=_gaia(given["gaia"], config), threads=given["multiproc"])
     outcome = worker.measure(frame)
     if outcome.status == GuideStatus.FAILED:
         raise FrameError(outcome.reason)
@@ -119,7 +124,7 @@ def _settings(config: Path | None, instrument: str | None, given: dict[str, Any]
     from visql_lib.pipelines.pointing.settings import PointingSettings
 
     settings = pointing_settings_of(config, instrument)
-    values = settings.model_dump(exclude_unset=True)  # what is not set may still come from the environment
+    values = settings.model_dump(exclude_unset=True)  # the environment speaks where they do not
     exposure = settings.exposure.model_dump() | (_OFF if config is None else {})
     exposure |= {name: value for option, (name, value) in _SWITCHES.items() if given[option]}
     numbers = {
@@ -137,6 +142,14 @@ def _settings(config: Path | None, instrument: str | None, given: dict[str, Any]
     if given["calibration"] is not None:
         values["masters"] = values.get("masters", {}) | {"folder": str(given["calibration"])}
     return validated(PointingSettings, values | {"exposure": exposure}, str(config or "options"))
+
+
+def _gaia(given: Path | None, config: Path | None) -> Path | None:
+    """Return the folder of Gaia's files that stands for the store: without settings there is no store."""
+    from visql_lib.pipelines.pointing.settings import GAIA_VARIABLE
+
+    folder = os.environ.get(GAIA_VARIABLE, "") if config is None else ""
+    return Path(folder) if given is None and folder else given
 
 
 def _tell(outcome: ExposureOutcome, worker: Any, science_name: str | None) -> None:

@@ -31,7 +31,7 @@ def command(
     instrument: str | None,
 ) -> None:
     """Read the sheet, measure, write."""
-    from visql_lib.cli.pointing_common import context_of
+    from visql_lib.cli.pointing_common import context_of, give_back_memory
     from visql_lib.errors import RequestError
     from visql_lib.pipelines.pointing.grouping import NIGHTS
     from visql_lib.pipelines.pointing.plan import hours_of
@@ -41,6 +41,7 @@ def command(
     from visql_lib.sheets.sheet import USABLE, read_sheet
     from visql_lib.tables import write_table
 
+    give_back_memory()
     results, night = NIGHTS.locate(sheet)
     hours = hours_of([row for row in read_sheet(sheet) if row.status in USABLE])
     if hour not in hours:

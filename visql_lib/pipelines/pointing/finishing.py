@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from visql_lib.flags import GuideFrameFlag
 from visql_lib.instruments.names import stem_of
 from visql_lib.pictures.save import save_picture
 from visql_lib.pipelines.pointing.frame import GuideFrame, read_frame
@@ -15,11 +17,12 @@ from visql_lib.pipelines.pointing.measure import detrended
 from visql_lib.pipelines.pointing.reference import FrameStars
 from visql_lib.pipelines.pointing.summary import FrameSummary, read_summary, write_streaks
 from visql_lib.pipelines.pointing.versions import VERSIONS
-from visql_lib.sources.streaks import Streaks, find_streaks, no_streaks, star_radii
+from visql_lib.sources.streaks import Streaks, find_streaks, no_streaks, star_radii, warm_up
 
 if TYPE_CHECKING:
     from visql_lib.pipelines.pointing.exposure import ExposureOutcome, Worker
 
+_warm_up = cache(warm_up)  # once in a process: compiling would count for the time limit
 _SAMPLE = 7  # px from one sampled pixel to the next
 
 
@@ -50,7 +53,7 @@ def finish_exposure(worker: Worker, path: Path, folder: Path, outcome: ExposureO
         frame = read_frame(path, worker.instrument)
         stars, _ = worker.stars_on(frame)
         image, bad = detrended(frame, worker.masters)
-    streaks = _streaks(worker, frame, image, bad, stars)
+    streaks = no_streaks() if _is_blind(summary) else _streaks(worker, frame, image, bad, stars)
     write_streaks(Path(f"{stem}-streaks.fits"), frame, streaks, key=summary.key)
     for name, draw in _DRAWN.items():
         if name in wanted.pictures:
@@ -59,12 +62,20 @@ def finish_exposure(worker: Worker, path: Path, folder: Path, outcome: ExposureO
             save_picture(figure, Path(f"{stem}-{name}.png"), worker.settings.pictures.dpi, versions)
 
 
+def _is_blind(summary: FrameSummary) -> bool:
+    """Tell whether all pixels have the same value, or most are saturated: what is there is of the masters."""
+    blind = GuideFrameFlag.NO_LIGHT | GuideFrameFlag.ALL_SATURATED
+    return bool(int(summary.sky["flags"][0]) & blind)
+
+
 def _streaks(
     worker: Worker, frame: GuideFrame, image: NDArray, bad: NDArray, stars: FrameStars | None
 ) -> Streaks:
     """Find the streaks; without the setting there are none, and nothing was timed out."""
     if not worker.settings.exposure.streaks:
         return no_streaks()
+    if worker.settings.exposure.streak_time_limit > 0:
+        _warm_up()
     x = y = radii = np.empty(0)
     if stars is not None:
         nominal = worker.instrument.guide.zero_point + 2.5 * np.log10(frame.exptime)
