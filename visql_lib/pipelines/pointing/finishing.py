@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,11 +16,12 @@ from visql_lib.pipelines.pointing.measure import detrended
 from visql_lib.pipelines.pointing.reference import FrameStars
 from visql_lib.pipelines.pointing.summary import FrameSummary, read_summary, write_streaks
 from visql_lib.pipelines.pointing.versions import VERSIONS
-from visql_lib.sources.streaks import Streaks, find_streaks, no_streaks, star_radii
+from visql_lib.sources.streaks import Streaks, find_streaks, no_streaks, star_radii, warm_up
 
 if TYPE_CHECKING:
     from visql_lib.pipelines.pointing.exposure import ExposureOutcome, Worker
 
+_warm_up = cache(warm_up)  # once in a process: the time limit of a frame is not for compiling
 _SAMPLE = 7  # px from one sampled pixel to the next
 
 
@@ -73,6 +75,8 @@ def _streaks(
             star_radii(stars.all_g, zero_point=nominal, noise=_noise_of(image)),
         )
     limit, gain = worker.settings.exposure.streak_time_limit, worker.gain
+    if limit > 0:
+        _warm_up()
     gain = gain if gain > 0 else np.inf  # not known: errors without the photons of the streak
     return find_streaks(image, bad, x, y, radii, gain=gain, time_limit=limit)
 
