@@ -346,6 +346,14 @@ def test_streaks_that_leave_the_frame_end_at_its_border(trail, ends):
     assert abs(row["FLUX"] - trail.per_length * row["LENGTH"]) < 4 * row["FLUX_ERR"]
 
 
+def test_a_star_at_the_border_does_not_end_a_streak():
+    sky = sky_with_stars(SMALL, density=0.2, seed=6)
+    add_trail(sky.light, Trail(100, 100, 700, 220, 60))
+    found = find_streaks(sky.observed(3), np.zeros(SMALL, bool), [644.0], [209.0], [8.0], gain=GAIN)
+    assert found.columns["LEAVES_FRAME"].tolist() == [True]
+    assert_allclose(found.columns["X2"], 649.5, atol=0.01)
+
+
 @pytest.mark.parametrize("listed", [True, False])
 def test_behind_a_bright_star(listed):
     sky = sky_with_stars(SMALL, seed=6)

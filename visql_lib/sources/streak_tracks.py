@@ -32,7 +32,7 @@ _FADED = 0.5  # of the typical height: a last part that is fainter may not belon
 _EDGE_CLIP = (3.0, 2.5)  # sigma of a pixel, and of the typical height: lights that blink count for no more
 _UNEVEN = 0.1  # of the height, by which it differs from step to step
 _END_WIDTH = 0.5  # px, of the logistic blur of an end
-_AT_BORDER, _AS_GOOD = 3.0, 1.0  # px from the border; chi2 by which a place may be worse than the best
+_AT_BORDER, _AS_GOOD = 3.0, 4.0  # px from the border; chi2 by which a place may be worse than the best
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,7 @@
 # A start of Snakemake costs more than a frame: a job is an hour, and skips frames that stand.
 rule hour:
     input:
-        frames=ancient(
-            lambda wildcards: PLAN.frames(wildcards.night, wildcards.hour)
-        ),
+        frames=ancient(lambda wildcards: PLAN.frames(wildcards.night, wildcards.hour)),
         masters=PLAN.masters,
         sheet=ancient(SHEET),
     output:
