@@ -12,9 +12,11 @@ from astropy.io import fits
 from click.testing import CliRunner
 
 from tests.redis_server import RedisServer
-from tests.small_guide_night import GuideFolder, guide_night
+from tests.small_guide_night import ROOT, GuideFolder, guide_night
 from visql_lib.cli import pointing
+from visql_lib.config.load import read_yaml
 from visql_lib.errors import VisqlError
+from visql_lib.pipelines import settings_from_mapping
 
 STREAK = 2
 VARIABLES = ("PC_GAIA_DIR", "POINTING_CAMERA_META", "PC_RAW_DATA_DIR")
@@ -169,6 +171,19 @@ def test_the_environment_speaks_where_no_setting_and_no_option_does(
     shutil.rmtree(night.path / "results")
     with pytest.raises(VisqlError, match=r"nowhere: no pc_master_bias\.fits"):
         measure(frame, usual=False)
+
+
+def test_the_environment_speaks_of_nights_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PC_RAW_DATA_DIR", "/frames")
+    monkeypatch.setenv("PC_GAIA_DIR", "/stars")
+    usual = read_yaml(ROOT / "config" / "pointing.yaml")
+    found = settings_from_mapping(usual)
+    assert (found.raw, found.gaia.sources, found.gaia.folder) == (("/frames",), ("folder",), "/stars")
+    found = settings_from_mapping(usual | {"gaia": {"nside": 16}})
+    assert (found.gaia.nside, found.gaia.folder) == (16, "/stars")
+    found = settings_from_mapping(usual | {"raw": "raw", "gaia": {"sources": ["tap"]}})
+    assert (found.raw, found.gaia.sources, found.gaia.folder) == (("raw",), ("tap",), "")
+    assert "masters" not in usual  # else POINTING_CAMERA_META would never speak
 
 
 def test_packed_frames_give_the_same(night: GuideFolder, tmp_path: Path) -> None:

@@ -167,6 +167,23 @@ def test_what_changes_numbers_measures_all_frames_again_and_nothing_else_does(co
     assert max(row["N_STARS"] for row in copy.frames()) <= 60
 
 
+def test_vetoed_frames_are_left_out_until_they_are_not(copy: GuideFolder) -> None:
+    name, others = copy.raws()[1].name, times(copy)
+    (copy.path / "my vetoes").write_text(f"{name}  # a plane\n")
+    copy.settings(live={"veto_list": "my vetoes"})
+    copy.snakemake("night")
+    row = copy.frames()[1]
+    assert (row["STATUS"], row["REASON"]) == ("vetoed", "named in live.veto_list")
+    assert np.isnan(row["ZP"])
+    assert not copy.frame_file(2, "-summary.fits").exists()
+    del others[copy.frame_file(2, "-summary.fits").name]
+    assert times(copy) == others
+    assert "Nothing to be done" in copy.snakemake("night", "--dry-run")
+    (copy.path / "my vetoes").write_text("")
+    copy.snakemake("telemetry")
+    assert copy.frames()[1]["STATUS"] == "ok"
+
+
 def test_bad_frames_cost_themselves_and_one_whose_wcs_comes_late_is_measured_then(copy: GuideFolder) -> None:
     raws = copy.raws()
     with raws[0].open("r+b") as file:

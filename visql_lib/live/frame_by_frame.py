@@ -29,8 +29,8 @@ from visql_lib.live.later import LaterWork
 from visql_lib.live.ledger import Entry, FrameFate, Later, Ledger
 from visql_lib.live.pulse import Pulse
 from visql_lib.live.signals import StopSignals
-from visql_lib.live.vetoes import VetoList
 from visql_lib.products.failures import failure_recorded
+from visql_lib.sheets.vetoes import VetoList
 
 log = logging.getLogger(__name__)
 

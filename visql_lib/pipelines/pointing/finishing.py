@@ -22,7 +22,7 @@ from visql_lib.sources.streaks import Streaks, find_streaks, no_streaks, star_ra
 if TYPE_CHECKING:
     from visql_lib.pipelines.pointing.exposure import ExposureOutcome, Worker
 
-_warm_up = cache(warm_up)  # once in a process: compiling would count for the time limit
+_warm_up = cache(warm_up)  # once in a process: the time limit of a frame is not for compiling
 _SAMPLE = 7  # px from one sampled pixel to the next
 
 
@@ -74,8 +74,6 @@ def _streaks(
     """Find the streaks; without the setting there are none, and nothing was timed out."""
     if not worker.settings.exposure.streaks:
         return no_streaks()
-    if worker.settings.exposure.streak_time_limit > 0:
-        _warm_up()
     x = y = radii = np.empty(0)
     if stars is not None:
         nominal = worker.instrument.guide.zero_point + 2.5 * np.log10(frame.exptime)
@@ -84,6 +82,8 @@ def _streaks(
             star_radii(stars.all_g, zero_point=nominal, noise=_noise_of(image)),
         )
     limit, gain = worker.settings.exposure.streak_time_limit, worker.gain
+    if limit > 0:
+        _warm_up()
     gain = gain if gain > 0 else np.inf  # not known: errors without the photons of the streak
     return find_streaks(image, bad, x, y, radii, gain=gain, time_limit=limit)
 

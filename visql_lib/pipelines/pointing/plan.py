@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from visql_lib.products.plan import Plan
 from visql_lib.products.registry import FieldValues
 from visql_lib.products.status import UNFINISHED, exposure_states, failure_summary
 from visql_lib.sheets.sheet import GONE, SheetRow
+from visql_lib.sheets.vetoes import VetoList
 from visql_lib.tables.store import read_table
 
 _CALIBRATIONS = ("BIAS", "DARK", "FLAT")  # are none of the sky
@@ -58,7 +60,22 @@ class PointingPlan(Plan):
     def fingerprints(self, night: str, hour: str) -> str:
         """Hash the raw files of an hour and their WCS: changes when one is replaced, joins or leaves."""
         rows = self.hours[night][hour]
-        return digest(*(f"{r.exposure} {r.fingerprint} {_wcs_state(Path(r.file))}" for r in rows))
+        states = (f"{r.exposure} {r.fingerprint} {_wcs_state(Path(r.file))}" for r in rows)
+        return digest(*states, *(f"without {r.exposure}" for r in rows if Path(r.file) in self.vetoes))
+
+    @cached_property
+    def vetoes(self) -> VetoList:
+        """The frames that are left out."""
+        path = self.settings.live.veto_list
+        found = VetoList(Path(path) if path else None)
+        found.refresh()
+        return found
+
+    @property
+    def veto_option(self) -> str:
+        """What tells a job which frames are left out, quoted."""
+        path = self.settings.live.veto_list
+        return f"--veto-list {shlex.quote(path)}" if path else ""
 
     def hour_table(self, night: str, exposure: str) -> str:
         """Compose the path of the table of a frame's hour."""
