@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -163,10 +164,12 @@ def _line(outcome: ExposureOutcome) -> str:
     row = outcome.row
     if outcome.measured is None:
         return f"{outcome.stem}: {outcome.status.value}: {outcome.reason}"
-    parts = [
-        f"zero point {row['ZP']:.3f} +- {row['ZP_ERR']:.3f} mag ({row['N_STARS']} stars)",
-        f"sky {row['SKY']:.2f} adu/s, {row['MU']:.2f} mag/arcsec2",
-        "the dome stands in the way" if row["DOME"] else "no dome",
-    ]
+    parts = ["no zero point", f"sky {row['SKY']:.2f} adu/s"]
+    if math.isfinite(row["ZP"]):
+        error = f" +- {row['ZP_ERR']:.3f}" if math.isfinite(row["ZP_ERR"]) else ""
+        parts[0] = f"zero point {row['ZP']:.3f}{error} mag ({row['N_STARS']} stars)"
+    if math.isfinite(row["MU"]):
+        parts.append(f"{row['MU']:.2f} mag/arcsec2")
+    parts.append("the dome stands in the way" if row["DOME"] else "no dome")
     doubt = f" ({outcome.reason})" if outcome.reason else ""
     return f"{outcome.stem}: {', '.join(parts)}{doubt}"

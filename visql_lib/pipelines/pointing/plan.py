@@ -22,7 +22,7 @@ from visql_lib.pipelines.pointing.status import GuideStatus
 from visql_lib.products.plan import Plan
 from visql_lib.products.registry import FieldValues
 from visql_lib.products.status import UNFINISHED, exposure_states, failure_summary
-from visql_lib.sheets.sheet import SheetRow
+from visql_lib.sheets.sheet import GONE, SheetRow
 from visql_lib.sheets.vetoes import VetoList
 from visql_lib.tables.store import read_table
 
@@ -152,9 +152,13 @@ class PointingPlan(Plan):
     def season_tables(self) -> list[str]:
         """List the tables of the configured nights, and of the others that have one."""
         results = Path(self.results)
-        own = {night for night in self.groups() if self.hours[night]}
+        own = {night for night in self.groups() if self.hours[night] or self._has_gone(night)}
         made = {n for n in NIGHTS.groups(results) if NIGHTS.table_path(results, n, "night").is_file()}
         return [self._night_table(night) for night in sorted(own | made - set(self.groups()))]
+
+    def _has_gone(self, night: str) -> bool:
+        """Say whether a night has products of frames that are gone."""
+        return any(row.status == GONE for row in self.sheets.get(night, []))
 
     def interval_tables(self, label: str) -> list[str]:
         """List the tables of the nights that may lie in an interval."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar, Literal
@@ -12,7 +11,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from visql_lib.config import Settings
 from visql_lib.config.service_settings import GaiaSettings
-from visql_lib.config.units import GroupNames, SettingsSection, names_in, setting
+from visql_lib.config.units import GroupNames, SettingsSection, is_date, names_in, setting
 
 Names = Annotated[tuple[str, ...], BeforeValidator(names_in)]
 AUTO = "auto"
@@ -200,7 +199,7 @@ class PointingSettings(Settings):
     @classmethod
     def _night_names(cls, nights: tuple[str, ...]) -> tuple[str, ...]:
         for night in nights:
-            if night != AUTO and not re.fullmatch(r"\d{8}", night):
+            if night != AUTO and not is_date(night):
                 raise ValueError(f"{night!r} is no night: write YYYYMMDD of its evening, or auto")
         return nights
 
