@@ -296,6 +296,8 @@ class FrameByFrame(Generic[R]):
                 "%s: %s for %g s; taken as it is", arrival.path, arrival.doubt, self._options.patience
             )
         if not entry.tries:
+            delay = f", told after {entry.latency:.2f} s" if entry.latency is not None else ""
+            log.info("%s: done%s%s", self._last, delay, f" ({entry.reason})" if entry.reason else "")
             self._bad.discard(arrival.path)
             self._pulse.note("frame", "")
             self._pulse.heart.last_success = utc(time.time())
