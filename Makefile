@@ -79,7 +79,8 @@ check: install
 	$(BIN)/visql schema --check
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --lint --config raw=config results=$$(mktemp -d) months=202407
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --lint --config pipeline=reduction raw=config results=$$(mktemp -d) nights=20210227
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --lint --config pipeline=pointing raw=config results=$$(mktemp -d) nights=20210611 masters='{"folder":"tests/masters"}'
+	masters=$$(mktemp -d) && touch $$masters/pc_master_bias.fits $$masters/pc_master_dark.fits $$masters/pc_master_flat.fits $$masters/pc_badpix_mask.fits && \
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --lint --config pipeline=pointing raw=config results=$$(mktemp -d) nights=20210611 "masters={folder: $$masters}"
 	$(BIN)/python .ci/audit.py
 
 format: install

@@ -42,7 +42,7 @@ from visql_lib.live.listing import LISTED_ANYWAY, FolderListing
 from visql_lib.live.lock import InstanceLock
 from visql_lib.live.readiness import unfinished, unfinished_header
 from visql_lib.live.signals import StopSignals
-from visql_lib.live.vetoes import VetoList
+from visql_lib.sheets.vetoes import VetoList
 
 TESTS = Path(__file__).parent
 BLOCK = 2880

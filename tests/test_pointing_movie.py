@@ -189,6 +189,18 @@ def test_a_stretch_is_that_of_the_sky(tmp_path):
     assert stretch_of([]) == MovieStretch(1.0, 10.0)
 
 
+def test_a_moonlit_sky_is_not_white(tmp_path):
+    rows = [
+        frame(START + timedelta(minutes=i), i, **measured(np.random.default_rng(i), sky=sky))
+        for i, sky in enumerate([*[2.0] * 9, *[20.0] * 3])
+    ]
+    table = write_night(tmp_path, rows)
+    write_thumbnails(tmp_path, rows)
+    low, high = stretch_of(movie_frames([table]))
+    assert 1.0 < low < 2.0
+    assert 30 < high < 45
+
+
 def test_frames_without_a_picture_are_skipped_and_counted(made, caplog):
     rows, table = made
     ok = [row for row in rows if row["STATUS"] == "ok"]

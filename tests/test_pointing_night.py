@@ -40,7 +40,7 @@ START = datetime(2021, 6, 12, 3, 30, tzinfo=UTC)
 
 
 def context():
-    return Context.using(PointingSettings(), ())
+    return Context.using(PointingSettings(), (), ("guide",))
 
 
 def write_hours(folder: Path, parts: dict[str, list[dict]], with_streaks: bool = True) -> list[Path]:
@@ -112,6 +112,12 @@ def test_the_last_of_two_rows_counts_and_strangers_are_left_out(tmp_path):
     made = run(context(), NightTableInputs(write_rows(tmp_path, [mine]), hours))
     assert made.frames["ZP"].tolist() == [17.5]
     assert set(made.streaks["EXPOSURE"]) == {mine["EXPOSURE"]}
+
+
+@pytest.mark.parametrize("night", ["20219999", "20210229", "2021061", "yesterday"])
+def test_a_night_is_a_day_that_there_is(night):
+    with pytest.raises(ValueError, match=f"'{night}' is no night: write YYYYMMDD"):
+        PointingSettings(nights=night)
 
 
 def test_an_hour_without_its_streaks_is_told(tmp_path, caplog):

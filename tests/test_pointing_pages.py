@@ -186,7 +186,7 @@ def test_the_list_has_numbers_statuses_and_reasons(made):
     data, found = listed(made)
     shown = [c["label"] for c in data["columns"] if c["show"] and c["kind"] == "number"]
     assert shown == [
-        *("zero point", "zero point error", "stars", "scatter", "shift", "sky", "sky level", "dark share"),
+        *("zero point", "zero point error", "stars", "scatter", "shift", "sky", "sky level", "dome share"),
         *("streaks", "airmass"),
     ]
     clear = found[rows[0]["EXPOSURE"]]
@@ -217,7 +217,7 @@ def test_clouds_and_dome_are_told_by_limits(made):
     assert found[deep["EXPOSURE"]]["cat.zeropoint"] == "error"
     assert "below 16.5" in found[deep["EXPOSURE"]]["findings"]
     dome = next(row["EXPOSURE"] for row in rows if row.get("DOME"))
-    assert (found[dome]["cat.sky"], found[dome]["findings"]) == ("warn", "dark share 0.3 above 0.01")
+    assert (found[dome]["cat.sky"], found[dome]["findings"]) == ("warn", "dome share 0.3 above 0.01")
 
 
 def test_a_frames_page_has_its_regions_and_its_small_picture(made):
@@ -247,7 +247,7 @@ def test_plots_have_limits_quadrants_and_no_empty_panel(made):
     assert "no values in this night" not in plots
     script = made.page(f"data/plots_{DATE}.js")
     assert f"../exposures/{DATE}/@{{name}}.html" in script
-    assert "dark share 0.3 above 0.01" in script
+    assert "dome share 0.3 above 0.01" in script
 
 
 def test_the_movies_are_there(made):

@@ -114,6 +114,34 @@ def test_one_more_frame_makes_its_hour_again_and_measures_that_frame_alone(copy:
     assert set(after) - set(before) == {name.replace(".fits", "-summary.fits")}
 
 
+def test_frames_whose_raw_files_were_moved_away_still_count(copy: GuideFolder) -> None:
+    before, streaks = copy.frames(), read_table(copy.night / f"streaks_{NIGHT}.parquet")
+    season = read_table(copy.results / "timeline" / "season.parquet")
+    for path in copy.raws():
+        path.unlink()
+    copy.snakemake("night")
+    measured = [row for row in before if row["STATUS"] == "ok"]
+    left = {row["EXPOSURE"]: row for row in copy.frames()}
+    for row in measured:
+        found = left[row["EXPOSURE"]]
+        assert "raw frame is gone" in found["REASON"]
+        for name in row.keys() - {"REASON", "AIRMASS", "MJD_OBS"}:
+            assert found[name] == row[name], name
+        assert found["MJD_OBS"] == pytest.approx(row["MJD_OBS"], abs=1e-6)
+    kept = read_table(copy.night / f"streaks_{NIGHT}.parquet")
+    assert kept["X1"].tolist() == streaks["X1"].tolist()
+    again = read_table(copy.results / "timeline" / "season.parquet")
+    assert again["ZP_50"].tolist() == season["ZP_50"].tolist()
+    assert "Nothing to be done" in copy.snakemake("night", "--dry-run")
+
+
+def test_a_night_without_frames_is_made_and_then_done(copy: GuideFolder) -> None:
+    copy.settings(nights="20210701", results="elsewhere")
+    copy.snakemake("night")
+    assert read_table(copy.path / "elsewhere" / "timeline" / "season.parquet").n_rows == 0
+    assert "Nothing to be done" in copy.snakemake("night", "--dry-run")
+
+
 def test_a_lost_product_of_a_frame_is_missed_and_made_again(copy: GuideFolder) -> None:
     before = times(copy)
     gone = copy.frame_file(2, "-zp.png")
@@ -138,6 +166,23 @@ def test_what_changes_numbers_measures_all_frames_again_and_nothing_else_does(co
     after = times(copy)
     assert all(after[n] != before[n] for n in before)
     assert max(row["N_STARS"] for row in copy.frames()) <= 60
+
+
+def test_vetoed_frames_are_left_out_until_they_are_not(copy: GuideFolder) -> None:
+    name, others = copy.raws()[1].name, times(copy)
+    (copy.path / "my vetoes").write_text(f"{name}  # a plane\n")
+    copy.settings(live={"veto_list": "my vetoes"})
+    copy.snakemake("night")
+    row = copy.frames()[1]
+    assert (row["STATUS"], row["REASON"]) == ("vetoed", "named in live.veto_list")
+    assert np.isnan(row["ZP"])
+    assert not copy.frame_file(2, "-summary.fits").exists()
+    del others[copy.frame_file(2, "-summary.fits").name]
+    assert times(copy) == others
+    assert "Nothing to be done" in copy.snakemake("night", "--dry-run")
+    (copy.path / "my vetoes").write_text("")
+    copy.snakemake("telemetry")
+    assert copy.frames()[1]["STATUS"] == "ok"
 
 
 def test_bad_frames_cost_themselves_and_one_whose_wcs_comes_late_is_measured_then(copy: GuideFolder) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,7 +58,9 @@ def _switch(*names: str, help: str) -> Any:
     help="Folder of the masters; else that of the settings, or POINTING_CAMERA_META.",
 )
 @click.option(
-    "--gaia", type=FOLDER, envvar="PC_GAIA_DIR", help="Folder of files of Gaia, in the place of the store."
+    "--gaia",
+    type=FOLDER,
+    help="Folder of files of Gaia, in the place of the store; else that of the settings, or PC_GAIA_DIR.",
 )
 @_switch("--dont-write-detrended", help="Write no detrended frame.")
 @_switch("--skip-checkplot", help="Draw no picture of the zero point.")
@@ -91,12 +95,14 @@ def command(
     frame: Path, outdir: Path | None, config: Path | None, instrument: str | None, **given: Any
 ) -> None:
     """Measure, tell, write."""
+    from visql_lib.cli.pointing_common import give_back_memory
     from visql_lib.errors import FrameError
     from visql_lib.pipelines.pointing.exposure import Worker
     from visql_lib.pipelines.pointing.status import GuideStatus
 
+    give_back_memory()
     settings = _settings(config, instrument, given)
-    worker = Worker(settings, gaia=given["gaia"], threads=given["multiproc"])
+    worker = Worker(settings, gaia=_gaia(given["gaia"], config), threads=given["multiproc"])
     outcome = worker.measure(frame)
     if outcome.status == GuideStatus.FAILED:
         raise FrameError(outcome.reason)
@@ -117,8 +123,9 @@ def _settings(config: Path | None, instrument: str | None, given: dict[str, Any]
     from visql_lib.config.load import validated
     from visql_lib.pipelines.pointing.settings import PointingSettings
 
-    values = pointing_settings_of(config, instrument).model_dump()
-    exposure = dict(values["exposure"]) | (_OFF if config is None else {})
+    settings = pointing_settings_of(config, instrument)
+    values = settings.model_dump(exclude_unset=True)  # the environment speaks where they do not
+    exposure = settings.exposure.model_dump() | (_OFF if config is None else {})
     exposure |= {name: value for option, (name, value) in _SWITCHES.items() if given[option]}
     numbers = {
         "max_stars": "max_n_stars",
@@ -133,8 +140,16 @@ def _settings(config: Path | None, instrument: str | None, given: dict[str, Any]
     kept = (p for p in exposure["pictures"] if not (p == "zp" and given["skip_checkplot"]))
     exposure["pictures"] = tuple(dict.fromkeys((*kept, *sorted(drawn))))
     if given["calibration"] is not None:
-        values["masters"] = dict(values["masters"]) | {"folder": str(given["calibration"])}
+        values["masters"] = values.get("masters", {}) | {"folder": str(given["calibration"])}
     return validated(PointingSettings, values | {"exposure": exposure}, str(config or "options"))
+
+
+def _gaia(given: Path | None, config: Path | None) -> Path | None:
+    """Return the folder of Gaia's files that stands for the store: without settings there is no store."""
+    from visql_lib.pipelines.pointing.settings import GAIA_VARIABLE
+
+    folder = os.environ.get(GAIA_VARIABLE, "") if config is None else ""
+    return Path(folder) if given is None and folder else given
 
 
 def _tell(outcome: ExposureOutcome, worker: Any, science_name: str | None) -> None:
@@ -149,10 +164,12 @@ def _line(outcome: ExposureOutcome) -> str:
     row = outcome.row
     if outcome.measured is None:
         return f"{outcome.stem}: {outcome.status.value}: {outcome.reason}"
-    parts = [
-        f"zero point {row['ZP']:.3f} +- {row['ZP_ERR']:.3f} mag ({row['N_STARS']} stars)",
-        f"sky {row['SKY']:.2f} adu/s, {row['MU']:.2f} mag/arcsec2",
-        "the dome stands in the way" if row["DOME"] else "no dome",
-    ]
+    parts = ["no zero point", f"sky {row['SKY']:.2f} adu/s"]
+    if math.isfinite(row["ZP"]):
+        error = f" +- {row['ZP_ERR']:.3f}" if math.isfinite(row["ZP_ERR"]) else ""
+        parts[0] = f"zero point {row['ZP']:.3f}{error} mag ({row['N_STARS']} stars)"
+    if math.isfinite(row["MU"]):
+        parts.append(f"{row['MU']:.2f} mag/arcsec2")
+    parts.append("the dome stands in the way" if row["DOME"] else "no dome")
     doubt = f" ({outcome.reason})" if outcome.reason else ""
     return f"{outcome.stem}: {', '.join(parts)}{doubt}"

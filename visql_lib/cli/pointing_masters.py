@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -61,3 +63,13 @@ def command(
     else:
         made = stage.run(context, stage.MasterInputs(kind, frames, masters["bias"], masters["dark"]))
     write_image(output, made.image, {"pointing_masters": VERSIONS["pointing_masters"]}, planes=made.planes)
+    click.echo(f"{output}: {_line(kind, made.image.header)}")
+
+
+def _line(kind: str, header: Mapping[str, Any]) -> str:
+    """Say in a line what was made."""
+    if kind == "badpix":
+        parts = f"{header['N_HOT']:,} hot, {header['N_FLAT']:,} by the flat, {header['N_NOISY']:,} noisy"
+        return f"{header['N_BAD']:,} bad pixels ({parts})"
+    unit = header.get("BUNIT", "")
+    return f"{header['NCOMBINE']} frames, median pixel {header['LEVEL']:.5g} {unit}".rstrip()

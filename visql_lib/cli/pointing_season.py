@@ -15,10 +15,10 @@ from visql_lib.cli.pointing_common import pointing_step
     """Summarise nights from their tables NIGHT_TABLE: frames, hours, zero point, sky, dome.
 
     A row a night: counts of frames, hours from the first to the last, and 10, 50 and 90 % of zero
-    point, sky brightness and scatter of the frames without dome [mag].""",
+    point, sky brightness and scatter of the frames without dome [mag]. No tables: no rows.""",
     "visql pointing-season results/nights/*/night_*.parquet -o season.parquet --picture season.png",
 )
-@click.argument("tables", metavar="NIGHT_TABLE...", type=INPUT, nargs=-1, required=True)
+@click.argument("tables", metavar="[NIGHT_TABLE]...", type=INPUT, nargs=-1)
 @output_option("The nights (Parquet).")
 @click.option("--picture", type=OUTPUT, metavar="FILE", help="Also draw them (PNG).")
 def command(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
     from visql_lib.live.frame_task import LiveOptions
     from visql_lib.pipelines.pointing.settings import PointingSettings
 
-_RAW = "PC_RAW_DATA_DIR"
 _DAY = 86400.0  # s
 
 
@@ -46,7 +44,9 @@ _DAY = 86400.0  # s
     help="Measure nothing while the telescope's own telemetry says that it does not track.",
 )
 @click.option(
-    "--gaia", type=FOLDER, envvar="PC_GAIA_DIR", help="Folder of files of Gaia, in the place of the store."
+    "--gaia",
+    type=FOLDER,
+    help="Folder of files of Gaia, in the place of the store; else that of the settings, or PC_GAIA_DIR.",
 )
 @click.option("--multiproc", type=click.IntRange(1, 8), default=1, show_default=True, help="Threads.")
 @live_options
@@ -65,6 +65,7 @@ def command(
     """Set up, watch; or print the status."""
     if results is not None:
         return print_status(results)
+    from visql_lib.cli.pointing_common import give_back_memory
     from visql_lib.live.errors import BusyError
     from visql_lib.live.frame_by_frame import FrameByFrame
     from visql_lib.live.signals import StopSignals
@@ -74,6 +75,7 @@ def command(
     from visql_lib.pipelines.pointing.watched import WatchedCamera, make_finisher
     from visql_lib.sheets.sheet import make_results
 
+    give_back_memory()
     set_up_log(logfile, rotate)
     log, stop = logging.getLogger(__name__), StopSignals()
     settings = _settings(config, instrument, veto_list)
@@ -85,6 +87,7 @@ def command(
             log.warning("no telemetry server: set telemetry.host, or REDISHOST; nobody is told")
         asks = set(settings.gaia.sources) <= {"folder"}  # the answer of a service would be waited for
         worker = Worker(settings, gaia=gaia, threads=multiproc, ask=asks)
+        worker.warm_up()
         task = WatchedCamera(worker, server, check_tracking=check_tracking)
         watch = FrameByFrame(task, partial(make_finisher, settings, gaia), _options(settings), stop)
         log.info("watches %s", " ".join(settings.raw))
@@ -99,16 +102,15 @@ def command(
 
 
 def _settings(config: Path | None, instrument: str | None, veto_list: Path | None) -> PointingSettings:
-    """Read the settings; options count more, variables of the environment less."""
+    """Read the settings; options count more."""
     from visql_lib.cli.pointing_common import pointing_settings_of
 
     settings = pointing_settings_of(config, instrument)
-    changes: dict[str, object] = {}
-    if "raw" not in settings.model_fields_set and (folder := os.environ.get(_RAW)):
-        changes["raw"] = (folder,)
-    if veto_list is not None:
-        changes["live"] = settings.live.model_copy(update={"veto_list": str(veto_list)})
-    return settings.model_copy(update=changes)
+    if veto_list is None:
+        return settings
+    return settings.model_copy(
+        update={"live": settings.live.model_copy(update={"veto_list": str(veto_list)})}
+    )
 
 
 def _options(settings: PointingSettings) -> LiveOptions:

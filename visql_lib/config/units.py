@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from pathlib import PurePath
 from typing import Annotated, Any, ClassVar
 
@@ -42,6 +43,14 @@ def _group_names(value: Any) -> Any:
     """Accept one group, several separated by commas, or a list, as numbers or texts."""
     value = names_in(str(value) if isinstance(value, int) else value)
     return [str(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def is_date(text: str) -> bool:
+    """Tell whether a text is YYYYMMDD of a day that there is."""
+    try:
+        return f"{datetime.strptime(text, '%Y%m%d'):%Y%m%d}" == text
+    except ValueError:
+        return False
 
 
 GroupNames = Annotated[tuple[str, ...], BeforeValidator(_group_names)]

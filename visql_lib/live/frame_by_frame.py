@@ -29,8 +29,8 @@ from visql_lib.live.later import LaterWork
 from visql_lib.live.ledger import Entry, FrameFate, Later, Ledger
 from visql_lib.live.pulse import Pulse
 from visql_lib.live.signals import StopSignals
-from visql_lib.live.vetoes import VetoList
 from visql_lib.products.failures import failure_recorded
+from visql_lib.sheets.vetoes import VetoList
 
 log = logging.getLogger(__name__)
 
@@ -296,6 +296,8 @@ class FrameByFrame(Generic[R]):
                 "%s: %s for %g s; taken as it is", arrival.path, arrival.doubt, self._options.patience
             )
         if not entry.tries:
+            delay = f", told after {entry.latency:.2f} s" if entry.latency is not None else ""
+            log.info("%s: done%s%s", self._last, delay, f" ({entry.reason})" if entry.reason else "")
             self._bad.discard(arrival.path)
             self._pulse.note("frame", "")
             self._pulse.heart.last_success = utc(time.time())

@@ -227,11 +227,12 @@ def dome_share(image: NDArray, level: float, cell: int = 16) -> float:
     """
     if not image.size:
         return 0.0
-    below = image < level
     if cell == 1:
-        return float(np.count_nonzero(below) / below.size)
+        return float(np.count_nonzero(image < level) / image.size)
     firsts = [np.arange(0, n, cell) for n in image.shape]
-    counts = np.add.reduceat(np.add.reduceat(below, firsts[0], axis=0, dtype=np.int32), firsts[1], axis=1)
+    # Row of blocks by row of blocks: counting all at once takes as much memory as the image.
+    along = [np.count_nonzero(image[j : j + cell] < level, axis=0) for j in firsts[0]]
+    counts = np.add.reduceat(np.stack(along), firsts[1], axis=1)
     sizes = np.outer(*(np.diff(np.append(f, n)) for f, n in zip(firsts, image.shape, strict=True)))
     return float(sizes[2 * counts > sizes].sum() / sizes.sum())
 

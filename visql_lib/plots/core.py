@@ -190,7 +190,7 @@ def value_range(values: NDArray, log: bool, limits: Sequence[float] = (), *, who
     near = known[np.abs(known - middle) <= _BEYOND * sigma] if sigma > 0 and len(known) >= few else known
     low, high = (float(near.min()), float(near.max())) if len(near) else (0.0, 1.0)
     # A single value defines no scale, equal ones neither.
-    least = 0.2 if log else max((1e-5 if high > low else 0.02) * abs(middle), 1e-12)
+    least = 0.2 if log else max((1e-5 if high > low else 0.02) * abs(middle), 1e-12) if high or low else 1.0
     span = max(high - low, least)
     beyond = log and bool(np.any(np.isfinite(values) & (values <= _LEAST)))
     always = min((limit for limit in limits if limit > _LEAST), default=None) if beyond else None

@@ -41,9 +41,9 @@ def markdown(
         stages = [stage for stage in registry.of(per) if stage.outputs]
         if not stages:
             continue
-        where = page.shown(str(PurePosixPath(stages[0].outputs[0].path).parent))
-        title = heading.format(group=registry.grouping.kind, where=f"results/{where}/")
-        lines += ["", f"## {title}", "", *page.table(stages, with_types=per == Per.FRAME)]
+        folder = page.folder(stages)
+        title = heading.format(group=registry.grouping.kind, where=f"results/{page.shown(folder)}/")
+        lines += ["", f"## {title}", "", *page.table(stages, folder, with_types=per == Per.FRAME)]
     lines += ["", "## Beside them", "", "| file | content |", "|---|---|"]
     stores = [product for stage in registry.of(Per.STORE) for product in stage.outputs]
     lines += [f"| `results/{page.shown(p.path)}` | {p.doc} |" for p in (*stores, *registry.beside)]
@@ -56,7 +56,13 @@ class _Page:
     def __init__(self, registry: Registry, words: FieldValues) -> None:
         self.registry, self.words = registry, words
 
-    def table(self, stages: Sequence[Stage], with_types: bool) -> Iterator[str]:
+    def folder(self, stages: Sequence[Stage]) -> str:
+        """Return the folder of the products of stages, or the one above their folders."""
+        folders = [PurePosixPath(p.path).parent for stage in stages for p in stage.outputs]
+        above = [folder for folder in folders if all(f.is_relative_to(folder) for f in folders)]
+        return str(above[0] if above else folders[0])
+
+    def table(self, stages: Sequence[Stage], folder: str, with_types: bool) -> Iterator[str]:
         columns = ["file", "content", *(["frames"] if with_types else []), "rule, command"]
         yield f"| {' | '.join(columns)} |"
         yield "|" + "---|" * len(columns)
@@ -65,14 +71,15 @@ class _Page:
             makers = tuple(stage for stage in stages if product.path in stage.writes)
             rows.setdefault((product.doc, makers), []).append(product)
         for (doc, makers), products in rows.items():
-            names = ", ".join(f"`{self.name(product)}`" for product in products)
+            names = ", ".join(f"`{self.name(product, folder)}`" for product in products)
             types = ["; ".join(dict.fromkeys(map(_types, makers)))] if with_types else []
             rules = ", ".join(f"`{stage.name}`" for stage in makers)
             yield f"| {' | '.join([names, doc, *types, f'{rules}, `{_command(makers, products)}`'])} |"
 
-    def name(self, product: Product) -> str:
-        outside = "{exposure}" in product.path and not product.ending
-        name = self.shown(f"results/{product.path}" if outside else PurePosixPath(product.path).name)
+    def name(self, product: Product, folder: str) -> str:
+        path, outside = PurePosixPath(product.path), "{exposure}" in product.path and not product.ending
+        inside = str(path.relative_to(folder)) if path.is_relative_to(folder) else path.name
+        name = self.shown(f"results/{path}" if outside else inside)
         return name + "/" if product.folder else name
 
     def shown(self, path: str) -> str:

@@ -19,6 +19,8 @@ from visql_lib.errors import FrameError, TableError
 from visql_lib.flags import GuideFrameFlag
 from visql_lib.instruments.model import load_instrument
 from visql_lib.instruments.names import stem_of
+from visql_lib.photometry.apertures import measure_stars
+from visql_lib.photometry.sky_level import sky_levels
 from visql_lib.pipelines.pointing.frame import GuideFrame, find_wcs, header_facts, read_frame, wcs_beside
 from visql_lib.pipelines.pointing.masters import (
     GuideMasters,
@@ -137,6 +139,15 @@ class Worker:
         query = settings.gaia.model_dump(mode="json", include=_QUERY)
         self._how = digest(facts, settings.exposure, query, str(gaia or ""), str(VERSIONS["exposure"]))
         _ = self.masters
+
+    def warm_up(self) -> None:
+        """Compile and load what measures a frame, which else is waited for with the first one."""
+        guide, middle, at = self.instrument.guide, 32.0, np.array([32.0])  # px, of a frame of 64 x 64
+        image, bad = np.ones((64, 64), np.float32), np.zeros((64, 64), np.bool_)
+        radii, annulus = guide.apertures, guide.annulus
+        measure_stars(image, bad, image, at, at, 1.0, radii=radii, annulus=annulus, gain=1.0, raw_limit=2.0)
+        discs = at, at, np.array([8.0])
+        sky_levels(image, bad, split=(middle, middle), circle=(middle, middle, 8.0), discs=discs)
 
     @property
     def masters(self) -> GuideMasters:

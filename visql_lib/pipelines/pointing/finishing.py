@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from visql_lib.flags import GuideFrameFlag
 from visql_lib.instruments.names import stem_of
 from visql_lib.pictures.save import save_picture
 from visql_lib.pipelines.pointing.frame import GuideFrame, read_frame
@@ -15,11 +17,12 @@ from visql_lib.pipelines.pointing.measure import detrended
 from visql_lib.pipelines.pointing.reference import FrameStars
 from visql_lib.pipelines.pointing.summary import FrameSummary, read_summary, write_streaks
 from visql_lib.pipelines.pointing.versions import VERSIONS
-from visql_lib.sources.streaks import Streaks, find_streaks, no_streaks, star_radii
+from visql_lib.sources.streaks import Streaks, find_streaks, no_streaks, star_radii, warm_up
 
 if TYPE_CHECKING:
     from visql_lib.pipelines.pointing.exposure import ExposureOutcome, Worker
 
+_warm_up = cache(warm_up)  # once in a process: the time limit of a frame is not for compiling
 _SAMPLE = 7  # px from one sampled pixel to the next
 
 
@@ -50,13 +53,19 @@ def finish_exposure(worker: Worker, path: Path, folder: Path, outcome: ExposureO
         frame = read_frame(path, worker.instrument)
         stars, _ = worker.stars_on(frame)
         image, bad = detrended(frame, worker.masters)
-    streaks = _streaks(worker, frame, image, bad, stars)
+    streaks = no_streaks() if _is_blind(summary) else _streaks(worker, frame, image, bad, stars)
     write_streaks(Path(f"{stem}-streaks.fits"), frame, streaks, key=summary.key)
     for name, draw in _DRAWN.items():
         if name in wanted.pictures:
             figure = draw(worker, frame, summary, image, streaks)
             versions = {"exposure": VERSIONS["exposure"]}
             save_picture(figure, Path(f"{stem}-{name}.png"), worker.settings.pictures.dpi, versions)
+
+
+def _is_blind(summary: FrameSummary) -> bool:
+    """Tell whether all pixels have the same value, or most are saturated: what is there is of the masters."""
+    blind = GuideFrameFlag.NO_LIGHT | GuideFrameFlag.ALL_SATURATED
+    return bool(int(summary.sky["flags"][0]) & blind)
 
 
 def _streaks(
@@ -73,6 +82,8 @@ def _streaks(
             star_radii(stars.all_g, zero_point=nominal, noise=_noise_of(image)),
         )
     limit, gain = worker.settings.exposure.streak_time_limit, worker.gain
+    if limit > 0:
+        _warm_up()
     gain = gain if gain > 0 else np.inf  # not known: errors without the photons of the streak
     return find_streaks(image, bad, x, y, radii, gain=gain, time_limit=limit)
 

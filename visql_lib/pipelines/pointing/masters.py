@@ -123,9 +123,9 @@ def load_masters(folder: Path, shape: tuple[int, int], *, flat_field: bool = Tru
     """
     paths = master_paths(folder, flat_field=flat_field)
     told = digest_of(paths)
-    images = [_image(path, shape) for path in paths]
-    mask, (bias, dark, *flats) = images.pop(), images
-    bad = mask != 0  # NaN, too
+    bad = _image(paths[-1], shape) != 0  # NaN, too
+    images = [_image(path, shape) for path in paths[:-1]]
+    bias, dark, *flats = images
     for image in images:
         bad |= ~np.isfinite(image)
     flat = flats[0] if flats else None

@@ -43,6 +43,7 @@ _QUADRANTS = (0, 1, 2, 3, 4)  # 0: the whole frame
 _MOST = 0.5  # of the pixels, or of the stars
 _BRIGHT = 10.0  # sigma above the sky
 _ERR_OF_MEDIAN = 1.2533  # in that of the mean
+_BLIND = GuideFrameFlag.ALL_SATURATED | GuideFrameFlag.NO_LIGHT
 _LARGEST_CELL = 8  # times the usual one
 _GRID = 7, 9  # places on the frame where the area of a pixel is asked
 
@@ -153,7 +154,8 @@ def measure(
         limits = _shift_limits(stars, guide)
         forced = _forced(exposure, masters, stars, limits, threads)
         catalog, noise = _catalog(exposure, stars, forced, limits), median_of(forced.sky_sigma)
-        flags |= GuideFrameFlag.SHIFT_AT_LIMIT * _points_elsewhere(exposure, stars, forced)
+        if not flags & _BLIND:  # without stars on it, a frame tells nothing of its WCS
+            flags |= GuideFrameFlag.SHIFT_AT_LIMIT * _points_elsewhere(exposure, stars, forced)
     zeropoints = _zeropoints(exposure, catalog)
     whole = row_of(zeropoints, exposure.guide, 0)
     flags |= GuideFrameFlag.FEW_STARS * (0 < zeropoints["n_sources_for_zp"][whole] < FEW)

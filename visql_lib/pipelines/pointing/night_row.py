@@ -61,8 +61,12 @@ def night_row(header: GuideHeader, guide: GuideFacts, tables: FrameTables | None
         "RA": header.radeg if math.isfinite(header.radeg) else header.real_ra,
         "DEC": header.decdeg if math.isfinite(header.decdeg) else header.real_dec,
     }
-    if tables is None:
-        return row
+    return row if tables is None else row | measured_part(guide, tables)
+
+
+def measured_part(guide: GuideFacts, tables: FrameTables) -> dict[str, Any]:
+    """Return what of a frame's row was measured: zero points, sky, dome, shift; see `night_row`."""
+    row: dict[str, Any] = {}
     points, sky, catalog = tables.zeropoints, tables.sky, tables.catalog
     ends = ("", "_Q1", "_Q2", "_Q3", "_Q4", "_SCI")
     regions = (REGIONS[0], *REGIONS[2:], REGIONS[1])

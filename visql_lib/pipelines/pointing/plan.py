@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,7 +22,8 @@ from visql_lib.pipelines.pointing.status import GuideStatus
 from visql_lib.products.plan import Plan
 from visql_lib.products.registry import FieldValues
 from visql_lib.products.status import UNFINISHED, exposure_states, failure_summary
-from visql_lib.sheets.sheet import SheetRow
+from visql_lib.sheets.sheet import GONE, SheetRow
+from visql_lib.sheets.vetoes import VetoList
 from visql_lib.tables.store import read_table
 
 _CALIBRATIONS = ("BIAS", "DARK", "FLAT")  # are none of the sky
@@ -58,7 +60,22 @@ class PointingPlan(Plan):
     def fingerprints(self, night: str, hour: str) -> str:
         """Hash the raw files of an hour and their WCS: changes when one is replaced, joins or leaves."""
         rows = self.hours[night][hour]
-        return digest(*(f"{r.exposure} {r.fingerprint} {_wcs_state(Path(r.file))}" for r in rows))
+        states = (f"{r.exposure} {r.fingerprint} {_wcs_state(Path(r.file))}" for r in rows)
+        return digest(*states, *(f"without {r.exposure}" for r in rows if Path(r.file) in self.vetoes))
+
+    @cached_property
+    def vetoes(self) -> VetoList:
+        """The frames that are left out."""
+        path = self.settings.live.veto_list
+        found = VetoList(Path(path) if path else None)
+        found.refresh()
+        return found
+
+    @property
+    def veto_option(self) -> str:
+        """What tells a job which frames are left out, quoted."""
+        path = self.settings.live.veto_list
+        return f"--veto-list {shlex.quote(path)}" if path else ""
 
     def hour_table(self, night: str, exposure: str) -> str:
         """Compose the path of the table of a frame's hour."""
@@ -135,9 +152,13 @@ class PointingPlan(Plan):
     def season_tables(self) -> list[str]:
         """List the tables of the configured nights, and of the others that have one."""
         results = Path(self.results)
-        own = {night for night in self.groups() if self.hours[night]}
+        own = {night for night in self.groups() if self.hours[night] or self._has_gone(night)}
         made = {n for n in NIGHTS.groups(results) if NIGHTS.table_path(results, n, "night").is_file()}
         return [self._night_table(night) for night in sorted(own | made - set(self.groups()))]
+
+    def _has_gone(self, night: str) -> bool:
+        """Say whether a night has products of frames that are gone."""
+        return any(row.status == GONE for row in self.sheets.get(night, []))
 
     def interval_tables(self, label: str) -> list[str]:
         """List the tables of the nights that may lie in an interval."""

@@ -28,7 +28,7 @@ QUANTITIES = Quantities(
         _of("sky", "MU_SCI", "sky, science field", "mag/arcsec2", 2, LOW, span=0.1),
         _of("sky", "SKY", "sky level", "adu/s", 3, HIGH),
         _of("sky", "INTER_QUAD_RMS", "rms of quadrants", "adu/s", 3, HIGH),
-        _of("sky", "DOME_SHARE", "dark share", "", 4, HIGH, reaching=True),
+        _of("sky", "DOME_SHARE", "dome share", "", 4, HIGH, reaching=True),
         _of("sky", "N_STREAKS", "streaks", "", 0, HIGH, fill=-1),
         _of("sky", "AIRMASS", "airmass", "", 3, BOTH),
     ],

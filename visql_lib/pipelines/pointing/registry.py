@@ -95,6 +95,7 @@ STAGES = (
         TABLES,
         program="pointing-table",
         inputs=(HOUR.path, HOUR_STREAKS.path, SUMMARY.path, "sheet"),
+        facts=("guide",),
         category="acquisition",
     ),
     _stage(

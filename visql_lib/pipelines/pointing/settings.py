@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import re
+import os
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, field_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from visql_lib.config import Settings
 from visql_lib.config.service_settings import GaiaSettings
-from visql_lib.config.units import GroupNames, SettingsSection, names_in, setting
+from visql_lib.config.units import GroupNames, SettingsSection, is_date, names_in, setting
 
 Names = Annotated[tuple[str, ...], BeforeValidator(names_in)]
 AUTO = "auto"
+# Of the environment, where no setting speaks: the folder of raw frames, and that of files of Gaia.
+RAW_VARIABLE, GAIA_VARIABLE = "PC_RAW_DATA_DIR", "PC_GAIA_DIR"
 ANY_RADIUS = 99999.0  # px: as the tables write that a zero point has no limit in radius
 PICTURES = ("zp", "detrended", "quiver", "streaks")
 
@@ -179,11 +182,24 @@ class PointingSettings(Settings):
         auto = night_of(moment, NOON if boundary is None else boundary)
         return sorted({auto if night == AUTO else night for night in self.nights})
 
+    @model_validator(mode="before")
+    @classmethod
+    def _of_the_environment(cls, values: Any) -> Any:
+        if not isinstance(values, Mapping):
+            return values
+        found, stars = dict(values), values.get("gaia", {})
+        if "raw" not in values and (folder := os.environ.get(RAW_VARIABLE)):
+            found["raw"] = folder
+        names_none = isinstance(stars, Mapping) and not {"sources", "folder"} & set(stars)
+        if names_none and (folder := os.environ.get(GAIA_VARIABLE)):
+            found["gaia"] = {**stars, "sources": ["folder"], "folder": folder}
+        return found
+
     @field_validator("nights")
     @classmethod
     def _night_names(cls, nights: tuple[str, ...]) -> tuple[str, ...]:
         for night in nights:
-            if night != AUTO and not re.fullmatch(r"\d{8}", night):
+            if night != AUTO and not is_date(night):
                 raise ValueError(f"{night!r} is no night: write YYYYMMDD of its evening, or auto")
         return nights
 

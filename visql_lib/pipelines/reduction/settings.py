@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from datetime import datetime
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, field_validator
 
 from visql_lib.config import Settings
-from visql_lib.config.units import GroupNames, SettingsSection, names_in, setting
+from visql_lib.config.units import GroupNames, SettingsSection, is_date, names_in, setting
 
 Names = Annotated[tuple[str, ...], BeforeValidator(names_in)]
 AUTO = "auto"
@@ -140,7 +139,7 @@ class ReductionSettings(Settings):
     @classmethod
     def _night_names(cls, nights: tuple[str, ...]) -> tuple[str, ...]:
         for night in nights:
-            if night != AUTO and not re.fullmatch(r"\d{8}", night):
+            if night != AUTO and not is_date(night):
                 raise ValueError(f"{night!r} is no night: write YYYYMMDD of its evening, or auto")
         return nights
 

@@ -4,9 +4,7 @@
 # A start of Snakemake costs more than a frame: a job is an hour, and skips frames that stand.
 rule hour:
     input:
-        frames=ancient(
-            lambda wildcards: PLAN.frames(wildcards.night, wildcards.hour)
-        ),
+        frames=ancient(lambda wildcards: PLAN.frames(wildcards.night, wildcards.hour)),
         masters=PLAN.masters,
         sheet=ancient(SHEET),
     output:
@@ -24,9 +22,10 @@ rule hour:
         **stage_params("hour"),
         raw=lambda wildcards: PLAN.fingerprints(wildcards.night, wildcards.hour),
         masters=PLAN.masters_state,
+        vetoes=PLAN.veto_option,
     shell:
         "visql pointing-hour {input.sheet:q} {wildcards.hour} -o {output.table:q} --streaks {output.streaks:q}"
-        " --config {params.config:q} >{log:q} 2>&1"
+        " {params.vetoes} --config {params.config:q} >{log:q} 2>&1"
 
 
 # A frame of which something was lost since its hour was done.

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from visql_lib.pictures import style
 from visql_lib.pictures.ranges import Range, finite, to_edges
 from visql_lib.pipelines.pointing.status import GuideStatus
+from visql_lib.sheets.sheet import GONE
 
 Columns = Mapping[str, NDArray]
 QUADRANTS = {1: "#56b4e9", 2: "#cc79a7", 3: style.GREEN, 4: "#8c6d1f"}
@@ -64,7 +65,7 @@ def night_picture(frames: Columns, *, night: str, nominal: float, clock: Clock) 
     _regions(panels["ZP"], times, table, "ZP", (nominal - 0.4, nominal + 0.2))
     style.remark(panels["ZP"], f"dashed: {nominal:g} mag, a clear night", "lower left")
     _sky(panels["MU"], times, table)
-    scatter = (0.0, _around(table["SCATTER"], _USUAL_SCATTER)[1])
+    scatter = (0.0, _around(np.append(table["SCATTER"], 0.0), _USUAL_SCATTER)[1])
     _points(panels["SCATTER"], times, table["SCATTER"], scatter, style.INK, table["DOME"])
     _airmass(panels["AIRMASS"], times, table["AIRMASS"])
     _strip(panels["STATE"], times, table)
@@ -76,7 +77,8 @@ def night_picture(frames: Columns, *, night: str, nominal: float, clock: Clock) 
 def _title(frames: Columns, night: str) -> str:
     n, undated = len(frames["DATE_OBS"]), int(np.isnat(frames["DATE_OBS"]).sum())
     words = [f"night of {night}", style.count(n, "frame")]
-    words.append(f"{int(np.isfinite(frames['ZP']).sum()):,} with a zero point")
+    if n:
+        words.append(f"{int(np.isfinite(frames['ZP']).sum()):,} with a zero point")
     if undated:
         words.append(f"{undated:,} without a date are not drawn")
     return ", ".join(words)
@@ -196,7 +198,7 @@ def states_of(frames: Columns) -> dict[str, NDArray[np.bool_]]:
     """Say which frames are odd, and how: what the strip at the bottom marks."""
     status = np.asarray(frames["STATUS"])
     measured = np.isin(status, [s for s in GuideStatus if s.is_measured])
-    left = (GuideStatus.MOVED, GuideStatus.VETOED)
+    left = (GuideStatus.MOVED, GuideStatus.VETOED, GONE)
     return {
         "streaks": np.asarray(frames["N_STREAKS"]) > 0,
         "dome": np.asarray(frames["DOME"]),

@@ -17,18 +17,22 @@ from visql_lib.pipelines.pointing.summary import read_streaks
 from visql_lib.products.context import Context
 from visql_lib.products.failures import failure_recorded
 from visql_lib.sheets.sheet import SheetRow
+from visql_lib.sheets.vetoes import VetoList
 
 log = logging.getLogger(__name__)
+
+_VETOED = "named in live.veto_list"
 
 
 @dataclass(frozen=True)
 class HourInputs:
-    """The rows of the sheet of an hour of a night, and the folder of all products."""
+    """The rows of the sheet of an hour of a night, the folder of all products, and who is left out."""
 
     results: Path
     night: str
     rows: Sequence[SheetRow]
     threads: int = 1
+    vetoes: VetoList | None = None
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,11 @@ def run(context: Context[PointingSettings], inputs: HourInputs) -> HourOutputs:
                 Path(row.file),
                 Path(NIGHTS.stem(inputs.results, inputs.night, row.exposure)).parent,
             )
+            if inputs.vetoes is not None and path in inputs.vetoes:
+                worker.remove(path, folder)
+                rows.append(_from_sheet(row) | {"STATUS": GuideStatus.VETOED.value, "REASON": _VETOED})
+                advance()
+                continue
             made = worker.stands(path, folder)
             standing += made is not None
             found = made if made is not None else _measured(worker, path, folder)

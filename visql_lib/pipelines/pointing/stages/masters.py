@@ -49,7 +49,7 @@ class MasterInputs:
     frames : sequence of Path
         Raw frames.
     bias, dark : Path, optional
-        GuideMasters that are taken off them.
+        Masters that are taken off them.
     """
 
     kind: str

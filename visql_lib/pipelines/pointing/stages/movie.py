@@ -31,6 +31,7 @@ _COLUMNS = ("EXPOSURE", "DATE_OBS", "EXPTIME", "STATUS", "ZP", "ZP_ERR", "N_STAR
 _NOTHING_SECONDS = 2.0  # of a movie without frames
 _SAMPLE, _EVERY = 200, 4  # frames, and which of their blocks, from which the stretch is found
 _ENDS = (0.5, 99.5)  # %
+_WHITE, _BRIGHT = 1.8, 95.0  # white against the sky of a bright frame, and which that is [%]: twilight is not
 _QUALITY = 28  # of the encoder: letters are large
 _LEAST = 2.0  # ratio of the ends of a stretch: less would show noise
 _USUAL = MovieStretch(1.0, 10.0)  # where nothing is known
@@ -117,19 +118,25 @@ def movie_frames(tables: Sequence[Path], interval: Interval | None = None) -> li
 
 
 def stretch_of(frames: Sequence[MovieFrame]) -> MovieStretch:
-    """Find the colours of a movie: of the sky of a sample of its frames, without dome if there are any."""
+    """Find the colours of a movie: of the sky of a sample of its frames, without dome if there are any.
+
+    The sky of nearly all frames, also of moonlit ones, stays well below white: stars are seen on it.
+    """
     clear = [frame for frame in frames if not frame.facts.dome] or list(frames)
     step = max(1, -(-len(clear) // _SAMPLE))
     images = (_means(frame.path) for frame in clear[::step])
-    values = np.concatenate(
-        [np.empty(0), *(image[::_EVERY, ::_EVERY].ravel() for image in images if image is not None)]
-    )
-    positive = values[np.isfinite(values) & (values > 0)]
-    if not len(positive):
+    samples = [_positive(image[::_EVERY, ::_EVERY]) for image in images if image is not None]
+    samples = [values for values in samples if len(values)]
+    if not samples:
         return _USUAL
-    low, high = (float(v) for v in np.percentile(positive, _ENDS))
+    low, high = (float(v) for v in np.percentile(np.concatenate(samples), _ENDS))
+    high = max(high, _WHITE * float(np.percentile([np.median(values) for values in samples], _BRIGHT)))
     spare = max(_LEAST / (high / low), 1.0) ** 0.5
     return MovieStretch(low / spare, high * spare)
+
+
+def _positive(values: NDArray[np.floating]) -> NDArray[np.floating]:
+    return values[np.isfinite(values) & (values > 0)]
 
 
 def _means(path: Path) -> NDArray[np.float32] | None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from visql_lib.errors import TableError
+from visql_lib.pipelines.pointing.night_row import measured_part
 from visql_lib.pipelines.pointing.schemas import NIGHT, NIGHT_STREAKS
 from visql_lib.pipelines.pointing.settings import PointingSettings
 from visql_lib.pipelines.pointing.status import GuideStatus
+from visql_lib.pipelines.pointing.summary import read_streaks, read_summary
 from visql_lib.products.context import Context
-from visql_lib.sheets.sheet import USABLE, SheetRow, read_sheet
+from visql_lib.sheets.sheet import GONE, USABLE, SheetRow, read_sheet
 from visql_lib.tables.schema import TableSchema
 from visql_lib.tables.store import read_table
 from visql_lib.values import number
@@ -71,14 +75,47 @@ def run(context: Context[PointingSettings], inputs: NightTableInputs) -> NightTa
     measured = _joined(inputs.hours, NIGHT)
     last = {str(name): i for i, name in enumerate(measured["EXPOSURE"])}  # a frame measured twice: the last
     kept = [last[row.exposure] for row in rows if row.exposure in last]
-    others = NIGHT.of_rows(_of_sheet(row) for row in rows if row.exposure not in last)
+    left = [row for row in rows if row.exposure not in last]
+    gone = {row.exposure: _of_products(context, inputs.sheet, row) for row in left if row.status == GONE}
+    others = NIGHT.of_rows(_of_sheet(row) | gone.get(row.exposure, {}) for row in left)
     frames = {name: np.concatenate([measured[name][kept], others[name]]) for name in NIGHT.names}
     by_date = _mjd(frames["DATE_OBS"])  # of frames that failed before their header was read
     frames["MJD_OBS"] = np.where(np.isnan(frames["MJD_OBS"]), by_date, frames["MJD_OBS"])
-    found = _joined(inputs.streaks, NIGHT_STREAKS)
+    found = _with_streaks(_joined(inputs.streaks, NIGHT_STREAKS), inputs.sheet, frames, gone)
     mine = np.isin(found["EXPOSURE"], frames["EXPOSURE"])
     streaks = {name: values[mine] for name, values in found.items()}
     return NightTableOutputs(_in_time(frames), _in_time(streaks))
+
+
+def _of_products(context: Context[PointingSettings], sheet: Path, row: SheetRow) -> dict[str, Any]:
+    """Return what the products of a frame tell whose raw frame is gone; nothing if they cannot be read."""
+    stem = _stem(sheet, row.exposure)
+    try:
+        summary = read_summary(Path(f"{stem}-summary.fits"))
+    except TableError as error:
+        log.warning("%s", error)
+        return {}
+    found = measured_part(context.instrument.guide, summary) | {"STATUS": summary.status, "KEY": summary.key}
+    found["FILE"] = str(summary.sky["fname_raw"][0])
+    found["REASON"] = "; ".join(filter(None, (summary.reason, row.reason)))
+    with suppress(TableError):  # not made, or not readable: not searched
+        found["N_STREAKS"] = read_streaks(Path(f"{stem}-streaks.fits")).count
+    return found
+
+
+def _with_streaks(found: Columns, sheet: Path, frames: Columns, gone: Mapping[str, Any]) -> Columns:
+    """Add the streaks of frames that are gone."""
+    parts = [found]
+    for i in np.flatnonzero(np.isin(frames["EXPOSURE"], list(gone)) & (frames["N_STREAKS"] > 0)):
+        streaks = read_streaks(Path(f"{_stem(sheet, frames['EXPOSURE'][i])}-streaks.fits"))
+        of_frame = {n: np.repeat(frames[n][i], streaks.count) for n in ("EXPOSURE", "MJD_OBS", "EXPTIME")}
+        parts.append(NIGHT_STREAKS.cast(streaks.columns | of_frame))
+    return {name: np.concatenate([part[name] for part in parts]) for name in NIGHT_STREAKS.names}
+
+
+def _stem(sheet: Path, exposure: str) -> Path:
+    """Return the path of the products of a frame without their endings."""
+    return sheet.with_suffix("") / exposure / exposure
 
 
 def _joined(paths: Sequence[Path], schema: TableSchema) -> Columns:
