@@ -33,6 +33,9 @@ _TOY_EXPOSURES = [
 ]
 
 
+# Hundreds of processes are started: each would compile the whole library anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 # Files that run whole workflows, the longest first: at the end, both processes have small ones left.
 # A busy machine is no failure: what is slow there is quick elsewhere.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
