@@ -41,7 +41,15 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
 
-_LONGEST = ("workflow", "docs", "radiation_workflow", "gaia_workflow", "watch", "space", "site", "site_plots")
+_LONGEST = (
+    "workflow",
+    "docs",
+    "radiation_workflow",
+    "pointing_workflow",
+    "reduction_workflow",
+    "gaia_workflow",
+)
+_LONGEST += ("space", "watch", "frame_watch", "pointing_watch", "pointing_command", "site", "site_plots")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
