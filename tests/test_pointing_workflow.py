@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from astropy.io import fits
 
 from tests.small_guide_night import NIGHT, GuideFolder, guide_night
@@ -152,6 +153,9 @@ def test_a_lost_product_of_a_frame_is_missed_and_made_again(copy: GuideFolder) -
     assert gone.is_file()
     assert [n for n in before if after[n] != before[n]] == [gone.name.replace("-zp.png", "-summary.fits")]
     assert "Nothing to be done" in copy.snakemake("night", "--dry-run")
+    for rule in ("hour", "frame_lost"):  # else a store of its own would be filled, wherever the run is
+        told = yaml.safe_load((copy.results / "config" / f"{rule}.yaml").read_text())
+        assert told["results"] == "results"
 
 
 def test_what_changes_numbers_measures_all_frames_again_and_nothing_else_does(copy: GuideFolder) -> None:

@@ -25,6 +25,8 @@ _FACTS = (
 )
 _QUERY = ("vizier_catalogue", "tap_table", "faintest")  # what stars there are, not where they are from
 
+_COUNTED = {"gaia": _QUERY, "masters": (), "network": (), "results": ()}
+
 HOUR = Product(f"{N}/hours/{{hour}}.parquet", "what became of each frame of an hour (UTC): zero points, sky")
 HOUR_STREAKS = Product(f"{N}/streaks/{{hour}}.parquet", "the streaks of an hour")
 SUMMARY = Product(f"{E}-summary.fits", "CATALOG, ZEROPOINTS, SKY", "Stars, zero points, sky", "Tables")
@@ -58,8 +60,8 @@ STAGES = (
         (HOUR, HOUR_STREAKS),
         {"exposure": VERSIONS["exposure"]},
         program="pointing-hour",
-        settings=("exposure", "gaia", "masters"),
-        counted={"gaia": _QUERY, "masters": ()},
+        settings=("exposure", "gaia", "masters", "network", "results"),
+        counted=_COUNTED,
         facts=_FACTS,
         each=True,
         log="hour/{group}/{output}",
@@ -74,8 +76,8 @@ STAGES = (
         program="pointing",
         inputs=("raw", HOUR.path),
         command="visql pointing {raw} -o {folder}",
-        settings=("exposure", "gaia", "masters"),
-        counted={"gaia": _QUERY, "masters": ()},
+        settings=("exposure", "gaia", "masters", "network", "results"),
+        counted=_COUNTED,
         facts=_FACTS,
         applies=lambda plan, row: plan.is_measured(row),
         category="sky",
