@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -72,10 +71,10 @@ class PointingPlan(Plan):
         return found
 
     @property
-    def veto_option(self) -> str:
-        """What tells a job which frames are left out, quoted."""
+    def veto_option(self) -> list[str]:
+        """The option that names the list of frames to leave out, if there is one."""
         path = self.settings.live.veto_list
-        return f"--veto-list {shlex.quote(path)}" if path else ""
+        return ["--veto-list", path] if path else []
 
     def hour_table(self, night: str, exposure: str) -> str:
         """Compose the path of the table of a frame's hour."""

@@ -24,8 +24,8 @@ rule hour:
         masters=PLAN.masters_state,
         vetoes=PLAN.veto_option,
     shell:
-        "visql pointing-hour {input.sheet:q} {wildcards.hour} -o {output.table:q} --streaks {output.streaks:q}"
-        " {params.vetoes} --config {params.config:q} >{log:q} 2>&1"
+        "visql pointing-hour {input.sheet:q} {wildcards.hour:q} -o {output.table:q} --streaks {output.streaks:q}"
+        " {params.vetoes:q} --config {params.config:q} >{log:q} 2>&1"
 
 
 # A frame of which something was lost since its hour was done.
