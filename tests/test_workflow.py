@@ -181,7 +181,7 @@ def test_a_changed_limit_reruns_only_the_month(month, tmp_path):
 def test_a_raised_stage_version_reruns_that_stage(month, tmp_path, monkeypatch):
     other = month.copy(tmp_path / "m")
     (tmp_path / "sitecustomize.py").write_text(in_all_commands("quality"))
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
     assert other.missing() == OF_THE_QUALITY
     # What Snakemake would make again and what verify calls stale or made from it are the same.
     (stale,) = verified(other)
@@ -247,7 +247,7 @@ def test_a_changed_fact_reruns_what_depends_on_it(month, tmp_path, monkeypatch):
         "i.load_instrument = change\n"
         "import visql_lib.pipelines.vis.plan; visql_lib.pipelines.vis.plan.load_instrument = change\n"
     )
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
     assert other.missing() == {"quality_pictures": 1, "last_month": 1, "month": 1}
 
 
