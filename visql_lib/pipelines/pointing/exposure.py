@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -21,7 +20,7 @@ from visql_lib.instruments.model import load_instrument
 from visql_lib.instruments.names import stem_of
 from visql_lib.photometry.apertures import measure_stars
 from visql_lib.photometry.sky_level import sky_levels
-from visql_lib.pipelines.pointing.frame import GuideFrame, find_wcs, header_facts, read_frame, wcs_beside
+from visql_lib.pipelines.pointing.frame import GuideFrame, file_state, header_facts, read_frame, wcs_state
 from visql_lib.pipelines.pointing.masters import (
     GuideMasters,
     digest_of,
@@ -41,30 +40,18 @@ from visql_lib.pipelines.pointing.summary import (
     write_summary,
     write_thumbnail,
 )
-from visql_lib.pipelines.pointing.versions import VERSIONS
+from visql_lib.pipelines.pointing.versions import FACTS, QUERY, VERSIONS
 from visql_lib.products.context import note_used
 from visql_lib.run_record import RunRecord
 from visql_lib.tables.provenance import checksum_of
 
 log = logging.getLogger(__name__)
 
-_FACTS = {
-    "header",
-    "amplifiers",
-    "frame_types",
-    "bits",
-    "bit_shift",
-    "exposure_time_ranges",
-    "night",
-    "guide",
-}
 _STEP = "pointing"
 _SECTIONS = ("exposure", "gaia", "masters")
-_QUERY = {"vizier_catalogue", "tap_table", "faintest"}
 SUMMARY, STREAKS, THUMBNAIL, DETRENDED = (
     *("-summary.fits", "-streaks.fits", "-thumbnail.fits", "-detrended.fits"),
 )
-PICTURE = "-{name}.png"
 
 
 @dataclass(frozen=True)
@@ -85,8 +72,6 @@ class ExposureOutcome:
         Its row of the table NIGHT.
     inputs : mapping
         The files that were read for it, as its products' records tell them.
-    seconds : float
-        Elapsed time of measuring [s].
     """
 
     path: Path
@@ -98,7 +83,6 @@ class ExposureOutcome:
     measured: MeasuredFrame | None = None
     row: Mapping[str, Any] = field(default_factory=dict)
     inputs: Mapping[str, Any] = field(default_factory=dict)
-    seconds: float = 0.0
 
     @property
     def stem(self) -> str:
@@ -135,8 +119,8 @@ class Worker:
         self._reference = StarTiles(settings, gaia)
         self._masters: GuideMasters | None = None
         self._master_inputs: dict[str, str] = {}
-        facts = self.instrument.model_dump(mode="json", include=_FACTS)
-        query = settings.gaia.model_dump(mode="json", include=_QUERY)
+        facts = self.instrument.model_dump(mode="json", include=set(FACTS))
+        query = settings.gaia.model_dump(mode="json", include=set(QUERY))
         self._how = digest(facts, settings.exposure, query, str(gaia or ""), str(VERSIONS["exposure"]))
         _ = self.masters
 
@@ -161,9 +145,7 @@ class Worker:
 
     def key(self, path: Path) -> str:
         """Return a digest of what an exposure is measured from and with."""
-        return digest(
-            self._how, _state(path), _state(find_wcs(path) or wcs_beside(path)), self.masters.digest
-        )
+        return digest(self._how, file_state(path), wcs_state(path), self.masters.digest)
 
     @property
     def gain(self) -> float:
@@ -174,10 +156,9 @@ class Worker:
 
     def measure(self, path: Path) -> ExposureOutcome:
         """Measure an exposure; one that cannot be is told by its status and reason."""
-        begun = time.monotonic()
         with self.recorded({}) as record:
             outcome = self._measured(path)
-        return replace(outcome, inputs=dict(record.inputs), seconds=time.monotonic() - begun)
+        return replace(outcome, inputs=dict(record.inputs))
 
     def _measured(self, path: Path) -> ExposureOutcome:
         key, guide, wanted = self.key(path), self.instrument.guide, self.settings.exposure
@@ -199,7 +180,7 @@ class Worker:
     def recorded(self, inputs: Mapping[str, Any]) -> Iterator[RunRecord]:
         """Record what one exposure is made from and with, among the many that are made in turn."""
         with run_record.recording(_STEP) as record:
-            note_used(self.settings, self.instrument, _SECTIONS, sorted(_FACTS))
+            note_used(self.settings, self.instrument, _SECTIONS, FACTS)
             record.inputs |= self._master_inputs | dict(inputs)
             yield record
 
@@ -303,12 +284,3 @@ _DOUBTS = (
     | GuideFrameFlag.NO_LIGHT
     | GuideFrameFlag.FEW_STARS
 )
-
-
-def _state(path: Path) -> str:
-    """Return size and time of change of a file, "" where there is none."""
-    try:
-        found = path.stat()
-    except OSError:
-        return ""
-    return f"{found.st_size} {found.st_mtime_ns}"

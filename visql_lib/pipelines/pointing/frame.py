@@ -151,6 +151,20 @@ def find_wcs(path: Path) -> Path | None:
     return next((file for file in map(wcs_beside, places) if file.is_file()), None)
 
 
+def file_state(path: Path) -> str:
+    """Return size and time of change of a file, "" where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return ""
+    return f"{found.st_size} {found.st_mtime_ns}"
+
+
+def wcs_state(path: Path) -> str:
+    """Return the same of the file with the WCS of a frame."""
+    return file_state(find_wcs(path) or wcs_beside(path))
+
+
 def _interpreted(exposure: Exposure, instrument: Instrument) -> GuideHeader:
     """Return what the header tells, checked."""
     path = exposure.path

@@ -12,7 +12,7 @@ from pathlib import Path
 from visql_lib.config.load import digest
 from visql_lib.errors import TableError
 from visql_lib.instruments.model import Instrument
-from visql_lib.pipelines.pointing.frame import find_wcs, wcs_beside
+from visql_lib.pipelines.pointing.frame import file_state, wcs_state
 from visql_lib.pipelines.pointing.grouping import NIGHTS
 from visql_lib.pipelines.pointing.intervals import Interval, read_intervals
 from visql_lib.pipelines.pointing.masters import master_paths, masters_folder
@@ -59,7 +59,7 @@ class PointingPlan(Plan):
     def fingerprints(self, night: str, hour: str) -> str:
         """Hash the raw files of an hour and their WCS: changes when one is replaced, joins or leaves."""
         rows = self.hours[night][hour]
-        states = (f"{r.exposure} {r.fingerprint} {_wcs_state(Path(r.file))}" for r in rows)
+        states = (f"{r.exposure} {r.fingerprint} {wcs_state(Path(r.file))}" for r in rows)
         return digest(*states, *(f"without {r.exposure}" for r in rows if Path(r.file) in self.vetoes))
 
     @cached_property
@@ -97,7 +97,7 @@ class PointingPlan(Plan):
     @cached_property
     def masters_state(self) -> str:
         """A hash of the master frames: changes when one is replaced."""
-        return digest(*(f"{path} {_state(Path(path))}" for path in self.masters))
+        return digest(*(f"{path} {file_state(Path(path))}" for path in self.masters))
 
     # --- what stands ------------------------------------------------------------------------------
 
@@ -184,16 +184,3 @@ def hours_of(rows: list[SheetRow]) -> dict[str, list[SheetRow]]:
         if row.frame_type not in _CALIBRATIONS:
             found.setdefault(f"{datetime.fromisoformat(row.date_obs):%Y%m%dT%H}", []).append(row)
     return found
-
-
-def _wcs_state(path: Path) -> str:
-    return _state(find_wcs(path) or wcs_beside(path))
-
-
-def _state(path: Path) -> str:
-    """Return size and time of change of a file, "" where there is none."""
-    try:
-        found = path.stat()
-    except OSError:
-        return ""
-    return f"{found.st_size} {found.st_mtime_ns}"

@@ -9,23 +9,11 @@ from visql_lib.pipelines.pointing.grouping import FRAME as E
 from visql_lib.pipelines.pointing.grouping import NIGHTS, SHEET, N
 from visql_lib.pipelines.pointing.quantities import QUANTITIES
 from visql_lib.pipelines.pointing.status import GuideStatus
-from visql_lib.pipelines.pointing.versions import VERSIONS
+from visql_lib.pipelines.pointing.versions import FACTS, QUERY, VERSIONS
 from visql_lib.products.registry import Per, Product, Registry, Stage
 from visql_lib.products.shared_stages import qc_stage, site_stages
 
-_FACTS = (
-    "header",
-    "amplifiers",
-    "frame_types",
-    "bits",
-    "bit_shift",
-    "exposure_time_ranges",
-    "night",
-    "guide",
-)
-_QUERY = ("vizier_catalogue", "tap_table", "faintest")  # what stars there are, not where they are from
-
-_COUNTED = {"gaia": _QUERY, "masters": (), "network": (), "results": ()}
+_COUNTED = {"gaia": QUERY, "masters": (), "network": (), "results": ()}
 
 HOUR = Product(f"{N}/hours/{{hour}}.parquet", "what became of each frame of an hour (UTC): zero points, sky")
 HOUR_STREAKS = Product(f"{N}/streaks/{{hour}}.parquet", "the streaks of an hour")
@@ -62,7 +50,7 @@ STAGES = (
         program="pointing-hour",
         settings=("exposure", "gaia", "masters", "network", "results"),
         counted=_COUNTED,
-        facts=_FACTS,
+        facts=FACTS,
         each=True,
         log="hour/{group}/{output}",
         category="sky",
@@ -78,7 +66,7 @@ STAGES = (
         command="visql pointing {raw} -o {folder}",
         settings=("exposure", "gaia", "masters", "network", "results"),
         counted=_COUNTED,
-        facts=_FACTS,
+        facts=FACTS,
         applies=lambda plan, row: plan.is_measured(row),
         category="sky",
     ),
