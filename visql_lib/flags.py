@@ -187,6 +187,17 @@ class GuideFrameFlag(NamedFlag):
     FEW_STARS = 2048, "a zero point of fewer than ten stars"
 
 
+class StarFlag(NamedFlag):
+    """FLAGS of a star of a light curve in one frame."""
+
+    OUTSIDE = 1, "its aperture or stamp reaches over the border of the frame: not measured"
+    BAD_PIXELS = 2, "bad pixels in its aperture, or in much of its core: not measured"
+    SATURATED = 4, "a saturated pixel"
+    NEIGHBOUR = 8, "a neighbour that adds more than 2 % of its flux"
+    COSMIC = 16, "pixels masked as hit by cosmic rays; they have no weight"
+    NO_FIT = 32, "the fit did not converge: not measured"
+
+
 REGISTRY: tuple[type[NamedFlag], ...] = (
     SourceFlag,
     PixelFlag,
@@ -200,6 +211,7 @@ REGISTRY: tuple[type[NamedFlag], ...] = (
     SunFlag,
     GuideStarFlag,
     GuideFrameFlag,
+    StarFlag,
 )
 
 

@@ -102,7 +102,7 @@ class CalibrationSettings(SettingsSection):
     hot_signal: float = setting(20.0, "adu", "Smallest signal of a hot pixel above its quadrant.", gt=0)
 
 
-PIPELINES = ("vis", "reduction", "pointing")  # those that are built in, the usual one first
+PIPELINES = ("vis", "reduction", "pointing", "lightcurves")  # those that are built in, the usual one first
 
 
 class Settings(SettingsSection):

@@ -1,0 +1,1 @@
+"""Pages of the light curves: a target, a frame."""

@@ -1,0 +1,1 @@
+"""Pictures of the light curves: of frames, sets and targets."""

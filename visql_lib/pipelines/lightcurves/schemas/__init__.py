@@ -1,0 +1,12 @@
+"""The columns of the tables of the light curves."""
+
+from __future__ import annotations
+
+from visql_lib.pipelines.lightcurves.schemas.curves import DECISIONS, FLUXES, NIGHTS, SCENE
+from visql_lib.pipelines.lightcurves.schemas.frames import APERTURES, FRAMES, REFERENCE, TRANSFORMS
+from visql_lib.pipelines.lightcurves.schemas.stars import MEDCOEFF, PSF, RENORM, STAR_FLUXES, STARS
+
+ALL = (
+    *(FRAMES, REFERENCE, TRANSFORMS, APERTURES, STARS, MEDCOEFF, PSF, STAR_FLUXES, RENORM),
+    *(SCENE, FLUXES, NIGHTS, DECISIONS),
+)

@@ -1,0 +1,1 @@
+"""Stages of the light curves: each `run` is called with a context and its inputs."""
