@@ -51,6 +51,7 @@ HEADINGS: dict[str, dict[str, tuple[str, str]]] = {
         "stack": ("stack", "Combine registered lights, with errors, mask and number of values."),
         "night-tables": ("night_tables", "Tell what became of each frame of a night."),
     },
+    "Light curves": {},
     "A guide camera": {
         "pointing": ("pointing", "Measure one exposure: zero points, sky, dome, streaks."),
         "pointing-hour": ("pointing_hour", "Measure the exposures of an hour of a night."),
