@@ -50,9 +50,7 @@ def _angle(value: Any, name: str, unit: str) -> Any:
 class _Part(BaseModel):
     """A part of a target's file: unknown keys are refused; a name may be a number."""
 
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, allow_inf_nan=False, coerce_numbers_to_str=True
-    )
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, coerce_numbers_to_str=True)
 
 
 class Spot(_Part):
