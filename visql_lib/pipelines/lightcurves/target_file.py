@@ -63,7 +63,7 @@ class Spot(_Part):
 class PointSource(_Part):
     """Where a point source is.
 
-    `x`, `y`: one-based px of the frame that the target's `on` names; or `east`, `north` of the target [arcsec].
+    `x`, `y`: one-based px of the frame `Target.on`; or `east`, `north` of the target [arcsec].
     """
 
     x: float | None = None
