@@ -1,7 +1,7 @@
 """How well fluxes of a simulated frame could be measured at best: Fisher information.
 
-PSF, positions and galaxy are the true ones; free are the fluxes, a constant, and a shift common to all sources
-of the stamp. Variance: what is expected, sky in, plus the square of the read noise; no pixel is masked.
+PSF, positions and galaxy are the true ones; free are the fluxes, a constant, and a shift common to all
+sources of the stamp. Variance: what is expected, sky in, and the square of the read noise; all pixels count.
 """
 
 from __future__ import annotations

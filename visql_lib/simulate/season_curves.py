@@ -28,19 +28,22 @@ class SourceCurve:
         Of the waves [d, rad, mag].
     middle : float
         Middle of the season [MJD].
+    mean : float
+        Of the waves over the season [mag]: taken off.
     """
 
     period: NDArray
     phase: NDArray
     height: NDArray
     middle: float
+    mean: float = 0.0
 
     def magnitude(self, mjd: ArrayLike, image: SeasonImageOptions) -> NDArray:
         """Return the magnitude of an image of it at times [MJD]."""
         time = np.asarray(mjd, float)[..., None] - image.delay - self.middle
         waves = (self.height * np.sin(2 * np.pi * time / self.period + self.phase)).sum(axis=-1)
         drift = image.slope * (np.asarray(mjd, float) - self.middle) / _YEAR
-        return np.asarray(image.mag + waves + drift)
+        return np.asarray(image.mag + waves - self.mean + drift)
 
 
 def source_curve(options: SeasonOptions, times: NDArray) -> SourceCurve:
@@ -52,7 +55,8 @@ def source_curve(options: SeasonOptions, times: NDArray) -> SourceCurve:
     middle = float((times.min() + times.max()) / 2)
     long = np.linspace(times.min(), max(times.max(), times.min() + 1), 200)
     raw = SourceCurve(period, phase, height, middle).magnitude(long, SeasonImageOptions(mag=0.0))
-    return SourceCurve(period, phase, height * options.target.variability / max(raw.std(), 1e-9), middle)
+    factor = options.target.variability / max(float(raw.std()), 1e-9)
+    return SourceCurve(period, phase, height * factor, middle, float(raw.mean()) * factor)
 
 
 @dataclass(frozen=True)

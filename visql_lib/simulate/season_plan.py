@@ -28,7 +28,7 @@ class SeasonCameraOptions(SettingsSection):
     read_noise: float = setting(5.0, "electron", "Read noise.", ge=0)
     saturation: float = setting(60_000.0, "adu", "Where the camera saturates.", gt=0)
     pedestal: float = setting(0.0, "adu", "Added to every pixel, and left there.", ge=0)
-    zero_point: float = setting(23.9, "mag", "A source of it gives 1 electron/s through clear air.")
+    zero_point: float = setting(24.8, "mag", "A source of it gives 1 electron/s through clear air.")
     exptime: float = setting(300.0, "s", "Exposure time.", gt=0)
     dead_columns: tuple[int, ...] = setting((), None, "Zero-based columns that answer nothing.")
     cosmics: float = setting(6.0, None, "Cosmic rays of a frame of 512 x 512 px, mean.", ge=0)
@@ -43,7 +43,7 @@ class SeasonStarsOptions(SettingsSection):
     """The stars of the field."""
 
     bright: int = setting(16, None, "Stars that can serve for comparison; far from each other.", ge=0)
-    brightest: float = setting(15.4, "mag", "The brightest of them.")
+    brightest: float = setting(15.6, "mag", "The brightest of them.")
     faintest: float = setting(18.2, "mag", "The faintest of them.")
     faint: int = setting(40, None, "Fainter stars, anywhere.", ge=0)
     limit: float = setting(22.0, "mag", "The faintest of those.")
@@ -69,8 +69,8 @@ class SeasonGalaxyOptions(SettingsSection):
     """The galaxy: a Sersic profile."""
 
     mag: float = setting(19.6, "mag", "Magnitude.")
-    x: float = setting(0.0, "arcsec", "Place from the target's centre along x.")
-    y: float = setting(0.0, "arcsec", "The same along y.")
+    x: float = setting(0.15, "arcsec", "Place from the target's centre along x.")
+    y: float = setting(-0.12, "arcsec", "The same along y.")
     index: float = setting(4.0, None, "Sersic index; 4: de Vaucouleurs, with a cusp.", ge=0.5, le=6)
     radius: float = setting(0.8, "arcsec", "Half-light radius.", gt=0)
     ratio: float = setting(0.8, None, "Minor over major axis.", gt=0.1, le=1)
@@ -87,11 +87,12 @@ class SeasonRingOptions(SettingsSection):
     angle: float = setting(40.0, "deg", "Where it is brightest, from x to y.")
 
 
+# Neighbours 0.9 to 2.4 arcsec apart; C and D are the nearest to the galaxy.
 _LENS = (
-    {"mag": 18.0, "x": 1.05, "y": 0.35},
-    {"mag": 18.4, "x": 0.45, "y": 1.02, "delay": 1.5},
-    {"mag": 18.9, "x": -1.15, "y": -0.55, "delay": 9.0, "slope": 0.1},
-    {"mag": 19.5, "x": 0.35, "y": -0.75, "delay": 21.0},
+    {"mag": 18.0, "x": -0.63, "y": 1.21},
+    {"mag": 18.4, "x": 1.01, "y": 0.89, "delay": 1.5},
+    {"mag": 18.9, "x": 0.19, "y": -1.02, "delay": 9.0, "slope": 0.1},
+    {"mag": 19.5, "x": 0.94, "y": -0.52, "delay": 21.0},
 )
 
 

@@ -11,7 +11,7 @@ from visql_lib.simulate.season_plan import SeasonOptions
 
 BRIGHT, FAINT, VARIABLE, COMPANION, SATURATING = "bright", "faint", "variable", "companion", "saturating"
 _APART = 26.0  # px between bright stars, and from the target
-_BORDER = 22.0  # px within the frame, where bright stars end
+_BORDER = 38.0  # px within the frame, where bright stars end
 _SATURATING = 13.0  # mag
 _PERIOD = 17.0  # d, of variable stars
 _TRIES = 4000
