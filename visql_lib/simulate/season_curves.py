@@ -161,7 +161,7 @@ def exposures_of_season(options: SeasonOptions) -> tuple[SeasonExposure, ...]:
 
 
 def time_of_hour_angle(options: SeasonOptions, evening: date, hour_angle: float) -> datetime:
-    """Return when, from local noon of a day to the next, the target has an hour angle [deg]; whole seconds."""
+    """Return when, from local noon to the next, the target has an hour angle [deg]; whole seconds."""
     import erfa
 
     longitude = options.camera.longitude
