@@ -112,9 +112,9 @@ class _Fit:
             self.matrix[np.arange(n, len(sums.rhs)), np.arange(n, len(sums.rhs))] += self.damping()
         matrix, rhs = self.matrix.copy(), sums.rhs.copy()
         if n:
-            laplacian = self.scene.grid.laplacian
-            matrix[:n, :n] += self.scene.smoothness * (laplacian @ laplacian)
-            rhs[:n] -= self.scene.smoothness * (laplacian @ (laplacian @ self.scene.nodes))
+            penalty = self.scene.smoothness * self.scene.grid.penalty
+            matrix[:n, :n] += penalty
+            rhs[:n] -= penalty @ self.scene.nodes
         return matrix, rhs
 
     def step(self, sums: _Sums) -> float:
@@ -168,7 +168,7 @@ class _Fit:
     def covariance(self, sums: _Sums) -> NDArray[np.float64]:
         """Return the covariance of the common parameters."""
         matrix, _ = self.penalised(sums)
-        return np.linalg.inv(matrix) if len(matrix) else matrix
+        return np.asarray(np.linalg.inv(matrix)) if len(matrix) else matrix
 
     def core_is_sound(self, covariance: NDArray[np.float64]) -> bool:
         """Tell whether the core stands out and apart from the point sources; note why not."""
@@ -287,7 +287,7 @@ def _own_fit(state: FrameState, scene: Scene) -> FrameFluxes:
             break
     drawn = state.draw(scene)
     normal = state.normal(drawn)
-    covariance = np.linalg.inv(normal.own)[:k, :k]
+    covariance = np.asarray(np.linalg.inv(normal.own))[:k, :k]
     common = np.full((k, k), np.nan)
     if len(scene.covariance) == scene.n_common:
         by_scene = np.linalg.solve(normal.own, normal.cross)[:k]

@@ -1,4 +1,4 @@
-"""How smooth the image of a scene is: the weight of its prior, from the evidence of the linearised problem."""
+"""How smooth the image of a scene is: the weight of its prior, from the linearised problem's evidence."""
 
 from __future__ import annotations
 

@@ -205,15 +205,14 @@ class Scene:
 
     @property
     def peak(self) -> tuple[float, float] | None:
-        """Place of the brightest node that is farther than 1.5 px from all point sources; None: not positive."""
+        """Place of the brightest node farther than 1.5 px from all point sources; None: none is positive."""
         if not len(self.nodes):
             return None
         far = np.hypot(*(self.grid.places[:, None] - self.positions[None]).transpose(2, 0, 1)).min(1) > 1.5
         values = np.where(far, self.nodes, -np.inf)
         best = int(values.argmax())
-        return (
-            (float(self.grid.places[best, 0]), float(self.grid.places[best, 1])) if values[best] > 0 else None
-        )
+        x, y = self.grid.places[best]
+        return (float(x), float(y)) if values[best] > 0 else None
 
 
 def check_places(places: NDArray[np.float64], names: Sequence[str] = ()) -> None:
@@ -233,8 +232,8 @@ def check_places(places: NDArray[np.float64], names: Sequence[str] = ()) -> None
         near = np.hypot(*(places[:k] - place).T)
         if k and near.min() < CLOSEST:
             raise RequestError(
-                f"point sources {label[int(near.argmin())]} and {label[k]} are {near.min():.2f} px apart: closer "
-                f"than {CLOSEST} px they cannot be told apart; give one of them"
+                f"point sources {label[int(near.argmin())]} and {label[k]} are {near.min():.2f} px apart: "
+                f"closer than {CLOSEST} px they cannot be told apart; give one of them"
             )
 
 
