@@ -85,10 +85,7 @@ class FrameState:
             stamp = self.psf.stamp(x, y, self.half).ravel() ** 2
             inside = max(abs(x), abs(y)) <= self.half
             if not inside or stamp[self.good].sum() < _LEAST_SEEN * stamp.sum():
-                where = (
-                    "is outside" if not self.good.any() else "is outside or on bad pixels for the most part"
-                )
-                return f"point source {k + 1} {where}"
+                return f"point source {k + 1} is outside the frame, or on bad pixels for the most part"
         return ""
 
     def offsets(self, places: NDArray[np.float64]) -> NDArray[np.float64]:
