@@ -60,10 +60,10 @@ class SeasonCamera:
         for fact, value in ((header.ra, target.ra), (header.dec, target.dec)):
             if fact.keywords:
                 cards[fact.keywords[0]] = value / 15 if fact.unit == "hourangle" else value
-        values = {"FILTER": self.options.filter, "OBJECT": target.name, "GAIN": camera.gain}
-        for name, value in values.items():
+        told: dict[str, Any] = {"FILTER": self.options.filter, "OBJECT": target.name, "GAIN": camera.gain}
+        for name, content in told.items():
             if name in header.columns and header.columns[name].keywords:
-                cards.setdefault(header.columns[name].keywords[0], value)
+                cards.setdefault(header.columns[name].keywords[0], content)
         return cards
 
 
