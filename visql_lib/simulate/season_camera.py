@@ -81,12 +81,8 @@ def _date_cards(date: DateFact, exposure: SeasonExposure) -> dict[str, Any]:
     cards: dict[str, Any] = {}
     if date.keywords and date.form:
         cards[date.keywords[0]] = local.strftime(date.form)
-    elif date.keywords and date.time:
-        cards[date.keywords[0]] = f"{local:%Y-%m-%d}"
     elif date.keywords:
         cards[date.keywords[0]] = local.replace(tzinfo=None).isoformat(timespec="milliseconds")
-    if date.time:
-        cards[date.time[0]] = local.time().isoformat(timespec="milliseconds")
     if date.mjd and not date.keywords:
         cards[date.mjd[0]] = mjd_of_time(exposure.start)
     if date.jd and not (date.keywords or date.mjd):
