@@ -5,19 +5,18 @@ from dataclasses import replace
 import galsim
 import numpy as np
 import pytest
-from astropy.io import fits
 from click.testing import CliRunner
 
 from visql_lib.cli import cli
 from visql_lib.config.load import validated
 from visql_lib.errors import ConfigError, RequestError
 from visql_lib.frames import load_instrument
-from visql_lib.frames.header import ExposureHeader
+from visql_lib.images.light_frame import read_light
+from visql_lib.instruments.imaging import ImagingFacts
 from visql_lib.simulate.season import electrons, make_season
 from visql_lib.simulate.season_bound import flux_bound, star_bound, target_bound
-from visql_lib.simulate.season_camera import SeasonCamera
-from visql_lib.simulate.season_curves import mjd_of_time
-from visql_lib.simulate.season_files import target_content
+from visql_lib.simulate.season_camera import SeasonCamera, with_camera
+from visql_lib.simulate.season_files import target_content, write_frame
 from visql_lib.simulate.season_frame import make_frame
 from visql_lib.simulate.season_galaxy import convolved, galaxy_parts, ring_parts, sersic_mixture
 from visql_lib.simulate.season_plan import SeasonGalaxyOptions, SeasonOptions, SeasonRingOptions
@@ -259,23 +258,45 @@ def test_files_are_read_as_they_are_meant(season_folder):
     frames = read_table(folder / "truth" / "frames.parquet")
     sources = read_table(folder / "truth" / "sources.parquet")
     assert list(frames["FAULT"]) == ["", "", "cut_short", ""]
-    instrument = load_instrument("generic_ccd")
     for k in (0, 1, 3):
-        path = folder / str(frames["FILE"][k])
-        with fits.open(path) as hdus:
-            header, pixels = hdus[0].header, hdus[0].data
-        read = ExposureHeader.from_cards(dict(header), instrument, None)
-        assert (read.frame_type, read.exptime, read.flags) == ("SCIENCE", 300, 0)
-        assert mjd_of_time(read.start) + 150 / 86400 == pytest.approx(frames["MJD"][k], abs=1e-8)
-        assert header["FILTER"] == "R"
+        light = read_light(folder / str(frames["FILE"][k]), load_instrument("generic_ccd"))
+        assert (light.facts.frame_type, light.facts.filter, light.facts.exptime) == ("SCIENCE", "R", 300)
+        assert light.facts.mjd == pytest.approx(frames["MJD"][k], abs=1e-8)
+        assert light.shape == (160, 160)
         row = np.flatnonzero((sources["FRAME"] == frames["FRAME"][k]) & (sources["SOURCE"] == "A"))[0]
         own = {name: float(sources[name][row]) for name in ("X", "Y", "FLUX", "BOUND")}
         x, y = round(own["X"]) - 1, round(own["Y"]) - 1
-        inside = header["GAIN"] * pixels[y - 1 : y + 2, x - 1 : x + 2].astype(float).mean()
-        assert inside > frames["SKY"][k] + 0.01 * own["FLUX"]
+        assert light.data[y - 1 : y + 2, x - 1 : x + 2].mean() > frames["SKY"][k] + 0.01 * own["FLUX"]
         assert 0 < own["BOUND"] < 0.02 * own["FLUX"]
     whole, cut = (folder / str(frames["FILE"][k]) for k in (1, 2))
     assert 0.4 < cut.stat().st_size / whole.stat().st_size < 0.6
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {},
+        {"flip": "x", "trim": "[11:210,5:184]", "time": "middle"},
+        {"flip": "xy", "trim": "TRIMSEC", "time": "end", "extension": 2, "pedestal": "PEDLEVEL"},
+        {"flip": "y", "extension": "CHIP", "gain": {"value": 2.7, "unit": "electron/adu", "source": "test"}},
+        {"pedestal": {"value": 100.0, "unit": "adu", "source": "test"}, "read_noise": "RON"},
+    ],
+)
+def test_any_camera_reads_what_was_simulated_for_it(tmp_path, facts):
+    imaging = ImagingFacts.model_validate(facts)
+    instrument = load_instrument("generic_ccd").model_copy(update={"imaging": imaging})
+    options = with_camera(small(stars={"bright": 4, "saturating": 0}), instrument)
+    season = make_season(options)
+    made = next(season.made())
+    path = tmp_path / f"{made.exposure.name}.fits"
+    write_frame(made, SeasonCamera(options, instrument), path)
+    light = read_light(path, instrument)
+    assert light.facts.mjd == pytest.approx(made.exposure.mjd, abs=1e-8)
+    assert light.facts.gain == options.camera.gain == (2.7 if "gain" in facts else 2.0)
+    assert light.facts.site.longitude == options.camera.longitude
+    fine = ~light.unusable
+    assert fine.mean() > 0.99
+    np.testing.assert_allclose(light.data[fine], made.data[fine], atol=0.51 * options.camera.gain)
 
 
 def test_frames_are_not_replaced_unasked(season_folder):
