@@ -61,9 +61,10 @@ def from_meta(meta: Mapping[str, Any]) -> list[Decision]:
     """Return the decisions of a table's metadata; none: an empty list."""
     found = []
     for row in _rows(meta.get(KEY)):
-        texts = {name: str(row.get(name, "")) for name in ("frame", "set", "stage", "reason")}
-        values = {name: number(row.get(name)) for name in ("value", "limit")}
-        found.append(Decision(**texts, **values, kept=bool(row.get("kept")), by=str(row.get("by", AUTO))))
+        frame, of_set, stage, reason = (str(row.get(n, "")) for n in ("frame", "set", "stage", "reason"))
+        value, limit = number(row.get("value")), number(row.get("limit"))
+        by = str(row.get("by", AUTO))
+        found.append(Decision(frame, of_set, stage, bool(row.get("kept")), reason, value, limit, by))
     return found
 
 
