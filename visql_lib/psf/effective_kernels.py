@@ -89,7 +89,7 @@ def spline_weights(first, pitch, weights, slopes, nodes):
 
 @compiled(fastmath=True)
 def add_spline_image(surface, pitch, dx, dy, out):
-    """Add a surface (N, N) of nodes about the source to its image; `out` (1 or 3, n, n), as of `moffat_image`."""
+    """Add a surface (N, N) of nodes about the source; `out` (1 or 3, n, n) as of `moffat_image`."""
     count, side, kinds = surface.shape[0], out.shape[1], out.shape[0]
     middle = (count // 2) * pitch - side // 2
     wx, wy = np.empty((side, 4)), np.empty((side, 4))
