@@ -4,8 +4,8 @@
                                      [--starred PYTHON] [--json FILE]
 
 A season has 48 frames of 512 x 512 in 12 nights, 0.2"/px, seeing 0.8 to 1.6"; the target four images on a
-galaxy. The bound is Fisher information with the true PSF and places (`visql_lib.simulate.season_bound`). CPU is
-that of Snakemake's jobs, with the starts of their processes and without (jobs times the CPU of the imports of
+galaxy. The bound is Fisher information with the true PSF and places (`visql_lib.simulate.season_bound`). CPU:
+of Snakemake's jobs, with the starts of their processes and without (jobs times the CPU of the imports of
 a stage). STARRED runs in the environment of PYTHON (package starred-astro), on the stamps of a few frames:
 PSF of 1000 steps.
 """
@@ -234,7 +234,7 @@ def target_lines(target: dict[str, Any], sources: list[str]) -> list[str]:
     slope = ", ".join(f"{r['slope_mmag_per_arcsec']:+.1f}" for r in rows)
     amplitude = ", ".join(f"{r['amplitude']:.3f}" for r in rows)
     return [
-        f"| target by frame ({target['frames']}), rms / bound | {said(GOALS['ratio'])} | {ratio} ({errors}) |",
+        f"| target in {target['frames']} frames, rms / bound | {said(GOALS['ratio'])} | {ratio} ({errors}) |",
         f"| pull width | 0.85-1.2 | {pull} |",
         f"| zero points against A [mmag] (ERR_COMMON) | {said(GOALS['zero'][1:])}, 3 ERR_COMMON | {zero} |",
         f"| slope with seeing [mmag/arcsec] | A, B: 10 | {slope} |",
