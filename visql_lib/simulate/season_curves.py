@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,7 +15,9 @@ _YEAR = 365.25  # d
 _PERIODS = 25.0, 400.0  # d, of the source
 _WAVES = 24
 _MJD_OF_1970 = 40587.0
-_HOUR = 4.0  # UTC, of a night's first frame, on the day after the evening
+_JD_OF_MJD = 2400000.5
+_DEGREES_A_DAY = 360.985647  # of the sky
+_HOUR_ANGLES = -20.0, 5.0  # deg, at the beginning of nights
 
 
 @dataclass(frozen=True)
@@ -40,8 +42,8 @@ class SourceCurve:
 
     def magnitude(self, mjd: ArrayLike, image: SeasonImageOptions) -> NDArray:
         """Return the magnitude of an image of it at times [MJD]."""
-        time = np.asarray(mjd, float)[..., None] - image.delay - self.middle
-        waves = (self.height * np.sin(2 * np.pi * time / self.period + self.phase)).sum(axis=-1)
+        when = np.asarray(mjd, float)[..., None] - image.delay - self.middle
+        waves = (self.height * np.sin(2 * np.pi * when / self.period + self.phase)).sum(axis=-1)
         drift = image.slope * (np.asarray(mjd, float) - self.middle) / _YEAR
         return np.asarray(image.mag + waves - self.mean + drift)
 
@@ -53,8 +55,8 @@ def source_curve(options: SeasonOptions, times: NDArray) -> SourceCurve:
     phase = rng.uniform(0, 2 * np.pi, _WAVES)
     height = period * rng.rayleigh(1.0, _WAVES)
     middle = float((times.min() + times.max()) / 2)
-    long = np.linspace(times.min(), max(times.max(), times.min() + 1), 200)
-    raw = SourceCurve(period, phase, height, middle).magnitude(long, SeasonImageOptions(mag=0.0))
+    grid = np.linspace(times.min(), max(times.max(), times.min() + 1), 200)
+    raw = SourceCurve(period, phase, height, middle).magnitude(grid, SeasonImageOptions(mag=0.0))
     factor = options.target.variability / max(float(raw.std()), 1e-9)
     return SourceCurve(period, phase, height * factor, middle, float(raw.mean()) * factor)
 
@@ -123,9 +125,9 @@ class SeasonExposure:
         return u.reshape(np.shape(x)), v.reshape(np.shape(y))
 
 
-def mjd_of_time(time: datetime) -> float:
+def mjd_of_time(moment: datetime) -> float:
     """Return the day number of a time, UTC."""
-    return _MJD_OF_1970 + time.timestamp() / 86400
+    return _MJD_OF_1970 + moment.timestamp() / 86400
 
 
 def exposures_of_season(options: SeasonOptions) -> tuple[SeasonExposure, ...]:
@@ -136,8 +138,7 @@ def exposures_of_season(options: SeasonOptions) -> tuple[SeasonExposure, ...]:
     for night in range(options.nights):
         rng = np.random.default_rng([options.seed, 52, night])
         evening = options.start + timedelta(days=round(options.cadence * night))
-        midnight = datetime(evening.year, evening.month, evening.day, tzinfo=UTC) + timedelta(days=1)
-        start = midnight + timedelta(hours=_HOUR, minutes=float(rng.uniform(-40, 40)))
+        start = time_of_hour_angle(options, evening, float(rng.uniform(*_HOUR_ANGLES)))
         seeing, flipped = rng.uniform(*air.seeing), rng.uniform() < air.flips
         for _ in range(options.frames):
             number = len(found) + 1
@@ -145,7 +146,7 @@ def exposures_of_season(options: SeasonOptions) -> tuple[SeasonExposure, ...]:
             exposure = SeasonExposure(
                 number=number,
                 night=f"{evening:%Y%m%d}",
-                start=start.replace(microsecond=start.microsecond // 1000 * 1000),
+                start=start,
                 exptime=camera.exptime,
                 psf=_psf(options, float(fwhm), rng),
                 transparency=float(rng.uniform(*air.transparency)),
@@ -157,6 +158,17 @@ def exposures_of_season(options: SeasonOptions) -> tuple[SeasonExposure, ...]:
             found.append(exposure)
             start += timedelta(seconds=camera.exptime + options.overhead)
     return tuple(found)
+
+
+def time_of_hour_angle(options: SeasonOptions, evening: date, hour_angle: float) -> datetime:
+    """Return when, from local noon to the next, the target has an hour angle [deg]; whole seconds."""
+    import erfa
+
+    longitude = options.camera.longitude
+    noon = datetime.combine(evening, time(12), UTC) - timedelta(hours=longitude / 15)
+    sidereal = np.degrees(erfa.gmst82(_JD_OF_MJD, mjd_of_time(noon))) + longitude
+    wait = (options.target.ra + hour_angle - sidereal) % 360 / _DEGREES_A_DAY
+    return (noon + timedelta(days=float(wait))).replace(microsecond=0)
 
 
 def _psf(options: SeasonOptions, fwhm: float, rng: np.random.Generator) -> SeasonPsf:

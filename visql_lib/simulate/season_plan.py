@@ -1,4 +1,4 @@
-"""The plan of a simulated season: frames of one field over months, checked like every other setting.
+"""The plan of a simulated season: frames of one field in many nights, checked like every other setting.
 
 Shape, gain, saturation and keywords that the camera's file tells are taken from it when files are written.
 """
@@ -30,6 +30,9 @@ class SeasonCameraOptions(SettingsSection):
     pedestal: float = setting(0.0, "adu", "Added to every pixel, and left there.", ge=0)
     zero_point: float = setting(24.8, "mag", "A source of it gives 1 electron/s through clear air.")
     exptime: float = setting(300.0, "s", "Exposure time.", gt=0)
+    longitude: float = setting(-70.73, "deg", "Of the site, east.", ge=-360, le=360)
+    latitude: float = setting(-29.257, "deg", "Of the site.", ge=-90, le=90)
+    height: float = setting(2347.0, "m", "Of the site.")
     dead_columns: tuple[int, ...] = setting((), None, "Zero-based columns that answer nothing.")
     cosmics: float = setting(6.0, None, "Cosmic rays of a frame of 512 x 512 px, mean.", ge=0)
     cosmics_on_sources: float = setting(
@@ -145,7 +148,7 @@ class SeasonOptions(SettingsSection):
 
     instrument: str = setting("", None, "Camera: a name in config/instruments, or a path.")
     seed: int = setting(1, None, "Seed of field, air and noise.", ge=0)
-    start: date = setting(date(2024, 1, 10), None, "Evening of the first night.")
+    start: date = setting(date(2024, 2, 20), None, "Evening of the first night.")
     nights: int = setting(12, None, "Nights.", ge=1, le=2000)
     frames: int = setting(4, None, "Frames a night.", ge=1, le=500)
     cadence: float = setting(6.0, "d", "From night to night.", ge=1)
