@@ -97,7 +97,7 @@ def gathered(paths: Sequence[Path], tables: Sequence[Mapping[str, NDArray[Any]]]
         for name in map(str, table["FRAME"]):
             if name in where:
                 raise RequestError(
-                    f"{path}: has {name}, which {where[name]} has, too; give one of them alone"
+                    f"{path}: has {name}, which {where[name]} has, too; give one of them"
                 )
             where[name] = path
     return {name: np.concatenate([table[name] for table in tables]) for name in FRAMES.names}
@@ -117,7 +117,7 @@ class _Marks:
     columns: Columns
     set: str
     decisions: list[Decision] = field(default_factory=list)
-    kicked: set[str] = field(default_factory=set)
+    kicked: list[str] = field(default_factory=list)
 
     @property
     def _names(self) -> list[str]:
@@ -136,7 +136,7 @@ class _Marks:
         for row, name in enumerate(self._names):
             if name in kicks:
                 self._mark(row, LightStatus.KICKED, kicks[name] or "in the kick list", USER)
-                self.kicked.add(name)
+                self.kicked.append(name)
 
     def leave_out_copies(self) -> None:
         seen: dict[str, str] = {}
