@@ -1,11 +1,11 @@
-# make demo: a simulated month from raw frames to pictures.  make demo-night, demo-pointing: nights.  make test: all tests.
+# make demo: a simulated month from raw frames to pictures.  make demo-night, demo-pointing: nights; demo-lightcurves: a season.  make test: all tests.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 CORES ?= all
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo demo-night demo-pointing test quick heavy mutants check format bench bench-scale bench-reduction lock clean
+.PHONY: install demo demo-night demo-pointing demo-lightcurves test quick heavy mutants check format bench bench-scale bench-reduction lock clean
 .DEFAULT_GOAL := demo
 
 install: $(STAMP)
@@ -54,6 +54,17 @@ demo-pointing: install
 	@echo "  demo_pointing/results/nights/20210611/night_20210611.png zero point and sky against time"
 	@echo "  demo_pointing/results/nights/20210611/movie_20210611.mp4 the night"
 	@echo "  demo_pointing/results/exposures/20210611/                one folder per frame; *-zp.png first"
+
+# A season of one field: a lensed quasar in 8 nights, to its light curves.
+demo-lightcurves: install
+	$(BIN)/visql simulate-season config/demo_lightcurves_plan.yaml -o demo_lightcurves --overwrite
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake target site --cores $(CORES) --configfile config/demo_lightcurves.yaml
+	@echo
+	@echo "Done. Look at:"
+	@echo "  demo_lightcurves/results/site/index.html                 open it in a browser: everything is there"
+	@echo "  demo_lightcurves/results/targets/J1206/J1206.rdb         the light curves, a line per night"
+	@echo "  demo_lightcurves/results/targets/J1206/README.md         what each file of the target is"
+	@echo "  demo_lightcurves/results/targets/J1206/decisions.parquet what was left out, and why"
 
 test: install
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
@@ -107,4 +118,4 @@ lock: install
 	mv constraints.new constraints.txt
 
 clean:
-	rm -rf demo demo_night demo_pointing $(VENV) .snakemake
+	rm -rf demo demo_night demo_pointing demo_lightcurves $(VENV) .snakemake

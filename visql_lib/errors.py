@@ -33,6 +33,10 @@ class NotRawError(FrameError):
     """A file in the place of a raw frame is none: a master, or a frame that is reduced already."""
 
 
+class LackingFactError(FrameError):
+    """A frame cannot be measured: its time, exposure time or gain are not known, or cannot be."""
+
+
 class NoMasterError(FrameError):
     """A master that is needed is not there, failed, or of another kind."""
 

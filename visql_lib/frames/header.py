@@ -167,6 +167,32 @@ def date_problem(cards: Mapping[str, Any], instrument: Instrument, named: dateti
     return _doubt_of(value, _date_in(cards, value, instrument), source, instrument, named)
 
 
+def date_told(cards: Mapping[str, Any], instrument: Instrument) -> tuple[str, datetime | None, str]:
+    """Return the date that a header tells, even one in the future, as of a clock that is set wrong.
+
+    Parameters
+    ----------
+    cards : mapping
+        Keyword to value.
+    instrument : Instrument
+        Tells where the date stands.
+
+    Returns
+    -------
+    keyword : str
+    date : datetime or None
+        UTC; None where none can be read.
+    doubt : str
+        What is wrong with it, "" if nothing is.
+    """
+    source, value = instrument.header.date.find(cards)
+    date = _date_in(cards, value, instrument)
+    doubt = _doubt_of(value, date, source, instrument, None)
+    if doubt and (day := _day_number(cards, instrument, None)) is not None:
+        return *day, ""
+    return source, date, doubt
+
+
 def far_from_name(date: datetime | None, source: str, named: datetime, after_name: float) -> str:
     """Return how far a start is from the time in the file's name, "" if that can be.
 

@@ -59,7 +59,7 @@ class Image:
         return good if self.mask is None else good & (self.mask == 0)
 
 
-def read_image(path: Path, dtype: Any = np.float32) -> Image:
+def read_image(path: Path, dtype: Any = np.float32, extension: int | str | None = None) -> Image:
     """Read the image of a FITS file: of the primary, or the first extension that holds one.
 
     Parameters
@@ -68,6 +68,8 @@ def read_image(path: Path, dtype: Any = np.float32) -> Image:
         Plain, gzipped or tile-compressed.
     dtype : data-type, optional
         Of pixels and errors.
+    extension : int or str, optional
+        Number (0: the primary) or EXTNAME of the image that is meant, where it is not the first one.
 
     Raises
     ------
@@ -80,7 +82,7 @@ def read_image(path: Path, dtype: Any = np.float32) -> Image:
             warnings.filterwarnings("error", message=".*truncated.*", category=AstropyUserWarning)
             warnings.simplefilter("ignore", AstropyWarning)
             with fits.open(path, memmap=False) as hdus:
-                image = _image_in(hdus, path, dtype)
+                image = _image_in(hdus, path, dtype, extension)
     except FrameError:
         raise
     except (OSError, ValueError, TypeError, KeyError, IndexError, AstropyUserWarning) as error:
@@ -89,13 +91,16 @@ def read_image(path: Path, dtype: Any = np.float32) -> Image:
     return image
 
 
-def _image_in(hdus: fits.HDUList, path: Path, dtype: Any) -> Image:
+def _image_in(hdus: fits.HDUList, path: Path, dtype: Any, extension: int | str | None) -> Image:
     places = [
         i for i, hdu in enumerate(hdus) if hdu.is_image and hdu.header.get("NAXIS", 0) >= 2 and hdu.size
     ]
     places = [i for i in places if hdus[i].name not in (ERR, MASK, USED)]
+    if extension is not None:
+        places = [i for i in places if extension == i or str(extension).upper() == hdus[i].name]
     if not places:
-        raise FrameError(f"{path}: holds no image")
+        what = "no image" if extension is None else f"no image in extension {extension!r}"
+        raise FrameError(f"{path}: holds {what}")
     hdu = hdus[places[0]]
     header = hdu.header.copy()
     if places[0]:

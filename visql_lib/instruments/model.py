@@ -31,6 +31,7 @@ from visql_lib.instruments.finding import AmplifierRule, FixedGrid, HeaderSectio
 from visql_lib.instruments.frame_types import FrameTypeRule, type_of
 from visql_lib.instruments.guide import GuideFacts
 from visql_lib.instruments.header import HeaderMap
+from visql_lib.instruments.imaging import ImagingFacts, SiteFacts
 from visql_lib.instruments.names import NamePattern
 from visql_lib.instruments.sets import NightFacts, SetRules
 
@@ -54,6 +55,7 @@ _OPTIONAL = {
     "particle_scale": ("the exposure that colours of particle maps are made for", "their pictures need it"),
     "simulation": ("what only the simulator needs to know", "`visql simulate` needs it"),
     "guide": ("a camera that watches the sky", "zero points and sky of its frames need it"),
+    "site": ("where the telescope stands", "altitudes, airmass and barycentric times need it"),
     "mission_epoch": ("day 0 of time axes", "the pictures over time need it"),
 }
 _ABSENT: Any = None
@@ -91,6 +93,8 @@ class Instrument(Facts):
     particle_scale: ParticleScale = _ABSENT
     simulation: SimulationFacts = _ABSENT
     guide: GuideFacts = _ABSENT
+    site: SiteFacts = _ABSENT
+    imaging: ImagingFacts = ImagingFacts()
     sky_distortion: SkyDistortion | None = None
     gain_models: dict[str, dict[str, float]] = Field(default={})
     _file: str = PrivateAttr("")

@@ -58,7 +58,7 @@ class Plan:
         wanted = settings.groups_at() or None  # None: all there are
         if not refresh:
             results = Path(settings.results)
-            known = grouping.groups(results) if wanted is None else wanted
+            known = grouping.groups(results) if wanted is None else grouping.expanded(results, wanted)
             paths = {group: grouping.sheet_path(results, group) for group in known}
             sheets = {group: read_sheet(path) if path.is_file() else [] for group, path in paths.items()}
             return cls(settings, instrument, registry, sheets)

@@ -30,7 +30,9 @@ class SeasonCameraOptions(SettingsSection):
     pedestal: float = setting(0.0, "adu", "Added to every pixel, and left there.", ge=0)
     zero_point: float = setting(24.8, "mag", "A source of it gives 1 electron/s through clear air.")
     exptime: float = setting(300.0, "s", "Exposure time.", gt=0)
-    longitude: float = setting(-70.73, "deg", "Of the site, east.", ge=-180, le=360)
+    longitude: float = setting(-70.73, "deg", "Of the site, east.", ge=-360, le=360)
+    latitude: float = setting(-29.257, "deg", "Of the site.", ge=-90, le=90)
+    height: float = setting(2347.0, "m", "Of the site.")
     dead_columns: tuple[int, ...] = setting((), None, "Zero-based columns that answer nothing.")
     cosmics: float = setting(6.0, None, "Cosmic rays of a frame of 512 x 512 px, mean.", ge=0)
     cosmics_on_sources: float = setting(

@@ -172,7 +172,8 @@ def _rotation() -> tuple[NDArray, NDArray, NDArray]:
     smooth, leaps : arrays, shape (n,)
         UT1 - UTC [s] without leap seconds, and the leap seconds to take off again.
     """
-    import astropy_iers_data  # a part of astropy; astropy's own reader takes half a second
+    # A part of astropy, whose own reader takes half a second.
+    import astropy_iers_data  # type: ignore[import-untyped]
 
     lines = Path(astropy_iers_data.IERS_A_FILE).read_bytes().splitlines()
     rows = [(line[_ROW[0]], line[_ROW[1]]) for line in lines if line[_ROW[1]].strip()]
