@@ -1,37 +1,41 @@
-"""What the stages decided about frames and stars: kept with the tables they write, gathered at the end."""
+"""What was decided about frames and stars, why, and by whom: kept in the metadata of the tables."""
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from visql_lib.values import number
+from numpy.typing import NDArray
 
-KEY = "decisions"  # in the metadata of tables
-AUTO, USER = "auto", "user"
+from visql_lib.pipelines.lightcurves.schemas import DECISIONS
+
+AUTO, USER = "auto", "user"  # by whom
+KEY = "decisions"  # of a table's metadata
 
 
 @dataclass(frozen=True)
 class Decision:
-    """A row of `schemas.DECISIONS`.
+    """A frame, or a star of a set, that was kept or left out by a stage.
 
     Parameters
     ----------
     frame : str
-        Frame, or star of a set; "": the set itself.
+        Frame; of a star: ``star NAME``.
     set : str
+        Set.
     stage : str
-        Stage that decided.
+        Such as ``lc_nights``.
     kept : bool
-        Whether it is kept.
+        Whether it goes on.
     reason : str
         In words.
     value, limit : float
-        What was compared; NaN: nothing.
+        What was compared; NaN: nothing was.
     by : str
-        AUTO, or USER for the user's file.
+        `AUTO`, or `USER`: the user's file.
     """
 
     frame: str
@@ -43,30 +47,29 @@ class Decision:
     limit: float = math.nan
     by: str = AUTO
 
-    def row(self) -> dict[str, Any]:
-        """Return it with the names of the columns of `schemas.DECISIONS`."""
-        return {name.upper(): value for name, value in asdict(self).items()}
+
+def _number(value: float) -> float | None:
+    """Return a number as JSON can hold it: None where it is not known."""
+    return float(value) if math.isfinite(value) else None
 
 
-def to_meta(decisions: Sequence[Decision]) -> dict[str, Any]:
-    """Return the metadata that keeps decisions with a table: JSON has no NaN, so unknown numbers are null."""
+def to_meta(decisions: Iterable[Decision]) -> str:
+    """Return decisions as text for the metadata of a table, under `KEY`."""
     rows = [
-        {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in asdict(d).items()}
+        asdict(d) | {"value": _number(d.value), "limit": _number(d.limit), "kept": bool(d.kept)}
         for d in decisions
     ]
-    return {KEY: rows}
+    return json.dumps(rows)
 
 
 def from_meta(meta: Mapping[str, Any]) -> list[Decision]:
-    """Return the decisions of a table's metadata; none: an empty list."""
-    found = []
-    for row in _rows(meta.get(KEY)):
-        frame, of_set, stage, reason = (str(row.get(n, "")) for n in ("frame", "set", "stage", "reason"))
-        value, limit = number(row.get("value")), number(row.get("limit"))
-        by = str(row.get("by", AUTO))
-        found.append(Decision(frame, of_set, stage, bool(row.get("kept")), reason, value, limit, by))
-    return found
+    """Return the decisions that the metadata of a table hold; none where there is no such key."""
+    text = meta.get(KEY)
+    rows: list[dict[str, Any]] = json.loads(text) if isinstance(text, str) and text else (text or [])
+    numbers = ("value", "limit")
+    return [Decision(**(row | {n: math.nan if row[n] is None else row[n] for n in numbers})) for row in rows]
 
 
-def _rows(value: Any) -> Iterable[Mapping[str, Any]]:
-    return [row for row in value if isinstance(row, dict)] if isinstance(value, list) else []
+def columns_of(decisions: Iterable[Decision]) -> dict[str, NDArray]:
+    """Return decisions as columns of `DECISIONS`."""
+    return DECISIONS.of_rows({name.upper(): value for name, value in asdict(d).items()} for d in decisions)
