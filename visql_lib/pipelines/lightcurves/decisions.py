@@ -1,41 +1,37 @@
-"""What was decided about frames and stars, why, and by whom: kept in the metadata of the tables."""
+"""What the stages decided about frames and stars: kept with the tables they write, gathered at the end."""
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from numpy.typing import NDArray
+from visql_lib.values import number
 
-from visql_lib.pipelines.lightcurves.schemas import DECISIONS
-
-AUTO, USER = "auto", "user"  # by whom
-KEY = "decisions"  # of a table's metadata
+KEY = "decisions"  # in the metadata of tables
+AUTO, USER = "auto", "user"
 
 
 @dataclass(frozen=True)
 class Decision:
-    """A frame, or a star of a set, that was kept or left out by a stage.
+    """A row of `schemas.DECISIONS`.
 
     Parameters
     ----------
     frame : str
-        Frame; of a star: ``star NAME``.
+        Frame, or star of a set; "": the set itself.
     set : str
-        Set.
     stage : str
-        Such as ``lc_nights``.
+        Stage that decided.
     kept : bool
-        Whether it goes on.
+        Whether it is kept.
     reason : str
         In words.
     value, limit : float
-        What was compared; NaN: nothing was.
+        What was compared; NaN: nothing.
     by : str
-        `AUTO`, or `USER`: the user's file.
+        AUTO, or USER for the user's file.
     """
 
     frame: str
@@ -47,29 +43,30 @@ class Decision:
     limit: float = math.nan
     by: str = AUTO
 
+    def row(self) -> dict[str, Any]:
+        """Return it with the names of the columns of `schemas.DECISIONS`."""
+        return {name.upper(): value for name, value in asdict(self).items()}
 
-def _number(value: float) -> float | None:
-    """Return a number as JSON can hold it: None where it is not known."""
-    return float(value) if math.isfinite(value) else None
 
-
-def to_meta(decisions: Iterable[Decision]) -> str:
-    """Return decisions as text for the metadata of a table, under `KEY`."""
+def to_meta(decisions: Sequence[Decision]) -> dict[str, Any]:
+    """Return the metadata that keeps decisions with a table: JSON has no NaN, so unknown numbers are null."""
     rows = [
-        asdict(d) | {"value": _number(d.value), "limit": _number(d.limit), "kept": bool(d.kept)}
+        {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in asdict(d).items()}
         for d in decisions
     ]
-    return json.dumps(rows)
+    return {KEY: rows}
 
 
 def from_meta(meta: Mapping[str, Any]) -> list[Decision]:
-    """Return the decisions that the metadata of a table hold; none where there is no such key."""
-    text = meta.get(KEY)
-    rows: list[dict[str, Any]] = json.loads(text) if isinstance(text, str) and text else (text or [])
-    numbers = ("value", "limit")
-    return [Decision(**(row | {n: math.nan if row[n] is None else row[n] for n in numbers})) for row in rows]
+    """Return the decisions of a table's metadata; none: an empty list."""
+    found = []
+    for row in _rows(meta.get(KEY)):
+        frame, of_set, stage, reason = (str(row.get(n, "")) for n in ("frame", "set", "stage", "reason"))
+        value, limit = number(row.get("value")), number(row.get("limit"))
+        by = str(row.get("by", AUTO))
+        found.append(Decision(frame, of_set, stage, bool(row.get("kept")), reason, value, limit, by))
+    return found
 
 
-def columns_of(decisions: Iterable[Decision]) -> dict[str, NDArray]:
-    """Return decisions as columns of `DECISIONS`."""
-    return DECISIONS.of_rows({name.upper(): value for name, value in asdict(d).items()} for d in decisions)
+def _rows(value: Any) -> Iterable[Mapping[str, Any]]:
+    return [row for row in value if isinstance(row, dict)] if isinstance(value, list) else []
