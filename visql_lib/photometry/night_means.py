@@ -112,8 +112,8 @@ def night_errors(frames: FrameFluxes) -> NDArray[np.float64]:
 def mean_of_nights(frames: FrameFluxes, gap: float) -> NightMeans:
     """Compute the means of all nights.
 
-    Errors are m_k = 2.5 log10(1 + x_k / Fn). For fewer than 3 frames m4 is three times its median over the nights
-    of more (NaN if there is none); m5 is the larger of m1 and m4 that is known.
+    Errors are m_k = 2.5 log10(1 + x_k / Fn). For fewer than 3 frames m4 is three times its median over the
+    nights of more (NaN if there is none); m5 is the larger of m1 and m4 that is known.
 
     Parameters
     ----------
@@ -165,7 +165,7 @@ def weighted_mean(values: NDArray, variance: NDArray) -> tuple[float, float]:
 
 
 def automatic_limit(values: ArrayLike, fixed: float, sigmas: float = 4.0) -> float:
-    """Return the limit that leaves out what stands out of a set: median + 4 robust sigma, never below `fixed`."""
+    """Return the limit of what stands out of a set: median + `sigmas` robust sigma, never below `fixed`."""
     known = np.asarray(values, dtype=float)
     known = known[np.isfinite(known)]
     if not len(known):

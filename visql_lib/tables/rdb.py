@@ -1,4 +1,4 @@
-"""Light curves as .rdb: tab-separated text that programs for time delays read and write, in several dialects."""
+"""Light curves as .rdb: tab-separated text of programs for time delays, in several dialects."""
 
 from __future__ import annotations
 
