@@ -118,3 +118,95 @@ def add_spline_image(surface, pitch, dx, dy, out):
                 if kinds > 1:
                     out[1, j, i] += sx[i, b] * row[n + b]
                     out[2, j, i] += wx[i, b] * row_slope[n + b]
+
+
+@compiled(fastmath=True)
+def moffat_normal(data, weight, image, normal, rhs, linear):
+    """Fill the normal equations of a star with its best flux and constant, and return chi^2.
+
+    `image` (7, n, n) of `moffat_image`; `normal` (8, 8) and `rhs` (8,): flux, constant, x, y, the four of the
+    shape; `linear` (2,) is filled with flux and constant. Pixels of `weight` 0 must be finite.
+    """
+    count = data.size
+    d, w = data.ravel(), weight.ravel()
+    p = image.reshape(7, count)
+    pp = p1 = one = yp = y1 = 0.0
+    for i in range(count):
+        pp += w[i] * p[0, i] * p[0, i]
+        p1 += w[i] * p[0, i]
+        one += w[i]
+        yp += w[i] * p[0, i] * d[i]
+        y1 += w[i] * d[i]
+    det = pp * one - p1 * p1
+    if not det > 0:
+        return -1.0
+    flux, constant = (one * yp - p1 * y1) / det, (pp * y1 - p1 * yp) / det
+    linear[0], linear[1] = flux, constant
+    normal[:] = 0
+    rhs[:] = 0
+    chi2 = 0.0
+    slope = np.empty(8)
+    for i in range(count):
+        if w[i] == 0:
+            continue
+        left = d[i] - flux * p[0, i] - constant
+        chi2 += w[i] * left * left
+        slope[0], slope[1] = p[0, i], 1.0
+        for k in range(6):
+            slope[2 + k] = flux * p[1 + k, i]
+        for k in range(8):
+            weighted = w[i] * slope[k]
+            rhs[k] += weighted * left
+            for m in range(k + 1):
+                normal[k, m] += weighted * slope[m]
+    for k in range(8):
+        for m in range(k):
+            normal[m, k] = normal[k, m]
+    return chi2
+
+
+@compiled(fastmath=True)
+def surface_normal(weight, residual, slopes, pitch, dx, dy, flux, count, band, rhs, cross, normal, own_rhs):
+    """Add a star to the normal equations of a surface of (count, count) nodes, and fill those of itself.
+
+    `slopes` (4, n, n): by flux, constant, dx, dy. `band` (count * count, 3 count + 4): [j, d] couples node j
+    and j + d; `rhs` (count * count,) is added to; `cross` (4, count * count), `normal` (4, 4), `own_rhs`
+    (4,) are filled.
+    """
+    side = weight.shape[0]
+    middle = (count // 2) * pitch - side // 2
+    wx, wy, unused = np.empty((side, 4)), np.empty((side, 4)), np.empty((side, 4))
+    nx, ny = np.empty(side, np.int64), np.empty(side, np.int64)
+    spline_weights(middle - dx, pitch, wx, unused, nx)
+    spline_weights(middle - dy, pitch, wy, unused, ny)
+    normal[:] = 0
+    own_rhs[:] = 0
+    cross[:] = 0
+    value, node = np.empty(16), np.empty(16, np.int64)
+    for j in range(side):
+        for i in range(side):
+            w = weight[j, i]
+            if w == 0:
+                continue
+            for k in range(4):
+                own_rhs[k] += w * slopes[k, j, i] * residual[j, i]
+                for m in range(4):
+                    normal[k, m] += w * slopes[k, j, i] * slopes[m, j, i]
+            n = 0
+            for a in range(4):
+                row = ny[j] + a
+                if row < 0 or row >= count:
+                    continue
+                for b in range(4):
+                    column = nx[i] + b
+                    if 0 <= column < count:
+                        value[n] = flux * wy[j, a] * wx[i, b]
+                        node[n] = row * count + column
+                        n += 1
+            for a in range(n):
+                v = w * value[a]
+                rhs[node[a]] += v * residual[j, i]
+                for k in range(4):
+                    cross[k, node[a]] += v * slopes[k, j, i]
+                for b in range(a, n):
+                    band[node[a], node[b] - node[a]] += v * value[b]
