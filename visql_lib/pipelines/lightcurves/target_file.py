@@ -26,6 +26,7 @@ from visql_lib.pipelines.lightcurves.grouping import NAME
 
 FOLDER = "config/targets"  # of the user's, below the working folder
 AUTO = "auto"
+TEST = ".test"  # ending of the name under which the frames of a target's test list are measured
 
 # YAML takes 11:31:51.6 without quotation marks for a number in the base of sixty: it is read as text.
 _BARE = re.compile(r"^(ra|dec)[ \t]*:[ \t]*([-+]?\d+(?::\d+)+(?:\.\d*)?)[ \t]*(?:#.*)?$", re.MULTILINE)
@@ -201,6 +202,13 @@ class Target(_Part):
             others = {name: place for name, place in sources.items() if name != "on"}
             return values | {"point_sources": others} | {"on": values.get("on", sources["on"])}
         return values
+
+    @field_validator("name")
+    @classmethod
+    def _no_test(cls, name: str) -> str:
+        if name.endswith(TEST):
+            raise ValueError(f"{name!r} may not end with {TEST}: that is for its test list")
+        return name
 
     @field_validator("ra", mode="before")
     @classmethod

@@ -62,8 +62,16 @@ class LightCurveSettings(Settings):
         return () if AUTO in self.targets else self.targets
 
     def groups_at(self, now: datetime | None = None) -> list[str]:
-        """List the targets to process."""
-        return sorted(self.groups)
+        """List the keys TARGET/SET of the sets to process; the files of the targets are read.
+
+        Raises
+        ------
+        ConfigError
+            If there is no target, or a file is wrong.
+        """
+        from visql_lib.pipelines.lightcurves.configured import configured_groups  # it needs these settings
+
+        return configured_groups(self)
 
     @property
     def thresholds(self) -> str:
