@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scene_truth import RoundMoffat, SmallSeason
 
-from visql_lib.errors import RequestError
+from visql_lib.errors import TargetError
 from visql_lib.photometry.scene import _Fit, fit_frame, fit_scene
 from visql_lib.photometry.scene_evidence import best_smoothness, log_evidence
 from visql_lib.photometry.scene_frame import FrameState
@@ -403,23 +403,23 @@ def test_a_missed_cosmic_ray_is_clipped(season, fitted):
 
 
 def test_sources_that_cannot_be_told_apart():
-    with pytest.raises(RequestError, match=r"1 and 2 are 0\.30 px apart"):
+    with pytest.raises(TargetError, match=r"1 and 2 are 0\.30 px apart"):
         Scene.start(np.array([[50.0, 50.0], [50.3, 50.0]]), SMALL)
-    with pytest.raises(RequestError, match="told apart"):
+    with pytest.raises(TargetError, match="told apart"):
         Scene.start(np.array([[50.0, 50.0], [45.0, 50.0], [50.0, 50.0]]), SMALL)
-    with pytest.raises(RequestError, match="no point source"):
+    with pytest.raises(TargetError, match="no point source"):
         Scene.start(np.empty((0, 2)), SMALL)
-    with pytest.raises(RequestError, match="place is not known"):
+    with pytest.raises(TargetError, match="place is not known"):
         Scene.start(np.array([[np.nan, 3.0]]), SMALL)
 
 
 def test_target_outside_all_frames(season):
-    with pytest.raises(RequestError, match="outside all frames"):
+    with pytest.raises(TargetError, match="outside all frames"):
         fit_scene(season.frames, Scene.start(season.places + 500, SMALL), SMALL)
 
 
 def test_fewer_than_three_frames(season):
-    with pytest.raises(RequestError, match="2 frames to fit the target in, at least 3"):
+    with pytest.raises(TargetError, match="2 frames to fit the target in, at least 3"):
         fit_scene(season.frames[:2], Scene.start(season.places, SMALL), SMALL)
 
 

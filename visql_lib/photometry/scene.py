@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from visql_lib.errors import RequestError
+from visql_lib.errors import TargetError
 from visql_lib.photometry.scene_evidence import best_smoothness
 from visql_lib.photometry.scene_frame import FrameState, Normal
 from visql_lib.photometry.scene_model import (
@@ -190,12 +190,12 @@ def usable_states(frames: Sequence[SceneFrame], scene: Scene, options: SceneOpti
 
     Raises
     ------
-    RequestError
+    TargetError
         If the point sources are on no frame.
     """
     states = [FrameState(frame, scene, options) for frame in frames]
     if states and not any(state.good.any() for state in states):
-        raise RequestError("the point sources lie outside all frames: check their places and the reference")
+        raise TargetError("the point sources lie outside all frames: check their places and the reference")
     return states
 
 
@@ -217,7 +217,7 @@ def fit_scene(frames: Sequence[SceneFrame], scene: Scene, options: SceneOptions)
 
     Raises
     ------
-    RequestError
+    TargetError
         If fewer than three frames can be fitted, point sources are closer than 0.4 px, or outside all
         frames.
     """
@@ -226,7 +226,7 @@ def fit_scene(frames: Sequence[SceneFrame], scene: Scene, options: SceneOptions)
     used = [state for state in states if not state.reason]
     if len(used) < FEWEST:
         why = "; ".join(sorted({state.reason for state in states if state.reason})) or "no more are there"
-        raise RequestError(f"{len(used)} frames to fit the target in, at least {FEWEST} are needed: {why}")
+        raise TargetError(f"{len(used)} frames to fit the target in, at least {FEWEST} are needed: {why}")
     if options.smoothness is not None:
         scene = replace(scene, smoothness=options.smoothness)
     fit = _Fit(scene, options, used)

@@ -29,7 +29,7 @@ class PointImage(Protocol):
         ...
 
 
-def bspline(t: NDArray[np.float64]) -> NDArray[np.float64]:
+def bspline(t: NDArray[np.floating]) -> NDArray[np.float64]:
     """Evaluate the cubic B-spline of unit pitch, zero beyond 2: any shape in, the same out."""
     u = np.abs(t)
     inner = (4 - 6 * u**2 + 3 * u**3) / 6
@@ -91,7 +91,7 @@ class NodeGrid:
         return out
 
     def evaluate(
-        self, nodes: NDArray[np.float64], x: NDArray[np.float64], y: NDArray[np.float64]
+        self, nodes: NDArray[np.float64], x: NDArray[np.floating], y: NDArray[np.floating]
     ) -> NDArray[np.float64]:
         """Evaluate the splines at places of a grid: x (nx,), y (ny,) in the reference -> (ny, nx)."""
         g = np.arange(-self.radius, self.radius + 1)

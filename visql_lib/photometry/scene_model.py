@@ -10,7 +10,7 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from visql_lib.errors import RequestError
+from visql_lib.errors import TargetError
 from visql_lib.photometry.scene_image import NodeGrid, PointImage
 
 CLOSEST = 0.4  # px, closer point sources cannot be told apart
@@ -171,7 +171,7 @@ class Scene:
 
         Raises
         ------
-        RequestError
+        TargetError
             If there are no sources, or two closer than 0.4 px.
         """
         places = np.asarray(positions, float).reshape(-1, 2)
@@ -220,18 +220,18 @@ def check_places(places: NDArray[np.float64], names: Sequence[str] = ()) -> None
 
     Raises
     ------
-    RequestError
+    TargetError
         If there is none, a place is no number, or two are closer than 0.4 px.
     """
     if not len(places):
-        raise RequestError("no point source: name at least one")
+        raise TargetError("no point source: name at least one")
     label = list(names) or [str(k + 1) for k in range(len(places))]
     for k, place in enumerate(places):
         if not np.isfinite(place).all():
-            raise RequestError(f"point source {label[k]}: its place is not known")
+            raise TargetError(f"point source {label[k]}: its place is not known")
         near = np.hypot(*(places[:k] - place).T)
         if k and near.min() < CLOSEST:
-            raise RequestError(
+            raise TargetError(
                 f"point sources {label[int(near.argmin())]} and {label[k]} are {near.min():.2f} px apart: "
                 f"closer than {CLOSEST} px they cannot be told apart; give one of them"
             )

@@ -156,7 +156,10 @@ class Pages:
         return {}
 
     def frame_plots(self, group: GroupSummary, settings: Settings) -> GroupPlots:
-        """Prepare plots that the pages of all frames of a group share; each page marks its own points."""
+        """Prepare plots that the pages of all frames of a group share; each page marks its own points.
+
+        They stand behind the first of its sections.
+        """
         return GroupPlots()
 
     def parent_page(

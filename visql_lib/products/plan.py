@@ -18,7 +18,6 @@ from visql_lib.products.registry import FieldValues, Per, Registry, Stage
 from visql_lib.products.status import exposure_states, failure_summary
 from visql_lib.qc.limits import load_thresholds
 from visql_lib.sheets.grouping import Grouping
-from visql_lib.sheets.index import refresh_sheets
 from visql_lib.sheets.rules import SheetRules
 from visql_lib.sheets.sheet import USABLE, WITHOUT_RAW, SheetRow, read_sheet
 
@@ -65,7 +64,7 @@ class Plan:
         load_thresholds(
             settings.thresholds, registry.quantities
         )  # wrong ones are reported before anything runs
-        return cls(settings, instrument, registry, refresh_sheets(settings, instrument, rules, wanted))
+        return cls(settings, instrument, registry, rules.refresh(settings, instrument, wanted))
 
     @classmethod
     def check(cls, settings: Settings, instrument: Instrument) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
@@ -26,6 +27,7 @@ from visql_lib.pipelines.lightcurves.grouping import NAME
 
 FOLDER = "config/targets"  # of the user's, below the working folder
 AUTO = "auto"
+TEST = ".test"  # ending of the name under which the frames of a target's test list are measured
 
 # YAML takes 11:31:51.6 without quotation marks for a number in the base of sixty: it is read as text.
 _BARE = re.compile(r"^(ra|dec)[ \t]*:[ \t]*([-+]?\d+(?::\d+)+(?:\.\d*)?)[ \t]*(?:#.*)?$", re.MULTILINE)
@@ -202,6 +204,13 @@ class Target(_Part):
             return values | {"point_sources": others} | {"on": values.get("on", sources["on"])}
         return values
 
+    @field_validator("name")
+    @classmethod
+    def _no_test(cls, name: str) -> str:
+        if name.endswith(TEST):
+            raise ValueError(f"{name!r} may not end with {TEST}: that is for its test list")
+        return name
+
     @field_validator("ra", mode="before")
     @classmethod
     def _hours(cls, value: Any) -> Any:
@@ -250,7 +259,8 @@ class Target(_Part):
     def path_of(self, path: str) -> Path:
         """Find a path that the file names: from the working folder, or from the folder of the file."""
         beside = Path(self._file).parent / path if self._file else Path(path)
-        return beside if beside.exists() and not Path(path).exists() else Path(path)
+        found = beside if beside.exists() and not Path(path).exists() else Path(path)
+        return Path(os.path.normpath(found))
 
     def raw_of(self, name: str) -> tuple[str, ...]:
         """List the folders of a set's raw frames, see `path_of`."""
