@@ -79,7 +79,7 @@ class _Frames:
         everything = read_table(tables["frames"])
         ok = np.flatnonzero(everything["STATUS"] == LightStatus.OK)
         order = ok[np.argsort(everything["MJD"][ok], kind="stable")]
-        self.table = Table({name: values[order] for name, values in everything.items()})
+        self.table = {name: values[order] for name, values in everything.items()}
         self.names = [str(name) for name in self.table["FRAME"]]
         self.number = {name: i for i, name in enumerate(self.names)}
         renorm = read_table(tables["renorm"])
