@@ -21,7 +21,7 @@ rule lc_scene:
     params:
         **frozen_params("lc_scene", set_params("lc_scene")),
     shell:
-        "visql lc-scene {input.tables:q} -o {output:q} --reference {input.reference:q}"
+        "visql lc-scene {input.tables:q} {input.reference:q} -o {output:q}"
         " --target {params.target:q} --set {wildcards.set:q} --config {params.config:q} >{log:q} 2>&1"
 
 
@@ -44,8 +44,8 @@ rule lc_target:
     params:
         **set_params("lc_target"),
     shell:
-        "visql lc-target {input.tables:q} --scene {input.scene:q} -o {output.table:q} --image {output.image:q}"
-        " --reference {input.reference:q} --target {params.target:q} --set {wildcards.set:q}"
+        "visql lc-target {input.tables:q} {input.reference:q} --scene {input.scene:q} -o {output.table:q}"
+        " --image {output.image:q} --target {params.target:q} --set {wildcards.set:q}"
         " --config {params.config:q} >{log:q} 2>&1"
 
 
@@ -53,7 +53,10 @@ rule lc_nights:
     input:
         [
             table(kind)
-            for kind in ("frames", "transforms", "medcoeff", "renorm", "target")
+            for kind in (
+                *("frames", "transforms", "apertures", "stars", "medcoeff", "renorm"),
+                "target",
+            )
         ],
     output:
         fluxes=table("fluxes"),
@@ -73,29 +76,6 @@ rule lc_nights:
         " --config {params.config:q} >{log:q} 2>&1"
 
 
-rule lc_export_set:
-    input:
-        frames=table("frames"),
-        fluxes=table("fluxes"),
-        nights=table("nights"),
-    output:
-        rdb=f"{TARGET}/{{target}}_{{set}}.rdb",
-        ecsv=f"{TARGET}/{{target}}_{{set}}.ecsv",
-    log:
-        log_file("lc_export_set"),
-    benchmark:
-        benchmark_file("lc_export_set")
-    conda:
-        "../../../envs/visql.yaml"
-    resources:
-        runtime=10,
-    params:
-        **stage_params("lc_export_set"),
-    shell:
-        "visql lc-export {input.nights:q} -o {output.rdb:q} --ecsv {output.ecsv:q}"
-        " --config {params.config:q} >{log:q} 2>&1"
-
-
 rule lc_export:
     input:
         tables=of_target(
@@ -104,9 +84,9 @@ rule lc_export:
         ),
         reference=REFERENCE,
     output:
+        f"{TARGET}/{{target}}.parquet",
         f"{TARGET}/{{target}}.rdb",
         f"{TARGET}/{{target}}.ecsv",
-        f"{TARGET}/{{target}}.parquet",
         f"{TARGET}/decisions.parquet",
         f"{TARGET}/README.md",
     log:

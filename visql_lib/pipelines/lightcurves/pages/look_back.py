@@ -19,6 +19,7 @@ from visql_lib.pipelines.lightcurves.pages.sections import decision_table, frame
 from visql_lib.products.page_parts import Cell, PageSection, PageTable, Remark
 from visql_lib.products.page_records import Record, number_text, table_of
 
+TEST = ".test"  # behind the name of a target: only the frames of its test list
 REACH = 10  # frames before and after
 
 
@@ -118,9 +119,9 @@ def _commands(group: str, frame: Record, results: str, config: str) -> list[Rema
     target, name = fields["target"], fields["set"]
     top, above = f"{results}/{S.format(**fields)}", f"{results}/{T.format(**fields)}"
     stem = f"{results}/{FRAME.format(**fields)}"
-    common = ["--target", target, "--set", name, *(["--config", config] if config else [])]
+    common = ["--target", target.removesuffix(TEST), "--set", name, *(["--config", config] if config else [])]
     raw, out = str(frame["FILE"]), ["-o", f"{top}/frames"]
-    reference = ["--reference", f"{above}/reference.parquet", "--frames", f"{top}/frames_{name}.parquet"]
+    reference = ["--reference", f"{above}/reference.parquet"]
     model = ["--stars", f"{top}/stars_{name}.parquet", "--model", f"{top}/psfmodel_{name}.parquet"]
     steps = (
         ("Time, sky, sources, seeing:", ["lc-frame", raw, *out, *common]),
