@@ -71,3 +71,7 @@ class OutputExistsError(RequestError):
     """A result is already there, and nobody said that it may be replaced (exit code 1)."""
 
     exit_code = 1
+
+
+class TargetError(VisqlError):
+    """A target cannot be measured: too few frames, no common star, point sources on top of each other."""

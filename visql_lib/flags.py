@@ -198,6 +198,15 @@ class StarFlag(NamedFlag):
     NO_FIT = 32, "the fit did not converge: not measured"
 
 
+class StampFlag(NamedFlag):
+    """BAD of the stamps of a light curve: why a pixel has no weight."""
+
+    BAD = 1, "no value, masked, in a dead line, or outside of the frame"
+    COSMIC = 2, "hit by a cosmic ray, or next to a hit"
+    SATURATED = 4, "at or above the saturation"
+    NEIGHBOUR = 8, "light of another source"
+
+
 REGISTRY: tuple[type[NamedFlag], ...] = (
     SourceFlag,
     PixelFlag,
@@ -212,6 +221,7 @@ REGISTRY: tuple[type[NamedFlag], ...] = (
     GuideStarFlag,
     GuideFrameFlag,
     StarFlag,
+    StampFlag,
 )
 
 

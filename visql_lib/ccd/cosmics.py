@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 from visql_lib.errors import RequestError
 
 _READ_NOISE = 5.0  # electron, where nobody knows it
+# Contrast between a hit and what is smooth, which protects the cores of stars: of stars of 2.2 px and S/N 30
+# a contrast of 5 masks one in a hundred, of 8 none in 300; of wide stars 8 would let hits near the core pass.
+_CONTRAST, _STEEP, _WIDE, _MOST = 5.0, 4.0, 3.0, 10.0
 
 
 def require_astroscrappy() -> None:
@@ -78,3 +81,53 @@ def find_cosmic_rays(
         cleantype="medmask",
     )
     return np.asarray(found, dtype=bool) & ~bad
+
+
+def find_stamp_cosmics(
+    stamps: NDArray, variance: NDArray, bad: NDArray[np.bool_], *, fwhm: float, sigma: float = 5.0
+) -> NDArray[np.bool_]:
+    """Find the pixels of stamps that cosmic rays have hit, with what lies next to them.
+
+    Parameters
+    ----------
+    stamps : array, shape (n, side, side)
+        Electrons without sky. The gain is in them: astroscrappy is told 1, and the variance.
+    variance : array, same shape
+        Of the pixels, expected without the hits [electron^2].
+    bad : array of bool, same shape
+        Pixels that count nowhere, saturated ones among them.
+    fwhm : float
+        Of the stars [px]; the sharper, the more contrast a hit needs.
+    sigma : float, optional
+        Limit of a hit.
+
+    Returns
+    -------
+    array of bool, same shape
+        Hits, and their neighbours above, below and beside, that they may have spilt into.
+    """
+    from astroscrappy import detect_cosmics
+    from scipy.ndimage import binary_dilation
+
+    contrast = min(_CONTRAST + _STEEP * max(_WIDE - fwhm, 0.0), _MOST) if np.isfinite(fwhm) else _MOST
+    found = np.zeros(stamps.shape, bool)
+    for data, var, hidden, hits in zip(stamps, variance, bad, found, strict=True):
+        if hidden.all():
+            continue
+        pixels = np.ascontiguousarray(np.where(hidden, 0, data), dtype=np.float32)
+        hits[:], _ = detect_cosmics(
+            pixels,
+            inmask=np.ascontiguousarray(hidden),
+            inbkg=np.zeros_like(pixels),
+            invar=np.ascontiguousarray(np.where(hidden, 1, var), dtype=np.float32),
+            sigclip=sigma,
+            objlim=contrast,
+            gain=1.0,
+            readnoise=0.0,  # it is in the variance
+            satlevel=np.inf,
+            cleantype="medmask",
+        )
+    cross = np.zeros((3, 3, 3), bool)
+    cross[1, 1, :] = cross[1, :, 1] = True
+    grown = binary_dilation(found & ~bad, cross)
+    return np.asarray(grown & ~bad)

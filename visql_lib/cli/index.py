@@ -34,7 +34,6 @@ def command(raw: tuple[Path, ...], results: Path | None, groups: str | None, con
     from visql_lib.cli.common import progress_count
     from visql_lib.frames import load_instrument
     from visql_lib.pipelines import check_results, claim_results, settings_from_mapping, sheet_rules_of
-    from visql_lib.sheets.index import refresh_sheets
 
     settings = settings_of_any(config)
     rules = sheet_rules_of(settings)
@@ -45,7 +44,7 @@ def command(raw: tuple[Path, ...], results: Path | None, groups: str | None, con
         instrument = load_instrument(settings.instrument)
         undated = not instrument.names.tell_start and settings.groups == type(settings)().groups
         wanted = None if undated else settings.groups_at() or None
-        sheets = refresh_sheets(settings, instrument, rules, wanted, on_read=advance)
+        sheets = rules.refresh(settings, instrument, wanted, on_read=advance)
     claim_results(settings)
     if not sheets:
         click.echo(f"{', '.join(settings.raw)}: no exposures")

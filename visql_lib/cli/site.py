@@ -58,7 +58,8 @@ def command(
     grouping = registry.grouping
     if groups:
         settings = settings.model_copy(update={settings.group_key: tuple(names_in(groups))})
-    wanted = settings.groups_at() or grouping.groups(results)  # none named: all there are
+    asked = settings.groups_at() or grouping.groups(results)  # none named: all there are
+    wanted = grouping.expanded(results, asked)
     if groups or bundle:
         lost = [m for m in wanted if not grouping.sheet_path(results, m).is_file()]
         if lost and groups:

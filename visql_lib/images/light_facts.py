@@ -1,4 +1,4 @@
-"""Facts of a pre-reduced frame by its header and its camera's file: time, gain, site, each with its source."""
+"""Facts of a pre-reduced frame by its header and its camera's file: time, gain, site, and who says so."""
 
 from __future__ import annotations
 

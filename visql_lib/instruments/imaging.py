@@ -1,4 +1,4 @@
-"""What a camera whose pre-reduced frames are measured adds to its file: site, section, gain, times, apertures."""
+"""What a camera of pre-reduced frames adds to its file: site, section, gain, times, apertures."""
 
 from __future__ import annotations
 
@@ -117,8 +117,8 @@ def _number_in(value: Any, name: str) -> Any:
         return {"value": unwrap_fact(name, value, unit), "source": value.get("source")}
     if "value" in value or ("keyword" in value and "keywords" in value):
         raise ValueError(f"{name}: write keywords with a default, or a value with unit and source")
-    known = {"limits": limits} | value
-    found = {"keywords": known.pop("keyword", None) or known.pop("keywords", ())}
+    known: dict[str, Any] = {"limits": limits} | value
+    found: dict[str, Any] = {"keywords": known.pop("keyword", None) or known.pop("keywords", ())}
     if "default" in known:
         default = known.pop("default")
         found |= {"value": unwrap_fact(f"{name}.default", default, unit), "source": default["source"]}
@@ -126,7 +126,7 @@ def _number_in(value: Any, name: str) -> Any:
 
 
 class SiteKeywords(BaseModel):
-    """Where headers tell the site, for a camera whose file does not: degrees, or sexagesimal; east positive."""
+    """Where headers tell the site, if the camera's file does not: degrees or sexagesimal, east positive."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     longitude: Keywords = _LONGITUDES

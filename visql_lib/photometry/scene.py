@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from visql_lib.errors import RequestError
+from visql_lib.errors import TargetError
 from visql_lib.photometry.scene_evidence import best_smoothness
 from visql_lib.photometry.scene_frame import FrameState, Normal
 from visql_lib.photometry.scene_model import (
@@ -112,9 +112,9 @@ class _Fit:
             self.matrix[np.arange(n, len(sums.rhs)), np.arange(n, len(sums.rhs))] += self.damping()
         matrix, rhs = self.matrix.copy(), sums.rhs.copy()
         if n:
-            laplacian = self.scene.grid.laplacian
-            matrix[:n, :n] += self.scene.smoothness * (laplacian @ laplacian)
-            rhs[:n] -= self.scene.smoothness * (laplacian @ (laplacian @ self.scene.nodes))
+            penalty = self.scene.smoothness * self.scene.grid.penalty
+            matrix[:n, :n] += penalty
+            rhs[:n] -= penalty @ self.scene.nodes
         return matrix, rhs
 
     def step(self, sums: _Sums) -> float:
@@ -148,8 +148,9 @@ class _Fit:
         scene, n = self.scene, len(self.scene.nodes)
         nodes = scene.nodes + common[:n]
         places = scene.positions
-        if not scene.fixed:
-            places = places + np.clip(common[n : n + places.size].reshape(-1, 2), -_STEP, _STEP)
+        if scene.free.any():
+            places = places.copy()
+            places[scene.free] += np.clip(common[n : n + scene.places_free].reshape(-1, 2), -_STEP, _STEP)
         core = scene.core
         if core is not None:
             by = np.clip(common[-2:], -_CORE_STEP, _CORE_STEP)
@@ -167,14 +168,14 @@ class _Fit:
     def covariance(self, sums: _Sums) -> NDArray[np.float64]:
         """Return the covariance of the common parameters."""
         matrix, _ = self.penalised(sums)
-        return np.linalg.inv(matrix) if len(matrix) else matrix
+        return np.asarray(np.linalg.inv(matrix)) if len(matrix) else matrix
 
     def core_is_sound(self, covariance: NDArray[np.float64]) -> bool:
         """Tell whether the core stands out and apart from the point sources; note why not."""
         core = self.scene.core
         assert core is not None
         err = float(np.sqrt(covariance[-3, -3]))
-        near = float(np.hypot(*(self.scene.positions - [core.x, core.y]).T).min())
+        near = float(np.hypot(*(self.scene.sources - [core.x, core.y]).T).min())
         if core.flux < _CORE_LEAST * err:
             self.notes.append(f"no core: its flux {core.flux:.0f} is below {_CORE_LEAST:g} times {err:.0f}")
         elif near < 2 * CLOSEST:
@@ -184,19 +185,17 @@ class _Fit:
         return False
 
 
-def usable_states(
-    frames: Sequence[SceneFrame], scene: Scene, options: SceneOptions
-) -> list[FrameState]:
+def usable_states(frames: Sequence[SceneFrame], scene: Scene, options: SceneOptions) -> list[FrameState]:
     """Prepare frames for a fit; those that cannot be fitted have a reason.
 
     Raises
     ------
-    RequestError
+    TargetError
         If the point sources are on no frame.
     """
     states = [FrameState(frame, scene, options) for frame in frames]
     if states and not any(state.good.any() for state in states):
-        raise RequestError("the point sources lie outside all frames: check their places and the reference")
+        raise TargetError("the point sources lie outside all frames: check their places and the reference")
     return states
 
 
@@ -218,16 +217,18 @@ def fit_scene(frames: Sequence[SceneFrame], scene: Scene, options: SceneOptions)
 
     Raises
     ------
-    RequestError
+    TargetError
         If fewer than three frames can be fitted, point sources are closer than 0.4 px, or outside all
         frames.
     """
-    check_places(scene.positions)
+    check_places(scene.sources)
     states = usable_states(frames, scene, options)
     used = [state for state in states if not state.reason]
     if len(used) < FEWEST:
         why = "; ".join(sorted({state.reason for state in states if state.reason})) or "no more are there"
-        raise RequestError(f"{len(used)} frames to fit the target in, at least {FEWEST} are needed: {why}")
+        raise TargetError(f"{len(used)} frames to fit the target in, at least {FEWEST} are needed: {why}")
+    if options.smoothness is not None:
+        scene = replace(scene, smoothness=options.smoothness)
     fit = _Fit(scene, options, used)
     rounds, covariance = _solve(fit)
     if options.core == "auto" and fit.scene.core is not None and not fit.core_is_sound(covariance):
@@ -235,7 +236,7 @@ def fit_scene(frames: Sequence[SceneFrame], scene: Scene, options: SceneOptions)
         fit.options = replace(options, core="none")
         more, covariance = _solve(fit)
         rounds += more
-    check_places(fit.scene.positions)
+    check_places(fit.scene.sources)
     found = replace(fit.scene, covariance=covariance)
     fluxes = tuple(_own_fit(state, found) for state in states)
     return SceneResult(found, fluxes, rounds, tuple(fit.notes))
@@ -270,7 +271,7 @@ def fit_frame(frame: SceneFrame, scene: Scene, options: SceneOptions) -> FrameFl
 
 def _own_fit(state: FrameState, scene: Scene) -> FrameFluxes:
     """Fit a frame's own parameters from the beginning, so that the result hangs on nothing but the scene."""
-    k = len(scene.positions)
+    k = scene.n_sources
     if state.reason:
         return FrameFluxes.none(k, state.reason)
     state.begin(scene)
@@ -286,7 +287,7 @@ def _own_fit(state: FrameState, scene: Scene) -> FrameFluxes:
             break
     drawn = state.draw(scene)
     normal = state.normal(drawn)
-    covariance = np.linalg.inv(normal.own)[:k, :k]
+    covariance = np.asarray(np.linalg.inv(normal.own))[:k, :k]
     common = np.full((k, k), np.nan)
     if len(scene.covariance) == scene.n_common:
         by_scene = np.linalg.solve(normal.own, normal.cross)[:k]
@@ -295,7 +296,7 @@ def _own_fit(state: FrameState, scene: Scene) -> FrameFluxes:
     sigma = np.where(state.weight > 0, np.sqrt(state.weight), np.nan)
     residual = ((state.data - drawn.model) * sigma).reshape(side, side)
     return FrameFluxes(
-        state.flux / c,
+        state.flux[:k] / c,
         np.sqrt(np.diag(covariance)) / c,
         np.sqrt(np.clip(np.diag(common), 0, None)) / c,
         covariance / c**2,

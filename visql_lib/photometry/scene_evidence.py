@@ -1,4 +1,4 @@
-"""How smooth the image of a scene is: the weight of its prior, from the evidence of the linearised problem."""
+"""How smooth the image of a scene is: the weight of its prior, from the linearised problem's evidence."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 _PER_DECADE = 10  # steps of the search
 _WIDEST = 14  # decades
+_ROUNDING = 1e-9  # eigenvalues below it, relative, are rounding errors: the data say nothing there
 
 
 def log_evidence(
@@ -61,8 +62,8 @@ def best_smoothness(
         a, b = a - matrix[:n, n:] @ solved[:, :-1], b - matrix[:n, n:] @ solved[:, -1]
     inverse = np.linalg.inv(laplacian)
     values, vectors = np.linalg.eigh(inverse.T @ (0.5 * (a + a.T)) @ inverse)
-    values = np.clip(values, 0, None)
-    parts = (vectors.T @ (inverse.T @ b)) ** 2
+    known = values > _ROUNDING * values.max()
+    values, parts = values[known], ((vectors.T @ (inverse.T @ b)) ** 2)[known]
     top = float(np.log10(max(values.max(), 1e-300)))
     tried = 10 ** np.linspace(top - _WIDEST, top + 2, _PER_DECADE * (_WIDEST + 2) + 1)
     return float(tried[int(log_evidence(tried, values, parts).argmax())])

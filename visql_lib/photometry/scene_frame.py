@@ -15,6 +15,7 @@ from visql_lib.photometry.scene_image import NodeTable
 from visql_lib.photometry.scene_model import Scene, SceneFrame, SceneOptions
 
 _STEP = 0.5  # px, longest step of a shift
+_LOOSE = 1e-8  # weight of the prior of fluxes, relative: a neighbour may be outside or masked
 _LEAST_SEEN = 0.5  # part of the weight of a source that must lie on good pixels
 
 
@@ -80,12 +81,11 @@ class FrameState:
             return "no coefficient"
         if not (np.isfinite(self.rms) and self.rms > 0):
             return "the noise of its background is not known"
-        for k, (x, y) in enumerate(self.offsets(scene.positions)):
+        for k, (x, y) in enumerate(self.offsets(scene.sources)):
             stamp = self.psf.stamp(x, y, self.half).ravel() ** 2
             inside = max(abs(x), abs(y)) <= self.half
             if not inside or stamp[self.good].sum() < _LEAST_SEEN * stamp.sum():
-                where = "is outside" if not self.good.any() else "is outside or on bad pixels for the most part"
-                return f"point source {k + 1} {where}"
+                return f"point source {k + 1} is outside the frame, or on bad pixels for the most part"
         return ""
 
     def offsets(self, places: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -107,7 +107,7 @@ class FrameState:
             own[n] = image
             own[k + 1] += self.flux[n] * by_x
             own[k + 2] += self.flux[n] * by_y
-            if not scene.fixed:
+            if scene.free[n]:
                 others += self._by_place(by_x, by_y, self.flux[n])
         sources = self.flux @ own[:k]
         nodes = np.empty((0, self.side**2), np.float32)
@@ -167,6 +167,7 @@ class FrameState:
         prior = 1 / self.options.shift**2
         own[k + 1, k + 1] += prior
         own[k + 2, k + 2] += prior
+        own[range(k), range(k)] += _LOOSE * own.diagonal()[:k].max()
         own_rhs[k + 1 :] -= self.shift * prior
         columns = np.column_stack([weighted.T, w * residual])
         by_nodes = drawn.nodes @ columns.astype(np.float32)

@@ -1,4 +1,4 @@
-"""The smooth image of a scene: nodes of cubic B-splines on the reference's pixels, and how a frame sees them."""
+"""The smooth image of a scene: cubic B-splines on the reference's pixels, and how a frame sees them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class PointImage(Protocol):
         ...
 
 
-def bspline(t: NDArray[np.float64]) -> NDArray[np.float64]:
+def bspline(t: NDArray[np.floating]) -> NDArray[np.float64]:
     """Evaluate the cubic B-spline of unit pitch, zero beyond 2: any shape in, the same out."""
     u = np.abs(t)
     inner = (4 - 6 * u**2 + 3 * u**3) / 6
@@ -69,7 +69,7 @@ class NodeGrid:
 
     @cached_property
     def laplacian(self) -> NDArray[np.float64]:
-        """Matrix (n, n) of the Laplacian of the nodes; those beyond the circle are zero. Symmetric, positive."""
+        """Matrix (n, n) of the Laplacian of the nodes, zero beyond the circle; symmetric, positive."""
         index = np.full(np.array(self.inside.shape) + 2, -1)
         index[1:-1, 1:-1][self.inside] = np.arange(len(self))
         matrix = 4 * np.eye(len(self))
@@ -79,6 +79,11 @@ class NodeGrid:
             matrix[here[there >= 0], there[there >= 0]] = -1
         return matrix
 
+    @cached_property
+    def penalty(self) -> NDArray[np.float64]:
+        """Matrix (n, n) of the squared Laplacian."""
+        return self.laplacian @ self.laplacian
+
     def image(self, nodes: NDArray[np.float64]) -> NDArray[np.float64]:
         """Put values (n,) of nodes into their (2 radius + 1)^2 pixels; zero elsewhere."""
         out = np.zeros(self.inside.shape)
@@ -86,7 +91,7 @@ class NodeGrid:
         return out
 
     def evaluate(
-        self, nodes: NDArray[np.float64], x: NDArray[np.float64], y: NDArray[np.float64]
+        self, nodes: NDArray[np.float64], x: NDArray[np.floating], y: NDArray[np.floating]
     ) -> NDArray[np.float64]:
         """Evaluate the splines at places of a grid: x (nx,), y (ny,) in the reference -> (ny, nx)."""
         g = np.arange(-self.radius, self.radius + 1)

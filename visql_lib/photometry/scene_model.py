@@ -10,7 +10,7 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from visql_lib.errors import RequestError
+from visql_lib.errors import TargetError
 from visql_lib.photometry.scene_image import NodeGrid, PointImage
 
 CLOSEST = 0.4  # px, closer point sources cannot be told apart
@@ -93,7 +93,7 @@ class SceneOptions:
         Whether the galaxy has a cusp; auto: it begins at the peak of the image after two rounds, and is
         dropped where it is not significant; a `Core`: it begins there.
     fixed : bool
-        Keep the positions of the point sources.
+        Keep the positions of the point sources; those of neighbours are fitted nevertheless.
     shift : float
         Prior of the shift of each frame [px].
     smoothness : float or None
@@ -121,8 +121,12 @@ class Scene:
 
     Parameters
     ----------
-    positions : array, shape (K, 2)
-        Point sources, x and y, zero-based pixels of the reference.
+    positions : array, shape (K + N, 2)
+        Point sources of the target, then neighbours; x and y, zero-based pixels of the reference.
+    n_sources : int
+        K.
+    free : array of bool, shape (K + N,)
+        Whose positions are fitted.
     grid : NodeGrid
         Nodes of the image; its centre is also that of the pixels that are fitted.
     nodes : array, shape (n,)
@@ -132,30 +136,42 @@ class Scene:
     smoothness : float
         Weight lambda of the squared Laplacian; NaN: no image, or not chosen yet.
     covariance : array, shape (p, p)
-        Of nodes, positions (x, y of each; none if they are fixed) and core (flux, x, y; none without).
-        Empty: not known.
-    fixed : bool
-        Whether the positions were kept.
+        Of nodes, free positions (x, y of each) and core (flux, x, y; none without). Empty: not known.
     half : int
         Pixels within `half` of the centre are fitted.
     """
 
     positions: NDArray[np.float64]
+    n_sources: int
+    free: NDArray[np.bool_]
     grid: NodeGrid
     nodes: NDArray[np.float64]
     core: Core | None = None
     smoothness: float = math.nan
     covariance: NDArray[np.floating] = field(default_factory=lambda: np.empty((0, 0)))
-    fixed: bool = False
     half: int = 18
 
     @classmethod
-    def start(cls, positions: Sequence[Sequence[float]] | NDArray[np.floating], options: SceneOptions) -> Scene:
+    def start(
+        cls,
+        positions: NDArray[np.floating],
+        options: SceneOptions,
+        neighbours: NDArray[np.floating] | None = None,
+    ) -> Scene:
         """Make the scene that a fit begins with: point sources, no light elsewhere.
+
+        Parameters
+        ----------
+        positions : array, shape (K, 2)
+            Point sources of the target, x and y, zero-based pixels of the reference.
+        options : SceneOptions
+        neighbours : array, shape (N, 2), optional
+            Other stars whose light reaches the pixels that are fitted; each has a flux in each frame, and a
+            place that is fitted if it is among these pixels.
 
         Raises
         ------
-        RequestError
+        TargetError
             If there are no sources, or two closer than 0.4 px.
         """
         places = np.asarray(positions, float).reshape(-1, 2)
@@ -167,12 +183,20 @@ class Scene:
         grid = NodeGrid(centre, options.radius)
         nodes = np.zeros(len(grid) if options.image else 0)
         core = options.core if isinstance(options.core, Core) else None
-        return cls(places, grid, nodes, core, fixed=options.fixed, half=half)
+        near = np.empty((0, 2)) if neighbours is None else np.asarray(neighbours, float).reshape(-1, 2)
+        inside = np.abs(near - np.array(centre)).max(1, initial=0) < half - 1
+        free = np.concatenate([np.full(len(places), not options.fixed), inside])
+        return cls(np.concatenate([places, near]), len(places), free, grid, nodes, core, half=half)
+
+    @property
+    def sources(self) -> NDArray[np.float64]:
+        """Places (K, 2) of the target's point sources."""
+        return self.positions[: self.n_sources]
 
     @property
     def places_free(self) -> int:
         """Number of free coordinates of point sources."""
-        return 0 if self.fixed else self.positions.size
+        return 2 * int(self.free.sum())
 
     @property
     def n_common(self) -> int:
@@ -181,13 +205,14 @@ class Scene:
 
     @property
     def peak(self) -> tuple[float, float] | None:
-        """Place of the brightest node that is farther than 1.5 px from all point sources; None: not positive."""
+        """Place of the brightest node farther than 1.5 px from all point sources; None: none is positive."""
         if not len(self.nodes):
             return None
         far = np.hypot(*(self.grid.places[:, None] - self.positions[None]).transpose(2, 0, 1)).min(1) > 1.5
         values = np.where(far, self.nodes, -np.inf)
         best = int(values.argmax())
-        return (float(self.grid.places[best, 0]), float(self.grid.places[best, 1])) if values[best] > 0 else None
+        x, y = self.grid.places[best]
+        return (float(x), float(y)) if values[best] > 0 else None
 
 
 def check_places(places: NDArray[np.float64], names: Sequence[str] = ()) -> None:
@@ -195,20 +220,20 @@ def check_places(places: NDArray[np.float64], names: Sequence[str] = ()) -> None
 
     Raises
     ------
-    RequestError
+    TargetError
         If there is none, a place is no number, or two are closer than 0.4 px.
     """
     if not len(places):
-        raise RequestError("no point source: name at least one")
+        raise TargetError("no point source: name at least one")
     label = list(names) or [str(k + 1) for k in range(len(places))]
     for k, place in enumerate(places):
         if not np.isfinite(place).all():
-            raise RequestError(f"point source {label[k]}: its place is not known")
+            raise TargetError(f"point source {label[k]}: its place is not known")
         near = np.hypot(*(places[:k] - place).T)
         if k and near.min() < CLOSEST:
-            raise RequestError(
-                f"point sources {label[int(near.argmin())]} and {label[k]} are {near.min():.2f} px apart: closer "
-                f"than {CLOSEST} px they cannot be told apart; give one of them"
+            raise TargetError(
+                f"point sources {label[int(near.argmin())]} and {label[k]} are {near.min():.2f} px apart: "
+                f"closer than {CLOSEST} px they cannot be told apart; give one of them"
             )
 
 
@@ -257,9 +282,7 @@ class FrameFluxes:
         nan, square = np.full(n_sources, np.nan), np.full((n_sources, n_sources), np.nan)
         empty = np.empty((0, 0), np.float32)
         shift = np.full(2, np.nan)
-        return cls(
-            nan, nan, nan, square, square, shift, math.nan, math.nan, empty, empty, (0, 0), reason
-        )
+        return cls(nan, nan, nan, square, square, shift, math.nan, math.nan, empty, empty, (0, 0), reason)
 
 
 @dataclass(frozen=True)

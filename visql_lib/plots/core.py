@@ -74,7 +74,8 @@ class Panel:
     """One quantity against time.
 
     ``key`` is the column of the points, ``category`` says which of their
-    statuses is shown, ``form`` is a printf format for values.
+    statuses is shown, ``form`` is a printf format for values; ``flipped``: small
+    values are up, as of magnitudes.
     """
 
     key: str
@@ -84,6 +85,7 @@ class Panel:
     category: str = ""
     threshold: str = ""
     log: bool = False
+    flipped: bool = False
 
     @property
     def title(self) -> str:
@@ -223,7 +225,7 @@ def new_panel(
     plot = new(
         name=f"visql-{panel.key}",
         x_range=times,
-        y_range=new_range(*values),
+        y_range=new_range(*(reversed(values) if panel.flipped else values)),
         x_axis_type="linear" if against else "datetime",
         y_axis_type="log" if panel.log else "linear",
         height=height,
@@ -356,9 +358,12 @@ def _at_edges(
     y = points.column(panel.key)
     known, dated = np.isfinite(y), np.isfinite(points.column("t"))
     lack = ~known & points.expected.get(panel.category, np.zeros(len(y), bool))
+    above, below = known & (y > values[1]), known & (y < values[0])
+    if panel.flipped:
+        above, below = below, above
     for chosen, at, shape in (
-        (known & (y > values[1]), 0.95, "triangle"),
-        (known & (y < values[0]), 0.05, "inverted_triangle"),
+        (above, 0.95, "triangle"),
+        (below, 0.05, "inverted_triangle"),
         (lack, 0.05, "x"),
     ):
         rows = np.flatnonzero(chosen & dated)
@@ -377,6 +382,28 @@ def _tools(plot: Plot, panel: Panel, points: Points, drawn: list[tuple[Any, bool
     open_page = bk.OpenURL(url=points.url, same_tab=True)
     leading = [r for r, leads in drawn if leads]
     plot.add_tools(hover, *([bk.TapTool(renderers=leading, callback=open_page)] if leading else []))
+
+
+def new_mark(points: Points) -> tuple[Any, Any]:
+    """Make what marks one of the points, which the page names: a filter of it, and a line at its place.
+
+    plots.js fills both; until then nothing is marked.
+    """
+    tags, n = list(points.source.tags), len(points.column("t"))
+    chosen = bk.BooleanFilter(booleans=[False] * n, name="visql-mark", tags=tags)
+    line = bk.Span(dimension="height", line_width=1.5, name="visql-mark-line", tags=tags)
+    Theme({"line_color": style.VERMILION}, {"line_color": "#ff8a3d"}).put(line)
+    return chosen, line
+
+
+def add_mark(plot: Plot, panel: Panel, points: Points, mark: tuple[Any, Any]) -> None:
+    """Draw a ring around the marked point of a panel, and the line at its place; see `new_mark`."""
+    chosen, line = mark
+    look = {"size": 17, "fill_alpha": 0.0, "line_width": 2.5, "source": points.source}
+    ring = plot.scatter("t", panel.key, view=bk.CDSView(filter=chosen), marker="circle", **look)
+    ring.selection_glyph = ring.nonselection_glyph = None
+    Theme({"line_color": style.VERMILION}, {"line_color": "#ff8a3d"}).put(ring.glyph)
+    plot.add_layout(line)
 
 
 def new_cross() -> Any:

@@ -172,7 +172,11 @@ class Expected:
         gathered = next((p for p in map(self._ending_of, stage.inputs) if p), "")
         folders = tuple(self._below(self.registry.folders(stage, **known)))
         for some in [(path,) for path in paths] if stage.each else [tuple(paths)]:
-            log = stage.log_pattern.format(group=groups[0], output=Path(some[0]).stem if some else "")
+            log = stage.log_pattern.format(
+                group=groups[0],
+                output=Path(some[0]).stem if some else "",
+                parts=Path(some[0]).relative_to(self.plan.results).parts if some else (),
+            )
             yield GroupJob(stage.name, some, log, needs, gathered, folders, stage.category)
 
     def inputs(self, stage: str, group: str) -> list[str]:

@@ -36,7 +36,7 @@ class PageTable:
 
 @dataclass(frozen=True)
 class Remark:
-    """A sentence with its status, and the command that helps, "" for none."""
+    """A sentence with its status ("": none is shown), and the command that helps, "" for none."""
 
     status: str
     text: str

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -53,10 +53,25 @@ class GroupPlots:
     heading: str = "Timelines"
 
 
+@dataclass(frozen=True)
+class ParentPage:
+    """The page of what several groups belong to, such as a target of several cameras.
+
+    ``pictures`` and ``files`` are products below the results; ``files`` are listed with their sizes.
+    """
+
+    digest: str
+    sections: tuple[PageSection, ...] = ()
+    plots: GroupPlots = GroupPlots()
+    pictures: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+
+
 class Pages:
     """What the pages show of any pipeline."""
 
     trends: tuple[str, ...] = ()  # further pages of all groups: ``trends``, ``calibration``
+    frame_picture: str = ".png"  # ending of the picture that stands for a frame
     frame_image: str = ""  # ending of a frame's FITS image that the site cuts into tiles for the viewer
     shown: tuple[str, ...] = ()  # quantities that the table of a group shows at first; none named: all
 
@@ -133,6 +148,25 @@ class Pages:
     ) -> list[PageSection]:
         """Compose further sections of a group's page; commands on it name `config`, "" for none."""
         return []
+
+    def frame_sections(
+        self, results: Path, group: GroupSummary, settings: Settings, config: str
+    ) -> Mapping[str, Sequence[PageSection]]:
+        """Compose further sections of the pages of a group's frames, by frame."""
+        return {}
+
+    def frame_plots(self, group: GroupSummary, settings: Settings) -> GroupPlots:
+        """Prepare plots that the pages of all frames of a group share; each page marks its own points.
+
+        They stand behind the first of its sections.
+        """
+        return GroupPlots()
+
+    def parent_page(
+        self, results: Path, parent: str, groups: Sequence[str], settings: Settings, config: str
+    ) -> ParentPage:
+        """Compose the page of what some groups belong to; `Grouping.parent` tells what that is."""
+        return ParentPage("")
 
     def images(self, results: Path, group: GroupSummary) -> list[ShownImage]:
         """List the images of a group that have a page with the viewer."""

@@ -18,7 +18,6 @@ from visql_lib.products.registry import FieldValues, Per, Registry, Stage
 from visql_lib.products.status import exposure_states, failure_summary
 from visql_lib.qc.limits import load_thresholds
 from visql_lib.sheets.grouping import Grouping
-from visql_lib.sheets.index import refresh_sheets
 from visql_lib.sheets.rules import SheetRules
 from visql_lib.sheets.sheet import USABLE, WITHOUT_RAW, SheetRow, read_sheet
 
@@ -58,14 +57,14 @@ class Plan:
         wanted = settings.groups_at() or None  # None: all there are
         if not refresh:
             results = Path(settings.results)
-            known = grouping.groups(results) if wanted is None else wanted
+            known = grouping.groups(results) if wanted is None else grouping.expanded(results, wanted)
             paths = {group: grouping.sheet_path(results, group) for group in known}
             sheets = {group: read_sheet(path) if path.is_file() else [] for group, path in paths.items()}
             return cls(settings, instrument, registry, sheets)
         load_thresholds(
             settings.thresholds, registry.quantities
         )  # wrong ones are reported before anything runs
-        return cls(settings, instrument, registry, refresh_sheets(settings, instrument, rules, wanted))
+        return cls(settings, instrument, registry, rules.refresh(settings, instrument, wanted))
 
     @classmethod
     def check(cls, settings: Settings, instrument: Instrument) -> None:

@@ -161,8 +161,8 @@ class Stage:
     category : str
         The category of the site that reports its failure.
     log : str
-        Its log below ``logs``, without ``.log``, with fields (``{output}``: the name of a job's product);
-        by default its name, group and exposure.
+        Its log below ``logs``, without ``.log``, with fields (``{output}``: the name of a job's product;
+        ``{parts[1]}``: the second part of its path); by default its name, group and exposure.
     chunk : str
         With which jobs it travels on a cluster; "" for a job of its own, `LOCAL` for none.
     report : str
@@ -271,6 +271,8 @@ class Registry:
     states : str
         The path of a group's table that says what became of each frame, by EXPOSURE, STATUS and REASON, where
         no table of the frame does.
+    frame_column : str
+        The column in it with the names of frames.
     failed : tuple of str
         The STATUS in it of frames that somebody should look at.
     advice : str
@@ -290,6 +292,7 @@ class Registry:
     pages: str = "visql_lib.products.pages:Pages"
     beside: tuple[Product, ...] = ()
     states: str = ""
+    frame_column: str = "EXPOSURE"
     failed: tuple[str, ...] = ("failed",)
     advice: str = ""
 

@@ -122,8 +122,8 @@ def _told(registry: Registry, results: Path, group: str) -> dict[str, str] | Non
         return None
     try:
         path = results / registry.states.format(**registry.grouping.fields(group))
-        table = read_table(path, ["EXPOSURE", "STATUS", "REASON"])
+        table = read_table(path, [registry.frame_column, "STATUS", "REASON"])
     except TableError:  # the group is not done
         return {}
-    rows = zip(*(table[name].tolist() for name in ("EXPOSURE", "STATUS", "REASON")), strict=True)
+    rows = zip(*(table[name].tolist() for name in (registry.frame_column, "STATUS", "REASON")), strict=True)
     return {name: (why or status) if status in registry.failed else "" for name, status, why in rows}

@@ -6,7 +6,7 @@ A group is known by its key: its names joined by ``/``, of which most kinds have
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -107,6 +107,24 @@ class Grouping:
         if self.label == "YYYYMMDD":
             return first + timedelta(days=1)
         return (first + timedelta(days=32)).replace(day=1)
+
+    @property
+    def is_dated(self) -> bool:
+        """Whether keys are dates, so that one group follows the other in time."""
+        return self.label in _DATES
+
+    def parent(self, group: str) -> str:
+        """Return what a group belongs to: its key without the last name; "" if keys have one name."""
+        return group.rpartition("/")[0]
+
+    def expanded(self, results: Path, names: Iterable[str]) -> list[str]:
+        """Replace names that are the beginning of keys, such as a target's, by the keys that have a sheet."""
+        known = self.groups(results)
+        found: dict[str, None] = {}
+        for name in names:
+            mine = () if self.is_key(name) else (key for key in known if key.startswith(f"{name}/"))
+            found |= dict.fromkeys(tuple(mine) or (name,))
+        return list(found)
 
     def groups(self, results: Path) -> list[str]:
         """List the groups that have a sheet, sorted."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Self
 
+from visql_lib.config import Settings
 from visql_lib.instruments.model import Instrument
 from visql_lib.instruments.names import FrameName, NamePattern
 from visql_lib.sheets.grouping import Grouping
@@ -61,3 +62,15 @@ class SheetRules(ABC):
         rebuild : callable
             Returns the row of an exposure anew from its raw file.
         """
+
+    def refresh(
+        self,
+        settings: Settings,
+        instrument: Instrument,
+        groups: Sequence[str] | None,
+        on_read: Callable[[], None] = lambda: None,
+    ) -> dict[str, list[SheetRow]]:
+        """Bring the sheets of groups up to date and return their rows; see `sheets.index.refresh_sheets`."""
+        from visql_lib.sheets.index import refresh_sheets  # it needs these rules
+
+        return refresh_sheets(settings, instrument, self, groups, on_read=on_read)

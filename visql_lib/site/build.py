@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from functools import cached_property, partial
 from pathlib import Path
@@ -16,6 +16,7 @@ from visql_lib.config import Settings
 from visql_lib.config.load import digest
 from visql_lib.instruments.model import load_instrument
 from visql_lib.pipelines import registry_of
+from visql_lib.products.page_parts import PageSection
 from visql_lib.products.pages import GroupPlots, Plots, pages_of
 from visql_lib.qc.limits import Thresholds, load_thresholds
 from visql_lib.qc.summary import ExposureSummary, GroupSummary, MissingProducts
@@ -38,6 +39,7 @@ from visql_lib.site.neighbours import (
 )
 from visql_lib.site.pages import (
     Folder,
+    ShownFile,
     Stat,
     counted,
     exposure_page,
@@ -48,7 +50,9 @@ from visql_lib.site.pages import (
     shown_file,
     stat_of,
 )
+from visql_lib.site.parents import ParentPages
 from visql_lib.site.render import folder, render, script_data, style_digest
+from visql_lib.site.shared_plots import SharedPlots, shared_plots
 from visql_lib.site.state import BuildResult, Store
 from visql_lib.site.viewing import (
     TILES,
@@ -114,6 +118,20 @@ def _plain(values: ExposureSummary | GroupSummary | SheetRow) -> dict[str, Any]:
     return {f.name: getattr(values, f.name) for f in fields(values)}
 
 
+@dataclass(frozen=True)
+class _Own:
+    """What the page of an exposure shows besides the exposure: its neighbours, its field, further parts."""
+
+    around: Neighbours
+    field: str
+    sections: tuple[PageSection, ...]
+    plots: SharedPlots
+
+    def pictures(self, stat: Callable[[str], Stat]) -> dict[str, list[ShownFile]]:
+        """List the pictures of the sections."""
+        return {s.anchor: [shown_file(p, lambda p: stat(p).size) for p in s.pictures] for s in self.sections}
+
+
 class _Builder:
     def __init__(
         self,
@@ -172,6 +190,7 @@ class _Builder:
             self._frames.cut(group.name, self._folders(group))
         for group in sorted(given, key=lambda m: m.name):
             self._group(group, expected)
+        self._parents([group.name for group in groups])
         self._overviews(of_all)
 
     def save(self) -> None:
@@ -218,12 +237,15 @@ class _Builder:
         exposures = [e for e in group.exposures if e.name in folders]
         small = self._frames.thumbs(group.name, folders, self.settings.site.thumbnail)
         fields = fields_of(group.exposures)
-        outside = surroundings(group.name, self.ends)
+        outside = surroundings(group.name, self.ends, in_time=self.grouping.is_dated)
         around = neighbours(exposures, outside)
         places = {PageLocation(e.group, e.name) for e in exposures}.union(*around.values())
         tiled = {place for place in places if self._is_tiled(place)}
+        more = self.pages.frame_sections(self.results, group, self.settings, self.config)
+        plots = shared_plots(self.store, group.name, self.pages.frame_plots(group, self.settings))
         for e in exposures:
-            self._exposure(e, folders[e.name], around[e.name], fields[e.name], tiled)
+            parts = _Own(around[e.name], fields[e.name], tuple(more.get(e.name, ())), plots)
+            self._exposure(e, folders[e.name], parts, tiled)
         lost = {e.name: missing_of_exposure(e, folders[e.name]) for e in exposures if e.missing}
         numbers = {e.name: len(tuple(expected.get(e.name, ()))) for e in exposures}
         own = missing_of_group(
@@ -269,16 +291,14 @@ class _Builder:
     def _is_tiled(self, place: PageLocation) -> bool:
         return bool(place.name) and (self.out / tiles_path(*place) / TILES).is_file()
 
-    def _exposure(
-        self, e: ExposureSummary, folder: Folder, around: Neighbours, field: str, tiled: set[PageLocation]
-    ) -> None:
+    def _exposure(self, e: ExposureSummary, folder: Folder, own: _Own, tiled: set[PageLocation]) -> None:
         path = f"exposures/{e.group}/{e.name}.html"
         up = "../" * path.count("/")
         has_tiles = PageLocation(e.group, e.name) in tiled
         viewer = {
             "tiles": f"{tiles_path(e.group, e.name)}/" if has_tiles else "",
             "overlays": self._overlays(e, folder) if has_tiles else "",
-            "others": others((place for place in around if place in tiled), up),
+            "others": others((place for place in own.around if place in tiled), up),
             "pyramid": self.pages.tiles_command(
                 folder.row, f"{self.settings.results}/site/{tiles_path(e.group, e.name)}", self.config
             ),
@@ -288,17 +308,21 @@ class _Builder:
                 "e": _plain(e),
                 "row": _plain(folder.row),
                 "files": folder.files,
-                "around": around,
+                "around": own.around,
                 "viewer": viewer,
+                "sections": own.sections,
             },
             self.common,
-            field,
+            own.field,
+            own.plots.html,
         )
 
         def make() -> bytes:
             shown = exposure_page(e, folder, self.thresholds)
             pattern = self.links.pattern(path.count("/"))
-            extra = {"around": around, "field": field, "pattern": pattern, **viewer}
+            extra: dict[str, Any] = {"around": own.around, "field": own.field, "pattern": pattern, **viewer}
+            extra |= {"sections": own.sections, "pictures_of": own.pictures(self._stat)}
+            extra |= {"plots": own.plots.html, "plots_heading": own.plots.heading, "script": own.plots.script}
             return self._page(path, "exposure.html", **shown, **extra)
 
         self.store.renew(path, key, make)
@@ -359,9 +383,10 @@ class _Builder:
     def _clean(self, group: str, names: set[str]) -> None:
         """Remove the pages of exposures that no longer belong to a group."""
         for path in list(self.store.pages):
-            parts = path.split("/")
-            if len(parts) == 3 and parts[0] in ("exposures", "thumbs") and parts[1] == group:
-                name = parts[2].removesuffix(".html").removesuffix(".jpg")
+            kind, _, rest = path.partition("/")
+            mine, _, file = rest.rpartition("/")
+            if kind in ("exposures", "thumbs") and mine == group:
+                name = file.removesuffix(".html").removesuffix(".jpg")
                 if name not in names:
                     self.store.remove(path)
                     shutil.rmtree(self.out / tiles_path(group, name), ignore_errors=True)
@@ -372,10 +397,16 @@ class _Builder:
         """Remove the pages of a group that has no sheet any more."""
         self._clean(group, set())
         self._images.write(group, (), self._stat)
-        for path in (self.registry.terms.page_of_group(group), f"data/{group}.js", f"data/plots_{group}.js"):
+        scripts = (f"data/{group}.js", *(f"data/{kind}_{group}.js" for kind in ("plots", "frames")))
+        for path in (self.registry.terms.page_of_group(group), *scripts, f"data/frames_{group}.part"):
             if path in self.store.pages:
                 self.store.remove(path)
         self.groups.pop(group, None)
+
+    def _parents(self, changed: Sequence[str]) -> None:
+        """Write the pages of what groups belong to."""
+        context = (self.grouping, self.results, self.settings, self.config)
+        ParentPages(self.store, self.pages, self._page, *context).write(self.groups, changed, self.common)
 
     # -- pages of all groups ----------------------------------------------------------------------
 

@@ -63,7 +63,7 @@ class FramePictures:
 
     def _source(self, group: str, name: str, folder: Folder) -> Path | None:
         """Return the picture of a frame: its own, else the coarsest tile."""
-        path = Path(f"{self._grouping.stem(self._results, group, name)}.png")
+        path = Path(f"{self._grouping.stem(self._results, group, name)}{self._pages.frame_picture}")
         return path if path.name in folder.files else self._tiles.smallest(group, name)
 
     def _stands(self, group: str, name: str, key: str) -> bool:

@@ -184,12 +184,12 @@ def _missing(row: SheetRow, missing: Sequence[str], registry: Registry, pages: P
 def _products(results: Path, group: str, grouping: Grouping) -> dict[str, Any]:
     """List the products of a group by kind, relative to the results, without those of its frames."""
     folder = grouping.group_folder(results, group)
-    frames = Path(grouping.stem(results, group, "E")).parent
-    paths = [
-        f"{os.path.relpath(top, results)}/{name}".replace(os.sep, "/")
-        for top, _, names in os.walk(folder)
-        if Path(top) != frames
-        for name in names
-        if not name.startswith(".")
-    ]
+    frames = grouping.folders(results, group)[0]
+    paths = []
+    for top, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if Path(top, name) != frames]
+        if Path(top) == frames:  # frames and group share a folder
+            continue
+        above = os.path.relpath(top, results).replace(os.sep, "/")
+        paths += [f"{above}/{name}" for name in names if not name.startswith(".")]
     return {kind: tuple(sorted(p for p in paths if p.endswith(ends))) for kind, ends in _KINDS.items()}

@@ -20,7 +20,8 @@ def recent_groups(results: Path, settings: Settings) -> list[GroupSummary]:
     grouping = registry_of(settings).grouping
     known = grouping.groups(results)
     newest = _newest(known, settings, grouping.label)
-    wanted = sorted({*newest, *(group for group in settings.groups_at() if group in known)})
+    asked = grouping.expanded(results, settings.groups_at())
+    wanted = sorted({*newest, *(group for group in asked if group in known)})
     return gathered(results, settings, wanted)[0]
 
 

@@ -23,6 +23,7 @@ class PageLocation(NamedTuple):
 
 
 NOWHERE = PageLocation("", "")
+_NONE = (NOWHERE, NOWHERE)
 _ALL = ""  # the kind that every exposure is of
 Ends = Mapping[str, Sequence[str]]  # kind -> names of the first and the last exposure
 
@@ -56,12 +57,15 @@ def ends_of(exposures: Sequence[ExposureSummary]) -> dict[str, list[str]]:
     return found
 
 
-def surroundings(group: str, ends: Mapping[str, Ends]) -> Surroundings:
-    """Find the surroundings of a group, given the ends of all groups that have pages."""
+def surroundings(group: str, ends: Mapping[str, Ends], in_time: bool = True) -> Surroundings:
+    """Find the surroundings of a group, given the ends of all groups that have pages.
+
+    Exposures before and after it are in other groups only if these follow each other `in_time`.
+    """
     earlier = sorted((m for m in ends if m < group), reverse=True)
     later = sorted(m for m in ends if m > group)
     around = {
-        kind: (_nearest(kind, earlier, ends, -1), _nearest(kind, later, ends, 0))
+        kind: (_nearest(kind, earlier, ends, -1), _nearest(kind, later, ends, 0)) if in_time else _NONE
         for kind in ends.get(group, {})
     }
     return Surroundings((next(iter(earlier), ""), next(iter(later), "")), around)
@@ -111,4 +115,4 @@ def groups_beside(
     ends |= {group.name: ends_of(group.exposures) for group in found}
     there = {m: e for m, e in ends.items() if grouping.sheet_path(results, m).is_file()}
     others = sorted(set(known) & set(there) - {group.name for group in found})
-    return [m for m in others if known[m].get("beside") != as_json(surroundings(m, there))]
+    return [m for m in others if known[m].get("beside") != as_json(surroundings(m, there, grouping.is_dated))]

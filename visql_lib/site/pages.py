@@ -123,21 +123,21 @@ class Folder:
 
 def exposure_page(exposure: ExposureSummary, folder: Folder, thresholds: Thresholds) -> dict[str, Any]:
     """Compose the content of the page of an exposure."""
-    commands = _commands(exposure, folder)
+    commands, pages = _commands(exposure, folder), pages_of(folder.registry)
     shown = [_shown(name, stat, exposure, folder, commands.metas) for name, stat in folder.files.items()]
     pictures = [s for s in shown if s.ending.endswith(_PICTURES)]
     by_ending = {s.ending: s for s in pictures}
     order = {ending: i for i, ending in enumerate(folder.registry.frame_products)}
     groups: dict[str, list[ShownFile]] = {}
     for item in sorted(pictures, key=lambda s: order.get(s.ending, len(order))):
-        if item.ending[1:3] not in ZOOMS and item.ending != ".png":
+        if item.ending[1:3] not in ZOOMS and item.ending != pages.frame_picture:
             groups.setdefault(product_of(folder.registry, item.ending).section, []).append(item)
     return {
         "e": exposure,
-        "facts": header_facts(exposure, folder.row, pages_of(folder.registry)),
+        "facts": header_facts(exposure, folder.row, pages),
         "measured": measured(exposure, thresholds, folder.registry.quantities),
         "epoch": _epoch(exposure, thresholds),
-        "frame": by_ending.get(".png"),
+        "frame": by_ending.get(pages.frame_picture),
         "zooms": [by_ending[f"_{z}.png"] for z in ZOOMS if f"_{z}.png" in by_ending],
         "groups": groups,
         "files": [s for s in shown if s not in pictures and _is_listed(s, folder.registry)],

@@ -434,6 +434,17 @@ def background_of(pixels: Pixels, mesh: int, mesh_filter: int) -> Background:
     return Background(level, _curvature_y(level), float(np.median(level)), rms, mesh)
 
 
+def background_from(nodes: NDArray, noise: float, mesh: int) -> Background:
+    """Make a background of levels of meshes, shape (meshes in y, meshes in x), and the noise [ADU]."""
+    levels = np.ascontiguousarray(nodes, dtype=np.float32)
+    return Background(levels, _curvature_y(levels), float(np.median(levels)), noise, mesh)
+
+
+def filtered_meshes(nodes: NDArray, width: int) -> NDArray[np.float32]:
+    """Filter levels of meshes by medians of `width` x `width` of them, less at the border."""
+    return np.asarray(_filtered(np.ascontiguousarray(nodes, dtype=np.float32), width))
+
+
 def fit_background(
     data: NDArray,
     *,

@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from visql_lib.sources.background import Background
 
 COLUMNS = (
     "X_IMAGE",
@@ -63,6 +67,7 @@ class DetectionParameters:
     kron_factor: float
     kron_min_radius: float
     max_flux_radius: float
+    background: Background | None = None
 
 
 def detect_sources(
@@ -82,6 +87,7 @@ def detect_sources(
     kron_factor: float = 2.5,
     kron_min_radius: float = 3.5,
     max_flux_radius: float = 15.0,
+    background: Background | None = None,
     engine: str = "fast",
 ) -> Detections:
     """Detect and measure the sources of an image.
@@ -127,6 +133,8 @@ def detect_sources(
         Kron factor, and least radius in units of A and B (PHOT_AUTOPARAMS).
     max_flux_radius : float, optional
         Sources with a FLUX_RADIUS [px] from here on are dropped.
+    background : Background, optional
+        That of the image, where it is known better than by its meshes; then `mesh` does not count.
     engine : {"fast", "sep"}, optional
         Our own compiled engine, or ``sep``.
 
@@ -159,6 +167,7 @@ def detect_sources(
         kron_factor=kron_factor,
         kron_min_radius=kron_min_radius,
         max_flux_radius=max_flux_radius,
+        background=background,
     )
     if engine == "fast":
         from visql_lib.sources.engine import measure  # compiled: sep need not wait for it

@@ -153,7 +153,9 @@ def measure(image: NDArray, mask: NDArray[np.bool_] | None, parameters: Detectio
     pixels = pixels_of(image, mask)
     if pixels.all_bad:
         return Detections(_no_sources(), np.nan, np.nan)
-    background = background_of(pixels, parameters.mesh, parameters.mesh_filter)
+    background = parameters.background
+    if background is None:
+        background = background_of(pixels, parameters.mesh, parameters.mesh_filter)
     if background.noise <= 0:
         if pixels.constant:
             return Detections(_no_sources(), background.level, 0.0)

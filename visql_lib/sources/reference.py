@@ -32,11 +32,8 @@ def measure(image: NDArray, mask: NDArray[np.bool_] | None, parameters: Detectio
     lowest, highest = float(good.min()), float(good.max())
     if lowest == highest:
         return Detections(_no_sources(), lowest, 0.0)
-    width, mesh = parameters.mesh_filter, parameters.mesh
-    background = sep.Background(data, mask=bad, bw=mesh, bh=mesh, fw=width, fh=width)
-    rms = float(background.globalrms)
+    level, rms = _subtract_background(data, bad, parameters)
     error = rms if parameters.error is None else parameters.error
-    background.subfrom(data)
     if bad is not None:
         data[bad] = 0  # sep does not mask the first row that it filters
     objects, segments = _extract(data, bad, error, parameters)
@@ -46,7 +43,21 @@ def measure(image: NDArray, mask: NDArray[np.bool_] | None, parameters: Detectio
         _flag_masked(bad, objects, segments, columns)
     radius = columns["FLUX_RADIUS"]
     keep = (columns["FLUX_AUTO"] > 0) & (radius > 0) & (radius < parameters.max_flux_radius)
-    return Detections({name: columns[name][keep] for name in COLUMNS}, float(background.globalback), rms)
+    return Detections({name: columns[name][keep] for name in COLUMNS}, level, rms)
+
+
+def _subtract_background(
+    data: NDArray, bad: NDArray[np.bool_] | None, parameters: DetectionParameters
+) -> tuple[float, float]:
+    """Subtract the background in place; return its level and noise."""
+    known = parameters.background
+    if known is not None:
+        data -= known.image((data.shape[0], data.shape[1]))
+        return known.level, known.noise
+    width, mesh = parameters.mesh_filter, parameters.mesh
+    background = sep.Background(data, mask=bad, bw=mesh, bh=mesh, fw=width, fh=width)
+    background.subfrom(data)
+    return float(background.globalback), float(background.globalrms)
 
 
 def _no_sources() -> dict[str, NDArray]:

@@ -1,1 +1,1 @@
-"""Light curves: frames of one field over years, from one or several telescopes, to magnitudes of point sources."""
+"""Light curves: frames of one field over years, from one or several telescopes, to magnitudes."""

@@ -76,6 +76,32 @@
     }
   }
 
+  // The exposure that the page is about is marked, and panels of its neighbours show these.
+  function mark() {
+    const element = document.querySelector("[data-plots-mark]");
+    if (!element) return;
+    for (const doc of documents()) {
+      const all = [...models(doc)];
+      for (const chosen of all.filter((model) => model.name === "visql-mark")) {
+        const own = (model) => model.tags.filter((tag) => typeof tag === "string").join() === chosen.tags.join();
+        const source = all.find((model) => model.name === "visql-points" && own(model));
+        if (!source) continue;
+        const data = source.data instanceof Map ? Object.fromEntries(source.data) : source.data;
+        const at = [...data.name].indexOf(element.dataset.plotsMark);
+        chosen.booleans = [...data.name].map((_, i) => i === at);
+        if (at < 0) continue;
+        for (const line of all.filter((model) => model.name === "visql-mark-line" && own(model))) {
+          line.location = data.t[at];
+        }
+        for (const range of all.filter((model) => model.name === "visql-around" && own(model))) {
+          const reach = 10.5;
+          range.setv({ start: data.t[at] - reach, end: data.t[at] + reach });
+          range.setv({ reset_start: data.t[at] - reach, reset_end: data.t[at] + reach });
+        }
+      }
+    }
+  }
+
   function showDays(days) {
     for (const doc of documents()) {
       for (const model of models(doc)) {
@@ -115,6 +141,7 @@
     if (expected && there >= expected) {
       paint();
       filter();
+      mark();
     } else if (expected && left > 0) {
       setTimeout(whenDrawn, 30, left - 1);
     }

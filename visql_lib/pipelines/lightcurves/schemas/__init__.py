@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from visql_lib.pipelines.lightcurves.schemas.curves import DECISIONS, FLUXES, NIGHTS, SCENE
-from visql_lib.pipelines.lightcurves.schemas.frames import APERTURES, FRAMES, REFERENCE, TRANSFORMS
+from visql_lib.pipelines.lightcurves.schemas.frames import (
+    APERTURES,
+    FRAMES,
+    LIGHT_CATALOGUE,
+    REFERENCE,
+    TRANSFORMS,
+)
 from visql_lib.pipelines.lightcurves.schemas.stars import MEDCOEFF, PSF, RENORM, STAR_FLUXES, STARS
 
 ALL = (
-    *(FRAMES, REFERENCE, TRANSFORMS, APERTURES, STARS, MEDCOEFF, PSF, STAR_FLUXES, RENORM),
+    *(FRAMES, LIGHT_CATALOGUE, REFERENCE, TRANSFORMS, APERTURES, STARS, MEDCOEFF, PSF, STAR_FLUXES, RENORM),
     *(SCENE, FLUXES, NIGHTS, DECISIONS),
 )

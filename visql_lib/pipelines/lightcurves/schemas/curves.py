@@ -16,13 +16,22 @@ SCENE = TableSchema(
     "Fluxes of the point sources in all frames of a set, from the joint fit; electrons of the frame.",
     (
         Column("FRAME", "str", "", "name of the frame"),
-        Column("SOURCE", "str", "", "point source"),
-        Column("FLUX", "float64", "electron", "flux in the frame's own electrons"),
+        Column(
+            "SOURCE", "str", "", "point source; of further decompositions with _ and their name behind it"
+        ),
+        Column("FLUX", "float64", "electron", "flux in the frame's own electrons; NaN: not measured"),
         Column("ERR", "float64", "electron", "its error, of the frame alone"),
         Column(
             "ERR_COMMON", "float64", "electron", "error through positions and galaxy: the same for all frames"
         ),
-        Column("COVARIANCE", "float64", "electron2", "covariance with all sources, in their order", size=-1),
+        Column(
+            "COVARIANCE",
+            "float64",
+            "electron2",
+            "covariance, of the frame alone, with all sources in their order; NaN: of another decomposition",
+            size=-1,
+        ),
+        Column("COVARIANCE_COMMON", "float64", "electron2", "the same through positions and galaxy", size=-1),
         Column("DX", "float64", "px", "shift of the frame against its transform"),
         Column("DY", "float64", "px", "the same in y"),
         Column("BACKGROUND", "float64", "electron", "constant under the target"),

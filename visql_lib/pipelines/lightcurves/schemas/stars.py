@@ -30,7 +30,7 @@ STARS = TableSchema(
 
 MEDCOEFF = TableSchema(
     "medcoeff",
-    "Coefficients of the frames of a set by aperture photometry: times them, fluxes are those of the reference.",
+    "Coefficients of frames by aperture photometry: times them, fluxes are those of the reference.",
     (
         _FRAME,
         Column("MEDCOEFF", "float64", "", "median over the stars; NaN: no star"),

@@ -40,7 +40,8 @@ class LightCurveSettings(Settings):
     targets: Annotated[tuple[str, ...], BeforeValidator(names_in)] = setting(
         (AUTO,),
         None,
-        "Targets to process: names of files in config/targets, paths of such files, or auto (all in config/targets).",
+        "Targets to process: names of files in config/targets, paths of such files, or auto (all in "
+        "config/targets).",
     )
     limits: str = setting("lightcurves", None, "Threshold file: a name in config/thresholds, or a path.")
     sky: SkySettings = Field(default=SkySettings(), description=SkySettings.__doc__)
@@ -62,8 +63,16 @@ class LightCurveSettings(Settings):
         return () if AUTO in self.targets else self.targets
 
     def groups_at(self, now: datetime | None = None) -> list[str]:
-        """List the targets to process."""
-        return sorted(self.groups)
+        """List the keys TARGET/SET of the sets to process; the files of the targets are read.
+
+        Raises
+        ------
+        ConfigError
+            If there is no target, or a file is wrong.
+        """
+        from visql_lib.pipelines.lightcurves.configured import configured_groups  # it needs these settings
+
+        return configured_groups(self)
 
     @property
     def thresholds(self) -> str:

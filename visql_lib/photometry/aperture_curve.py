@@ -1,0 +1,75 @@
+"""A light curve from one aperture: that of the target over those of its comparison stars."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+_ROBUST = 1.4826022185056018
+_MEDIAN_ERROR = 1.2533141373155003  # error of a median over that of a mean
+_LEAST = 3  # frames in which a star must be measured
+
+
+class ApertureCurve(NamedTuple):
+    """A curve of one aperture; arrays of shape (n,) over frames, NaN where not measured.
+
+    Attributes
+    ----------
+    aperture : int
+        Index of the aperture: the one in which the stars scatter least; -1: none.
+    flux, err : array
+        Of the target, in the frame's own electrons.
+    coeff, coeff_err : array
+        Coefficient of the frame from the stars in this aperture, its error as a part of it.
+    """
+
+    aperture: int
+    flux: NDArray
+    err: NDArray
+    coeff: NDArray
+    coeff_err: NDArray
+
+
+def aperture_curve(flux: NDArray, err: NDArray, stars: NDArray) -> ApertureCurve:
+    """Choose the aperture in which the comparison stars scatter least, and normalise the target by them.
+
+    Of star s in frame i, f_si = F_si / median_i F_si; the coefficient of a frame is 1 / median_s f_si, its
+    error 1.253 x 1.4826 MAD_s / sqrt(n).
+
+    Parameters
+    ----------
+    flux, err : array, shape (n, k)
+        Of the target in n frames and k apertures.
+    stars : array, shape (s, n, k)
+        Fluxes of the stars; NaN where not measured.
+    """
+    best = ApertureCurve(-1, *(np.full(len(flux), np.nan) for _ in range(4)))
+    least = np.inf
+    for k in range(flux.shape[1]):
+        coeff, coeff_err, scatter = coefficients(stars[:, :, k])
+        if scatter < least and np.isfinite(flux[:, k]).any():
+            least = scatter
+            best = ApertureCurve(k, flux[:, k], err[:, k], coeff, coeff_err)
+    return best
+
+
+def coefficients(stars: NDArray) -> tuple[NDArray, NDArray, float]:
+    """Return the coefficients of frames from fluxes (s, n) of stars, their errors, and the stars' scatter."""
+    known = stars[np.isfinite(stars).sum(axis=1) >= _LEAST]
+    nothing = np.full(stars.shape[1], np.nan)
+    if not len(known):
+        return nothing, nothing, np.inf
+    ratio = known / np.nanmedian(known, axis=1)[:, None]
+    seen = np.isfinite(ratio).sum(axis=0)
+    measured = seen > 0
+    coeff, coeff_err = nothing.copy(), nothing.copy()
+    middle = np.nanmedian(ratio[:, measured], axis=0)
+    coeff[measured] = 1 / middle
+    off = np.abs(ratio[:, measured] / middle - 1)
+    error = _MEDIAN_ERROR * _ROBUST * np.nanmedian(off, axis=0) / np.sqrt(seen[measured])
+    coeff_err[measured] = np.where(seen[measured] > 1, error, np.nan)
+    residual = ratio * coeff - 1
+    scatter = float(_ROBUST * np.nanmedian(np.abs(residual))) if len(known) > 1 else np.inf
+    return coeff, coeff_err, scatter

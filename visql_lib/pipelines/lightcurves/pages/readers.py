@@ -1,0 +1,61 @@
+"""QC results of the tables of light curves, whose frames are called FRAME and dated by MJD."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from visql_lib.pipelines.lightcurves.pages.records import times_of
+from visql_lib.pipelines.lightcurves.set_tables import SetTables, column_at
+from visql_lib.qc.evaluate import QCResult
+from visql_lib.qc.group import Readers
+from visql_lib.qc.limits import Thresholds
+from visql_lib.qc.quantity import Quantities
+from visql_lib.qc.table import results_of
+from visql_lib.tables.store import Table, column_names, read_table
+
+
+def readers_of(quantities: Quantities, thresholds: Thresholds | None) -> Readers:
+    """Return how the QC results of each kind of table are read.
+
+    Parameters
+    ----------
+    quantities : Quantities
+        Those of the pipeline.
+    thresholds : Thresholds or None
+        Dated limits; None where nothing is to be judged.
+    """
+    found: Mapping[str, partial[list[QCResult]]] = {
+        kind: partial(read_results, kind=kind, quantities=quantities, thresholds=thresholds)
+        for kind in quantities.tables
+    }
+    return found
+
+
+def read_results(
+    path: Path, note: str, *, kind: str, quantities: Quantities, thresholds: Thresholds | None
+) -> list[QCResult]:
+    """Read the QC results of a table with a row for each frame; `note`: why none is judged, "": they are.
+
+    Raises
+    ------
+    TableError
+        If the table cannot be read.
+    """
+    own, there = quantities.of_table(kind), column_names(path)
+    wanted = [
+        "FRAME",
+        *(["MJD"] if "MJD" in there else []),
+        *(q.column for q in own),
+        *(q.error for q in own),
+    ]
+    table = read_table(path, list(dict.fromkeys(filter(None, wanted))))
+    names = table["FRAME"]
+    mjd = table["MJD"] if "MJD" in table else column_at(names, SetTables(path.parent).frames, "MJD")
+    columns = dict(table) | {"EXPOSURE": names, "DATE_OBS": times_of(np.asarray(mjd, dtype=float))}
+    limits = None if note else thresholds
+    as_frames = Table(columns, table.meta)
+    return results_of(as_frames, kind, quantities, limits, frame_type=lambda _: "SCIENCE", note=note)
