@@ -58,7 +58,7 @@ demo-pointing: install
 # A season of one field: a lensed quasar in 8 nights, to its light curves.
 demo-lightcurves: install
 	$(BIN)/visql simulate-season config/demo_lightcurves_plan.yaml -o demo_lightcurves --overwrite
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake target site --cores $(CORES) --configfile config/demo_lightcurves.yaml
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake lightcurve site --cores $(CORES) --configfile config/demo_lightcurves.yaml
 	@echo
 	@echo "Done. Look at:"
 	@echo "  demo_lightcurves/results/site/index.html                 open it in a browser: everything is there"
