@@ -92,6 +92,8 @@ check: install
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --lint --config pipeline=reduction raw=config results=$$(mktemp -d) nights=20210227
 	masters=$$(mktemp -d) && touch $$masters/pc_master_bias.fits $$masters/pc_master_dark.fits $$masters/pc_master_flat.fits $$masters/pc_badpix_mask.fits && \
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --lint --config pipeline=pointing raw=config results=$$(mktemp -d) nights=20210611 "masters={folder: $$masters}"
+	folder=$$(mktemp -d) && printf 'name: T\nra: 1\ndec: 1\nsets: {R: {camera: generic_ccd, raw: config}}\n' >$$folder/T.yaml && \
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --lint --config pipeline=lightcurves targets=$$folder/T.yaml results=$$folder/results
 	$(BIN)/python .ci/audit.py
 
 format: install

@@ -80,9 +80,19 @@ def test_the_written_text_is_as_other_programs_want_it(tmp_path: Path) -> None:
     lines = (tmp_path / "a.rdb").read_text().splitlines()
     names = lines[0].split("\t")
     assert names == [
-        *(
-            "mhjd datetime telescope setname nbimg fwhm ellipticity airmass relskylevel normcoeff flag"
-        ).split(),
+        *[
+            "mhjd",
+            "datetime",
+            "telescope",
+            "setname",
+            "nbimg",
+            "fwhm",
+            "ellipticity",
+            "airmass",
+            "relskylevel",
+            "normcoeff",
+            "flag",
+        ],
         *("mag_A", *(f"magerr_A_{k}" for k in range(6))),
         *("mag_B", *(f"magerr_B_{k}" for k in range(6))),
     ]
