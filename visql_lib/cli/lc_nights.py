@@ -16,7 +16,7 @@ from visql_lib.cli.common import INPUT, OUTPUT, output_option, step
 TABLES are frames_SET, transforms_SET, medcoeff_SET, renorm_SET and target_SET.parquet in any order; with
 apertures_SET and stars_SET.parquet, too, a single source has a curve from an aperture (SOURCE A_aper).
 
-Frames beyond a limit, without coefficient or with a flux that is not positive are left out, with the reason.""",
+Frames beyond a limit, without coefficient or without a positive flux are left out, with the reason.""",
     "visql lc-nights {frames,transforms,medcoeff,renorm,target}_R.parquet -o fluxes_R.parquet "
     "--nights nights_R.parquet",
 )

@@ -43,7 +43,7 @@ def write_product(
 
 
 def table_of(rdb: RdbTable) -> dict[str, NDArray]:
-    """Return an .rdb as columns of an exported table: those it lacks are unknown, one error per magnitude is 5.
+    """Return an .rdb as columns of an exported table; those it lacks are unknown.
 
     Errors that an .rdb has without number stand in the column of number 5.
     """

@@ -1,4 +1,4 @@
-"""The README of the reduction of a target: frames, sets, reference, stars, limits, what was left out and why."""
+"""The README of the reduction of a target: frames, sets, stars, limits, what was left out and why."""
 
 from __future__ import annotations
 

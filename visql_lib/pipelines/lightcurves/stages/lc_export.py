@@ -1,4 +1,4 @@
-"""Stage `lc_export`: the light curves of a target in one table, what was decided, a README of the reduction."""
+"""Stage `lc_export`: the light curves of a target in one table, what was decided, a README."""
 
 from __future__ import annotations
 

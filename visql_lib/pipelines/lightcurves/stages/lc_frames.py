@@ -96,9 +96,7 @@ def gathered(paths: Sequence[Path], tables: Sequence[Mapping[str, NDArray[Any]]]
     for path, table in zip(paths, tables, strict=True):
         for name in map(str, table["FRAME"]):
             if name in where:
-                raise RequestError(
-                    f"{path}: has {name}, which {where[name]} has, too; give one of them"
-                )
+                raise RequestError(f"{path}: has {name}, which {where[name]} has, too; give one of them")
             where[name] = path
     return {name: np.concatenate([table[name] for table in tables]) for name in FRAMES.names}
 
