@@ -122,5 +122,5 @@ def _about(one: SetFacts) -> list[str]:
         lines += ["Stars: " + "; ".join(f"{star}: {use}" for star, use in one.stars.items()) + ".", ""]
     if one.reasons:
         lines += ["Left out:", ""]
-        lines += [f"- {count} frames: {reason}" for reason, count in one.reasons.items()] + [""]
+        lines += [f"- {n} frame{'s' * (n > 1)}: {reason}" for reason, n in one.reasons.items()] + [""]
     return lines
