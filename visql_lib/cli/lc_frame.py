@@ -53,7 +53,7 @@ def command(
 
     from visql_lib.config.load import digest
     from visql_lib.images.lists import expand
-    from visql_lib.instruments.model import load_instrument
+    from visql_lib.pipelines.lightcurves.chosen_set import chosen_camera
     from visql_lib.pipelines.lightcurves.context import camera_context
     from visql_lib.pipelines.lightcurves.schemas import FRAMES
     from visql_lib.pipelines.lightcurves.settings import LightCurveSettings
@@ -64,16 +64,14 @@ def command(
         frames_table,
         run,
     )
-    from visql_lib.pipelines.lightcurves.target_file import load_target
     from visql_lib.pipelines.lightcurves.versions import VERSIONS
     from visql_lib.tables import write_table
 
     settings = cast("LightCurveSettings", settings_of_pipeline("lightcurves", config))
-    aim = load_target(target) if target is not None else None
-    name = _set_of(list(aim.sets), set_name, str(target)) if aim is not None else ""
-    instrument = aim.camera(name) if aim is not None else load_instrument(camera or "generic")
-    context = camera_context(settings, instrument, SECTIONS, progress)
-    inputs = LightInputs(tuple(expand(words, allow_empty=allow_empty)), output, aim, name)
+    chosen = chosen_camera(target, set_name, camera)
+    context = camera_context(settings, chosen.camera, SECTIONS, progress)
+    frames = tuple(expand(words, allow_empty=allow_empty))
+    inputs = LightInputs(frames, output, chosen.target, chosen.set)
     rows = []
     for made in run(context, inputs):
         rows.append(made.row)
@@ -92,24 +90,6 @@ def command(
         )
     failed = any(not row.status.is_used for row in rows)
     return int(failed and table is None and not record_failure)
-
-
-def _set_of(sets: list[str], wanted: str | None, target: str) -> str:
-    """Return the set that is meant.
-
-    Raises
-    ------
-    RequestError
-        If the target has none of that name, or several and none is named.
-    """
-    from visql_lib.errors import RequestError
-
-    if wanted is None and len(sets) == 1:
-        return sets[0]
-    if wanted not in sets:
-        said = "name one of the sets" if wanted is None else f"no set {wanted!r}; there are"
-        raise RequestError(f"target {target}: {said} {', '.join(sets)} with --set")
-    return wanted
 
 
 def _write(made: MeasuredLight) -> None:

@@ -127,8 +127,12 @@ def fit_effective(
         moffat = fit_moffat(kept, float(moffat.shape[0]), sloped, sharp)
     if reason := _unfit(moffat, min(star.half for star in kept)):
         return EffectiveFit(None, reason, left_out=left_out)
+    fwhm, e1, e2, beta = (float(v) for v in moffat.shape)
     psf = EffectivePSF(
-        *(float(v) for v in moffat.shape),
+        fwhm,
+        e1,
+        e2,
+        beta,
         pitch=_FINE if sharp else 1.0,
         integrated=sharp,
         gradient=moffat.slopes if sloped else None,
