@@ -222,10 +222,11 @@ def test_the_readme_tells_the_reduction(made: Path) -> None:
     text = (made / "README.md").read_text()
     for said in (
         "21 of 24 frames are in the curve, in 6 nights",
-        "2012-03-13 to 2012-03-28",
+        "2012-03-14 to 2012-03-29",
         "a: PSF and normalisation; c: not used: peak",
         "coefficient 8",
         "- 1 frame: flux of B is not positive",
+        "- 1 frame: sky x coefficient beyond its limit",
         "f02 (R_ecam): kicked: plane",
     ):
         assert said in text
