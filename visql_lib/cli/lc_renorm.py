@@ -17,7 +17,8 @@ NIGHTS are the tables made by `visql lc-psf`. Times its coefficient, the fluxes 
 photometric reference. A star that scatters more than its errors and the others allow is dropped, one after
 the other, never below three stars; each decision is kept with the table.""",
     "visql lc-renorm chunks/*_psf.parquet -o renorm_R.parquet --psf psf_R.parquet "
-    "--fluxes starfluxes_R.parquet --frames frames_R.parquet --stars stars_R.parquet --reference ../reference.parquet --set R",
+    "--fluxes starfluxes_R.parquet --frames frames_R.parquet --stars stars_R.parquet "
+    "--reference ../reference.parquet --set R",
 )
 @click.argument("nights", nargs=-1, required=True, type=INPUT)
 @output_option("Table of the coefficients (Parquet).")
