@@ -19,10 +19,10 @@ from visql_lib.pipelines.lightcurves.grouping import SETS
 from visql_lib.pipelines.lightcurves.pages import curve_plots
 from visql_lib.pipelines.lightcurves.pages.curve_plots import _points, frame_plots, target_plots
 from visql_lib.pipelines.lightcurves.pages.look_back import look_back
-from visql_lib.pipelines.lightcurves.pages.records import NOT_KEPT, frames_of, said, status_of, time_text
+from visql_lib.pipelines.lightcurves.pages.records import NOT_KEPT, frames_of, said, status_of
 from visql_lib.pipelines.lightcurves.pages.sections import decision_section, left_out
 from visql_lib.pipelines.lightcurves.schemas import FLUXES, FRAMES, PSF
-from visql_lib.pipelines.lightcurves.set_tables import SetTables, sets_of
+from visql_lib.pipelines.lightcurves.set_tables import SetTables, sets_of, time_text
 from visql_lib.plots.core import (
     Panel,
     Points,

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from visql_lib.pipelines.lightcurves.pages.records import times_of
-from visql_lib.pipelines.lightcurves.set_tables import SetTables, column_at
+from visql_lib.pipelines.lightcurves.set_tables import SetTables, column_at, times_of
 from visql_lib.qc.evaluate import QCResult
 from visql_lib.qc.group import Readers
 from visql_lib.qc.limits import Thresholds
