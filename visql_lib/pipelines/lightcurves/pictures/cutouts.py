@@ -21,7 +21,8 @@ MASKS: Mapping[int, tuple[str, str]] = {
     1: ("bad, or outside the frame", style.INK),
     2: ("cosmic ray", style.VERMILION),
     4: ("saturated", style.ORANGE),
-    8: ("off the model, no weight", "#cc79a7"),
+    8: ("light of a neighbour", "#56b4e9"),
+    16: ("off the model, no weight", "#cc79a7"),
 }
 _NO_PIXEL = "#d9dce1"
 _GREY = style.part_of("gray", 0.0, 1.0, bad=_NO_PIXEL)

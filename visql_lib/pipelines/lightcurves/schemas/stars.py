@@ -83,7 +83,9 @@ PSF_MODEL = TableSchema(
         Column("STARS", "str", "", "names of the stars, with blanks between"),
         Column("N", "int32", "", "stars"),
         Column("GRADIENT", "bool", "", "FWHM and ellipticity change linearly over the frame"),
-        Column("GAIN", "float64", "", "median decrease of chi^2 of a frame by a gradient, over chi^2 per pixel"),
+        Column(
+            "GAIN", "float64", "", "median decrease of chi^2 of a frame by a gradient, over chi^2 per pixel"
+        ),
         Column("LIMIT", "float64", "", "GAIN above which it pays"),
         Column("N_FRAMES", "int32", "", "frames it was tried on"),
         Column("REASON", "str", "", "why it was chosen so"),
