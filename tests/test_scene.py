@@ -365,7 +365,7 @@ def test_neighbours_are_what_reaches_the_pixels_and_is_not_the_target():
             [120.0, 52.0],  # a bright one far off
         ]
     )
-    fluxes = np.array([1e5, 1e5, 1e4, 1e5, 200.0, 3e7, 1e5])
+    fluxes = np.array([1e5, 1e5, 1e4, 1e5, 50.0, 3e7, 1e5])
     found = neighbours_of(places, fluxes, sources, 18, (4.0, 6.0), 20.0)
     assert sorted(found) == [2, 3, 5]
     assert not len(neighbours_of(np.empty((0, 2)), np.empty(0), sources, 18, (4.0, 6.0), 20.0))

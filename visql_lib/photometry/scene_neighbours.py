@@ -1,4 +1,4 @@
-"""Which stars beside a target reach into the pixels of its fit, so that their light must be told from its own."""
+"""Which stars beside a target reach into the pixels of its fit: their light is told from its own."""
 
 from __future__ import annotations
 
