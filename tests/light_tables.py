@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 
 import numpy as np
+import yaml
 
 from visql_lib.pipelines.lightcurves.grouping import SETS
 from visql_lib.pipelines.lightcurves.schemas import (
@@ -62,9 +63,11 @@ class LightSet:
     Star ``c`` dips by 5 % in one night and is dropped; every thirteenth value of the stars is flagged.
     """
 
-    def __init__(self, results, name="R_ecam", nights=12, per_night=4, gap=3.0, start=START, seed=1):
+    def __init__(
+        self, results, name="R_ecam", nights=12, per_night=4, gap=3.0, start=START, seed=1, sources=SOURCES
+    ):
         self.results, self.name, self.rng = results, name, np.random.default_rng(seed)
-        self.group = f"{TARGET}/{name}"
+        self.group, self.sources = f"{TARGET}/{name}", sources
         self.folder = SETS.group_folder(results, self.group)
         n = nights * per_night
         self.n, self.night_of = n, np.repeat(np.arange(nights), per_night)
@@ -179,7 +182,7 @@ class LightSet:
         rows = []
         for i in self.measured():
             kept = self.seeing[i] < 1.5
-            for source in SOURCES:
+            for source in self.sources:
                 flux = self.flux(self.magnitude(source, i), i)
                 error = float(np.sqrt(flux + 200 * self.sky[i]))
                 seen = flux + error * self.rng.normal()
@@ -200,7 +203,7 @@ class LightSet:
 
     def nights(self, fluxes):
         rows = []
-        for source in SOURCES:
+        for source in self.sources:
             mine = [r for r in fluxes if r["SOURCE"] == source and r["KEPT"]]
             for night in sorted({r["NIGHT"] for r in mine}):
                 some = [r for r in mine if r["NIGHT"] == night]
@@ -257,7 +260,7 @@ class LightSet:
         write(self.path("renorm"), RENORM, rows, {"decisions": told})
         scene = [
             {k: r[k] for k in ("FRAME", "SOURCE", "FLUX", "ERR", "ERR_COMMON", "CHI2")}
-            | {"DX": 0.05, "DY": -0.02, "BACKGROUND": 3.0, "COVARIANCE": [0.0] * len(SOURCES)}
+            | {"DX": 0.05, "DY": -0.02, "BACKGROUND": 3.0, "COVARIANCE": [0.0] * len(self.sources)}
             for r in fluxes
         ]
         write(self.path("target"), SCENE, scene)
@@ -281,3 +284,19 @@ def write_target(results, *sets):
     """Write the tables of some sets, and the decisions of their target."""
     decisions = [row for one in sets for row in one.write()]
     write(results / f"targets/{TARGET}/decisions.parquet", DECISIONS, decisions)
+
+
+def write_settings(top, *sets):
+    """Write the target's file and the settings of a run; return the settings' path."""
+    (top / "raw").mkdir(exist_ok=True)
+    told = {one.name: {"camera": "ecam", "raw": str(top / "raw"), "filter": "R"} for one in sets}
+    target = {"name": TARGET, "ra": 181.6235, "dec": 43.5385, "sets": told}
+    target["point_sources"] = {s: {"x": 200.0 + 6 * k, "y": 200.0} for k, s in enumerate(SOURCES)}
+    file = top / f"{TARGET}.yaml"
+    file.write_text(yaml.safe_dump(target))
+    values = {"pipeline": "lightcurves", "results": str(top / "results"), "targets": [str(file)]}
+    (top / "c.yaml").write_text(yaml.safe_dump(values))
+    known = top / "results/config/targets.json"  # as the workflow leaves it
+    known.parent.mkdir(parents=True, exist_ok=True)
+    known.write_text(json.dumps({TARGET: str(file)}))
+    return top / "c.yaml"

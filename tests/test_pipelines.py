@@ -62,7 +62,7 @@ def test_snakemake_says_it_in_one_line(tmp_path):
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     said = done.stdout + done.stderr
-    assert "\npipeline: 'viz' is none of vis, reduction, pointing\n" in said
+    assert "\npipeline: 'viz' is none of vis, reduction, pointing, lightcurves\n" in said
     assert "Traceback" not in said
 
 
@@ -182,7 +182,7 @@ def test_a_pipeline_of_another_package_is_found(other_package, tmp_path):
     ):
         claim_results(settings(tmp_path / "results"))
     with pytest.raises(
-        ConfigError, match=r"^test: pipeline: 'knights' is none of vis, reduction, pointing, nights$"
+        ConfigError, match=r"^test: pipeline: 'knights' is none of vis, reduction, pointing, lightcurves, nights$"
     ):
         settings_from_mapping(values | {"pipeline": "knights"}, "test")
     with pytest.raises(ConfigError, match=r"^test: unknown key 'gaia'"):

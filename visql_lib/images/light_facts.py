@@ -195,9 +195,19 @@ class _Finder:
             )
         rule = self._rule("gain", GAINS)
         found = self._number("gain", "electron/adu")
+        self._tell_unused(rule)
         if math.isnan(found) and not any("gain" in line for line in self.missing):
             self.missing.append(rule.lacking(self.cards, "gain"))
         return found
+
+    def _tell_unused(self, rule: FrameNumber) -> None:
+        """Say that the header has another gain than the camera's file, which wins."""
+        if rule.keywords or math.isnan(rule.value):
+            return
+        for key in ("EGAIN", "GAIN"):
+            other = self.cards.get(key)
+            if other is not None and number(other) != rule.value:
+                self.sources["gain"] += f"; {key} = {said(other)} of the header does not count"
 
     def _saturation(self, header: fits.Header) -> float:
         """Return the saturation: as told, but not above the largest number that the file can hold."""
@@ -288,27 +298,3 @@ class _Finder:
     def _told(self, name: str, told: Told) -> float:
         self.sources[name] = told.source
         return told.value
-
-
-def shown(facts: LightFacts) -> list[tuple[str, str, str]]:
-    """Return the facts as lines: name, value with its unit, and who says so."""
-    when = facts.mjd if math.isfinite(facts.mjd) else facts.bjd
-    site = facts.site
-    values = {
-        "time": f"{'MJD' if math.isfinite(facts.mjd) else 'BJD'} {when:.8f}, middle of the exposure",
-        "exptime": f"{facts.exptime:g} s",
-        "filter": facts.filter,
-        "gain": f"{facts.gain:g} electron/adu",
-        "read_noise": f"{facts.read_noise:g} electron",
-        "saturation": f"{facts.saturation:g} adu",
-        "pedestal": f"{facts.pedestal:g} adu",
-        "pixel_scale": f"{facts.pixel_scale:.4g} arcsec/px",
-        "site": f"{site.longitude:.5f} deg east, {site.latitude:.5f} deg, {site.height:g} m" if site else "",
-    }
-    lines = []
-    for name, text in values.items():
-        known = bool(text) and not text.startswith(("nan", "BJD nan"))
-        lines.append((name.replace("_", " "), text if known else "not known", facts.sources.get(name, "")))
-    lines.append(("type", facts.frame_type, "header"))
-    lines.append(("object", said(facts.object) if facts.object else "not known", "header"))
-    return lines

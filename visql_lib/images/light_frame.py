@@ -94,18 +94,42 @@ def read_light(path: Path, instrument: Instrument) -> LightFrame:
     FrameError
         If it cannot be read, is cut short, is no single image, or all its pixels are the same or unusable.
     """
+    return open_light(path, instrument).light()
+
+
+@dataclass(frozen=True)
+class OpenedLight:
+    """A frame as the file has it, with its facts; whether it can be measured is not yet asked."""
+
+    path: Path
+    image: Image
+    facts: LightFacts
+    instrument: Instrument
+    checksum: str
+
+    def light(self) -> LightFrame:
+        """Make electrons of it; see `read_light` for what it raises."""
+        if self.facts.missing:
+            raise LackingFactError(f"{self.path}: {'; '.join(self.facts.missing)}")
+        data, mask, header = _oriented(self.image, self.instrument)
+        name = stem_of(self.path.name)
+        return _in_electrons(name, self.path, data, mask, self.facts, header, self.checksum)
+
+
+def open_light(path: Path, instrument: Instrument) -> OpenedLight:
+    """Read a pre-reduced frame as the file has it, and its facts.
+
+    Raises
+    ------
+    FrameError
+        If it cannot be read, is cut short, or is no single image.
+    """
     image = read_image(path, extension=instrument.imaging.extension)
     if image.data.ndim != 2:
         raise FrameError(f"{path}: has {image.data.ndim} axes; a frame has two")
     checksum = new_hash(np.ascontiguousarray(image.data).tobytes()).hexdigest()
     facts = light_facts(image.header, instrument, path.name)
-    if facts.missing:
-        raise LackingFactError(f"{path}: {'; '.join(facts.missing)}")
-    header = image.header
-    data, mask, header = _oriented(image, instrument)
-    light = _in_electrons(stem_of(path.name), path, data, mask, facts, header)
-    light.checksum = checksum
-    return light
+    return OpenedLight(path, image, facts, instrument, checksum)
 
 
 def section_of(image: Image, instrument: Instrument) -> Section:
@@ -148,7 +172,13 @@ def _oriented(image: Image, instrument: Instrument) -> tuple[NDArray, NDArray | 
 
 
 def _in_electrons(
-    name: str, path: Path, data: NDArray, mask: NDArray | None, facts: LightFacts, header: fits.Header
+    name: str,
+    path: Path,
+    data: NDArray,
+    mask: NDArray | None,
+    facts: LightFacts,
+    header: fits.Header,
+    checksum: str,
 ) -> LightFrame:
     bad = ~np.isfinite(data)
     saturated = data >= facts.saturation  # never of NaN
@@ -161,7 +191,7 @@ def _in_electrons(
     saturated &= ~bad
     electrons = np.multiply(data - np.float32(facts.pedestal), np.float32(facts.gain), dtype=np.float32)
     electrons[bad] = np.nan
-    return LightFrame(name, path, electrons, bad, saturated, facts, header)
+    return LightFrame(name, path, electrons, bad, saturated, facts, header, checksum)
 
 
 def _check_light(path: Path, data: NDArray, bad: NDArray, saturated: NDArray) -> None:

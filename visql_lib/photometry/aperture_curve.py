@@ -35,8 +35,8 @@ class ApertureCurve(NamedTuple):
 def aperture_curve(flux: NDArray, err: NDArray, stars: NDArray) -> ApertureCurve:
     """Choose the aperture in which the comparison stars scatter least, and normalise the target by them.
 
-    Of star s in frame i, f_si = F_si / median_i F_si; the coefficient of a frame is 1 / median_s f_si, its error
-    1.253 x 1.4826 MAD_s / sqrt(n).
+    Of star s in frame i, f_si = F_si / median_i F_si; the coefficient of a frame is 1 / median_s f_si, its
+    error 1.253 x 1.4826 MAD_s / sqrt(n).
 
     Parameters
     ----------

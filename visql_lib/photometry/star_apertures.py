@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -212,44 +213,53 @@ def empty_noise(
 
 
 def emptiest_box(
-    x: NDArray, y: NDArray, flux: NDArray, seen: NDArray[np.bool_], side: int, reach: float
-) -> tuple[float, float, float] | None:
-    """Find the box of a reference with the least light of sources in it.
+    x: NDArray,
+    y: NDArray,
+    flux: NDArray,
+    shape: tuple[int, int],
+    side: int,
+    reach: float,
+    frames: Sequence[tuple[NDArray, tuple[int, int]]],
+) -> tuple[tuple[float, float, float], int] | None:
+    """Find the box of a reference with the least light of sources in it, of those that all frames see.
 
     Parameters
     ----------
     x, y, flux : array, shape (n,)
         Sources: zero-based places [px] and fluxes.
-    seen : array of bool, shape (ny, nx)
-        Pixels that all frames see.
+    shape : (int, int)
+        Rows and columns of the reference.
     side : int
         Of the box [px].
     reach : float
-        How far from its centre a source still counts [px].
+        How far beyond the box a source counts by half [px].
+    frames : sequence of (matrix, shape)
+        Transforms of frames to the reference (six numbers), with their rows and columns.
 
     Returns
     -------
-    (float, float, float) or None
-        Least x and y and side. None: no box of this side is inside of what all frames see.
+    (least x, least y, side), number of frames that see it; or None
+        Zero-based, of the edge of the first pixel. If no box is in all frames, of those in most. None: the
+        reference is smaller than a box.
     """
-    ny, nx = seen.shape
+    ny, nx = shape
     step = max(1, side // 10)
-    corners_y, corners_x = np.arange(0, ny - side + 1, step), np.arange(0, nx - side + 1, step)
-    if not len(corners_x) or not len(corners_y):
+    cy, cx = np.meshgrid(np.arange(0, ny - side + 1, step), np.arange(0, nx - side + 1, step), indexing="ij")
+    if not cx.size:
         return None
-    total = np.zeros((ny + 1, nx + 1), np.int64)
-    total[1:, 1:] = np.cumsum(np.cumsum(seen, axis=0), axis=1)
-    cy, cx = np.meshgrid(corners_y, corners_x, indexing="ij")
-    whole = (
-        total[cy + side, cx + side] - total[cy, cx + side] - total[cy + side, cx] + total[cy, cx] == side**2
-    )
-    if not whole.any():
-        return None
-    light = np.zeros(cy.shape)
-    for px, py, f in zip(x, y, flux, strict=True):
-        away = np.maximum(np.maximum(cx - px, px - (cx + side)), np.maximum(cy - py, py - (cy + side)))
+    seen = np.zeros(cx.shape, int)
+    for matrix, (rows, columns) in frames:
+        m, inside = inverse(matrix), np.ones(cx.shape, bool)
+        for dx, dy in ((0, 0), (side - 1, 0), (0, side - 1), (side - 1, side - 1)):
+            px = m[0] * (cx + dx) + m[1] * (cy + dy) + m[2]
+            py = m[3] * (cx + dx) + m[4] * (cy + dy) + m[5]
+            inside &= (px >= 0) & (py >= 0) & (px <= columns - 1) & (py <= rows - 1)
+        seen += inside
+    light = np.zeros(cx.shape)
+    for sx, sy, f in zip(x, y, flux, strict=True):
+        away = np.maximum(np.maximum(cx - sx, sx - (cx + side)), np.maximum(cy - sy, sy - (cy + side)))
         # Beyond the box its wings fall as those of a Moffat, about as distance^-4.
         light += max(float(f), 0.0) / (1 + (np.maximum(away, 0) / reach) ** 4)
-    light[~whole] = np.inf
+    light[seen < seen.max()] = np.inf
     j, i = np.unravel_index(int(np.argmin(light)), light.shape)
-    return float(cx[j, i]) - 0.5, float(cy[j, i]) - 0.5, float(side)
+    return (float(cx[j, i]) - 0.5, float(cy[j, i]) - 0.5, float(side)), int(seen[j, i])

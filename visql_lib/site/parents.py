@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -66,8 +67,10 @@ class ParentPages:
         for parent, mine in children.items():
             if set(mine) & set(changed) or self._path(parent) not in self._store.pages:
                 self._write(parent, mine, groups, common)
-        for parent in {self._grouping.parent(group) for group in changed} - set(children) - {""}:
-            for path in (self._path(parent), self._script(parent)):
+        pattern = re.compile(rf"{re.escape(self._grouping.plural)}/(.+)\.html")
+        pages = [match[1] for path in self._store.pages if (match := pattern.fullmatch(path))]
+        for gone in set(pages) - set(children) - set(groups):
+            for path in (self._path(gone), self._script(gone)):
                 if path in self._store.pages:
                     self._store.remove(path)
 

@@ -75,6 +75,14 @@ def observe(mjd: ArrayLike, ra: float, dec: float, site: Site | None, name: str 
     return out
 
 
+def mjd_of_bjd(bjd: float, ra: float, dec: float, site: Site | None) -> float:
+    """Return the MJD (UTC) at the Earth of a barycentric date (TDB); NaN where the target is not known."""
+    mjd = bjd - _MJD
+    for _ in range(3):  # a light time changes by 1e-4 of itself in the time that it takes
+        mjd += bjd - float(observe(mjd, ra, dec, site)["BJD_TDB"][0])
+    return mjd
+
+
 def _observed(mjd: NDArray, ra: float, dec: float, site: Site | None) -> dict[str, NDArray]:
     """Compute the columns for finite times."""
     import erfa

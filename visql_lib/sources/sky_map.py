@@ -8,6 +8,7 @@ fainter ones and the wings of bright ones are seen.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visql_lib.sources.background import Background, background_from, background_of, filtered_meshes
-from visql_lib.sources.detect import Detections, detect_sources
+from visql_lib.sources.detect import detect_sources
 from visql_lib.sources.pixels import pixels_of
 
 Method = Literal["map", "constant", "none"]
@@ -124,7 +125,7 @@ def measure_sky(
             max_flux_radius=np.inf,
             background=found.background,
         )
-        grown = hidden | source_mask(sources, shape, found.rms)
+        grown = hidden | source_mask(sources.columns, shape, found.rms)
         if grown.mean() > _MOST_MASKED:
             break
         masked = grown
@@ -197,20 +198,21 @@ def clipped_mean(values: NDArray) -> tuple[float, float]:
     return middle, sigma
 
 
-def source_mask(sources: Detections, shape: tuple[int, int], rms: float) -> NDArray[np.bool_]:
+def source_mask(sources: Mapping[str, NDArray], shape: tuple[int, int], rms: float) -> NDArray[np.bool_]:
     """Mask sources to where their light, taken for a Moffat of beta 2.5, is a fifth of the noise.
 
     Parameters
     ----------
-    sources : Detections
-        In the unit of `rms`.
+    sources : mapping of arrays
+        Their columns X_IMAGE, Y_IMAGE (one-based), A_IMAGE, B_IMAGE [px], THETA_IMAGE [deg], and FLUX_AUTO
+        in the unit of `rms`.
     shape : tuple of int
         Rows, columns.
     rms : float
         Noise of a pixel.
     """
     masked = np.zeros(shape, dtype=bool)
-    c = sources.columns
+    c = sources
     if not len(c["X_IMAGE"]):
         return masked
     a, b = np.maximum(c["A_IMAGE"], 0.5), np.maximum(c["B_IMAGE"], 0.5)

@@ -7,6 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from numpy.typing import NDArray
+
+from visql_lib.pipelines.lightcurves.schemas import DECISIONS
 from visql_lib.values import number
 
 KEY = "decisions"  # in the metadata of tables
@@ -70,3 +73,8 @@ def from_meta(meta: Mapping[str, Any]) -> list[Decision]:
 
 def _rows(value: Any) -> Iterable[Mapping[str, Any]]:
     return [row for row in value if isinstance(row, dict)] if isinstance(value, list) else []
+
+
+def columns_of(decisions: Iterable[Decision]) -> dict[str, NDArray]:
+    """Return decisions as columns of `schemas.DECISIONS`."""
+    return DECISIONS.of_rows(decision.row() for decision in decisions)

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
+from visql_lib.config import Settings
 from visql_lib.errors import ConfigError, TableError
+from visql_lib.instruments.names import stem_of
 from visql_lib.pipelines.lightcurves.target_file import AUTO, Target
+from visql_lib.sheets.walker import suffixes_of, walk
 from visql_lib.tables.store import read_meta
 
 _NAMED = 5  # unknown frames of a message
@@ -59,8 +62,7 @@ def name_problems(target: Target, frames: Collection[str], reference: Path, *, t
     lists = {listed: tests} if test else {listed: tests, target.path_of(target.kick): tuple(kicks)}
     for path, names in lists.items():
         if unknown := [name for name in names if name not in frames]:
-            more = f" and {len(unknown) - _NAMED} more" * (len(unknown) > _NAMED)
-            yield f"{path}: no such frame of {target.name}: {', '.join(unknown[:_NAMED])}{more}"
+            yield f"{path}: {_unknown(target, unknown)}"
     chosen = target.reference if target.reference != AUTO else frozen_reference(reference)
     if chosen in kicks:
         yield (
@@ -70,3 +72,33 @@ def name_problems(target: Target, frames: Collection[str], reference: Path, *, t
         )
     if target.reference not in (AUTO, *tests) and tests and not test:
         yield f"{listed}: {target.reference!r}, the reference of {target.name}, is not in the list"
+
+
+def check_kicks(target: Target, name: str, frames: Collection[str], settings: Settings) -> None:
+    """Check the kick list of a target where one set is looked at: other sets are known by their folders.
+
+    Raises
+    ------
+    ConfigError
+        If it names a frame that no set has.
+    """
+    unknown = [frame for frame in target.kicks() if frame not in frames]
+    others = [other for other in target.sets if other != name]
+    if unknown and others:
+        suffixes = suffixes_of(settings)
+        there = {
+            stem_of(entry.name)
+            for other in others
+            for folder in target.raw_of(other)
+            for entry, _ in walk(Path(folder))
+            if entry.name.lower().endswith(suffixes)
+        }
+        unknown = [frame for frame in unknown if frame not in there]
+    if unknown:
+        raise ConfigError(f"{target.path_of(target.kick)}: {_unknown(target, unknown)}")
+
+
+def _unknown(target: Target, names: Collection[str]) -> str:
+    shown = list(names)[:_NAMED]
+    more = f" and {len(names) - _NAMED} more" * (len(names) > _NAMED)
+    return f"no such frame of {target.name}: {', '.join(shown)}{more}"

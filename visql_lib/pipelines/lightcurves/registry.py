@@ -61,14 +61,10 @@ TARGET = (
 )
 FLUXES = _table("fluxes", "light curve by frame")
 NIGHTS = _table("nights", "light curve by night")
-SET_CURVE = (
-    Product(f"{T}/{{target}}_{{set}}.rdb", "light curve of a set by night"),
-    Product(f"{T}/{{target}}_{{set}}.ecsv", "the same with BJD_TDB"),
-)
 CURVE = (
-    Product(f"{T}/{{target}}.rdb", "light curve of all sets by night"),
-    Product(f"{T}/{{target}}.ecsv", "the same with BJD_TDB"),
-    Product(f"{T}/{{target}}.parquet", "the same"),
+    Product(f"{T}/{{target}}.parquet", "light curve of all sets by night"),
+    Product(f"{T}/{{target}}.rdb", "the same, as other programs read it"),
+    Product(f"{T}/{{target}}.ecsv", "the same, as text"),
     Product(f"{T}/decisions.parquet", "what was decided about frames and stars, why, by whom"),
     Product(f"{T}/README.md", "what was done, and what was left out"),
 )
@@ -158,11 +154,13 @@ STAGES = (
     _of_night(
         "lc_defringe",
         FRINGES,
-        (C_FRAME, FRAMES),
+        (C_FRAME, CAT, SKY),
         settings=("defringe", "sky"),
         applies=lambda plan, group: plan.settings.defringe.on,
     ),
-    _of_target("lc_reference", (REFERENCE,), (FRAMES, CAT), settings=("alignment", "apertures", "stars")),
+    _of_target(
+        "lc_reference", (REFERENCE,), (FRAMES, CAT), settings=("sky", "alignment", "apertures", "stars")
+    ),
     _of_night(
         "lc_measure",
         C_MEASURE,
@@ -212,22 +210,14 @@ STAGES = (
     _of_set(
         "lc_nights",
         (FLUXES, NIGHTS),
-        (FRAMES, TRANSFORMS, MEDCOEFF, RENORM, TARGET[0]),
+        (FRAMES, TRANSFORMS, APERTURES, STARS, MEDCOEFF, RENORM, TARGET[0]),
         settings=("nights", "export"),
-    ),
-    _of_set(
-        "lc_export_set",
-        SET_CURVE,
-        (FRAMES, FLUXES, NIGHTS),
-        settings=("export",),
-        versions={"lc_export": VERSIONS["lc_export"]},
-        program="lc-export",
     ),
     _of_target(
         "lc_export",
         CURVE,
         (FRAMES, TRANSFORMS, STARS, RENORM, FLUXES, NIGHTS, REFERENCE),
-        settings=("export",),
+        settings=("nights", "export"),
     ),
     _of_set(
         "lc_pictures",
@@ -304,6 +294,8 @@ REGISTRY = Registry(
     "the target's kick list.",
     beside=(
         Product(SHEET, "exposure sheet of a set"),
+        Product(f"{T}/{{target}}_{{set}}.rdb", "light curve of a set by night, written by lc_export"),
+        Product(f"{T}/{{target}}_{{set}}.ecsv", "the same, as text"),
         Product("up_to_date/", "cache of exposures that are up to date"),
         Product("logs/", "one log per job"),
         Product("benchmarks/", "time and memory of each job"),

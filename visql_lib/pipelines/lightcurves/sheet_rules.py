@@ -44,8 +44,8 @@ class SetSheets(SheetRules):
         return found
 
     def group_of_name(self, name: FrameName) -> str:
-        """Return the set."""
-        return self._key
+        """Return the set; "" of a camera whose names do not tell the start, as rows do for it."""
+        return "" if name.start is None else self._key
 
     def group_of_row(self, row: SheetRow) -> str:
         """Return the set."""

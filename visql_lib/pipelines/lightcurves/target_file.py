@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
@@ -258,7 +259,8 @@ class Target(_Part):
     def path_of(self, path: str) -> Path:
         """Find a path that the file names: from the working folder, or from the folder of the file."""
         beside = Path(self._file).parent / path if self._file else Path(path)
-        return beside if beside.exists() and not Path(path).exists() else Path(path)
+        found = beside if beside.exists() and not Path(path).exists() else Path(path)
+        return Path(os.path.normpath(found))
 
     def raw_of(self, name: str) -> tuple[str, ...]:
         """List the folders of a set's raw frames, see `path_of`."""

@@ -10,8 +10,10 @@ from typing import Any
 from visql_lib.config import Settings
 from visql_lib.config.load import digest
 from visql_lib.instruments.model import Instrument
+from visql_lib.pipelines.lightcurves.configured import target_path
 from visql_lib.pipelines.lightcurves.grouping import SETS, T
 from visql_lib.pipelines.lightcurves.pages.look_back import look_back, place_of
+from visql_lib.pipelines.lightcurves.pages.readers import readers_of
 from visql_lib.pipelines.lightcurves.pages.records import frames_of, said, seeing_of, seeing_unit, status_of
 from visql_lib.pipelines.lightcurves.pages.sections import (
     below,
@@ -22,6 +24,7 @@ from visql_lib.pipelines.lightcurves.pages.sections import (
 )
 from visql_lib.pipelines.lightcurves.schemas import DECISIONS
 from visql_lib.pipelines.lightcurves.set_tables import SetTables
+from visql_lib.pipelines.lightcurves.settings import LightCurveSettings
 from visql_lib.products.page_parts import PageSection, Remark
 from visql_lib.products.page_records import Record, number_text, records
 from visql_lib.products.pages import (
@@ -35,8 +38,10 @@ from visql_lib.products.pages import (
     number,
 )
 from visql_lib.products.registry import Registry
-from visql_lib.qc.limits import Thresholds
+from visql_lib.qc.group import Readers, current_results
+from visql_lib.qc.limits import Thresholds, load_thresholds
 from visql_lib.qc.summary import ExposureSummary, GroupSummary, StatusReason, Terms
+from visql_lib.qc.table import by_frame
 from visql_lib.sheets.sheet import USABLE, SheetRow
 
 _FILES = (".rdb", ".ecsv", ".parquet", ".md", ".fits")
@@ -55,13 +60,21 @@ class LightCurvePages(Pages):
 
     frame_picture = "_stamp.png"
 
+    def readers(self, settings: Settings) -> Readers:
+        """Return how QC results are read: tables of light curves have FRAME and MJD."""
+        from visql_lib.pipelines import registry_of
+
+        quantities = registry_of(settings).quantities
+        return readers_of(quantities, load_thresholds(settings.thresholds, quantities))
+
     def tables(
         self, results: Path, group: str, rows: Sequence[SheetRow], terms: Terms, instrument: Instrument
     ) -> GroupTables:
         """Read the tables of a set."""
-        found = super().tables(results, group, rows, terms, instrument)
+        readers = readers_of(terms.quantities, None)
+        judged, unjudged = current_results(results, group, terms.grouping, terms.quantities, rows, readers)
         frames = {str(f["FRAME"]): f for f in frames_of(set_of(results, group))}
-        return LightTables(group, found.results, found.unjudged, frames)
+        return LightTables(group, by_frame(judged), unjudged, frames)
 
     def findings(
         self, row: SheetRow, tables: GroupTables, endings: Sequence[str], terms: Terms
@@ -79,10 +92,6 @@ class LightCurvePages(Pages):
         for other in terms.categories:
             found += bad_results(other, tables.results_of(row.exposure, other, terms), terms)
         return found
-
-    def place(self, row: SheetRow, tables: GroupTables) -> dict[str, float | None]:
-        """Return where a frame points, as the header says."""
-        return super().place(row, tables)
 
     def frame_class(self, row: SheetRow, instrument: Instrument) -> str:
         """Return the filter."""
@@ -154,7 +163,9 @@ class LightCurvePages(Pages):
         """Compose the look-back of each frame."""
         frames = frames_of(set_of(results, group.name))
         decisions = decisions_of(results, SETS.parent(group.name))
-        told = (frames, decisions, settings.results, config)
+        assert isinstance(settings, LightCurveSettings)
+        file = target_path(settings, SETS.parent(group.name))
+        told = (frames, decisions, settings.results, file, config)
         return {name: look_back(group.name, at, *told) for name, at in place_of(frames).items()}
 
     def frame_plots(self, group: GroupSummary, settings: Settings) -> GroupPlots:

@@ -21,7 +21,8 @@ MASKS: Mapping[int, tuple[str, str]] = {
     1: ("bad, or outside the frame", style.INK),
     2: ("cosmic ray", style.VERMILION),
     4: ("saturated", style.ORANGE),
-    8: ("off the model, no weight", "#cc79a7"),
+    8: ("light of a neighbour", "#56b4e9"),
+    16: ("off the model, no weight", "#cc79a7"),
 }
 _NO_PIXEL = "#d9dce1"
 _GREY = style.part_of("gray", 0.0, 1.0, bad=_NO_PIXEL)
@@ -284,7 +285,7 @@ def grid_picture(title: str, cutouts: Sequence[Cutout], nothing: str = "no stamp
 
 @style.styled
 def galaxy_picture(
-    title: str, h: Image | None, field_image: Image | None, places: Places, step: float, why: str = ""
+    title: str, h: Image | None, field_image: Image | None, in_h: Places, in_field: Places, why: str = ""
 ) -> Figure:
     """Draw the galaxy's image h and the deconvolved field, with the point sources and the core.
 
@@ -292,19 +293,18 @@ def galaxy_picture(
     ----------
     title : str
     h, field_image : arrays or None
-        In the reference's axes, electrons per pixel of the image; None: there is none.
-    places : mapping
+        In the reference's axes, electrons per pixel of the reference; None: there is none.
+    in_h, in_field : mapping
         Names -> x, y in the images, zero-based.
-    step : float
-        Pixels of the images per pixel of the reference.
     why : str, optional
         Why there is none.
     """
     side, left, gap = 560, 40, 130
-    figure = style.canvas(left + 2 * side + 2 * gap, 60 + side + 60)
+    figure = style.canvas(left + 2 * side + 2 * gap, 60 + side + 40)
     style.heading(figure, title)
-    for k, (image, text) in enumerate(((h, "galaxy and ring, h"), (field_image, "deconvolved field"))):
-        box = (left + k * (side + gap), 60, side, side)
+    shown = ((h, in_h, "galaxy and ring, h"), (field_image, in_field, "deconvolved field"))
+    for k, (image, places, text) in enumerate(shown):
+        box = (left + k * (side + gap), 40, side, side)
         axes = style.panel(figure, box)
         axes.set_title(text, fontsize=11, pad=5)
         if image is None or not np.isfinite(image).any():
@@ -313,12 +313,7 @@ def galaxy_picture(
         colours, soft = _positive(image)
         show(axes, image, colours, soft=soft)
         mark(axes, places)
-        axes.set_xlabel(
-            f"{image.shape[1] / step:.0f} × {image.shape[0] / step:.0f} px of the reference",
-            fontsize=9,
-            color=style.MUTED,
-        )
-        bar = style.colour_bar(figure, colours, _beside(box), "electron / px")
+        bar = style.colour_bar(figure, colours, _beside(box), "electron / px of the reference")
         top = float(np.nanmax(image))
         ticks = [0.0, *(m * 10.0**d for d in range(-3, 8) for m in (1, 3) if soft < m * 10.0**d < top)]
         bar.set_ticks([float(np.arcsinh(t / soft)) for t in ticks], labels=[f"{t:g}" for t in ticks])

@@ -110,7 +110,7 @@ def _curve(tables: SetTables, mine: NDArray[np.bool_], name: str, note: str) -> 
 
 @style.styled
 def stars_picture(tables: SetTables) -> Figure:
-    """Draw a panel for each star: flux times C over its median, lines at +-10 %, flagged points as crosses."""
+    """Draw a panel for each star: flux times C over its median, lines at +-10 %, flagged points crossed."""
     curves = star_curves(tables)
     rows = max(-(-len(curves) // 2), 1)
     figure = style.canvas(2 * _WIDTH + _LEFT + _MIDDLE + 30, HEAD + 22 + rows * (_HEIGHT + _GAP) + _FOOT)

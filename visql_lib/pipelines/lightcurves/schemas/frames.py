@@ -50,6 +50,28 @@ FRAMES = TableSchema(
     ),
 )
 
+LIGHT_CATALOGUE = TableSchema(
+    "light_catalogue",
+    "The sources of a frame, brightest first; its row of the table of frames is in the metadata.",
+    (
+        Column("NUMBER", "int32", "", "from 1"),
+        Column("X_IMAGE", "float64", "px", "x, isophotal, one-based"),
+        Column("Y_IMAGE", "float64", "px", "y, isophotal, one-based"),
+        Column("XWIN_IMAGE", "float64", "px", "x, windowed, one-based"),
+        Column("YWIN_IMAGE", "float64", "px", "y, windowed, one-based"),
+        Column("FLUX_AUTO", "float64", "electron", "Kron flux"),
+        Column("FLUXERR_AUTO", "float64", "electron", "its error, of background and photons"),
+        Column("A_IMAGE", "float32", "px", "rms along the major axis"),
+        Column("B_IMAGE", "float32", "px", "rms along the minor axis"),
+        Column("THETA_IMAGE", "float32", "deg", "angle of the major axis, from the x axis to y"),
+        Column("FLUX_RADIUS", "float32", "px", "radius of half of FLUX_AUTO"),
+        Column("PEAK", "float64", "adu", "highest pixel, sky included"),
+        Column("FWHM", "float32", "px", "2 sqrt(ln 2 (A^2 + B^2))"),
+        Column("FLAGS", "int16", "", "`SourceFlag` bits"),
+        Column("COSMIC", "bool", "", "a hit of a cosmic ray by its shape"),
+    ),
+)
+
 REFERENCE = TableSchema(
     "reference",
     "The stars of the reference frame of a target; names by distance from the target.",
@@ -77,7 +99,8 @@ TRANSFORMS = TableSchema(
             "MATRIX",
             "float64",
             "",
-            "from zero-based pixels of the frame to those of the reference: x' = m0 x + m1 y + m2, y' = m3 x + m4 y + m5",
+            "from zero-based pixels of the frame to those of the reference: x' = m0 x + m1 y + m2, "
+            "y' = m3 x + m4 y + m5",
             size=6,
         ),
         Column("MATCHED", "int32", "", "pairs of stars found"),

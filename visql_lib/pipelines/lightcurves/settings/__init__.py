@@ -40,7 +40,8 @@ class LightCurveSettings(Settings):
     targets: Annotated[tuple[str, ...], BeforeValidator(names_in)] = setting(
         (AUTO,),
         None,
-        "Targets to process: names of files in config/targets, paths of such files, or auto (all in config/targets).",
+        "Targets to process: names of files in config/targets, paths of such files, or auto (all in "
+        "config/targets).",
     )
     limits: str = setting("lightcurves", None, "Threshold file: a name in config/thresholds, or a path.")
     sky: SkySettings = Field(default=SkySettings(), description=SkySettings.__doc__)

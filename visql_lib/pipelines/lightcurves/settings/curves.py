@@ -21,7 +21,7 @@ class SceneSettings(SettingsSection):
 
 
 class NightSettings(SettingsSection):
-    """Means of nights, and the limits of frames and nights. auto: median + 4 robust sigma of the set, never below."""
+    """Means of nights, and the limits of frames and nights."""
 
     auto: bool = setting(True, None, "Raise the limits to median + 4 robust sigma of the set; else fixed.")
     gap: float = setting(0.4, "d", "A new night begins after such a gap.", gt=0, le=1)

@@ -17,6 +17,7 @@ from visql_lib.errors import TargetError
 from visql_lib.photometry.aperture_curve import aperture_curve
 from visql_lib.photometry.night_means import FrameFluxes, automatic_limit, mean_of_nights
 from visql_lib.pipelines.lightcurves.decisions import Decision, to_meta
+from visql_lib.pipelines.lightcurves.exporting import APERTURE
 from visql_lib.pipelines.lightcurves.schemas import APERTURES, FLUXES, NIGHTS
 from visql_lib.pipelines.lightcurves.settings import LightCurveSettings
 from visql_lib.pipelines.lightcurves.settings.curves import NightSettings
@@ -28,7 +29,6 @@ log = logging.getLogger(__name__)
 
 STAGE = "lc_nights"
 NEEDED, OPTIONAL = ("frames", "transforms", "medcoeff", "renorm", "target"), ("apertures", "stars")
-APERTURE = "_aper"  # behind a source: its curve from an aperture
 _LEAST = 3  # frames of a night that may be flagged true
 
 
@@ -79,7 +79,7 @@ class _Frames:
         everything = read_table(tables["frames"])
         ok = np.flatnonzero(everything["STATUS"] == LightStatus.OK)
         order = ok[np.argsort(everything["MJD"][ok], kind="stable")]
-        self.table = Table({name: values[order] for name, values in everything.items()})
+        self.table = {name: values[order] for name, values in everything.items()}
         self.names = [str(name) for name in self.table["FRAME"]]
         self.number = {name: i for i, name in enumerate(self.names)}
         renorm = read_table(tables["renorm"])
