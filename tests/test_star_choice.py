@@ -52,7 +52,7 @@ def test_the_best_make_the_psf() -> None:
     """Six, and further ones that are worth it: half the signal to noise of the sixth, at most twelve."""
     assert list(choose_stars(facts(), LIMITS).psf) == [True] * 10
     assert choose_stars(facts(20), LIMITS).psf.sum() == 12
-    steep = facts(snr={i: 300.0 for i in (6, 7, 8, 9)})
+    steep = facts(snr=dict.fromkeys((6, 7, 8, 9), 300.0))
     assert list(choose_stars(steep, LIMITS).psf) == [True] * 6 + [False] * 4
     assert choose_stars(facts(4), LIMITS).psf.sum() == 4
 

@@ -202,9 +202,7 @@ def _frame(
     from visql_lib.pipelines.lightcurves.stamps import Stamps
 
     stem = tables.folder / "frames" / name / name
-    first = next(iter(tables.target.psf_sets), psf_set)
-    suffix = "_psf.fits" if psf_set == first else f"_psf_{psf_set}.fits"
-    stamps, psf = Stamps.read(Path(f"{stem}_stamps.fits")), read_psf(Path(f"{stem}{suffix}"))
+    stamps, psf = Stamps.read(Path(f"{stem}_stamps.fits")), read_psf(Path(f"{stem}_psf.fits"))
     if TARGET not in stamps.names:
         raise TableError(f"{stem}_stamps.fits: has no stamp of the target; make it again by visql lc-measure")
     k = list(stamps.names).index(TARGET)

@@ -169,7 +169,7 @@ rule lc_target_pictures:
     params:
         **stage_params("lc_target_pictures"),
         target=lambda wildcards: TARGET.format(target=wildcards.target),
-        folder=lambda wildcards: TARGET.format(target=wildcards.target) + "/pictures",
+        folder=lambda wildcards: f"{TARGET}/pictures".format(target=wildcards.target),
     shell:
         "visql lc-pictures target {params.target:q} -o {params.folder:q} --config {params.config:q}"
         " >{log:q} 2>&1"

@@ -75,7 +75,6 @@ rule lc_frames:
 rule lc_defringe:
     input:
         night=f"{CHUNK}_frame.parquet",
-        frames=ancient(table("frames")),
     output:
         f"{GROUP}/fringes/{{night}}.fits",
     log:
@@ -87,9 +86,12 @@ rule lc_defringe:
     resources:
         runtime=20,
     params:
-        **set_params("lc_defringe", kicked=of_night("kicked")),
+        **set_params(
+            "lc_defringe", camera=of_group("camera"), kicked=of_night("kicked")
+        ),
+        folder=below_set("frames"),
     shell:
-        "visql lc-defringe {input.night:q} -o {output:q} --frames {input.frames:q}"
+        "visql lc-defringe {input.night:q} -o {output:q} --frames {params.folder:q}"
         " --target {params.target:q} --set {wildcards.set:q} --config {params.config:q} >{log:q} 2>&1"
 
 

@@ -62,11 +62,16 @@ PSF = TableSchema(
 
 PSF_CHUNK = TableSchema(
     "psf_chunk",
-    "The PSF of each frame of a night of a set, and what was measured with it.",
+    "The PSF of each frame of a night of a set, and the fluxes measured with it.",
     (
         *PSF.columns,
-        Column("STAR_NAMES", "str", "", "names of the stars that were measured, with blanks between"),
-        Column("STAR_FLUX", "float64", "electron", "their fluxes; NaN: not measured", size=-1),
+        Column(
+            "STAR_FLUX",
+            "float64",
+            "electron",
+            "fluxes of the stars, which `stars` of the metadata names; NaN: not measured",
+            size=-1,
+        ),
         Column("STAR_ERR", "float64", "electron", "errors of the fluxes", size=-1),
         Column("STAR_X", "float64", "px", "x in the frame, one-based", size=-1),
         Column("STAR_Y", "float64", "px", "y in the frame, one-based", size=-1),
@@ -83,9 +88,7 @@ PSF_MODEL = TableSchema(
         Column("STARS", "str", "", "names of the stars, with blanks between"),
         Column("N", "int32", "", "stars"),
         Column("GRADIENT", "bool", "", "FWHM and ellipticity change linearly over the frame"),
-        Column(
-            "GAIN", "float64", "", "median decrease of chi^2 of a frame by a gradient, over chi^2 per pixel"
-        ),
+        Column("GAIN", "float64", "", "median fall of chi^2 of a frame by a gradient, over chi^2 per pixel"),
         Column("LIMIT", "float64", "", "GAIN above which it pays"),
         Column("N_FRAMES", "int32", "", "frames it was tried on"),
         Column("REASON", "str", "", "why it was chosen so"),
