@@ -58,7 +58,7 @@ demo-pointing: install
 # A season of one field: a lensed quasar in 8 nights, to its light curves.
 demo-lightcurves: install
 	$(BIN)/visql simulate-season config/demo_lightcurves_plan.yaml -o demo_lightcurves --overwrite
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake target site --cores $(CORES) --configfile config/demo_lightcurves.yaml
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake lightcurve site --cores $(CORES) --configfile config/demo_lightcurves.yaml
 	@echo
 	@echo "Done. Look at:"
 	@echo "  demo_lightcurves/results/site/index.html                 open it in a browser: everything is there"
@@ -92,6 +92,8 @@ check: install
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --lint --config pipeline=reduction raw=config results=$$(mktemp -d) nights=20210227
 	masters=$$(mktemp -d) && touch $$masters/pc_master_bias.fits $$masters/pc_master_dark.fits $$masters/pc_master_flat.fits $$masters/pc_badpix_mask.fits && \
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --lint --config pipeline=pointing raw=config results=$$(mktemp -d) nights=20210611 "masters={folder: $$masters}"
+	folder=$$(mktemp -d) && printf 'name: T\nra: 1\ndec: 1\nsets: {R: {camera: generic_ccd, raw: config}}\n' >$$folder/T.yaml && \
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --lint --config pipeline=lightcurves targets=$$folder/T.yaml results=$$folder/results
 	$(BIN)/python .ci/audit.py
 
 format: install

@@ -92,7 +92,7 @@ def run(folder: Path, cores: int) -> dict[str, Any]:
     }
     path = folder / "config.yaml"
     path.write_text(yaml.safe_dump(settings), encoding="utf-8")
-    command = [BIN / "snakemake", "-s", ROOT / "Snakefile", "target", f"-c{cores}", "--keep-going"]
+    command = [BIN / "snakemake", "-s", ROOT / "Snakefile", "lightcurve", f"-c{cores}", "--keep-going"]
     before, start = cpu_of_children(), time.perf_counter()
     done = subprocess.run(
         [*command, "--configfile", path],

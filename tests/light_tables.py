@@ -6,7 +6,9 @@ import json
 from dataclasses import replace
 
 import numpy as np
+import yaml
 
+from visql_lib.pipelines.lightcurves.decisions import Decision, to_meta
 from visql_lib.pipelines.lightcurves.grouping import SETS
 from visql_lib.pipelines.lightcurves.schemas import (
     DECISIONS,
@@ -254,9 +256,10 @@ class LightSet:
             {"FRAME": self.names[i], "C": self.coeff[i], "C_ERR": 0.001, "N": 7, "PSF_SET": "auto"}
             for i in renorm
         ]
-        dropped = [d for d in self.decisions() if d["STAGE"] == "lc_renorm"]
-        told = json.dumps([{k.lower(): v for k, v in d.items()} for d in dropped])
-        write(self.path("renorm"), RENORM, rows, {"decisions": told})
+        dropped = [
+            Decision(**{k.lower(): v for k, v in d.items()}) for d in self.decisions() if d["FRAME"] == "c"
+        ]
+        write(self.path("renorm"), RENORM, rows, to_meta(dropped))
         scene = [
             {k: r[k] for k in ("FRAME", "SOURCE", "FLUX", "ERR", "ERR_COMMON", "CHI2")}
             | {"DX": 0.05, "DY": -0.02, "BACKGROUND": 3.0, "COVARIANCE": [0.0] * len(self.sources)}
@@ -283,3 +286,19 @@ def write_target(results, *sets):
     """Write the tables of some sets, and the decisions of their target."""
     decisions = [row for one in sets for row in one.write()]
     write(results / f"targets/{TARGET}/decisions.parquet", DECISIONS, decisions)
+
+
+def write_settings(top, *sets):
+    """Write the target's file and the settings of a run; return the settings' path."""
+    (top / "raw").mkdir(exist_ok=True)
+    told = {one.name: {"camera": "ecam", "raw": str(top / "raw"), "filter": "R"} for one in sets}
+    target = {"name": TARGET, "ra": 181.6235, "dec": 43.5385, "sets": told}
+    target["point_sources"] = {s: {"x": 200.0 + 6 * k, "y": 200.0} for k, s in enumerate(SOURCES)}
+    file = top / f"{TARGET}.yaml"
+    file.write_text(yaml.safe_dump(target))
+    values = {"pipeline": "lightcurves", "results": str(top / "results"), "targets": [str(file)]}
+    (top / "c.yaml").write_text(yaml.safe_dump(values))
+    known = top / "results/config/targets.json"  # as the workflow leaves it
+    known.parent.mkdir(parents=True, exist_ok=True)
+    known.write_text(json.dumps({TARGET: str(file)}))
+    return top / "c.yaml"

@@ -20,6 +20,7 @@ from pydantic import BaseModel
 from visql_lib.cli import COMMANDS, cli
 from visql_lib.errors import ConfigError
 from visql_lib.pipelines import settings_from_mapping
+from visql_lib.pipelines.lightcurves.settings import LightCurveSettings
 from visql_lib.pipelines.pointing.settings import PointingSettings
 from visql_lib.pipelines.reduction.settings import ReductionSettings
 from visql_lib.pipelines.vis.registry import REGISTRY
@@ -33,9 +34,15 @@ ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 GENERATED = {"configuration.md", "tables.md", "flags.md", "reduction_settings.md", "reduction_tables.md"} | {
     *("pointing_settings.md", "pointing_tables.md"),
+    *("lightcurves_settings.md", "lightcurves_tables.md"),
 }
 WRITTEN = [page for page in PAGES if page.name not in GENERATED]
-SETTINGS = {"vis": VisSettings, "reduction": ReductionSettings, "pointing": PointingSettings}
+SETTINGS = {
+    "vis": VisSettings,
+    "reduction": ReductionSettings,
+    "pointing": PointingSettings,
+    "lightcurves": LightCurveSettings,
+}
 
 
 def sections(model: type[BaseModel]) -> dict[str, type[BaseModel]]:

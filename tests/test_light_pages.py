@@ -9,10 +9,9 @@ from urllib.parse import unquote
 
 import numpy as np
 import pytest
-import yaml
 from browsing import check_page, wait_for
 from click.testing import CliRunner
-from light_tables import FAULTS, SOURCES, START, TARGET, LightSet, write, write_target
+from light_tables import FAULTS, SOURCES, START, TARGET, LightSet, write, write_settings, write_target
 from PIL import Image
 
 from visql_lib.cli.site import command as site
@@ -20,10 +19,10 @@ from visql_lib.pipelines.lightcurves.grouping import SETS
 from visql_lib.pipelines.lightcurves.pages import curve_plots
 from visql_lib.pipelines.lightcurves.pages.curve_plots import _points, frame_plots, target_plots
 from visql_lib.pipelines.lightcurves.pages.look_back import look_back
-from visql_lib.pipelines.lightcurves.pages.records import NOT_KEPT, frames_of, said, status_of, time_text
+from visql_lib.pipelines.lightcurves.pages.records import NOT_KEPT, frames_of, said, status_of
 from visql_lib.pipelines.lightcurves.pages.sections import decision_section, left_out
 from visql_lib.pipelines.lightcurves.schemas import FLUXES, FRAMES, PSF
-from visql_lib.pipelines.lightcurves.set_tables import SetTables, sets_of
+from visql_lib.pipelines.lightcurves.set_tables import SetTables, sets_of, time_text
 from visql_lib.plots.core import (
     Panel,
     Points,
@@ -56,8 +55,7 @@ def top(tmp_path_factory):
     picture(results / f"targets/{TARGET}/pictures/frames.png")
     for frame in ("f003", "f004"):
         picture(ecam.folder / f"frames/{frame}/{frame}_stamp.png")
-    values = {"pipeline": "lightcurves", "raw": str(top), "results": str(results), "targets": [TARGET]}
-    (top / "c.yaml").write_text(yaml.safe_dump(values))
+    write_settings(top, ecam, wfi)
     build(top)
     return top
 
@@ -271,8 +269,7 @@ def test_only_what_changed_is_made_again_and_what_is_gone_is_removed(tmp_path, m
     results = tmp_path / "results"
     ecam, wfi = (LightSet(results, name, nights=2, sources=("A",)) for name in (ECAM, WFI))
     write_target(results, ecam, wfi)
-    values = {"pipeline": "lightcurves", "raw": str(tmp_path), "results": str(results)}
-    (tmp_path / "c.yaml").write_text(yaml.safe_dump(values))
+    write_settings(tmp_path, ecam, wfi)
     build(tmp_path)
     assert re.search(r" 0 written, \d+ unchanged, 0 removed", build(tmp_path))
     before = {p: p.stat().st_mtime_ns for p in (results / "site").rglob("*.html")}
@@ -296,8 +293,7 @@ def test_a_target_without_tables_has_a_page_that_says_so(tmp_path):
     results = tmp_path / "results"
     one = LightSet(results, ECAM, nights=1)
     one.sheet(one.frames())
-    values = {"pipeline": "lightcurves", "raw": str(tmp_path), "results": str(results)}
-    (tmp_path / "c.yaml").write_text(yaml.safe_dump(values))
+    write_settings(tmp_path, one)
     build(tmp_path)
     assert "no frame of it was measured yet" in text_of(page(tmp_path, f"targets/{TARGET}.html"))
     assert "not in frames_R_ecam.parquet" in page(tmp_path, f"data/{TARGET}/{ECAM}.js")
@@ -327,7 +323,7 @@ def test_decisions_for_a_frame_are_not_listed_among_those_against():
 def test_the_first_and_the_last_frame_have_fewer_around(top):
     found = frames_of(tables(top))
     for at, n in ((0, 11), (47, 11), (20, 21)):
-        parts = look_back(f"{TARGET}/{ECAM}", at, found, [], "results", "")
+        parts = look_back(f"{TARGET}/{ECAM}", at, found, [], "results", "t.yaml")
         assert len(parts[1].tables[0].rows) == n
 
 

@@ -1,6 +1,8 @@
 """A simulated season: stars and galaxy as GalSim has them, truth that is true, faults that are faults."""
 
+import importlib
 from dataclasses import replace
+from pathlib import Path
 
 import galsim
 import numpy as np
@@ -13,6 +15,7 @@ from visql_lib.errors import ConfigError, RequestError
 from visql_lib.frames import load_instrument
 from visql_lib.images.light_frame import read_light
 from visql_lib.instruments.imaging import ImagingFacts
+from visql_lib.pipelines.lightcurves.schemas import REFERENCE, RENORM, SCENE, TRANSFORMS
 from visql_lib.simulate.season import electrons, make_season
 from visql_lib.simulate.season_bound import flux_bound, star_bound, target_bound
 from visql_lib.simulate.season_camera import SeasonCamera, with_camera
@@ -21,7 +24,7 @@ from visql_lib.simulate.season_frame import make_frame
 from visql_lib.simulate.season_galaxy import convolved, galaxy_parts, ring_parts, sersic_mixture
 from visql_lib.simulate.season_plan import SeasonGalaxyOptions, SeasonOptions, SeasonRingOptions
 from visql_lib.simulate.season_psf import MoffatPart, SeasonPsf
-from visql_lib.tables import read_table
+from visql_lib.tables import read_table, write_table
 
 PSF = SeasonPsf((MoffatPart(0.9, 4.2, 0.05, -0.06, 2.8), MoffatPart(0.1, 3.4, -0.03, 0.02, 3.0, 1.6, 1.0)))
 PRECISE = galsim.GSParams(folding_threshold=1e-4, maxk_threshold=1e-5, maximum_fft_size=20000)
@@ -96,13 +99,13 @@ def test_width_grows_to_the_right():
 
 def test_light_of_a_star_is_where_the_truth_says_also_after_a_flip():
     season = make_season(
-        small(camera=QUIET, air={"flips": 1.0, "asymmetry": 0.0}, stars={"faint": 0, "companions": 0})
+        small(camera=QUIET, air={"flips": 1.0, "asymmetry": 0.0}, stars={"bright": 2, "saturating": 0})
     )
     frame = season.frames[0]
     assert abs(abs(frame.turn) - 180) < 2
     light = make_frame(season, frame).light
     x, y = frame.place(season.stars.x, season.stars.y)
-    k = int(np.argmin(season.stars.mag[:-1]))  # the last one saturates
+    k = int(np.argmin(season.stars.mag))
     i, j = round(float(x[k])), round(float(y[k]))
     part = light[j - 9 : j + 10, i - 9 : i + 10].astype(float)
     rows, columns = np.mgrid[-9:10, -9:10]
@@ -294,6 +297,7 @@ def test_any_camera_reads_what_was_simulated_for_it(tmp_path, facts):
     assert light.facts.mjd == pytest.approx(made.exposure.mjd, abs=1e-8)
     assert light.facts.gain == options.camera.gain == (2.7 if "gain" in facts else 2.0)
     assert light.facts.site.longitude == options.camera.longitude
+    assert light.facts.pixel_scale == options.camera.scale
     fine = ~light.unusable
     assert fine.mean() > 0.99
     np.testing.assert_allclose(light.data[fine], made.data[fine], atol=0.51 * options.camera.gain)
@@ -325,3 +329,70 @@ def test_time_is_written_as_the_camera_has_it():
     )
     assert np.datetime64(utc) - np.datetime64(there) == np.timedelta64(7, "h")
     assert replace(season.frames[0], exptime=10.0).mjd < season.frames[0].mjd
+
+
+def filled(schema, columns):
+    """Add the columns that do not matter here."""
+    n = len(next(iter(columns.values())))
+    plain = {c.name: np.zeros((n, c.size if c.size > 0 else 1) if c.size else n) for c in schema.columns}
+    texts = {c.name: np.full(n, "", object) for c in schema.columns if c.dtype == "str"}
+    return plain | texts | columns
+
+
+def perfect_tables(folder, season, rng):
+    """Write tables of a measurement that has the bound's noise, a transform off by 0.01 px, zero points off."""
+    own = folder / "results" / "targets" / "J1206" / "R_sim"
+    own.mkdir(parents=True)
+    frames = [f.name for f in season.frames]
+    reference = season.frames[1]
+    sources = read_table(folder / "truth" / "sources.parquet")
+    c = np.array([1 / f.transparency for f in season.frames])
+    inverse = np.linalg.inv(np.vstack([reference.matrix, [0, 0, 1]]))
+    matrices = []
+    for frame in season.frames:
+        back = np.linalg.inv(np.vstack([frame.matrix, [0, 0, 1]]) @ inverse)[:2]
+        back[0, 2] += 0.0 if frame is reference else 0.01 * np.sqrt(2)
+        matrices.append(back.ravel())
+    n, nothing = len(frames), np.full(len(frames), np.nan)
+    plain = dict.fromkeys(("RMS", "SCALE", "ANGLE", "DX", "DY", "STDDEV", "MEAN"), nothing)
+    text = np.array(frames, dtype=object)
+    transforms = plain | {"FRAME": text, "STATUS": np.full(n, "ok", object), "REASON": np.full(n, "", object)}
+    transforms |= {"MATRIX": np.array(matrices), "MATCHED": np.full(n, 9), "N": np.full(n, 9)}
+    write_table(own / "transforms_R_sim.parquet", transforms, TRANSFORMS)
+    renorm = {"FRAME": text, "C": c, "C_ERR": np.zeros(n), "N": np.full(n, 9)}
+    write_table(own / "renorm_R_sim.parquet", renorm | {"PSF_SET": np.full(n, "auto", object)}, RENORM)
+    images = np.isin(sources["SOURCE"].astype(str), season.images)
+    part = {name: sources[name][images] for name in ("FRAME", "SOURCE", "FLUX", "BOUND")}
+    factor = np.where(part["SOURCE"].astype(str) == "D", 10 ** (-0.4 * 0.03), 1.0)
+    flux = (part["FLUX"] + rng.normal(0, part["BOUND"])) * factor
+    table = part | {"FLUX": flux, "ERR": part["BOUND"], "ERR_COMMON": 0.01 * flux}
+    write_table(own / "target_R_sim.parquet", filled(SCENE, table), SCENE)
+    empty = folder / "results" / "targets" / "J1206" / "reference.parquet"
+    write_table(empty, REFERENCE.empty(), REFERENCE, meta={"reference": reference.name})
+    return own, frames
+
+
+def test_figures_of_the_benchmark_are_those_of_a_known_measurement(tmp_path):
+    benchmarks = Path(__file__).parents[1] / "benchmarks"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(benchmarks)
+        code = importlib.import_module("lightcurves_truth")
+    arguments = ["simulate-season", "-o", str(tmp_path), "--size", "160", "--nights", "10", "--frames", "3"]
+    few = ["--set", "stars.faint=0", "--set", "stars.bright=5", "--set", "air.flips=0.3"]
+    result = CliRunner().invoke(cli, [*arguments, *few, "--seed", "9", "--camera", "generic_ccd"])
+    assert result.exit_code == 0, result.output
+    plan = {"seed": 9, "nights": 10, "frames": 3, "camera": {"columns": 160, "rows": 160}}
+    stars = {"stars": {"faint": 0, "bright": 5}, "air": {"flips": 0.3}}
+    season = make_season(validated(SeasonOptions, plan | stars, "test"))
+    own, frames = perfect_tables(tmp_path, season, np.random.default_rng(1))
+    products = code.SeasonProducts(tmp_path, own, "R_sim", own.parent / "reference.parquet")
+    found = code.alignment(products)
+    assert (found["aligned"], found["lost"], found["false"]) == (30, [], [])
+    assert found["residual_px"] == pytest.approx((0.01, 0.01), abs=1e-6)
+    target = code.target_curves(products, list("ABCD"), frames)
+    for name in "ABCD":
+        assert target[name]["ratio"] == pytest.approx(1, abs=0.35)
+        assert target[name]["pull"] == pytest.approx(1, abs=0.35)
+        assert target[name]["amplitude"] == pytest.approx(1, abs=0.04)
+        assert target[name]["zero_mmag"] == pytest.approx(30 if name == "D" else 0, abs=12)
+        assert target[name]["common_mmag"] == pytest.approx(10.86, abs=0.1)

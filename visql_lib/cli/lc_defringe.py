@@ -42,12 +42,14 @@ def command(
     from visql_lib.pipelines.lightcurves.context import camera_context
     from visql_lib.pipelines.lightcurves.settings import LightCurveSettings
     from visql_lib.pipelines.lightcurves.stages.lc_defringe import SECTIONS, FringeInputs, inputs_of, run
+    from visql_lib.pipelines.lightcurves.target_file import load_target
     from visql_lib.pipelines.lightcurves.versions import VERSIONS
 
     settings = cast("LightCurveSettings", settings_of_pipeline("lightcurves", config))
     chosen = chosen_camera(target, set_name, camera)
     context = camera_context(settings, chosen.camera, SECTIONS, progress)
-    inputs = FringeInputs(chunk, frames or chunk.absolute().parent.parent / "frames")
+    kicked = load_target(target).kicks() if target is not None else {}
+    inputs = FringeInputs(chunk, frames or chunk.absolute().parent.parent / "frames", kicked)
     made = run(context, inputs)
     stages = {"lc_defringe": VERSIONS["lc_defringe"]}
     write_fringes(output, made.fringes, made.pointings, made.reason, stages, inputs_of(made, inputs))

@@ -15,6 +15,9 @@ def generated() -> dict[str, str]:
     from visql_lib import flags
     from visql_lib.config.document import json_schema, markdown
     from visql_lib.instruments.model import load_instrument
+    from visql_lib.pipelines.lightcurves import registry as lightcurves
+    from visql_lib.pipelines.lightcurves.schemas import ALL as LIGHT_TABLES
+    from visql_lib.pipelines.lightcurves.settings import LightCurveSettings
     from visql_lib.pipelines.pointing import registry as pointing
     from visql_lib.pipelines.pointing.schemas import ALL as POINTING_TABLES
     from visql_lib.pipelines.pointing.settings import PointingSettings
@@ -43,6 +46,13 @@ def generated() -> dict[str, str]:
         "docs/pointing_settings.md": markdown(PointingSettings, "pointing", "configuration.md"),
         "docs/pointing_tables.md": tables(POINTING_TABLES, "Tables of `pointing`"),
         "docs/pointing_products.md": products(pointing.REGISTRY, {}, ("pointing_tables.md", "pointing.md")),
+        "workflow/schemas/lightcurves.schema.json": json.dumps(json_schema(LightCurveSettings), indent=1)
+        + "\n",
+        "docs/lightcurves_settings.md": markdown(LightCurveSettings, "lightcurves", "configuration.md"),
+        "docs/lightcurves_tables.md": tables(LIGHT_TABLES, "Tables of `lightcurves`"),
+        "docs/lightcurves_products.md": products(
+            lightcurves.REGISTRY, {}, ("lightcurves_tables.md", "lightcurves.md")
+        ),
     }
 
 

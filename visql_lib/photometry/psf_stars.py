@@ -1,4 +1,4 @@
-"""Fluxes of single stars with a known PSF: free place and constant, one clip, errors from the model's variance."""
+"""Fluxes of single stars with a known PSF: free place and constant, one clip, the model's own variance."""
 
 from __future__ import annotations
 
@@ -81,12 +81,12 @@ def fit_star(star: StarStamp, psf: EffectivePSF, *, clip: float = 5.0, clip_shar
     good = star.good()
     data = np.where(good, star.data, 0.0)
     state = _State(np.array(star.offset, float))
-    image = local.stamp(*star.offset, star.half)
+    image = _image(local, star.offset, star.half)
     weight = np.where(good, 1 / star.variance(smoothed(star.data, good)), 0.0)
     state.flux, state.constant = _linear_fit(data, image, weight)
     covariance = _descend(star, local, state, data, good)
     if covariance is not None:
-        model = state.flux * local.stamp(*state.offset, star.half)
+        model = state.flux * _image(local, state.offset, star.half)
         limit = clip * np.sqrt(star.variance(model)) + clip_share * np.abs(model)
         kept = good & (np.abs(data - model - state.constant) <= limit)
         if not np.array_equal(kept, good):
@@ -94,7 +94,7 @@ def fit_star(star: StarStamp, psf: EffectivePSF, *, clip: float = 5.0, clip_shar
             covariance = _descend(star, local, state, data, good)
     if covariance is None or not state.flux > 0:
         return _not_measured(star, flags | StarFlag.NO_FIT)
-    model = state.flux * local.stamp(*state.offset, star.half)
+    model = state.flux * _image(local, state.offset, star.half)
     weight = np.where(good, 1 / star.variance(model), 0.0)
     chi2 = float((weight * (data - model - state.constant) ** 2).sum())
     return StarFit(
@@ -106,6 +106,12 @@ def fit_star(star: StarStamp, psf: EffectivePSF, *, clip: float = 5.0, clip_shar
         chi2=chi2 / max(int(good.sum()) - 4, 1),
         flags=int(flags),
     )
+
+
+def _image(
+    psf: EffectivePSF, offset: tuple[float, float] | NDArray[np.float64], half: int
+) -> NDArray[np.float64]:
+    return psf.stamp(float(offset[0]), float(offset[1]), half)
 
 
 def _core_flags(star: StarStamp, psf: EffectivePSF) -> StarFlag:
@@ -149,7 +155,8 @@ def _descend(
     """Iterate, the variance from the model; return the covariance of the parameters, None: no convergence."""
     start = np.array(star.offset)
     for _ in range(_ROUNDS):
-        image, by_x, by_y = psf.stamp_with_slopes(*(float(v) for v in state.offset), star.half)
+        dx, dy = float(state.offset[0]), float(state.offset[1])
+        image, by_x, by_y = psf.stamp_with_slopes(dx, dy, star.half)
         model = state.flux * image
         weight = np.where(good, 1 / star.variance(model), 0.0).ravel()
         design = np.stack([image, np.ones_like(image), state.flux * by_x, state.flux * by_y]).reshape(4, -1)

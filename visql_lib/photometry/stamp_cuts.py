@@ -179,7 +179,7 @@ def mask_neighbours(
         for k in np.flatnonzero(near):
             away = np.hypot(dx - others.x[k], dy - others.y[k])
             hit = (away < reach[k]) & (own > _OWN * width) & ((own > 2 * width) | (away < own))
-            stamps.bad[i][hit] |= StampFlag.NEIGHBOUR
+            stamps.bad[i][hit] |= np.uint8(StampFlag.NEIGHBOUR)
 
 
 def neighbour_share(x: NDArray, y: NDArray, flux: NDArray, reach: float) -> NDArray[np.float64]:

@@ -16,7 +16,7 @@ FEWEST, FEWEST_GRADIENT = 3, 8
 SHARP = 2.5  # px, FWHM below which nodes are finer and the Moffat is integrated over pixels
 _FINE = 0.5  # px
 
-__all__ = ["FEWEST", "FEWEST_GRADIENT", "EffectiveFit", "fit_effective", "usable_stars"]
+__all__ = ["FEWEST", "FEWEST_GRADIENT", "EffectiveFit", "fit_effective", "gradient_gain", "usable_stars"]
 
 
 @dataclass(frozen=True)
@@ -30,10 +30,6 @@ class EffectiveFit:
         Why there is none; "": there is one.
     chi2 : float
         Per pixel of the PSF stars; NaN without PSF.
-    moffat_chi2 : float
-        chi^2 of all pixels of the Moffat alone: to tell whether a gradient pays.
-    n_pixels : int
-        Of the Moffat's fit.
     used : tuple of str
         The stars it is made of.
     left_out : dict of str to str
@@ -43,8 +39,6 @@ class EffectiveFit:
     psf: EffectivePSF | None
     reason: str = ""
     chi2: float = float("nan")
-    moffat_chi2: float = float("nan")
-    n_pixels: int = 0
     used: tuple[str, ...] = ()
     left_out: dict[str, str] = field(default_factory=dict)
 
@@ -127,8 +121,12 @@ def fit_effective(
         moffat = fit_moffat(kept, float(moffat.shape[0]), sloped, sharp)
     if reason := _unfit(moffat, min(star.half for star in kept)):
         return EffectiveFit(None, reason, left_out=left_out)
+    fwhm, e1, e2, beta = (float(v) for v in moffat.shape)
     psf = EffectivePSF(
-        *(float(v) for v in moffat.shape),
+        fwhm,
+        e1,
+        e2,
+        beta,
         pitch=_FINE if sharp else 1.0,
         integrated=sharp,
         gradient=moffat.slopes if sloped else None,
@@ -138,11 +136,40 @@ def fit_effective(
     return EffectiveFit(
         found.psf,
         chi2=found.chi2 / max(found.n_pixels, 1),
-        moffat_chi2=moffat.chi2,
-        n_pixels=moffat.n_pixels,
         used=tuple(star.name for star in kept),
         left_out=left_out,
     )
+
+
+def gradient_gain(stars: Sequence[StarStamp], fwhm: float | None = None) -> tuple[float, float] | None:
+    """Tell what a gradient gains in a frame.
+
+    Parameters
+    ----------
+    stars : sequence of StarStamp
+    fwhm : float, optional
+        First guess of the seeing [px].
+
+    Returns
+    -------
+    gain : float
+        Decrease of chi^2 of the Moffat by the six parameters of a gradient, over chi^2 per pixel.
+    limit : float
+        6 ln n, n the pixels: what the Bayesian information criterion asks for.
+
+    None where it cannot be told: fewer than eight stars, or no Moffat fits.
+    """
+    guess = first_width(stars) if fwhm is None or not fwhm > 0 else fwhm
+    if not np.isfinite(guess):
+        return None
+    kept, _ = usable_stars(stars, guess)
+    if len(kept) < FEWEST_GRADIENT:
+        return None
+    plain, sloped = (fit_moffat(kept, guess, gradient, guess < SHARP) for gradient in (False, True))
+    if not (plain.converged and sloped.converged):
+        return None
+    scale = max(sloped.chi2 / max(sloped.n_pixels, 1), 1e-9)
+    return (plain.chi2 - sloped.chi2) / scale, 6 * float(np.log(max(sloped.n_pixels, 2)))
 
 
 def _too_few(kept: Sequence[StarStamp], left_out: dict[str, str]) -> str:

@@ -116,9 +116,9 @@ class _Problem:
             right += m.T @ b[4:] - cross.T @ solved[:, -1]
             kept.append(solved)
         by = np.linalg.solve(matrix, right)
-        moves = np.array([solved[2:4, -1] - solved[2:4, :-1] @ by for solved in kept])
+        moves = np.array([solved[2:4, -1] - solved[2:4, :-1] @ by for solved in kept], float)
         gain = float(by @ right) + sum(float(b[2:4] @ k[2:4, -1]) for b, k in zip(rhs, kept, strict=True))
-        return by, moves, gain
+        return np.asarray(by), moves, gain
 
 
 def _map_of(place: tuple[float, float], n: int) -> NDArray[np.float64]:

@@ -21,6 +21,7 @@ from visql_lib.simulate.season_plan import SeasonOptions
 _JD_OF_MJD = 2400000.5
 _FACTORS = {"ms": 1e3, "s": 1.0, "min": 1 / 60}
 _FULL_SCALE = 65_535
+_SCALE = "PIXSCALE"  # where a camera's file neither tells the scale, nor where it is
 _OVERSCAN = 8  # px, beside what a camera trims by a keyword
 _NUMBERS = ("gain", "read_noise", "saturation", "pedestal")
 _PART = {"start": 0.0, "middle": 0.5, "end": 1.0}  # of the exposure, that has passed at the header's time
@@ -98,7 +99,11 @@ class SeasonCamera:
         rules = {name: number_rule(self.instrument, name) for name in (*_NUMBERS, "pixel_scale")}
         values = {name: getattr(self.options.camera, name) for name in _NUMBERS}
         values["pixel_scale"] = self.options.camera.scale
-        return {rule.keywords[0]: values[name] for name, rule in rules.items() if rule.keywords}
+        found = {rule.keywords[0]: values[name] for name, rule in rules.items() if rule.keywords}
+        told = np.isfinite([self.instrument.pixel_scale, rules["pixel_scale"].value]).any()
+        if not told and not rules["pixel_scale"].keywords:
+            found[_SCALE] = self.options.camera.scale
+        return found
 
     def _site(self) -> dict[str, float]:
         """Return the cards of the site, where the camera's file does not tell it."""

@@ -48,6 +48,7 @@ class SeasonStarsOptions(SettingsSection):
     bright: int = setting(16, None, "Stars that can serve for comparison; far from each other.", ge=0)
     brightest: float = setting(15.6, "mag", "The brightest of them.")
     faintest: float = setting(18.2, "mag", "The faintest of them.")
+    clear: float = setting(50.0, "px", "Around the target, without bright stars.", ge=0)
     faint: int = setting(40, None, "Fainter stars, anywhere.", ge=0)
     limit: float = setting(22.0, "mag", "The faintest of those.")
     variable: int = setting(1, None, "Bright stars that vary.", ge=0)

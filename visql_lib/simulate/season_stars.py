@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from visql_lib.simulate.season_plan import SeasonOptions
 
 BRIGHT, FAINT, VARIABLE, COMPANION, SATURATING = "bright", "faint", "variable", "companion", "saturating"
-_APART = 26.0  # px between bright stars, and from the target
+_APART, _APART_FROM_BRIGHTEST = 26.0, 48.0  # px between bright stars, and from one that saturates
+_CLEAR = 17.0  # px around the target, without any star
 _BORDER = 38.0  # px within the frame, where bright stars end
 _SATURATING = 13.0  # mag
 _PERIOD = 17.0  # d, of variable stars
@@ -51,8 +52,9 @@ def star_field(options: SeasonOptions, number: int = 0) -> SeasonStars:
     """Draw the stars; another `number` is another field, without the bright stars' order."""
     rng = np.random.default_rng([options.seed, 53, number])
     stars = options.stars
-    places = _far_apart(options, stars.bright + stars.saturating, rng)
-    n = len(places) - min(stars.saturating, len(places))
+    brightest = _far_apart(options, stars.saturating, np.empty((0, 2)), rng)
+    others = _far_apart(options, stars.bright, brightest, rng)
+    n, places = len(others), np.vstack([others, brightest])
     mag = np.sort(rng.uniform(stars.brightest, stars.faintest, n))
     kinds = [BRIGHT] * n
     for k in rng.permutation(n)[: stars.variable]:
@@ -68,7 +70,7 @@ def star_field(options: SeasonOptions, number: int = 0) -> SeasonStars:
     # Numbers grow by 0.3 dex per magnitude.
     low = 10 ** (0.3 * (stars.faintest - stars.limit))
     faint = stars.limit + np.log10(rng.uniform(low, 1, stars.faint)) / 0.3
-    away_from_target = _ring(rng, stars.faint, 2 * _APART / 3, reach)
+    away_from_target = _ring(rng, stars.faint, _CLEAR, reach)
     kinds += [SATURATING] * (len(places) - n) + [COMPANION] * len(doubles) + [FAINT] * stars.faint
     x, y = np.concatenate([places, beside, away_from_target]).T
     kind = np.array(kinds, dtype=object)
@@ -84,17 +86,19 @@ def star_field(options: SeasonOptions, number: int = 0) -> SeasonStars:
     )
 
 
-def _far_apart(options: SeasonOptions, n: int, rng: np.random.Generator) -> NDArray:
-    """Draw places within the frame, far from each other and from the target, shape (up to n, 2)."""
+def _far_apart(options: SeasonOptions, n: int, brightest: NDArray, rng: np.random.Generator) -> NDArray:
+    """Draw places within the frame, far from each other, the target and the brightest, shape (up to n, 2)."""
     half = np.array([options.camera.columns, options.camera.rows]) / 2 - _BORDER
-    found = [np.zeros(2)]
+    found: list[NDArray] = []
     for _ in range(_TRIES):
-        if len(found) > n:
+        if len(found) == n:
             break
         place = rng.uniform(-half, half)
-        if np.min(np.hypot(*(np.array(found) - place).T)) > _APART:
+        near = any(np.hypot(*(other - place)) < _APART for other in found)
+        near |= any(np.hypot(*(other - place)) < _APART_FROM_BRIGHTEST for other in brightest)
+        if not near and np.hypot(*place) > options.stars.clear:
             found.append(place)
-    return np.array(found[1:]).reshape(-1, 2)
+    return np.array(found).reshape(-1, 2)
 
 
 def _ring(rng: np.random.Generator, n: int, inner: float, outer: float) -> NDArray:

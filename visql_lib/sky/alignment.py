@@ -337,6 +337,13 @@ def _fitted_to_all(
     return again if again.n >= found.n and rms < limits.max_rms else found
 
 
+def fitted(
+    stars: Places, goals: Places, pairs: tuple[NDArray, NDArray], most: int
+) -> tuple[NDArray, NDArray[np.intp], float]:
+    """Fit a transform through pairs that are known: matrix, which pairs are kept, residual; see `align`."""
+    return _fit(stars, goals, pairs, most, affine=True)
+
+
 def _fit(
     stars: Places, goals: Places, pairs: tuple[NDArray, NDArray], most: int, affine: bool
 ) -> tuple[NDArray, NDArray[np.intp], float]:

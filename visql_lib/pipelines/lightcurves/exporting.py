@@ -16,11 +16,28 @@ from visql_lib.tables.schema import TableSchema
 from visql_lib.tables.store import write_table
 
 STAGE = "lc_export"
+APERTURE = "_aper"  # behind a source: its curve from an aperture
 
 
 def rdb_columns(columns: Mapping[str, NDArray], sources: Sequence[str]) -> dict[str, NDArray]:
-    """Return the columns of an .rdb, in their order; errors that a table lacks are left out."""
-    return {name: columns[name] for name in names_of(sources) if name in columns}
+    """Return the columns of an .rdb, in their order; errors that a table lacks are left out.
+
+    Other programs take no unknown magnitudes: nights without one of the sources are left out (see
+    `lacking`), and curves from apertures are in it only where there are no others.
+    """
+    chosen = [s for s in sources if not s.endswith(APERTURE)] or list(sources)
+    whole = ~np.any([np.isnan(columns[f"mag_{source}"]) for source in chosen], axis=0)
+    return {name: np.asarray(columns[name])[whole] for name in names_of(chosen) if name in columns}
+
+
+def lacking(columns: Mapping[str, NDArray], sources: Sequence[str]) -> list[tuple[str, str]]:
+    """List the nights (date and time) that an .rdb leaves out, each with the sources that it lacks."""
+    found = []
+    for i, date in enumerate(columns["datetime"]):
+        lost = [s for s in sources if np.isnan(columns[f"mag_{s}"][i]) and not s.endswith(APERTURE)]
+        if lost:
+            found.append((str(date), " ".join(lost)))
+    return found
 
 
 def write_curve(stem: Path, columns: Mapping[str, NDArray], sources: Sequence[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -47,7 +48,8 @@ def set_facts(folder: Path, name: str, target: Target, decisions: Sequence[Decis
     stars = folder / f"stars_{name}.parquet"
     times = frames["MJD"][np.isfinite(frames["MJD"])]
     span = (_day(times.min()), _day(times.max())) if len(times) else ("", "")
-    left_out = {d.frame: d.reason for d in decisions if not d.kept and d.frame and d.stage != "lc_stars"}
+    known = {str(frame) for frame in frames["FRAME"]}
+    left_out = {d.frame: d for d in decisions if not d.kept and d.frame in known}
     return SetFacts(
         name,
         target.camera(name).title,
@@ -58,7 +60,7 @@ def set_facts(folder: Path, name: str, target: Target, decisions: Sequence[Decis
         span,
         _serving(read_table(stars)) if stars.is_file() else {},
         read_meta(fluxes).get("limits") or {},
-        Counter(_kind_of(reason) for reason in left_out.values()),
+        Counter(map(_kind_of, left_out.values())),
     )
 
 
@@ -66,9 +68,13 @@ def _day(mjd: float) -> str:
     return str(np.datetime64("1858-11-17") + np.timedelta64(int(mjd), "D"))
 
 
-def _kind_of(reason: str) -> str:
+def _kind_of(decision: Decision) -> str:
     """Return a reason without its numbers, so that like ones are counted together."""
-    return " ".join(word for word in reason.split() if not any(letter.isdigit() for letter in word))
+    words = decision.reason.split()
+    numbers = [i for i, word in enumerate(words) if any(letter.isdigit() for letter in word)]
+    if math.isfinite(decision.limit) and numbers:
+        return f"{' '.join(words[: numbers[0]])} beyond its limit"
+    return " ".join(word for i, word in enumerate(words) if i not in numbers)
 
 
 def _serving(table: Mapping[str, Any]) -> dict[str, str]:
@@ -122,5 +128,5 @@ def _about(one: SetFacts) -> list[str]:
         lines += ["Stars: " + "; ".join(f"{star}: {use}" for star, use in one.stars.items()) + ".", ""]
     if one.reasons:
         lines += ["Left out:", ""]
-        lines += [f"- {count} frames: {reason}" for reason, count in one.reasons.items()] + [""]
+        lines += [f"- {n} frame{'s' * (n > 1)}: {reason}" for reason, n in one.reasons.items()] + [""]
     return lines

@@ -40,6 +40,10 @@ class TargetReference:
         Side of its pixels [arcsec]; NaN: not known.
     fwhm : float
         Its seeing [px].
+    seeings : mapping
+        Set -> median seeing [px] of the frames that there were, of which apertures are made.
+    automatic : bool
+        Whether its stars were chosen, and not taken from the user's list.
     masks : tuple of (float, float, float)
         The user's masks: x, y, radius.
     wcs : mapping
@@ -57,6 +61,8 @@ class TargetReference:
     pixel: float
     fwhm: float
     stars: Table
+    seeings: Mapping[str, float] = field(default_factory=dict)
+    automatic: bool = True
     masks: tuple[Box, ...] = ()
     wcs: Mapping[str, Any] = field(default_factory=dict)
 
@@ -107,6 +113,8 @@ class TargetReference:
             "empty_box": None if self.box is None else [self.box[0] + 1, self.box[1] + 1, self.box[2]],
             "pixel_scale": _known(self.pixel),
             "seeing_px": _known(self.fwhm),
+            "seeings": {name: _known(value) for name, value in self.seeings.items()},
+            "automatic": self.automatic,
             "masks": [[x + 1, y + 1, radius] for x, y, radius in self.masks],
             "wcs": dict(self.wcs),
         }
@@ -132,6 +140,8 @@ class TargetReference:
                 pixel=number(meta.get("pixel_scale")),
                 fwhm=number(meta.get("seeing_px")),
                 stars=table,
+                seeings={str(k): number(v) for k, v in meta.get("seeings", {}).items()},
+                automatic=bool(meta.get("automatic", True)),
                 masks=tuple((float(x) - 1, float(y) - 1, float(r)) for x, y, r in meta.get("masks", [])),
                 wcs=dict(meta.get("wcs", {})),
             )

@@ -154,11 +154,13 @@ STAGES = (
     _of_night(
         "lc_defringe",
         FRINGES,
-        (C_FRAME, FRAMES),
+        (C_FRAME, CAT, SKY),
         settings=("defringe", "sky"),
         applies=lambda plan, group: plan.settings.defringe.on,
     ),
-    _of_target("lc_reference", (REFERENCE,), (FRAMES, CAT), settings=("alignment", "apertures", "stars")),
+    _of_target(
+        "lc_reference", (REFERENCE,), (FRAMES, CAT), settings=("sky", "alignment", "apertures", "stars")
+    ),
     _of_night(
         "lc_measure",
         C_MEASURE,

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,8 @@ from visql_lib.tables.schema import TableSchema
 from visql_lib.tables.store import Table, read_table
 
 log = logging.getLogger(__name__)
+
+_MJD = np.datetime64("1858-11-17", "us")
 
 
 @dataclass(frozen=True)
@@ -141,4 +144,18 @@ def column_at(frames: Sequence[str] | NDArray, table: Table, column: str) -> NDA
     rows = rows_at(frames, table)
     found = np.full(len(rows), np.nan)
     found[rows >= 0] = np.asarray(table[column], dtype=float)[rows[rows >= 0]]
+    return found
+
+
+def time_text(mjd: float) -> str:
+    """Format a time, UTC, to the second; "" where it is not known."""
+    return "" if not np.isfinite(mjd) else str(times_of([mjd])[0])[:19].replace("T", " ")
+
+
+def times_of(mjd: Any) -> np.ndarray[Any, np.dtype[np.datetime64]]:
+    """Convert MJD to dates, NaT where not known."""
+    days = np.asarray(mjd, dtype=float)
+    known = np.isfinite(days)
+    found = np.full(len(days), np.datetime64("NaT"), dtype="datetime64[us]")
+    found[known] = _MJD + np.round(days[known] * 86400e6).astype("timedelta64[us]")
     return found

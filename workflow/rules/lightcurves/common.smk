@@ -2,7 +2,6 @@
 TARGET = f"{RESULTS}/targets/{{target}}"
 REFERENCE = f"{TARGET}/reference.parquet"
 CHUNK = f"{GROUP}/chunks/{{night}}"
-FRAMES_OF = f"{GROUP}/frames"
 
 
 def table(kind):
@@ -28,6 +27,13 @@ def target_log(stage):
 def target_benchmark(stage):
     """Compose the benchmark file of a job of a target."""
     return benchmark_file(stage).replace("{parts[1]}", "{target}")
+
+
+def below_set(name):
+    """Make a params function: a folder of a set."""
+    return lambda wildcards: f"{GROUP}/{name}".format(
+        **{field: getattr(wildcards, field) for field in GROUPING.names}
+    )
 
 
 def of_group(method, *given):

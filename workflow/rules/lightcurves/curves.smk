@@ -84,11 +84,11 @@ rule lc_export:
         ),
         reference=REFERENCE,
     output:
-        f"{TARGET}/{{target}}.parquet",
-        f"{TARGET}/{{target}}.rdb",
-        f"{TARGET}/{{target}}.ecsv",
-        f"{TARGET}/decisions.parquet",
-        f"{TARGET}/README.md",
+        table=f"{TARGET}/{{target}}.parquet",
+        rdb=f"{TARGET}/{{target}}.rdb",
+        ecsv=f"{TARGET}/{{target}}.ecsv",
+        decisions=f"{TARGET}/decisions.parquet",
+        readme=f"{TARGET}/README.md",
     log:
         target_log("lc_export"),
     benchmark:
@@ -102,7 +102,7 @@ rule lc_export:
         target=lambda wildcards: PLAN.target_file(PLAN.sets_of(wildcards.target)[0]),
         sets=of_target("folders_of"),
     shell:
-        "visql lc-export {params.sets:q} -o {output[0]:q} --target {params.target:q}"
+        "visql lc-export {params.sets:q} -o {output.table:q} --target {params.target:q}"
         " --config {params.config:q} >{log:q} 2>&1"
 
 
@@ -139,10 +139,10 @@ rule lc_pictures:
         runtime=10,
     params:
         **stage_params("lc_pictures"),
-        set=GROUP,
-        folder=f"{GROUP}/pictures",
+        own=below_set(""),
+        folder=below_set("pictures"),
     shell:
-        "visql lc-pictures set {params.set:q} -o {params.folder:q} --config {params.config:q} >{log:q} 2>&1"
+        "visql lc-pictures set {params.own:q} -o {params.folder:q} --config {params.config:q} >{log:q} 2>&1"
 
 
 rule lc_target_pictures:
@@ -168,8 +168,8 @@ rule lc_target_pictures:
         runtime=10,
     params:
         **stage_params("lc_target_pictures"),
-        target=TARGET,
-        folder=f"{TARGET}/pictures",
+        target=lambda wildcards: TARGET.format(target=wildcards.target),
+        folder=lambda wildcards: f"{TARGET}/pictures".format(target=wildcards.target),
     shell:
         "visql lc-pictures target {params.target:q} -o {params.folder:q} --config {params.config:q}"
         " >{log:q} 2>&1"
@@ -192,7 +192,7 @@ rule lc_looks:
         runtime=30,
     params:
         **stage_params("lc_looks"),
-        folder=FRAMES_OF,
+        folder=below_set("frames"),
     shell:
         "visql lc-pictures frame {input.night:q} -o {params.folder:q} --list {output:q}"
         " --config {params.config:q} >{log:q} 2>&1"
@@ -200,8 +200,8 @@ rule lc_looks:
 
 rule lc_look:
     input:
-        f"{EXPOSURE}_stamps.fits",
-        f"{EXPOSURE}_psf.fits",
+        stamps=f"{EXPOSURE}_stamps.fits",
+        psf=f"{EXPOSURE}_psf.fits",
     output:
         pictures_of("lc_look"),
     log:
@@ -214,6 +214,6 @@ rule lc_look:
         runtime=5,
     params:
         **stage_params("lc_look"),
-        folder=FRAMES_OF,
+        folder=below_set("frames"),
     shell:
-        "visql lc-pictures frame {input[0]:q} -o {params.folder:q} --config {params.config:q} >{log:q} 2>&1"
+        "visql lc-pictures frame {input.stamps:q} -o {params.folder:q} --config {params.config:q} >{log:q} 2>&1"

@@ -19,7 +19,7 @@ rule lc_frame:
         **set_params(
             "lc_frame", raw=of_night("fingerprints"), camera=of_group("camera")
         ),
-        folder=FRAMES_OF,
+        folder=below_set("frames"),
     shell:
         "visql lc-frame {input.frames:q} -o {params.folder:q} --target {params.target:q}"
         " --set {wildcards.set:q} --table {output:q} --record-failure --config {params.config:q} >{log:q} 2>&1"
@@ -46,7 +46,7 @@ rule lc_frame_lost:
         raw=fingerprint,
         camera=of_group("camera"),
         target=of_group("target_file"),
-        folder=FRAMES_OF,
+        folder=below_set("frames"),
     shell:
         "visql lc-frame {input.raw:q} -o {params.folder:q} --target {params.target:q}"
         " --set {wildcards.set:q} --config {params.config:q} >{log:q} 2>&1"
@@ -75,7 +75,6 @@ rule lc_frames:
 rule lc_defringe:
     input:
         night=f"{CHUNK}_frame.parquet",
-        frames=ancient(table("frames")),
     output:
         f"{GROUP}/fringes/{{night}}.fits",
     log:
@@ -87,9 +86,12 @@ rule lc_defringe:
     resources:
         runtime=20,
     params:
-        **set_params("lc_defringe", kicked=of_night("kicked")),
+        **set_params(
+            "lc_defringe", camera=of_group("camera"), kicked=of_night("kicked")
+        ),
+        folder=below_set("frames"),
     shell:
-        "visql lc-defringe {input.night:q} -o {output:q} --frames {input.frames:q}"
+        "visql lc-defringe {input.night:q} -o {output:q} --frames {params.folder:q}"
         " --target {params.target:q} --set {wildcards.set:q} --config {params.config:q} >{log:q} 2>&1"
 
 
@@ -136,7 +138,7 @@ rule lc_measure:
     params:
         **set_params("lc_measure", camera=of_group("camera"), kicked=of_night("kicked")),
         fringes=of_night("fringe_options"),
-        folder=FRAMES_OF,
+        folder=below_set("frames"),
     shell:
         "visql lc-measure {input.night:q} -o {params.folder:q} --reference {input.reference:q}"
         " --target {params.target:q} --set {wildcards.set:q} --frames {input.frames:q} {params.fringes:q}"
@@ -168,7 +170,7 @@ rule lc_measure_lost:
         camera=of_group("camera"),
         target=of_group("target_file"),
         fringes=of_frame("fringe_options_with"),
-        folder=FRAMES_OF,
+        folder=below_set("frames"),
     shell:
         "visql lc-measure {input.raw:q} -o {params.folder:q} --reference {input.reference:q}"
         " --target {params.target:q} --set {wildcards.set:q} {params.fringes:q}"

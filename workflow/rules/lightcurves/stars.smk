@@ -111,7 +111,7 @@ rule lc_psf:
         runtime=120,
     params:
         **set_params("lc_psf"),
-        folder=FRAMES_OF,
+        folder=below_set("frames"),
     shell:
         "visql lc-psf {input.night:q} -o {params.folder:q} --stars {input.stars:q} --model {input.model:q}"
         " --target {params.target:q} --set {wildcards.set:q} --table {output:q} --record-failure"
@@ -137,7 +137,7 @@ rule lc_psf_lost:
     params:
         **stage_params("lc_psf_lost"),
         target=of_group("target_file"),
-        folder=FRAMES_OF,
+        folder=below_set("frames"),
     shell:
         "visql lc-psf {input.stamps:q} -o {params.folder:q} --stars {input.stars:q} --model {input.model:q}"
         " --target {params.target:q} --set {wildcards.set:q} --config {params.config:q} >{log:q} 2>&1"

@@ -15,9 +15,8 @@ from visql_lib.pipelines.lightcurves.pages.records import (
     seeing_unit,
     sources_of,
     status_of,
-    times_of,
 )
-from visql_lib.pipelines.lightcurves.set_tables import SetTables
+from visql_lib.pipelines.lightcurves.set_tables import SetTables, times_of
 from visql_lib.plots.core import (
     DAY,
     PURPLE,

@@ -19,12 +19,17 @@ from visql_lib.pipelines.lightcurves.pages.sections import decision_table, frame
 from visql_lib.products.page_parts import Cell, PageSection, PageTable, Remark
 from visql_lib.products.page_records import Record, number_text, table_of
 
-TEST = ".test"  # behind the name of a target: only the frames of its test list
 REACH = 10  # frames before and after
 
 
 def look_back(
-    group: str, at: int, frames: Sequence[Record], decisions: Sequence[Record], results: str, config: str
+    group: str,
+    at: int,
+    frames: Sequence[Record],
+    decisions: Sequence[Record],
+    results: str,
+    target_file: str,
+    config: str = "",
 ) -> list[PageSection]:
     """Compose the sections of a frame's page.
 
@@ -38,8 +43,8 @@ def look_back(
         The frames of the set in order of time; see `records.frames_of`.
     decisions : sequence of records
         Rows of DECISIONS of the target.
-    results, config : str
-        Folder of results and file of settings as the commands name them.
+    results, target_file, config : str
+        Folder of results, file of the target and file of settings as the commands name them.
     """
     frame = frames[at]
     mine = [d for d in decisions if d["FRAME"] == frame["FRAME"] and d["SET"] == frame["SET"]]
@@ -51,7 +56,7 @@ def look_back(
     return [
         PageSection("Look-back", "look-back", remarks, tuple(tables)),
         PageSection("Frames around", "around", (), (_around(group, frame, around),)),
-        PageSection("By hand", "by-hand", tuple(_commands(group, frame, results, config))),
+        PageSection("By hand", "by-hand", tuple(_commands(group, frame, results, target_file, config))),
     ]
 
 
@@ -113,13 +118,13 @@ def _around(group: str, frame: Record, around: Sequence[Record]) -> PageTable:
     return table_of(columns, around, "", numbers)
 
 
-def _commands(group: str, frame: Record, results: str, config: str) -> list[Remark]:
+def _commands(group: str, frame: Record, results: str, target_file: str, config: str) -> list[Remark]:
     """Give the three commands that measure the frame by hand, and the one that draws it."""
     fields = SETS.fields(group) | {"exposure": str(frame["FRAME"])}
-    target, name = fields["target"], fields["set"]
+    name = fields["set"]
     top, above = f"{results}/{S.format(**fields)}", f"{results}/{T.format(**fields)}"
     stem = f"{results}/{FRAME.format(**fields)}"
-    common = ["--target", target.removesuffix(TEST), "--set", name, *(["--config", config] if config else [])]
+    common = ["--target", target_file, "--set", name, *(["--config", config] if config else [])]
     raw, out = str(frame["FILE"]), ["-o", f"{top}/frames"]
     reference = ["--reference", f"{above}/reference.parquet"]
     model = ["--stars", f"{top}/stars_{name}.parquet", "--model", f"{top}/psfmodel_{name}.parquet"]

@@ -10,6 +10,7 @@ from typing import Any
 from visql_lib.config import Settings
 from visql_lib.config.load import digest
 from visql_lib.instruments.model import Instrument
+from visql_lib.pipelines.lightcurves.configured import target_path
 from visql_lib.pipelines.lightcurves.grouping import SETS, T
 from visql_lib.pipelines.lightcurves.pages.look_back import look_back, place_of
 from visql_lib.pipelines.lightcurves.pages.readers import readers_of
@@ -23,6 +24,7 @@ from visql_lib.pipelines.lightcurves.pages.sections import (
 )
 from visql_lib.pipelines.lightcurves.schemas import DECISIONS
 from visql_lib.pipelines.lightcurves.set_tables import SetTables
+from visql_lib.pipelines.lightcurves.settings import LightCurveSettings
 from visql_lib.products.page_parts import PageSection, Remark
 from visql_lib.products.page_records import Record, number_text, records
 from visql_lib.products.pages import (
@@ -161,7 +163,9 @@ class LightCurvePages(Pages):
         """Compose the look-back of each frame."""
         frames = frames_of(set_of(results, group.name))
         decisions = decisions_of(results, SETS.parent(group.name))
-        told = (frames, decisions, settings.results, config)
+        assert isinstance(settings, LightCurveSettings)
+        file = target_path(settings, SETS.parent(group.name))
+        told = (frames, decisions, settings.results, file, config)
         return {name: look_back(group.name, at, *told) for name, at in place_of(frames).items()}
 
     def frame_plots(self, group: GroupSummary, settings: Settings) -> GroupPlots:

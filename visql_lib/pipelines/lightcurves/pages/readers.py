@@ -8,8 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from visql_lib.pipelines.lightcurves.pages.records import times_of
-from visql_lib.pipelines.lightcurves.set_tables import SetTables, column_at
+from visql_lib.pipelines.lightcurves.set_tables import SetTables, column_at, times_of
 from visql_lib.qc.evaluate import QCResult
 from visql_lib.qc.group import Readers
 from visql_lib.qc.limits import Thresholds
@@ -38,7 +37,9 @@ def readers_of(quantities: Quantities, thresholds: Thresholds | None) -> Readers
 def read_results(
     path: Path, note: str, *, kind: str, quantities: Quantities, thresholds: Thresholds | None
 ) -> list[QCResult]:
-    """Read the QC results of a table with a row for each frame; `note`: why none is judged, "": they are.
+    """Read the QC results of a table; `note`: why none is judged, "": they are.
+
+    Rows are frames, or point sources in nights: parts of the set.
 
     Raises
     ------
@@ -46,16 +47,18 @@ def read_results(
         If the table cannot be read.
     """
     own, there = quantities.of_table(kind), column_names(path)
-    wanted = [
-        "FRAME",
-        *(["MJD"] if "MJD" in there else []),
-        *(q.column for q in own),
-        *(q.error for q in own),
-    ]
+    keys = [name for name in ("FRAME", "SOURCE", "NIGHT", "MJD", "MHJD") if name in there]
+    wanted = [*keys, *(q.column for q in own), *(q.error for q in own)]
     table = read_table(path, list(dict.fromkeys(filter(None, wanted))))
-    names = table["FRAME"]
-    mjd = table["MJD"] if "MJD" in table else column_at(names, SetTables(path.parent).frames, "MJD")
-    columns = dict(table) | {"EXPOSURE": names, "DATE_OBS": times_of(np.asarray(mjd, dtype=float))}
-    limits = None if note else thresholds
-    as_frames = Table(columns, table.meta)
-    return results_of(as_frames, kind, quantities, limits, frame_type=lambda _: "SCIENCE", note=note)
+    columns = dict(table)
+    if "FRAME" in table:
+        columns["EXPOSURE"] = table["FRAME"]
+    else:
+        pairs = zip(table["SOURCE"], table["NIGHT"], strict=True)
+        columns["PART"] = np.array([f"{source} {night}" for source, night in pairs], dtype=str)
+    when = next((table[name] for name in ("MJD", "MHJD") if name in table), None)
+    if when is None:
+        when = column_at(table["FRAME"], SetTables(path.parent).frames, "MJD")
+    columns["DATE_OBS"] = times_of(when)
+    limits, told = None if note else thresholds, Table(columns, table.meta)
+    return results_of(told, kind, quantities, limits, frame_type=lambda _: "SCIENCE", note=note)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from visql_lib.pipelines.lightcurves.set_tables import SetTables, column_at, rows_at
+from visql_lib.pipelines.lightcurves.set_tables import SetTables, column_at, rows_at, time_text
 from visql_lib.pipelines.lightcurves.status import LightStatus
 from visql_lib.products.page_records import Record
 from visql_lib.tables.store import Table
@@ -29,7 +29,6 @@ STATUS_OF: Mapping[str, str] = {
 }
 _NUMBERS = ("MJD", "MHJD", "SEEING", "SEEING_PX", "ELLIPTICITY", "AIRMASS", "SKY", "MOON_DIST", "EXPTIME")
 _TEXTS = ("FRAME", "FILE", "NIGHT")
-_MJD = np.datetime64("1858-11-17", "us")
 
 
 def frames_of(tables: SetTables) -> list[Record]:
@@ -57,20 +56,6 @@ def frames_of(tables: SetTables) -> list[Record]:
     for number, row in enumerate(found, 1):
         row["NUMBER"] = number
     return list(found)
-
-
-def time_text(mjd: float) -> str:
-    """Format a time, UTC, to the second; "" where it is not known."""
-    return "" if not np.isfinite(mjd) else str(times_of([mjd])[0])[:19].replace("T", " ")
-
-
-def times_of(mjd: Any) -> np.ndarray[Any, np.dtype[np.datetime64]]:
-    """Convert MJD to dates, NaT where not known."""
-    days = np.asarray(mjd, dtype=float)
-    known = np.isfinite(days)
-    found = np.full(len(days), np.datetime64("NaT"), dtype="datetime64[us]")
-    found[known] = _MJD + np.round(days[known] * 86400e6).astype("timedelta64[us]")
-    return found
 
 
 def _points(fluxes: Table) -> dict[str, dict[str, Record]]:

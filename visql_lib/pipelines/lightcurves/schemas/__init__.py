@@ -10,9 +10,17 @@ from visql_lib.pipelines.lightcurves.schemas.frames import (
     REFERENCE,
     TRANSFORMS,
 )
-from visql_lib.pipelines.lightcurves.schemas.stars import MEDCOEFF, PSF, RENORM, STAR_FLUXES, STARS
+from visql_lib.pipelines.lightcurves.schemas.stars import (
+    MEDCOEFF,
+    PSF,
+    PSF_CHUNK,
+    PSF_MODEL,
+    RENORM,
+    STAR_FLUXES,
+    STARS,
+)
 
 ALL = (
     *(FRAMES, LIGHT_CATALOGUE, REFERENCE, TRANSFORMS, APERTURES, STARS, MEDCOEFF, PSF, STAR_FLUXES, RENORM),
-    *(SCENE, FLUXES, NIGHTS, DECISIONS),
+    *(PSF_MODEL, PSF_CHUNK, SCENE, FLUXES, NIGHTS, DECISIONS),
 )

@@ -60,6 +60,41 @@ PSF = TableSchema(
     ),
 )
 
+PSF_CHUNK = TableSchema(
+    "psf_chunk",
+    "The PSF of each frame of a night of a set, and the fluxes measured with it.",
+    (
+        *PSF.columns,
+        Column(
+            "STAR_FLUX",
+            "float64",
+            "electron",
+            "fluxes of the stars, which `stars` of the metadata names; NaN: not measured",
+            size=-1,
+        ),
+        Column("STAR_ERR", "float64", "electron", "errors of the fluxes", size=-1),
+        Column("STAR_X", "float64", "px", "x in the frame, one-based", size=-1),
+        Column("STAR_Y", "float64", "px", "y in the frame, one-based", size=-1),
+        Column("STAR_CHI2", "float64", "", "chi^2 per degree of freedom", size=-1),
+        Column("STAR_FLAGS", "int16", "", "`StarFlag` bits", size=-1),
+    ),
+)
+
+PSF_MODEL = TableSchema(
+    "psfmodel",
+    "Which stars make the PSF of a set, and whether it changes over the frame; chosen once.",
+    (
+        _PSF_SET,
+        Column("STARS", "str", "", "names of the stars, with blanks between"),
+        Column("N", "int32", "", "stars"),
+        Column("GRADIENT", "bool", "", "FWHM and ellipticity change linearly over the frame"),
+        Column("GAIN", "float64", "", "median fall of chi^2 of a frame by a gradient, over chi^2 per pixel"),
+        Column("LIMIT", "float64", "", "GAIN above which it pays"),
+        Column("N_FRAMES", "int32", "", "frames it was tried on"),
+        Column("REASON", "str", "", "why it was chosen so"),
+    ),
+)
+
 STAR_FLUXES = TableSchema(
     "starfluxes",
     "PSF photometry of the stars in all frames of a set.",

@@ -52,6 +52,12 @@ class PSFSettings(SettingsSection):
     gradient: Literal["auto", "on", "off"] = setting(
         "auto", None, "FWHM and ellipticity linear over the frame; auto: with 8 PSF stars, if it pays."
     )
+    gradient_stars: int = setting(
+        12,
+        None,
+        "Stars that make a PSF that changes over the frame, at most.",
+        ge=8,
+    )
     clip: float = setting(
         5.0, None, "Pixels so many sigma and clip_share of the model off get no weight.", gt=0
     )

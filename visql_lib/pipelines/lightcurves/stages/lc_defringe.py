@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,10 +29,11 @@ _SEEINGS = 3.0  # so many times the seeing is another pointing
 
 @dataclass(frozen=True)
 class FringeInputs:
-    """The table of the frames of a night, and the folder of their products."""
+    """The table of the frames of a night, the folder of their products, and frames to be left out."""
 
     table: Path
     folder: Path
+    kicked: Collection[str] = ()
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,11 @@ def run(context: Context[LightCurveSettings], inputs: FringeInputs) -> FringesMa
         If a frame that was measured, or its products, cannot be read any more.
     """
     rows = read_table(inputs.table)
-    used = [i for i, status in enumerate(rows["STATUS"]) if status == LightStatus.OK]
+    used = [
+        i
+        for i, (name, status) in enumerate(zip(rows["FRAME"], rows["STATUS"], strict=True))
+        if status == LightStatus.OK and name not in inputs.kicked
+    ]
     least = context.settings.defringe.min_frames
     catalogues = [_catalogue(inputs.folder, str(rows["FRAME"][i])) for i in used]
     sharp = rows["SEEING_PX"][used]

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from visql_lib.errors import TableError, TargetError
 from visql_lib.pipelines.lightcurves.decisions import Decision, from_meta
 from visql_lib.pipelines.lightcurves.export_table import SetCurve, export_columns, sources_of
+from visql_lib.pipelines.lightcurves.exporting import lacking
 from visql_lib.pipelines.lightcurves.readme import SetFacts, readme, set_facts
 from visql_lib.pipelines.lightcurves.settings import LightCurveSettings
 from visql_lib.pipelines.lightcurves.status import LightStatus
@@ -71,6 +72,10 @@ def run(context: Context[LightCurveSettings], inputs: ExportInputs) -> ExportOut
     gap = context.settings.nights.gap
     of_sets = {curve.name: (export_columns([curve], gap), sources_of([curve])) for curve in curves}
     columns = export_columns(curves, gap)
+    for name, (table, sources) in of_sets.items():
+        for date, lost in lacking(table, sources):
+            reason = f"the night of {date} has no flux of {lost}: not in the .rdb"
+            decisions.append(Decision("", name, STAGE, False, reason))
     text = readme(inputs.target, facts, decisions, context.settings)
     return ExportOutputs(columns, sources_of(curves), of_sets, decisions, text, read)
 

@@ -17,6 +17,7 @@ from visql_lib.errors import TargetError
 from visql_lib.photometry.aperture_curve import aperture_curve
 from visql_lib.photometry.night_means import FrameFluxes, automatic_limit, mean_of_nights
 from visql_lib.pipelines.lightcurves.decisions import Decision, to_meta
+from visql_lib.pipelines.lightcurves.exporting import APERTURE
 from visql_lib.pipelines.lightcurves.schemas import APERTURES, FLUXES, NIGHTS
 from visql_lib.pipelines.lightcurves.settings import LightCurveSettings
 from visql_lib.pipelines.lightcurves.settings.curves import NightSettings
@@ -28,7 +29,6 @@ log = logging.getLogger(__name__)
 
 STAGE = "lc_nights"
 NEEDED, OPTIONAL = ("frames", "transforms", "medcoeff", "renorm", "target"), ("apertures", "stars")
-APERTURE = "_aper"  # behind a source: its curve from an aperture
 _LEAST = 3  # frames of a night that may be flagged true
 
 

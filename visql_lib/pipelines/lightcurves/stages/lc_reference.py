@@ -19,7 +19,7 @@ from visql_lib.instruments.wcs_cards import wcs_cards
 from visql_lib.photometry.candidates import FieldSources, candidate_stars, seen_again
 from visql_lib.photometry.stamp_cuts import neighbour_share
 from visql_lib.photometry.star_apertures import emptiest_box
-from visql_lib.pipelines.lightcurves.decisions import AUTO, USER, Decision, to_meta
+from visql_lib.pipelines.lightcurves.decisions import USER, Decision, from_meta, to_meta
 from visql_lib.pipelines.lightcurves.field_frames import (
     SetFrames,
     field_frames,
@@ -31,7 +31,7 @@ from visql_lib.pipelines.lightcurves.reference_file import Box, TargetReference,
 from visql_lib.pipelines.lightcurves.reference_places import Place, ReferencePlaces
 from visql_lib.pipelines.lightcurves.schemas import REFERENCE
 from visql_lib.pipelines.lightcurves.settings import LightCurveSettings
-from visql_lib.pipelines.lightcurves.target_file import MarkedStar, Target
+from visql_lib.pipelines.lightcurves.target_file import AUTO, MarkedStar, Target
 from visql_lib.products.context import Context
 from visql_lib.sky.alignment import Alignment, AlignmentLimits
 from visql_lib.sky.reference_choice import FieldFrame, align_frames, choose_reference
@@ -49,10 +49,19 @@ _STAGE = "lc_reference"
 
 @dataclass(frozen=True)
 class ReferenceInputs:
-    """Tables of the frames of all sets of a target."""
+    """Tables of the frames of all sets of a target, and the reference that stands, if one does."""
 
     tables: Sequence[Path]
     target: Target
+    standing: TargetReference | None = None
+
+    @property
+    def kept(self) -> TargetReference | None:
+        """The reference that stands, unless the target's file names another frame."""
+        standing = self.standing
+        if standing is None or self.target.reference not in (AUTO, standing.frame):
+            return None
+        return standing
 
 
 @dataclass(frozen=True)
@@ -80,14 +89,16 @@ class _Frame:
 def run(context: Context[LightCurveSettings], inputs: ReferenceInputs) -> ReferenceOutputs:
     """Choose the reference of a target, name its stars, bring the target's places to it.
 
+    Of a reference that stands, frame, stars, empty box and photometric references are kept; what the
+    target's file says of point sources, masks and stars is entered anew.
+
     Raises
     ------
     TargetError
         If there are fewer than three frames, none that others match, the target is outside of all of
         them, its point sources are on top of each other, or a star of the user's is not there.
     """
-    target, settings = inputs.target, context.settings
-    limits = limits_of(settings.alignment)
+    target, limits, kept = inputs.target, limits_of(context.settings.alignment), inputs.kept
     sets = [SetFrames.read(path) for path in inputs.tables]
     frames = [_Frame(p, row, f, Alignment("not tried")) for p, row, f in field_frames(sets)]
     if len(frames) < _FRAMES:
@@ -95,28 +106,24 @@ def run(context: Context[LightCurveSettings], inputs: ReferenceInputs) -> Refere
             f"{target.name}: {len(frames)} frames can be used, at least {_FRAMES} are needed; "
             "the tables of frames say why the others cannot"
         )
-    reference, decisions = _reference(context, target, frames, limits)
-    with context.progress("aligned", len(frames)) as advance:
-        for frame in frames:
-            frame.alignment = align_frames(frame.field, reference.field, limits)
-            advance()
-    if sum(bool(f.alignment) for f in frames) < _FRAMES:
-        raise TargetError(
-            f"{target.name}: fewer than {_FRAMES} frames have stars in common with {reference.name}"
-        )
-    wcs = _wcs_of(reference, target)
-    shape = reference.field.shape
+    reference, decisions = _reference(context, target, frames, limits, kept)
+    _align_all(context, target, reference, frames, limits)
+    wcs, shape = _wcs_of(reference, target), reference.field.shape
     places = ReferencePlaces(target, reference.name, shape, {f.name: f.alignment for f in frames}, wcs)
     points = places.point_sources()
     _check_inside(target, points, frames)
-    photometric = {p.set: _photometric(p, frames, reference, limits) for p in sets}
-    photometric = {name: frame for name, frame in photometric.items() if frame}
+    photometric = _photometric(sets, frames, reference, limits) | (dict(kept.photometric) if kept else {})
     decisions += [
         Decision(frame, name, _STAGE, True, "photometric reference of the set")
         for name, frame in photometric.items()
     ]
-    columns, sources = _stars(context, target, reference, frames, points, places)
-    box = _empty_box(settings.apertures.empty_box, sources, shape, number(reference.row["SEEING_PX"]), frames)
+    seeing = number(reference.row["SEEING_PX"])
+    automatic = isinstance(target.stars, str)
+    if kept is not None and automatic and kept.automatic:
+        columns, box = dict(kept.stars), kept.box
+    else:
+        columns, sources = _stars(context, target, reference, frames, points, places)
+        box = kept.box if kept is not None else _empty_box(context, sources, reference, frames)
     found = TargetReference(
         frame=reference.name,
         set=reference.part.set,
@@ -125,23 +132,60 @@ def run(context: Context[LightCurveSettings], inputs: ReferenceInputs) -> Refere
         photometric=photometric,
         box=box,
         pixel=pixel_of(reference.row),
-        fwhm=number(reference.row["SEEING_PX"]),
+        fwhm=seeing,
         stars=Table(columns, {}),
+        seeings=_seeings(sets) | (dict(kept.seeings) if kept else {}),
+        automatic=automatic,
         masks=places.masks(),
         wcs=wcs,
     )
     return ReferenceOutputs(columns, {"target_name": target.name, **found.meta(), **to_meta(decisions)})
 
 
+def _seeings(sets: Sequence[SetFrames]) -> dict[str, float]:
+    """Return the median seeing of each set [px]."""
+    values = {part.set: np.asarray(part.table["SEEING_PX"], float)[part.used] for part in sets}
+    return {name: float(np.median(v)) if len(v) else math.nan for name, v in values.items()}
+
+
+def _align_all(
+    context: Context[LightCurveSettings],
+    target: Target,
+    reference: _Frame,
+    frames: Sequence[_Frame],
+    limits: AlignmentLimits,
+) -> None:
+    with context.progress("aligned", len(frames)) as advance:
+        for frame in frames:
+            frame.alignment = align_frames(frame.field, reference.field, limits)
+            advance()
+    if sum(bool(f.alignment) for f in frames) < _FRAMES:
+        raise TargetError(
+            f"{target.name}: fewer than {_FRAMES} frames have stars in common with {reference.name}"
+        )
+
+
 def _reference(
-    context: Context[LightCurveSettings], target: Target, frames: Sequence[_Frame], limits: AlignmentLimits
+    context: Context[LightCurveSettings],
+    target: Target,
+    frames: Sequence[_Frame],
+    limits: AlignmentLimits,
+    kept: TargetReference | None,
 ) -> tuple[_Frame, list[Decision]]:
-    """Return the reference frame: the user's, or the one that most others match."""
+    """Return the reference frame: the user's, that of before, or the one that most others match."""
     if target.reference != AUTO:
         named = [frame for frame in frames if frame.name == target.reference]
         if not named:
             raise TargetError(f"{target.name}: reference: {target.reference!r} is no frame that can be used")
         return named[0], [_chosen(named[0], "reference by the target's file", by=USER)]
+    if kept is not None:
+        named = [frame for frame in frames if frame.name == kept.frame]
+        if not named:
+            raise TargetError(
+                f"{target.name}: the reference {kept.frame} can no longer be used; choose another one: "
+                f"visql lc-thaw {target.name} reference"
+            )
+        return named[0], from_meta(kept.stars.meta)[:1]
     with context.progress("reference", len(frames)) as advance:
         choice = choose_reference([f.field for f in frames], _qualities(frames), limits, advance)
     if choice.index < 0:
@@ -157,7 +201,7 @@ def _reference(
     return found, [_chosen(found, reason, choice.matched)]
 
 
-def _chosen(frame: _Frame, reason: str, value: float = math.nan, by: str = AUTO) -> Decision:
+def _chosen(frame: _Frame, reason: str, value: float = math.nan, by: str = "auto") -> Decision:
     return Decision(frame.name, frame.part.set, _STAGE, True, reason, value, by=by)
 
 
@@ -174,16 +218,18 @@ def _qualities(frames: Sequence[_Frame]) -> list[NDArray]:
 
 
 def _photometric(
-    part: SetFrames, frames: Sequence[_Frame], reference: _Frame, limits: AlignmentLimits
-) -> str:
-    """Choose the photometric reference of a set; "": none of its frames is aligned."""
-    if part is reference.part:
-        return reference.name
-    own = [frame for frame in frames if frame.part is part and frame.alignment]
-    choice = choose_reference([f.field for f in own], _qualities(own), limits) if own else None
-    if choice is None:
-        return ""
-    return own[max(choice.index, 0)].name
+    sets: Sequence[SetFrames], frames: Sequence[_Frame], reference: _Frame, limits: AlignmentLimits
+) -> dict[str, str]:
+    """Choose the photometric reference of each set: as the geometric one, of those that are aligned."""
+    found = {}
+    for part in sets:
+        own = [frame for frame in frames if frame.part is part and frame.alignment]
+        if part is reference.part:
+            found[part.set] = reference.name
+        elif own:
+            choice = choose_reference([f.field for f in own], _qualities(own), limits)
+            found[part.set] = own[max(choice.index, 0)].name
+    return found
 
 
 def _wcs_of(reference: _Frame, target: Target) -> dict[str, Any]:
@@ -280,18 +326,19 @@ def _marked(star: MarkedStar, places: ReferencePlaces, sources: FieldSources, se
     nearest = int(np.argmin(away)) if len(away) else -1
     if nearest < 0 or away[nearest] > max(seeing, 3.0):
         raise TargetError(
-            f"{places.target.name}: stars: {star.name}: there is no source at x = {x + 1:.1f}, y = {y + 1:.1f} of "
-            f"the reference {places.reference}"
+            f"{places.target.name}: stars: {star.name}: no source at x = {x + 1:.1f}, y = {y + 1:.1f} "
+            f"of the reference {places.reference}"
         )
     return nearest
 
 
 def _empty_box(
-    side: int, sources: FieldSources, shape: tuple[int, int], seeing: float, frames: Sequence[_Frame]
+    context: Context[LightCurveSettings], sources: FieldSources, reference: _Frame, frames: Sequence[_Frame]
 ) -> Box | None:
-    """Find the emptiest box; small frames have one of a third of their side."""
+    """Find the emptiest box; in small frames its side is a third of theirs."""
     aligned = [(f.alignment.matrix, f.field.shape) for f in frames if f.alignment]
-    side = min(side, min(shape) // 3)
+    shape, seeing = reference.field.shape, number(reference.row["SEEING_PX"])
+    side = min(context.settings.apertures.empty_box, min(shape) // 3)
     reach = 3 * seeing if np.isfinite(seeing) else 10.0
     found = emptiest_box(sources.x, sources.y, sources.flux, shape, side, reach, aligned)
     if found is None:
