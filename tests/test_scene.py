@@ -14,6 +14,7 @@ from visql_lib.photometry.scene_evidence import best_smoothness, log_evidence
 from visql_lib.photometry.scene_frame import FrameState
 from visql_lib.photometry.scene_image import NodeGrid, NodeTable, bspline
 from visql_lib.photometry.scene_model import Core, Scene, SceneFrame, SceneOptions
+from visql_lib.photometry.scene_neighbours import neighbours_of
 
 SMALL = SceneOptions(radius=6, core="none")
 
@@ -349,6 +350,25 @@ def test_light_of_a_neighbour_is_not_that_of_the_target():
     np.testing.assert_allclose(apart, np.array([64.3, 41.2]) - made.places[0], atol=0.04)
     without = fit_scene(made.frames, Scene.start(made.places, options), options)
     assert without.chi2 > 1.15 * result.chi2
+
+
+def test_neighbours_are_what_reaches_the_pixels_and_is_not_the_target():
+    sources = np.array([[50.0, 50.0], [58.0, 50.0]])  # half side 18 about (54, 50)
+    places = np.array(
+        [
+            [50.3, 50.1],  # an image
+            [54.0, 51.0],  # the galaxy, between the images
+            [64.0, 58.0],  # a star within the pixels
+            [76.0, 50.0],  # a star 4 px beside them
+            [76.0, 54.0],  # a faint one there
+            [120.0, 50.0],  # a very bright star far off
+            [120.0, 52.0],  # a bright one far off
+        ]
+    )
+    fluxes = np.array([1e5, 1e5, 1e4, 1e5, 50.0, 3e7, 1e5])
+    found = neighbours_of(places, fluxes, sources, 18, (4.0, 6.0), 20.0)
+    assert sorted(found) == [2, 3, 5]
+    assert not len(neighbours_of(np.empty((0, 2)), np.empty(0), sources, 18, (4.0, 6.0), 20.0))
 
 
 @pytest.fixture(scope="module")

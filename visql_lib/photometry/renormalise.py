@@ -6,12 +6,21 @@ frame C_i one over the weighted median of f_si over the stars.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["DroppedStar", "RenormOptions", "Renormalised", "renormalise", "weighted_median"]
+__all__ = [
+    "DroppedStar",
+    "RenormOptions",
+    "Renormalised",
+    "colour_factors",
+    "renormalise",
+    "robust_scatter",
+    "weighted_median",
+]
 
 MEDIAN_FACTOR = 1.253  # error of a median over that of a mean, of normal values: sqrt(pi / 2)
 MAD_SIGMA = 1.4826  # sigma over the median absolute deviation
@@ -264,3 +273,30 @@ def _worst(scatter: NDArray, expected: NDArray, kept: NDArray, options: RenormOp
     worst = int(np.argmax(np.where(bad, ratio, -np.inf)))
     least = max(limit * float(expected[worst]), options.least)
     return DroppedStar(worst, float(scatter[worst]), float(expected[worst]), least)
+
+
+def colour_factors(levels: Mapping[str, Mapping[str, float]]) -> tuple[str, dict[str, float]]:
+    """Tie sets of other cameras or filters to the first one: one star has the same flux in all of them.
+
+    Parameters
+    ----------
+    levels : mapping
+        Set -> star -> its flux at the photometric reference of the set, see `Renormalised.level`.
+
+    Returns
+    -------
+    star : str
+        The first star, in the order of the first set, that all sets have; "": there is none.
+    factors : dict
+        Set -> what its fluxes times C are multiplied by; 1 for the first set, and for all without a star.
+    """
+    sets = list(levels)
+    common = (
+        [star for star in levels[sets[0]] if all(levels[name].get(star, 0.0) > 0 for name in sets)]
+        if sets
+        else []
+    )
+    if not common:
+        return "", dict.fromkeys(sets, 1.0)
+    first = levels[sets[0]][common[0]]
+    return common[0], {name: first / levels[name][common[0]] for name in sets}

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from visql_lib.errors import ConfigError, TableError, TargetError
 from visql_lib.photometry.scene_model import Core, SceneFrame
+from visql_lib.photometry.scene_neighbours import neighbours_of
 from visql_lib.pipelines.lightcurves.decisions import Decision
 from visql_lib.pipelines.lightcurves.scene_variants import SceneVariant, core_spot
 from visql_lib.pipelines.lightcurves.status import LightStatus
@@ -24,7 +25,7 @@ log = logging.getLogger(__name__)
 
 TARGET = "target"  # its name among the stamps
 _NEIGHBOUR_SNR = 20.0  # fainter sources beside the target are left to the image
-_NEIGHBOUR_FWHM = 2.0  # from a point source on; what is nearer is the target
+_USUAL_FWHM = 4.0  # px, where no PSF tells it
 
 
 @dataclass(frozen=True)
@@ -129,19 +130,19 @@ class SetPlaces:
         places = [self.place(mask.x, mask.y, mask.on) for mask in masks]
         return [(float(x), float(y), mask.radius) for (x, y), mask in zip(places, masks, strict=True)]
 
-    def neighbours(self, sources: NDArray[np.float64], reach: float, fwhm: float) -> NDArray[np.float64]:
-        """Return the places (N, 2) of stars beside the target whose light must be told from its own.
-
-        They are the sources of the reference frame with S/N > 20 within `reach` of the point sources'
-        middle (along x and y), farther than two FWHM from all of them and outside the circle around them.
-        """
-        table, middle = self._meta, sources.mean(0)
+    def neighbours(
+        self, sources: NDArray[np.float64], half: int, frames: Sequence[SceneFrame]
+    ) -> NDArray[np.float64]:
+        """Return the places (N, 2) of stars beside the target whose light reaches it; see `neighbours_of`."""
+        table = self._meta
         places = np.stack([np.asarray(table["X"], float), np.asarray(table["Y"], float)], 1) - 1
-        apart = np.hypot(*(places[:, None] - sources[None]).transpose(2, 0, 1)).min(1, initial=math.inf)
-        radius = np.hypot(*(sources - middle).T).max()
-        beside = (np.abs(places - middle).max(1, initial=0) < reach) & (apart > _NEIGHBOUR_FWHM * fwhm)
-        beside &= np.hypot(*(places - middle).T) > radius
-        return places[beside & (np.asarray(table["SNR"], float) > _NEIGHBOUR_SNR)]
+        fluxes = np.asarray(table["FLUX"], float)
+        known = np.isfinite(places).all(1) & (fluxes > 0) & (np.asarray(table["SNR"], float) > _NEIGHBOUR_SNR)
+        widths = [float(getattr(frame.psf, "fwhm", math.nan)) for frame in frames]
+        widths = [width for width in widths if math.isfinite(width)] or [_USUAL_FWHM]
+        fwhm = float(np.percentile(widths, 20)), float(np.percentile(widths, 80))
+        rms = float(np.median([frame.rms for frame in frames])) if frames else math.inf
+        return places[known][neighbours_of(places[known], fluxes[known], sources, half, fwhm, rms)]
 
 
 def scene_input(tables: SceneTables, stage: str, masks: Sequence[tuple[float, float, float]]) -> SceneInput:
@@ -234,13 +235,6 @@ def some_frames(frames: Sequence[SceneFrame], most: int) -> list[SceneFrame]:
 def facts_of(tables: SceneTables) -> Mapping[str, str]:
     """Return the cards of the primary header of a file of scenes."""
     return {"TARGET": tables.target.name, "SET": tables.set}
-
-
-def sharp_fwhm(frames: Sequence[SceneFrame], default: float = 4.0) -> float:
-    """Return the FWHM [px] of the sharper frames; 20 % are below."""
-    known = [float(getattr(frame.psf, "fwhm", math.nan)) for frame in frames]
-    known = [value for value in known if math.isfinite(value)]
-    return float(np.percentile(known, 20)) if known else default
 
 
 def refused(tables: SceneTables, error: TargetError) -> TargetError:

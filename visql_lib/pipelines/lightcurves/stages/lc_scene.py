@@ -17,7 +17,6 @@ from visql_lib.pipelines.lightcurves.scene_inputs import (
     SetPlaces,
     refused,
     scene_input,
-    sharp_fwhm,
     some_frames,
 )
 from visql_lib.pipelines.lightcurves.scene_variants import SceneVariant, variants_of
@@ -80,8 +79,7 @@ def _chosen(variant: SceneVariant, places: SetPlaces, frames: list[SceneFrame]) 
     check_places(sources, variant.sources)
     options = variant.options(places.core(variant))
     half = Scene.start(sources, options).half
-    fwhm = sharp_fwhm(frames)
-    start = Scene.start(sources, options, places.neighbours(sources, half + fwhm, fwhm))
+    start = Scene.start(sources, options, places.neighbours(sources, half, frames))
     result = fit_scene(frames, start, options)
     for note in result.notes:
         log.info("%s", note)
