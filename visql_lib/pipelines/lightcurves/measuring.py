@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from visql_lib.ccd.cosmics import find_stamp_cosmics
+from visql_lib.ccd.cosmics import EDGE, find_stamp_cosmics
 from visql_lib.ccd.resample import area, inverse
 from visql_lib.flags import SourceFlag, StampFlag, StarFlag
 from visql_lib.images.light_frame import LightFrame
@@ -197,11 +197,8 @@ def _stamps(
     mask_neighbours(of_stars, x[:n], y[:n], others, frame.fwhm, rms)
     for mask_x, mask_y, radius in reference.masks:
         _mask_circle(of_stars, *frame.place(np.array([mask_x]), np.array([mask_y])), radius / scale)
-    hidden = (cut.bad & ~np.uint8(StampFlag.NEIGHBOUR)) != 0
     if settings.cosmics:
-        variance = stamp_sigma(cut.data, hidden, rms) ** 2
-        hits = find_stamp_cosmics(cut.data, variance, hidden, fwhm=frame.fwhm, sigma=settings.cosmic_sigma)
-        cut.bad[hits] |= np.uint8(StampFlag.COSMIC)
+        cut.bad[_cosmics(frame, settings, x, y, side)] |= np.uint8(StampFlag.COSMIC)
     return Stamps(
         names=[*reference.names, TARGET],
         data=cut.data,
@@ -219,6 +216,18 @@ def _stamps(
         set=set_name,
         fwhm=frame.fwhm,
     )
+
+
+def _cosmics(
+    frame: AlignedFrame, settings: ApertureSettings, x: NDArray, y: NDArray, side: int
+) -> NDArray[np.bool_]:
+    """Find cosmic rays in stamps, in larger ones since little is found at the border."""
+    light = frame.light
+    cut = cut_stamps(frame.data, light.bad, light.saturated, x, y, side + 2 * EDGE)
+    hidden = cut.bad != 0
+    variance = stamp_sigma(cut.data, hidden, frame.sky.rms) ** 2
+    hits = find_stamp_cosmics(cut.data, variance, hidden, fwhm=frame.fwhm, sigma=settings.cosmic_sigma)
+    return hits[:, EDGE:-EDGE, EDGE:-EDGE]
 
 
 def _mask_circle(stamps: CutStamps, x: NDArray, y: NDArray, radius: float) -> None:
