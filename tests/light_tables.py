@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import yaml
 
+from visql_lib.pipelines.lightcurves.decisions import Decision, to_meta
 from visql_lib.pipelines.lightcurves.grouping import SETS
 from visql_lib.pipelines.lightcurves.schemas import (
     DECISIONS,
@@ -255,9 +256,10 @@ class LightSet:
             {"FRAME": self.names[i], "C": self.coeff[i], "C_ERR": 0.001, "N": 7, "PSF_SET": "auto"}
             for i in renorm
         ]
-        dropped = [d for d in self.decisions() if d["STAGE"] == "lc_renorm"]
-        told = json.dumps([{k.lower(): v for k, v in d.items()} for d in dropped])
-        write(self.path("renorm"), RENORM, rows, {"decisions": told})
+        dropped = [
+            Decision(**{k.lower(): v for k, v in d.items()}) for d in self.decisions() if d["FRAME"] == "c"
+        ]
+        write(self.path("renorm"), RENORM, rows, to_meta(dropped))
         scene = [
             {k: r[k] for k in ("FRAME", "SOURCE", "FLUX", "ERR", "ERR_COMMON", "CHI2")}
             | {"DX": 0.05, "DY": -0.02, "BACKGROUND": 3.0, "COVARIANCE": [0.0] * len(self.sources)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,6 +15,9 @@ from PIL import Image
 
 from visql_lib.cli.lc_pictures import command
 from visql_lib.errors import RequestError, TableError
+from visql_lib.photometry.scene_model import Core as SceneCore
+from visql_lib.photometry.scene_model import Scene, SceneOptions
+from visql_lib.photometry.scene_pictures import deconvolved_field
 from visql_lib.pictures.style import pixels_of, render_png
 from visql_lib.pipelines.lightcurves.pictures.coefficients import coefficients_picture
 from visql_lib.pipelines.lightcurves.pictures.conditions import (
@@ -33,17 +37,30 @@ from visql_lib.pipelines.lightcurves.pictures.curves import (
 from visql_lib.pipelines.lightcurves.pictures.cutouts import (
     Cutout,
     PSFView,
+    ScenePart,
     frame_picture,
     galaxy_picture,
     grid_picture,
 )
-from visql_lib.pipelines.lightcurves.pictures.looks import _window, at_quantiles, galaxy_of
+from visql_lib.pipelines.lightcurves.pictures.looks import (
+    Looks,
+    _window,
+    at_quantiles,
+    galaxy_of,
+    montage_of,
+    stars_look,
+    target_look,
+)
 from visql_lib.pipelines.lightcurves.pictures.parts import days, magnitude_axis, spread
 from visql_lib.pipelines.lightcurves.pictures.residuals import line_of, residuals, residuals_picture
 from visql_lib.pipelines.lightcurves.pictures.stars import star_curves, stars_picture
-from visql_lib.pipelines.lightcurves.schemas import FLUXES, NIGHTS, STAR_FLUXES
+from visql_lib.pipelines.lightcurves.psf_file import PSFProduct, write_psf
+from visql_lib.pipelines.lightcurves.scene_file import NamedScene, ScenePlane, write_scenes
+from visql_lib.pipelines.lightcurves.schemas import FLUXES, NIGHTS, PSF, STAR_FLUXES
 from visql_lib.pipelines.lightcurves.set_tables import SetTables, column_at, sets_of
 from visql_lib.pipelines.lightcurves.stages.lc_pictures import SET_PICTURES, TARGET_PICTURES, frames_of
+from visql_lib.pipelines.lightcurves.stamps import Stamps
+from visql_lib.psf.effective import EffectivePSF
 
 ECAM, WFI = "R_ecam", "R_wfi"
 OF_SET = {
@@ -165,7 +182,7 @@ def test_pictures_of_frames_are_whole(tmp_path):
         grid_picture(f"{long}: PSF stars", [cutout(name) for name in "abcdefghijkl"]),
         grid_picture(long, [cutout("a")]),
         grid_picture("f", []),
-        galaxy_picture("J1206", moffat(29, 14, 14, 6.0), None, {"core": (14.0, 14.0)}, {}),
+        galaxy_picture("J1206", [ScenePart(moffat(29, 14, 14, 6.0), {"core": (14.0, 14.0)}, "h")] * 3),
     ):
         inside(figure)
 
@@ -355,6 +372,144 @@ def test_ranges_of_axes():
     axes = SimpleNamespace(set_ylim=lambda *ends: setattr(axes, "ends", ends))
     magnitude_axis(axes, [18.0, 19.0])
     assert axes.ends[0] > 19.0 > 18.0 > axes.ends[1]
+
+
+# --- from files of frames -------------------------------------------------------------------------
+
+PLACES = np.array([[200.0, 150.0], [207.5, 154.0]])  # of A and B in the reference, zero-based
+ELECTRONS, CORE, RMS = (9e4, 4e4), 2e4, 20.0
+TURN = np.array([[0.0, -1.0], [1.0, 0.0]])  # the frame is turned by 90 degrees against the reference
+SHIFT = np.array([350.3, -40.6])  # px: in the frame is what lies at TURN (x, y) + SHIFT
+OUTLIER, HIT = (20, 18), (30, 41)  # pixels (y, x) of the stamp
+
+
+@pytest.fixture(scope="module")
+def looked(tmp_path_factory):
+    """A set with the files of one frame, f000: stamps of known truth, PSF, and the scene of its target."""
+    one = LightSet(tmp_path_factory.mktemp("looks"), ECAM, nights=2, sources=("A", "B"))
+    one.write()
+    psf = EffectivePSF(4.2, 0.05, -0.03, 3.1, surface=2e-4 * np.ones((3, 3)))
+    stem = one.folder / "frames/f000/f000"
+    stem.parent.mkdir(parents=True)
+    _stamps(psf, one.coeff[0]).write(Path(f"{stem}_stamps.fits"), {"lc_measure": 1})
+    row = {c.name: c.unknown for c in PSF.columns} | {
+        "FRAME": "f000",
+        "CHI2": 1.0,
+        "N_STARS": 3,
+        "STARS": "a b c",
+    }
+    write_psf(
+        Path(f"{stem}_psf.fits"),
+        PSFProduct(psf, row | {"REASON": ""}, STAR_FLUXES.empty()),
+        ECAM,
+        {"lc_psf": 1},
+    )
+    options = SceneOptions(image=False, core=SceneCore(203.0, 152.0, CORE), fixed=True)
+    scene = Scene.start(PLACES, options)
+    field = ScenePlane(
+        deconvolved_field(scene, np.array(ELECTRONS)),
+        tuple(c + 1.0 - scene.half for c in scene.grid.centre),
+        0.5,
+        "electron",
+    )
+    named = NamedScene("", ("A", "B"), scene, np.array(ELECTRONS), 1.0, 1, planes={"DECONVOLVED": field})
+    write_scenes(one.folder / f"target_{ECAM}.fits", [named], {"SET": ECAM}, {"lc_target": 1})
+    return SetTables(one.folder)
+
+
+def _stamps(psf, coeff, side=61):
+    """Draw the target, and the stars a to c, in the frame: an outlier and a masked hit on the target."""
+    rng, half = np.random.default_rng(5), side // 2
+    middle = np.rint(TURN @ PLACES.mean(0) + SHIFT).astype(int)
+    corner = middle - half
+    image = np.full((side, side), 3.0)
+    for (x, y), flux in zip([*PLACES, (203.0, 152.0)], (*ELECTRONS, CORE), strict=True):
+        image += flux / coeff * psf.stamp(*(TURN @ (x, y) + SHIFT - middle), half)
+    star = 2e5 * psf.stamp(0.3, -0.2, half)
+    data = np.stack([image, star, star / 2, star / 4])
+    data += np.sqrt(data + RMS**2) * rng.normal(size=data.shape)
+    data[0][OUTLIER] += 40 * RMS
+    bad = np.zeros(data.shape, dtype="u1")
+    data[0][HIT], bad[0][HIT] = 9e4, 2
+    back = np.column_stack([TURN.T, -TURN.T @ SHIFT])
+    x0, y0 = np.array([corner[0], 10, 90, 170]), np.array([corner[1], 20, 20, 20])
+    return Stamps(
+        ["target", "a", "b", "c"], data.astype("f4"), np.sqrt(np.maximum(data, 0) + RMS**2).astype("f4"), bad,
+        x0, y0, x0 + half + 0.3, y0 + half - 0.2, back.ravel(), RMS, 300.0, 1.0, "f000", ECAM,
+    )  # fmt: skip
+
+
+def test_the_model_of_a_frame_leaves_noise_alone(looked):
+    frame = Looks(looked).frame("f000")
+    target = frame.target()
+    off = target.off[np.isfinite(target.off)]
+    assert np.std(off) == pytest.approx(1.0, abs=0.05)
+    assert np.mean(off) == pytest.approx(0.0, abs=0.1)
+    stars = frame.stars()
+    assert [star.name for star in stars] == ["a", "b", "c"]
+    assert all(np.nanstd(star.off) == pytest.approx(1.0, abs=0.08) for star in stars)
+
+
+def test_point_sources_are_marked_where_they_are_in_the_frame(looked):
+    target = Looks(looked).frame("f000").target()
+    for name, (x, y) in target.places.items():
+        light = target.data[round(y) - 1 : round(y) + 2, round(x) - 1 : round(x) + 2]
+        assert light.sum() > 0.2 * ELECTRONS[SOURCES.index(name)] / 2, name
+    a, b = (np.array(target.places[name]) for name in "AB")
+    assert b - a == pytest.approx(TURN @ (PLACES[1] - PLACES[0]), abs=1e-6)
+
+
+def test_hits_are_masked_and_what_the_fit_clipped_is_told_apart(looked):
+    stamp = Looks(looked).frame("f000").stamps
+    bits = Looks(looked).frame("f000").target().bad
+    assert set(np.unique(bits)) == {0, 2, 16}
+    assert int((bits == 2).sum()) == int((stamp.bad[0] == 2).sum()) == 1
+    assert int((bits == 16).sum()) == 1
+
+
+def test_the_surface_is_what_the_psf_has_beside_the_moffat(looked):
+    view = Looks(looked).frame("f000").view()
+    assert view.image.sum() == pytest.approx(1.0, abs=0.05)
+    assert view.surface.sum() == pytest.approx(0.0, abs=2e-4)
+    assert "FWHM 4.20 px" in view.text
+
+
+def test_pictures_of_a_frame_from_its_files_are_whole(looked, tmp_path):
+    frame = Looks(looked).frame("f000")
+    inside(target_look(frame))
+    inside(stars_look(frame))
+    inside(galaxy_of(looked))
+    inside(montage_of(looked))
+    galaxy = galaxy_of(looked)
+    assert "core 20000 electrons" in titles(galaxy)
+    field = next(axes for axes in galaxy.axes if axes.get_title() == "deconvolved field")
+    marked = {tuple(np.rint(line.get_xydata()[0]).astype(int)) for line in field.lines}
+    shown = field.images[0].get_array()[..., 0]
+    assert len(marked) == 3
+    assert all(shown[y, x] > 0.9 * shown[y - 1 : y + 2, x - 1 : x + 2].max() > 100 for x, y in marked)
+    stamps = looked.folder / "frames/f000/f000_stamps.fits"
+    assert invoke("frame", stamps, "-o", tmp_path, "--list", tmp_path / "l.tsv").exit_code == 0
+    assert {p.name for p in tmp_path.glob("f000/*.png")} == {"f000_stamp.png", "f000_stars.png"}
+    assert (tmp_path / "l.tsv").read_text().splitlines()[1:] == ["f000/f000_stamp.png", "f000/f000_stars.png"]
+
+
+def test_broken_files_of_a_frame_are_said_to_be_missing(looked, caplog):
+    frame = Looks(looked).frame("f001")
+    assert (frame.stamps, frame.psf, frame.target(), frame.view(), frame.stars()) == (
+        None,
+        None,
+        None,
+        None,
+        [],
+    )
+    folder = looked.folder / "frames/f003"
+    folder.mkdir(exist_ok=True)
+    for ending in ("stamps", "psf"):
+        (folder / f"f003_{ending}.fits").write_bytes(b"SIMPLE  =")
+    broken = Looks(looked).frame("f003")
+    assert (broken.stamps, broken.psf) == (None, None)
+    assert "f003" in caplog.text
+    assert Looks(looked).frame("f002").why == "kicked: satellite"
 
 
 # --- the command ----------------------------------------------------------------------------------

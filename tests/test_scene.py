@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from scene_truth import RoundMoffat, SmallSeason
+from scene_truth import SmallSeason, round_moffat
 
 from visql_lib.errors import TargetError
 from visql_lib.photometry.scene import _Fit, fit_frame, fit_scene
@@ -14,6 +14,7 @@ from visql_lib.photometry.scene_evidence import best_smoothness, log_evidence
 from visql_lib.photometry.scene_frame import FrameState
 from visql_lib.photometry.scene_image import NodeGrid, NodeTable, bspline
 from visql_lib.photometry.scene_model import Core, Scene, SceneFrame, SceneOptions
+from visql_lib.photometry.scene_neighbours import neighbours_of
 
 SMALL = SceneOptions(radius=6, core="none")
 
@@ -56,7 +57,7 @@ def test_bsplines_sum_to_one():
 def test_node_is_the_psf_convolved_with_a_turned_spline():
     angle = 0.3
     turn = 0.99 * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    psf, side = RoundMoffat(3.0), 25
+    psf, side = round_moffat(3.0), 25
     place = np.array([[10.3, 13.8]])
     drawn = NodeTable(psf, turn, 30).draw(place, side)[0]
     g = np.arange(-2.5, 2.5, 0.1) + 0.05
@@ -72,13 +73,13 @@ def test_node_is_the_psf_convolved_with_a_turned_spline():
 
 
 def test_a_node_keeps_its_flux_in_a_frame_of_another_scale():
-    table = NodeTable(RoundMoffat(3.0, 6.0), 1.3 * np.eye(2), 40)
+    table = NodeTable(round_moffat(3.0, 6.0), 1.3 * np.eye(2), 40)
     assert table.draw(np.array([[30.2, 30.6]]), 61).sum() == pytest.approx(1, abs=1e-3)
 
 
 def test_nodes_beyond_the_table_are_refused():
     with pytest.raises(ValueError, match="farther"):
-        NodeTable(RoundMoffat(3.0), np.eye(2), 10).draw(np.array([[30.0, 3.0]]), 11)
+        NodeTable(round_moffat(3.0), np.eye(2), 10).draw(np.array([[30.0, 3.0]]), 11)
 
 
 def test_laplacian_is_that_of_an_image_with_nothing_beyond():
@@ -349,6 +350,25 @@ def test_light_of_a_neighbour_is_not_that_of_the_target():
     np.testing.assert_allclose(apart, np.array([64.3, 41.2]) - made.places[0], atol=0.04)
     without = fit_scene(made.frames, Scene.start(made.places, options), options)
     assert without.chi2 > 1.15 * result.chi2
+
+
+def test_neighbours_are_what_reaches_the_pixels_and_is_not_the_target():
+    sources = np.array([[50.0, 50.0], [58.0, 50.0]])  # half side 18 about (54, 50)
+    places = np.array(
+        [
+            [50.3, 50.1],  # an image
+            [54.0, 51.0],  # the galaxy, between the images
+            [64.0, 58.0],  # a star within the pixels
+            [76.0, 50.0],  # a star 4 px beside them
+            [76.0, 54.0],  # a faint one there
+            [120.0, 50.0],  # a very bright star far off
+            [120.0, 52.0],  # a bright one far off
+        ]
+    )
+    fluxes = np.array([1e5, 1e5, 1e4, 1e5, 50.0, 3e7, 1e5])
+    found = neighbours_of(places, fluxes, sources, 18, (4.0, 6.0), 20.0)
+    assert sorted(found) == [2, 3, 5]
+    assert not len(neighbours_of(np.empty((0, 2)), np.empty(0), sources, 18, (4.0, 6.0), 20.0))
 
 
 @pytest.fixture(scope="module")

@@ -82,7 +82,7 @@ def test_coefficients_multiply_and_are_one_for_the_reference() -> None:
     made = median_coefficients(stars, stars[:, 0])
     assert made.median[:3] == pytest.approx([1, 2, 4])
     assert np.isnan(made.median[3])
-    assert list(made.count) == [7, 6, 7, 0]
+    assert list(made.stars) == [7, 6, 7, 0]
     assert made.scatter[:3] == pytest.approx(0, abs=1e-12)
     assert made.span[1] == pytest.approx(0, abs=1e-9)
 
@@ -101,5 +101,5 @@ def test_a_star_without_reference_flux_is_not_used() -> None:
     """Nor are fluxes that are not positive."""
     made = median_coefficients(np.array([[100.0, 50], [100, 25], [100, -3]]), np.array([100.0, np.nan, 100]))
     assert made.median == pytest.approx([1.0, 2.0])
-    assert list(made.count) == [2, 1]
+    assert list(made.stars) == [2, 1]
     assert np.isnan(made.scatter[1])

@@ -22,7 +22,8 @@ from visql_lib.instruments.sections import Section, section_in
 
 _EVERY = 4  # row or column counts for the level of a line
 _WINDOW = 15  # lines around one that tell its level
-_OFF = 1.0  # sigma of a pixel by which a bad line's level is off
+_OFF = 1.5  # sigma of a pixel by which a bad line's level is off
+_MOST_CONSTANT = 0.1  # of the lines
 _LEAST = 32  # pixels of an axis from which lines are compared
 
 
@@ -218,37 +219,40 @@ def bad_lines(data: NDArray, bad: NDArray[np.bool_] | None = None) -> NDArray[np
     Returns
     -------
     array of bool, same shape
-        Lines whose pixels all have the same value, or whose median is off the median of the 15 lines
-        around by more than the noise of one pixel.
+        Lines whose pixels all have the same value (unless a tenth of all lines is such), or whose median is
+        off the median of the 15 lines around by more than 1.5 times the noise of one pixel.
     """
     found = np.zeros(data.shape, dtype=bool)
     for axis in (0, 1):
         lines = data if axis == 0 else data.T
         if min(lines.shape) < _LEAST:
             continue
+        constant = (lines == lines[:1]).all(axis=0)
+        if constant.mean() > _MOST_CONSTANT:  # numbers too coarse for the noise: they are no fault of lines
+            constant[:] = False
         sample = lines[::_EVERY]
         if bad is not None and bad.any():
             hidden = bad if axis == 0 else bad.T
             sample = np.where(hidden[::_EVERY], np.nan, sample)
-        dead = _lines_off(sample)
+        dead = constant | _lines_off(sample)
         if dead.any():
             (found if axis == 0 else found.T)[:, dead] = True
     return found
 
 
 def _lines_off(sample: NDArray) -> NDArray[np.bool_]:
-    """Tell which columns of a sample of rows are constant, or off the level of their neighbours."""
+    """Tell which columns of a sample of rows are off the level of their neighbours."""
     from scipy.ndimage import median_filter
 
     masked = np.isnan(sample).any()
     gone = np.isnan(sample).all(axis=0) if masked else np.zeros(sample.shape[1], dtype=bool)
     sample = np.where(gone, 0.0, sample) if gone.any() else sample
     level = np.nanmedian(sample, axis=0) if masked else np.median(sample, axis=0)
-    span = np.nanmax(sample, axis=0) - np.nanmin(sample, axis=0)
     level = np.where(gone, np.median(level[~gone]), level)
-    step = np.abs(np.diff(sample - level, axis=0))  # along the columns: their own levels do not count
-    noise = 1.4826 * np.nanmedian(step) / np.sqrt(2)
+    step = np.abs(np.diff(sample, axis=0))  # along the columns: their own levels do not count
+    noise = 1.4826 * np.nanmedian(step) / np.sqrt(2) or np.nanstd(step)  # 0 of coarse numbers
     off = np.abs(level - median_filter(level, _WINDOW, mode="nearest"))
     # With the scatter of a median of few pixels no good line is off.
-    limit = max(_OFF, 6 * 1.2533 / np.sqrt(len(sample))) * max(noise, 1e-6)
-    return np.asarray(((span == 0) | (off > limit)) & ~gone)
+    limit = max(_OFF, 6 * 1.2533 / np.sqrt(len(sample))) * noise
+    coarse = float(np.nanmin(step, where=step > 0, initial=np.inf))  # medians of whole numbers jump by one
+    return np.asarray((off > limit) & (off > coarse) & ~gone)

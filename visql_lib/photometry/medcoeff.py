@@ -21,14 +21,14 @@ class MedianCoefficients(NamedTuple):
         Robust scatter of the stars, as a part of the median; NaN: fewer than two.
     span : array
         Largest less smallest.
-    count : array of int
-        Stars.
+    stars : array of int
+        How many.
     """
 
     median: NDArray
     scatter: NDArray
     span: NDArray
-    count: NDArray
+    stars: NDArray
 
 
 def median_coefficients(flux: NDArray, reference: NDArray) -> MedianCoefficients:

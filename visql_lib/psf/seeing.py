@@ -62,10 +62,18 @@ def smooth_sources(light: NDArray, x: NDArray, y: NDArray, share: float = 0.12) 
     return np.asarray((peak > 0) & (sides.min(axis=0) > share * peak))
 
 
-def cosmic_sources(
-    sources: Mapping[str, NDArray], smooth: NDArray[np.bool_], peaks: NDArray
-) -> NDArray[np.bool_]:
+class Hits(NamedTuple):
+    """Sources that make no seeing (too sharp, too elongated, or without light around), and sure hits."""
+
+    odd: NDArray[np.bool_]
+    cosmic: NDArray[np.bool_]
+
+
+def cosmic_sources(sources: Mapping[str, NDArray], smooth: NDArray[np.bool_], peaks: NDArray) -> Hits:
     """Tell the hits of cosmic rays among the sources of a frame.
+
+    Isophotes of faint stars are small: a source that is only sharp, but smooth, makes no seeing, and is no
+    hit.
 
     Parameters
     ----------
@@ -78,28 +86,29 @@ def cosmic_sources(
 
     Returns
     -------
-    array of bool, shape (n,)
-        Sharper than half the median FWHM of the ten brightest smooth sources, or more elongated than 0.6;
-        where stars are well sampled, also bright pixels without light around. All, if none is smooth.
+    Hits
+        Odd: sharper than half the median FWHM of the ten brightest smooth sources, or more elongated than
+        0.6; where stars are well sampled, also bright pixels without light around. Cosmic: those of them
+        that are elongated, or not smooth. All, if none is smooth.
     """
     flux, a, b = sources["FLUX_AUTO"], sources["A_IMAGE"], sources["B_IMAGE"]
     fwhm, ellipticity = width_of(a, b), 1 - b / a
-    long = ellipticity > _LONG
-    good = smooth & ~long & (sources["FLAGS"] <= _FLAGS)
+    track = ellipticity > _LONG
+    good = smooth & ~track & (sources["FLAGS"] <= _FLAGS)
     if not good.any():
-        good = smooth & ~long
+        good = smooth & ~track
     if not good.any():
-        return np.ones(len(flux), dtype=bool)
+        return Hits(np.ones(len(flux), dtype=bool), np.ones(len(flux), dtype=bool))
     brightest = np.flatnonzero(good)[np.argsort(-flux[good], kind="stable")[:_BRIGHTEST]]
     usual = float(np.median(fwhm[brightest]))
-    found = (fwhm < _SHARP * usual) | long
+    found = (fwhm < _SHARP * usual) | track
     if usual > _SAMPLED:
         whole = (sources["FLAGS"] & ~_FLAGS & ~1) == 0
         found |= ~smooth & (peaks > _CLEAR) & whole
-    return np.asarray(found)
+    return Hits(np.asarray(found), np.asarray(found & (track | ~smooth)))
 
 
-def seeing_of(sources: Mapping[str, NDArray], cosmic: NDArray[np.bool_]) -> Seeing:
+def seeing_of(sources: Mapping[str, NDArray], odd: NDArray[np.bool_]) -> Seeing:
     """Return the seeing of a frame.
 
     Of the sources with FLAGS <= 2 that are no cosmics: of more than 10, the fullest of 10 bins between 1.5
@@ -110,10 +119,10 @@ def seeing_of(sources: Mapping[str, NDArray], cosmic: NDArray[np.bool_]) -> Seei
     ----------
     sources : mapping of arrays, shape (n,)
         A_IMAGE, B_IMAGE [px], THETA_IMAGE [deg], FLAGS.
-    cosmic : array of bool, shape (n,)
-        See `cosmic_sources`.
+    odd : array of bool, shape (n,)
+        See `Hits`.
     """
-    chosen = ~cosmic & (sources["FLAGS"] <= _FLAGS)
+    chosen = ~odd & (sources["FLAGS"] <= _FLAGS)
     if not chosen.any():
         return Seeing(np.nan, np.nan, np.nan, 0)
     a, b, theta = (sources[name][chosen] for name in ("A_IMAGE", "B_IMAGE", "THETA_IMAGE"))

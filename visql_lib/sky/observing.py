@@ -67,7 +67,7 @@ def observe(mjd: ArrayLike, ra: float, dec: float, site: Site | None, name: str 
         return out
     days = moment[known]
     _warn_of_future(days, name)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), np.errstate(invalid="ignore"):  # NaN of a target that is not known
         warnings.simplefilter("ignore", erfa.ErfaWarning)  # years beyond the known leap seconds
         found = _observed(days, ra, dec, site)
     for column, values in found.items():

@@ -283,41 +283,56 @@ def grid_picture(title: str, cutouts: Sequence[Cutout], nothing: str = "no stamp
     return figure
 
 
+@dataclass(frozen=True)
+class ScenePart:
+    """An image of a scene: pixels (None: there is none), places of the point sources in it, what it shows."""
+
+    image: Image | None
+    places: Places
+    text: str
+    off: bool = False  # in sigma, about zero
+
+
 @style.styled
-def galaxy_picture(
-    title: str, h: Image | None, field_image: Image | None, in_h: Places, in_field: Places, why: str = ""
-) -> Figure:
-    """Draw the galaxy's image h and the deconvolved field, with the point sources and the core.
+def galaxy_picture(title: str, parts: Sequence[ScenePart], why: str = "") -> Figure:
+    """Draw the parts of a scene, such as the galaxy's image h, the deconvolved field, the median residual.
 
     Parameters
     ----------
     title : str
-    h, field_image : arrays or None
-        In the reference's axes, electrons per pixel of the reference; None: there is none.
-    in_h, in_field : mapping
-        Names -> x, y in the images, zero-based.
+    parts : sequence of ScenePart
+        Images in the reference's axes [electron per pixel of the reference], or in sigma.
     why : str, optional
         Why there is none.
     """
-    side, left, gap = 560, 40, 130
-    figure = style.canvas(left + 2 * side + 2 * gap, 60 + side + 40)
+    side, left, gap = 420, 30, 110
+    figure = style.canvas(left + len(parts) * (side + gap), 60 + side + 30)
     style.heading(figure, title)
-    shown = ((h, in_h, "galaxy and ring, h"), (field_image, in_field, "deconvolved field"))
-    for k, (image, places, text) in enumerate(shown):
-        box = (left + k * (side + gap), 40, side, side)
+    for k, part in enumerate(parts):
+        box = (left + k * (side + gap), 30, side, side)
         axes = style.panel(figure, box)
-        axes.set_title(text, fontsize=11, pad=5)
-        if image is None or not np.isfinite(image).any():
+        axes.set_title(part.text, fontsize=11, pad=5)
+        if part.image is None or not np.isfinite(part.image).any():
             _nothing(axes, why or "none")
             continue
-        colours, soft = _positive(image)
-        show(axes, image, colours, soft=soft)
-        mark(axes, places)
-        bar = style.colour_bar(figure, colours, _beside(box), "electron / px of the reference")
-        top = float(np.nanmax(image))
-        ticks = [0.0, *(m * 10.0**d for d in range(-3, 8) for m in (1, 3) if soft < m * 10.0**d < top)]
-        bar.set_ticks([float(np.arcsinh(t / soft)) for t in ticks], labels=[f"{t:g}" for t in ticks])
+        if part.off:
+            far = max(1.0, float(np.nanmax(np.abs(part.image))))
+            off = ScalarMappable(Normalize(-far, far), _OFF)
+            show(axes, part.image, off)
+            style.colour_bar(figure, off, _beside(box), "σ")
+        else:
+            _light(figure, axes, part.image, box)
+        mark(axes, part.places)
     return figure
+
+
+def _light(figure: Figure, axes: Axes, image: Image, box: tuple[float, float, float, float]) -> None:
+    colours, soft = _positive(image)
+    show(axes, image, colours, soft=soft)
+    bar = style.colour_bar(figure, colours, _beside(box), "electron / px of the reference")
+    top = float(np.nanmax(image))
+    ticks = [0.0, *(m * 10.0**d for d in range(-3, 8) for m in (1, 3) if soft < m * 10.0**d < top)]
+    bar.set_ticks([float(np.arcsinh(t / soft)) for t in ticks], labels=[f"{t:g}" for t in ticks])
 
 
 def _positive(image: Image) -> tuple[ScalarMappable, float]:

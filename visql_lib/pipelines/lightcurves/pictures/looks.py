@@ -13,9 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visql_lib.errors import FrameError, TableError
+from visql_lib.pictures.style import count
 from visql_lib.pipelines.lightcurves.pictures.cutouts import (
     Cutout,
+    Places,
     PSFView,
+    ScenePart,
     frame_picture,
     galaxy_picture,
     grid_picture,
@@ -281,33 +284,44 @@ def _short(name: str, most: int = 26) -> str:
 
 
 def galaxy_of(tables: SetTables) -> Figure:
-    """Draw the image of galaxy and ring, and the deconvolved field, with the names of the point sources."""
-    path = tables.folder / f"target_{tables.name}.fits"
+    """Draw galaxy and ring, the deconvolved field and the median residual, with the names of the sources."""
     named = Looks(tables).scene
+    title = f"{tables.title}: galaxy"
+    texts = ("galaxy and ring, h", "deconvolved field", "median residual of all frames")
     if named is None:
-        return galaxy_picture(f"{tables.title}: galaxy", None, None, {}, {}, "not fitted yet")
+        return galaxy_picture(title, [ScenePart(None, {}, text) for text in texts], "not fitted yet")
     scene = named.scene
-    image = scene.grid.image(scene.nodes) if len(scene.nodes) else None
-    field, first, pitch = _deconvolved(path)
     spots = {name: (float(x), float(y)) for name, (x, y) in zip(named.sources, scene.sources, strict=True)}
     if scene.core is not None:
         spots["core"] = (scene.core.x, scene.core.y)
-    corner = np.array(scene.grid.centre) - scene.grid.radius
-    in_image = {name: (x - corner[0], y - corner[1]) for name, (x, y) in spots.items()}
-    in_field = {n: ((x + 1 - first[0]) / pitch, (y + 1 - first[1]) / pitch) for n, (x, y) in spots.items()}
-    facts = [f"χ² {named.chi2:.2f}" if np.isfinite(named.chi2) else "", f"{named.n_frames} frames"]
-    core = f"core {scene.core.flux:.0f} e⁻" if scene.core is not None else "no core"
-    title = ", ".join([f"{tables.title}: galaxy", *filter(None, facts), core])
-    return galaxy_picture(title, image, field, in_image, in_field, "no image of a galaxy in the model")
+    image = scene.grid.image(scene.nodes) if len(scene.nodes) else None
+    x, y = scene.grid.centre
+    planes = _planes(tables.folder / f"target_{tables.name}.fits")
+    parts = [ScenePart(image, _placed(spots, (x - scene.grid.radius, y - scene.grid.radius), 1.0), texts[0])]
+    for kind, text, off in (("DECONVOLVED", texts[1], False), ("RESIDUAL", texts[2], True)):
+        pixels, corner, pitch = planes.get(kind, (None, (0.0, 0.0), 1.0))
+        parts.append(ScenePart(pixels, _placed(spots, corner, pitch), text, off))
+    facts = [f"χ² {named.chi2:.2f}" if np.isfinite(named.chi2) else "", count(named.n_frames, "frame")]
+    core = f"core {scene.core.flux:.0f} electrons" if scene.core is not None else "no core"
+    return galaxy_picture(", ".join([title, *filter(None, facts), core]), parts, "not in the model")
 
 
-def _deconvolved(path: Path) -> tuple[NDArray[np.float64] | None, tuple[float, float], float]:
-    """Read the deconvolved field, the one-based place of its first pixel in the reference, and its pitch."""
+def _placed(spots: Places, corner: tuple[float, float], pitch: float) -> Places:
+    """Return zero-based places of the reference in an image whose first pixel is at `corner`."""
+    return {name: ((x - corner[0]) / pitch, (y - corner[1]) / pitch) for name, (x, y) in spots.items()}
+
+
+Plane = tuple[NDArray[np.float64] | None, tuple[float, float], float]
+
+
+def _planes(path: Path) -> dict[str, Plane]:
+    """Read the pictures of a scene: pixels, zero-based place of the first pixel in the reference, pitch."""
     from astropy.io import fits
 
+    found: dict[str, Plane] = {}
     with fits.open(path, memmap=False) as hdus:
-        if ("DECONVOLVED", 1) not in hdus:
-            return None, (1.0, 1.0), 1.0
-        hdu = hdus["DECONVOLVED", 1]
-        first = float(hdu.header["CRVAL1"]), float(hdu.header["CRVAL2"])
-        return np.asarray(hdu.data, dtype=float), first, float(hdu.header["CDELT1"])
+        for hdu in hdus:
+            if hdu.name in ("DECONVOLVED", "RESIDUAL") and hdu.ver == 1 and hdu.data is not None:
+                corner = float(hdu.header["CRVAL1"]) - 1, float(hdu.header["CRVAL2"]) - 1
+                found[hdu.name] = (np.asarray(hdu.data, dtype=float), corner, float(hdu.header["CDELT1"]))
+    return found

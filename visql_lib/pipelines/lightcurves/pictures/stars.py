@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from visql_lib.pictures import style
 from visql_lib.pictures.ranges import finite, to_edges
+from visql_lib.pipelines.lightcurves.decisions import from_meta
 from visql_lib.pipelines.lightcurves.pictures.parts import (
     HEAD,
     LEFT_OUT,
@@ -74,19 +75,11 @@ def _notes(tables: SetTables) -> dict[str, str]:
         )
         if not serves
     }
-    for row in decisions_of(tables.renorm.meta):
-        if not row.get("kept", True) and row.get("frame") in set(map(str, tables.stars["STAR"])):
-            found[str(row["frame"])] = f"dropped: {row.get('reason', '')}"
+    stars = {str(star) for star in tables.stars["STAR"]}
+    for decision in from_meta(tables.renorm.meta):
+        if not decision.kept and decision.frame in stars:
+            found[decision.frame] = f"dropped: {decision.reason}"
     return found
-
-
-def decisions_of(meta: object) -> list[dict[str, object]]:
-    """Return the decisions in a table's metadata, with small keys; none where there are none."""
-    import json
-
-    text = meta.get("decisions", "[]") if isinstance(meta, dict) else "[]"
-    rows = json.loads(text) if isinstance(text, str) else text
-    return [{str(k).lower(): v for k, v in row.items()} for row in rows if isinstance(row, dict)]
 
 
 def _curve(tables: SetTables, mine: NDArray[np.bool_], name: str, note: str) -> StarCurve:

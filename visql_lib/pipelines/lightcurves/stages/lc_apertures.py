@@ -62,7 +62,7 @@ def run(context: Context[LightCurveSettings], inputs: GatherInputs) -> GatherOut
         if (row := found.get(name)) is not None and row["STATUS"] != LightStatus.OK
     ]
     measured = [n for n in wanted if n in found and found[n]["STATUS"] == LightStatus.OK]
-    parts, diameters = [], list[float]()
+    parts, diameters = list[Table](), list[float]()
     for name in measured:
         table = read_table(inputs.folder / name / f"{name}_apertures.parquet")
         own = [float(d) for d in table.meta.get("diameters") or ()]
@@ -80,7 +80,7 @@ def run(context: Context[LightCurveSettings], inputs: GatherInputs) -> GatherOut
 
 def _rows(chunks: Sequence[Path]) -> list[tuple[str, Mapping[str, Any]]]:
     """List the rows of the tables of chunks with the names of their frames."""
-    out = []
+    out = list[tuple[str, Mapping[str, Any]]]()
     for path in chunks:
         table = read_table(path)
         for i, name in enumerate(table["FRAME"]):

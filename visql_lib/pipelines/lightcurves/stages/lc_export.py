@@ -72,8 +72,8 @@ def run(context: Context[LightCurveSettings], inputs: ExportInputs) -> ExportOut
     gap = context.settings.nights.gap
     of_sets = {curve.name: (export_columns([curve], gap), sources_of([curve])) for curve in curves}
     columns = export_columns(curves, gap)
-    for name, (own, sources) in of_sets.items():
-        for date, lost in lacking(own, sources):
+    for name, (table, sources) in of_sets.items():
+        for date, lost in lacking(table, sources):
             reason = f"the night of {date} has no flux of {lost}: not in the .rdb"
             decisions.append(Decision("", name, STAGE, False, reason))
     text = readme(inputs.target, facts, decisions, context.settings)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,7 @@ from visql_lib.pipelines.lightcurves.versions import VERSIONS
 from visql_lib.products.context import Context, note_used
 from visql_lib.products.failures import failure_recorded
 from visql_lib.products.standing import product_stands
-from visql_lib.psf.seeing import cosmic_sources, seeing_of, smooth_sources, width_of
+from visql_lib.psf.seeing import Seeing, cosmic_sources, seeing_of, smooth_sources, width_of
 from visql_lib.sources.frame_catalogue import DetectionLimits, frame_catalogue
 from visql_lib.sources.sky_map import SkyMap, measure_sky
 from visql_lib.tables.store import read_meta
@@ -158,6 +159,7 @@ def _measured(context: Context[LightCurveSettings], inputs: LightInputs, frame: 
         row.became(LightStatus.FAILED, failed["failed"])
     if not row.status.is_used:
         made.columns = made.sky = None
+    if not row.status.is_used and "failed" not in failed:  # that is told already
         log.warning("%s: %s: %s", row.name, row.status, row.values["REASON"])
     stat = frame.stat()
     told = {"size": stat.st_size, "mtime": stat.st_mtime_ns, "pixels": row.values["CHECKSUM"]}
@@ -192,8 +194,8 @@ def _measure(
     if not made.sky.rms > 0:
         row.became(LightStatus.FAILED, "its background has no noise: no frame of the sky")
         return
-    made.columns = measured_sources(light, made.sky, settings)
-    _take_seeing(row, made.columns, opened.facts.pixel_scale)
+    made.columns, seeing = measured_sources(light, made.sky, settings)
+    _take_seeing(row, seeing, len(made.columns["NUMBER"]), opened.facts.pixel_scale)
 
 
 def _why_left_out(opened: OpenedLight, inputs: LightInputs) -> str:
@@ -206,8 +208,8 @@ def _why_left_out(opened: OpenedLight, inputs: LightInputs) -> str:
     chosen = inputs.target.sets[inputs.set]
     if chosen.filter and facts.filter and _plain(chosen.filter) != _plain(facts.filter):
         return f"filter {facts.filter}, not {chosen.filter}"
-    if chosen.exptime is not None and not chosen.exptime[0] <= facts.exptime <= chosen.exptime[1]:
-        low, high = chosen.exptime
+    low, high = chosen.exptime or (-math.inf, math.inf)
+    if facts.exptime < low or facts.exptime > high:  # one that is not known is neither
         return f"exposure time {facts.exptime:g} s, not from {low:g} to {high:g} s"
     return ""
 
@@ -216,24 +218,25 @@ def _plain(name: str) -> str:
     return " ".join(name.split()).casefold()
 
 
-def measured_sources(light: LightFrame, sky: SkyMap, settings: SkySettings) -> dict[str, NDArray]:
-    """Detect and measure the sources of a frame: the columns of `schemas.LIGHT_CATALOGUE`."""
+def measured_sources(
+    light: LightFrame, sky: SkyMap, settings: SkySettings
+) -> tuple[dict[str, NDArray], Seeing]:
+    """Detect and measure the sources of a frame: the columns of `schemas.LIGHT_CATALOGUE`, and its seeing."""
     limits = DetectionLimits(
         settings.threshold, settings.min_area, settings.deblend_levels, settings.deblend_contrast
     )
     columns, residual = frame_catalogue(light.data, light.bad, light.saturated, sky, limits)
     x, y = columns["XWIN_IMAGE"] - 1, columns["YWIN_IMAGE"] - 1
     smooth = smooth_sources(residual, x, y)
-    columns["COSMIC"] = cosmic_sources(columns, smooth, (columns["PEAK"] - sky.sky) / sky.rms)
+    hits = cosmic_sources(columns, smooth, (columns["PEAK"] - sky.sky) / sky.rms)
+    columns["COSMIC"] = hits.cosmic
     columns["FWHM"] = width_of(columns["A_IMAGE"], columns["B_IMAGE"])
     columns["PEAK"] = light.to_adu(columns["PEAK"])
-    return columns
+    return columns, seeing_of(columns, hits.odd)
 
 
-def _take_seeing(row: LightRow, columns: Mapping[str, NDArray], scale: float) -> None:
-    """Take the seeing from the catalogue; without a star the frame goes no further."""
-    seeing = seeing_of(columns, columns["COSMIC"])
-    n = len(columns["NUMBER"])
+def _take_seeing(row: LightRow, seeing: Seeing, n: int, scale: float) -> None:
+    """Take the seeing; without a star the frame goes no further."""
     row.values |= {
         "SEEING_PX": seeing.fwhm,
         "SEEING": seeing.fwhm * scale,

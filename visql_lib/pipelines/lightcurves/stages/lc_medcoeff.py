@@ -73,14 +73,14 @@ def run(context: Context[LightCurveSettings], inputs: MedcoeffInputs) -> Medcoef
     if not known.any():
         raise TargetError(f"{inputs.set}: no comparison star is measured in the reference frame {reference}")
     made = median_coefficients(flux, flux[:, at])
-    lost = [frames[i] for i in np.flatnonzero(made.count == 0)]
+    lost = [frames[i] for i in np.flatnonzero(made.stars == 0)]
     decisions = [Decision(name, inputs.set, STAGE, False, "no comparison star is measured") for name in lost]
     columns = {
         "FRAME": np.array(frames, dtype=np.str_),
         "MEDCOEFF": made.median,
         "SIGCOEFF": made.scatter,
         "SPANCOEFF": made.span,
-        "N": made.count,
+        "N": made.stars,
     }
     meta = {
         "set": inputs.set,

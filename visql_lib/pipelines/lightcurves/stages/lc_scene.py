@@ -17,7 +17,6 @@ from visql_lib.pipelines.lightcurves.scene_inputs import (
     SetPlaces,
     refused,
     scene_input,
-    sharp_fwhm,
     some_frames,
 )
 from visql_lib.pipelines.lightcurves.scene_variants import SceneVariant, variants_of
@@ -57,7 +56,7 @@ def run(context: Context[LightCurveSettings], inputs: SceneInputs) -> SceneOutpu
     tables = inputs.tables
     places = SetPlaces(tables)
     variants = variants_of(tables.target, context.settings.scene)
-    found = scene_input(tables, "lc_scene", places.masks())
+    found = scene_input(tables, "lc_scene", places.masks)
     frames = some_frames(found.frames, MOST_FRAMES)
     scenes = []
     with context.progress("scene", len(variants)) as advance:
@@ -80,8 +79,7 @@ def _chosen(variant: SceneVariant, places: SetPlaces, frames: list[SceneFrame]) 
     check_places(sources, variant.sources)
     options = variant.options(places.core(variant))
     half = Scene.start(sources, options).half
-    fwhm = sharp_fwhm(frames)
-    start = Scene.start(sources, options, places.neighbours(sources, half + fwhm, fwhm))
+    start = Scene.start(sources, options, places.neighbours(sources, half, frames))
     result = fit_scene(frames, start, options)
     for note in result.notes:
         log.info("%s", note)
