@@ -304,7 +304,7 @@ class TestStarred:
         """An image in half pixels, as exact as it can be, gives the truth in whole ones at any place."""
         truth, half = season_psf(4.0), 30
         fine = SeasonPsf(tuple(replace(p, fwhm=2 * p.fwhm, dx=2 * p.dx, dy=2 * p.dy) for p in truth.parts))
-        full = fine.stamp(-0.5, -0.5, 2 * half)[1:, 1:]  # its middle is the corner of four pixels
+        full = fine.stamp(0.5, 0.5, 2 * half)[1:, 1:]  # its middle is the corner of four pixels
         moffat = EffectivePSF(4.2, 0.0, 0.0, 2.8, np.ones((3, 3)))
         made = from_fine_pixels(3 * full, moffat)
         assert made.pitch == 0.5
