@@ -419,6 +419,25 @@ def test_a_missed_cosmic_ray_is_clipped(season, fitted):
     assert np.abs(struck.flux - result.frames[3].flux).max() < 1.5 * result.err[3].max()
 
 
+def test_a_frame_that_the_model_does_not_describe_has_no_part_in_the_scene(season):
+    frames = list(season.frames)
+    rng = np.random.default_rng(4)
+    frames[4] = replace(frames[4], data=frames[4].data + rng.normal(0, 150, frames[4].data.shape), name="odd")
+    start = Scene.start(season.places, SMALL)
+    result = fit_scene(frames, start, replace(SMALL, clip=50.0))
+    assert [note for note in result.notes if note.startswith("odd: chi^2")]
+    assert result.frames[4].chi2 > 4
+    without = fit_scene([*frames[:4], *frames[5:]], start, replace(SMALL, clip=50.0))
+    kept = np.delete(np.arange(8), 4)
+    assert np.abs((result.flux[kept] - without.flux) / without.err).max() < 0.25
+
+
+def test_a_frame_of_which_no_pixel_is_left(season, fitted):
+    found = fit_frame(season.frames[4], fitted[2].scene, SceneOptions(radius=10, clip=1e-5, clip_share=0.0))
+    assert found.reason == "too few pixels are left that the model describes"
+    assert np.isnan(found.flux).all()
+
+
 # Bad cases
 
 

@@ -42,7 +42,9 @@ _SETTLED = 20.0  # expected decrease of chi^2 below which the next rounds keep t
 _CLIP_FROM = 2
 _FIRST_SMOOTHNESS = 3e-3  # of the image's information per node, until the evidence chooses
 _DONE = 1e-3  # expected decrease of chi^2 at which the rounds end
+_UNFINISHED = 1.0  # the same that is told at the last round
 _CORE_LEAST = 3.0  # sigma, below which a core is dropped
+_ODD_CHI2, _ODD_RATIO = 3.0, 4.0  # chi^2 per pixel, and times the median, above which a frame is odd
 _OWN_ROUNDS, _OWN_CLIP, _OWN_DONE = 15, 5, 1e-9
 
 
@@ -165,6 +167,17 @@ class _Fit:
         else:
             self.scene = replace(self.scene, core=Core(*place))
 
+    def set_odd_aside(self, sums: _Sums) -> None:
+        """Leave frames that the model does not describe out of what is common to all; note which."""
+        chi2 = np.array([normal.chi2 / max(normal.n_pixels, 1) for normal in sums.kept])
+        limit = max(_ODD_CHI2, _ODD_RATIO * float(np.median(chi2)))
+        kept = [state for state, value in zip(self.states, chi2, strict=True) if not value > limit]
+        if FEWEST <= len(kept) < len(self.states):
+            for state, value in zip(self.states, chi2, strict=True):
+                if value > limit:
+                    self.notes.append(f"{state.name}: chi^2 {value:.1f}: no part in places and galaxy")
+            self.states = kept
+
     def covariance(self, sums: _Sums) -> NDArray[np.float64]:
         """Return the covariance of the common parameters."""
         matrix, _ = self.penalised(sums)
@@ -230,16 +243,28 @@ def fit_scene(frames: Sequence[SceneFrame], scene: Scene, options: SceneOptions)
     if options.smoothness is not None:
         scene = replace(scene, smoothness=options.smoothness)
     fit = _Fit(scene, options, used)
+    try:
+        rounds, covariance = _solve_all(fit)
+        check_places(fit.scene.sources)
+        found = replace(fit.scene, covariance=covariance)
+        fluxes = tuple(_own_fit(state, found) for state in states)
+    except np.linalg.LinAlgError as error:
+        raise TargetError(
+            f"the fit of the target has no solution ({error}): check its point sources"
+        ) from error
+    return SceneResult(found, fluxes, rounds, tuple(fit.notes))
+
+
+def _solve_all(fit: _Fit) -> tuple[int, NDArray[np.float64]]:
+    """Iterate; once more without a core that is not sound. See `_solve`."""
+    options = fit.options
     rounds, covariance = _solve(fit)
     if options.core == "auto" and fit.scene.core is not None and not fit.core_is_sound(covariance):
         fit.scene = replace(fit.scene, core=None)
         fit.options = replace(options, core="none")
         more, covariance = _solve(fit)
         rounds += more
-    check_places(fit.scene.sources)
-    found = replace(fit.scene, covariance=covariance)
-    fluxes = tuple(_own_fit(state, found) for state in states)
-    return SceneResult(found, fluxes, rounds, tuple(fit.notes))
+    return rounds, covariance
 
 
 def _solve(fit: _Fit) -> tuple[int, NDArray[np.float64]]:
@@ -256,10 +281,15 @@ def _solve(fit: _Fit) -> tuple[int, NDArray[np.float64]]:
         sums = fit.sums(n >= _CLIP_FROM, not settled)
         fit.choose_smoothness(sums, free and n in _EVIDENCE)
         gain = fit.step(sums)
+        if n == _CLIP_FROM:
+            fit.set_odd_aside(sums)
         log.debug("round %d: chi^2 per pixel %.4f, to gain %.3g", n + 1, sums.chi2, gain)
         if gain < _DONE and n >= first:
             break
         settled = n >= first - 1 and gain < _SETTLED
+    else:
+        if gain > _UNFINISHED:
+            fit.notes.append(f"after {n + 1} rounds chi^2 could still become {gain:.3g} less")
     assert sums is not None
     return n + 1, fit.covariance(replace(sums, matrix=None))
 
@@ -287,6 +317,8 @@ def _own_fit(state: FrameState, scene: Scene) -> FrameFluxes:
             break
     drawn = state.draw(scene)
     normal = state.normal(drawn)
+    if normal.n_pixels <= len(normal.own_rhs):
+        return FrameFluxes.none(k, "too few pixels are left that the model describes")
     covariance = np.asarray(np.linalg.inv(normal.own))[:k, :k]
     common = np.full((k, k), np.nan)
     if len(scene.covariance) == scene.n_common:

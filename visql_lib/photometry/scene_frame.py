@@ -16,6 +16,7 @@ from visql_lib.photometry.scene_model import Scene, SceneFrame, SceneOptions
 
 _STEP = 0.5  # px, longest step of a shift
 _LOOSE = 1e-8  # weight of the prior of fluxes, relative: a neighbour may be outside or masked
+_NEVER_ZERO = 1e-30  # the same of a frame of which no pixel is left
 _LEAST_SEEN = 0.5  # part of the weight of a source that must lie on good pixels
 
 
@@ -168,6 +169,7 @@ class FrameState:
         own[k + 1, k + 1] += prior
         own[k + 2, k + 2] += prior
         own[range(k), range(k)] += _LOOSE * own.diagonal()[:k].max()
+        own[range(k + 1), range(k + 1)] += _NEVER_ZERO
         own_rhs[k + 1 :] -= self.shift * prior
         columns = np.column_stack([weighted.T, w * residual])
         by_nodes = drawn.nodes @ columns.astype(np.float32)
