@@ -408,7 +408,7 @@ def looked(tmp_path_factory):
     scene = Scene.start(PLACES, options)
     field = ScenePlane(
         deconvolved_field(scene, np.array(ELECTRONS)),
-        (201.0 - scene.half, 151.0 - scene.half),
+        tuple(c + 1.0 - scene.half for c in scene.grid.centre),
         0.5,
         "electron",
     )
@@ -480,7 +480,13 @@ def test_pictures_of_a_frame_from_its_files_are_whole(looked, tmp_path):
     inside(stars_look(frame))
     inside(galaxy_of(looked))
     inside(montage_of(looked))
-    assert "core 20000 electrons" in titles(galaxy_of(looked))
+    galaxy = galaxy_of(looked)
+    assert "core 20000 electrons" in titles(galaxy)
+    field = next(axes for axes in galaxy.axes if axes.get_title() == "deconvolved field")
+    marked = {tuple(np.rint(line.get_xydata()[0]).astype(int)) for line in field.lines}
+    shown = field.images[0].get_array()[..., 0]
+    assert len(marked) == 3
+    assert all(shown[y, x] > 0.9 * shown[y - 1 : y + 2, x - 1 : x + 2].max() > 100 for x, y in marked)
     stamps = looked.folder / "frames/f000/f000_stamps.fits"
     assert invoke("frame", stamps, "-o", tmp_path, "--list", tmp_path / "l.tsv").exit_code == 0
     assert {p.name for p in tmp_path.glob("f000/*.png")} == {"f000_stamp.png", "f000_stars.png"}
