@@ -9,7 +9,7 @@ import pytest
 from scene_truth import SmallSeason, round_moffat
 
 from visql_lib.errors import TargetError
-from visql_lib.photometry.scene import _Fit, fit_frame, fit_scene
+from visql_lib.photometry.scene import _SceneFit, fit_frame, fit_scene
 from visql_lib.photometry.scene_evidence import best_smoothness, log_evidence
 from visql_lib.photometry.scene_frame import FrameState
 from visql_lib.photometry.scene_image import NodeGrid, NodeTable, bspline
@@ -124,7 +124,7 @@ def test_slopes_of_common_parameters(season, part):
     slopes = np.concatenate([drawn.nodes, drawn.others])[unit]
 
     def moved(sign):
-        fit = _Fit(scene, SMALL, [state])
+        fit = _SceneFit(scene, SMALL, [state])
         fit._move(sign * change)
         return state.draw(fit.scene).model
 
@@ -135,7 +135,7 @@ def test_slopes_of_common_parameters(season, part):
 def test_elimination_is_the_dense_solution(season):
     scene = _scene(season)
     states = [_state(frame, scene) for frame in season.frames[:3]]
-    fit = _Fit(scene, SMALL, states)
+    fit = _SceneFit(scene, SMALL, states)
     drawn = [state.draw(scene) for state in states]
     n, p, k = len(scene.nodes), scene.n_common, 6
     dense, rhs = np.zeros((p + 3 * k, p + 3 * k)), np.zeros(p + 3 * k)

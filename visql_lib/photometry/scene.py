@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 
 from visql_lib.errors import TargetError
 from visql_lib.photometry.scene_evidence import best_smoothness
-from visql_lib.photometry.scene_frame import FrameState, Normal
+from visql_lib.photometry.scene_frame import FrameNormal, FrameState
 from visql_lib.photometry.scene_model import (
     CLOSEST,
     FEWEST,
     Core,
-    FrameFluxes,
     Scene,
+    SceneFluxes,
     SceneFrame,
     SceneOptions,
     SceneResult,
@@ -49,12 +49,12 @@ _OWN_ROUNDS, _OWN_CLIP, _OWN_DONE = 15, 5, 1e-9
 
 
 @dataclass
-class _Sums:
+class _CommonSums:
     """Normal equations of the common parameters, summed over the frames, and what each frame keeps."""
 
     matrix: NDArray[np.float64] | None
     rhs: NDArray[np.float64]
-    kept: list[Normal] = field(default_factory=list)
+    kept: list[FrameNormal] = field(default_factory=list)
 
     @property
     def chi2(self) -> float:
@@ -62,7 +62,7 @@ class _Sums:
 
 
 @dataclass
-class _Fit:
+class _SceneFit:
     """A fit on its way."""
 
     scene: Scene
@@ -71,10 +71,10 @@ class _Fit:
     matrix: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 0)))
     notes: list[str] = field(default_factory=list)
 
-    def sums(self, clip: bool, full: bool) -> _Sums:
+    def sums(self, clip: bool, full: bool) -> _CommonSums:
         """Linearise all frames and sum; without `full` the matrix is not computed."""
         p = self.scene.n_common
-        out = _Sums(np.zeros((p, p)) if full else None, np.zeros(p))
+        out = _CommonSums(np.zeros((p, p)) if full else None, np.zeros(p))
         for state in self.states:
             drawn = state.draw(self.scene)
             state.weigh(drawn, clip)
@@ -91,7 +91,7 @@ class _Fit:
         core = [0.0, 1 / _CORE_PRIOR**2, 1 / _CORE_PRIOR**2] if self.scene.core is not None else []
         return np.array([1 / _PLACE_PRIOR**2] * self.scene.places_free + core)
 
-    def choose_smoothness(self, sums: _Sums, chosen: bool) -> None:
+    def choose_smoothness(self, sums: _CommonSums, chosen: bool) -> None:
         """Set lambda: from the evidence if `chosen`, else a first guess if there is none."""
         n, matrix = len(self.scene.nodes), sums.matrix
         if not n or matrix is None or self.options.smoothness is not None:
@@ -106,7 +106,7 @@ class _Fit:
             smoothness = _FIRST_SMOOTHNESS * float(np.median(np.diag(matrix)[:n]))
         self.scene = replace(self.scene, smoothness=smoothness)
 
-    def penalised(self, sums: _Sums) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def penalised(self, sums: _CommonSums) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Add the priors; the matrix of an earlier round serves where none was computed."""
         n = len(self.scene.nodes)
         if sums.matrix is not None:
@@ -119,7 +119,7 @@ class _Fit:
             rhs[:n] -= penalty @ self.scene.nodes
         return matrix, rhs
 
-    def step(self, sums: _Sums) -> float:
+    def step(self, sums: _CommonSums) -> float:
         """Take a step of all parameters; return the expected decrease of chi^2."""
         matrix, rhs = self.penalised(sums)
         common = self._solved(matrix, rhs)
@@ -167,7 +167,7 @@ class _Fit:
         else:
             self.scene = replace(self.scene, core=Core(*place))
 
-    def set_odd_aside(self, sums: _Sums) -> None:
+    def set_odd_aside(self, sums: _CommonSums) -> None:
         """Leave frames that the model does not describe out of what is common to all; note which."""
         chi2 = np.array([normal.chi2 / max(normal.n_pixels, 1) for normal in sums.kept])
         limit = max(_ODD_CHI2, _ODD_RATIO * float(np.median(chi2)))
@@ -178,7 +178,7 @@ class _Fit:
                     self.notes.append(f"{state.name}: chi^2 {value:.1f}: no part in places and galaxy")
             self.states = kept
 
-    def covariance(self, sums: _Sums) -> NDArray[np.float64]:
+    def covariance(self, sums: _CommonSums) -> NDArray[np.float64]:
         """Return the covariance of the common parameters."""
         matrix, _ = self.penalised(sums)
         return np.asarray(np.linalg.inv(matrix)) if len(matrix) else matrix
@@ -242,7 +242,7 @@ def fit_scene(frames: Sequence[SceneFrame], scene: Scene, options: SceneOptions)
         raise TargetError(f"{len(used)} frames to fit the target in, at least {FEWEST} are needed: {why}")
     if options.smoothness is not None:
         scene = replace(scene, smoothness=options.smoothness)
-    fit = _Fit(scene, options, used)
+    fit = _SceneFit(scene, options, used)
     try:
         rounds, covariance = _solve_all(fit)
         check_places(fit.scene.sources)
@@ -255,7 +255,7 @@ def fit_scene(frames: Sequence[SceneFrame], scene: Scene, options: SceneOptions)
     return SceneResult(found, fluxes, rounds, tuple(fit.notes))
 
 
-def _solve_all(fit: _Fit) -> tuple[int, NDArray[np.float64]]:
+def _solve_all(fit: _SceneFit) -> tuple[int, NDArray[np.float64]]:
     """Iterate; once more without a core that is not sound. See `_solve`."""
     options = fit.options
     rounds, covariance = _solve(fit)
@@ -267,7 +267,7 @@ def _solve_all(fit: _Fit) -> tuple[int, NDArray[np.float64]]:
     return rounds, covariance
 
 
-def _solve(fit: _Fit) -> tuple[int, NDArray[np.float64]]:
+def _solve(fit: _SceneFit) -> tuple[int, NDArray[np.float64]]:
     """Iterate to the end; return the number of rounds and the covariance of the common parameters."""
     for state in fit.states:
         state.begin(fit.scene)
@@ -294,16 +294,16 @@ def _solve(fit: _Fit) -> tuple[int, NDArray[np.float64]]:
     return n + 1, fit.covariance(replace(sums, matrix=None))
 
 
-def fit_frame(frame: SceneFrame, scene: Scene, options: SceneOptions) -> FrameFluxes:
+def fit_frame(frame: SceneFrame, scene: Scene, options: SceneOptions) -> SceneFluxes:
     """Fit fluxes, constant and shift of one frame, the scene kept as it is."""
     return _own_fit(FrameState(frame, scene, options), scene)
 
 
-def _own_fit(state: FrameState, scene: Scene) -> FrameFluxes:
+def _own_fit(state: FrameState, scene: Scene) -> SceneFluxes:
     """Fit a frame's own parameters from the beginning, so that the result hangs on nothing but the scene."""
     k = scene.n_sources
     if state.reason:
-        return FrameFluxes.none(k, state.reason)
+        return SceneFluxes.none(k, state.reason)
     state.begin(scene)
     none = np.zeros(scene.n_common)
     for n in range(_OWN_ROUNDS):
@@ -318,7 +318,7 @@ def _own_fit(state: FrameState, scene: Scene) -> FrameFluxes:
     drawn = state.draw(scene)
     normal = state.normal(drawn)
     if normal.n_pixels <= len(normal.own_rhs):
-        return FrameFluxes.none(k, "too few pixels are left that the model describes")
+        return SceneFluxes.none(k, "too few pixels are left that the model describes")
     covariance = np.asarray(np.linalg.inv(normal.own))[:k, :k]
     common = np.full((k, k), np.nan)
     if len(scene.covariance) == scene.n_common:
@@ -327,7 +327,7 @@ def _own_fit(state: FrameState, scene: Scene) -> FrameFluxes:
     c, side = state.coeff, state.side
     sigma = np.where(state.weight > 0, np.sqrt(state.weight), np.nan)
     residual = ((state.data - drawn.model) * sigma).reshape(side, side)
-    return FrameFluxes(
+    return SceneFluxes(
         state.flux[:k] / c,
         np.sqrt(np.diag(covariance)) / c,
         np.sqrt(np.clip(np.diag(common), 0, None)) / c,
