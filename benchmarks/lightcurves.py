@@ -172,7 +172,6 @@ def accuracy(folder: Path) -> dict[str, Any]:
 def starred(python: str, folder: Path, n: int = 3) -> dict[str, float]:
     """Run STARRED's PSF on the stars' stamps of a few frames; return CPU per frame [s] and memory [MB]."""
     from visql_lib.pipelines.lightcurves.stamps import Stamps
-
     from visql_lib.tables import read_table
 
     products = products_of(folder)
@@ -200,6 +199,7 @@ def lines_of(found: dict[str, Any], start: float) -> list[str]:
     lines = ["| | goal | measured |", "|---|---|---|"]
     residual = ", ".join(f"{v:.3f}" for v in align["residual_px"])
     text = f"{align['aligned']} of {align['good']}, {len(align['false'])}, {residual} px (median, worst)"
+    text += f"; shift common to a frame's stars {', '.join(f'{v:.2f}' for v in align['shift_px'])} px"
     lines.append(f"| good frames aligned, false matches, residual | all, 0, 0.03 px | {text} |")
     if align["lost"] or align["faults_aligned"]:
         lines.append(f"| lost; faults aligned | | {align['lost']}; {align['faults_aligned']} |")
@@ -215,7 +215,8 @@ def lines_of(found: dict[str, Any], start: float) -> list[str]:
     if "missing" not in nights:
         rows = [f"{nights[s]['rms_mmag']:.1f} (bound {nights[s]['bound_mmag']:.1f})" for s in sources]
         lines.append(f"| by night [mmag] | {said(GOALS['night'])} | {', '.join(rows)} |")
-    lines += [f"| {n} | | missing: {found[n]['missing']} |" for n in found if "missing" in found[n]]
+    parts = ("stars", "target", "nights")
+    lines += [f"| {n} | | missing: {found[n]['missing']} |" for n in parts if "missing" in found[n]]
     return lines + cost_lines(found, start)
 
 
