@@ -127,6 +127,13 @@ def test_the_error_of_the_mean_grows_with_chi2() -> None:
     assert weighted_mean(np.array([1.0, 4.0]), np.array([1.0, 2.0]))[0] == pytest.approx(2.0)
 
 
+def test_nights_that_are_known_are_not_divided() -> None:
+    """A source that lacks the frames in the middle has one night, as the other sources have."""
+    lacking = frames([0.0, 0.1, 0.6], [100.0, 101.0, 99.0])
+    assert len(mean_of_nights(lacking, 0.4).members) == 2
+    assert len(mean_of_nights(lacking, 0.4, [np.arange(3)]).members) == 1
+
+
 @given(st.permutations(range(7)))
 @settings(max_examples=25, deadline=None)
 def test_the_order_of_the_frames_does_not_count(order: list[int]) -> None:

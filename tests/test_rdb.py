@@ -125,8 +125,11 @@ def test_what_is_written_comes_back(tmp_path_factory: pytest.TempPathFactory, ro
         ROWS + "----\t-----\t-----\n" + THREE,
         ROWS + "\t\t\n" + THREE,
         ROWS + THREE,
+        (ROWS + "-----\n" + THREE).replace("\n", "\r\n"),
+        "# by hand\n\n" + (ROWS + "==== ===== ========\n" + THREE).replace("\t", "  "),
+        (ROWS + "\t\t\t\n" + THREE).replace("\n", "\t\n"),
     ],
-    ids=["underlined", "hyphens", "tabs", "none"],
+    ids=["underlined", "hyphens", "tabs", "none", "five hyphens", "blanks", "tabs behind"],
 )
 def test_the_dialects_give_three_rows(tmp_path: Path, text: str) -> None:
     """A second line of underlines, of hyphens, of tabs only, or none; errors without number."""
@@ -148,6 +151,8 @@ def test_the_dialects_give_three_rows(tmp_path: Path, text: str) -> None:
         ("jd\tm\n1\t2\n", "names no mhjd and mag_X"),
         (ROWS + "1\t2\n", "line 2: 2 values for 3 columns"),
         (ROWS + THREE + "56004.5\tbright\t0.1\n", "line 5, mag_A: 'bright' is no number"),
+        ("# remark\n" + ROWS + "56004.5\tbright\t0.1\n", "line 3, mag_A: 'bright' is no number"),
+        ("mhjd\tmag_A\tflag\n1\t2\tgood\n", "line 2, flag: 'good' is neither True nor False"),
         ("mhjd\tmag_A\tmag_A\n1\t2\t3\n", "two columns are called 'mag_A'"),
     ],
 )
@@ -158,6 +163,31 @@ def test_what_is_no_light_curve_is_refused(tmp_path: Path, text: str, said: str)
     with pytest.raises(TableError, match=said) as caught:
         read_rdb(path)
     assert str(path) in str(caught.value)
+
+
+def test_what_is_not_known_is_nan(tmp_path: Path) -> None:
+    """A blank, hyphens, nan; a flag that is not known is false; errors that are lacking are told."""
+    path = tmp_path / "x.rdb"
+    path.write_text(
+        "mhjd\tairmass\tflag\tmag_A\n1\t\tTrue\t-12\n2\t-----\tnan\t-12\n3\tNaN\tfalse\t-12\n4\t1.2\t1\t-12\n"
+    )
+    found = read_rdb(path)
+    assert list(np.isnan(found.columns["airmass"])) == [True, True, True, False]
+    assert list(found.columns["flag"]) == [True, False, False, True]
+    with pytest.raises(TableError, match="neither magerr_A_5 nor magerr_A"):
+        found.error("A")
+
+
+def test_texts_have_no_blanks(tmp_path: Path) -> None:
+    """PyCS3 splits lines at any blank: a telescope called "Mercator 1.2 m" would shift all columns."""
+    path = tmp_path / "x.rdb"
+    columns = {"mhjd": np.array([1.0, 2.0]), "telescope": np.array(["Mercator 1.2\tm", ""])}
+    write_rdb(path, columns | {"mag_A": np.array([-1.0, -2.0])})
+    assert [line.split() for line in path.read_text().splitlines()[2:]] == [
+        ["1.0", "Mercator_1.2_m", "-1.0"],
+        ["2.0", "-", "-2.0"],
+    ]
+    assert list(read_rdb(path).columns["telescope"]) == ["Mercator_1.2_m", ""]
 
 
 def test_read_and_export_go_both_ways(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from scene_truth import RoundMoffat, SmallSeason
+from scene_truth import SmallSeason, round_moffat
 
 from visql_lib.errors import TargetError
 from visql_lib.photometry.scene import _Fit, fit_frame, fit_scene
@@ -57,7 +57,7 @@ def test_bsplines_sum_to_one():
 def test_node_is_the_psf_convolved_with_a_turned_spline():
     angle = 0.3
     turn = 0.99 * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    psf, side = RoundMoffat(3.0), 25
+    psf, side = round_moffat(3.0), 25
     place = np.array([[10.3, 13.8]])
     drawn = NodeTable(psf, turn, 30).draw(place, side)[0]
     g = np.arange(-2.5, 2.5, 0.1) + 0.05
@@ -73,13 +73,13 @@ def test_node_is_the_psf_convolved_with_a_turned_spline():
 
 
 def test_a_node_keeps_its_flux_in_a_frame_of_another_scale():
-    table = NodeTable(RoundMoffat(3.0, 6.0), 1.3 * np.eye(2), 40)
+    table = NodeTable(round_moffat(3.0, 6.0), 1.3 * np.eye(2), 40)
     assert table.draw(np.array([[30.2, 30.6]]), 61).sum() == pytest.approx(1, abs=1e-3)
 
 
 def test_nodes_beyond_the_table_are_refused():
     with pytest.raises(ValueError, match="farther"):
-        NodeTable(RoundMoffat(3.0), np.eye(2), 10).draw(np.array([[30.0, 3.0]]), 11)
+        NodeTable(round_moffat(3.0), np.eye(2), 10).draw(np.array([[30.0, 3.0]]), 11)
 
 
 def test_laplacian_is_that_of_an_image_with_nothing_beyond():

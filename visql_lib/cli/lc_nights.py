@@ -14,7 +14,8 @@ from visql_lib.cli.common import INPUT, OUTPUT, output_option, step
     """Compute the light curve of a set by frame and by night.
 
 TABLES are frames_SET, transforms_SET, medcoeff_SET, renorm_SET and target_SET.parquet in any order; with
-apertures_SET and stars_SET.parquet, too, a single source has a curve from an aperture (SOURCE A_aper).
+apertures_SET and stars_SET.parquet, too, a single source has a curve from an aperture (SOURCE A_aper);
+with psf_SET.parquet, frames without a PSF say so.
 
 Frames beyond a limit, without coefficient or without a positive flux are left out, with the reason.""",
     "visql lc-nights {frames,transforms,medcoeff,renorm,target}_R.parquet -o fluxes_R.parquet "

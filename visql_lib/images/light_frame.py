@@ -219,8 +219,8 @@ def bad_lines(data: NDArray, bad: NDArray[np.bool_] | None = None) -> NDArray[np
     Returns
     -------
     array of bool, same shape
-        Lines whose pixels all have the same value (unless a tenth of all lines is such), or whose median is off the median of the 15 lines
-        around by more than 1.5 times the noise of one pixel.
+        Lines whose pixels all have the same value (unless a tenth of all lines is such), or whose median is
+        off the median of the 15 lines around by more than 1.5 times the noise of one pixel.
     """
     found = np.zeros(data.shape, dtype=bool)
     for axis in (0, 1):
@@ -249,9 +249,10 @@ def _lines_off(sample: NDArray) -> NDArray[np.bool_]:
     sample = np.where(gone, 0.0, sample) if gone.any() else sample
     level = np.nanmedian(sample, axis=0) if masked else np.median(sample, axis=0)
     level = np.where(gone, np.median(level[~gone]), level)
-    step = np.abs(np.diff(sample - level, axis=0))  # along the columns: their own levels do not count
+    step = np.abs(np.diff(sample, axis=0))  # along the columns: their own levels do not count
     noise = 1.4826 * np.nanmedian(step) / np.sqrt(2) or np.nanstd(step)  # 0 of coarse numbers
     off = np.abs(level - median_filter(level, _WINDOW, mode="nearest"))
     # With the scatter of a median of few pixels no good line is off.
     limit = max(_OFF, 6 * 1.2533 / np.sqrt(len(sample))) * noise
-    return np.asarray((off > limit) & ~gone)
+    coarse = float(np.nanmin(step, where=step > 0, initial=np.inf))  # medians of whole numbers jump by one
+    return np.asarray((off > limit) & (off > coarse) & ~gone)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -109,7 +110,9 @@ def night_errors(frames: FrameFluxes) -> NDArray[np.float64]:
     return np.array([x0, x1, x2, x3, x4])
 
 
-def mean_of_nights(frames: FrameFluxes, gap: float) -> NightMeans:
+def mean_of_nights(
+    frames: FrameFluxes, gap: float, nights: Sequence[NDArray[np.intp]] | None = None
+) -> NightMeans:
     """Compute the means of all nights.
 
     Errors are m_k = 2.5 log10(1 + x_k / Fn). For fewer than 3 frames m4 is three times its median over the
@@ -121,6 +124,9 @@ def mean_of_nights(frames: FrameFluxes, gap: float) -> NightMeans:
         Of frames that count: fluxes above 0, finite coefficients.
     gap : float
         d; see `nights_by_gap`.
+    nights : sequence of array of int, optional
+        The frames of each night, none of them empty, where this is already known: so that a frame without
+        one source does not divide a night of this source in two. Then `gap` does not count.
 
     Raises
     ------
@@ -130,7 +136,7 @@ def mean_of_nights(frames: FrameFluxes, gap: float) -> NightMeans:
     values = np.array([frames.time, frames.flux, frames.err, frames.coeff, frames.coeff_err], dtype=float)
     if not np.isfinite(values).all() or (frames.flux * frames.coeff <= 0).any():
         raise ValueError("fluxes must be above 0 and all values finite: leave the other frames out")
-    members = nights_by_gap(frames.time, gap)
+    members = nights_by_gap(frames.time, gap) if nights is None else list(nights)
     n = np.array([len(night) for night in members], dtype=int)
     flux, mean, mean_err = (np.empty(len(members)) for _ in range(3))
     errors = np.full((len(members), 6), np.nan)

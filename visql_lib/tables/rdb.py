@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ COMMON = (
 )
 _TEXTS = ("datetime", "telescope", "setname")
 _TRUE, _FALSE = ("true", "1", "1.0", "yes"), ("false", "0", "0.0", "no")
+_EMPTY = "-"  # how an empty text is written
 _NOTHING = ("", "nan", "none", "null")  # how a number that is not known is written
 
 
@@ -50,9 +52,17 @@ class RdbTable:
         return self.columns[f"mag_{source}"]
 
     def error(self, source: str, number: int = 5) -> NDArray:
-        """Return an error of a source: the one of this number, else the only one that there is."""
-        several = f"magerr_{source}_{number}"
-        return self.columns[several if several in self.columns else f"magerr_{source}"]
+        """Return an error of a source: the one of this number, else the only one that there is.
+
+        Raises
+        ------
+        TableError
+            If there is none.
+        """
+        for name in (f"magerr_{source}_{number}", f"magerr_{source}"):
+            if name in self.columns:
+                return self.columns[name]
+        raise TableError(f"no errors of {source}: neither magerr_{source}_{number} nor magerr_{source}")
 
 
 def names_of(sources: Iterable[str]) -> list[str]:
@@ -78,19 +88,23 @@ def write_rdb(path: Path, columns: Mapping[str, NDArray]) -> None:
 
 
 def _text(value: object) -> str:
-    """Write a value so that reading it gives the same."""
+    """Write a value so that reading it gives the same.
+
+    Programs for time delays split lines at any blank, so that a text has none, and is never empty.
+    """
     if isinstance(value, bool | np.bool_):
         return str(bool(value))
     if isinstance(value, float | np.floating):
         return repr(float(value))
-    return " ".join(str(value).split())
+    return "_".join(str(value).split()) or _EMPTY
 
 
 def read_rdb(path: Path) -> RdbTable:
     """Read an .rdb of any dialect.
 
     The second line may be underlines (``=`` or ``-``), tabs only, or missing; errors may be
-    ``magerr_X_0`` to ``_5`` or ``magerr_X``.
+    ``magerr_X_0`` to ``_5`` or ``magerr_X``; columns may be apart by blanks instead of tabs.
+    Lines that begin with ``#`` are remarks.
 
     Raises
     ------
@@ -98,27 +112,39 @@ def read_rdb(path: Path) -> RdbTable:
         If it cannot be read, has no columns ``mhjd`` and ``mag_X``, or a row or a value that does not fit.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise TableError(f"{path}: cannot be read ({error})") from error
-    lines = [line for line in lines if not line.startswith("#")]
-    if not lines or not lines[0].strip():
+    numbered = enumerate(text.splitlines(), start=1)
+    lines = [(n, line) for n, line in numbered if line.strip(" ") and not line.startswith("#")]
+    if not lines or not lines[0][1].strip():
         raise TableError(f"{path}: is empty; an .rdb begins with the names of its columns")
-    names = [name.strip() for name in lines[0].split("\t")]
-    if "mhjd" not in names or not any(name.startswith("mag_") for name in names):
-        raise TableError(f"{path}: its first line names no mhjd and mag_X, but {shorten(lines[0])}")
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise TableError(f"{path}: two columns are called {twice!r}")
+    between = "\t" if "\t" in lines[0][1] else None  # None: any blanks, as in files made by hand
+    names = _names(path, lines[0][1], between)
+    if len(lines) > 1 and _is_underline(lines[1][1]):
+        del lines[1]
     rows = []
-    for number, line in enumerate(lines[1:], start=2):
-        if not line.strip() or (number == 2 and _is_underline(line)):
+    for number, line in lines[1:]:
+        if not line.strip():
             continue
-        cells = [cell.strip() for cell in line.split("\t")]
+        cells = [cell.strip() for cell in line.split(between)]
+        if len(cells) == len(names) + 1 and not cells[-1]:
+            cells.pop()  # a tab behind the last value
         if len(cells) != len(names):
             raise TableError(f"{path}, line {number}: {len(cells)} values for {len(names)} columns")
         rows.append((number, cells))
     return RdbTable({name: _column(path, name, i, rows) for i, name in enumerate(names)})
+
+
+def _names(path: Path, line: str, between: str | None) -> list[str]:
+    """Return the names of the columns from the first line."""
+    names = [name.strip() for name in line.rstrip().split(between)]
+    if "mhjd" not in names or not any(name.startswith("mag_") for name in names):
+        raise TableError(f"{path}: its first line names no mhjd and mag_X, but {shorten(line)}")
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise TableError(f"{path}: two columns are called {twice!r}")
+    return names
 
 
 def _is_underline(line: str) -> bool:
@@ -127,17 +153,27 @@ def _is_underline(line: str) -> bool:
 
 def _column(path: Path, name: str, i: int, rows: Sequence[tuple[int, list[str]]]) -> NDArray:
     """Convert the values of a column: texts as they are, flags, else numbers."""
+    texts = [(number, cells[i]) for number, cells in rows]
     if name in _TEXTS:
-        return np.array([cells[i] for _, cells in rows], dtype=np.str_)
-    values: list[float | bool] = []
-    for number, cells in rows:
-        value = cells[i].lower()
-        if name == "flag" and value in (*_TRUE, *_FALSE):
-            values.append(value in _TRUE)
-            continue
-        try:
-            values.append(np.nan if value in _NOTHING else float(value))
-        except ValueError:
-            where = f"{path}, line {number}, {name}"
-            raise TableError(f"{where}: {shorten(cells[i])} is no number") from None
-    return np.array(values, dtype=bool if name == "flag" and all(type(v) is bool for v in values) else float)
+        return np.array(["" if text == _EMPTY else text for _, text in texts], dtype=np.str_)
+    if name == "flag":
+        return np.array([_flag(path, number, text) for number, text in texts], dtype=bool)
+    return np.array([_number(path, name, number, text) for number, text in texts], dtype=float)
+
+
+def _flag(path: Path, line: int, text: str) -> bool:
+    """Read a flag; what is not known is false."""
+    value = text.lower()
+    if value not in (*_TRUE, *_FALSE, *_NOTHING):
+        raise TableError(f"{path}, line {line}, flag: {shorten(text)} is neither True nor False")
+    return value in _TRUE
+
+
+def _number(path: Path, name: str, line: int, text: str) -> float:
+    """Read a number; a blank, hyphens, nan or none is NaN."""
+    if not text.strip("-") or text.lower() in _NOTHING:
+        return math.nan
+    try:
+        return float(text)
+    except ValueError:
+        raise TableError(f"{path}, line {line}, {name}: {shorten(text)} is no number") from None

@@ -96,7 +96,7 @@ def measure_frame(
     ----------
     frame : AlignedFrame
     reference : TargetReference
-        Its named stars are measured.
+        Its named stars are measured; and its point source, if there is only one, under its own name.
     settings : ApertureSettings
     diameters : array
         Of the apertures [px].
@@ -106,8 +106,10 @@ def measure_frame(
     rows = reference.named
     x, y = frame.place(reference.x[rows], reference.y[rows])
     stamps = _stamps(frame, reference, settings, (x, y), set_name)
-    columns = _apertures(frame, x, y, diameters)
-    columns = {"STAR": np.array(reference.names, dtype=object), **columns}
+    names = list(reference.names)
+    if len(reference.points) == 1:
+        names, x, y = [*names, *reference.points], stamps.x, stamps.y
+    columns = {"STAR": np.array(names, dtype=object), **_apertures(frame, x, y, diameters)}
     hit = _hit(stamps, x, y, float(diameters[0]) / 2)
     columns["FLAGS"] = (columns["FLAGS"] | np.where(hit, int(StarFlag.COSMIC), 0)).astype(np.int16)
     noise = (math.nan, math.nan)

@@ -31,6 +31,8 @@ class SetFacts:
     span: tuple[str, str]
     stars: Mapping[str, str]  # star -> what it serves, or why not
     limits: Mapping[str, float]
+    references: tuple[str, str]  # frame that gives the places, frame in which the coefficient is 1
+    apertures: Mapping[str, float]  # source -> diameter of its aperture [px]
     reasons: Mapping[str, int]  # why frames were left out -> how many
 
 
@@ -59,9 +61,17 @@ def set_facts(folder: Path, name: str, target: Target, decisions: Sequence[Decis
         len(set(curve["NIGHT"][curve["KEPT"]])),
         span,
         _serving(read_table(stars)) if stars.is_file() else {},
-        read_meta(fluxes).get("limits") or {},
+        curve.meta.get("limits") or {},
+        _references(folder.parent / "reference.parquet", name),
+        curve.meta.get("apertures") or {},
         Counter(map(_kind_of, left_out.values())),
     )
+
+
+def _references(path: Path, name: str) -> tuple[str, str]:
+    """Return the geometric reference, and the photometric one of a set; "" where they are not known."""
+    meta = read_meta(path) if path.is_file() else {}
+    return str(meta.get("reference") or ""), str((meta.get("photometric") or {}).get(name) or "")
 
 
 def _day(mjd: float) -> str:
@@ -121,6 +131,11 @@ def _about(one: SetFacts) -> list[str]:
         f"{one.frames} frames are in the curve, in {one.nights} nights.",
         "",
     ]
+    where, level = one.references
+    if where:
+        lines += [f"Places are those of {where}; fluxes those of {level or 'the median frame'}.", ""]
+    for source, size in one.apertures.items():
+        lines += [f"{source}: from an aperture of {size:.3g} px diameter.", ""]
     if one.limits:
         told = ", ".join(f"{name} {value:.4g}" for name, value in one.limits.items())
         lines += [f"Limits of frames: {told}.", ""]

@@ -210,7 +210,7 @@ STAGES = (
     _of_set(
         "lc_nights",
         (FLUXES, NIGHTS),
-        (FRAMES, TRANSFORMS, APERTURES, STARS, MEDCOEFF, RENORM, TARGET[0]),
+        (FRAMES, TRANSFORMS, APERTURES, STARS, MEDCOEFF, PSF, RENORM, TARGET[0]),
         settings=("nights", "export"),
     ),
     _of_target(

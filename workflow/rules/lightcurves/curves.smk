@@ -54,8 +54,8 @@ rule lc_nights:
         [
             table(kind)
             for kind in (
-                *("frames", "transforms", "apertures", "stars", "medcoeff", "renorm"),
-                "target",
+                *("frames", "transforms", "apertures", "stars", "medcoeff", "psf"),
+                *("renorm", "target"),
             )
         ],
     output:

@@ -6,7 +6,6 @@ import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,21 +13,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visql_lib.errors import TargetError
-from visql_lib.photometry.aperture_curve import aperture_curve
-from visql_lib.photometry.night_means import FrameFluxes, automatic_limit, mean_of_nights
+from visql_lib.photometry.night_means import (
+    FrameFluxes,
+    automatic_limit,
+    mean_of_nights,
+    nights_by_gap,
+)
 from visql_lib.pipelines.lightcurves.decisions import Decision, to_meta
-from visql_lib.pipelines.lightcurves.exporting import APERTURE
-from visql_lib.pipelines.lightcurves.schemas import APERTURES, FLUXES, NIGHTS
+from visql_lib.pipelines.lightcurves.night_curves import (
+    CurveFrames,
+    FrameCurve,
+    aperture_curves,
+    scene_curves,
+)
+from visql_lib.pipelines.lightcurves.schemas import FLUXES, NIGHTS
 from visql_lib.pipelines.lightcurves.settings import LightCurveSettings
 from visql_lib.pipelines.lightcurves.settings.curves import NightSettings
-from visql_lib.pipelines.lightcurves.status import LightStatus
 from visql_lib.products.context import Context
-from visql_lib.tables.store import Table, read_meta, read_table
 
 log = logging.getLogger(__name__)
 
 STAGE = "lc_nights"
-NEEDED, OPTIONAL = ("frames", "transforms", "medcoeff", "renorm", "target"), ("apertures", "stars")
+NEEDED, OPTIONAL = ("frames", "transforms", "medcoeff", "renorm", "target"), ("apertures", "stars", "psf")
 _LEAST = 3  # frames of a night that may be flagged true
 
 
@@ -50,19 +56,6 @@ class NightOutputs:
 
 
 @dataclass(frozen=True)
-class _Curve:
-    """One source in all frames of a set, by the number of the frame; NaN where it was not measured."""
-
-    name: str
-    flux: NDArray
-    err: NDArray
-    err_common: NDArray
-    chi2: NDArray
-    coeff: NDArray
-    coeff_err: NDArray
-
-
-@dataclass(frozen=True)
 class _Limit:
     """A quantity of frames with its limit, as messages name it."""
 
@@ -70,44 +63,6 @@ class _Limit:
     values: NDArray
     limit: float
     unit: str = ""
-
-
-class _Frames:
-    """The frames of a set that can be measured, with their coefficients and quality."""
-
-    def __init__(self, tables: Mapping[str, Path], settings: NightSettings) -> None:
-        everything = read_table(tables["frames"])
-        ok = np.flatnonzero(everything["STATUS"] == LightStatus.OK)
-        order = ok[np.argsort(everything["MJD"][ok], kind="stable")]
-        self.table = {name: values[order] for name, values in everything.items()}
-        self.names = [str(name) for name in self.table["FRAME"]]
-        self.number = {name: i for i, name in enumerate(self.names)}
-        renorm = read_table(tables["renorm"])
-        self.coeff = self.spread(renorm["FRAME"], renorm["C"])
-        self.coeff_err = self.spread(renorm["FRAME"], renorm["C_ERR"])
-        scale = self.table["SEEING"]
-        self.in_px = not np.isfinite(scale).any()
-        self.seeing = self.table["SEEING_PX"] if self.in_px else scale
-        self.unit = "px" if self.in_px else "arcsec"
-        self.per_unit = 1 / settings.pixel if self.in_px else 1.0
-        self.sky = self.table["SKY"] * self.coeff
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def spread(self, frames: NDArray, values: NDArray) -> NDArray[np.float64]:
-        """Return values by the number of their frame; NaN for frames without one."""
-        found = np.full(len(self), np.nan)
-        for name, value in zip(frames, values, strict=True):
-            if (i := self.number.get(str(name))) is not None:
-                found[i] = value
-        return found
-
-    @cached_property
-    def time(self) -> NDArray:
-        """MHJD, or MJD where the place of the target is not known [d]."""
-        heliocentric: NDArray = self.table["MHJD"]
-        return np.where(np.isfinite(heliocentric), heliocentric, self.table["MJD"])
 
 
 def run(context: Context[LightCurveSettings], inputs: NightInputs) -> NightOutputs:
@@ -119,103 +74,31 @@ def run(context: Context[LightCurveSettings], inputs: NightInputs) -> NightOutpu
         If no frame can be used.
     """
     settings, zero = context.settings.nights, context.settings.export.zero_point
-    frames = _Frames(inputs.tables, settings)
+    frames = CurveFrames(inputs.tables, settings)
     if not len(frames):
         raise TargetError(
             f"{inputs.set}: no usable frame; see STATUS and REASON in {inputs.tables['frames']}"
         )
-    curves = [*_scene_curves(frames, inputs.tables["target"], context.settings.export.sums)]
-    curves += _aperture_curves(frames, inputs.tables)
+    curves = [*scene_curves(frames, inputs.tables["target"], context.settings.export.sums)]
+    apertures = aperture_curves(frames, inputs.tables)
+    curves += apertures
     decisions = _Decisions(inputs.set)
     limits = _limits(frames, settings)
-    left_out = {i: _first_beyond(frames, i, limits, decisions) for i in range(len(frames))}
+    left_out = [_first_beyond(frames, i, limits, decisions) for i in range(len(frames))]
+    night_of = _numbers_of_nights(frames.time, np.array([not why for why in left_out]), settings.gap)
     flux_rows: list[dict[str, Any]] = []
     night_rows: list[dict[str, Any]] = []
     for curve in curves:
         reasons = [left_out[i] or _no_flux(frames, curve, i, decisions) for i in range(len(frames))]
         flux_rows += (_flux_row(frames, curve, i, reasons[i], zero) for i in range(len(frames)))
-        night_rows += _night_rows(frames, curve, np.array([not r for r in reasons]), settings, zero)
+        kept = np.array([not reason for reason in reasons])
+        night_rows += _night_rows(frames, curve, np.where(kept, night_of, -1), settings, zero)
     for said in decisions.found:
         log.info("%s: %s", said.frame, said.reason)
     meta = {"set": inputs.set, "sources": [curve.name for curve in curves], **to_meta(decisions.found)}
+    meta["apertures"] = {curve.name: size for curve, size in apertures.items() if math.isfinite(size)}
     meta["limits"] = {limit.name: limit.limit for limit in limits}
     return NightOutputs(FLUXES.of_rows(flux_rows), NIGHTS.of_rows(night_rows), meta)
-
-
-# --- curves ---------------------------------------------------------------------------------------
-
-
-def _scene_curves(frames: _Frames, path: Path, sums: Mapping[str, Sequence[str]]) -> Iterator[_Curve]:
-    """Yield the curves of the point sources and of sums of them, with their full covariance."""
-    table = read_table(path)
-    names = [str(n) for n in read_meta(path).get("sources") or dict.fromkeys(map(str, table["SOURCE"]))]
-    shape = (len(frames), len(names))
-    flux, err, common, chi2 = (np.full(shape, np.nan) for _ in range(4))
-    own, shared = (np.full((*shape, len(names)), np.nan) for _ in range(2))
-    column = {name: k for k, name in enumerate(names)}
-    together = "COVARIANCE_COMMON" if "COVARIANCE_COMMON" in table else ""
-    for row, (frame, source) in enumerate(zip(table["FRAME"], table["SOURCE"], strict=True)):
-        i, k = frames.number.get(str(frame)), column[str(source)]
-        if i is None:
-            continue
-        flux[i, k], err[i, k] = table["FLUX"][row], table["ERR"][row]
-        common[i, k], chi2[i, k] = table["ERR_COMMON"][row], table["CHI2"][row]
-        own[i, k] = table["COVARIANCE"][row]
-        if together:
-            shared[i, k] = table[together][row]
-    for name, k in column.items():
-        yield _Curve(name, flux[:, k], err[:, k], common[:, k], chi2[:, k], frames.coeff, frames.coeff_err)
-    for name, parts in sums.items():
-        if set(parts) <= set(names):
-            ks = [column[part] for part in parts]
-            every = np.ix_(range(len(frames)), ks, ks)
-            variance, of_zero = own[every].sum((1, 2)), shared[every].sum((1, 2))
-            yield _Curve(
-                name,
-                flux[:, ks].sum(1),
-                np.sqrt(variance),
-                np.sqrt(of_zero),
-                chi2[:, ks[0]],
-                frames.coeff,
-                frames.coeff_err,
-            )
-        else:
-            log.warning(
-                "sum %s: no source %s; it is left out", name, " ".join(sorted(set(parts) - set(names)))
-            )
-
-
-def _aperture_curves(frames: _Frames, tables: Mapping[str, Path]) -> list[_Curve]:
-    """Return the curve of a single source from an aperture, where its apertures were measured."""
-    if not {"apertures", "stars"} <= set(tables):
-        return []
-    table, stars = read_table(tables["apertures"], list(APERTURES.names)), read_table(tables["stars"])
-    serving = [str(name) for name in stars["STAR"][stars["NORM"]]]
-    known = {str(name) for name in stars["STAR"]}
-    targets = [name for name in dict.fromkeys(map(str, table["STAR"])) if name not in known]
-    found = []
-    for name in targets:
-        flux, err = _fluxes_of(frames, table, name)
-        if not np.isfinite(flux).any() or not serving:
-            continue
-        of_stars = np.stack([_fluxes_of(frames, table, star)[0] for star in serving])
-        made = aperture_curve(flux, err, of_stars)
-        if made.aperture >= 0:
-            nothing = np.full(len(frames), np.nan)
-            found.append(
-                _Curve(f"{name}{APERTURE}", made.flux, made.err, nothing, nothing, made.coeff, made.coeff_err)
-            )
-    return found
-
-
-def _fluxes_of(frames: _Frames, table: Table, star: str) -> tuple[NDArray, NDArray]:
-    """Return the fluxes of a star in all apertures, and their errors; shapes (frames, apertures)."""
-    count = table["FLUX_APER"].shape[1] if table["FLUX_APER"].ndim == 2 else 0
-    flux, err = (np.full((len(frames), count), np.nan) for _ in range(2))
-    for row in np.flatnonzero(table["STAR"] == star):
-        if (i := frames.number.get(str(table["FRAME"][row]))) is not None:
-            flux[i], err[i] = table["FLUX_APER"][row], table["FLUXERR_APER"][row]
-    return flux, err
 
 
 # --- which frames count ---------------------------------------------------------------------------
@@ -226,14 +109,17 @@ class _Decisions:
 
     def __init__(self, name: str) -> None:
         self.set, self.found = name, list[Decision]()
+        self._told = set[tuple[str, str]]()
 
     def leave_out(self, frame: str, reason: str, value: float = math.nan, limit: float = math.nan) -> str:
         """Note that a frame is left out, and return the reason."""
-        self.found.append(Decision(frame, self.set, STAGE, False, reason, value, limit))
+        if (frame, reason) not in self._told:
+            self._told.add((frame, reason))
+            self.found.append(Decision(frame, self.set, STAGE, False, reason, value, limit))
         return reason
 
 
-def _limits(frames: _Frames, settings: NightSettings) -> list[_Limit]:
+def _limits(frames: CurveFrames, settings: NightSettings) -> list[_Limit]:
     """Return the limits of frames, automatic ones never below the fixed values."""
     told = [
         _Limit("seeing", frames.seeing, settings.max_seeing * frames.per_unit, frames.unit),
@@ -246,10 +132,10 @@ def _limits(frames: _Frames, settings: NightSettings) -> list[_Limit]:
     return [_Limit(one.name, one.values, automatic_limit(one.values, one.limit), one.unit) for one in told]
 
 
-def _first_beyond(frames: _Frames, i: int, limits: Sequence[_Limit], decisions: _Decisions) -> str:
+def _first_beyond(frames: CurveFrames, i: int, limits: Sequence[_Limit], decisions: _Decisions) -> str:
     """Return why a frame is beyond a limit, "" if it is beyond none; what is not known is beyond none."""
-    if not np.isfinite(frames.coeff[i]):
-        return decisions.leave_out(frames.names[i], "no coefficient: no comparison star was measured")
+    if why := frames.not_aligned.get(frames.names[i]):
+        return decisions.leave_out(frames.names[i], why)
     for limit in limits:
         value = float(limit.values[i])
         if value > limit.limit:
@@ -258,15 +144,18 @@ def _first_beyond(frames: _Frames, i: int, limits: Sequence[_Limit], decisions: 
     return ""
 
 
-def _no_flux(frames: _Frames, curve: _Curve, i: int, decisions: _Decisions) -> str:
+def _no_flux(frames: CurveFrames, curve: FrameCurve, i: int, decisions: _Decisions) -> str:
     """Return why a source has no usable flux in a frame, "" if it has."""
-    flux, coeff = float(curve.flux[i]), float(curve.coeff[i])
-    if not math.isfinite(flux) or not curve.err[i] > 0:
-        return decisions.leave_out(frames.names[i], f"{curve.name} was not measured")
-    if not math.isfinite(coeff):
-        return decisions.leave_out(frames.names[i], f"{curve.name}: no coefficient")
+    name, flux, coeff = frames.names[i], float(curve.flux[i]), float(curve.coeff[i])
+    why = frames.no_psf.get(name, "") if curve.needs_psf else ""
+    if not why and not math.isfinite(coeff):
+        why = "no coefficient: no comparison star was measured"
+    if not why and not (math.isfinite(flux) and curve.err[i] > 0):
+        why = f"{curve.name} was not measured"
+    if why:
+        return decisions.leave_out(name, why)
     if flux <= 0:
-        return decisions.leave_out(frames.names[i], f"flux of {curve.name} is not positive", flux, 0.0)
+        return decisions.leave_out(name, f"flux of {curve.name} is not positive", flux, 0.0)
     return ""
 
 
@@ -278,7 +167,7 @@ def _known(errors: NDArray) -> NDArray:
     return np.where(np.isfinite(errors), errors, 0.0)
 
 
-def _quality(frames: _Frames, some: NDArray) -> dict[str, float]:
+def _quality(frames: CurveFrames, some: NDArray) -> dict[str, float]:
     """Return medians of the quality of some frames; NaN where nothing is known."""
     columns = {"SEEING": frames.seeing, "SKY": frames.table["SKY"]}
     columns |= {name: frames.table[name] for name in ("ELLIPTICITY", "AIRMASS")}
@@ -290,7 +179,7 @@ def _median(values: NDArray) -> float:
     return float(np.median(known)) if len(known) else math.nan
 
 
-def _flux_row(frames: _Frames, curve: _Curve, i: int, reason: str, zero: float) -> dict[str, Any]:
+def _flux_row(frames: CurveFrames, curve: FrameCurve, i: int, reason: str, zero: float) -> dict[str, Any]:
     flux, coeff = float(curve.flux[i]), float(curve.coeff[i])
     mag = mag_err = math.nan
     if flux > 0 and coeff > 0:
@@ -316,11 +205,21 @@ def _flux_row(frames: _Frames, curve: _Curve, i: int, reason: str, zero: float) 
     }
 
 
+def _numbers_of_nights(time: NDArray, used: NDArray[np.bool_], gap: float) -> NDArray[np.intp]:
+    """Return the number of the night of each frame, the same for all sources; -1: left out."""
+    found = np.full(len(time), -1)
+    frames = np.flatnonzero(used)
+    for n, members in enumerate(nights_by_gap(time[frames], gap)):
+        found[frames[members]] = n
+    return found
+
+
 def _night_rows(
-    frames: _Frames, curve: _Curve, kept: NDArray[np.bool_], settings: NightSettings, zero: float
+    frames: CurveFrames, curve: FrameCurve, night_of: NDArray[np.intp], settings: NightSettings, zero: float
 ) -> Iterator[dict[str, Any]]:
-    """Yield the nights of a source."""
-    used = np.flatnonzero(kept)
+    """Yield the nights of a source, from the number of the night of each frame (-1: does not count)."""
+    used = np.flatnonzero(night_of >= 0)
+    numbers = night_of[used]
     means = mean_of_nights(
         FrameFluxes(
             frames.time[used],
@@ -330,6 +229,7 @@ def _night_rows(
             _known(curve.coeff_err[used]),
         ),
         settings.gap,
+        [np.flatnonzero(numbers == night) for night in np.unique(numbers)],
     )
     for n, members in enumerate(means.members):
         some = used[members]

@@ -84,7 +84,7 @@ def run(context: Context[LightCurveSettings], inputs: TargetInputs) -> TargetOut
     tables = inputs.tables
     places = SetPlaces(tables)
     variants = {v.name: v for v in variants_of(tables.target, context.settings.scene)}
-    found = scene_input(tables, STAGE, places.masks())
+    found = scene_input(tables, STAGE, places.masks)
     fits = []
     for named in read_scenes(inputs.scene):
         variant = variants.get(named.name)
