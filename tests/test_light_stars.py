@@ -29,6 +29,7 @@ from visql_lib.photometry.star_apertures import (
     pixel_variance,
     windowed_places,
 )
+from visql_lib.photometry.star_shapes import excess_of_companions
 from visql_lib.pipelines.lightcurves.decisions import from_meta
 from visql_lib.pipelines.lightcurves.reference_file import read_reference, star_name
 from visql_lib.pipelines.lightcurves.stamps import TARGET, Stamps
@@ -308,6 +309,37 @@ def test_hits_of_the_reference_that_no_other_frame_shows_are_dropped():
     assert seen_again(found, frames[:3], 5.0).all()  # too few to doubt
     shifted = [(Alignment("", np.array([1.0, 0, 600, 0, 1, 0])), places, (500, 500))] * 5
     assert seen_again(found, shifted, 5.0).all()  # they do not see it
+
+
+def concentrations(gradient=0.0, stars=12, frames=20, seed=2):
+    """Concentration of stars over a field whose FWHM changes along x, with seeing and noise."""
+    rng = np.random.default_rng(seed)
+    x, y = rng.uniform(0, 500, (2, stars))
+    seeing = rng.uniform(0.9, 1.1, frames)
+    noise = rng.normal(0, 0.004, (stars, frames))
+    return 0.66 * seeing**-0.3 * (1 - 0.7 * gradient * (x - 250) / 250)[:, None] * (1 + noise), x, y
+
+
+@pytest.mark.parametrize("gradient", [0.0, 0.06])
+def test_a_companion_that_is_not_split_shows_in_the_concentration(gradient):
+    values, x, y = concentrations(gradient)
+    excess, limit = excess_of_companions(values, x, y)
+    assert (excess < limit).all()
+    values[4] *= 0.93  # what a companion of 10 % at one FWHM does
+    excess, limit = excess_of_companions(values, x, y)
+    assert list(np.flatnonzero(excess > limit)) == [4]
+    assert excess[4] == pytest.approx(0.07, abs=0.02)
+
+
+def test_stars_measured_in_few_frames_are_not_called_double():
+    values, x, y = concentrations()
+    values[3, 2:] = np.nan
+    values[3, :2] *= 0.8
+    excess, limit = excess_of_companions(values, x, y)
+    assert np.isnan(excess[3])
+    assert not (excess > limit).any()
+    nothing_known = excess_of_companions(np.full((3, 4), np.nan), x[:3], y[:3])
+    assert np.isnan(nothing_known).all()
 
 
 # --- stages ---------------------------------------------------------------------------------------

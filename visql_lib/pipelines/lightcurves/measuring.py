@@ -22,6 +22,7 @@ from visql_lib.photometry.stamp_cuts import (
     stamp_sigma,
 )
 from visql_lib.photometry.star_apertures import aperture_sums, empty_noise, windowed_places
+from visql_lib.photometry.star_shapes import CORE, WHOLE
 from visql_lib.pipelines.lightcurves.reference_file import TargetReference
 from visql_lib.pipelines.lightcurves.settings.frames import ApertureSettings
 from visql_lib.pipelines.lightcurves.stamps import TARGET, Stamps
@@ -135,6 +136,9 @@ def _apertures(frame: AlignedFrame, x: NDArray, y: NDArray, diameters: NDArray) 
     width = frame.fwhm if math.isfinite(frame.fwhm) else _SEEING
     at_x[inside], at_y[inside] = windowed_places(frame.data, light.bad, x[inside], y[inside], width)
     sums = aperture_sums(frame.data, light.bad, light.saturated, at_x, at_y, diameters, frame.sky.rms)
+    shape = aperture_sums(
+        frame.data, light.bad, light.saturated, at_x, at_y, np.array([CORE, WHOLE]) * width, frame.sky.rms
+    )
     level = frame.sky.image()
     i, j = np.clip(np.rint(at_x).astype(int), 0, nx - 1), np.clip(np.rint(at_y).astype(int), 0, ny - 1)
     flux, err, flags = _kron(frame.catalogue, x, y, max(1.5, width / 2))
@@ -145,6 +149,7 @@ def _apertures(frame: AlignedFrame, x: NDArray, y: NDArray, diameters: NDArray) 
         "FLUXERR_AUTO": err,
         "FLUX_APER": sums.flux,
         "FLUXERR_APER": sums.err,
+        "CONCENTRATION": shape.flux[:, 0] / np.where(shape.flux[:, 1] > 0, shape.flux[:, 1], np.nan),
         "PEAK": np.asarray(light.to_adu(sums.peak + level[j, i])),
         "FLAGS": sums.flags | np.where(inside, flags, 0),
     }
