@@ -32,10 +32,11 @@ from visql_lib.photometry.star_apertures import (
 from visql_lib.photometry.star_shapes import excess_of_companions
 from visql_lib.pipelines.lightcurves.decisions import from_meta
 from visql_lib.pipelines.lightcurves.reference_file import read_reference, star_name
+from visql_lib.pipelines.lightcurves.schemas import FRAMES, LIGHT_CATALOGUE
 from visql_lib.pipelines.lightcurves.stamps import TARGET, Stamps
 from visql_lib.sky.alignment import Alignment, moved
 from visql_lib.sky.registration import Places
-from visql_lib.tables import read_table
+from visql_lib.tables import read_table, write_table
 from visql_lib.tables.store import read_meta
 
 UNIT = np.array([1.0, 0, 0, 0, 1, 0])
@@ -516,6 +517,16 @@ def test_frames_that_stand_are_not_measured_again(season, tmp_path):
     assert changed in ([lost], [])  # a frame that is not aligned has no stamps
 
 
+def test_a_night_without_a_usable_frame_has_an_empty_table(season, tmp_path):
+    own = copied(season, tmp_path)
+    chunk = own / "chunks/n_frame.parquet"
+    table = read_table(chunk)
+    table["STATUS"][:] = "failed"
+    write_table(chunk, dict(table), FRAMES, meta={})
+    _measure(own, season["target"])
+    assert read_table(own / "chunks/n_measure.parquet").n_rows == 0
+
+
 def test_one_raw_frame_by_hand(season, tmp_path):
     own = copied(season, tmp_path)
     reference = read_reference(own.parent / "reference.parquet")
@@ -666,17 +677,12 @@ def test_a_reference_that_stands_keeps_frame_and_names_and_takes_new_places(seas
 def test_fewer_than_three_frames_or_none_in_common_stop(season, tmp_path):
     own = copied(season, tmp_path)
     table = own / "frames_R_sim.parquet"
-    from visql_lib.pipelines.lightcurves.schemas import FRAMES
-    from visql_lib.tables import write_table
-
     whole = read_table(table)
     two = {name: values[:2] for name, values in whole.items()}
     write_table(table, two, FRAMES, meta={})
     assert "2 frames can be used" in refused(season, tmp_path, frames=table)
     write_table(table, dict(whole), FRAMES, meta={})
     rng = np.random.default_rng(1)
-    from visql_lib.pipelines.lightcurves.schemas import LIGHT_CATALOGUE
-
     for path in own.glob("frames/*/*_cat.parquet"):
         catalogue = read_table(path)
         n = catalogue.n_rows
