@@ -297,6 +297,19 @@ class TestSeason:
         assert 0.7 < np.median(ratio) < 1.25
 
 
+class TestStamp:
+    """What is taken of a stamp."""
+
+    def test_within(self):
+        star = star_stamp(season_psf(4.0), 1e5, 100.3, 60.8, np.random.default_rng(1), 30)
+        near = star.within(4.0)
+        assert near.half == 14
+        assert near.offset == pytest.approx(star.offset)
+        assert near.data[14, 14] == star.data[30, 30]
+        assert star.within(2.0).half == 12
+        assert star.within(20.0) is star
+
+
 class TestStarred:
     """STARRED behind the same interface."""
 

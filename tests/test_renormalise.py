@@ -199,7 +199,9 @@ class TestRenormalise:
 SIDE, NAMES = 33, "abcdefghi"
 
 
-def write_stamps(folder: Path, frame: str, seed: int, names: str = NAMES, through: float = 1.0) -> Path:
+def write_stamps(
+    folder: Path, frame: str, seed: int, names: str = NAMES, through: float = 1.0, companion: str = ""
+) -> Path:
     """Stamps of nine stars of a frame, 33 px wide."""
     rng = np.random.default_rng(seed)
     psf = SeasonPsf((MoffatPart(1.0, 4.0 + 0.2 * (seed % 5), 0.02, 0.01, 3.0),))
@@ -211,6 +213,8 @@ def write_stamps(folder: Path, frame: str, seed: int, names: str = NAMES, throug
     for k, name in enumerate(names):
         flux = through * 3e5 / (1 + 0.3 * NAMES.index(name))
         light = flux * psf.stamp(x[k] - corner[0, k] - half, y[k] - corner[1, k] - half, half)
+        if name == companion:
+            light = light + 0.1 * np.roll(light, (3, 5), (0, 1))
         data[k] = rng.poisson(light) + rng.normal(0, 20, light.shape)
     stamps = Stamps(
         names=[*names],
@@ -430,6 +434,24 @@ class TestStages:
         fluxes = read_table(field.table("starfluxes"))
         keys = list(zip(fluxes["FRAME"], fluxes["STAR"], strict=True))
         assert len(keys) == len(set(keys)) == 54
+
+    def test_star_with_a_companion_makes_no_psf(self, field_set):
+        """It is found by its fit, and the next best takes its place; a star that the user names stays."""
+        for k, frame in enumerate(field_set.frames):
+            write_stamps(field_set.folder / "frames", frame, k, companion="b")
+        field_set.model()
+        model = read_table(field_set.table("psfmodel"))
+        assert model["STARS"].tolist() == ["a c d e f g"]
+        assert not model["GRADIENT"][0]
+        decisions = {d.frame: d for d in from_meta(model.meta)}
+        assert not decisions["star b"].kept
+        assert decisions["star b"].value > decisions["star b"].limit
+        told = yaml.safe_load(field_set.target.read_text()) | {
+            "psf_sets": {"mine": ["a", "b", "c", "d", "e", "f"]}
+        }
+        field_set.target.write_text(yaml.safe_dump(told))
+        field_set.model()
+        assert read_table(field_set.table("psfmodel"))["STARS"].tolist() == ["a b c d e f"]
 
     def test_unknown_star_of_a_psf_set(self, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
