@@ -598,3 +598,17 @@ def test_real_frames_of_a_transit(tmp_path: Path) -> None:
     assert (table["N_STARS"][1:] > 50).all()
     assert (np.diff(table["MJD"][1:]) > 0).all()
     assert table["GAIN"][1] == pytest.approx(0.78)
+
+
+def test_a_bright_star_is_no_bad_line() -> None:
+    """In a small frame its wings lift many lines, but smoothly; lines that step are found beside it."""
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:180, :200]
+    data = rng.normal(700, 25, x.shape)
+    data += 6e6 * 1.5 / (np.pi * 25) * (1 + ((x - 90) ** 2 + (y - 70) ** 2) / 25) ** -2.5
+    assert not bad_lines(data).any()
+    data[:, 40:43], data[:, :2] = 100, 0
+    data[:, 150] += 60
+    found = bad_lines(data)
+    assert list(np.flatnonzero(found.all(axis=0))) == [0, 1, 40, 41, 42, 150]
+    assert not found.all(axis=1).any()
