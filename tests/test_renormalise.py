@@ -19,7 +19,9 @@ from visql_lib.photometry.renormalise import (
     weighted_median,
 )
 from visql_lib.pipelines.lightcurves import schemas
+from visql_lib.pipelines.lightcurves.colour_reference import star_levels, tied_curves
 from visql_lib.pipelines.lightcurves.decisions import from_meta
+from visql_lib.pipelines.lightcurves.export_table import SetCurve
 from visql_lib.pipelines.lightcurves.psf_file import (
     PSFProduct,
     psf_row,
@@ -192,6 +194,32 @@ class TestRenormalise:
         assert colour_factors(levels) == ("c", {"R": 1.0, "V": 0.25, "I": 2.0})
         assert colour_factors({"R": {"a": 1.0}, "V": {"b": 1.0}}) == ("", {"R": 1.0, "V": 1.0})
         assert colour_factors({}) == ("", {})
+
+
+class TestColourReference:
+    """The sets of a target lie together."""
+
+    def test_one_flux_in_all_sets(self):
+        def curve(name, mag):
+            return SetCurve(
+                name, "cam", {"MAG": np.array([mag]), "MEAN_MAG": np.array([mag]), "N": np.array([3])}
+            )
+
+        levels = {"R": {"a": 4e5, "b": 1e5}, "V": {"b": 5e4, "c": 1.0}}
+        # A target as bright as star b in both sets has one magnitude.
+        curves = [curve("R", -2.5 * np.log10(1e5)), curve("V", -2.5 * np.log10(5e4))]
+        tied, star, moved = tied_curves(curves, levels)
+        assert star == "b"
+        assert moved["R"] == 0
+        assert tied[0].nights["MAG"] == pytest.approx(-12.5)
+        assert tied[1].nights["MAG"] == pytest.approx(-12.5)
+        assert tied[1].nights["MEAN_MAG"] == pytest.approx(-12.5)
+        assert curves[1].nights["MAG"] != pytest.approx(-12.5)
+        assert tied_curves(curves[:1], levels)[1:] == ("", {})
+        assert tied_curves(curves, {"R": {"a": 1.0}})[0] == curves
+
+    def test_levels_without_table(self, tmp_path):
+        assert star_levels(tmp_path / "renorm_R.parquet") == {}
 
 
 # From stamps to coefficients, by the commands.
