@@ -96,9 +96,13 @@ def _serving(table: Mapping[str, Any]) -> dict[str, str]:
 
 
 def readme(
-    target: Target, sets: Sequence[SetFacts], decisions: Sequence[Decision], settings: LightCurveSettings
+    target: Target,
+    sets: Sequence[SetFacts],
+    decisions: Sequence[Decision],
+    settings: LightCurveSettings,
+    star: str = "",
 ) -> str:
-    """Write the README of the reduction, as Markdown."""
+    """Write the README of the reduction, as Markdown; `star` has one flux in all sets, "": none has."""
     lines = [
         f"# Light curves of {target.name}",
         "",
@@ -110,7 +114,9 @@ def readme(
         "- `decisions.parquet`: what was decided about frames and stars.",
         "- Errors 0 to 5 of magnitudes: photon noise; with the coefficient's error; two other sums of both; "
         "scatter of the night's frames; the larger of 1 and 4.",
-        f"- Magnitudes are -2.5 log10(electrons) + {settings.export.zero_point:g}.",
+        f"- Magnitudes are -2.5 log10(electrons) + {settings.export.zero_point:g}."
+        + f" In the table of all sets those of a set are moved so that star {star} has one flux in all."
+        * bool(star),
         "",
     ]
     for one in sets:
