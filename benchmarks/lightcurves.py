@@ -1,7 +1,7 @@
 """Light curves from simulated seasons against their truth, beside the goals: accuracy, CPU, memory.
 
-    python benchmarks/lightcurves.py [--seeds 1 2] [--gradient 0.06] [--flips 0.3] [--faults] [--keep FOLDER]
-                                     [--starred PYTHON] [--json FILE]
+    python benchmarks/lightcurves.py [--seeds 1 2] [--gradient 0.06] [--flips 0.3] [--faults] [--curves]
+                                     [--keep FOLDER] [--starred PYTHON] [--json FILE]
 
 A season has 48 frames of 512 x 512 in 12 nights, 0.2"/px, seeing 0.8 to 1.6"; the target four images on a
 galaxy. The bound is Fisher information with the true PSF and places (`visql_lib.simulate.season_bound`). CPU:
@@ -40,6 +40,13 @@ _FAULTS = ("cloud", "seeing", "trail", "wrong_field", "twilight", "blank", "cut_
 _IMPORTS = (
     "import numpy, scipy.optimize, scipy.sparse, astropy.io.fits, pyarrow.parquet, visql_lib.cli.lc_nights"
 )
+_WATCHED = """import os, sys
+pid = os.spawnv(os.P_NOWAIT, REAL, [REAL, *sys.argv[1:]])
+_, status, usage = os.wait4(pid, 0)
+with open(LOG, "a") as log:
+    log.write(f"{sys.argv[1]}\\t{usage.ru_utime + usage.ru_stime}\\t{usage.ru_maxrss / 1024}\\n")
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
 _STARRED = """
 import resource, sys, time, warnings
 import numpy as np
@@ -82,58 +89,54 @@ def simulate(folder: Path, seed: int, options: argparse.Namespace) -> None:
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=environment())
 
 
-def run(folder: Path, cores: int) -> dict[str, Any]:
-    """Run the workflow; return wall and CPU seconds, CPU by stage, jobs, and the largest job [MB]."""
+def run(folder: Path, cores: int, curves_only: bool) -> dict[str, Any]:
+    """Run the workflow; return wall and CPU seconds, and CPU, jobs and memory [MB] by stage."""
+    target = next((folder / "targets").glob("*.yaml"))
     settings = {
         "pipeline": "lightcurves",
-        "targets": [str(next((folder / "targets").glob("*.yaml")))],
+        "targets": [str(target)],
         "results": str(folder / "results"),
         "index": {"growing_age": "0 s"},
     }
     path = folder / "config.yaml"
     path.write_text(yaml.safe_dump(settings), encoding="utf-8")
-    command = [BIN / "snakemake", "-s", ROOT / "Snakefile", "lightcurve", f"-c{cores}", "--keep-going"]
+    name = next((folder / "raw").iterdir()).name
+    nights = folder / "results" / "targets" / target.stem / name / f"nights_{name}.parquet"
+    command = [BIN / "snakemake", "-s", ROOT / "Snakefile", nights if curves_only else "lightcurve"]
+    said = {"cwd": folder, "capture_output": True, "text": True, "check": False}
+    log = folder / "jobs.tsv"
+    log.unlink(missing_ok=True)
     before, start = cpu_of_children(), time.perf_counter()
-    done = subprocess.run(
-        [*command, "--configfile", path],
-        cwd=folder,
-        env=environment(),
-        check=False,
-        capture_output=True,
-        text=True,
-    )
+    words = [*command, f"-c{cores}", "--keep-going", "--configfile", path]
+    done = subprocess.run(words, env=watched(folder, log), **said)
     if done.returncode:
         print(done.stderr[-6000:], file=sys.stderr)
-    found: dict[str, Any] = {
-        "exit_code": done.returncode,
-        "wall_s": time.perf_counter() - start,
-        "cpu_s": cpu_of_children() - before,
-    }
-    return found | jobs(folder / "results" / "benchmarks")
+    wall, cpu = time.perf_counter() - start, cpu_of_children() - before
+    return {"exit_code": done.returncode, "wall_s": wall, "cpu_s": cpu} | jobs(log)
 
 
-def jobs(folder: Path) -> dict[str, Any]:
-    """Sum Snakemake's benchmark files by stage: their folder, or the beginning of their name."""
+def watched(folder: Path, log: Path) -> dict[str, str]:
+    """Return an environment in which every command writes what it cost; Snakemake only samples that."""
+    wrapper = folder / "watched" / "visql"
+    wrapper.parent.mkdir(exist_ok=True)
+    real = BIN / "visql"
+    wrapper.write_text(f"#!{sys.executable} -SE\nREAL, LOG = {str(real)!r}, {str(log)!r}\n{_WATCHED}")
+    wrapper.chmod(0o755)
+    found = environment()
+    return found | {"PATH": f"{wrapper.parent}{os.pathsep}{found['PATH']}"}
+
+
+def jobs(log: Path) -> dict[str, Any]:
+    """Sum what the commands cost, by stage."""
     cpu: dict[str, float] = defaultdict(float)
     count: dict[str, int] = defaultdict(int)
     peak: dict[str, float] = defaultdict(float)
-    for path in folder.rglob("*.tsv"):
-        head, *lines = path.read_text().splitlines()
-        stage = path.relative_to(folder).parts[0].removesuffix(".tsv")
-        for line in lines:
-            row = dict(zip(head.split("\t"), line.split("\t"), strict=True))
-            cpu[stage] += number(row["cpu_time"])
-            peak[stage] = max(peak[stage], number(row["max_rss"]))
-            count[stage] += 1
+    for line in log.read_text().splitlines() if log.is_file() else ():
+        stage, seconds, memory = line.split("\t")
+        cpu[stage] += float(seconds)
+        peak[stage] = max(peak[stage], float(memory))
+        count[stage] += 1
     return {"stage_cpu_s": dict(cpu), "stage_jobs": dict(count), "stage_peak_MB": dict(peak)}
-
-
-def number(text: str) -> float:
-    """Read a number of a benchmark file; what was too short to be measured is 0."""
-    try:
-        return float(text)
-    except ValueError:
-        return 0.0
 
 
 def start_of_a_stage() -> float:
@@ -172,7 +175,6 @@ def accuracy(folder: Path) -> dict[str, Any]:
 def starred(python: str, folder: Path, n: int = 3) -> dict[str, float]:
     """Run STARRED's PSF on the stars' stamps of a few frames; return CPU per frame [s] and memory [MB]."""
     from visql_lib.pipelines.lightcurves.stamps import Stamps
-
     from visql_lib.tables import read_table
 
     products = products_of(folder)
@@ -200,6 +202,7 @@ def lines_of(found: dict[str, Any], start: float) -> list[str]:
     lines = ["| | goal | measured |", "|---|---|---|"]
     residual = ", ".join(f"{v:.3f}" for v in align["residual_px"])
     text = f"{align['aligned']} of {align['good']}, {len(align['false'])}, {residual} px (median, worst)"
+    text += f"; shift common to a frame's stars {', '.join(f'{v:.2f}' for v in align['shift_px'])} px"
     lines.append(f"| good frames aligned, false matches, residual | all, 0, 0.03 px | {text} |")
     if align["lost"] or align["faults_aligned"]:
         lines.append(f"| lost; faults aligned | | {align['lost']}; {align['faults_aligned']} |")
@@ -215,7 +218,8 @@ def lines_of(found: dict[str, Any], start: float) -> list[str]:
     if "missing" not in nights:
         rows = [f"{nights[s]['rms_mmag']:.1f} (bound {nights[s]['bound_mmag']:.1f})" for s in sources]
         lines.append(f"| by night [mmag] | {said(GOALS['night'])} | {', '.join(rows)} |")
-    lines += [f"| {n} | | missing: {found[n]['missing']} |" for n in found if "missing" in found[n]]
+    parts = ("stars", "target", "nights")
+    lines += [f"| {n} | | missing: {found[n]['missing']} |" for n in parts if "missing" in found[n]]
     return lines + cost_lines(found, start)
 
 
@@ -276,6 +280,7 @@ def main() -> None:
     parser.add_argument("--faults", action="store_true", help="seven frames that go wrong")
     parser.add_argument("--camera", default="generic")
     parser.add_argument("--cores", type=int, default=os.cpu_count() or 2)
+    parser.add_argument("--curves", action="store_true", help="no stack, pictures and files of the curves")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep seasons here; old ones are used")
     parser.add_argument("--starred", default="", metavar="PYTHON", help="with starred-astro")
     parser.add_argument("--json", type=Path, help="write the figures here, too")
@@ -286,7 +291,7 @@ def main() -> None:
             folder = (options.keep or Path(name)).resolve() / f"season_{seed}"
             if not (folder / "raw").is_dir():
                 simulate(folder, seed, options)
-            cost = run(folder, options.cores)
+            cost = run(folder, options.cores, options.curves)
             found = accuracy(folder) | {"cost": cost, "frames": len(list(folder.glob("raw/*/*.fits")))}
             if options.starred:
                 found["starred"] = starred(options.starred, folder)

@@ -7,30 +7,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from visql_lib.photometry.scene_model import SceneFrame
+from visql_lib.psf.effective import EffectivePSF
 
 
-@dataclass(frozen=True)
-class RoundMoffat:
-    """A PSF whose slopes are exact."""
-
-    fwhm: float
-    beta: float = 3.0
-
-    def at(self, x, y):
-        return self
-
-    def stamp(self, dx, dy, half):
-        return self.stamp_with_slopes(dx, dy, half)[0]
-
-    def stamp_with_slopes(self, dx, dy, half):
-        g = np.arange(-half, half + 1)
-        u, v = np.meshgrid(g - dx, g - dy)
-        alpha = self.fwhm / (2 * np.sqrt(2 ** (1 / self.beta) - 1))
-        r = 1 + (u**2 + v**2) / alpha**2
-        norm = (self.beta - 1) / (np.pi * alpha**2)
-        value = norm * r**-self.beta
-        slope = 2 * self.beta * norm / alpha**2 * r ** (-self.beta - 1)
-        return value, slope * u, slope * v
+def round_moffat(fwhm, beta=3.0):
+    return EffectivePSF(fwhm, 0.0, 0.0, beta)
 
 
 @dataclass
@@ -54,7 +35,7 @@ class SmallSeason:
         rng = np.random.default_rng(self.seed)
         self.true, self.frames, self.transparency = [], [], []
         for _ in range(self.n_frames):
-            psf = RoundMoffat(rng.uniform(3.5, 6.5), rng.uniform(2.6, 3.6))
+            psf = round_moffat(rng.uniform(3.5, 6.5), rng.uniform(2.6, 3.6))
             angle = np.radians(rng.normal(0, self.turn))
             turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
             offset = rng.normal(0, 3, 2) + 50 - turn @ [50, 50]

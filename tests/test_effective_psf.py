@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import importlib.util
 from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 
+from visql_lib.errors import RequestError
 from visql_lib.flags import StarFlag
 from visql_lib.photometry.psf_stars import fit_star
+from visql_lib.psf.backends import psf_backend
 from visql_lib.psf.effective import EffectivePSF
 from visql_lib.psf.effective_fit import fit_effective, gradient_gain
 from visql_lib.psf.star_stamps import StarStamp
+from visql_lib.psf.starred_backend import from_fine_pixels
+from visql_lib.psf.surface_fit import SurfaceOptions
 from visql_lib.simulate.season_psf import MoffatPart, SeasonPsf
 
 RMS = 22.0
@@ -290,6 +295,39 @@ class TestSeason:
         assert MMAG * beyond.max() < 3
         ratio = np.sqrt(np.mean(((f - 1) / bound) ** 2, axis=0))
         assert 0.7 < np.median(ratio) < 1.25
+
+
+class TestStarred:
+    """STARRED behind the same interface."""
+
+    def test_from_fine_pixels(self):
+        """An image in half pixels, as exact as it can be, gives the truth in whole ones at any place."""
+        truth, half = season_psf(4.0), 30
+        fine = SeasonPsf(tuple(replace(p, fwhm=2 * p.fwhm, dx=2 * p.dx, dy=2 * p.dy) for p in truth.parts))
+        full = fine.stamp(0.5, 0.5, 2 * half)[1:, 1:]  # its middle is the corner of four pixels
+        moffat = EffectivePSF(4.2, 0.0, 0.0, 2.8, np.ones((3, 3)))
+        made = from_fine_pixels(3 * full, moffat)
+        assert made.pitch == 0.5
+        for dx, dy in ((0, 0), (0.3, -0.2)):
+            image = truth.stamp(dx, dy, 20)
+            assert made.stamp(dx, dy, 20) == pytest.approx(image, abs=2e-3 * image.max())
+            assert made.stamp(dx, dy, 150).sum() == pytest.approx(1, abs=1e-3)
+
+    def test_without_starred(self):
+        if importlib.util.find_spec("starred") is not None:
+            pytest.skip("STARRED is installed")
+        with pytest.raises(RequestError, match=r"visql\[starred\]"):
+            psf_backend("starred", SurfaceOptions())
+        with pytest.raises(RequestError, match="own, starred"):
+            psf_backend("other", SurfaceOptions())
+
+    def test_same_fluxes(self):
+        pytest.importorskip("starred")
+        field = a_field(5, 4.0, FLUXES[:6])
+        fits = [psf_backend(n, SurfaceOptions()).fit(field.stars, False, 4.0) for n in ("own", "starred")]
+        own, other = ([fit_star(s, fit.psf).flux for s in field.stars] for fit in fits)
+        ratio = np.array(own) / other
+        assert np.abs(ratio / np.median(ratio) - 1).max() < 0.5 * (field.bound / field.truth).max()
 
 
 @pytest.fixture(scope="module")

@@ -186,7 +186,7 @@ def test_nights_hold_what_counts(made: Path) -> None:
 
 def test_what_is_exported(made: Path) -> None:
     """.rdb, ECSV and Parquet of all sets and of each, decisions and README."""
-    names = {path.name for path in made.iterdir() if path.is_file()}
+    names = {path.name for path in made.iterdir() if path.is_file() and not path.name.startswith(".")}
     assert names == {
         *(f"J1206{part}.{end}" for part in ("", "_R_ecam") for end in ("rdb", "ecsv")),
         *("J1206.parquet", "decisions.parquet", "README.md"),

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from scene_truth import RoundMoffat, SmallSeason
+from scene_truth import SmallSeason, round_moffat
 
 from visql_lib.errors import TargetError
-from visql_lib.photometry.scene import _Fit, fit_frame, fit_scene
+from visql_lib.photometry.scene import _SceneFit, fit_frame, fit_scene
 from visql_lib.photometry.scene_evidence import best_smoothness, log_evidence
 from visql_lib.photometry.scene_frame import FrameState
 from visql_lib.photometry.scene_image import NodeGrid, NodeTable, bspline
@@ -57,7 +57,7 @@ def test_bsplines_sum_to_one():
 def test_node_is_the_psf_convolved_with_a_turned_spline():
     angle = 0.3
     turn = 0.99 * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    psf, side = RoundMoffat(3.0), 25
+    psf, side = round_moffat(3.0), 25
     place = np.array([[10.3, 13.8]])
     drawn = NodeTable(psf, turn, 30).draw(place, side)[0]
     g = np.arange(-2.5, 2.5, 0.1) + 0.05
@@ -73,13 +73,13 @@ def test_node_is_the_psf_convolved_with_a_turned_spline():
 
 
 def test_a_node_keeps_its_flux_in_a_frame_of_another_scale():
-    table = NodeTable(RoundMoffat(3.0, 6.0), 1.3 * np.eye(2), 40)
+    table = NodeTable(round_moffat(3.0, 6.0), 1.3 * np.eye(2), 40)
     assert table.draw(np.array([[30.2, 30.6]]), 61).sum() == pytest.approx(1, abs=1e-3)
 
 
 def test_nodes_beyond_the_table_are_refused():
     with pytest.raises(ValueError, match="farther"):
-        NodeTable(RoundMoffat(3.0), np.eye(2), 10).draw(np.array([[30.0, 3.0]]), 11)
+        NodeTable(round_moffat(3.0), np.eye(2), 10).draw(np.array([[30.0, 3.0]]), 11)
 
 
 def test_laplacian_is_that_of_an_image_with_nothing_beyond():
@@ -124,7 +124,7 @@ def test_slopes_of_common_parameters(season, part):
     slopes = np.concatenate([drawn.nodes, drawn.others])[unit]
 
     def moved(sign):
-        fit = _Fit(scene, SMALL, [state])
+        fit = _SceneFit(scene, SMALL, [state])
         fit._move(sign * change)
         return state.draw(fit.scene).model
 
@@ -135,7 +135,7 @@ def test_slopes_of_common_parameters(season, part):
 def test_elimination_is_the_dense_solution(season):
     scene = _scene(season)
     states = [_state(frame, scene) for frame in season.frames[:3]]
-    fit = _Fit(scene, SMALL, states)
+    fit = _SceneFit(scene, SMALL, states)
     drawn = [state.draw(scene) for state in states]
     n, p, k = len(scene.nodes), scene.n_common, 6
     dense, rhs = np.zeros((p + 3 * k, p + 3 * k)), np.zeros(p + 3 * k)
@@ -417,6 +417,25 @@ def test_a_missed_cosmic_ray_is_clipped(season, fitted):
     data[y + 3, x - 1 : x + 2] += 5000
     struck = fit_frame(replace(frame, data=data), result.scene, options)
     assert np.abs(struck.flux - result.frames[3].flux).max() < 1.5 * result.err[3].max()
+
+
+def test_a_frame_that_the_model_does_not_describe_has_no_part_in_the_scene(season):
+    frames = list(season.frames)
+    rng = np.random.default_rng(4)
+    frames[4] = replace(frames[4], data=frames[4].data + rng.normal(0, 150, frames[4].data.shape), name="odd")
+    start = Scene.start(season.places, SMALL)
+    result = fit_scene(frames, start, replace(SMALL, clip=50.0))
+    assert [note for note in result.notes if note.startswith("odd: chi^2")]
+    assert result.frames[4].chi2 > 4
+    without = fit_scene([*frames[:4], *frames[5:]], start, replace(SMALL, clip=50.0))
+    kept = np.delete(np.arange(8), 4)
+    assert np.abs((result.flux[kept] - without.flux) / without.err).max() < 0.25
+
+
+def test_a_frame_of_which_no_pixel_is_left(season, fitted):
+    found = fit_frame(season.frames[4], fitted[2].scene, SceneOptions(radius=10, clip=1e-5, clip_share=0.0))
+    assert found.reason == "too few pixels are left that the model describes"
+    assert np.isnan(found.flux).all()
 
 
 # Bad cases

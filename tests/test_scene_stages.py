@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,15 +14,22 @@ from scene_truth import SmallSeason
 
 from visql_lib.cli import cli
 from visql_lib.errors import ConfigError
-from visql_lib.pipelines.lightcurves import scene_inputs, schemas
+from visql_lib.pipelines.lightcurves import schemas
 from visql_lib.pipelines.lightcurves.decisions import from_meta
+from visql_lib.pipelines.lightcurves.psf_file import PSFProduct, write_psf
 from visql_lib.pipelines.lightcurves.scene_file import read_scenes
 from visql_lib.pipelines.lightcurves.scene_variants import variants_of
 from visql_lib.pipelines.lightcurves.settings.curves import SceneSettings
+from visql_lib.pipelines.lightcurves.stamps import Stamps
 from visql_lib.pipelines.lightcurves.target_file import load_target
 from visql_lib.tables import read_table, write_table
 
 SET = "R"
+
+
+def inverse(matrix):
+    back = np.linalg.inv(matrix[:, :2])
+    return np.column_stack([back, -back @ matrix[:, 2]])
 
 
 class SetFolder:
@@ -39,7 +46,26 @@ class SetFolder:
             "point_sources": {"A": {"x": 1, "y": 1}, "B": {"x": 2, "y": 2}},
         }  # fmt: skip
         self.target.write_text(yaml.safe_dump(content | target, sort_keys=False))
+        self.config = root / "config.yaml"
+        self.config.write_text("pipeline: lightcurves\nscene: {radius: 9}\n")
         self.write()
+        for name, frame in zip(self.names, season.frames, strict=True):
+            self.write_frame(name, frame)
+
+    def write_frame(self, name, frame):
+        stem = self.folder / "frames" / name / name
+        stem.parent.mkdir(parents=True, exist_ok=True)
+        data = np.stack([np.zeros_like(frame.data), frame.data]).astype(np.float32)
+        zero, corner = np.zeros(2), np.array([frame.x0, frame.x0])
+        bad = np.zeros(data.shape, np.uint8)
+        made = Stamps(
+            ["a", "target"], data, np.full(data.shape, frame.rms, np.float32), bad, corner, corner, zero, zero,
+            inverse(frame.matrix).ravel(), frame.rms, frame=name, set=SET,
+        )  # fmt: skip
+        made.write(Path(f"{stem}_stamps.fits"), {})
+        row = {"FRAME": name, "PSF_SET": "auto", "REASON": "", "CHI2": 1.0, "N_STARS": 6, "STARS": "a b"}
+        product = PSFProduct(frame.psf, row, schemas.STAR_FLUXES.empty())
+        write_psf(Path(f"{stem}_psf.fits"), product, SET, {})
 
     def path(self, kind):
         return self.folder / (f"{kind}_{SET}.parquet" if kind != "reference" else "reference.parquet")
@@ -48,10 +74,7 @@ class SetFolder:
         season = self.season
         places = season.places if places is None else places
         status = statuses or ["ok"] * len(self.names)
-        matrices = []
-        for frame in season.frames:
-            back = np.linalg.inv(frame.matrix[:, :2])
-            matrices.append(np.column_stack([back, -back @ frame.matrix[:, 2]]).ravel())
+        matrices = [inverse(frame.matrix).ravel() for frame in season.frames]
         c = [frame.coeff for frame in season.frames] if coeffs is None else coeffs
         rows = {
             schemas.FRAMES: [{"FRAME": n, "STATUS": s} for n, s in zip(self.names, status, strict=True)],
@@ -65,14 +88,16 @@ class SetFolder:
             ],
             schemas.REFERENCE: [{"X": 67.2, "Y": 41.9, "FLUX": 1e4, "SNR": 15.0}],
         }
-        meta = {"point_sources": {n: list(p + 1) for n, p in zip("AB", places, strict=False)}}
+        points = {n: list(p + 1) for n, p in zip("AB", places, strict=False)}
+        meta = {"point_sources": points, "reference": "f000", "set": SET, "ny": 100, "nx": 100}
+        meta |= {"photometric": {SET: "f000"}, "seeing_px": 4.0}
         for schema, made in rows.items():
             write_table(self.path(schema.product), schema.of_rows(made), schema, meta=meta)
 
     def call(self, command, *more):
         kinds = ("frames", "transforms", "psf", "renorm", "reference")
         words = [command, *map(str, map(self.path, kinds)), "--target", str(self.target), "--set", SET]
-        return CliRunner().invoke(cli, [*words, *map(str, more)])
+        return CliRunner().invoke(cli, [*words, "--config", str(self.config), *map(str, more)])
 
     def scene(self, name="scene.fits"):
         return self.folder / name
@@ -84,22 +109,6 @@ class SetFolder:
         return read_table(table), image
 
 
-def in_memory(patch, folder):
-    """Let stamps and PSFs of the frames come from the season, not from files."""
-    by_name = dict(zip(folder.names, folder.season.frames, strict=True))
-
-    def frame(tables, name, psf_set, coeff, matrix, masks):
-        return replace(by_name[name], coeff=coeff, name=name)
-
-    patch.setattr(scene_inputs, "_frame", frame)
-    return folder
-
-
-@pytest.fixture
-def frames_in_memory(monkeypatch):
-    return lambda folder: in_memory(monkeypatch, folder)
-
-
 @pytest.fixture(scope="module")
 def season():
     return SmallSeason(n_frames=6)
@@ -108,17 +117,15 @@ def season():
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory, season):
     """A set whose scene was chosen, for `made` to copy."""
-    with pytest.MonkeyPatch.context() as patch:
-        folder = SetFolder(tmp_path_factory.mktemp("set"), season)
-        in_memory(patch, folder)
-        found = folder.call("lc-scene", "-o", folder.scene())
-        assert found.exit_code == 0, found.output + repr(found.exception)
+    folder = SetFolder(tmp_path_factory.mktemp("set"), season)
+    found = folder.call("lc-scene", "-o", folder.scene())
+    assert found.exit_code == 0, found.output + repr(found.exception)
     return folder
 
 
 @pytest.fixture
-def made(tmp_path, season, prepared, frames_in_memory):
-    folder = frames_in_memory(SetFolder(tmp_path, season))
+def made(tmp_path, season, prepared):
+    folder = SetFolder(tmp_path, season)
     shutil.copy(prepared.scene(), folder.scene())
     return folder
 
@@ -138,8 +145,8 @@ def test_fluxes_of_all_frames(made, season):
         header = hdus["IMAGE"].header
         assert header["CORE"] is True
         assert abs(header["XCORE"] - 1 - season.galaxy_place[0]) < 0.4
-        assert hdus["IMAGE"].data.shape == (29, 29)
-        assert header["CRVAL1"] == 50 - 14 + 1
+        assert hdus["IMAGE"].data.shape == (19, 19)
+        assert header["CRVAL1"] == 50 - 9 + 1
         np.testing.assert_allclose(hdus["SOURCES"].data["X"][:2] - 1, season.places[:, 0], atol=0.15)
         field, place = hdus["DECONVOLVED"], season.places[0]
         x = round((place[0] + 1 - field.header["CRVAL1"]) / field.header["CDELT1"])
@@ -171,9 +178,9 @@ def test_frozen_fluxes_of_new_frames_are_those_of_the_full_fit(made):
     np.testing.assert_array_equal(again["FLUX"], full["FLUX"])
 
 
-def test_several_decompositions_side_by_side(tmp_path, season, frames_in_memory):
+def test_several_decompositions_side_by_side(tmp_path, season):
     asked = {"nogal": {"galaxy": {"image": False}}, "alone": {"sources": ["A"], "scene": {"radius": 8}}}
-    folder = frames_in_memory(SetFolder(tmp_path, season, fits=asked))
+    folder = SetFolder(tmp_path, season, fits=asked)
     assert folder.call("lc-scene", "-o", folder.scene()).exit_code == 0
     table, image = folder.fit()
     assert list(table["SOURCE"][:5]) == ["A", "B", "A_nogal", "B_nogal", "A_alone"]

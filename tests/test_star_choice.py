@@ -17,6 +17,8 @@ def facts(n: int = 10, **change: dict[int, float]) -> StarFacts:
         "inside": np.ones(n),
         "neighbour": np.full(n, 0.001),
         "distance": np.linspace(40, 200, n),
+        "excess": np.zeros(n),
+        "excess_limit": np.full(n, 0.02),
     }
     for name, some in change.items():
         for i, value in some.items():
@@ -33,6 +35,7 @@ def facts(n: int = 10, **change: dict[int, float]) -> StarFacts:
         ("inside", 0.89, "inside 0.89 of the frames, below 0.9"),
         ("neighbour", 0.021, "a neighbour of 0.021 of its flux, above 0.02"),
         ("distance", 19.0, "too near to the target"),
+        ("excess", 0.041, "its light is 4.1 % less concentrated than others': not alone"),
     ],
 )
 def test_each_limit_leaves_its_star_out(column: str, value: float, said: str) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _FIRST, _SECOND = 0.5, 1.2  # sigma, to which the values of a frame are limited
+_SMOOTH = 1.5  # px
 _ROWS = 64  # at a time
 _BRIGHT = 40  # stars that tell a shift
 _BIN = 2.0  # px, of votes for a shift
@@ -50,16 +51,27 @@ def fringe_map(frames: Sequence[NDArray]) -> NDArray[np.float32]:
     Returns
     -------
     array of float32, shape (ny, nx)
-        In the unit and strength of the median frame; 0 where fewer than three frames have a value.
+        In the unit and strength of the median frame, smoothed by a Gaussian of 1.5 px (fringes are far wider,
+        and the noise of the map would go into every frame); 0 where fewer than three frames have a value.
     """
     first = _median(frames, np.ones(len(frames)))
     known = first != 0
     scales = np.array([_scale(frame, first, known & np.isfinite(frame)) for frame in frames])
     usable = scales > _LEAST_SCALE
     if usable.sum() < 3:
-        return first
+        return _smoothed(first)
     chosen = [frame for frame, keep in zip(frames, usable, strict=True) if keep]
-    return _median(chosen, scales[usable] / float(np.median(scales[usable])))
+    return _smoothed(_median(chosen, scales[usable] / float(np.median(scales[usable]))))
+
+
+def _smoothed(fringes: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Smooth a map; what is not known stays so, and does not count."""
+    from scipy.ndimage import gaussian_filter
+
+    known = fringes != 0
+    weight = gaussian_filter(known.astype(np.float32), _SMOOTH)
+    smooth = gaussian_filter(fringes, _SMOOTH) / np.maximum(weight, 1e-3)
+    return np.asarray(np.where(known, smooth, 0), dtype=np.float32)
 
 
 def _median(frames: Sequence[NDArray], scales: NDArray) -> NDArray[np.float32]:

@@ -56,18 +56,20 @@ def command(sources: tuple[Path, ...], output: Path, target: str | None, config:
 def _write(output: Path, made: ExportOutputs) -> None:
     from visql_lib.atomic import atomic_path
     from visql_lib.pipelines.lightcurves.decisions import columns_of
-    from visql_lib.pipelines.lightcurves.exporting import write_curve, write_product
+    from visql_lib.pipelines.lightcurves.export_table import export_schema
+    from visql_lib.pipelines.lightcurves.exporting import STAGE, write_curve, write_product
     from visql_lib.pipelines.lightcurves.schemas import DECISIONS
+    from visql_lib.pipelines.lightcurves.versions import VERSIONS
+    from visql_lib.tables.provenance import write_sidecar
 
     folder, stem = output.parent, output.stem
-    for name, (columns, sources) in made.of_sets.items():
-        write_curve(folder / f"{stem}_{name}", columns, sources)
-    write_curve(folder / stem, made.columns, made.sources)
-    write_product(folder / "decisions.parquet", columns_of(made.decisions), DECISIONS, made.inputs)
+    texts = [path for n, (c, s) in made.of_sets.items() for path in write_curve(folder / f"{stem}_{n}", c, s)]
+    texts += write_curve(folder / stem, made.columns, made.sources)
     with atomic_path(folder / "README.md") as temporary:
         temporary.write_text(made.text, encoding="utf-8")
-    from visql_lib.pipelines.lightcurves.export_table import export_schema
-
+    for path in (*texts, folder / "README.md"):
+        write_sidecar(path, {STAGE: VERSIONS[STAGE]}, made.inputs)
+    write_product(folder / "decisions.parquet", columns_of(made.decisions), DECISIONS, made.inputs)
     write_product(output, made.columns, export_schema(made.sources), made.inputs)
 
 

@@ -31,7 +31,7 @@ def command(tables: tuple[Path, ...], target: str, set_name: str, output: Path, 
     from visql_lib.pipelines.lightcurves.versions import VERSIONS
 
     given = scene_tables(tables, target, set_name)
-    context = scene_context(config, given.target.sets[set_name].camera)
+    context = scene_context(config, given)
     made = run(context, SceneInputs(given))
     stages = {"lc_scene": VERSIONS["lc_scene"]}
     write_scenes(output, made.scenes, facts_of(given), stages, given.paths, covariance=False)

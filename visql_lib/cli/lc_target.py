@@ -49,7 +49,7 @@ def command(
     from visql_lib.tables import write_table
 
     given = scene_tables(tables, target, set_name)
-    context = scene_context(config, given.target.sets[set_name].camera)
+    context = scene_context(config, given)
     made = run(context, TargetInputs(given, scene, frozen))
     version = VERSIONS["lc_target"]
     inputs = [*given.paths, scene]

@@ -51,9 +51,9 @@ def scene_tables(paths: tuple[Path, ...], target: str, set_name: str) -> SceneTa
     return SceneTables(**found, target=loaded, set=set_name, folder=found["frames"].parent)
 
 
-def scene_context(config: Path | None, camera: str) -> Context[LightCurveSettings]:
+def scene_context(config: Path | None, tables: SceneTables) -> Context[LightCurveSettings]:
     """Make the context of a joint fit, with the camera of its set."""
-    from visql_lib.products.context import Context
+    from visql_lib.pipelines.lightcurves.context import camera_context
 
-    settings = cast("LightCurveSettings", settings_of_pipeline("lightcurves", config, camera))
-    return Context.using(settings, ("scene",), (), progress)
+    settings = cast("LightCurveSettings", settings_of_pipeline("lightcurves", config))
+    return camera_context(settings, tables.target.camera(tables.set), ("scene",), progress)

@@ -23,6 +23,7 @@ from visql_lib.instruments.sections import Section, section_in
 _EVERY = 4  # row or column counts for the level of a line
 _WINDOW = 15  # lines around one that tell its level
 _OFF = 1.5  # sigma of a pixel by which a bad line's level is off
+_SHARP = 0.5  # of the largest offset: the step at the edges of bad lines
 _MOST_CONSTANT = 0.1  # of the lines
 _LEAST = 32  # pixels of an axis from which lines are compared
 
@@ -219,8 +220,8 @@ def bad_lines(data: NDArray, bad: NDArray[np.bool_] | None = None) -> NDArray[np
     Returns
     -------
     array of bool, same shape
-        Lines whose pixels all have the same value (unless a tenth of all lines is such), or whose median is off the median of the 15 lines
-        around by more than 1.5 times the noise of one pixel.
+        Lines whose pixels all have the same value (unless a tenth of all lines is such), or whose median is
+        off the median of the 15 lines around by more than 1.5 times the noise of one pixel, and by a step.
     """
     found = np.zeros(data.shape, dtype=bool)
     for axis in (0, 1):
@@ -249,9 +250,22 @@ def _lines_off(sample: NDArray) -> NDArray[np.bool_]:
     sample = np.where(gone, 0.0, sample) if gone.any() else sample
     level = np.nanmedian(sample, axis=0) if masked else np.median(sample, axis=0)
     level = np.where(gone, np.median(level[~gone]), level)
-    step = np.abs(np.diff(sample - level, axis=0))  # along the columns: their own levels do not count
+    step = np.abs(np.diff(sample, axis=0))  # along the columns: their own levels do not count
     noise = 1.4826 * np.nanmedian(step) / np.sqrt(2) or np.nanstd(step)  # 0 of coarse numbers
-    off = np.abs(level - median_filter(level, _WINDOW, mode="nearest"))
+    off = np.asarray(np.abs(level - median_filter(level, _WINDOW, mode="nearest")))
     # With the scatter of a median of few pixels no good line is off.
     limit = max(_OFF, 6 * 1.2533 / np.sqrt(len(sample))) * noise
-    return np.asarray((off > limit) & ~gone)
+    coarse = float(np.nanmin(step, where=step > 0, initial=np.inf))  # medians of whole numbers jump by one
+    return _with_edges((off > limit) & (off > coarse) & ~gone, off)
+
+
+def _with_edges(flagged: NDArray[np.bool_], off: NDArray) -> NDArray[np.bool_]:
+    """Keep the lines that are off from one to the next: a bright star lifts lines, too, but smoothly."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], flagged.astype(np.int8), [0]])))
+    kept = np.zeros(len(flagged), dtype=bool)
+    for first, last in edges.reshape(-1, 2):
+        most = off[first:last].max()
+        sharp = first == 0 or off[first] - off[first - 1] >= _SHARP * most
+        if sharp and (last == len(off) or off[last - 1] - off[last] >= _SHARP * most):
+            kept[first:last] = True
+    return kept

@@ -16,9 +16,9 @@ from visql_lib.instruments.sections import parse_section
 from visql_lib.values import angle_of, is_missing, number, said
 
 GAINS = (0.05, 50.0)  # electron/adu: what a header may say; more is a setting of the camera's program
-_LONGITUDES = ("SITELONG", "LONG-OBS", "OBSGEO-L", "LONGITUD", "GEOLON", "HIERARCH ESO TEL GEOLON", "LONG")
-_LATITUDES = ("SITELAT", "LAT-OBS", "OBSGEO-B", "LATITUDE", "GEOLAT", "HIERARCH ESO TEL GEOLAT", "LAT")
-_HEIGHTS = ("SITEELEV", "ALT-OBS", "OBSGEO-H", "HEIGHT", "GEOELEV", "HIERARCH ESO TEL GEOELEV", "SITEALT")
+_LONGITUDES = ("SITELONG", "LONG-OBS", "OBSGEO-L", "LONGITUD", "GEOLON", "ESO TEL GEOLON", "LONG")
+_LATITUDES = ("SITELAT", "LAT-OBS", "OBSGEO-B", "LATITUDE", "GEOLAT", "ESO TEL GEOLAT", "LAT")
+_HEIGHTS = ("SITEELEV", "ALT-OBS", "OBSGEO-H", "HEIGHT", "GEOELEV", "ESO TEL GEOELEV", "SITEALT")
 
 
 class Told(NamedTuple):
@@ -141,10 +141,9 @@ class SiteKeywords(BaseModel):
 
 def _first(cards: Cards, keywords: tuple[str, ...], low: float, high: float) -> Told:
     for key in keywords:
-        short = key.removeprefix("HIERARCH ")
-        found = angle_of(cards.get(short))
+        found = angle_of(cards.get(key))
         if low <= found <= high:
-            return Told(found, short)
+            return Told(found, key)
     return Told(math.nan)
 
 

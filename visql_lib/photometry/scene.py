@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 
 from visql_lib.errors import TargetError
 from visql_lib.photometry.scene_evidence import best_smoothness
-from visql_lib.photometry.scene_frame import FrameState, Normal
+from visql_lib.photometry.scene_frame import FrameNormal, FrameState
 from visql_lib.photometry.scene_model import (
     CLOSEST,
     FEWEST,
     Core,
-    FrameFluxes,
     Scene,
+    SceneFluxes,
     SceneFrame,
     SceneOptions,
     SceneResult,
@@ -42,17 +42,19 @@ _SETTLED = 20.0  # expected decrease of chi^2 below which the next rounds keep t
 _CLIP_FROM = 2
 _FIRST_SMOOTHNESS = 3e-3  # of the image's information per node, until the evidence chooses
 _DONE = 1e-3  # expected decrease of chi^2 at which the rounds end
+_UNFINISHED = 1.0  # the same that is told at the last round
 _CORE_LEAST = 3.0  # sigma, below which a core is dropped
+_ODD_CHI2, _ODD_RATIO = 3.0, 4.0  # chi^2 per pixel, and times the median, above which a frame is odd
 _OWN_ROUNDS, _OWN_CLIP, _OWN_DONE = 15, 5, 1e-9
 
 
 @dataclass
-class _Sums:
+class _CommonSums:
     """Normal equations of the common parameters, summed over the frames, and what each frame keeps."""
 
     matrix: NDArray[np.float64] | None
     rhs: NDArray[np.float64]
-    kept: list[Normal] = field(default_factory=list)
+    kept: list[FrameNormal] = field(default_factory=list)
 
     @property
     def chi2(self) -> float:
@@ -60,7 +62,7 @@ class _Sums:
 
 
 @dataclass
-class _Fit:
+class _SceneFit:
     """A fit on its way."""
 
     scene: Scene
@@ -69,10 +71,10 @@ class _Fit:
     matrix: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 0)))
     notes: list[str] = field(default_factory=list)
 
-    def sums(self, clip: bool, full: bool) -> _Sums:
+    def sums(self, clip: bool, full: bool) -> _CommonSums:
         """Linearise all frames and sum; without `full` the matrix is not computed."""
         p = self.scene.n_common
-        out = _Sums(np.zeros((p, p)) if full else None, np.zeros(p))
+        out = _CommonSums(np.zeros((p, p)) if full else None, np.zeros(p))
         for state in self.states:
             drawn = state.draw(self.scene)
             state.weigh(drawn, clip)
@@ -89,7 +91,7 @@ class _Fit:
         core = [0.0, 1 / _CORE_PRIOR**2, 1 / _CORE_PRIOR**2] if self.scene.core is not None else []
         return np.array([1 / _PLACE_PRIOR**2] * self.scene.places_free + core)
 
-    def choose_smoothness(self, sums: _Sums, chosen: bool) -> None:
+    def choose_smoothness(self, sums: _CommonSums, chosen: bool) -> None:
         """Set lambda: from the evidence if `chosen`, else a first guess if there is none."""
         n, matrix = len(self.scene.nodes), sums.matrix
         if not n or matrix is None or self.options.smoothness is not None:
@@ -104,7 +106,7 @@ class _Fit:
             smoothness = _FIRST_SMOOTHNESS * float(np.median(np.diag(matrix)[:n]))
         self.scene = replace(self.scene, smoothness=smoothness)
 
-    def penalised(self, sums: _Sums) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def penalised(self, sums: _CommonSums) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Add the priors; the matrix of an earlier round serves where none was computed."""
         n = len(self.scene.nodes)
         if sums.matrix is not None:
@@ -117,7 +119,7 @@ class _Fit:
             rhs[:n] -= penalty @ self.scene.nodes
         return matrix, rhs
 
-    def step(self, sums: _Sums) -> float:
+    def step(self, sums: _CommonSums) -> float:
         """Take a step of all parameters; return the expected decrease of chi^2."""
         matrix, rhs = self.penalised(sums)
         common = self._solved(matrix, rhs)
@@ -165,7 +167,18 @@ class _Fit:
         else:
             self.scene = replace(self.scene, core=Core(*place))
 
-    def covariance(self, sums: _Sums) -> NDArray[np.float64]:
+    def set_odd_aside(self, sums: _CommonSums) -> None:
+        """Leave frames that the model does not describe out of what is common to all; note which."""
+        chi2 = np.array([normal.chi2 / max(normal.n_pixels, 1) for normal in sums.kept])
+        limit = max(_ODD_CHI2, _ODD_RATIO * float(np.median(chi2)))
+        kept = [state for state, value in zip(self.states, chi2, strict=True) if not value > limit]
+        if FEWEST <= len(kept) < len(self.states):
+            for state, value in zip(self.states, chi2, strict=True):
+                if value > limit:
+                    self.notes.append(f"{state.name}: chi^2 {value:.1f}: no part in places and galaxy")
+            self.states = kept
+
+    def covariance(self, sums: _CommonSums) -> NDArray[np.float64]:
         """Return the covariance of the common parameters."""
         matrix, _ = self.penalised(sums)
         return np.asarray(np.linalg.inv(matrix)) if len(matrix) else matrix
@@ -229,20 +242,32 @@ def fit_scene(frames: Sequence[SceneFrame], scene: Scene, options: SceneOptions)
         raise TargetError(f"{len(used)} frames to fit the target in, at least {FEWEST} are needed: {why}")
     if options.smoothness is not None:
         scene = replace(scene, smoothness=options.smoothness)
-    fit = _Fit(scene, options, used)
+    fit = _SceneFit(scene, options, used)
+    try:
+        rounds, covariance = _solve_all(fit)
+        check_places(fit.scene.sources)
+        found = replace(fit.scene, covariance=covariance)
+        fluxes = tuple(_own_fit(state, found) for state in states)
+    except np.linalg.LinAlgError as error:
+        raise TargetError(
+            f"the fit of the target has no solution ({error}): check its point sources"
+        ) from error
+    return SceneResult(found, fluxes, rounds, tuple(fit.notes))
+
+
+def _solve_all(fit: _SceneFit) -> tuple[int, NDArray[np.float64]]:
+    """Iterate; once more without a core that is not sound. See `_solve`."""
+    options = fit.options
     rounds, covariance = _solve(fit)
     if options.core == "auto" and fit.scene.core is not None and not fit.core_is_sound(covariance):
         fit.scene = replace(fit.scene, core=None)
         fit.options = replace(options, core="none")
         more, covariance = _solve(fit)
         rounds += more
-    check_places(fit.scene.sources)
-    found = replace(fit.scene, covariance=covariance)
-    fluxes = tuple(_own_fit(state, found) for state in states)
-    return SceneResult(found, fluxes, rounds, tuple(fit.notes))
+    return rounds, covariance
 
 
-def _solve(fit: _Fit) -> tuple[int, NDArray[np.float64]]:
+def _solve(fit: _SceneFit) -> tuple[int, NDArray[np.float64]]:
     """Iterate to the end; return the number of rounds and the covariance of the common parameters."""
     for state in fit.states:
         state.begin(fit.scene)
@@ -256,24 +281,29 @@ def _solve(fit: _Fit) -> tuple[int, NDArray[np.float64]]:
         sums = fit.sums(n >= _CLIP_FROM, not settled)
         fit.choose_smoothness(sums, free and n in _EVIDENCE)
         gain = fit.step(sums)
+        if n == _CLIP_FROM:
+            fit.set_odd_aside(sums)
         log.debug("round %d: chi^2 per pixel %.4f, to gain %.3g", n + 1, sums.chi2, gain)
         if gain < _DONE and n >= first:
             break
         settled = n >= first - 1 and gain < _SETTLED
+    else:
+        if gain > _UNFINISHED:
+            fit.notes.append(f"after {n + 1} rounds chi^2 could still become {gain:.3g} less")
     assert sums is not None
     return n + 1, fit.covariance(replace(sums, matrix=None))
 
 
-def fit_frame(frame: SceneFrame, scene: Scene, options: SceneOptions) -> FrameFluxes:
+def fit_frame(frame: SceneFrame, scene: Scene, options: SceneOptions) -> SceneFluxes:
     """Fit fluxes, constant and shift of one frame, the scene kept as it is."""
     return _own_fit(FrameState(frame, scene, options), scene)
 
 
-def _own_fit(state: FrameState, scene: Scene) -> FrameFluxes:
+def _own_fit(state: FrameState, scene: Scene) -> SceneFluxes:
     """Fit a frame's own parameters from the beginning, so that the result hangs on nothing but the scene."""
     k = scene.n_sources
     if state.reason:
-        return FrameFluxes.none(k, state.reason)
+        return SceneFluxes.none(k, state.reason)
     state.begin(scene)
     none = np.zeros(scene.n_common)
     for n in range(_OWN_ROUNDS):
@@ -287,6 +317,8 @@ def _own_fit(state: FrameState, scene: Scene) -> FrameFluxes:
             break
     drawn = state.draw(scene)
     normal = state.normal(drawn)
+    if normal.n_pixels <= len(normal.own_rhs):
+        return SceneFluxes.none(k, "too few pixels are left that the model describes")
     covariance = np.asarray(np.linalg.inv(normal.own))[:k, :k]
     common = np.full((k, k), np.nan)
     if len(scene.covariance) == scene.n_common:
@@ -295,7 +327,7 @@ def _own_fit(state: FrameState, scene: Scene) -> FrameFluxes:
     c, side = state.coeff, state.side
     sigma = np.where(state.weight > 0, np.sqrt(state.weight), np.nan)
     residual = ((state.data - drawn.model) * sigma).reshape(side, side)
-    return FrameFluxes(
+    return SceneFluxes(
         state.flux[:k] / c,
         np.sqrt(np.diag(covariance)) / c,
         np.sqrt(np.clip(np.diag(common), 0, None)) / c,

@@ -16,11 +16,12 @@ from visql_lib.photometry.scene_model import Scene, SceneFrame, SceneOptions
 
 _STEP = 0.5  # px, longest step of a shift
 _LOOSE = 1e-8  # weight of the prior of fluxes, relative: a neighbour may be outside or masked
+_NEVER_ZERO = 1e-30  # the same of a frame of which no pixel is left
 _LEAST_SEEN = 0.5  # part of the weight of a source that must lie on good pixels
 
 
 @dataclass
-class Drawn:
+class DrawnFrame:
     """The model of a frame: itself (s * s,), its derivatives by the frame's own and the common parameters."""
 
     model: NDArray[np.float64]
@@ -31,8 +32,8 @@ class Drawn:
 
 
 @dataclass
-class Normal:
-    """Normal equations of a frame, with its own parameters apart; see `SceneFit.normal`."""
+class FrameNormal:
+    """Normal equations of a frame, with its own parameters apart; see `FrameState.normal`."""
 
     own: NDArray[np.float64]  # (K + 3, K + 3)
     cross: NDArray[np.float64]  # (K + 3, p)
@@ -96,7 +97,7 @@ class FrameState:
         """Return the weights of pixels of a model in electrons of the frame: 1 / (max(model, 0) + rms^2)."""
         return np.where(self.good, 1 / ((np.maximum(counts, 0) + self.rms**2) * self.coeff**2), 0)
 
-    def draw(self, scene: Scene) -> Drawn:
+    def draw(self, scene: Scene) -> DrawnFrame:
         """Compute the model and its derivatives."""
         k = len(scene.positions)
         images = [self._slopes(x, y) for x, y in self.offsets(scene.positions)]
@@ -126,7 +127,7 @@ class FrameState:
             own[k + 2] += scene.core.flux * by_y
             others += [image, *self._by_place(by_x, by_y, max(scene.core.flux, 1.0))]
         stacked = np.array(others) if others else np.empty((0, self.side**2))
-        return Drawn(sources + self.constant, sources, own, nodes, stacked)
+        return DrawnFrame(sources + self.constant, sources, own, nodes, stacked)
 
     def _slopes(self, x: float, y: float) -> tuple[NDArray[np.float64], ...]:
         return tuple(image.ravel() for image in self.psf.stamp_with_slopes(float(x), float(y), self.half))
@@ -149,7 +150,7 @@ class FrameState:
         self.flux = np.maximum(found[:k], 1e-3 * np.abs(found[:k]).max(initial=0))
         self.constant = float(found[k])
 
-    def weigh(self, drawn: Drawn, clip: bool) -> None:
+    def weigh(self, drawn: DrawnFrame, clip: bool) -> None:
         """Renew the weights from the model; pixels far off it get none if `clip`."""
         self.weight = self._weight(drawn.sources / self.coeff)
         if clip:
@@ -157,7 +158,7 @@ class FrameState:
             limit = self.options.clip + self.options.clip_share * np.abs(drawn.model) * np.sqrt(self.weight)
             self.weight = np.where(off > limit, 0, self.weight)
 
-    def normal(self, drawn: Drawn) -> Normal:
+    def normal(self, drawn: DrawnFrame) -> FrameNormal:
         """Compute the normal equations, without the block of the common parameters."""
         k, w = len(self.flux), self.weight
         residual = self.data - drawn.model
@@ -168,15 +169,16 @@ class FrameState:
         own[k + 1, k + 1] += prior
         own[k + 2, k + 2] += prior
         own[range(k), range(k)] += _LOOSE * own.diagonal()[:k].max()
+        own[range(k + 1), range(k + 1)] += _NEVER_ZERO
         own_rhs[k + 1 :] -= self.shift * prior
         columns = np.column_stack([weighted.T, w * residual])
         by_nodes = drawn.nodes @ columns.astype(np.float32)
         by_others = drawn.others @ columns
         both = np.concatenate([by_nodes.astype(float), by_others])
         chi2 = float(w @ residual**2)
-        return Normal(own, both[:, :-1].T, own_rhs, both[:, -1], chi2, int((w > 0).sum()))
+        return FrameNormal(own, both[:, :-1].T, own_rhs, both[:, -1], chi2, int((w > 0).sum()))
 
-    def hessian(self, drawn: Drawn) -> NDArray[np.float64]:
+    def hessian(self, drawn: DrawnFrame) -> NDArray[np.float64]:
         """Compute the block (p, p) of the common parameters."""
         n, p = len(drawn.nodes), len(drawn.nodes) + len(drawn.others)
         out = np.empty((p, p))

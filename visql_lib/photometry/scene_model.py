@@ -238,7 +238,7 @@ def check_places(places: NDArray[np.float64], names: Sequence[str] = ()) -> None
 
 
 @dataclass(frozen=True)
-class FrameFluxes:
+class SceneFluxes:
     """What the fit of one frame gave; fluxes and errors in the frame's own electrons.
 
     Parameters
@@ -277,7 +277,7 @@ class FrameFluxes:
     reason: str = ""
 
     @classmethod
-    def none(cls, n_sources: int, reason: str) -> FrameFluxes:
+    def none(cls, n_sources: int, reason: str) -> SceneFluxes:
         """Make the result of a frame that could not be fitted."""
         nan, square = np.full(n_sources, np.nan), np.full((n_sources, n_sources), np.nan)
         empty = np.empty((0, 0), np.float32)
@@ -290,7 +290,7 @@ class SceneResult:
     """A fitted scene, and the fluxes of all frames, in their order."""
 
     scene: Scene
-    frames: tuple[FrameFluxes, ...]
+    frames: tuple[SceneFluxes, ...]
     rounds: int
     notes: tuple[str, ...] = ()
 

@@ -27,6 +27,9 @@ class StarFacts:
         Brightest neighbour within two seeings, as a part of its flux.
     distance : array
         From the target [px].
+    excess, excess_limit : array
+        By how much its light is less concentrated than that of others, and from where it is not alone: see
+        `star_shapes.excess_of_companions`; NaN: not known.
     """
 
     snr: NDArray
@@ -34,6 +37,8 @@ class StarFacts:
     inside: NDArray
     neighbour: NDArray
     distance: NDArray
+    excess: NDArray
+    excess_limit: NDArray
 
 
 @dataclass(frozen=True)
@@ -106,6 +111,10 @@ def _reason(facts: StarFacts, limits: StarLimitsOfChoice, i: int, all_serve: boo
         (
             facts.neighbour[i] > limits.neighbour,
             f"a neighbour of {facts.neighbour[i]:.3f} of its flux, above {limits.neighbour:g}",
+        ),
+        (
+            facts.excess[i] > facts.excess_limit[i],
+            f"its light is {100 * facts.excess[i]:.1f} % less concentrated than others': not alone",
         ),
         (
             facts.inside[i] < limits.inside,

@@ -78,6 +78,10 @@ class Plan:
         """How frames are grouped."""
         return self.registry.grouping
 
+    def camera_of(self, group: str) -> Instrument:
+        """Return the instrument of a group's frames, where not all are of the same."""
+        return self.instrument
+
     @cached_property
     def words(self) -> FieldValues:
         """The values of the fields of paths."""

@@ -63,7 +63,7 @@ def smooth_sources(light: NDArray, x: NDArray, y: NDArray, share: float = 0.12) 
 
 
 class Hits(NamedTuple):
-    """Sources that make no seeing (too sharp, too long, or without light around), and sure hits."""
+    """Sources that make no seeing (too sharp, too elongated, or without light around), and sure hits."""
 
     odd: NDArray[np.bool_]
     cosmic: NDArray[np.bool_]
@@ -93,19 +93,19 @@ def cosmic_sources(sources: Mapping[str, NDArray], smooth: NDArray[np.bool_], pe
     """
     flux, a, b = sources["FLUX_AUTO"], sources["A_IMAGE"], sources["B_IMAGE"]
     fwhm, ellipticity = width_of(a, b), 1 - b / a
-    long = ellipticity > _LONG
-    good = smooth & ~long & (sources["FLAGS"] <= _FLAGS)
+    track = ellipticity > _LONG
+    good = smooth & ~track & (sources["FLAGS"] <= _FLAGS)
     if not good.any():
-        good = smooth & ~long
+        good = smooth & ~track
     if not good.any():
         return Hits(np.ones(len(flux), dtype=bool), np.ones(len(flux), dtype=bool))
     brightest = np.flatnonzero(good)[np.argsort(-flux[good], kind="stable")[:_BRIGHTEST]]
     usual = float(np.median(fwhm[brightest]))
-    found = (fwhm < _SHARP * usual) | long
+    found = (fwhm < _SHARP * usual) | track
     if usual > _SAMPLED:
         whole = (sources["FLAGS"] & ~_FLAGS & ~1) == 0
         found |= ~smooth & (peaks > _CLEAR) & whole
-    return Hits(np.asarray(found), np.asarray(found & (long | ~smooth)))
+    return Hits(np.asarray(found), np.asarray(found & (track | ~smooth)))
 
 
 def seeing_of(sources: Mapping[str, NDArray], odd: NDArray[np.bool_]) -> Seeing:

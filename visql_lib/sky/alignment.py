@@ -30,11 +30,11 @@ _LOG_CHANCE = math.log(1e-6)
 _LEAST_RADIUS = 0.3  # px, of what counts as a match by chance
 _FIXED = 0.4  # px: a source at the same pixel of frame and reference
 _AFFINE = 4  # stars: fewer bear only a similarity
-_HEAVIEST = 10.0  # weight of a star in units of the median one
+_HEAVIEST = 30.0  # weight of a star in units of the median one
 _SURE = 0.1  # px: places known worse count for less
 _ERROR = 0.05  # px, of the place of a star of weight 1
 _BENT, _STIFF = 2e-3, 1e-9  # prior of what is beyond a similarity, such as refraction
-_CLIP, _LEAST_CLIP = 3.0, 0.1  # robust sigma; px
+_CLIP, _LEAST_CLIP = 3.0, 0.06  # robust sigma; px
 _ROUNDS = 10
 
 
@@ -152,7 +152,7 @@ def align(
     """
     least = min(3, limits.min_stars)
     if min(len(image), len(reference)) < least:
-        return Alignment(f"{len(image)} stars, the reference has {len(reference)}")
+        return Alignment(f"too few stars: {len(image)}, and {len(reference)} in the reference")
     fixed = mutual_nearest(image.x, image.y, reference.x, reference.y, _FIXED)
     if len(fixed[0]) and abs(scale - 1) < limits.max_scale:
         free, free_reference = (

@@ -107,10 +107,12 @@ def _windowed(
 
 def _highest(image: NDArray, columns: dict[str, NDArray]) -> NDArray[np.float64]:
     """Return the highest pixel within 3 px of the sources' places, NaN where all are bad."""
+    if not len(columns["XWIN_IMAGE"]):
+        return np.empty(0)
     x = np.rint(columns["XWIN_IMAGE"] - 1).astype(int)
     y = np.rint(columns["YWIN_IMAGE"] - 1).astype(int)
     padded = np.pad(image, _REACH, constant_values=np.nan)
     box = np.lib.stride_tricks.sliding_window_view(padded, (2 * _REACH + 1, 2 * _REACH + 1))
     ny, nx = image.shape
     cut = box[np.clip(y, 0, ny - 1), np.clip(x, 0, nx - 1)].reshape(len(x), -1)
-    return np.asarray(np.fmax.reduce(cut, axis=1) if len(x) else np.empty(0), dtype=np.float64)
+    return np.asarray(np.fmax.reduce(cut, axis=1), dtype=np.float64)

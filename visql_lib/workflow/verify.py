@@ -216,7 +216,7 @@ class Verification:
 
     @cached_property
     def _facts(self) -> dict[str, str]:
-        instrument = self.plan.instrument
+        instrument = self.plan.camera_of(self.group)
         found = {name: fact_digest(value) for name, value in instrument if value is not None}
         with suppress(ConfigError):
             found["thresholds"] = fact_digest(
@@ -261,7 +261,7 @@ class Verification:
         """Compute the checksum of a frame's pixels, "" if it cannot be read; read once."""
         if raw not in self._frames:
             try:
-                with open_exposure(Path(raw), self.plan.instrument) as exposure:
+                with open_exposure(Path(raw), self.plan.camera_of(self.group)) as exposure:
                     for _ in exposure:
                         pass
                     self._frames = {raw: exposure.pixels}  # products of one frame follow each other

@@ -40,16 +40,18 @@ def lacking(columns: Mapping[str, NDArray], sources: Sequence[str]) -> list[tupl
     return found
 
 
-def write_curve(stem: Path, columns: Mapping[str, NDArray], sources: Sequence[str]) -> None:
-    """Write the .rdb and the ECSV of a curve."""
+def write_curve(stem: Path, columns: Mapping[str, NDArray], sources: Sequence[str]) -> list[Path]:
+    """Write the .rdb and the ECSV of a curve, and return their paths."""
     from astropy.table import Table
 
-    write_rdb(stem.with_name(f"{stem.name}.rdb"), rdb_columns(columns, sources))
+    rdb, ecsv = (stem.with_name(f"{stem.name}.{ending}") for ending in ("rdb", "ecsv"))
+    write_rdb(rdb, rdb_columns(columns, sources))
     table = Table({name: np.asarray(values) for name, values in columns.items()})
     for column in export_schema(sources).columns:
         table[column.name].unit, table[column.name].description = column.unit or None, column.doc
-    with atomic_path(stem.with_name(f"{stem.name}.ecsv")) as temporary:
+    with atomic_path(ecsv) as temporary:
         table.write(temporary, format="ascii.ecsv", overwrite=True)
+    return [rdb, ecsv]
 
 
 def write_product(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from visql_lib.ccd.cosmics import find_stamp_cosmics
+from visql_lib.ccd.cosmics import EDGE, find_stamp_cosmics
 from visql_lib.ccd.resample import area, inverse
 from visql_lib.flags import SourceFlag, StampFlag, StarFlag
 from visql_lib.images.light_frame import LightFrame
@@ -22,6 +22,7 @@ from visql_lib.photometry.stamp_cuts import (
     stamp_sigma,
 )
 from visql_lib.photometry.star_apertures import aperture_sums, empty_noise, windowed_places
+from visql_lib.photometry.star_shapes import CORE, WHOLE
 from visql_lib.pipelines.lightcurves.reference_file import TargetReference
 from visql_lib.pipelines.lightcurves.settings.frames import ApertureSettings
 from visql_lib.pipelines.lightcurves.stamps import TARGET, Stamps
@@ -135,6 +136,9 @@ def _apertures(frame: AlignedFrame, x: NDArray, y: NDArray, diameters: NDArray) 
     width = frame.fwhm if math.isfinite(frame.fwhm) else _SEEING
     at_x[inside], at_y[inside] = windowed_places(frame.data, light.bad, x[inside], y[inside], width)
     sums = aperture_sums(frame.data, light.bad, light.saturated, at_x, at_y, diameters, frame.sky.rms)
+    shape = aperture_sums(
+        frame.data, light.bad, light.saturated, at_x, at_y, np.array([CORE, WHOLE]) * width, frame.sky.rms
+    )
     level = frame.sky.image()
     i, j = np.clip(np.rint(at_x).astype(int), 0, nx - 1), np.clip(np.rint(at_y).astype(int), 0, ny - 1)
     flux, err, flags = _kron(frame.catalogue, x, y, max(1.5, width / 2))
@@ -145,6 +149,7 @@ def _apertures(frame: AlignedFrame, x: NDArray, y: NDArray, diameters: NDArray) 
         "FLUXERR_AUTO": err,
         "FLUX_APER": sums.flux,
         "FLUXERR_APER": sums.err,
+        "CONCENTRATION": shape.flux[:, 0] / np.where(shape.flux[:, 1] > 0, shape.flux[:, 1], np.nan),
         "PEAK": np.asarray(light.to_adu(sums.peak + level[j, i])),
         "FLAGS": sums.flags | np.where(inside, flags, 0),
     }
@@ -197,11 +202,8 @@ def _stamps(
     mask_neighbours(of_stars, x[:n], y[:n], others, frame.fwhm, rms)
     for mask_x, mask_y, radius in reference.masks:
         _mask_circle(of_stars, *frame.place(np.array([mask_x]), np.array([mask_y])), radius / scale)
-    hidden = (cut.bad & ~np.uint8(StampFlag.NEIGHBOUR)) != 0
     if settings.cosmics:
-        variance = stamp_sigma(cut.data, hidden, rms) ** 2
-        hits = find_stamp_cosmics(cut.data, variance, hidden, fwhm=frame.fwhm, sigma=settings.cosmic_sigma)
-        cut.bad[hits] |= np.uint8(StampFlag.COSMIC)
+        cut.bad[_cosmics(frame, settings, x, y, side)] |= np.uint8(StampFlag.COSMIC)
     return Stamps(
         names=[*reference.names, TARGET],
         data=cut.data,
@@ -219,6 +221,18 @@ def _stamps(
         set=set_name,
         fwhm=frame.fwhm,
     )
+
+
+def _cosmics(
+    frame: AlignedFrame, settings: ApertureSettings, x: NDArray, y: NDArray, side: int
+) -> NDArray[np.bool_]:
+    """Find cosmic rays in stamps, in larger ones since little is found at the border."""
+    light = frame.light
+    cut = cut_stamps(frame.data, light.bad, light.saturated, x, y, side + 2 * EDGE)
+    hidden = cut.bad != 0
+    variance = stamp_sigma(cut.data, hidden, frame.sky.rms) ** 2
+    hits = find_stamp_cosmics(cut.data, variance, hidden, fwhm=frame.fwhm, sigma=settings.cosmic_sigma)
+    return hits[:, EDGE:-EDGE, EDGE:-EDGE]
 
 
 def _mask_circle(stamps: CutStamps, x: NDArray, y: NDArray, radius: float) -> None:

@@ -34,12 +34,13 @@ _MEASURED = (OK, INCOMPLETE, UNREADABLE, PRODUCT)  # what cannot be read gets a 
 # What a stage takes of the target's file besides the camera: changing another part does not run it again.
 _PARTS: Mapping[str, tuple[str, ...]] = {
     "lc_frame": ("ra", "dec", "set"),
-    "lc_reference": ("ra", "dec", "reference", "point_sources", "on", "stars"),
-    "lc_stars": ("stars", "psf_sets"),
+    "lc_reference": ("ra", "dec", "reference", "point_sources", "on", "stars", "masks"),
+    "lc_stars": ("stars",),
     "lc_psf_model": ("psf_sets",),
     "lc_psf": ("psf_sets",),
     "lc_scene": ("point_sources", "on", "galaxy", "masks", "fits"),
     "lc_target": ("point_sources", "on", "galaxy", "masks", "fits"),
+    "lc_export": ("ra", "dec", "point_sources"),
 }
 # Where a chunk says which of its frames have products of a stage.
 _TABLE_OF = {"lc_frame_lost": "frame", "lc_measure_lost": "measure", "lc_psf_lost": "psf"}

@@ -179,7 +179,10 @@ STAGES = (
         "lc_medcoeff", (MEDCOEFF,), (FRAMES, TRANSFORMS, APERTURES, STARS, REFERENCE), settings=("medcoeff",)
     ),
     _of_set(
-        "lc_stack", STACK, (FRAMES, TRANSFORMS, MEDCOEFF, STARS, REFERENCE, SKY), settings=("deep", "sky")
+        "lc_stack",
+        STACK,
+        (FRAMES, TRANSFORMS, MEDCOEFF, STARS, REFERENCE, SKY),
+        settings=("deep", "sky", "nights"),
     ),
     _of_set("lc_psf_model", (PSF_MODEL,), (FRAMES, TRANSFORMS, STARS, STAMPS), settings=("psf",)),
     _of_night("lc_psf", C_PSF, (C_MEASURE, STARS, PSF_MODEL, STAMPS), settings=SETTINGS["lc_psf"]),

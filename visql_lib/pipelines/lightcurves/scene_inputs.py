@@ -12,18 +12,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from visql_lib.errors import ConfigError, TableError, TargetError
+from visql_lib.errors import ConfigError, FrameError, TableError, TargetError
 from visql_lib.photometry.scene_model import Core, SceneFrame
 from visql_lib.photometry.scene_neighbours import neighbours_of
 from visql_lib.pipelines.lightcurves.decisions import Decision
+from visql_lib.pipelines.lightcurves.psf_file import read_psf
+from visql_lib.pipelines.lightcurves.reference_file import read_reference
 from visql_lib.pipelines.lightcurves.scene_variants import SceneVariant, core_spot
+from visql_lib.pipelines.lightcurves.stamps import TARGET, Stamps
 from visql_lib.pipelines.lightcurves.status import LightStatus
 from visql_lib.pipelines.lightcurves.target_file import AUTO, Target
 from visql_lib.tables.store import Table, read_table
 
 log = logging.getLogger(__name__)
 
-TARGET = "target"  # its name among the stamps
 _NEIGHBOUR_SNR = 20.0  # fainter sources beside the target are left to the image
 _USUAL_FWHM = 4.0  # px, where no PSF tells it
 
@@ -70,18 +72,10 @@ class SceneInput:
 
 
 class SetPlaces:
-    """Places of a target: from pixels of named frames to zero-based ones of the reference."""
+    """Places of a target in the reference; zero-based pixels (x, y)."""
 
     def __init__(self, tables: SceneTables) -> None:
-        self._tables, self._meta = tables, read_table(tables.reference)
-        transforms = read_table(tables.transforms, ["FRAME", "STATUS", "MATRIX"])
-        self._matrices = {
-            str(name): np.asarray(matrix, float).reshape(2, 3)
-            for name, status, matrix in zip(
-                transforms["FRAME"], transforms["STATUS"], transforms["MATRIX"], strict=True
-            )
-            if status == LightStatus.OK
-        }
+        self._tables, self._reference = tables, read_reference(tables.reference)
 
     def sources(self, names: Sequence[str]) -> NDArray[np.float64]:
         """Return the point sources' places (K, 2) in the reference, as lc-reference has them.
@@ -91,51 +85,56 @@ class SetPlaces:
         TableError
             If the reference has not all of them.
         """
-        known = self._meta.meta.get("point_sources", {})
+        known = self._reference.points
         if lacking := [name for name in names if name not in known]:
             raise TableError(
-                f"{self._tables.reference}: has no place of point source {lacking[0]}; thaw the reference by "
-                "visql lc-thaw"
+                f"{self._tables.reference}: has no place of point source {lacking[0]}; make it again by "
+                "visql lc-reference"
             )
-        return np.array([known[name] for name in names], float).reshape(-1, 2) - 1
+        return np.array([known[name] for name in names], float).reshape(-1, 2)
 
-    def place(self, x: float, y: float, on: str) -> NDArray[np.float64]:
-        """Bring a one-based place in the frame `on` to the reference.
+    @property
+    def masks(self) -> tuple[tuple[float, float, float], ...]:
+        """The user's masks: x, y, radius in the reference."""
+        return self._reference.masks
+
+    def core(self, variant: SceneVariant) -> Core | None:
+        """Return where the user puts the core, brought from the frame `Target.on`.
 
         Raises
         ------
         ConfigError
-            If that frame is not one of the set, or not aligned.
+            If that frame is not aligned, in none of the target's sets.
         """
-        here = np.array([x, y], float) - 1
-        on = on or self._tables.target.on
-        if on in (AUTO, self._meta.meta.get("reference")):
-            return here
-        if on not in self._matrices:
-            raise ConfigError(
-                f"{self._tables.target.file or self._tables.target.name}: on: {on!r} is no aligned frame of "
-                f"the set {self._tables.set}; give the place in another frame"
-            )
-        matrix = self._matrices[on]
-        return np.asarray(matrix[:, :2] @ here + matrix[:, 2])
-
-    def core(self, variant: SceneVariant) -> Core | None:
-        """Return where the user puts the core."""
         spot = core_spot(variant)
-        return None if spot is None else Core(*map(float, self.place(spot.x, spot.y, "")))
+        if spot is None:
+            return None
+        place, on = np.array([spot.x, spot.y], float) - 1, self._tables.target.on
+        if on not in (AUTO, self._reference.frame):
+            matrix = self._matrix(on)
+            place = matrix[:, :2] @ place + matrix[:, 2]
+        return Core(float(place[0]), float(place[1]))
 
-    def masks(self) -> list[tuple[float, float, float]]:
-        """Return the user's masks: x, y, radius in the reference."""
-        masks = self._tables.target.masks
-        places = [self.place(mask.x, mask.y, mask.on) for mask in masks]
-        return [(float(x), float(y), mask.radius) for (x, y), mask in zip(places, masks, strict=True)]
+    def _matrix(self, frame: str) -> NDArray[np.float64]:
+        """Return the transform (2, 3) from a frame of any set of the target to the reference."""
+        target, folder = self._tables.target, self._tables.folder.parent
+        others = (folder / name / f"transforms_{name}.parquet" for name in target.sets)
+        for path in (self._tables.transforms, *(path for path in others if path.is_file())):
+            table = read_table(path, ["FRAME", "STATUS", "MATRIX"])
+            found = (table["FRAME"] == frame) & (table["STATUS"] == LightStatus.OK)
+            if found.any():
+                return np.asarray(table["MATRIX"][int(found.argmax())], float).reshape(2, 3)
+        raise ConfigError(
+            f"{target.file or target.name}: galaxy: core: the frame {frame!r} (on) is not aligned; give all "
+            "places in another frame"
+        )
 
     def neighbours(
         self, sources: NDArray[np.float64], half: int, frames: Sequence[SceneFrame]
     ) -> NDArray[np.float64]:
         """Return the places (N, 2) of stars beside the target whose light reaches it; see `neighbours_of`."""
-        table = self._meta
-        places = np.stack([np.asarray(table["X"], float), np.asarray(table["Y"], float)], 1) - 1
+        table = self._reference.stars
+        places = np.stack([self._reference.x, self._reference.y], 1)
         fluxes = np.asarray(table["FLUX"], float)
         known = np.isfinite(places).all(1) & (fluxes > 0) & (np.asarray(table["SNR"], float) > _NEIGHBOUR_SNR)
         widths = [float(getattr(frame.psf, "fwhm", math.nan)) for frame in frames]
@@ -159,30 +158,28 @@ def scene_input(tables: SceneTables, stage: str, masks: Sequence[tuple[float, fl
     Raises
     ------
     TableError
-        If a table is broken, or a file of a frame that has one is missing.
+        If a table is broken. A frame whose own files are is left out, with a decision.
     """
     renorm = _by_frame(read_table(tables.renorm), "FRAME")
     transforms = _by_frame(read_table(tables.transforms), "FRAME")
-    psf = read_table(tables.psf, ["FRAME", "PSF_SET", "STATUS"])
-    has_psf = {
-        (str(f), str(p))
-        for f, p, s in zip(psf["FRAME"], psf["PSF_SET"], psf["STATUS"], strict=True)
-        if s == "ok"
-    }
+    psf = read_table(tables.psf, ["FRAME", "STATUS"])
+    has_psf = {str(f) for f, s in zip(psf["FRAME"], psf["STATUS"], strict=True) if s == LightStatus.OK}
     out = SceneInput()
     frames = read_table(tables.frames, ["FRAME", "STATUS"])
     for name, status in zip(map(str, frames["FRAME"]), frames["STATUS"], strict=True):
         transform = transforms.get(name)
         if status != LightStatus.OK or transform is None or transform["STATUS"] != LightStatus.OK:
             continue  # decided before
-        row = renorm.get(name, {})
-        coeff = float(row.get("C", math.nan))
-        psf_set = str(row.get("PSF_SET", ""))
-        if (name, psf_set) not in has_psf or not coeff > 0:
-            reason = "no PSF" if (name, psf_set) not in has_psf else "no coefficient"
+        coeff = float(renorm.get(name, {}).get("C", math.nan))
+        if name not in has_psf or not coeff > 0:
+            reason = "no PSF" if name not in has_psf else "no coefficient"
             out.decisions.append(Decision(name, tables.set, stage, False, f"{reason}: not fitted"))
             continue
-        out.frames.append(_frame(tables, name, psf_set, coeff, np.asarray(transform["MATRIX"], float), masks))
+        try:
+            out.frames.append(_frame(tables, name, coeff, np.asarray(transform["MATRIX"], float), masks))
+        except (FrameError, TableError) as error:
+            log.warning("%s: not fitted: %s", name, error)
+            out.decisions.append(Decision(name, tables.set, stage, False, str(error)))
     return out
 
 
@@ -193,28 +190,25 @@ def _by_frame(table: Table, key: str) -> dict[str, dict[str, Any]]:
 def _frame(
     tables: SceneTables,
     name: str,
-    psf_set: str,
     coeff: float,
     matrix: NDArray[np.float64],
     masks: Sequence[tuple[float, float, float]],
 ) -> SceneFrame:
     """Read the stamp and the PSF of a frame."""
-    from visql_lib.pipelines.lightcurves.psf_file import read_psf
-    from visql_lib.pipelines.lightcurves.stamps import Stamps
-
     stem = tables.folder / "frames" / name / name
     stamps, psf = Stamps.read(Path(f"{stem}_stamps.fits")), read_psf(Path(f"{stem}_psf.fits"))
-    if TARGET not in stamps.names:
+    k = stamps.index(TARGET)
+    if k < 0:
         raise TableError(f"{stem}_stamps.fits: has no stamp of the target; make it again by visql lc-measure")
-    k = list(stamps.names).index(TARGET)
     there = _inverse(matrix)
     x0, y0 = int(stamps.x0[k]), int(stamps.y0[k])
-    data, sigma = stamps.data[k], stamps.sigma[k]
-    bad = (stamps.bad[k] != 0) | ~np.isfinite(data) | ~np.isfinite(sigma)
+    data = stamps.data[k].copy()  # without it, all stamps of all frames would stay in memory
+    bad = (stamps.bad[k] != 0) | ~np.isfinite(data) | ~np.isfinite(stamps.sigma[k])
+    scale = math.sqrt(abs(np.linalg.det(there[:, :2])))
     for mx, my, radius in masks:
         px, py = there[:, :2] @ [mx, my] + there[:, 2]
         y, x = np.indices(data.shape)
-        bad |= np.hypot(x + x0 - px, y + y0 - py) < radius
+        bad |= np.hypot(x + x0 - px, y + y0 - py) <= radius * scale
     return SceneFrame(data, bad, float(stamps.rms), there, psf, coeff, x0, y0, name)
 
 

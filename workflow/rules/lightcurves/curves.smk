@@ -99,6 +99,7 @@ rule lc_export:
         runtime=10,
     params:
         **stage_params("lc_export"),
+        told=lambda wildcards: PLAN.told_of("lc_export", wildcards.target),
         target=lambda wildcards: PLAN.target_file(PLAN.sets_of(wildcards.target)[0]),
         sets=of_target("folders_of"),
     shell:

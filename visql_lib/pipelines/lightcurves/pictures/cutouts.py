@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -167,21 +168,28 @@ def _bar(figure: Figure, colours: ScalarMappable, box: tuple[float, ...], cutout
     bar.set_ticks([float(np.arcsinh(t / soft)) for t in ticks], labels=[f"{t:g}" for t in ticks])
 
 
-def show(axes: Axes, image: Image, colours: ScalarMappable, *, soft: float = 0.0) -> None:
+def show(
+    axes: Axes,
+    image: Image,
+    colours: ScalarMappable,
+    *,
+    soft: float = 0.0,
+    extent: tuple[float, float, float, float] | None = None,
+) -> None:
     """Draw an image in a panel without ticks, stretched by asinh(image / soft), if `soft` is not 0."""
     stretched = np.ma.masked_invalid(np.arcsinh(image / soft) if soft else image)
-    axes.imshow(colours.to_rgba(stretched, bytes=True)[..., :3], aspect="equal")
-    axes.set_xticks([])
-    axes.set_yticks([])
+    axes.imshow(colours.to_rgba(stretched, bytes=True)[..., :3], aspect="equal", extent=extent)
+    if extent is None:
+        axes.set_xticks([])
+        axes.set_yticks([])
 
 
 def mark(axes: Axes, places: Places) -> None:
     """Write the names of point sources beside small crosses."""
+    look: dict[str, Any] = {"textcoords": "offset points", "color": _MARK, "fontsize": 10, "weight": "bold"}
     for name, (x, y) in places.items():
         axes.plot([x], [y], "+", color=_MARK, ms=8, mew=1.2)
-        axes.annotate(
-            name, (x, y), xytext=(4, 4), textcoords="offset points", color=_MARK, fontsize=10, weight="bold"
-        )
+        axes.annotate(name, (x, y), xytext=(-14, -14) if name == "core" else (4, 4), **look)
 
 
 def _masks(axes: Axes, cutout: Cutout) -> None:
@@ -255,32 +263,44 @@ def grid_picture(title: str, cutouts: Sequence[Cutout], nothing: str = "no stamp
     left, gap = 76, 8
     figure = style.canvas(max(left + n * (side + gap) + 90, 560), 92 + 3 * (side + gap) + 20)
     style.heading(figure, title)
-    height = style.size_of(figure)[1]
-    off = ScalarMappable(Normalize(-SIGMAS, SIGMAS), _OFF)
+    width, height = style.size_of(figure)
     if not cutouts:
-        _nothing(style.panel(figure, (left, 20, style.size_of(figure)[0] - 2 * left, 3 * side)), nothing)
+        _nothing(style.panel(figure, (left, 20, width - 2 * left, 3 * side)), nothing)
         return figure
-    for k, cutout in enumerate(cutouts):
-        rows = [
-            style.panel(figure, (left + k * (side + gap), height - 92 - (r + 1) * (side + gap), side, side))
-            for r in range(3)
-        ]
-        rows[0].set_title(
-            f"{cutout.name}\n{cutout.caption}" if cutout.caption else cutout.name, fontsize=9, pad=4
-        )
-        colours, soft = stretch(cutout), soft_of(cutout)
-        show(rows[0], cutout.data, colours, soft=soft)
-        if cutout.model is None or cutout.off is None:
-            for axes in rows[1:]:
-                _nothing(axes, "no model")
-        else:
-            show(rows[1], cutout.model, colours, soft=soft)
-            show(rows[2], cutout.off, off)
-        for axes, text in zip(rows, ("data", "model", "residual"), strict=True):
-            axes.set_ylabel(text if k == 0 else "")
+    off = ScalarMappable(Normalize(-SIGMAS, SIGMAS), _OFF)
     bottom = height - 92 - 3 * (side + gap)
+    for r, text in enumerate(("data", "model", "residual")):
+        # One panel for a row of stamps: a panel costs much more time than an image.
+        axes = style.panel(figure, (left, height - 92 - (r + 1) * (side + gap), n * (side + gap), side))
+        axes.set_xlim(0, n * (side + gap))
+        axes.set_ylim(0, side)
+        for spine in axes.spines.values():
+            spine.set_visible(False)
+        for k, cutout in enumerate(cutouts):
+            _cell(axes, cutout, text, k * (side + gap), side, off)
+        axes.set_xticks([])
+        axes.set_yticks([])
+        axes.set_ylabel(text)
     style.colour_bar(figure, off, (left + n * (side + gap) + 6, bottom, 12, side), "σ")
     return figure
+
+
+def _cell(axes: Axes, cutout: Cutout, what: str, x: float, side: float, off: ScalarMappable) -> None:
+    """Draw a stamp, its model or its residual in a row of such; above the data are name and caption."""
+    image = {"data": cutout.data, "model": cutout.model, "residual": cutout.off}[what]
+    if what == "data":
+        text = f"{cutout.name}\n{cutout.caption}" if cutout.caption else cutout.name
+        axes.text(x + side / 2, side + 5, text, ha="center", va="bottom", fontsize=9)
+    if image is None:
+        axes.text(
+            x + side / 2, side / 2, "no model", ha="center", va="center", fontsize=11, color=style.MUTED
+        )
+        return
+    extent = (x, x + side, 0.0, side)
+    if what == "residual":
+        show(axes, image, off, extent=extent)
+    else:
+        show(axes, image, stretch(cutout), soft=soft_of(cutout), extent=extent)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visql_lib.errors import FrameError, TableError
+from visql_lib.pictures.style import count
 from visql_lib.pipelines.lightcurves.pictures.cutouts import (
     Cutout,
     Places,
@@ -300,7 +301,7 @@ def galaxy_of(tables: SetTables) -> Figure:
     for kind, text, off in (("DECONVOLVED", texts[1], False), ("RESIDUAL", texts[2], True)):
         pixels, corner, pitch = planes.get(kind, (None, (0.0, 0.0), 1.0))
         parts.append(ScenePart(pixels, _placed(spots, corner, pitch), text, off))
-    facts = [f"χ² {named.chi2:.2f}" if np.isfinite(named.chi2) else "", f"{named.n_frames} frames"]
+    facts = [f"χ² {named.chi2:.2f}" if np.isfinite(named.chi2) else "", count(named.n_frames, "frame")]
     core = f"core {scene.core.flux:.0f} electrons" if scene.core is not None else "no core"
     return galaxy_picture(", ".join([title, *filter(None, facts), core]), parts, "not in the model")
 

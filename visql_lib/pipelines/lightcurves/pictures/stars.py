@@ -78,7 +78,8 @@ def _notes(tables: SetTables) -> dict[str, str]:
     stars = {str(star) for star in tables.stars["STAR"]}
     for decision in from_meta(tables.renorm.meta):
         if not decision.kept and decision.frame in stars:
-            found[decision.frame] = f"dropped: {decision.reason}"
+            reason = decision.reason.removeprefix(f"star {decision.frame} ")
+            found[decision.frame] = f"dropped: {reason}"
     return found
 
 
@@ -172,5 +173,5 @@ def _draw(axes: Axes, curve: StarCurve) -> None:
         nothing(axes, "not measured")
 
 
-def _short(text: str, most: int = 92) -> str:
+def _short(text: str, most: int = 82) -> str:
     return text if len(text) <= most else f"{text[: most - 1]}…"

@@ -136,6 +136,12 @@ APERTURES = TableSchema(
             "FLUX_APER", "float64", "electron", "fluxes in the apertures (diameters in the metadata)", size=-1
         ),
         Column("FLUXERR_APER", "float64", "electron", "their errors", size=-1),
+        Column(
+            "CONCENTRATION",
+            "float64",
+            "",
+            "flux within a diameter of 1.5 FWHM of the frame over that within 3 FWHM; NaN: not whole",
+        ),
         Column("PEAK", "float64", "adu", "highest pixel, sky included"),
         Column("FLAGS", "int16", "", "`StarFlag` bits"),
     ),

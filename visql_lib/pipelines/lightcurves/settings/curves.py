@@ -8,7 +8,7 @@ from visql_lib.config.units import SettingsSection, setting
 class SceneSettings(SettingsSection):
     """Joint fit of the target in all frames of a set."""
 
-    radius: int = setting(14, "px", "Radius of the image of galaxy and ring.", ge=4, le=40)
+    radius: int = setting(14, "px", "Radius of the image of galaxy and ring.", ge=4, le=30)
     shift: float = setting(0.5, "px", "Prior of the shift of each frame.", gt=0)
     fixed: bool = setting(
         False, None, "Keep the positions of the point sources as the target's file gives them."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -207,8 +208,8 @@ def _why_left_out(opened: OpenedLight, inputs: LightInputs) -> str:
     chosen = inputs.target.sets[inputs.set]
     if chosen.filter and facts.filter and _plain(chosen.filter) != _plain(facts.filter):
         return f"filter {facts.filter}, not {chosen.filter}"
-    if chosen.exptime is not None and not chosen.exptime[0] <= facts.exptime <= chosen.exptime[1]:
-        low, high = chosen.exptime
+    low, high = chosen.exptime or (-math.inf, math.inf)
+    if facts.exptime < low or facts.exptime > high:  # one that is not known is neither
         return f"exposure time {facts.exptime:g} s, not from {low:g} to {high:g} s"
     return ""
 

@@ -101,11 +101,13 @@ def run(context: Context[LightCurveSettings], inputs: ReferenceInputs) -> Refere
     target, limits, kept = inputs.target, limits_of(context.settings.alignment), inputs.kept
     sets = [SetFrames.read(path) for path in inputs.tables]
     frames = [_Frame(p, row, f, Alignment("not tried")) for p, row, f in field_frames(sets)]
-    if len(frames) < _FRAMES:
-        raise TargetError(
-            f"{target.name}: {len(frames)} frames can be used, at least {_FRAMES} are needed; "
-            "the tables of frames say why the others cannot"
-        )
+    for part in sets:
+        n = sum(frame.part is part for frame in frames)
+        if n < _FRAMES:
+            raise TargetError(
+                f"{target.name}: set {part.set}: {n} frames can be used, at least {_FRAMES} are needed; "
+                f"{part.path.name} says why the others cannot"
+            )
     reference, decisions = _reference(context, target, frames, limits, kept)
     _align_all(context, target, reference, frames, limits)
     wcs, shape = _wcs_of(reference, target), reference.field.shape

@@ -56,7 +56,7 @@ def run(context: Context[LightCurveSettings], inputs: SceneInputs) -> SceneOutpu
     tables = inputs.tables
     places = SetPlaces(tables)
     variants = variants_of(tables.target, context.settings.scene)
-    found = scene_input(tables, "lc_scene", places.masks())
+    found = scene_input(tables, "lc_scene", places.masks)
     frames = some_frames(found.frames, MOST_FRAMES)
     scenes = []
     with context.progress("scene", len(variants)) as advance:

@@ -20,6 +20,7 @@ from visql_lib.photometry.star_choice import (
     choose_stars,
     high_peak,
 )
+from visql_lib.photometry.star_shapes import excess_of_companions
 from visql_lib.pipelines.lightcurves.decisions import AUTO, USER, Decision, to_meta
 from visql_lib.pipelines.lightcurves.reference_file import TargetReference, read_reference
 from visql_lib.pipelines.lightcurves.schemas import STARS
@@ -63,6 +64,7 @@ class _Measured:
     snr: NDArray
     peak: NDArray  # over saturation
     inside: NDArray[np.bool_]
+    concentration: NDArray
 
 
 def run(context: Context[LightCurveSettings], inputs: StarsInputs) -> StarsOutputs:
@@ -89,6 +91,7 @@ def run(context: Context[LightCurveSettings], inputs: StarsInputs) -> StarsOutpu
         measured.inside.mean(axis=1),
         np.asarray(reference.stars["NEIGHBOUR"])[rows],
         np.asarray(reference.stars["DISTANCE"])[rows],
+        *excess_of_companions(measured.concentration, reference.x[rows], reference.y[rows]),
     )
     limits = StarLimitsOfChoice(
         settings.min_snr,
@@ -128,7 +131,7 @@ def _measured(tables: Mapping[str, Path], names: list[str]) -> _Measured:
     table = read_table(tables["apertures"])
     row_of, column_of = ({name: i for i, name in enumerate(some)} for some in (names, aligned))
     shape = (len(names), len(aligned))
-    flux, snr, peak = (np.full(shape, np.nan) for _ in range(3))
+    flux, snr, peak, concentration = (np.full(shape, np.nan) for _ in range(4))
     inside = np.zeros(shape, bool)
     for i, (star, frame) in enumerate(zip(table["STAR"], table["FRAME"], strict=True)):
         row, column = row_of.get(str(star)), column_of.get(str(frame))
@@ -137,10 +140,12 @@ def _measured(tables: Mapping[str, Path], names: list[str]) -> _Measured:
         flags = int(table["FLAGS"][i])
         inside[row, column] = not flags & StarFlag.OUTSIDE
         peak[row, column] = table["PEAK"][i] / saturation[str(frame)]
+        if not flags & ~int(StarFlag.NEIGHBOUR):
+            concentration[row, column] = table["CONCENTRATION"][i]
         if not flags & (StarFlag.OUTSIDE | StarFlag.BAD_PIXELS) and table["FLUXERR_AUTO"][i] > 0:
             flux[row, column] = table["FLUX_AUTO"][i]
             snr[row, column] = table["FLUX_AUTO"][i] / table["FLUXERR_AUTO"][i]
-    return _Measured(flux, snr, peak, inside)
+    return _Measured(flux, snr, peak, inside, concentration)
 
 
 def _median(values: NDArray) -> NDArray[np.float64]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from visql_lib.errors import TableError, TargetError
 from visql_lib.photometry.scene import fit_frame, fit_scene
-from visql_lib.photometry.scene_model import FrameFluxes, SceneFrame, SceneOptions, SceneResult
+from visql_lib.photometry.scene_model import SceneFluxes, SceneFrame, SceneOptions, SceneResult
 from visql_lib.photometry.scene_pictures import PITCH, deconvolved_field, median_residual
 from visql_lib.pipelines.lightcurves.decisions import Decision, to_meta
 from visql_lib.pipelines.lightcurves.scene_file import (
@@ -84,7 +84,7 @@ def run(context: Context[LightCurveSettings], inputs: TargetInputs) -> TargetOut
     tables = inputs.tables
     places = SetPlaces(tables)
     variants = {v.name: v for v in variants_of(tables.target, context.settings.scene)}
-    found = scene_input(tables, STAGE, places.masks())
+    found = scene_input(tables, STAGE, places.masks)
     fits = []
     for named in read_scenes(inputs.scene):
         variant = variants.get(named.name)
@@ -132,7 +132,7 @@ def _fitted(
     return _Fitted(variant, replace(made, planes=planes), result)
 
 
-def _advanced(advance: Any, frame: SceneFrame, named: NamedScene, options: SceneOptions) -> FrameFluxes:
+def _advanced(advance: Any, frame: SceneFrame, named: NamedScene, options: SceneOptions) -> SceneFluxes:
     fluxes = fit_frame(frame, named.scene, options)
     advance()
     return fluxes
