@@ -208,6 +208,8 @@ def lines_of(found: dict[str, Any], start: float) -> list[str]:
         lines.append(f"| lost; faults aligned | | {align['lost']}; {align['faults_aligned']} |")
     stars, target, nights = found["stars"], found["target"], found["nights"]
     if "missing" not in stars:
+        left = ", ".join(f"{name} {ratio:.1f}" for name, ratio in stars["left_out"].items())
+        lines.append(f"| stars dropped, or with companion: rms / bound | | {left or 'none'} |")
         lines.append(
             f"| star curves, rms / bound, median of {stars['n']}; worst beyond its bound | "
             "0.85-1.2; 5 mmag | "
