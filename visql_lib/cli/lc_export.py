@@ -58,6 +58,9 @@ def _write(output: Path, made: ExportOutputs) -> None:
     from visql_lib.pipelines.lightcurves.decisions import columns_of
     from visql_lib.pipelines.lightcurves.exporting import write_curve, write_product
     from visql_lib.pipelines.lightcurves.schemas import DECISIONS
+    from visql_lib.pipelines.lightcurves.stages.lc_export import STAGE
+    from visql_lib.pipelines.lightcurves.versions import VERSIONS
+    from visql_lib.tables.provenance import write_sidecar
 
     folder, stem = output.parent, output.stem
     for name, (columns, sources) in made.of_sets.items():
@@ -69,6 +72,10 @@ def _write(output: Path, made: ExportOutputs) -> None:
     from visql_lib.pipelines.lightcurves.export_table import export_schema
 
     write_product(output, made.columns, export_schema(made.sources), made.inputs)
+    stems = [stem, *(f"{stem}_{name}" for name in made.of_sets)]
+    texts = [folder / f"{name}{ending}" for name in stems for ending in (".rdb", ".ecsv")]
+    for path in (*texts, folder / "README.md"):
+        write_sidecar(path, {STAGE: VERSIONS[STAGE]}, made.inputs)
 
 
 def _convert(sources: tuple[Path, ...], output: Path) -> None:

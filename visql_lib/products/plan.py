@@ -97,6 +97,14 @@ class Plan:
         """The parts enabled by the settings."""
         return self.settings.parts
 
+    def instrument_of(self, group: str) -> Instrument:
+        """Return the camera of a group's frames."""
+        return self.instrument
+
+    def is_kept(self, path: Path) -> bool:
+        """Say whether a product is a choice that is made once: other inputs do not make it outdated."""
+        return False
+
     def groups(self) -> list[str]:
         """List the configured groups."""
         return list(self.sheets)
