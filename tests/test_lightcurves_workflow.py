@@ -196,6 +196,17 @@ def test_another_cut_of_the_stars_makes_all_that_hangs_on_them(season):
     assert not {"lc_frame", "lc_measure"} & planned
 
 
+def test_settings_that_change_while_frames_come_count_for_all_frames(season):
+    for path in season.away.iterdir():
+        path.rename(season.raw / path.name)
+    assert season.planned("psf={clip: 6}")["lc_psf"] == 4
+    planned = season.planned("alignment={max_stars: 20}")
+    assert planned["lc_measure"] == 4
+    assert planned["lc_frame"] == 2
+    planned = season.planned("scene={radius: 12}")
+    assert (planned["lc_scene"], planned["lc_measure"]) == (1, 2)
+
+
 def test_a_change_of_the_file_makes_what_uses_it(season):
     season.change(galaxy={"image": True, "core": "none"})
     planned = set(season.planned())

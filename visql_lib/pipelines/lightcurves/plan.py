@@ -43,6 +43,7 @@ _PARTS: Mapping[str, tuple[str, ...]] = {
     "lc_target": ("point_sources", "on", "galaxy", "masks", "fits"),
     "lc_export": ("ra", "dec", "point_sources"),
 }
+_PIXELS = ("lc_measure", "lc_stars")  # stages with a key that need the camera's file
 # Where a chunk says which of its frames have products of a stage.
 _TABLE_OF = {"lc_frame_lost": "frame", "lc_measure_lost": "measure", "lc_psf_lost": "psf"}
 
@@ -128,6 +129,23 @@ class LightCurvePlan(Plan):
         target, parts = self.target_of(group), _PARTS.get(stage, ())
         own = target.sets[group.partition("/")[2]].model_dump(mode="json", include={"filter", "exptime"})
         return digest(target.state(*(p for p in parts if p != "set")), own if "set" in parts else {})
+
+    def key(self, stage: str, group: str, night: str = "") -> str:
+        """Hash all that changes the result of a stage but for the frames.
+
+        Of a frozen choice the version does not count: a newer one keeps what was chosen.
+        """
+        params = dict(self.params(stage))
+        if stage in {choice.stage for choice in FROZEN.values()}:
+            del params["version"]
+        if set(self.registry[stage].counted) & set(self.registry[stage].settings):
+            del params["config"]  # of a fixed name
+        found = [repr(sorted(params.items())), self.told(stage, group)]
+        if stage in _PIXELS:
+            found.append(self.camera(group))
+        if stage == "lc_measure":
+            found += self.kicked(group, night)
+        return digest(*found)
 
     def told_of(self, stage: str, name: str) -> str:
         """Hash what a stage takes of a target's file."""

@@ -159,7 +159,15 @@ STAGES = (
         applies=lambda plan, group: plan.settings.defringe.on,
     ),
     _of_target(
-        "lc_reference", (REFERENCE,), (FRAMES, CAT), settings=("sky", "alignment", "apertures", "stars")
+        "lc_reference",
+        (REFERENCE,),
+        (FRAMES, CAT),
+        settings=("sky", "alignment", "apertures", "stars"),
+        counted={
+            "sky": ("threshold",),
+            "apertures": ("empty_box",),
+            "stars": ("min_snr", "candidates"),
+        },
     ),
     _of_night(
         "lc_measure",
@@ -185,7 +193,7 @@ STAGES = (
         settings=("deep", "sky", "nights"),
     ),
     _of_set("lc_psf_model", (PSF_MODEL,), (FRAMES, TRANSFORMS, STARS, STAMPS), settings=("psf",)),
-    _of_night("lc_psf", C_PSF, (C_MEASURE, STARS, PSF_MODEL, STAMPS), settings=SETTINGS["lc_psf"]),
+    _of_night("lc_psf", C_PSF, (C_MEASURE, FRAMES, STARS, PSF_MODEL, STAMPS), settings=SETTINGS["lc_psf"]),
     _lost(
         "lc_psf",
         (PSF_OF,),

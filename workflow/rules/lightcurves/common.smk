@@ -1,4 +1,6 @@
 # What only the rules of the light curves share.
+from snakemake.io import IOFile
+
 TARGET = f"{RESULTS}/targets/{{target}}"
 REFERENCE = f"{TARGET}/reference.parquet"
 CHUNK = f"{GROUP}/chunks/{{night}}"
@@ -71,9 +73,52 @@ def set_params(stage, **others):
     return stage_params(stage, **told, **others)
 
 
-def frozen_params(stage, params):
-    """Leave out the version: what was chosen is kept by a newer version, too, and the end of a run says so."""
-    return {name: value for name, value in params.items() if name != "version"}
+def keyed_params(stage, **others):
+    """Compose the params of a stage that does not wait for all frames: a hash of all that changes its result."""
+    config = {"config": stage_params(stage)["config"], "target": of_target_file}
+    return config | {"key": lambda wildcards: key_of(stage, wildcards)} | others
+
+
+def of_target_file(wildcards):
+    """Find the file of the target of a set or of a target."""
+    return PLAN.target_file(first_set(wildcards))
+
+
+def first_set(wildcards):
+    """Return the set that a rule's wildcards name, the first one where they name a target."""
+    if "set" in wildcards.keys():
+        return group_of(wildcards)
+    return PLAN.sets_of(wildcards.target)[0]
+
+
+def key_of(stage, wildcards):
+    """Hash all that changes the result of a job but for the frames."""
+    return PLAN.key(stage, first_set(wildcards), getattr(wildcards, "night", ""))
+
+
+def unless_changed(stage, output, *paths):
+    """Make an input function: ancient files, so that frames that came do not make a job anew.
+
+    Where anything else changed that its result depends on, they are ordinary inputs: Snakemake does not
+    look at the params of a job that has an input which is being made again, ancient or not.
+    """
+
+    def inputs(wildcards):
+        fields = dict(wildcards.items())
+        made = IOFile(output.format(**fields), rule=None)
+        known = workflow.persistence.params(made)
+        changed = known is not None and repr(key_of(stage, wildcards)) not in known
+        found = [path.format(**fields) for path in paths]
+        return found if changed else [ancient(path) for path in found]
+
+    return inputs
+
+
+def unless_target_changed(stage, output, method, *kinds):
+    """Make an input function as `unless_changed`, of the tables of all sets of a target."""
+    return lambda wildcards: unless_changed(
+        stage, output, *getattr(PLAN, method)(wildcards.target, *kinds)
+    )(wildcards)
 
 
 wildcard_constraints:

@@ -4,8 +4,10 @@
 # Frozen, as the stars are.
 rule lc_scene:
     input:
-        tables=ancient(
-            [table(kind) for kind in ("frames", "transforms", "psf", "renorm")]
+        tables=unless_changed(
+            "lc_scene",
+            f"{GROUP}/scene_{{set}}.fits",
+            *(table(kind) for kind in ("frames", "transforms", "psf", "renorm")),
         ),
         reference=REFERENCE,
     output:
@@ -19,7 +21,7 @@ rule lc_scene:
     resources:
         runtime=120,
     params:
-        **frozen_params("lc_scene", set_params("lc_scene")),
+        **keyed_params("lc_scene"),
     shell:
         "visql lc-scene {input.tables:q} {input.reference:q} -o {output:q}"
         " --target {params.target:q} --set {wildcards.set:q} --config {params.config:q} >{log:q} 2>&1"

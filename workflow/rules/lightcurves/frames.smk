@@ -99,7 +99,7 @@ rule lc_defringe:
 # entered into the table that stands, whose frame is kept.
 rule lc_reference:
     input:
-        ancient(of_target("tables_of", "frames")),
+        unless_target_changed("lc_reference", REFERENCE, "tables_of", "frames"),
     output:
         update(REFERENCE),
     log:
@@ -111,9 +111,7 @@ rule lc_reference:
     resources:
         runtime=20,
     params:
-        **frozen_params("lc_reference", stage_params("lc_reference")),
-        told=lambda wildcards: PLAN.told_of("lc_reference", wildcards.target),
-        target=lambda wildcards: PLAN.target_file(PLAN.sets_of(wildcards.target)[0]),
+        **keyed_params("lc_reference"),
     shell:
         "visql lc-reference {input:q} -o {output:q} --target {params.target:q}"
         " --config {params.config:q} >{log:q} 2>&1"
@@ -122,7 +120,7 @@ rule lc_reference:
 rule lc_measure:
     input:
         night=f"{CHUNK}_frame.parquet",
-        frames=ancient(table("frames")),
+        frames=unless_changed("lc_measure", f"{CHUNK}_measure.parquet", table("frames")),
         reference=REFERENCE,
         fringes=of_night("fringes"),
     output:
@@ -136,7 +134,7 @@ rule lc_measure:
     resources:
         runtime=60,
     params:
-        **set_params("lc_measure", camera=of_group("camera"), kicked=of_night("kicked")),
+        **keyed_params("lc_measure"),
         fringes=of_night("fringe_options"),
         folder=below_set("frames"),
     shell:

@@ -4,7 +4,11 @@
 # Made where it is absent or thawed, or the settings of the stars changed; new frames do not change it.
 rule lc_stars:
     input:
-        tables=ancient([table("frames"), table("transforms"), table("apertures")]),
+        tables=unless_changed(
+            "lc_stars",
+            table("stars"),
+            *(table(kind) for kind in ("frames", "transforms", "apertures")),
+        ),
         reference=REFERENCE,
     output:
         table("stars"),
@@ -17,7 +21,7 @@ rule lc_stars:
     resources:
         runtime=10,
     params:
-        **frozen_params("lc_stars", set_params("lc_stars", camera=of_group("camera"))),
+        **keyed_params("lc_stars"),
     shell:
         "visql lc-stars {input.tables:q} -o {output:q} --reference {input.reference:q}"
         " --target {params.target:q} --set {wildcards.set:q} --config {params.config:q} >{log:q} 2>&1"
@@ -75,7 +79,9 @@ rule lc_stack:
 # Frozen, as the stars are.
 rule lc_psf_model:
     input:
-        tables=ancient([table("frames"), table("transforms")]),
+        tables=unless_changed(
+            "lc_psf_model", table("psfmodel"), table("frames"), table("transforms")
+        ),
         stars=table("stars"),
     output:
         table("psfmodel"),
@@ -88,7 +94,7 @@ rule lc_psf_model:
     resources:
         runtime=60,
     params:
-        **frozen_params("lc_psf_model", set_params("lc_psf_model")),
+        **keyed_params("lc_psf_model"),
     shell:
         "visql lc-psf-model {input.tables:q} {input.stars:q} -o {output:q} --target {params.target:q}"
         " --set {wildcards.set:q} --config {params.config:q} >{log:q} 2>&1"
@@ -97,6 +103,7 @@ rule lc_psf_model:
 rule lc_psf:
     input:
         night=f"{CHUNK}_measure.parquet",
+        frames=unless_changed("lc_psf", f"{CHUNK}_psf.parquet", table("frames")),
         stars=table("stars"),
         model=table("psfmodel"),
     output:
@@ -110,7 +117,7 @@ rule lc_psf:
     resources:
         runtime=120,
     params:
-        **set_params("lc_psf"),
+        **keyed_params("lc_psf"),
         folder=below_set("frames"),
     shell:
         "visql lc-psf {input.night:q} -o {params.folder:q} --stars {input.stars:q} --model {input.model:q}"
