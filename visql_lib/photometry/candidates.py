@@ -17,6 +17,7 @@ _FEW = 12  # candidates: if fewer are bright, fainter ones fill up
 _FAINTEST = 20.0  # signal to noise of those
 _NARROW, _WIDE = 0.6, 1.7  # FWHM of a star in units of the seeing
 _CUT = SourceFlag.SATURATED | SourceFlag.TRUNCATED
+_SURE_STARS = 3  # bright sources whose width goes before the seeing
 _MATCH = 2.0  # px
 _FRAMES = 4  # that should show a source before it is doubted
 _SHARE = 0.2  # of them, in which it must be
@@ -68,7 +69,7 @@ def candidate_stars(
     taken : array of bool, shape (n,)
         What belongs to the target.
     seeing : float
-        FWHM of stars [px]; NaN: width is not looked at.
+        FWHM of stars [px], where fewer than three sources are bright; NaN: width is not looked at.
     min_snr : float
         Signal to noise; if fewer than 12 reach it, those above 20 fill up.
     most : int
@@ -80,6 +81,9 @@ def candidate_stars(
         Indices, brightest first.
     """
     whole = ((sources.flags & int(_CUT)) == 0) & ~taken & (sources.flux > 0)
+    sure = whole & (sources.snr >= min_snr)
+    if sure.sum() >= _SURE_STARS:  # isophotes make bright stars wider than the faint ones of the seeing
+        seeing = float(np.median(sources.fwhm[sure]))
     if np.isfinite(seeing):
         whole &= (sources.fwhm > _NARROW * seeing) & (sources.fwhm < _WIDE * seeing)
     order = np.argsort(-sources.flux, kind="stable")
