@@ -134,7 +134,7 @@ def _about(one: SetFacts) -> list[str]:
         f"## {one.name}",
         "",
         f"{one.camera}, filter {one.filter or 'any'}, {one.span[0]} to {one.span[1]}: {one.used} of "
-        f"{one.frames} frames are in the curve, in {one.nights} nights.",
+        f"{one.frames} frames are in the curve, in {one.nights} night{'s' * (one.nights != 1)}.",
         "",
     ]
     where, level = one.references
