@@ -169,11 +169,14 @@ def accuracy(folder: Path) -> dict[str, Any]:
     good = [str(f) for f, fault in zip(truth["FRAME"], truth["FAULT"], strict=True) if not str(fault)]
     sources = [s for s in SOURCES if s in set(map(str, products.truth("sources")["SOURCE"]))]
     found: dict[str, Any] = {"sources": sources, "alignment": alignment(products)}
-    parts = {"stars": star_curves, "target": target_curves, "nights": night_curves}
+    parts = {
+        "stars": lambda: star_curves(products, good),
+        "target": lambda: target_curves(products, sources, good),
+        "nights": lambda: night_curves(products, sources),
+    }
     for name, measure in parts.items():
         try:
-            arguments = (good,) if name == "stars" else (sources, good)
-            found[name] = measure(products, *arguments)
+            found[name] = measure()
         except (OSError, KeyError) as error:  # a stage that did not run
             found[name] = {"missing": str(error)}
     return found

@@ -220,21 +220,23 @@ def target_curves(products: SeasonProducts, sources: list[str], frames: list[str
     return out
 
 
-def night_curves(products: SeasonProducts, sources: list[str], good: list[str]) -> dict[str, Any]:
-    """Return rms by night against the mean true magnitude of its good frames [mmag], and the bound."""
-    truth, frames, nights = products.truth("sources"), products.truth("frames"), products.table("nights")
-    night_of = {str(f): str(n) for f, n in zip(frames["FRAME"], frames["NIGHT"], strict=True)}
-    mags, flux, bound = (pivot(truth, "SOURCE", n, good, sources) for n in ("MAG", "FLUX", "BOUND"))
-    own = np.array([night_of[f] for f in good])
+def night_curves(products: SeasonProducts, sources: list[str]) -> dict[str, Any]:
+    """Return rms by night against the mean true magnitude of the frames kept [mmag], and the bound."""
+    truth, fluxes, nights = products.truth("sources"), products.table("fluxes"), products.table("nights")
+    frames = list(dict.fromkeys(map(str, fluxes["FRAME"])))
+    mags, flux, bound = (pivot(truth, "SOURCE", n, frames, sources) for n in ("MAG", "FLUX", "BOUND"))
+    kept = pivot(fluxes, "SOURCE", "KEPT", frames, sources) == 1
+    evening = {str(f): str(n) for f, n in zip(fluxes["FRAME"], fluxes["NIGHT"], strict=True)}
+    own = np.array([evening[f] for f in frames])
     out: dict[str, Any] = {}
     for k, name in enumerate(sources):
         rows = [i for i, s in enumerate(nights["SOURCE"]) if str(s) == name]
         off, least = [], []
         for i in rows:
-            inside = own == str(nights["NIGHT"][i])
+            inside = (own == str(nights["NIGHT"][i])) & kept[:, k]
             if inside.any():
                 off.append(float(nights["MAG"][i]) - np.mean(mags[inside, k]))
-                least.append(MAG / np.sqrt(np.sum((flux[inside, k] / bound[inside, k]) ** 2)))
+                least.append(MAG / np.sqrt(np.nansum((flux[inside, k] / bound[inside, k]) ** 2)))
         values = np.array(off)
         out[name] = {
             "n": len(off),
