@@ -243,6 +243,7 @@ def unknown_keys(text: str) -> Iterator[str]:
         if (
             models
             and key not in {"md", "py", "smk", "png", "parquet", "fits"}
+            and key == key.lower()  # else a quantity, such as psf.R2
             and not any(key in m.model_fields for m in models)
         ):
             yield f"{section}.{key}"
