@@ -96,9 +96,13 @@ def _serving(table: Mapping[str, Any]) -> dict[str, str]:
 
 
 def readme(
-    target: Target, sets: Sequence[SetFacts], decisions: Sequence[Decision], settings: LightCurveSettings
+    target: Target,
+    sets: Sequence[SetFacts],
+    decisions: Sequence[Decision],
+    settings: LightCurveSettings,
+    tied: tuple[str, Mapping[str, float]] = ("", {}),
 ) -> str:
-    """Write the README of the reduction, as Markdown."""
+    """Write the README of the reduction, as Markdown; `tied`: colour reference, magnitudes added to sets."""
     lines = [
         f"# Light curves of {target.name}",
         "",
@@ -111,6 +115,7 @@ def readme(
         "- Errors 0 to 5 of magnitudes: photon noise; with the coefficient's error; two other sums of both; "
         "scatter of the night's frames; the larger of 1 and 4.",
         f"- Magnitudes are -2.5 log10(electrons) + {settings.export.zero_point:g}.",
+        *_tied(sets, *tied),
         "",
     ]
     for one in sets:
@@ -120,6 +125,16 @@ def readme(
         lines += ["## By the user's lists", ""]
         lines += [f"- {d.frame} ({d.set}): {d.reason}" for d in kicked] + [""]
     return "\n".join(lines)
+
+
+def _tied(sets: Sequence[SetFacts], star: str, shifts: Mapping[str, float]) -> list[str]:
+    """Tell how the sets are tied to each other."""
+    if len(sets) < 2:
+        return []
+    if not star:
+        return ["- No comparison star is in all sets: their magnitudes are not tied to each other."]
+    told = ", ".join(f"{name} {shift:+.4f}" for name, shift in shifts.items())
+    return [f"- Star {star} has one flux in all sets (colour reference); magnitudes added: {told}."]
 
 
 def _about(one: SetFacts) -> list[str]:

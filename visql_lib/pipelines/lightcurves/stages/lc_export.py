@@ -11,6 +11,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from visql_lib.errors import TableError, TargetError
+from visql_lib.pipelines.lightcurves.colour_reference import tied_curves
 from visql_lib.pipelines.lightcurves.decisions import Decision, from_meta
 from visql_lib.pipelines.lightcurves.export_table import SetCurve, export_columns, sources_of
 from visql_lib.pipelines.lightcurves.exporting import lacking
@@ -49,7 +50,7 @@ class ExportOutputs:
 
 
 def run(context: Context[LightCurveSettings], inputs: ExportInputs) -> ExportOutputs:
-    """Gather the curves of all sets of a target.
+    """Gather the curves of all sets of a target, on the scale of the first one (see `tied_curves`).
 
     Raises
     ------
@@ -69,14 +70,15 @@ def run(context: Context[LightCurveSettings], inputs: ExportInputs) -> ExportOut
         read.append(nights)
     if not any(len(curve.nights["SOURCE"]) for curve in curves):
         raise TargetError(f"{inputs.target.name}: no set has a night with a flux; see decisions and REASON")
-    gap = context.settings.nights.gap
+    gap, tied = context.settings.nights.gap, tied_curves(curves, inputs.folders, STAGE)
+    curves, decisions = tied.curves, decisions + tied.decisions
     of_sets = {curve.name: (export_columns([curve], gap), sources_of([curve])) for curve in curves}
     columns = export_columns(curves, gap)
     for name, (table, sources) in of_sets.items():
         for date, lost in lacking(table, sources):
             reason = f"the night of {date} has no flux of {lost}: not in the .rdb"
             decisions.append(Decision("", name, STAGE, False, reason))
-    text = readme(inputs.target, facts, decisions, context.settings)
+    text = readme(inputs.target, facts, decisions, context.settings, (tied.star, tied.shifts))
     return ExportOutputs(columns, sources_of(curves), of_sets, decisions, text, read)
 
 
