@@ -620,6 +620,15 @@ def test_frames_of_one_time_are_kept_with_a_warning(tmp_path, caplog):
     assert "b: the same time as a" in caplog.text
 
 
+def test_a_clock_that_jumps_back_into_an_exposure_is_warned_of(tmp_path, caplog):
+    """Of 300 s each: one 360 s later, one 299 s later (rounded), one 200 s later."""
+    times = 56000 + np.array([0, 360, 659, 859]) / 86400
+    made = gathered(tmp_path, frames_of(*"abcd", MJD=times, EXPTIME=[300.0] * 4, CHECKSUM=[*"wxyz"]))
+    assert statuses(made)["d"] == ("ok", "begins before the end of c: another frame, the clock may be wrong")
+    assert [statuses(made)[name] for name in "abc"] == [("ok", "")] * 3
+    assert "d: begins before the end of c" in caplog.text
+
+
 def test_a_frame_in_two_nights_is_an_error(tmp_path):
     with pytest.raises(
         RequestError, match=r"20120311_frame.parquet: has a, which .*20120310_frame.parquet has"
