@@ -10,7 +10,7 @@ from astropy.io import fits
 from click.testing import CliRunner
 
 from visql_lib.cli import cli
-from visql_lib.errors import ConfigError, RequestError
+from visql_lib.errors import ConfigError, RequestError, TableError
 from visql_lib.pipelines import make_plan, settings_from_mapping
 from visql_lib.pipelines.lightcurves.decisions import from_meta
 from visql_lib.pipelines.lightcurves.frozen import FROZEN, frozen_path, thaw
@@ -19,7 +19,7 @@ from visql_lib.pipelines.lightcurves.named_frames import check_kicks
 from visql_lib.pipelines.lightcurves.outcome import failed_jobs, frozen_notes, left_out
 from visql_lib.pipelines.lightcurves.plan import LightCurvePlan
 from visql_lib.pipelines.lightcurves.registry import REGISTRY
-from visql_lib.pipelines.lightcurves.schemas import FRAMES, PSF, REFERENCE, STARS, TRANSFORMS
+from visql_lib.pipelines.lightcurves.schemas import FRAMES, NIGHTS, PSF, REFERENCE, STARS, TRANSFORMS
 from visql_lib.pipelines.lightcurves.stages.lc_frames import FramesInputs, run
 from visql_lib.pipelines.lightcurves.target_file import load_target, read_kicks
 from visql_lib.products.context import Context
@@ -674,3 +674,29 @@ def test_tables_are_told_apart_by_their_names():
         given_tables(paths, ("frames",))
     with pytest.raises(RequestError, match="a second table frames"):
         given_tables([paths[2], Path("frames_V.parquet")], ("frames",))
+
+
+@pytest.mark.parametrize(
+    "command", ["lc-frames", "lc-defringe", "lc-reference", "lc-apertures", "lc-renorm", "lc-measure"]
+)
+def test_a_table_of_another_kind_is_an_error_of_one_line(season, command):
+    """No traceback: the table and the columns it lacks are named."""
+    (season / "J1131.yaml").write_text(HEAD + SETS)
+    nights, some = season / "nights_R.parquet", season / "o.parquet"
+    write_table(nights, NIGHTS.empty(), NIGHTS)
+    of = ["--target", "J1131.yaml", "--set", "R"]
+    more = {
+        "lc-frames": of,
+        "lc-defringe": ["--frames", "f", *of],
+        "lc-reference": ["--target", "J1131.yaml"],
+        "lc-apertures": ["--transforms", "t.parquet", "--frames", str(nights)],
+        "lc-renorm": [
+            *("--frames", str(nights), "--stars", str(nights), "--reference", str(nights)),
+            *("--set", "R", "--psf", "p.parquet", "--fluxes", "x.parquet"),
+        ],
+        "lc-measure": [*of, "--reference", str(nights)],
+    }[command]
+    found = CliRunner().invoke(cli, [command, str(nights), "-o", str(some), *more])
+    assert isinstance(found.exception, TableError), found.output + repr(found.exception)
+    assert "nights_R.parquet" in str(found.exception)
+    assert not some.exists()

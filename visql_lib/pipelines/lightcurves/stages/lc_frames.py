@@ -69,7 +69,7 @@ def run(context: Context[LightCurveSettings], inputs: FramesInputs) -> FramesOut
     TableError
         If a table cannot be read.
     """
-    tables = [read_table(path) for path in inputs.chunks]
+    tables = [read_table(path, FRAMES.names) for path in inputs.chunks]
     columns = in_order(gathered(inputs.chunks, tables))
     told = [decision for table in tables for decision in from_meta(table.meta)]
     mine = _Marks(columns, inputs.set)
