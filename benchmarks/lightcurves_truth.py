@@ -144,10 +144,17 @@ def with_companion(stars: Table) -> set[str]:
     return hosts
 
 
+def dropped_stars(products: SeasonProducts) -> set[str]:
+    """Return the names of the stars that the renormalisation left out."""
+    meta = read_meta(products.folder / f"renorm_{products.set}.parquet")
+    return {str(d["frame"]) for d in meta.get("decisions", ()) if not d["kept"]}
+
+
 def star_curves(products: SeasonProducts, frames: list[str]) -> dict[str, Any]:
     """Return rms over bound of the stars, and what the worst has beyond its bound [mmag].
 
-    Stars with a companion are told by themselves: their light is not what the truth calls theirs.
+    Stars with a companion are told by themselves, since their light is not what the truth calls theirs; so
+    are those that the renormalisation dropped.
     """
     names, truth, fluxes = true_names(products), products.truth("sources"), products.table("starfluxes")
     own = [n for n in dict.fromkeys(map(str, fluxes["STAR"])) if n in names]
@@ -163,14 +170,14 @@ def star_curves(products: SeasonProducts, frames: list[str]) -> dict[str, Any]:
     bound[~np.isfinite(residual)] = np.nan
     ratios: dict[str, float] = {}
     beyond: dict[str, float] = {}
-    double: dict[str, float] = {}
-    hosts = with_companion(products.truth("stars"))
+    others: dict[str, float] = {}
+    hosts, dropped = with_companion(products.truth("stars")), dropped_stars(products)
     for k, name in enumerate(own):
         if np.isfinite(residual[:, k]).sum() < 3:
             continue
         least = MAG * rms(bound[:, k])
-        if theirs[k] in hosts:
-            double[f"{name}={theirs[k]}"] = rms(residual[:, k]) / least
+        if theirs[k] in hosts or name in dropped:
+            others[f"{name}={theirs[k]}"] = rms(residual[:, k]) / least
             continue
         ratios[f"{name}={theirs[k]}"] = rms(residual[:, k]) / least
         beyond[f"{name}={theirs[k]}"] = 1e3 * np.sqrt(max(rms(residual[:, k]) ** 2 - least**2, 0.0))
@@ -178,7 +185,7 @@ def star_curves(products: SeasonProducts, frames: list[str]) -> dict[str, Any]:
         "n": len(ratios),
         "median": float(np.median(list(ratios.values()))) if ratios else float("nan"),
         "ratios": ratios,
-        "with_companion": double,
+        "left_out": others,
         "worst_beyond_mmag": max(beyond.values(), default=float("nan")),
     }
 

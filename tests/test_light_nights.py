@@ -16,21 +16,20 @@ N, PER_NIGHT, APERTURES = 40, 5, 3
 NAMES = [f"g{i:02d}" for i in range(N)]
 DIP = np.where((np.arange(N) >= 15) & (np.arange(N) < 25), 0.98, 1.0)
 NOISE = (0.02, 0.002, 0.01)  # of the apertures
+SPOILT = {("A", 30): StarFlag.COSMIC, ("a", 31): StarFlag.SATURATED, ("A", 32): StarFlag.BAD_PIXELS}
 STARS = ("a", "b", "c", "d", "e")
 DIAMETERS = [4.0, 10.0, 20.0]
 
 
 def star_rows(rng: np.random.Generator, air: np.ndarray) -> list[dict]:
-    """Make the apertures: five stars, of which `e` varies; the target dips by 2 %; it is hit in g30."""
+    """Make the apertures: five stars, of which `e` varies; the target dips by 2 %; it is hit in g30, on bad pixels in g32."""
     rows = []
     for k, name in enumerate((*STARS, "A")):
         true = air * (DIP if name == "A" else 1 + 0.2 * np.sin(np.arange(N)) if name == "e" else 1)
         for i, frame in enumerate(NAMES):
-            flags = (
-                StarFlag.COSMIC if (name, i) == ("A", 30) else StarFlag.SATURATED if (k, i) == (0, 31) else 0
-            )
+            flags = SPOILT.get((name, i), 0)
             flux = 1e5 * (k + 1) * true[i] * (1 + np.array(NOISE) * rng.normal(0, 1, APERTURES))
-            flux = flux * 3 if flags else flux
+            flux = flux * np.nan if flags == StarFlag.BAD_PIXELS else flux * 3 if flags else flux
             rows.append(
                 {
                     "FRAME": frame,
@@ -164,7 +163,8 @@ def test_an_aperture_needs_no_psf(made: NightOutputs) -> None:
     """Without PSF or PSF coefficient the aperture still counts; hit by a cosmic ray it does not."""
     assert reasons(made, "A_aper") == {
         "g03": "not_aligned: 4 stars of 20",
-        "g30": "A_aper was not measured",
+        "g30": "A_aper: a cosmic ray in its aperture",
+        "g32": "A_aper: bad pixels in its aperture",
         "g35": "seeing 9 above 7.5 px",
     }
 
@@ -202,7 +202,7 @@ def test_without_apertures_there_is_the_psf_curve_alone(tables: dict[str, Path])
     some = {kind: path for kind, path in tables.items() if kind not in ("apertures", "stars", "psf")}
     made = curve_of(some)
     assert set(made.fluxes["SOURCE"]) == {"A"}
-    assert reasons(made, "A")["g07"] == "no coefficient: no comparison star was measured"
+    assert reasons(made, "A")["g07"] == "A was not measured"
 
 
 def test_limits_are_in_arcsec_where_the_scale_is_known(tmp_path: Path) -> None:

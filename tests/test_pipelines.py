@@ -182,7 +182,8 @@ def test_a_pipeline_of_another_package_is_found(other_package, tmp_path):
     ):
         claim_results(settings(tmp_path / "results"))
     with pytest.raises(
-        ConfigError, match=r"^test: pipeline: 'knights' is none of vis, reduction, pointing, lightcurves, nights$"
+        ConfigError,
+        match=r"^test: pipeline: 'knights' is none of vis, reduction, pointing, lightcurves, nights$",
     ):
         settings_from_mapping(values | {"pipeline": "knights"}, "test")
     with pytest.raises(ConfigError, match=r"^test: unknown key 'gaia'"):

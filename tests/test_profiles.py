@@ -16,7 +16,8 @@ CLUSTERS = ("slurm", "cluster-generic")
 RULES = {
     name: text
     for path in [ROOT / "Snakefile", *(ROOT / "workflow" / "rules").rglob("*.smk")]
-    if path.parent.name not in ("reduction", "pointing", "lightcurves")  # jobs of sets, chunks, hours go alone
+    if path.parent.name
+    not in ("reduction", "pointing", "lightcurves")  # jobs of sets, chunks, hours go alone
     for name, text in re.findall(r"^rule (\w+):\n((?:^(?: .*)?\n)+)", path.read_text(encoding="utf-8"), re.M)
 }
 LOCAL = set(

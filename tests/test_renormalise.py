@@ -19,7 +19,9 @@ from visql_lib.photometry.renormalise import (
     weighted_median,
 )
 from visql_lib.pipelines.lightcurves import schemas
+from visql_lib.pipelines.lightcurves.colour_reference import star_levels, tied_curves
 from visql_lib.pipelines.lightcurves.decisions import from_meta
+from visql_lib.pipelines.lightcurves.export_table import SetCurve
 from visql_lib.pipelines.lightcurves.psf_file import (
     PSFProduct,
     psf_row,
@@ -210,12 +212,40 @@ class TestRenormalise:
         assert colour_factors({}) == ("", {})
 
 
+class TestColourReference:
+    """The sets of a target lie together."""
+
+    def test_one_flux_in_all_sets(self):
+        def curve(name, mag):
+            return SetCurve(
+                name, "cam", {"MAG": np.array([mag]), "MEAN_MAG": np.array([mag]), "N": np.array([3])}
+            )
+
+        levels = {"R": {"a": 4e5, "b": 1e5}, "V": {"b": 5e4, "c": 1.0}}
+        # A target as bright as star b in both sets has one magnitude.
+        curves = [curve("R", -2.5 * np.log10(1e5)), curve("V", -2.5 * np.log10(5e4))]
+        tied, star, moved = tied_curves(curves, levels)
+        assert star == "b"
+        assert moved["R"] == 0
+        assert tied[0].nights["MAG"] == pytest.approx(-12.5)
+        assert tied[1].nights["MAG"] == pytest.approx(-12.5)
+        assert tied[1].nights["MEAN_MAG"] == pytest.approx(-12.5)
+        assert curves[1].nights["MAG"] != pytest.approx(-12.5)
+        assert tied_curves(curves[:1], levels)[1:] == ("", {})
+        assert tied_curves(curves, {"R": {"a": 1.0}})[0] == curves
+
+    def test_levels_without_table(self, tmp_path):
+        assert star_levels(tmp_path / "renorm_R.parquet") == {}
+
+
 # From stamps to coefficients, by the commands.
 
 SIDE, NAMES = 33, "abcdefghi"
 
 
-def write_stamps(folder: Path, frame: str, seed: int, names: str = NAMES, through: float = 1.0) -> Path:
+def write_stamps(
+    folder: Path, frame: str, seed: int, names: str = NAMES, through: float = 1.0, companion: str = ""
+) -> Path:
     """Stamps of nine stars of a frame, 33 px wide."""
     rng = np.random.default_rng(seed)
     psf = SeasonPsf((MoffatPart(1.0, 4.0 + 0.2 * (seed % 5), 0.02, 0.01, 3.0),))
@@ -227,6 +257,8 @@ def write_stamps(folder: Path, frame: str, seed: int, names: str = NAMES, throug
     for k, name in enumerate(names):
         flux = through * 3e5 / (1 + 0.3 * NAMES.index(name))
         light = flux * psf.stamp(x[k] - corner[0, k] - half, y[k] - corner[1, k] - half, half)
+        if name == companion:
+            light = light + 0.1 * np.roll(light, (3, 5), (0, 1))
         data[k] = rng.poisson(light) + rng.normal(0, 20, light.shape)
     stamps = Stamps(
         names=[*names],
@@ -466,6 +498,24 @@ class TestStages:
         fluxes = read_table(field.table("starfluxes"))
         keys = list(zip(fluxes["FRAME"], fluxes["STAR"], strict=True))
         assert len(keys) == len(set(keys)) == 54
+
+    def test_star_with_a_companion_makes_no_psf(self, field_set):
+        """It is found by its fit, and the next best takes its place; a star that the user names stays."""
+        for k, frame in enumerate(field_set.frames):
+            write_stamps(field_set.folder / "frames", frame, k, companion="b")
+        field_set.model()
+        model = read_table(field_set.table("psfmodel"))
+        assert model["STARS"].tolist() == ["a c d e f g"]
+        assert not model["GRADIENT"][0]
+        decisions = {d.frame: d for d in from_meta(model.meta)}
+        assert not decisions["star b"].kept
+        assert decisions["star b"].value > decisions["star b"].limit
+        told = yaml.safe_load(field_set.target.read_text()) | {
+            "psf_sets": {"mine": ["a", "b", "c", "d", "e", "f"]}
+        }
+        field_set.target.write_text(yaml.safe_dump(told))
+        field_set.model()
+        assert read_table(field_set.table("psfmodel"))["STARS"].tolist() == ["a b c d e f"]
 
     def test_unknown_star_of_a_psf_set(self, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)

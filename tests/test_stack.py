@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from visql_lib.ccd.outliers import middle_of, outliers
-from visql_lib.ccd.resample import area, inverse, resample
+from visql_lib.ccd.resample import resample
 from visql_lib.errors import RequestError
 from visql_lib.flags import PixelFlag
 from visql_lib.images.image import Image
@@ -20,6 +20,7 @@ from visql_lib.images.registered import StackWishes, stack_registered
 from visql_lib.images.reprojected import registered_wcs, sky_wcs, stack_reprojected
 from visql_lib.images.writing import write_image
 from visql_lib.simulate.night_sky import add_stars
+from visql_lib.sky.affine import area, inverse
 
 SHAPE = (80, 100)
 

@@ -12,9 +12,10 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from visql_lib.ccd.resample import MARGIN, Resampled, area, inverse, resample
+from visql_lib.ccd.resample import MARGIN, Resampled, resample
 from visql_lib.errors import RequestError
 from visql_lib.images.blocks import Plane, StackFrame, open_frame, opened
+from visql_lib.sky.affine import area, inverse
 from visql_lib.values import number
 
 FOOTPRINTS = ("reference", "common", "union")

@@ -63,7 +63,7 @@ def fit_star(star: StarStamp, psf: EffectivePSF, *, clip: float = 5.0, clip_shar
     Parameters
     ----------
     star : StarStamp
-        The stamp's size matters little: what is beyond the star only tells the constant.
+        Of a larger one 3.5 FWHM on each side are used: what is beyond only tells the constant.
     psf : EffectivePSF
         Of the frame.
     clip, clip_share : float
@@ -74,6 +74,7 @@ def fit_star(star: StarStamp, psf: EffectivePSF, *, clip: float = 5.0, clip_shar
         Not measured (NaN) where most of the core is masked (BAD_PIXELS), outside (OUTSIDE) or saturated
         (SATURATED), or the fit does not converge (NO_FIT).
     """
+    star = star.within(psf.fwhm)
     local = psf.at(star.x, star.y)
     flags = _core_flags(star, local)
     if flags & (StarFlag.OUTSIDE | StarFlag.BAD_PIXELS | StarFlag.SATURATED | StarFlag.NO_FIT):

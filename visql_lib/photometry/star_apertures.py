@@ -9,8 +9,8 @@ import numpy as np
 import sep
 from numpy.typing import NDArray
 
-from visql_lib.ccd.resample import inverse
 from visql_lib.flags import StarFlag
+from visql_lib.sky.affine import inverse
 
 _CLIP = 3.0  # sigma, of an empty region
 _LEAST_PIXELS = 100  # of an empty region that tells its noise

@@ -132,7 +132,8 @@ def fit_effective(
         gradient=moffat.slopes if sloped else None,
         centre=moffat.centre,
     )
-    found = fit_surface(psf, kept, moffat.offsets, options or SurfaceOptions())
+    near = [star.within(fwhm) for star in kept]
+    found = fit_surface(psf, near, moffat.offsets, options or SurfaceOptions())
     return EffectiveFit(
         found.psf,
         chi2=found.chi2 / max(found.n_pixels, 1),

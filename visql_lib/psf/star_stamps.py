@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 LEAST_CORE = 0.5  # part of a star's core that must be good
+_EXTENT, _LEAST_HALF = 3.5, 12  # FWHM and px, half side of what is fitted
 _NEAR = 6  # px from the stamp's middle, where a star's peak is looked for
 _SMOOTHING = 3.7  # px^2 that means over 3 x 3 pixels add to the square of a FWHM
 
@@ -52,6 +54,17 @@ class StarStamp:
     def offset(self) -> tuple[float, float]:
         """Where the star should be, off the central pixel [px]."""
         return self.x - self.x0 - self.half, self.y - self.y0 - self.half
+
+    def within(self, fwhm: float) -> StarStamp:
+        """Return the part that a fit needs: some FWHM about the middle; what is beyond only tells the sky."""
+        half = max(math.ceil(_EXTENT * fwhm), _LEAST_HALF)
+        cut = self.half - half
+        if cut <= 0:
+            return self
+        part = slice(cut, -cut), slice(cut, -cut)
+        hot = None if self.saturated is None else self.saturated[part]
+        x0, y0 = self.x0 + cut, self.y0 + cut
+        return replace(self, data=self.data[part], bad=self.bad[part], x0=x0, y0=y0, saturated=hot)
 
     def good(self) -> NDArray[np.bool_]:
         """Return which pixels can be used."""

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visql_lib.ccd.cosmics import EDGE, find_stamp_cosmics
-from visql_lib.ccd.resample import area, inverse
 from visql_lib.flags import SourceFlag, StampFlag, StarFlag
 from visql_lib.images.light_frame import LightFrame
 from visql_lib.photometry.stamp_cuts import (
@@ -26,6 +25,7 @@ from visql_lib.photometry.star_shapes import CORE, WHOLE
 from visql_lib.pipelines.lightcurves.reference_file import TargetReference
 from visql_lib.pipelines.lightcurves.settings.frames import ApertureSettings
 from visql_lib.pipelines.lightcurves.stamps import TARGET, Stamps
+from visql_lib.sky.affine import area, inverse
 from visql_lib.sky.alignment import Alignment, moved
 from visql_lib.sky.pairs import mutual_nearest
 from visql_lib.sources.sky_map import SkyMap

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from visql_lib.flags import StarFlag
 from visql_lib.photometry.aperture_curve import aperture_curve
+from visql_lib.pipelines.lightcurves.decisions import from_meta
 from visql_lib.pipelines.lightcurves.exporting import APERTURE
 from visql_lib.pipelines.lightcurves.settings.curves import NightSettings
 from visql_lib.pipelines.lightcurves.status import LightStatus
@@ -21,12 +22,27 @@ from visql_lib.values import number
 
 log = logging.getLogger(__name__)
 
-_SPOILT = StarFlag.OUTSIDE | StarFlag.BAD_PIXELS | StarFlag.SATURATED | StarFlag.COSMIC  # no aperture sum
+_SPOILT = StarFlag.SATURATED | StarFlag.COSMIC  # sums that are there, but wrong
+_WHY = {
+    StarFlag.OUTSIDE: "its aperture reaches over the border of the frame",
+    StarFlag.BAD_PIXELS: "bad pixels in its aperture",
+    StarFlag.SATURATED: "a saturated pixel in its aperture",
+    StarFlag.COSMIC: "a cosmic ray in its aperture",
+}
 
 
 @dataclass(frozen=True, eq=False)
 class FrameCurve:
-    """One source in all frames of a set, by the number of the frame; NaN where it was not measured."""
+    """One source in all frames of a set, by the number of the frame; NaN where it was not measured.
+
+    Attributes
+    ----------
+    name : str
+    flux, err, err_common, coeff, coeff_err, chi2 : array, shape (n,)
+        As in the table FLUXES.
+    lost : mapping
+        Frame -> why it was not measured there, where this is known.
+    """
 
     name: str
     flux: NDArray
@@ -35,7 +51,7 @@ class FrameCurve:
     chi2: NDArray
     coeff: NDArray
     coeff_err: NDArray
-    needs_psf: bool = True
+    lost: Mapping[str, str]
 
 
 class CurveFrames:
@@ -58,7 +74,9 @@ class CurveFrames:
         self.per_unit = 1 / settings.pixel if self.in_px else 1.0
         self.sky = self.table["SKY"] * self.coeff
         self.not_aligned = _lost(tables["transforms"])
-        self.no_psf = _lost(tables["psf"]) if "psf" in tables else {}
+        self.not_fitted = {d.frame: d.reason for d in from_meta(read_meta(tables["target"])) if not d.kept}
+        if "psf" in tables:
+            self.not_fitted |= _lost(tables["psf"])
 
     def __len__(self) -> int:
         return len(self.names)
@@ -108,7 +126,14 @@ def scene_curves(frames: CurveFrames, path: Path, sums: Mapping[str, Sequence[st
             shared[i, k] = table[together][row]
     for name, k in column.items():
         yield FrameCurve(
-            name, flux[:, k], err[:, k], common[:, k], chi2[:, k], frames.coeff, frames.coeff_err
+            name,
+            flux[:, k],
+            err[:, k],
+            common[:, k],
+            chi2[:, k],
+            frames.coeff,
+            frames.coeff_err,
+            frames.not_fitted,
         )
     for name, parts in sums.items():
         if set(parts) <= set(names):
@@ -123,6 +148,7 @@ def scene_curves(frames: CurveFrames, path: Path, sums: Mapping[str, Sequence[st
                 chi2[:, ks[0]],
                 frames.coeff,
                 frames.coeff_err,
+                frames.not_fitted,
             )
         else:
             log.warning(
@@ -155,10 +181,19 @@ def aperture_curves(frames: CurveFrames, tables: Mapping[str, Path]) -> dict[Fra
         made = aperture_curve(flux, err, of_stars)
         if made.aperture >= 0:
             nothing = np.full(len(frames), np.nan)
-            curve = FrameCurve(
-                f"{name}{APERTURE}", made.flux, made.err, nothing, nothing, made.coeff, made.coeff_err, False
-            )
+            measured = made.flux, made.err, nothing, nothing, made.coeff, made.coeff_err
+            curve = FrameCurve(f"{name}{APERTURE}", *measured, _spoilt(table, name))
             found[curve] = number(diameters[made.aperture]) if made.aperture < len(diameters) else np.nan
+    return found
+
+
+def _spoilt(table: Table, star: str) -> dict[str, str]:
+    """Return the frames in which a star's apertures are spoilt, and by what."""
+    found = dict[str, str]()
+    for row in np.flatnonzero(table["STAR"] == star):
+        why = [words for flag, words in _WHY.items() if int(table["FLAGS"][row]) & flag]
+        if why:
+            found[str(table["FRAME"][row])] = f"{star}{APERTURE}: {why[0]}"
     return found
 
 

@@ -100,9 +100,9 @@ def readme(
     sets: Sequence[SetFacts],
     decisions: Sequence[Decision],
     settings: LightCurveSettings,
-    tied: tuple[str, Mapping[str, float]] = ("", {}),
+    star: str = "",
 ) -> str:
-    """Write the README of the reduction, as Markdown; `tied`: colour reference, magnitudes added to sets."""
+    """Write the README of the reduction, as Markdown; `star` has one flux in all sets, "": none has."""
     lines = [
         f"# Light curves of {target.name}",
         "",
@@ -114,8 +114,9 @@ def readme(
         "- `decisions.parquet`: what was decided about frames and stars.",
         "- Errors 0 to 5 of magnitudes: photon noise; with the coefficient's error; two other sums of both; "
         "scatter of the night's frames; the larger of 1 and 4.",
-        f"- Magnitudes are -2.5 log10(electrons) + {settings.export.zero_point:g}.",
-        *_tied(sets, *tied),
+        f"- Magnitudes are -2.5 log10(electrons) + {settings.export.zero_point:g}."
+        + f" In the table of all sets those of a set are moved so that star {star} has one flux in all."
+        * bool(star),
         "",
     ]
     for one in sets:
@@ -125,16 +126,6 @@ def readme(
         lines += ["## By the user's lists", ""]
         lines += [f"- {d.frame} ({d.set}): {d.reason}" for d in kicked] + [""]
     return "\n".join(lines)
-
-
-def _tied(sets: Sequence[SetFacts], star: str, shifts: Mapping[str, float]) -> list[str]:
-    """Tell how the sets are tied to each other."""
-    if len(sets) < 2:
-        return []
-    if not star:
-        return ["- No comparison star is in all sets: their magnitudes are not tied to each other."]
-    told = ", ".join(f"{name} {shift:+.4f}" for name, shift in shifts.items())
-    return [f"- Star {star} has one flux in all sets (colour reference); magnitudes added: {told}."]
 
 
 def _about(one: SetFacts) -> list[str]:

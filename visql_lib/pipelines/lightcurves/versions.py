@@ -18,6 +18,6 @@ VERSIONS = {
     "lc_scene": 1,
     "lc_target": 1,
     "lc_nights": 1,
-    "lc_export": 2,
+    "lc_export": 1,
     "lc_pictures": 1,
 }

@@ -11,7 +11,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from visql_lib.errors import TableError, TargetError
-from visql_lib.pipelines.lightcurves.colour_reference import tied_curves
+from visql_lib.pipelines.lightcurves.colour_reference import star_levels, tied_curves
 from visql_lib.pipelines.lightcurves.decisions import Decision, from_meta
 from visql_lib.pipelines.lightcurves.export_table import SetCurve, export_columns, sources_of
 from visql_lib.pipelines.lightcurves.exporting import lacking
@@ -25,7 +25,18 @@ from visql_lib.tables.store import read_meta, read_table
 log = logging.getLogger(__name__)
 
 STAGE = "lc_export"
-KINDS = ("frames", "transforms", "apertures", "stars", "medcoeff", "psf", "renorm", "target", "fluxes")
+KINDS = (
+    "frames",
+    "transforms",
+    "apertures",
+    "stars",
+    "medcoeff",
+    "psfmodel",
+    "psf",
+    "renorm",
+    "target",
+    "fluxes",
+)
 _STATES = (("frames", "lc_frames"), ("transforms", "lc_measure"), ("psf", "lc_psf"))  # tables with STATUS
 
 
@@ -50,7 +61,7 @@ class ExportOutputs:
 
 
 def run(context: Context[LightCurveSettings], inputs: ExportInputs) -> ExportOutputs:
-    """Gather the curves of all sets of a target, on the scale of the first one (see `tied_curves`).
+    """Gather the curves of all sets of a target.
 
     Raises
     ------
@@ -70,15 +81,23 @@ def run(context: Context[LightCurveSettings], inputs: ExportInputs) -> ExportOut
         read.append(nights)
     if not any(len(curve.nights["SOURCE"]) for curve in curves):
         raise TargetError(f"{inputs.target.name}: no set has a night with a flux; see decisions and REASON")
-    gap, tied = context.settings.nights.gap, tied_curves(curves, inputs.folders, STAGE)
-    curves, decisions = tied.curves, decisions + tied.decisions
+    gap = context.settings.nights.gap
     of_sets = {curve.name: (export_columns([curve], gap), sources_of([curve])) for curve in curves}
-    columns = export_columns(curves, gap)
+    levels = {
+        f.absolute().name: star_levels(f / f"renorm_{f.absolute().name}.parquet") for f in inputs.folders
+    }
+    tied, star, moved = tied_curves(curves, levels)
+    columns = export_columns(tied, gap)
+    for name, by in moved.items():
+        reason = (
+            f"magnitudes in the table of all sets are moved by {by:+.4f}: star {star} has one flux in all"
+        )
+        decisions.append(Decision("", name, STAGE, True, reason, by))
     for name, (table, sources) in of_sets.items():
         for date, lost in lacking(table, sources):
             reason = f"the night of {date} has no flux of {lost}: not in the .rdb"
             decisions.append(Decision("", name, STAGE, False, reason))
-    text = readme(inputs.target, facts, decisions, context.settings, (tied.star, tied.shifts))
+    text = readme(inputs.target, facts, decisions, context.settings, star)
     return ExportOutputs(columns, sources_of(curves), of_sets, decisions, text, read)
 
 

@@ -147,11 +147,11 @@ def _first_beyond(frames: CurveFrames, i: int, limits: Sequence[_Limit], decisio
 def _no_flux(frames: CurveFrames, curve: FrameCurve, i: int, decisions: _Decisions) -> str:
     """Return why a source has no usable flux in a frame, "" if it has."""
     name, flux, coeff = frames.names[i], float(curve.flux[i]), float(curve.coeff[i])
-    why = frames.no_psf.get(name, "") if curve.needs_psf else ""
-    if not why and not math.isfinite(coeff):
+    why = ""
+    if not (math.isfinite(flux) and curve.err[i] > 0):
+        why = curve.lost.get(name) or f"{curve.name} was not measured"
+    elif not math.isfinite(coeff):
         why = "no coefficient: no comparison star was measured"
-    if not why and not (math.isfinite(flux) and curve.err[i] > 0):
-        why = f"{curve.name} was not measured"
     if why:
         return decisions.leave_out(name, why)
     if flux <= 0:

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from visql_lib.ccd.resample import inverse
 from visql_lib.errors import TargetError, VisqlError
 from visql_lib.images.light_frame import read_light
 from visql_lib.instruments.wcs_cards import wcs_cards
@@ -33,6 +32,7 @@ from visql_lib.pipelines.lightcurves.schemas import REFERENCE
 from visql_lib.pipelines.lightcurves.settings import LightCurveSettings
 from visql_lib.pipelines.lightcurves.target_file import AUTO, MarkedStar, Target
 from visql_lib.products.context import Context
+from visql_lib.sky.affine import inverse
 from visql_lib.sky.alignment import Alignment, AlignmentLimits
 from visql_lib.sky.reference_choice import FieldFrame, align_frames, choose_reference
 from visql_lib.tables.store import Table

@@ -156,7 +156,9 @@ def _decisions(
             f"{1000 * star.expected:.1f} expected"
         )
         log.info("set %s: %s", inputs.set, reason)
-        out.append(Decision(name, inputs.set, STAGE, False, reason, 1000 * star.scatter, 1000 * star.limit))
+        out.append(
+            Decision(f"star {name}", inputs.set, STAGE, False, reason, 1000 * star.scatter, 1000 * star.limit)
+        )
     n = int(found.kept.sum())
     if n < max(FEWEST, settings.min_stars) and gathered.rows:
         least = max(FEWEST, settings.min_stars)

@@ -13,7 +13,7 @@ from astropy.io import fits
 from numpy.typing import NDArray
 
 from visql_lib.ccd.combine import Recipe, Scaling, combine_block
-from visql_lib.ccd.resample import area, inverse, resample
+from visql_lib.ccd.resample import resample
 from visql_lib.errors import FrameError, TableError, TargetError
 from visql_lib.images.image import Image
 from visql_lib.images.light_frame import read_light
@@ -25,6 +25,7 @@ from visql_lib.pipelines.lightcurves.set_tables import column_at, rows_at
 from visql_lib.pipelines.lightcurves.settings import LightCurveSettings
 from visql_lib.pipelines.lightcurves.status import LightStatus
 from visql_lib.products.context import Context
+from visql_lib.sky.affine import area, inverse
 from visql_lib.tables.store import Table, read_table
 
 log = logging.getLogger(__name__)
