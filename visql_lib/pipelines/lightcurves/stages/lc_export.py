@@ -38,6 +38,7 @@ KINDS = (
     "fluxes",
 )
 _STATES = (("frames", "lc_frames"), ("transforms", "lc_measure"), ("psf", "lc_psf"))  # tables with STATUS
+_UNTIED = "no comparison star is in all sets: their magnitudes are not tied to each other"
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,9 @@ def run(context: Context[LightCurveSettings], inputs: ExportInputs) -> ExportOut
     }
     tied, star, moved = tied_curves(curves, levels)
     columns = export_columns(tied, gap)
+    if len(curves) > 1 and not star:
+        log.warning("%s: %s", inputs.target.name, _UNTIED)
+        decisions.append(Decision("", "", STAGE, True, _UNTIED))
     for name, by in moved.items():
         reason = (
             f"magnitudes in the table of all sets are moved by {by:+.4f}: star {star} has one flux in all"
