@@ -254,7 +254,10 @@ def test_sets_are_tied_by_a_star_of_one_flux_in_all(made: Path, tmp_path: Path) 
         for name, level in levels.items():
             path = top / name / f"renorm_{name}.parquet"
             table = read_table(path)
-            meta = {"levels": level}
+            kicked = Decision(
+                "f02", name, "lc_frame", False, "kicked: plane", by="user"
+            )  # as STATUS says, too
+            meta = {"levels": level, **to_meta([kicked])}
             write_table(path, dict(table), schemas.RENORM, stage="lc_renorm", stage_version=1, meta=meta)
         words = ["lc-export", *(str(top / name) for name in levels), "-o", str(top / "J1206.parquet")]
         result = CliRunner().invoke(
@@ -280,6 +283,7 @@ def test_sets_are_tied_by_a_star_of_one_flux_in_all(made: Path, tmp_path: Path) 
         s: v for s, v, r in zip(table["SET"], table["VALUE"], table["REASON"], strict=True) if "star b" in r
     }
     assert told == {"R_ecam": 0, "R_two": pytest.approx(-2.5 * np.log10(2))}
+    assert [s for s, f in zip(table["SET"], table["FRAME"], strict=True) if f == "f02"] == ["R_ecam", "R_two"]
     untied = exported({"R_ecam": {"a": 9e4}, "R_two": {"b": 2e4}})
     assert untied["R_two"] - untied["R_ecam"] == pytest.approx(2.5 * np.log10(2), abs=1e-6)
     reasons = list(read_table(top / "decisions.parquet")["REASON"])

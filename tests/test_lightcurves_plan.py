@@ -393,6 +393,16 @@ def test_changing_a_part_of_the_file_concerns_the_stages_that_take_it(season):
     assert before.told("lc_frame", "J1131/V") == other.told("lc_frame", "J1131/V")
 
 
+def test_settings_of_the_stars_concern_the_choice_of_stars_alone(season):
+    """Not the reference: it stands, and all frames would be measured again."""
+    before, after = plan_of(season), plan_of(season, stars={"psf_stars": 5, "min_snr": 50})
+    changed = {
+        stage.name for stage in REGISTRY.stages if before.params(stage.name) != after.params(stage.name)
+    }
+    assert changed == {"lc_stars"}
+    assert "min_snr: 50" in Path(after.params("lc_reference")["config"]).read_text()
+
+
 def test_jobs_and_their_products(season):
     plan = plan_of(season)
     expected = Expected(plan)

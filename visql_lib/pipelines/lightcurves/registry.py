@@ -159,7 +159,11 @@ STAGES = (
         applies=lambda plan, group: plan.settings.defringe.on,
     ),
     _of_target(
-        "lc_reference", (REFERENCE,), (FRAMES, CAT), settings=("sky", "alignment", "apertures", "stars")
+        "lc_reference",
+        (REFERENCE,),
+        (FRAMES, CAT),
+        settings=("sky", "alignment", "apertures", "stars"),
+        counted={"stars": ()},  # of a reference that stands the stars are kept, see lc_stars
     ),
     _of_night(
         "lc_measure",

@@ -106,10 +106,11 @@ def run(context: Context[LightCurveSettings], inputs: ExportInputs) -> ExportOut
 
 
 def _decisions_of(folder: Path, name: str) -> list[Decision]:
-    """Gather what the stages of a set decided, each frame and reason of a stage once."""
+    """Gather what the stages of a set decided; each reason against a frame once, of the first stage."""
     found: dict[tuple[str, str, str], Decision] = {}
     for decision in (*_told(folder, name), *_states(folder, name)):
-        found.setdefault((decision.frame, decision.stage, decision.reason), decision)
+        stage = decision.stage if decision.kept or not decision.frame else ""
+        found.setdefault((decision.frame, stage, decision.reason), decision)
     return list(found.values())
 
 
