@@ -196,6 +196,7 @@ def columns_of(
         "B_IMAGE": ratio * a,
         "THETA_IMAGE": np.full(len(fwhm), theta),
         "FLAGS": np.zeros(len(fwhm), np.int16),
+        "FLUXERR_AUTO": np.full(len(fwhm), 0.01),  # S/N 100 and more for unit flux
     }
 
 
@@ -215,6 +216,15 @@ def test_seeing_of_few_and_of_many_stars(rng: np.random.Generator) -> None:
     assert 38 <= seen.n <= 42
     assert seen.ellipticity == pytest.approx(0.1)
     assert seen.angle == pytest.approx(20.0)
+
+
+def test_faint_stars_do_not_make_a_frame_sharp(rng: np.random.Generator) -> None:
+    """Isophotes at 5 sigma cut faint stars: 30 of 2.6 px do not count beside 8 bright ones of 4 px."""
+    columns = columns_of(np.r_[rng.normal(4.0, 0.05, 8), rng.normal(2.6, 0.05, 30)], np.ones(38))
+    columns["FLUXERR_AUTO"][8:] = 0.1
+    assert seeing_of(columns, np.zeros(38, bool)).fwhm == pytest.approx(4.0, abs=0.1)
+    columns["FLUXERR_AUTO"][:4] = 0.1  # fewer than five bright ones: all count
+    assert seeing_of(columns, np.zeros(38, bool)).fwhm == pytest.approx(2.6, abs=0.1)
 
 
 def test_the_angle_of_stars_along_y_is_not_the_mean_of_both_ends() -> None:

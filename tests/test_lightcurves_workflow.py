@@ -112,6 +112,11 @@ def test_everything_is_made_and_then_nothing_is_to_be_done(whole):
     for name in names:
         assert (whole.target / name).is_file(), name
     assert "Nothing to be done" in whole.snakemake("-n")
+    (whole.path / "light.yaml").write_text(
+        "pipeline: lightcurves\ntargets: season/targets/J1206.yaml\nindex: {growing_age: 0}\n"
+    )
+    said = whole.run("visql", "verify", SET, "--config", "light.yaml")
+    assert said.endswith(f"products of {SET}, all well\n")
 
 
 def test_new_frames_are_measured_alone_and_nothing_is_chosen_anew(season):
@@ -218,6 +223,42 @@ def test_the_frames_of_the_test_list_are_measured_apart(season):
     assert (season.results / "targets/J1206.test/J1206.test.rdb").is_file()
     assert season.times() == before
     assert "Nothing to be done" in season.snakemake("-n")
+
+
+OTHER = f"""
+configfile: "light.yaml"
+
+
+module light:
+    snakefile:
+        "{ROOT}/workflow/rules/lightcurves/main.smk"
+    config:
+        config
+
+
+use rule * from light as light_*
+
+
+rule paper:
+    default_target: True
+    input:
+        "results/targets/J1206/J1206.rdb",
+    output:
+        "paper.txt",
+    shell:
+        "wc -l {{input}} >{{output}}"
+"""
+
+
+def test_the_rules_are_a_module_of_another_workflow(season):
+    (season.path / "Snakefile").write_text(OTHER)
+    (season.path / "light.yaml").write_text(
+        "pipeline: lightcurves\ntargets: season/targets/J1206.yaml\nresults: results\nindex: {growing_age: 0}\n"
+    )
+    shutil.rmtree(season.results)
+    planned = jobs(season.run("snakemake", "-n", "-c1"))
+    assert planned["paper"] == planned["light_lc_export"] == 1
+    assert planned["light_lc_measure"] == 3
 
 
 def test_a_target_that_cannot_be_measured_does_not_stop_another(season):

@@ -78,10 +78,6 @@ class Plan:
         """How frames are grouped."""
         return self.registry.grouping
 
-    def camera_of(self, group: str) -> Instrument:
-        """Return the instrument of a group's frames, where not all are of the same."""
-        return self.instrument
-
     @cached_property
     def words(self) -> FieldValues:
         """The values of the fields of paths."""
@@ -100,6 +96,14 @@ class Plan:
     def parts(self) -> Sequence[str]:
         """The parts enabled by the settings."""
         return self.settings.parts
+
+    def instrument_of(self, group: str) -> Instrument:
+        """Return the camera of a group's frames."""
+        return self.instrument
+
+    def is_kept(self, path: Path) -> bool:
+        """Say whether a product is a choice that is made once: other inputs do not make it outdated."""
+        return False
 
     def groups(self) -> list[str]:
         """List the configured groups."""

@@ -18,6 +18,7 @@ _AROUND, _WITHIN = 2.0, 1.0  # px about the mode
 _SAMPLED = 2.2  # px, FWHM from which a single bright pixel cannot be a star
 _CLEAR = 10.0  # sigma of the peak from which smoothness is certain
 _FLAGS = 2  # of sources that count: blended, or with neighbours
+_BRIGHT, _ENOUGH = 30.0, 5  # S/N below which isophotes cut off much of a star; so many bright ones do
 
 
 class Seeing(NamedTuple):
@@ -113,16 +114,20 @@ def seeing_of(sources: Mapping[str, NDArray], odd: NDArray[np.bool_]) -> Seeing:
 
     Of the sources with FLAGS <= 2 that are no cosmics: of more than 10, the fullest of 10 bins between 1.5
     px and min(30, 3 max(median, 1.5)), again that of 10 bins within 2 px of it, and the median within 1 px
-    of that; of fewer the median. Ellipticity and angle are of the same stars.
+    of that; of fewer the median. Ellipticity and angle are of the same stars. Where there are five of a
+    signal to noise of 30, only these count: isophotes of faint stars are small, and many faint ones would
+    make a frame look sharp.
 
     Parameters
     ----------
     sources : mapping of arrays, shape (n,)
-        A_IMAGE, B_IMAGE [px], THETA_IMAGE [deg], FLAGS.
+        A_IMAGE, B_IMAGE [px], THETA_IMAGE [deg], FLAGS, FLUX_AUTO, FLUXERR_AUTO.
     odd : array of bool, shape (n,)
         See `Hits`.
     """
     chosen = ~odd & (sources["FLAGS"] <= _FLAGS)
+    bright = chosen & (sources["FLUX_AUTO"] >= _BRIGHT * sources["FLUXERR_AUTO"])
+    chosen = bright if bright.sum() >= _ENOUGH else chosen
     if not chosen.any():
         return Seeing(np.nan, np.nan, np.nan, 0)
     a, b, theta = (sources[name][chosen] for name in ("A_IMAGE", "B_IMAGE", "THETA_IMAGE"))

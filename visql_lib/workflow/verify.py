@@ -184,6 +184,8 @@ class Verification:
             yield self._finding(DAMAGED, path, str(error).removeprefix(f"{path}: "))
             return
         self._checksums[path] = record["checksum"]
+        if self.plan.is_kept(path):
+            record = record | {"stages": {}, "facts": {}, "inputs": {}}
         found = (*self._versions(record), *self._settings(record, row), *self._inputs(path, record, row))
         if reasons := list(dict.fromkeys(found)):
             more = [f"and {len(reasons) - _REASONS} more"] if len(reasons) > _REASONS else []
@@ -216,7 +218,7 @@ class Verification:
 
     @cached_property
     def _facts(self) -> dict[str, str]:
-        instrument = self.plan.camera_of(self.group)
+        instrument = self.plan.instrument_of(self.group)
         found = {name: fact_digest(value) for name, value in instrument if value is not None}
         with suppress(ConfigError):
             found["thresholds"] = fact_digest(
@@ -261,7 +263,7 @@ class Verification:
         """Compute the checksum of a frame's pixels, "" if it cannot be read; read once."""
         if raw not in self._frames:
             try:
-                with open_exposure(Path(raw), self.plan.camera_of(self.group)) as exposure:
+                with open_exposure(Path(raw), self.plan.instrument_of(self.group)) as exposure:
                     for _ in exposure:
                         pass
                     self._frames = {raw: exposure.pixels}  # products of one frame follow each other

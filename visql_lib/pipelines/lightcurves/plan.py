@@ -14,6 +14,7 @@ from visql_lib.config.load import digest
 from visql_lib.errors import ConfigError, TableError
 from visql_lib.instruments.model import Instrument, load_instrument
 from visql_lib.pipelines.lightcurves.configured import is_key, load_targets
+from visql_lib.pipelines.lightcurves.frozen import FROZEN, frozen_path
 from visql_lib.pipelines.lightcurves.grouping import SETS
 from visql_lib.pipelines.lightcurves.named_frames import name_problems
 from visql_lib.pipelines.lightcurves.outcome import failed_jobs, frozen_notes, left_out
@@ -66,7 +67,7 @@ class LightCurvePlan(Plan):
         if not refresh:
             return cls(settings, instrument, registry, dict(_known_sheets(settings, wanted)))
         load_thresholds(settings.thresholds, registry.quantities)
-        if TEST_TARGET in sys.argv[1:]:
+        if any(word.endswith(TEST_TARGET) for word in sys.argv[1:]):  # of a module, with a prefix
             wanted = _test_sets(settings, wanted)
         plan = cls(settings, instrument, registry, rules.refresh(settings, instrument, wanted))
         plan.check_names()
@@ -108,6 +109,15 @@ class LightCurvePlan(Plan):
     def camera_of(self, group: str) -> Instrument:
         """Return the camera of a set."""
         return self.target_of(group).camera(group.partition("/")[2])
+
+    def instrument_of(self, group: str) -> Instrument:
+        """Return the camera of a set."""
+        return self.camera_of(group)
+
+    def is_kept(self, path: Path) -> bool:
+        """Say whether a product is a frozen choice."""
+        results = Path(self.results)
+        return any(path == frozen_path(results, group, name) for group in self.groups() for name in FROZEN)
 
     def camera(self, group: str) -> str:
         """Hash the file of a set's camera."""
