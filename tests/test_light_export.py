@@ -1,9 +1,11 @@
 """Light curves by frame and night from the tables of a set, and what is exported of a target."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from click.testing import CliRunner
 
 from visql_lib.cli import cli
@@ -230,3 +232,59 @@ def test_the_readme_tells_the_reduction(made: Path) -> None:
         "f02 (R_ecam): kicked: plane",
     ):
         assert said in text
+
+
+def test_sets_are_tied_by_a_star_of_one_flux_in_all(made: Path, tmp_path: Path) -> None:
+    """A second set whose frames hold half the light: its magnitudes are those of the first set."""
+    top = tmp_path / "J1206"
+    shutil.copytree(made / "R_ecam", top / "R_ecam")
+    shutil.copytree(made / "R_ecam", top / "R_two")
+    for path in list((top / "R_two").iterdir()):
+        path.rename(path.with_name(path.name.replace("R_ecam", "R_two")))
+    nights = read_table(top / "R_two" / "nights_R_two.parquet")
+    dark = dict(nights) | {"MAG": nights["MAG"] + 2.5 * np.log10(2), "MHJD": nights["MHJD"] + 1}
+    write_table(
+        top / "R_two" / "nights_R_two.parquet", dark, schemas.NIGHTS, stage="lc_nights", stage_version=1
+    )
+    target = yaml.safe_load((made.parent / "J1206.yaml").read_text())
+    target["sets"]["R_two"] = target["sets"]["R_ecam"]
+    (tmp_path / "J1206.yaml").write_text(yaml.safe_dump(target))
+
+    def exported(levels: dict[str, dict[str, float]]) -> dict[str, float]:
+        for name, level in levels.items():
+            path = top / name / f"renorm_{name}.parquet"
+            table = read_table(path)
+            kicked = Decision(
+                "f02", name, "lc_frame", False, "kicked: plane", by="user"
+            )  # as STATUS says, too
+            meta = {"levels": level, **to_meta([kicked])}
+            write_table(path, dict(table), schemas.RENORM, stage="lc_renorm", stage_version=1, meta=meta)
+        words = ["lc-export", *(str(top / name) for name in levels), "-o", str(top / "J1206.parquet")]
+        result = CliRunner().invoke(
+            cli,
+            [
+                *words,
+                *("--target", str(tmp_path / "J1206.yaml"), "--config", str(made.parent / "config.yaml")),
+            ],
+        )
+        assert result.exit_code == 0, result.output
+        table = read_rdb(top / "J1206.rdb")
+        names = table.columns["setname"]
+        return {name: float(np.median(table.magnitude("A")[names == name])) for name in levels}
+
+    found = exported({"R_ecam": {"a": 9e4, "b": 4e4}, "R_two": {"b": 2e4}})
+    assert found["R_two"] == pytest.approx(found["R_ecam"], abs=1e-6)
+    assert found["R_ecam"] == pytest.approx(30 - 2.5 * np.log10(60000), abs=0.003)  # the first is as it was
+    alone = read_rdb(top / "J1206_R_two.rdb")  # on its own scale
+    assert np.median(alone.magnitude("A")) == pytest.approx(found["R_two"] + 2.5 * np.log10(2), abs=1e-6)
+    assert "star b has one flux in all" in (top / "README.md").read_text()
+    table = read_table(top / "decisions.parquet")
+    told = {
+        s: v for s, v, r in zip(table["SET"], table["VALUE"], table["REASON"], strict=True) if "star b" in r
+    }
+    assert told == {"R_ecam": 0, "R_two": pytest.approx(-2.5 * np.log10(2))}
+    assert [s for s, f in zip(table["SET"], table["FRAME"], strict=True) if f == "f02"] == ["R_ecam", "R_two"]
+    untied = exported({"R_ecam": {"a": 9e4}, "R_two": {"b": 2e4}})
+    assert untied["R_two"] - untied["R_ecam"] == pytest.approx(2.5 * np.log10(2), abs=1e-6)
+    reasons = list(read_table(top / "decisions.parquet")["REASON"])
+    assert sum("not tied to each other" in reason for reason in reasons) == 1

@@ -187,6 +187,17 @@ def test_the_aperture_of_least_scatter_is_told(made: NightOutputs) -> None:
     assert made.meta["sources"] == ["A", "A_aper"]
 
 
+def test_coefficients_of_the_aperture_are_1_for_the_photometric_reference(tmp_path: Path) -> None:
+    """As those of the PSF: both curves are on one scale."""
+    tables = make_set(tmp_path / "R")
+    renorm = read_table(tables["renorm"])
+    meta = {"dropped": ["e"], "photometric": "g20"}
+    write_table(tables["renorm"], dict(renorm), schemas.RENORM, stage="lc_renorm", stage_version=1, meta=meta)
+    table = curve_of(tables).fluxes
+    rows = (table["SOURCE"] == "A_aper") & (table["FRAME"] == "g20")
+    assert table["C"][rows] == pytest.approx([1.0], abs=1e-12)
+
+
 def test_a_star_that_was_dropped_does_not_serve_the_aperture(tables: dict[str, Path], tmp_path: Path) -> None:
     """Star e varies by 20 %: with it as one of five, the errors of coefficients are larger."""
     free = curve_of(make_set(tmp_path / "R", dropped=()))

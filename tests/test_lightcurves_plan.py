@@ -10,7 +10,7 @@ from astropy.io import fits
 from click.testing import CliRunner
 
 from visql_lib.cli import cli
-from visql_lib.errors import ConfigError, RequestError
+from visql_lib.errors import ConfigError, RequestError, TableError
 from visql_lib.pipelines import make_plan, settings_from_mapping
 from visql_lib.pipelines.lightcurves.decisions import from_meta
 from visql_lib.pipelines.lightcurves.frozen import FROZEN, frozen_path, thaw
@@ -19,7 +19,7 @@ from visql_lib.pipelines.lightcurves.named_frames import check_kicks
 from visql_lib.pipelines.lightcurves.outcome import failed_jobs, frozen_notes, left_out
 from visql_lib.pipelines.lightcurves.plan import LightCurvePlan
 from visql_lib.pipelines.lightcurves.registry import REGISTRY
-from visql_lib.pipelines.lightcurves.schemas import FRAMES, PSF, REFERENCE, STARS, TRANSFORMS
+from visql_lib.pipelines.lightcurves.schemas import FRAMES, NIGHTS, PSF, REFERENCE, STARS, TRANSFORMS
 from visql_lib.pipelines.lightcurves.stages.lc_frames import FramesInputs, run
 from visql_lib.pipelines.lightcurves.target_file import load_target, read_kicks
 from visql_lib.products.context import Context
@@ -393,6 +393,16 @@ def test_changing_a_part_of_the_file_concerns_the_stages_that_take_it(season):
     assert before.told("lc_frame", "J1131/V") == other.told("lc_frame", "J1131/V")
 
 
+def test_settings_of_the_stars_concern_the_choice_of_stars_alone(season):
+    """Not the reference: it stands, and all frames would be measured again."""
+    before, after = plan_of(season), plan_of(season, stars={"psf_stars": 5, "min_snr": 50})
+    changed = {
+        stage.name for stage in REGISTRY.stages if before.params(stage.name) != after.params(stage.name)
+    }
+    assert changed == {"lc_stars"}
+    assert "min_snr: 50" in Path(after.params("lc_reference")["config"]).read_text()
+
+
 def test_jobs_and_their_products(season):
     plan = plan_of(season)
     expected = Expected(plan)
@@ -620,6 +630,15 @@ def test_frames_of_one_time_are_kept_with_a_warning(tmp_path, caplog):
     assert "b: the same time as a" in caplog.text
 
 
+def test_a_clock_that_jumps_back_into_an_exposure_is_warned_of(tmp_path, caplog):
+    """Of 300 s each: one 360 s later, one 299 s later (rounded), one 200 s later."""
+    times = 56000 + np.array([0, 360, 659, 859]) / 86400
+    made = gathered(tmp_path, frames_of(*"abcd", MJD=times, EXPTIME=[300.0] * 4, CHECKSUM=[*"wxyz"]))
+    assert statuses(made)["d"] == ("ok", "begins before the end of c: another frame, the clock may be wrong")
+    assert [statuses(made)[name] for name in "abc"] == [("ok", "")] * 3
+    assert "d: begins before the end of c" in caplog.text
+
+
 def test_a_frame_in_two_nights_is_an_error(tmp_path):
     with pytest.raises(
         RequestError, match=r"20120311_frame.parquet: has a, which .*20120310_frame.parquet has"
@@ -665,3 +684,29 @@ def test_tables_are_told_apart_by_their_names():
         given_tables(paths, ("frames",))
     with pytest.raises(RequestError, match="a second table frames"):
         given_tables([paths[2], Path("frames_V.parquet")], ("frames",))
+
+
+@pytest.mark.parametrize(
+    "command", ["lc-frames", "lc-defringe", "lc-reference", "lc-apertures", "lc-renorm", "lc-measure"]
+)
+def test_a_table_of_another_kind_is_an_error_of_one_line(season, command):
+    """No traceback: the table and the columns it lacks are named."""
+    (season / "J1131.yaml").write_text(HEAD + SETS)
+    nights, some = season / "nights_R.parquet", season / "o.parquet"
+    write_table(nights, NIGHTS.empty(), NIGHTS)
+    of = ["--target", "J1131.yaml", "--set", "R"]
+    more = {
+        "lc-frames": of,
+        "lc-defringe": ["--frames", "f", *of],
+        "lc-reference": ["--target", "J1131.yaml"],
+        "lc-apertures": ["--transforms", "t.parquet", "--frames", str(nights)],
+        "lc-renorm": [
+            *("--frames", str(nights), "--stars", str(nights), "--reference", str(nights)),
+            *("--set", "R", "--psf", "p.parquet", "--fluxes", "x.parquet"),
+        ],
+        "lc-measure": [*of, "--reference", str(nights)],
+    }[command]
+    found = CliRunner().invoke(cli, [command, str(nights), "-o", str(some), *more])
+    assert isinstance(found.exception, TableError), found.output + repr(found.exception)
+    assert "nights_R.parquet" in str(found.exception)
+    assert not some.exists()

@@ -29,6 +29,7 @@ from visql_lib.pipelines.lightcurves.psf_file import (
     read_psf_product,
     write_psf,
 )
+from visql_lib.pipelines.lightcurves.psf_stars import star_of
 from visql_lib.pipelines.lightcurves.stamps import Stamps
 from visql_lib.psf.effective import EffectivePSF
 from visql_lib.simulate.season_psf import MoffatPart, SeasonPsf
@@ -116,6 +117,21 @@ class TestRenormalise:
         assert (found.n == 8).all()
         change = found.coeff * air / clean
         assert MMAG * np.abs(change[20:26] / np.median(change) - 1).max() < 2
+
+    def test_dip_changes_a_target_by_less_than_its_error(self):
+        """A dip of 3 % of the brightest star, and of a faint one: the target's curve stays, 2 mmag its error."""
+        flux, err, air = star_fluxes()
+        rng = np.random.default_rng(8)
+        target = 4e5 * air * (1 + rng.normal(0, 2e-3, len(air)))
+        clean = renormalise(flux, err)
+        for star in (0, 8):
+            dipped = flux.copy()
+            dipped[20:26, star] *= 0.97
+            found = renormalise(dipped, err)
+            assert [one.star for one in found.dropped] == [star]
+            change = (target * found.coeff) / (target * clean.coeff)
+            error = np.hypot(2e-3, clean.err)
+            assert (np.abs(change / np.median(change) - 1) < error).all()
 
     def test_variable_star_is_dropped_and_single_outliers_are_not(self):
         flux, err, _ = star_fluxes()
@@ -441,6 +457,26 @@ class TestStages:
         write_stamps(field_set.folder / "frames", "f0", 77)
         field_set.nights()
         assert field_set.product("f0").stat().st_mtime_ns != first
+
+    @pytest.mark.parametrize("where", ["data", "sigma", "bad"])
+    def test_nan_in_data_or_sigma_alone_masks_the_pixel_in_both(self, field_set, where):
+        """What lies there has no part in the PSF, nor in the flux of its star."""
+        path = field_set.folder / "frames/f0/f0_stamps.fits"
+        stamps = Stamps.read(path)
+        y, x = 16, 18  # a pixel from the middle
+        stamps.data[0, y, x], stamps.sigma[0, y, x] = (
+            np.nan if where == n else 1e6 for n in ("data", "sigma")
+        )
+        stamps.bad[0, y, x] = where == "bad"
+        stamps.write(path, {"lc_measure": 1})
+        star = star_of(Stamps.read(path), "a")
+        assert np.argwhere(~star.good()).tolist() == [[y, x]]
+        field_set.all()
+        table = read_table(field_set.table("starfluxes"))
+        i = np.flatnonzero((table["FRAME"] == "f0") & (table["STAR"] == "a"))[0]
+        assert abs(table["FLUX"][i] / 3e5 - 1) < 5 * table["ERR"][i] / 3e5
+        assert 0.5 < table["CHI2"][i] < 1.5
+        assert read_table(field_set.table("psf"))["STATUS"].tolist() == ["ok"] * 6
 
     def test_two_psf_sets(self, tmp_path, monkeypatch):
         """The last that is available serves; each frame is once in each table."""

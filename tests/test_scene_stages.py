@@ -222,6 +222,30 @@ def test_frames_without_psf_or_coefficient_have_a_decision(made):
     ]
 
 
+def test_nan_in_data_or_sigma_alone_masks_the_pixel_of_the_target(made, season):
+    """As its bit does: 1e6 e- that lie under NaN of sigma have no part in the fluxes."""
+    fluxes = []
+    path = made.folder / "frames/f003/f003_stamps.fits"
+    frame = season.frames[3]
+    x, y = (np.rint(frame.matrix @ [*season.places[0], 1]) - [frame.x0, frame.y0]).astype(int)
+    whole = made.fit("--frozen")[0]
+    for where in ("bad", "sigma", "data"):
+        made.write_frame("f003", frame)
+        stamps = Stamps.read(path)
+        k = stamps.index("target")
+        stamps.data[k, y, x + 1] = np.nan if where == "data" else 1e6
+        stamps.sigma[k, y, x + 1] = np.nan if where == "sigma" else 1e3
+        stamps.bad[k, y, x + 1] = where == "bad"
+        stamps.write(path, {})
+        fluxes.append(made.fit("--frozen")[0]["FLUX"])
+    assert fluxes[1].tolist() == fluxes[0].tolist()
+    assert fluxes[2].tolist() == fluxes[0].tolist()
+    of_frame = whole["FRAME"] == "f003"
+    change = (fluxes[0] - whole["FLUX"]) / whole["ERR"]
+    assert (change[~of_frame] == 0).all()
+    assert 0 < np.abs(change[of_frame]).max() < 2
+
+
 def _error(found):
     return str(found.exception)
 

@@ -93,11 +93,12 @@ def _rows(path: Path, folder: Path, of_set: Path | None) -> list[dict[str, Any]]
     from visql_lib.instruments.names import stem_of
     from visql_lib.pipelines.lightcurves.field_frames import catalogue_path
     from visql_lib.pipelines.lightcurves.frame_row import LightRow
+    from visql_lib.pipelines.lightcurves.schemas import FRAMES
     from visql_lib.pipelines.lightcurves.stages.lc_measure import rows_of_chunk
     from visql_lib.tables.store import read_meta, read_table
 
     if path.suffix == ".parquet":
-        return rows_of_chunk(read_table(path), None if of_set is None else read_table(of_set))
+        return rows_of_chunk(read_table(path, FRAMES.names), None if of_set is None else read_table(of_set))
     frame = stem_of(path.name)
     catalogue = catalogue_path(folder / frame / frame)
     row = LightRow.from_meta(path, read_meta(catalogue)) if catalogue.is_file() else None

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 _ROBUST = 1.4826022185056018
 _MEDIAN_ERROR = 1.2533141373155003  # error of a median over that of a mean
 _LEAST = 3  # frames in which a star must be measured
+_ROUNDS, _DONE = 30, 1e-7  # of the stars' levels
 
 
 class ApertureCurve(NamedTuple):
@@ -35,8 +36,9 @@ class ApertureCurve(NamedTuple):
 def aperture_curve(flux: NDArray, err: NDArray, stars: NDArray) -> ApertureCurve:
     """Choose the aperture in which the comparison stars scatter least, and normalise the target by them.
 
-    Of star s in frame i, f_si = F_si / median_i F_si; the coefficient of a frame is 1 / median_s f_si, its
-    error 1.253 x 1.4826 MAD_s / sqrt(n).
+    Of star s in frame i, f_si = F_si / level_s; the coefficient of a frame is C_i = 1 / median_s f_si, its
+    error 1.253 x 1.4826 MAD_s / sqrt(n). The level of a star begins as median_i F_si and is then
+    median_i F_si C_i, so that one that is missing in some frames makes no step there.
 
     Parameters
     ----------
@@ -61,12 +63,19 @@ def coefficients(stars: NDArray) -> tuple[NDArray, NDArray, float]:
     nothing = np.full(stars.shape[1], np.nan)
     if not len(known):
         return nothing, nothing, np.inf
-    ratio = known / np.nanmedian(known, axis=1)[:, None]
-    seen = np.isfinite(ratio).sum(axis=0)
+    seen = np.isfinite(known).sum(axis=0)
     measured = seen > 0
     coeff, coeff_err = nothing.copy(), nothing.copy()
-    middle = np.nanmedian(ratio[:, measured], axis=0)
-    coeff[measured] = 1 / middle
+    level = np.nanmedian(known, axis=1)
+    for _ in range(_ROUNDS):
+        ratio = known / level[:, None]
+        middle = np.nanmedian(ratio[:, measured], axis=0)
+        middle = middle / np.median(middle)
+        coeff[measured] = 1 / middle
+        before, level = level, np.nanmedian(known * coeff, axis=1)
+        if np.allclose(level, before, rtol=_DONE, atol=0):
+            break
+    ratio = known / level[:, None]
     off = np.abs(ratio[:, measured] / middle - 1)
     error = _MEDIAN_ERROR * _ROBUST * np.nanmedian(off, axis=0) / np.sqrt(seen[measured])
     coeff_err[measured] = np.where(seen[measured] > 1, error, np.nan)

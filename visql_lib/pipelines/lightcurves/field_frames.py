@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from visql_lib.errors import TableError
 from visql_lib.flags import SourceFlag
+from visql_lib.pipelines.lightcurves.schemas import FRAMES
 from visql_lib.pipelines.lightcurves.settings.frames import AlignmentSettings
 from visql_lib.pipelines.lightcurves.status import LightStatus
 from visql_lib.sky.alignment import AlignmentLimits
@@ -49,7 +50,7 @@ class SetFrames:
     @classmethod
     def read(cls, path: Path) -> SetFrames:
         """Read a table of frames; the set is told by its name."""
-        return cls(path, path.stem.removeprefix("frames_"), read_table(path))
+        return cls(path, path.stem.removeprefix("frames_"), read_table(path, FRAMES.names))
 
     @property
     def names(self) -> list[str]:

@@ -159,6 +159,8 @@ def scene_curves(frames: CurveFrames, path: Path, sums: Mapping[str, Sequence[st
 def aperture_curves(frames: CurveFrames, tables: Mapping[str, Path]) -> dict[FrameCurve, float]:
     """Return the curve of a single source from an aperture, where its apertures were measured.
 
+    As those of the PSF, its coefficients are 1 for the photometric reference.
+
     Returns
     -------
     dict
@@ -167,7 +169,8 @@ def aperture_curves(frames: CurveFrames, tables: Mapping[str, Path]) -> dict[Fra
     if not {"apertures", "stars"} <= set(tables):
         return {}
     table, stars = read_table(tables["apertures"]), read_table(tables["stars"], ["STAR", "NORM"])
-    dropped = read_meta(tables["renorm"]).get("dropped") or ()
+    renorm = read_meta(tables["renorm"])
+    dropped, reference = renorm.get("dropped") or (), frames.number.get(str(renorm.get("photometric")), -1)
     serving = [str(name) for name in stars["STAR"][stars["NORM"]] if str(name) not in dropped]
     known = {str(name) for name in stars["STAR"]}
     targets = [name for name in dict.fromkeys(map(str, table["STAR"])) if name not in known]
@@ -181,7 +184,8 @@ def aperture_curves(frames: CurveFrames, tables: Mapping[str, Path]) -> dict[Fra
         made = aperture_curve(flux, err, of_stars)
         if made.aperture >= 0:
             nothing = np.full(len(frames), np.nan)
-            measured = made.flux, made.err, nothing, nothing, made.coeff, made.coeff_err
+            scale = made.coeff[reference] if reference >= 0 and np.isfinite(made.coeff[reference]) else 1.0
+            measured = made.flux, made.err, nothing, nothing, made.coeff / scale, made.coeff_err
             curve = FrameCurve(f"{name}{APERTURE}", *measured, _spoilt(table, name))
             found[curve] = number(diameters[made.aperture]) if made.aperture < len(diameters) else np.nan
     return found

@@ -14,6 +14,7 @@ import numpy as np
 from visql_lib import __version__
 from visql_lib.pipelines.lightcurves.decisions import Decision
 from visql_lib.pipelines.lightcurves.settings import LightCurveSettings
+from visql_lib.pipelines.lightcurves.status import LightStatus
 from visql_lib.pipelines.lightcurves.target_file import Target
 from visql_lib.tables.store import read_meta, read_table
 
@@ -48,7 +49,7 @@ def set_facts(folder: Path, name: str, target: Target, decisions: Sequence[Decis
     fluxes = folder / f"fluxes_{name}.parquet"
     curve = read_table(fluxes)
     stars = folder / f"stars_{name}.parquet"
-    times = frames["MJD"][np.isfinite(frames["MJD"])]
+    times = frames["MJD"][np.isfinite(frames["MJD"]) & (frames["STATUS"] == LightStatus.OK)]
     span = (_day(times.min()), _day(times.max())) if len(times) else ("", "")
     known = {str(frame) for frame in frames["FRAME"]}
     left_out = {d.frame: d for d in decisions if not d.kept and d.frame in known}

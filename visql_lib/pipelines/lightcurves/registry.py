@@ -166,7 +166,7 @@ STAGES = (
         counted={
             "sky": ("threshold",),
             "apertures": ("empty_box",),
-            "stars": ("min_snr", "candidates"),
+            "stars": (),  # of a reference that stands the stars are kept, see lc_stars
         },
     ),
     _of_night(

@@ -82,7 +82,7 @@ def _rows(chunks: Sequence[Path]) -> list[tuple[str, Mapping[str, Any]]]:
     """List the rows of the tables of chunks with the names of their frames."""
     out = list[tuple[str, Mapping[str, Any]]]()
     for path in chunks:
-        table = read_table(path)
+        table = read_table(path, TRANSFORMS.names)
         for i, name in enumerate(table["FRAME"]):
             out.append((str(name), {column: table[column][i] for column in TRANSFORMS.names}))
     return out

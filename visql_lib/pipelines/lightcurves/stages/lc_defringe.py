@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from visql_lib.ccd.fringes import fringe_map, fringe_scale, limited, pointings
 from visql_lib.images.light_frame import LightFrame, read_light
 from visql_lib.images.sky_file import read_sky
+from visql_lib.pipelines.lightcurves.schemas import FRAMES
 from visql_lib.pipelines.lightcurves.settings import LightCurveSettings
 from visql_lib.pipelines.lightcurves.status import LightStatus
 from visql_lib.products.context import Context
@@ -54,7 +55,7 @@ def run(context: Context[LightCurveSettings], inputs: FringeInputs) -> FringesMa
     FrameError, TableError
         If a frame that was measured, or its products, cannot be read any more.
     """
-    rows = read_table(inputs.table)
+    rows = read_table(inputs.table, FRAMES.names)
     used = [
         i
         for i, (name, status) in enumerate(zip(rows["FRAME"], rows["STATUS"], strict=True))

@@ -38,6 +38,7 @@ KINDS = (
     "fluxes",
 )
 _STATES = (("frames", "lc_frames"), ("transforms", "lc_measure"), ("psf", "lc_psf"))  # tables with STATUS
+_UNTIED = "no comparison star is in all sets: their magnitudes are not tied to each other"
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,9 @@ def run(context: Context[LightCurveSettings], inputs: ExportInputs) -> ExportOut
     }
     tied, star, moved = tied_curves(curves, levels)
     columns = export_columns(tied, gap)
+    if len(curves) > 1 and not star:
+        log.warning("%s: %s", inputs.target.name, _UNTIED)
+        decisions.append(Decision("", "", STAGE, True, _UNTIED))
     for name, by in moved.items():
         reason = (
             f"magnitudes in the table of all sets are moved by {by:+.4f}: star {star} has one flux in all"
@@ -102,10 +106,11 @@ def run(context: Context[LightCurveSettings], inputs: ExportInputs) -> ExportOut
 
 
 def _decisions_of(folder: Path, name: str) -> list[Decision]:
-    """Gather what the stages of a set decided, each frame and reason of a stage once."""
+    """Gather what the stages of a set decided; each reason against a frame once, of the first stage."""
     found: dict[tuple[str, str, str], Decision] = {}
     for decision in (*_told(folder, name), *_states(folder, name)):
-        found.setdefault((decision.frame, decision.stage, decision.reason), decision)
+        stage = decision.stage if decision.kept or not decision.frame else ""
+        found.setdefault((decision.frame, stage, decision.reason), decision)
     return list(found.values())
 
 

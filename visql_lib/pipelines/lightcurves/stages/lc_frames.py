@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 
 STAGE = "lc_frames"
 _SAME_TIME = 0.5 / 86400  # d: frames of one camera cannot begin closer together
+_ROUNDED = 2 / 86400  # d by which headers may be off
 
 Columns = dict[str, NDArray[Any]]
 
@@ -68,7 +69,7 @@ def run(context: Context[LightCurveSettings], inputs: FramesInputs) -> FramesOut
     TableError
         If a table cannot be read.
     """
-    tables = [read_table(path) for path in inputs.chunks]
+    tables = [read_table(path, FRAMES.names) for path in inputs.chunks]
     columns = in_order(gathered(inputs.chunks, tables))
     told = [decision for table in tables for decision in from_meta(table.meta)]
     mine = _Marks(columns, inputs.set)
@@ -155,12 +156,14 @@ class _Marks:
                 self._mark(row, LightStatus.LEFT_OUT, reason)
 
     def warn_of_times(self) -> None:
-        """Note frames of the same time, which a clock that stood still makes; they are kept."""
+        """Note frames that begin before the one before ends, which a wrong clock makes; they are kept."""
         rows = self._usable()
-        times = self.columns["MJD"][rows]
-        for i in np.flatnonzero(np.diff(times) < _SAME_TIME):
+        times, exposures = self.columns["MJD"][rows], self.columns["EXPTIME"][rows] / 86400
+        apart, least = np.diff(times), (exposures[1:] + exposures[:-1]) / 2 - _ROUNDED
+        for i in np.flatnonzero((apart < _SAME_TIME) | (apart < least)):
             first, second = self._names[rows[i]], self._names[rows[i + 1]]
-            reason = f"the same time as {first}: another frame, the clock may be wrong"
+            what = "the same time as" if apart[i] < _SAME_TIME else "begins before the end of"
+            reason = f"{what} {first}: another frame, the clock may be wrong"
             log.warning("%s: %s", second, reason)
             known = str(self.columns["REASON"][rows[i + 1]])
             self.columns["REASON"][rows[i + 1]] = "; ".join(filter(None, (known, reason)))

@@ -16,7 +16,7 @@ from visql_lib.errors import TableError
 from visql_lib.flags import StarFlag
 from visql_lib.photometry.renormalise import Renormalised, RenormOptions, renormalise
 from visql_lib.pipelines.lightcurves.decisions import Decision, from_meta, to_meta
-from visql_lib.pipelines.lightcurves.schemas import PSF, RENORM, STAR_FLUXES
+from visql_lib.pipelines.lightcurves.schemas import PSF, PSF_CHUNK, RENORM, STAR_FLUXES
 from visql_lib.pipelines.lightcurves.settings import LightCurveSettings, RenormSettings
 from visql_lib.pipelines.lightcurves.status import LightStatus
 from visql_lib.products.context import Context
@@ -113,7 +113,7 @@ def _gather(inputs: RenormInputs) -> _Gathered:
     stars: list[str] | None = None
     decisions = []
     for path in inputs.chunks:
-        chunk = read_table(path)
+        chunk = read_table(path, PSF_CHUNK.names)
         names = [str(name) for name in chunk.meta.get("stars", [])]
         if stars is not None and names != stars:
             raise TableError(f"{path}: was measured with other stars than the nights before; make it again")
