@@ -86,7 +86,8 @@ def read_image(path: Path, dtype: Any = np.float32, extension: int | str | None 
     except FrameError:
         raise
     except (OSError, ValueError, TypeError, KeyError, IndexError, AstropyUserWarning) as error:
-        raise FrameError(f"{path}: cannot be read as a FITS image ({error})") from error
+        why = "cut short; fetch it again" if "cannot reshape" in str(error) else error
+        raise FrameError(f"{path}: cannot be read as a FITS image ({why})") from error
     run_record.current().read(path, checksum_of(path))
     return image
 
