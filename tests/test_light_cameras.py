@@ -294,7 +294,7 @@ def test_check_goes_on_after_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     result = CliRunner().invoke(lc_check, [*files, "--camera", str(camera)], standalone_mode=False)
     assert result.return_value == 1
     assert f"visql: {cut}: cannot be read as a FITS image (cut short; fetch it again)" in result.output
-    assert f"visql: {text}: " in result.output
+    assert f"visql: {text}: cannot be read as a FITS image (does not begin with SIMPLE)" in result.output
     assert f"{whole}: as a frame of" in result.output
 
 

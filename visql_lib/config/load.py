@@ -8,7 +8,7 @@ import re
 import reprlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -33,9 +33,8 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 class _WordsLoader(yaml.SafeLoader):
     """Reads as text what only looks like a value: on, 11:31:51.6, 20240303_0008, 0012, 2024-03-03."""
 
-    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}
 
-
+_WordsLoader.yaml_implicit_resolvers = {}
 for _tag, _pattern, _first in (
     ("bool", "true|True|TRUE|false|False|FALSE", [*"tTfF"]),
     ("int", r"[-+]?(0|[1-9]\d*)", [*"-+0123456789"]),
