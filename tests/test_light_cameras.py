@@ -284,6 +284,20 @@ def test_check_prints_every_fact_with_its_source(tmp_path: Path) -> None:
     assert "0.2 arcsec/px" in lines["pixel scale"]
 
 
+def test_check_goes_on_after_a_file_that_cannot_be_read(tmp_path: Path) -> None:
+    camera = write_camera(tmp_path / "c.yaml", GAIN)
+    pixels = np.random.default_rng(1).normal(1000, 9, (64, 64))
+    cut, text, whole = (write_raw(tmp_path / f"{name}.fits", pixels) for name in "abc")
+    cut.write_bytes(cut.read_bytes()[:10_000])
+    text.write_text("no image")
+    files = [str(path) for path in (cut, text, whole)]
+    result = CliRunner().invoke(lc_check, [*files, "--camera", str(camera)], standalone_mode=False)
+    assert result.return_value == 1
+    assert f"visql: {cut}: cannot be read as a FITS image (cut short; fetch it again)" in result.output
+    assert f"visql: {text}: cannot be read as a FITS image (does not begin with SIMPLE)" in result.output
+    assert f"{whole}: as a frame of" in result.output
+
+
 def test_check_tells_what_is_missing(tmp_path: Path) -> None:
     path = write_raw(
         tmp_path / "a.fits",

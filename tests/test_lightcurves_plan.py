@@ -58,6 +58,18 @@ def test_a_place_may_be_written_in_degrees_or_sexagesimal(tmp_path, place):
     assert target.dec == pytest.approx(-12.5325, abs=1e-9)
 
 
+def test_a_name_may_look_like_a_number(tmp_path):
+    frames = "reference: 0012\non: 20240303_0008\nstars: [{name: 1, x: 5, y: 6, on: 2024-03-03}]"
+    target = load_target(written(tmp_path, f"name: J1131\nra: 1.5\ndec: -1\n{SET}\n{frames}"))
+    assert (target.reference, target.on) == ("0012", "20240303_0008")
+    assert (target.stars[0].name, target.stars[0].on) == ("1", "2024-03-03")
+    beside = "point_sources: {on: 20240303_0008, A: {x: 1, y: 2.5}}\ngalaxy: {image: no}"
+    target = load_target(written(tmp_path, f"name: J1132\nra: 1.5\ndec: -1\n{SET}\n{beside}", "other.yaml"))
+    assert target.on == "20240303_0008"
+    assert target.point_sources["A"].y == 2.5
+    assert not target.galaxy.image
+
+
 def test_a_small_negative_declination_keeps_its_sign(tmp_path):
     target = load_target(written(tmp_path, f"name: T\nra: 0:00:30\ndec: -0:30:00\n{SET}"))
     assert (target.ra, target.dec) == pytest.approx((0.125, -0.5))

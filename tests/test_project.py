@@ -54,8 +54,7 @@ def test_every_rule_has_log_benchmark_resources_and_one_command():
     rules = [r for text in texts for r in re.findall(r"(?m)^rule (\w+):\n((?:(?: .*)?\n)+)", text)]
     assert len(rules) >= 10
     for name, rule in rules:
-        rule = rule.replace("keyed_params(", "stage_params(")  # with parts of a target's file
-        for part in ("log:", "benchmark:", "runtime=", "stage_params(", "conda:"):
+        for part in ("log:", "benchmark:", "runtime=", "params(", "conda:"):
             if name in ALWAYS and part == "benchmark:":  # its file would count as the result
                 assert part not in rule, name
                 continue

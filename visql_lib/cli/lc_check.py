@@ -13,8 +13,8 @@ from visql_lib.cli.common import INPUT, step
     "lc-check",
     """Tell what a pre-reduced frame is read as: each fact, its value, and where it comes from.
 
-Nothing is measured. What is missing, or cannot be, is told at the end, with what to write where; then
-the exit code is 1.""",
+Nothing is measured. What is missing, or cannot be, is told at the end, with what to write where; then,
+or if a file cannot be read, the exit code is 1.""",
     "visql lc-check raw/WFI2033_0001.fits --camera ecam",
 )
 @click.argument("frames", type=INPUT, nargs=-1, required=True, metavar="FRAME...")
@@ -31,12 +31,19 @@ def command(
     config: Path | None,
 ) -> int:
     """Read the facts of each frame and print them."""
+    from visql_lib.errors import FrameError
     from visql_lib.images.light_check import checked_light
     from visql_lib.pipelines.lightcurves.chosen_set import chosen_camera
 
     chosen = chosen_camera(target, set_name, camera)
-    found = [checked_light(path, chosen.camera) for path in frames]
-    for check in found:
+    wrong = False
+    for path in frames:
+        try:
+            check = checked_light(path, chosen.camera)
+        except FrameError as error:
+            click.echo(f"visql: {error}", err=True)
+            wrong = True
+            continue
         click.echo(f"{check.path}: as a frame of {chosen.camera.name}")
         widths = [max(len(line[i]) for line in check.lines) for i in (0, 1)]
         for name, value, source in check.lines:
@@ -45,4 +52,5 @@ def command(
             click.echo(f"  note: {text}")
         for text in check.missing:
             click.echo(f"  missing: {text}")
-    return int(any(check.missing for check in found))
+        wrong |= bool(check.missing)
+    return int(wrong)

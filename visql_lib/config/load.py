@@ -30,8 +30,30 @@ _REPR.maxstring = _REPR.maxother = 200
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
+class _WordsLoader(yaml.SafeLoader):
+    """Reads as text what only looks like a value: on, 11:31:51.6, 20240303_0008, 0012, 2024-03-03."""
+
+
+_WordsLoader.yaml_implicit_resolvers = {}
+for _tag, _pattern, _first in (
+    ("bool", "true|True|TRUE|false|False|FALSE", [*"tTfF"]),
+    ("int", r"[-+]?(0|[1-9]\d*)", [*"-+0123456789"]),
+    ("float", r"[-+]?(\d+\.\d*|\.\d+)([eE][-+]?\d+)?", [*"-+.0123456789"]),
+    ("null", "~|null|Null|NULL|", [*"~nN", ""]),
+    ("merge", "<<", ["<"]),
+):
+    _WordsLoader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), _first)
+
+
+def read_yaml(path: Path, words: bool = False) -> dict[str, Any]:
     """Read a YAML file that must hold a mapping.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    words : bool
+        Whether names may look like numbers, times or truth: see `parse_yaml`.
 
     Raises
     ------
@@ -50,7 +72,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise ConfigError(f"{path}: not in UTF-8 at line {line}; save it as UTF-8") from error
-    values = parse_yaml(text, str(path))
+    values = parse_yaml(text, str(path), words)
     if values is None:
         return {}
     if not isinstance(values, dict):
@@ -58,8 +80,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return values
 
 
-def parse_yaml(text: str, source: str) -> Any:
-    """Return what a text of YAML says.
+def parse_yaml(text: str, source: str, words: bool = False) -> Any:
+    """Return what a text of YAML says; with `words`, on, 11:31:51.6 and 20240303_0008 are text.
 
     Raises
     ------
@@ -72,7 +94,7 @@ def parse_yaml(text: str, source: str) -> Any:
         if depth > _DEEPEST:  # its parser would need long to find out
             raise ConfigError(f"{source}: lists within lists without an end; not settings")
     try:
-        values = yaml.safe_load(text)
+        values = yaml.load(text, _WordsLoader if words else yaml.SafeLoader)  # noqa: S506
         size = _size(values, {})
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)

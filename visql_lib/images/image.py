@@ -86,9 +86,17 @@ def read_image(path: Path, dtype: Any = np.float32, extension: int | str | None 
     except FrameError:
         raise
     except (OSError, ValueError, TypeError, KeyError, IndexError, AstropyUserWarning) as error:
-        raise FrameError(f"{path}: cannot be read as a FITS image ({error})") from error
+        raise FrameError(f"{path}: cannot be read as a FITS image ({_why(error)})") from error
     run_record.current().read(path, checksum_of(path))
     return image
+
+
+def _why(error: Exception) -> str:
+    """Return why astropy cannot read a file, without its advice to programmers."""
+    text = str(error)
+    if "cannot reshape" in text:
+        return "cut short; fetch it again"
+    return "does not begin with SIMPLE" if "No SIMPLE card" in text else text
 
 
 def _image_in(hdus: fits.HDUList, path: Path, dtype: Any, extension: int | str | None) -> Image:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -28,9 +28,6 @@ from visql_lib.pipelines.lightcurves.grouping import NAME
 FOLDER = "config/targets"  # of the user's, below the working folder
 AUTO = "auto"
 TEST = ".test"  # ending of the name under which the frames of a target's test list are measured
-
-# YAML takes 11:31:51.6 without quotation marks for a number in the base of sixty: it is read as text.
-_BARE = re.compile(r"^(ra|dec)[ \t]*:[ \t]*([-+]?\d+(?::\d+)+(?:\.\d*)?)[ \t]*(?:#.*)?$", re.MULTILINE)
 
 
 def _angle(value: Any, name: str, unit: str) -> Any:
@@ -199,7 +196,7 @@ class Target(_Part):
     def _on_beside(cls, values: Any) -> Any:
         """Accept `on` among the point sources, too, where its pixels are."""
         sources = values.get("point_sources") if isinstance(values, dict) else None
-        if isinstance(sources, dict) and isinstance(sources.get("on"), str):
+        if isinstance(sources, dict) and isinstance(sources.get("on"), str | int | float):
             others = {name: place for name, place in sources.items() if name != "on"}
             return values | {"point_sources": others} | {"on": values.get("on", sources["on"])}
         return values
@@ -346,20 +343,6 @@ def load_target(name: str | Path) -> Target:
 
 @lru_cache(maxsize=64)
 def _read(path: str, _mtime: int) -> Target:
-    values = _with_on(read_yaml(Path(path))) | dict(_bare_angles(Path(path)))
-    target = validated(Target, values, path)
+    target = validated(Target, read_yaml(Path(path), words=True), path)
     target._file = path
     return target
-
-
-def _with_on(value: Any) -> Any:
-    """Return what a file says with its keys `on` as text: YAML takes the bare word for true."""
-    if isinstance(value, dict):
-        return {"on" if key is True else key: _with_on(part) for key, part in value.items()}
-    return [_with_on(part) for part in value] if isinstance(value, list) else value
-
-
-def _bare_angles(path: Path) -> Iterator[tuple[str, str]]:
-    """Yield ra and dec that are written sexagesimal without quotation marks."""
-    for match in _BARE.finditer(path.read_text(encoding="utf-8")):
-        yield match[1], match[2]
