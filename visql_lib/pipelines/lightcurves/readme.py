@@ -80,12 +80,11 @@ def _day(mjd: float) -> str:
 
 
 def _kind_of(decision: Decision) -> str:
-    """Return a reason without its numbers, so that like ones are counted together."""
+    """Return what a reason says before its first number, so that like ones are counted together."""
     words = decision.reason.split()
-    numbers = [i for i, word in enumerate(words) if any(letter.isdigit() for letter in word)]
-    if math.isfinite(decision.limit) and numbers:
-        return f"{' '.join(words[: numbers[0]])} beyond its limit"
-    return " ".join(word for i, word in enumerate(words) if i not in numbers)
+    first = next((i for i, word in enumerate(words) if any(letter.isdigit() for letter in word)), len(words))
+    said = " ".join(words[:first]).rstrip(" ,:;(-") or decision.reason
+    return f"{said} beyond its limit" if math.isfinite(decision.limit) and first < len(words) else said
 
 
 def _serving(table: Mapping[str, Any]) -> dict[str, str]:
