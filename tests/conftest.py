@@ -48,8 +48,10 @@ _LONGEST = (
     "pointing_workflow",
     "reduction_workflow",
     "gaia_workflow",
+    "lightcurves_workflow",
 )
 _LONGEST += ("space", "watch", "frame_watch", "pointing_watch", "pointing_command", "site", "site_plots")
+_LONGEST += ("light_nights", "renormalise", "effective_psf", "light_stars", "light_pages")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -10,6 +10,7 @@ import click
 from visql_lib.cli.common import FOLDER, INPUT, OUTPUT, output_option, step
 
 if TYPE_CHECKING:
+    from visql_lib.pipelines.lightcurves.chosen_set import target_with
     from visql_lib.pipelines.lightcurves.stages.lc_psf import FittedPSF
 
 
@@ -57,11 +58,10 @@ def command(
         run,
         stamps_of_chunk,
     )
-    from visql_lib.pipelines.lightcurves.target_file import load_target
     from visql_lib.tables import read_table, write_table
 
     context = psf_context(config, "psf", record_failure)
-    aim = load_target(target)
+    aim = target_with(target, set_name)
     names = tuple(star_names(read_table(stars, ["STAR"])))
     stamps = [s for path in frames for s in (stamps_of_chunk(path, output) if _is_table(path) else [path])]
     inputs = PSFInputs(stamps, output, names, read_choices(model), set_name)

@@ -28,16 +28,16 @@ def command(tables: tuple[Path, ...], target: str, set_name: str, output: Path, 
     """Try it, write the choice."""
     from visql_lib.cli.psf_common import psf_context
     from visql_lib.config.load import digest
+    from visql_lib.pipelines.lightcurves.chosen_set import target_with
     from visql_lib.pipelines.lightcurves.given import given_tables
     from visql_lib.pipelines.lightcurves.schemas import PSF_MODEL
     from visql_lib.pipelines.lightcurves.stages.lc_psf_model import NEEDED, STAGE, PSFModelInputs, run
-    from visql_lib.pipelines.lightcurves.target_file import load_target
     from visql_lib.pipelines.lightcurves.versions import VERSIONS
     from visql_lib.tables import write_table
 
     found = given_tables(tables, NEEDED)
     context = psf_context(config)
-    made = run(context, PSFModelInputs(**found, target=load_target(target), set=set_name))
+    made = run(context, PSFModelInputs(**found, target=target_with(target, set_name), set=set_name))
     write_table(
         output,
         made.columns,

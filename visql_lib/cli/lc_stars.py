@@ -31,11 +31,11 @@ def command(
 
     from visql_lib.cli.common import progress, settings_of_pipeline
     from visql_lib.config.load import digest
+    from visql_lib.pipelines.lightcurves.chosen_set import target_with
     from visql_lib.pipelines.lightcurves.given import given_tables
     from visql_lib.pipelines.lightcurves.schemas import STARS
     from visql_lib.pipelines.lightcurves.settings import LightCurveSettings
     from visql_lib.pipelines.lightcurves.stages.lc_stars import NEEDED, STAGE, StarsInputs, run
-    from visql_lib.pipelines.lightcurves.target_file import load_target
     from visql_lib.pipelines.lightcurves.versions import VERSIONS
     from visql_lib.products.context import Context
     from visql_lib.tables import write_table
@@ -43,7 +43,7 @@ def command(
     settings = cast("LightCurveSettings", settings_of_pipeline("lightcurves", config, None))
     context = Context.using(settings, ("stars",), (), progress)
     given = given_tables(tables, NEEDED)
-    made = run(context, StarsInputs(given, reference, load_target(target), set_name))
+    made = run(context, StarsInputs(given, reference, target_with(target, set_name), set_name))
     write_table(
         output,
         made.columns,

@@ -47,6 +47,21 @@ def chosen_camera(target: str | None, set_name: str | None, camera: str | None =
     return ChosenSet(aim.camera(name), aim, name)
 
 
+def target_with(target: str, set_name: str) -> Target:
+    """Read the file of a target that must have a set.
+
+    Raises
+    ------
+    RequestError
+        If it has no such set.
+    ConfigError
+        If the file is missing or wrong.
+    """
+    aim = load_target(target)
+    _set_of(list(aim.sets), set_name, target)
+    return aim
+
+
 def _set_of(sets: list[str], wanted: str | None, target: str) -> str:
     if wanted is None and len(sets) == 1:
         return sets[0]
