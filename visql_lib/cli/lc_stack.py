@@ -40,7 +40,6 @@ def command(
     """Stack, write images and chart."""
     from visql_lib.images.writing import write_image
     from visql_lib.pictures.save import save_picture
-    from visql_lib.pipelines.lightcurves.chosen_set import target_with
     from visql_lib.pipelines.lightcurves.context import camera_context
     from visql_lib.pipelines.lightcurves.given import given_tables
     from visql_lib.pipelines.lightcurves.pictures.chart import finding_chart
@@ -54,10 +53,11 @@ def command(
         night_stacks,
         run,
     )
+    from visql_lib.pipelines.lightcurves.target_file import load_target
     from visql_lib.pipelines.lightcurves.versions import VERSIONS
     from visql_lib.tables.store import read_table
 
-    aim, given = target_with(target, set_name), given_tables(tables, NEEDED)
+    aim, given = load_target(target), given_tables(tables, NEEDED)
     name = set_of(list(aim.sets), set_name, target)
     context = camera_context(light_settings_of(config), aim.camera(name), SECTIONS, progress)
     inputs = StackInputs(given, reference, name)

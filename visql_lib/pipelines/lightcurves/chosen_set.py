@@ -66,6 +66,6 @@ def _set_of(sets: list[str], wanted: str | None, target: str) -> str:
     if wanted is None and len(sets) == 1:
         return sets[0]
     if wanted not in sets:
-        said = "name one of the sets" if wanted is None else f"no set {wanted!r}; there are"
-        raise RequestError(f"target {target}: {said} {', '.join(sets)} with --set")
+        said = "it has several sets; name one" if wanted is None else f"{wanted!r} is none of its sets"
+        raise RequestError(f"--set: target {target}: {said}: {', '.join(sets)}")
     return wanted
