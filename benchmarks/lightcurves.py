@@ -26,6 +26,7 @@ from typing import Any
 
 import numpy as np
 import yaml
+from astropy.io import fits
 from lightcurves_truth import SeasonProducts, alignment, night_curves, star_curves, target_curves
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -51,10 +52,10 @@ _STARRED = """
 import resource, sys, time, warnings
 import numpy as np
 warnings.simplefilter("ignore")
+from astropy.io import fits
 from starred.procedures.psf_routines import build_psf
-stamps = np.load(sys.argv[1])
-for name in sorted({k.rsplit("_", 1)[0] for k in stamps.files}):
-    data, sigma = stamps[name + "_data"], stamps[name + "_sigma"]
+cubes = [np.array(hdu.data, dtype=float) for hdu in fits.open(sys.argv[1])[1:]]
+for data, sigma in zip(cubes[::2], cubes[1::2]):
     build_psf(data.copy(), sigma.copy(), 2, n_iter_adabelief=1000)
 usage = resource.getrusage(resource.RUSAGE_SELF)
 print("RESULT", usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
@@ -197,8 +198,9 @@ def starred(python: str, folder: Path, n: int = 3) -> dict[str, float]:
         arrays[f"{path.parent.name}_data"] = np.nan_to_num(stamps.data[rows])
         bad = (stamps.bad[rows] != 0) | ~np.isfinite(stamps.data[rows])
         arrays[f"{path.parent.name}_sigma"] = np.where(bad, 1e8, stamps.sigma[rows])
-    path = folder / "starred.npz"
-    np.savez(path, **arrays)
+    path = folder / "starred.fits"
+    hdus = [fits.PrimaryHDU(), *(fits.ImageHDU(values, name=name) for name, values in arrays.items())]
+    fits.HDUList(hdus).writeto(path, overwrite=True)
     done = subprocess.run(
         [python, "-c", _STARRED, path], check=True, capture_output=True, text=True, env=environment()
     )

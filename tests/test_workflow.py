@@ -394,7 +394,7 @@ def test_a_month_without_exposures_is_told_at_the_end(tmp_path):
         ({"mnth": 1}, "configuration: unknown key 'mnth'; did you mean 'months'?"),
         ({"raw": "nowhere"}, "raw: folder 'nowhere' does not exist; create it, or set raw=FOLDER"),
         ({"index": {"growing_age": "3 km"}}, "growing_age: '3 km' is not a value in s"),
-        ({"instrument": "hubble"}, "instruments: no 'hubble'; there are: euclid_vis"),
+        ({"instrument": "hubble"}, "instruments: no 'hubble'; there are: andicam, ecam, euclid_vis"),
     ],
 )
 def test_a_wrong_setting_is_told_before_anything_runs(month, tmp_path, changes, line):

@@ -80,6 +80,14 @@ def read_yaml(path: Path, words: bool = False) -> dict[str, Any]:
     return values
 
 
+def _words_in(text: str) -> Any:
+    loader = _WordsLoader(text)
+    try:
+        return loader.get_single_data()
+    finally:
+        loader.dispose()
+
+
 def parse_yaml(text: str, source: str, words: bool = False) -> Any:
     """Return what a text of YAML says; with `words`, on, 11:31:51.6 and 20240303_0008 are text.
 
@@ -94,7 +102,7 @@ def parse_yaml(text: str, source: str, words: bool = False) -> Any:
         if depth > _DEEPEST:  # its parser would need long to find out
             raise ConfigError(f"{source}: lists within lists without an end; not settings")
     try:
-        values = yaml.load(text, _WordsLoader if words else yaml.SafeLoader)  # noqa: S506
+        values = _words_in(text) if words else yaml.safe_load(text)
         size = _size(values, {})
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
