@@ -74,7 +74,7 @@ quick: install
 
 # The plugins for clusters make every start of Snakemake slower: they come only here.
 heavy: install
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,cluster,delays]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,cluster]'
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pytest -n 2 --dist loadfile --timeout 3600 -o faulthandler_timeout=3700 -m heavy
 
 # Every change of tests/mutants.yaml, one at a time: the test it names must fail.

@@ -10,7 +10,6 @@ import click
 from visql_lib.cli.common import FOLDER, INPUT, OUTPUT, output_option, step
 
 if TYPE_CHECKING:
-    from visql_lib.pipelines.lightcurves.chosen_set import target_with
     from visql_lib.pipelines.lightcurves.stages.lc_psf import FittedPSF
 
 
@@ -47,6 +46,7 @@ def command(
     """Fit one frame after the other; write the PSFs and the table."""
     from visql_lib.cli.psf_common import psf_context
     from visql_lib.config.load import digest
+    from visql_lib.pipelines.lightcurves.chosen_set import target_with
     from visql_lib.pipelines.lightcurves.psf_stars import read_choices, star_names
     from visql_lib.pipelines.lightcurves.schemas import PSF_CHUNK
     from visql_lib.pipelines.lightcurves.stages.lc_psf import (
