@@ -203,3 +203,17 @@ def test_the_aperture_in_which_the_stars_scatter_least_is_taken() -> None:
     curve = made.flux * made.coeff
     assert np.nanmedian(curve[21:]) / np.nanmedian(curve[:21]) == pytest.approx(0.98, abs=0.0015)
     assert aperture_curve(target, target, np.full((6, 40, 3), np.nan)).aperture == -1
+
+
+def test_an_aperture_that_is_measured_in_fewer_frames_must_be_better() -> None:
+    """Noise over the square root of the frames: of two alike apertures the one with all frames is taken."""
+    rng = np.random.default_rng(8)
+    stars = 1e5 * (1 + 0.005 * rng.normal(0, 1, (7, 60, 2)))
+    target = np.full((60, 2), 5e4)
+    target[:12, 1] = np.nan
+    err = np.full((60, 2), 200.0)
+    err[:, 1] = 190.0
+    assert aperture_curve(target, err, stars).aperture == 0
+    err[:, 1] = 20.0
+    stars[:, :, 1] = 1e5 * (1 + 0.002 * rng.normal(0, 1, (7, 60)))
+    assert aperture_curve(target, err, stars).aperture == 1

@@ -19,7 +19,7 @@ class ApertureCurve(NamedTuple):
     Attributes
     ----------
     aperture : int
-        Index of the aperture: the one in which the stars scatter least; -1: none.
+        Index of the aperture: that of the least noise, see `aperture_curve`; -1: none.
     flux, err : array
         Of the target, in the frame's own electrons.
     coeff, coeff_err : array
@@ -34,7 +34,10 @@ class ApertureCurve(NamedTuple):
 
 
 def aperture_curve(flux: NDArray, err: NDArray, stars: NDArray) -> ApertureCurve:
-    """Choose the aperture in which the comparison stars scatter least, and normalise the target by them.
+    """Choose the aperture of least noise, and normalise the target by its comparison stars.
+
+    The noise is the scatter of the stars and the median error of the target, added in quadrature, over the
+    square root of the number of frames: a wide aperture holds more sky, and more often a bad pixel.
 
     Of star s in frame i, f_si = F_si / level_s; the coefficient of a frame is C_i = 1 / median_s f_si, its
     error 1.253 x 1.4826 MAD_s / sqrt(n). The level of a star begins as median_i F_si and is then
@@ -51,8 +54,13 @@ def aperture_curve(flux: NDArray, err: NDArray, stars: NDArray) -> ApertureCurve
     least = np.inf
     for k in range(flux.shape[1]):
         coeff, coeff_err, scatter = coefficients(stars[:, :, k])
-        if scatter < least and np.isfinite(flux[:, k]).any():
-            least = scatter
+        measured = np.isfinite(flux[:, k]) & np.isfinite(coeff)
+        if not measured.any():
+            continue
+        own = np.median(err[measured, k] / np.abs(flux[measured, k]))
+        noise = float(np.hypot(scatter, own) / np.sqrt(measured.sum()))
+        if noise < least:
+            least = noise
             best = ApertureCurve(k, flux[:, k], err[:, k], coeff, coeff_err)
     return best
 

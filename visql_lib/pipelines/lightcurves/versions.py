@@ -17,7 +17,7 @@ VERSIONS = {
     "lc_renorm": 1,
     "lc_scene": 1,
     "lc_target": 1,
-    "lc_nights": 2,
+    "lc_nights": 3,
     "lc_export": 1,
     "lc_pictures": 1,
 }
