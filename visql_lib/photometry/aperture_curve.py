@@ -7,7 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-_ROBUST = 1.4826022185056018
+from visql_lib.photometry.night_means import MAD_SIGMA
+
 _MEDIAN_ERROR = 1.2533141373155003  # error of a median over that of a mean
 _LEAST = 3  # frames in which a star must be measured
 _ROUNDS, _DONE = 30, 1e-7  # of the stars' levels
@@ -85,8 +86,8 @@ def coefficients(stars: NDArray) -> tuple[NDArray, NDArray, float]:
             break
     ratio = known / level[:, None]
     off = np.abs(ratio[:, measured] / middle - 1)
-    error = _MEDIAN_ERROR * _ROBUST * np.nanmedian(off, axis=0) / np.sqrt(seen[measured])
+    error = _MEDIAN_ERROR * MAD_SIGMA * np.nanmedian(off, axis=0) / np.sqrt(seen[measured])
     coeff_err[measured] = np.where(seen[measured] > 1, error, np.nan)
     residual = ratio * coeff - 1
-    scatter = float(_ROBUST * np.nanmedian(np.abs(residual))) if len(known) > 1 else np.inf
+    scatter = float(MAD_SIGMA * np.nanmedian(np.abs(residual))) if len(known) > 1 else np.inf
     return coeff, coeff_err, scatter

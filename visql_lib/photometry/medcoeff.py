@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-_ROBUST = 1.4826022185056018  # sigma of a Gaussian in its median absolute deviation
+from visql_lib.photometry.night_means import MAD_SIGMA
 
 
 class MedianCoefficients(NamedTuple):
@@ -51,6 +51,6 @@ def median_coefficients(flux: NDArray, reference: NDArray) -> MedianCoefficients
     some = each[:, seen]
     median[seen] = np.nanmedian(some, axis=0)
     off = np.nanmedian(np.abs(some - median[seen]), axis=0)
-    scatter[seen] = np.where(count[seen] > 1, _ROBUST * off / median[seen], np.nan)
+    scatter[seen] = np.where(count[seen] > 1, MAD_SIGMA * off / median[seen], np.nan)
     span[seen] = np.nanmax(some, axis=0) - np.nanmin(some, axis=0)
     return MedianCoefficients(median, scatter, span, count)

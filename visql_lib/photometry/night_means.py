@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-_ROBUST = 1.4826022185056018  # sigma of a Gaussian in its median absolute deviation
+MAD_SIGMA = 1.4826022185056018  # sigma of a Gaussian in its median absolute deviation
 _FEW = 3  # frames below which a night's own scatter tells nothing
 _FACTOR = 3.0  # of the median scatter of other nights, for a night of few frames
 
@@ -106,7 +106,7 @@ def night_errors(frames: FrameFluxes) -> NDArray[np.float64]:
     x1 = np.hypot(x0, middle * np.median(e) / np.median(c) / root)
     x2 = np.hypot(np.median(c) * np.median(s), np.median(f_raw) * np.median(e)) / root
     x3 = np.median(np.sqrt(frames.variance)) / root
-    x4 = _ROBUST * np.median(np.abs(f - middle)) / root
+    x4 = MAD_SIGMA * np.median(np.abs(f - middle)) / root
     return np.array([x0, x1, x2, x3, x4])
 
 
@@ -177,4 +177,4 @@ def automatic_limit(values: ArrayLike, fixed: float, sigmas: float = 4.0) -> flo
     if not len(known):
         return fixed
     middle = float(np.median(known))
-    return max(fixed, middle + sigmas * _ROBUST * float(np.median(np.abs(known - middle))))
+    return max(fixed, middle + sigmas * MAD_SIGMA * float(np.median(np.abs(known - middle))))
